@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: MIT
+"""The seam between Python and the core: arguments, key identity, status to exception.
+
+Everything that decides anything is C (hf_hub.h). What is here holds the GIL, or runs under the hub's own
+locks where there is none; only Bell.wait lets go of it.
+"""
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from hf_hub cimport *
+
+import sys
+
+from heartfelt._checks import duration_ns, plain_key, shown
+from heartfelt._event cimport Event, event_from, seconds, taken
+from heartfelt._types import UNSET
+from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
+
+cdef int BATCH = 64  # beats between two looks at the clock; rows and events between two locks
+cdef object _unset = UNSET
+
+
+cdef int64_t timeout_ns_of(object value) except -1:
+    """A timeout in ns. The plain cases here; the rest, and every refusal, in Python."""
+    cdef double value_s
+    if type(value) is float:
+        value_s = value
+        if 1e-9 <= value_s <= 1e9:
+            return <int64_t> (value_s * 1e9 + 0.5)
+    return duration_ns(value, "timeout")
+
+
+cdef object hashed_key(object key, uint64_t *hash):
+    """The key as it is stored, and its hash."""
+    cdef hf_key_status status = hf_key_hash(key, hash)
+    if status == HF_KEY_TYPE:
+        key = plain_key(key)
+        status = hf_key_hash(key, hash)
+    if status == HF_KEY_RANGE:
+        raise TypeError(f"an int key must fit 64 bits (-2**63 to 2**63 - 1): {shown(key)}; use str(key)")
+    return key
+
+
+cdef int raise_status(hf_status status, object key) except -1:
+    if status == HF_CLOSED:
+        raise HubClosed("the hub is closed: it takes no beats, and watches nothing")
+    if status == HF_NOT_WATCHED:
+        raise KeyNotWatched(f"{shown(key)} is not watched: it never joined, timed out or was removed")
+    if status == HF_STALE_ID:
+        raise KeyNotWatched(f"id {key} is stale: its key was removed, or it never was an id of this hub; "
+                            f"get a new one by hub.ids([key])")
+    if status == HF_NO_TIMEOUT:
+        raise ConfigError(f"{shown(key)} has no timeout: give the beat one (timeout=...), or the hub a default")
+    if status == HF_FULL:
+        raise MemoryError("a shard holds as many keys as it can number; use a larger parallelism")
+    raise MemoryError("no memory for another key")
+
+
+cdef class Bell:
+    """Tells that events wait; outlives its hub for as long as someone waits."""
+    cdef hf_bell bell
+    cdef object sockets
+
+    def __cinit__(self):
+        hf_bell_init(&self.bell)
+
+    def __dealloc__(self):
+        hf_bell_deinit(&self.bell)
+
+    def fileno(self):
+        cdef int64_t read_fd = -1, write_fd = -1
+        if self.bell.read_fd < 0:
+            if sys.platform == "win32":
+                import socket
+                self.sockets = socket.socketpair()
+                for one in self.sockets:
+                    one.setblocking(False)
+                read_fd, write_fd = self.sockets[0].fileno(), self.sockets[1].fileno()
+            if not hf_bell_open(&self.bell, read_fd, write_fd):
+                raise OSError("no file descriptor is left to wait for events")
+        return self.bell.read_fd
+
+    def wait(self, int64_t timeout_ns=-1):
+        """False if timeout_ns passed; True may be a false alarm. Runs signal handlers; lets go of the GIL."""
+        cdef hf_bell_wait_result result
+        self.fileno()
+        with nogil:
+            result = hf_bell_wait(&self.bell, timeout_ns)
+        if result == HF_BELL_INTERRUPTED:
+            PyErr_CheckSignals()
+        return result != HF_BELL_TIMED_OUT
+
+
+cdef class ManualClockBase:
+    """The clock of heartfelt.testing.ManualClock."""
+    cdef hf_clock clock
+
+    def __cinit__(self, *args, **options):
+        self.clock.kind = HF_CLOCK_MANUAL
+        hf_clock_set(&self.clock, 0)
+
+    def _now_ns(self):
+        return hf_clock_now(&self.clock)
+
+    def _advance_to(self, int64_t target_ns, list hubs):
+        cdef Py_ssize_t n
+        cdef hf_hub **pointers = <hf_hub **> malloc((len(hubs) + 1) * sizeof(hf_hub *))
+        if pointers is NULL:
+            raise MemoryError
+        for n in range(len(hubs)):
+            pointers[n] = (<Hub?> hubs[n]).hub
+        hf_hub_advance(pointers, <uint32_t> len(hubs), &self.clock, target_ns)
+        free(pointers)
+
+
+@cython.no_gc_clear
+cdef class Hub:
+    """The compiled part of HeartHub: the hot methods, and the seams that hub.py builds on."""
+    cdef hf_hub *hub
+    cdef ManualClockBase manual
+    cdef readonly tuple _bells
+    cdef object __weakref__
+
+    def __cinit__(self, *args, **options):
+        self.hub = &hf_hub_unopened
+        self._bells = (Bell(), Bell())
+
+    def __dealloc__(self):
+        if self.hub is not &hf_hub_unopened:
+            hf_hub_destroy(self.hub)
+
+    def _open(self, uint32_t n_shards, int64_t default_timeout_ns, bint disposable, uint32_t subscribed,
+              uint32_t to_callbacks, uint32_t ring_limit, int on_full, clock):
+        cdef hf_hub_config config
+        cdef hf_status status
+        cdef int n
+        if self.hub is not &hf_hub_unopened:
+            raise RuntimeError("this hub is open already; make a new one")
+        config.n_shards, config.default_timeout_ns, config.disposable = n_shards, default_timeout_ns, disposable
+        config.subscribed, config.to_callbacks = subscribed, to_callbacks
+        config.ring_limit, config.on_full = ring_limit, <hf_on_full> on_full
+        config.clock_kind = HF_CLOCK_BOOTTIME if clock == "boottime" else HF_CLOCK_MONOTONIC
+        config.manual_clock = NULL
+        if isinstance(clock, ManualClockBase):
+            self.manual = clock
+            config.clock_kind = HF_CLOCK_MANUAL
+            config.manual_clock = &self.manual.clock
+        for n in range(2):
+            config.bells[n] = &(<Bell> self._bells[n]).bell
+        config.ops = hf_python_ops()
+        status = hf_hub_create(&config, &self.hub)
+        if status == HF_NO_THREAD:
+            self.hub = &hf_hub_unopened
+            raise OSError(f"the system gave no thread for a worker; parallelism was {n_shards}")
+        if status != HF_OK:
+            self.hub = &hf_hub_unopened
+            raise MemoryError("no memory for a hub")
+
+    def heartbeat(self, key, *, timeout=None, extra=_unset, disposable=None):
+        cdef uint64_t hash = 0
+        if timeout is None and extra is _unset and disposable is None and hf_key_hash(key, &hash) == HF_KEY_OK \
+                and hf_hub_beat(self.hub, <void *> key, hash, hf_hub_now(self.hub)) == HF_OK:
+            return
+        self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
+
+    cdef uint64_t _touch(self, key, timeout, extra, disposable, int mode) except? 0:
+        cdef hf_terms terms
+        cdef uint64_t hash = 0, id = 0
+        cdef hf_status status
+        terms.timeout_ns = 0 if timeout is None else timeout_ns_of(timeout)
+        terms.has_extra = extra is not _unset
+        terms.extra = <void *> extra
+        if disposable is not None and type(disposable) is not bool:
+            raise TypeError(f"disposable must be True or False, not {shown(disposable)}")
+        terms.disposable = -1 if disposable is None else disposable is True
+        key = hashed_key(key, &hash)
+        status = hf_hub_touch(self.hub, <void *> key, hash, &terms, mode, &id)
+        if status != HF_OK:
+            raise_status(status, key)
+        return id
+
+    def heartbeat_many(self, keys, *, timeout=None, extra=_unset, disposable=None):
+        cdef uint64_t hash = 0
+        cdef int64_t now_ns = 0
+        cdef Py_ssize_t n = 0
+        cdef bint plain = timeout is None and extra is _unset and disposable is None
+        cdef object first_error = None
+        if isinstance(keys, (str, bytes)):
+            raise TypeError(f"heartbeat_many takes an iterable of keys; {shown(keys)} is one key: use heartbeat")
+        for key in keys:
+            if n % BATCH == 0:
+                now_ns = hf_hub_now(self.hub)
+            n += 1
+            if plain and hf_key_hash(key, &hash) == HF_KEY_OK \
+                    and hf_hub_beat(self.hub, <void *> key, hash, now_ns) == HF_OK:
+                continue
+            try:
+                self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
+            except (TypeError, ValueError) as error:  # a bad key costs the others nothing
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+
+    def heartbeat_ids(self, ids):
+        cdef Py_buffer view
+        cdef Py_ssize_t i, n, n_stale = 0, first_stale = 0
+        cdef int64_t now_ns = 0
+        cdef const int64_t *values
+        cdef hf_terms terms
+        cdef hf_status status = HF_OK, cold
+        terms.timeout_ns, terms.extra, terms.has_extra, terms.disposable = 0, NULL, False, -1
+        try:
+            PyObject_GetBuffer(ids, &view, PyBUF_FORMAT | PyBUF_ND | PyBUF_STRIDES)
+        except (TypeError, BufferError) as error:
+            raise TypeError(f"ids must be a buffer of int64, as hub.ids gives it or array('q', ...), "
+                            f"not {type(ids).__name__}") from error
+        try:
+            format = (<bytes> view.format).decode() if view.format is not NULL else "B"
+            native = "<" if sys.byteorder == "little" else ">"
+            if view.itemsize != 8 or format.lstrip("@=" + native) not in ("q", "l"):
+                raise TypeError(f"ids must be a buffer of int64 in native byte order, not of format {format!r}; "
+                                f"use ids.astype('int64')")
+            if not PyBuffer_IsContiguous(&view, b"C"):
+                raise ValueError("ids must be contiguous; use numpy.ascontiguousarray(ids)")
+            values, n = <const int64_t *> view.buf, view.len // 8
+            for i in range(n):
+                if i % BATCH == 0:
+                    now_ns = hf_hub_now(self.hub)
+                if hf_hub_beat_id(self.hub, <uint64_t> values[i], now_ns) == HF_OK:
+                    continue
+                cold = hf_hub_touch_id(self.hub, <uint64_t> values[i], &terms, HF_TOUCH_BEAT | HF_TOUCH_OWN_TERMS)
+                if cold != HF_OK:
+                    first_stale = first_stale if n_stale else i
+                    status = cold if n_stale == 0 else status
+                    n_stale += 1
+            if n_stale and status == HF_STALE_ID:
+                raise KeyNotWatched(f"id {values[first_stale]} at position {first_stale} is stale (one of {n_stale}): "
+                                    f"its key was removed, or it never was an id of this hub; all others were beaten")
+            if n_stale:
+                raise_status(status, values[first_stale])
+        finally:
+            PyBuffer_Release(&view)
+
+    def remove(self, key, *, missing_ok=False):
+        cdef uint64_t hash = 0
+        key = hashed_key(key, &hash)
+        cdef hf_status status = hf_hub_remove(self.hub, <void *> key, hash)
+        if status != HF_OK and not (status == HF_NOT_WATCHED and missing_ok):
+            raise_status(status, key)
+
+    def _heart(self, type heart_type, key, timeout, extra, disposable):
+        cdef bint plain = timeout is None and extra is _unset and disposable is None
+        cdef Heart heart = heart_type.__new__(heart_type)
+        heart.timeout, heart.extra, heart.disposable, heart.owner = timeout, extra, disposable, self
+        heart.id = self._touch(key, timeout, extra, disposable, 0 if plain else HF_TOUCH_BEAT)
+        cdef uint64_t hash = 0
+        heart.key = hashed_key(key, &hash)
+        return heart
+
+    def _pin(self, list keys):
+        """The ids of the keys; those that are not watched join."""
+        cdef uint64_t hash = 0
+        for key in keys:
+            hashed_key(key, &hash)
+        return [self._touch(key, None, _unset, None, HF_TOUCH_PIN) for key in keys]
+
+    def __contains__(self, key):
+        cdef uint64_t hash = 0
+        key = hashed_key(key, &hash)
+        return hf_hub_get(self.hub, <void *> key, hash, NULL) == HF_OK
+
+    def __len__(self):
+        return hf_hub_count(self.hub)
+
+    def _row(self, key):
+        cdef uint64_t hash = 0
+        cdef hf_row row
+        key = hashed_key(key, &hash)
+        cdef hf_status status = hf_hub_get(self.hub, <void *> key, hash, &row)
+        if status != HF_OK:
+            raise_status(status, key)
+        return row_tuple(&row, hf_clock_wall_offset_ns(self.hub.clock))
+
+    def _rows(self):
+        """All watched keys as they are, each a tuple in the order of hub.py's ROW; shard by shard."""
+        cdef hf_row rows[64]
+        cdef uint64_t cursor = 0
+        cdef uint32_t i, n
+        cdef int64_t offset_ns = hf_clock_wall_offset_ns(self.hub.clock)
+        cdef list found = []
+        while True:
+            n = hf_hub_list(self.hub, &cursor, rows, 64)
+            for i in range(n):
+                found.append(row_tuple(&rows[i], offset_ns))
+            if cursor == 0:
+                return found
+
+    def _drain(self, int stream, Py_ssize_t most):
+        """Up to `most` events of a stream, oldest first; never waits."""
+        cdef hf_event raw[256]
+        cdef uint32_t i, n, want
+        cdef list events = []
+        cdef int64_t offset_ns = 0
+        while most > 0:
+            want = <uint32_t> min(most, 256)
+            n = hf_hub_drain(self.hub, <hf_stream> stream, raw, want)
+            if n and not events:
+                offset_ns = hf_clock_wall_offset_ns(self.hub.clock)
+            for i in range(n):
+                events.append(event_from(&raw[i], offset_ns))
+            most -= n
+            if n < want:
+                break
+        return events
+
+    def _waiting(self, int stream):
+        return hf_hub_waiting(self.hub, <hf_stream> stream)
+
+    def _has_ended(self):
+        return hf_hub_has_ended(self.hub)
+
+    def _close(self):
+        with nogil:
+            hf_hub_close(self.hub)
+
+    def _subscribe_callbacks(self, uint32_t types):
+        hf_hub_subscribe_callbacks(self.hub, types)
+
+    def _shard_stats(self):
+        cdef hf_shard_stats raw
+        cdef list found = []
+        for n in range(self.hub.n_shards):
+            hf_hub_stats(self.hub, n, &raw)
+            found.append(raw)
+        return found
+
+    def _stream_stats(self):
+        cdef hf_stream_stats raw
+        hf_hub_stream_stats(self.hub, &raw)
+        return raw
+
+    def _check(self):
+        """The first broken invariant of the core, or None. O(keys)."""
+        cdef const char *wrong = hf_hub_check(self.hub)
+        return None if wrong is NULL else wrong.decode()
+
+
+cdef tuple row_tuple(hf_row *row, int64_t offset_ns):
+    return (taken(row.key), row.lost, seconds(row.join_ns + offset_ns), seconds(row.beat_ns + offset_ns),
+            seconds(row.deadline_ns + offset_ns), seconds(row.timeout_ns), bool(row.disposable), taken(row.extra),
+            row.missed, row.id)
+
+
+cdef class Heart:
+    """A handle on one key: beats without looking the key up."""
+    cdef readonly object key
+    cdef Hub owner
+    cdef object timeout, extra, disposable
+    cdef uint64_t id
+
+    def beat(self):
+        if hf_hub_beat_id(self.owner.hub, self.id, hf_hub_now(self.owner.hub)) == HF_OK:
+            return
+        self.id = self.owner._touch(self.key, self.timeout, self.extra, self.disposable,
+                                    HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN)
+
+    def __call__(self):
+        self.beat()
+
+    @property
+    def hub(self):
+        return self.owner
+
+    def __repr__(self):
+        return f"<Heart of {shown(self.key)}>"

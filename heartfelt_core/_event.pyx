@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Event: what the core's hf_event becomes in Python. Times stay ns inside, and turn into floats when they are read."""
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int64_t, uint32_t
+
+from hf_hub cimport hf_event
+
+from heartfelt._types import EventType
+
+cdef int64_t NS = 1_000_000_000
+cdef tuple EVENT_TYPES = (
+    EventType.TIME_OUT, EventType.HEART_BEAT, EventType.REMOVE_KEY, EventType.JOIN,
+    EventType.RECOVER, EventType.OVERFLOW, EventType.STALL,
+)
+
+
+cdef double seconds(int64_t ns) noexcept:
+    """ns as seconds, correctly rounded for any time since the epoch."""
+    return <double> (ns // NS) + <double> (ns % NS) * 1e-9
+
+
+cdef class Event:
+    """What happened to a key. Immutable. See heartfelt.events for what each field means."""
+    __match_args__ = ("type", "key", "extra", "timeout", "disposable", "missed", "join_time", "beat_time",
+                      "deadline", "event_time")
+
+    @property
+    def timeout(self):
+        return seconds(self.timeout_ns)
+
+    @property
+    def join_time(self):
+        return seconds(self.join_ns)
+
+    @property
+    def beat_time(self):
+        return seconds(self.beat_ns)
+
+    @property
+    def deadline(self):
+        return seconds(self.deadline_ns)
+
+    @property
+    def event_time(self):
+        return seconds(self.event_ns)
+
+    @property
+    def lateness(self):
+        return seconds(self.event_ns - self.deadline_ns)
+
+    def to_dict(self):
+        cdef dict fields = {name: getattr(self, name) for name in self.__match_args__}
+        fields["type"] = self.type.value
+        return fields
+
+    def __reduce__(self):
+        return make_event, (self.type.value, self.key, self.extra, self.disposable, self.missed, self.timeout_ns,
+                            self.join_ns, self.beat_ns, self.deadline_ns, self.event_ns)
+
+    def __eq__(self, other):
+        return self.__reduce__() == other.__reduce__() if type(other) is Event else NotImplemented
+
+    def __hash__(self):
+        return hash((self.type, self.key, self.event_ns))
+
+    def __repr__(self):
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__[1:])
+        return f"Event({self.type.name}, {fields})"
+
+
+def make_event(str type, object key, object extra, bint disposable, uint32_t missed, int64_t timeout_ns,
+               int64_t join_ns, int64_t beat_ns, int64_t deadline_ns, int64_t event_ns):
+    """An Event from its parts, times in ns since the epoch: for pickle and tests."""
+    cdef Event event = Event.__new__(Event)
+    event.type, event.key, event.extra = EventType(type), key, extra
+    event.disposable, event.missed, event.timeout_ns = disposable, missed, timeout_ns
+    event.join_ns, event.beat_ns, event.deadline_ns, event.event_ns = join_ns, beat_ns, deadline_ns, event_ns
+    return event
+
+
+cdef object taken(void *owned):
+    """The object whose reference the core has handed over; None for NULL."""
+    if owned is NULL:
+        return None
+    cdef object value = <object> owned
+    Py_DECREF(value)
+    return value
+
+
+cdef Event event_from(hf_event *raw, int64_t offset_ns):
+    cdef Event event = Event.__new__(Event)
+    event.type = EVENT_TYPES[raw.type]
+    event.key, event.extra = taken(raw.key), taken(raw.extra)
+    event.disposable, event.missed, event.timeout_ns = raw.disposable, raw.missed, raw.timeout_ns
+    event.join_ns, event.beat_ns = raw.join_ns + offset_ns, raw.beat_ns + offset_ns
+    event.deadline_ns, event.event_ns = raw.deadline_ns + offset_ns, raw.event_ns + offset_ns
+    return event

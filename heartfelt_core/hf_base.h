@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// Ground of the core: status codes, limits, small helpers. Knows nothing of Python.
+#ifndef HF_BASE_H
+#define HF_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HF_NS_PER_S INT64_C(1000000000)
+#define HF_NEVER INT64_MAX
+#define HF_CACHE_LINE 64
+
+// The longest timeout: 100 years. Twice that added to any clock still fits 64 bits of nanoseconds.
+#define HF_TIMEOUT_MAX_NS (INT64_C(100) * 366 * 86400 * HF_NS_PER_S)
+#define HF_SHARDS_MAX 64
+
+// Free-threaded builds beat one hub from several threads at once; with a GIL the callers of the
+// object-taking functions are serialised by it. The core's own tests build both ways.
+#ifndef HF_PARALLEL
+#ifdef Py_GIL_DISABLED
+#define HF_PARALLEL 1
+#else
+#define HF_PARALLEL 0
+#endif
+#endif
+
+typedef enum {
+  HF_OK = 0,
+  HF_SLOW,         // a beat that the hot path cannot finish: call the cold function
+  HF_NO_MEMORY,    //
+  HF_CLOSED,       // the hub is closed
+  HF_NOT_WATCHED,  // no such key, or it timed out
+  HF_STALE_ID,     // the id's key was removed, or the number never was an id
+  HF_NO_TIMEOUT,   // a key joins and neither it nor the hub has a timeout
+  HF_FULL,         // a shard holds as many slots as it can number
+  HF_NO_THREAD,    // the system gave no thread
+} hf_status;
+
+#if defined(__GNUC__)
+#define HF_LIKELY(x) __builtin_expect(!!(x), 1)
+#define HF_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define HF_COLD __attribute__((cold, noinline))
+#else
+#define HF_LIKELY(x) (x)
+#define HF_UNLIKELY(x) (x)
+#define HF_COLD
+#endif
+
+static inline int64_t hf_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t hf_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+#endif

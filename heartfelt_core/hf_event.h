@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Events as they leave the core, and the ring that holds those that are not verdicts.
+//
+// Invariants
+//   A verdict (TIME_OUT) never enters a ring: it lies in its shard's list (hf_list.h) until it is read.
+//   A ring never silently loses an event: what it cannot hold is counted, and an OVERFLOW event stands in the
+//   stream at the place of the loss, once for each run of losses.
+//   With HF_ON_FULL_BLOCK nothing is lost: the ring grows, since a beat must not wait for a reader.
+// Cost: push and pop O(1), growing amortised. Threads: under the ring's own lock, taken after the shards'.
+// Objects: a ring owns the key and extra of what it holds. What it drops it hands back to the caller, who
+// releases it after the locks.
+#ifndef HF_EVENT_H
+#define HF_EVENT_H
+
+#include <stdlib.h>
+
+#include "hf_base.h"
+#include "hf_thread.h"
+
+typedef enum {
+  HF_TIME_OUT = 0,
+  HF_HEART_BEAT,
+  HF_REMOVE_KEY,
+  HF_JOIN,
+  HF_RECOVER,
+  HF_OVERFLOW,
+  HF_STALL,
+  HF_N_EVENT_TYPES,
+} hf_event_type;
+
+#define HF_MASK(type) (1u << (type))
+
+typedef enum { HF_ON_FULL_DROP_OLDEST = 0, HF_ON_FULL_DROP_NEWEST, HF_ON_FULL_BLOCK } hf_on_full;
+
+typedef struct {
+  hf_event_type type;
+  bool disposable;
+  uint32_t missed;
+  void *key, *extra;  // owned by whoever holds the event
+  int64_t timeout_ns, join_ns, beat_ns, deadline_ns, event_ns;
+} hf_event;
+
+typedef struct {
+  hf_lock lock;
+  hf_on_full on_full;  // const
+  bool tells_overflow;  // const; OVERFLOW is wanted
+  uint32_t limit;      // const; the user's size
+  // under lock
+  hf_event *events;
+  uint32_t capacity;
+  uint64_t head, tail;         // event n stands at n % capacity; head <= tail
+  uint64_t n_dropped;          // ever
+  uint64_t n_overflows;        // runs of losses, ever
+  uint32_t n_lost_now;         // in the run that no OVERFLOW event has told yet
+  uint64_t lost_at;            // where in the stream it stands: before event lost_at
+  int64_t lost_ns;             // when it began
+} hf_ring;
+
+static inline hf_status hf_ring_init(hf_ring *ring, uint32_t limit, hf_on_full on_full, bool tells_overflow) {
+  hf_status status = hf_lock_init(&ring->lock);
+  ring->limit = limit;
+  ring->on_full = on_full;
+  ring->tells_overflow = tells_overflow;
+  ring->events = NULL;
+  ring->capacity = 0;
+  ring->head = ring->tail = ring->lost_at = 0;
+  ring->n_dropped = ring->n_overflows = 0;
+  ring->n_lost_now = 0;
+  ring->lost_ns = 0;
+  return status;
+}
+
+// The objects of what is left must have been taken out by hf_ring_pop.
+static inline void hf_ring_deinit(hf_ring *ring) {
+  free(ring->events);
+  hf_lock_deinit(&ring->lock);
+}
+
+static inline uint32_t hf_ring_count(const hf_ring *ring) {
+  return (uint32_t)(ring->tail - ring->head) + (ring->n_lost_now != 0 && ring->tells_overflow);
+}
+
+static inline bool hf_ring_grow(hf_ring *ring) {
+  uint32_t capacity = ring->capacity ? ring->capacity * 2 : 64;
+  if (ring->on_full != HF_ON_FULL_BLOCK && capacity > ring->limit) capacity = ring->limit;
+  if (capacity <= ring->capacity) return false;
+  hf_event *events = malloc((size_t)capacity * sizeof *events);
+  if (!events) return false;
+  for (uint64_t n = ring->head; n < ring->tail; n++)
+    events[n % capacity] = ring->events[n % ring->capacity];
+  free(ring->events);
+  ring->events = events;
+  ring->capacity = capacity;
+  return true;
+}
+
+static inline void hf_ring_count_loss(hf_ring *ring, uint64_t at, int64_t now_ns) {
+  if (ring->n_lost_now == 0) {
+    ring->n_overflows++;
+    ring->lost_at = at;
+    ring->lost_ns = now_ns;
+  }
+  if (ring->n_lost_now < UINT32_MAX) ring->n_lost_now++;
+  ring->n_dropped++;
+}
+
+// Puts *event in; its objects are then the ring's. If something had to be dropped, true is returned and
+// *event is what was dropped (the new one, or the oldest): the caller releases its objects.
+static inline bool hf_ring_push(hf_ring *ring, hf_event *event) {
+  if (ring->tail - ring->head < ring->capacity || hf_ring_grow(ring)) {
+    ring->events[ring->tail++ % ring->capacity] = *event;
+    return false;
+  }
+  if (ring->on_full == HF_ON_FULL_DROP_OLDEST && ring->capacity > 0) {
+    hf_event oldest = ring->events[ring->head++ % ring->capacity];
+    ring->events[ring->tail++ % ring->capacity] = *event;
+    hf_ring_count_loss(ring, ring->head, event->event_ns);
+    if (ring->lost_at < ring->head) ring->lost_at = ring->head;
+    *event = oldest;
+    return true;
+  }
+  hf_ring_count_loss(ring, ring->tail, event->event_ns);
+  return true;
+}
+
+static inline bool hf_ring_has_overflow_next(const hf_ring *ring) {
+  return ring->n_lost_now != 0 && ring->tells_overflow && ring->lost_at <= ring->head;
+}
+
+// When the next event of the ring happened; HF_NEVER if there is none.
+static inline int64_t hf_ring_peek_ns(const hf_ring *ring) {
+  if (hf_ring_has_overflow_next(ring)) return ring->lost_ns;
+  return ring->head < ring->tail ? ring->events[ring->head % ring->capacity].event_ns : HF_NEVER;
+}
+
+// Only if hf_ring_peek_ns says that there is one.
+static inline hf_event hf_ring_pop(hf_ring *ring) {
+  if (hf_ring_has_overflow_next(ring)) {
+    hf_event overflow = {.type = HF_OVERFLOW, .missed = ring->n_lost_now, .event_ns = ring->lost_ns,
+                         .deadline_ns = ring->lost_ns, .join_ns = ring->lost_ns, .beat_ns = ring->lost_ns};
+    ring->n_lost_now = 0;
+    return overflow;
+  }
+  hf_event event = ring->events[ring->head++ % ring->capacity];
+  // A run of losses that nobody wants told ends when the ring has room again.
+  if (!ring->tells_overflow) ring->n_lost_now = 0;
+  return event;
+}
+
+#endif

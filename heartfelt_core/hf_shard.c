@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+// What callers do to a shard: touch, remove, read. What its worker does is in hf_step.c.
+#include "hf_shard.h"
+
+hf_status hf_shard_init(hf_shard *shard, uint32_t index, const hf_shard_config *config, hf_streams *streams,
+                        const hf_clock *clock) {
+  memset(shard, 0, sizeof *shard);
+  shard->index = index;
+  shard->config = config;
+  shard->streams = streams;
+  shard->clock = clock;
+  hf_status status = hf_lock_init(&shard->lock);
+  if (status != HF_OK) return status;
+  if (hf_slots_init(&shard->slots) == HF_OK && hf_map_init(&shard->map) == HF_OK) return HF_OK;
+  hf_slots_deinit(&shard->slots);
+  hf_lock_deinit(&shard->lock);
+  return HF_NO_MEMORY;
+}
+
+void hf_shard_deinit(hf_shard *shard) {
+  for (uint32_t i = 1; i < shard->slots.n_touched; i++) {
+    hf_cold *cold = hf_slots_cold(&shard->slots, i);
+    void *key = hf_slots_key(&shard->slots, i), *extra = cold->extra;
+    if (key) shard->config->ops.release(key);
+    if (extra) shard->config->ops.release(extra);
+  }
+  hf_map_deinit(&shard->map);
+  hf_heap_deinit(&shard->heap);
+  hf_slots_deinit(&shard->slots);
+  hf_lock_deinit(&shard->lock);
+}
+
+static hf_state live_state(const hf_shard *shard) {
+  return hf_streams_want(shard->streams, HF_HEART_BEAT) ? HF_LOUD : HF_ALIVE;
+}
+
+static void watch(hf_shard *shard, uint32_t i) {
+  hf_slots_block(&shard->slots, hf_slot_block(i))->watched |= hf_slot_bit(i);
+  shard->n_watched++;
+}
+
+static void file_deadline(hf_shard *shard, uint32_t i) {
+  int64_t deadline_ns = hf_slots_deadline(&shard->slots, i);
+  hf_block *block = hf_slots_block(&shard->slots, hf_slot_block(i));
+  if (deadline_ns < block->next_ns) hf_heap_file(&shard->heap, &shard->slots, hf_slot_block(i), deadline_ns);
+}
+
+void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
+  for (int n = 0; n < 4 && shard->trash_head != HF_NO_SLOT; n++) {
+    uint32_t i = shard->trash_head;
+    hf_cold *cold = hf_slots_cold(&shard->slots, i);
+    shard->trash_head = cold->link.next;
+    hf_trash_add(trash, hf_slots_key(&shard->slots, i));
+    hf_trash_add(trash, cold->extra);
+    hf_slots_give_back(&shard->slots, i);
+  }
+  if (hf_streams_want(shard->streams, HF_TIME_OUT)) return;
+  for (int n = 0; n < 4 && hf_list_head(&shard->slots) != HF_NO_SLOT; n++) {  // verdicts that nobody wants
+    hf_event event;
+    hf_shard_take(shard, &event);
+    hf_trash_add(trash, event.key);
+    hf_trash_add(trash, event.extra);
+  }
+}
+
+// Makes sure that hf_slots_take and filing a block cannot fail.
+static hf_status reserve_slot(hf_shard *shard) {
+  if (hf_slots_has_free(&shard->slots)) return HF_OK;
+  uint32_t n_slots = HF_LOAD_RLX(&shard->slots.n_slots);
+  hf_status status = hf_heap_reserve(&shard->heap, hf_slot_block(n_slots) + HF_SLAB_BLOCKS);
+  return status == HF_OK ? hf_slots_grow(&shard->slots) : status;
+}
+
+static void emit(hf_shard *shard, hf_event_type type, uint32_t i, int64_t now_ns, hf_trash *trash) {
+  if (!hf_streams_want(shard->streams, type)) return;
+  hf_slots *slots = &shard->slots;
+  const hf_cold *cold = hf_slots_cold(slots, i);
+  hf_event event = {
+      .type = type,
+      .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
+      .missed = hf_slots_state(slots, i) == HF_LOST ? cold->missed : 0,
+      .key = hf_shard_retained(shard, hf_slots_key(slots, i)),
+      .extra = hf_shard_retained(shard, cold->extra),
+      .timeout_ns = *hf_slots_timeout(slots, i),
+      .join_ns = cold->join_ns,
+      .beat_ns = HF_LOAD_RLX(hf_slots_beat(slots, i)),
+      .deadline_ns = hf_slots_deadline(slots, i),
+      .event_ns = now_ns,
+  };
+  hf_streams_emit(shard->streams, event, trash);
+}
+
+// The deadline that a pending verdict was taken on. A LOST key's floor is the next one already.
+static int64_t verdict_deadline(const hf_slots *slots, uint32_t i) {
+  int64_t floor_ns = *hf_slots_floor(slots, i);
+  return hf_slots_state(slots, i) == HF_LOST ? floor_ns - *hf_slots_timeout(slots, i) : floor_ns;
+}
+
+// The unread verdict of slot i moves to slot `to`: what it says, and its place in the list. Objects do not.
+static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadline_ns) {
+  hf_cold *from = hf_slots_cold(slots, i), *cold = hf_slots_cold(slots, to);
+  cold->join_ns = from->join_ns;
+  cold->event_ns = from->event_ns;
+  cold->verdict_beat_ns = from->verdict_beat_ns;
+  cold->missed = from->missed;
+  cold->flags = (from->flags & (HF_FLAG_DISPOSABLE | HF_FLAG_PENDING)) & 0xfu;
+  *hf_slots_timeout(slots, to) = *hf_slots_timeout(slots, i);
+  *hf_slots_floor(slots, to) = deadline_ns;
+  hf_list_replace(slots, i, to);
+}
+
+// The key of a slot with an unread verdict lives again: the verdict goes to a slot of its own. That slot is
+// reserved already.
+static void part_from_verdict(hf_shard *shard, uint32_t i) {
+  hf_slots *slots = &shard->slots;
+  hf_cold *cold = hf_slots_cold(slots, i);
+  if (!(cold->flags & HF_FLAG_PENDING)) return;
+  uint32_t note = hf_slots_take(slots);
+  hf_cold *note_cold = hf_slots_cold(slots, note);
+  move_verdict(slots, i, note, verdict_deadline(slots, i));
+  HF_STORE_REL(&note_cold->key, (uintptr_t)hf_shard_retained(shard, hf_slots_key(slots, i)));
+  note_cold->extra = hf_shard_retained(shard, cold->extra);
+  hf_slots_set_state(slots, note, HF_NOTE);
+  hf_cold_set_peer(note_cold, i);
+  hf_cold_set_peer(cold, note);
+  hf_cold_set_flag(cold, HF_FLAG_PENDING, false);
+}
+
+// A key that lives no more takes back the unread verdict of its earlier life.
+static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
+  hf_slots *slots = &shard->slots;
+  hf_cold *cold = hf_slots_cold(slots, i);
+  uint32_t note = cold->peer;
+  hf_trash_add(trash, cold->extra);
+  hf_trash_add(trash, hf_slots_key(slots, note));
+  move_verdict(slots, note, i, *hf_slots_floor(slots, note));
+  cold->extra = hf_slots_cold(slots, note)->extra;
+  hf_cold_set_peer(cold, HF_NO_SLOT);
+  hf_slots_give_back(slots, note);
+}
+
+static void free_key(hf_shard *shard, uint32_t i) {
+  void *key = hf_slots_key(&shard->slots, i);
+  hf_map_erase(&shard->map, key, hf_hash_tag(shard->config->ops.hash(key)));
+  hf_slots_give_back(&shard->slots, i);
+}
+
+static void apply_terms(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
+  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  if (terms->timeout_ns) *hf_slots_timeout(&shard->slots, i) = terms->timeout_ns;
+  if (terms->disposable >= 0) hf_cold_set_flag(cold, HF_FLAG_DISPOSABLE, terms->disposable != 0);
+  if (terms->has_extra) {
+    hf_trash_add(trash, cold->extra);
+    cold->extra = hf_shard_retained(shard, terms->extra);
+  }
+}
+
+static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
+  hf_slab_beat(hf_slots_slab(&shard->slots, i), hf_slot_in_slab(i), now_ns, false);
+  *hf_slots_floor(&shard->slots, i) = 0;
+}
+
+// The slot begins a life now. Its key, timeout and flags stand already.
+static void begin_life(hf_shard *shard, uint32_t i, int64_t now_ns, hf_trash *trash) {
+  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  cold->join_ns = now_ns;
+  cold->missed = 0;
+  beat_slot(shard, i, now_ns);
+  hf_slots_set_state(&shard->slots, i, live_state(shard));
+  watch(shard, i);
+  file_deadline(shard, i);
+  shard->counters.n_joins++;
+  emit(shard, HF_JOIN, i, now_ns, trash);
+  emit(shard, HF_HEART_BEAT, i, now_ns, trash);
+}
+
+static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, uint32_t *slot,
+                          hf_trash *trash) {
+  int64_t timeout_ns = terms->timeout_ns ? terms->timeout_ns : shard->config->default_timeout_ns;
+  if (timeout_ns == 0) return HF_NO_TIMEOUT;
+  hf_status status = hf_map_reserve(&shard->map);
+  if (status == HF_OK) status = reserve_slot(shard);
+  if (status != HF_OK) return status;
+  uint32_t i = *slot = hf_slots_take(&shard->slots);
+  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  cold->link.next = cold->link.prev = HF_NO_SLOT;
+  hf_cold_set_flag(cold, HF_FLAG_DISPOSABLE, shard->config->disposable);
+  *hf_slots_timeout(&shard->slots, i) = timeout_ns;
+  HF_STORE_REL(&cold->key, (uintptr_t)hf_shard_retained(shard, key));
+  apply_terms(shard, i, terms, trash);
+  begin_life(shard, i, hf_clock_now(shard->clock), trash);
+  hf_map_insert(&shard->map, key, tag, i);
+  return HF_OK;
+}
+
+static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int mode, hf_trash *trash) {
+  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  bool own = (mode & HF_TOUCH_OWN_TERMS) != 0;
+  int64_t timeout_ns = terms->timeout_ns ? terms->timeout_ns
+                       : own             ? *hf_slots_timeout(&shard->slots, i)
+                                         : shard->config->default_timeout_ns;
+  if (timeout_ns == 0) return HF_NO_TIMEOUT;
+  hf_status status = reserve_slot(shard);
+  if (status != HF_OK) return status;
+  part_from_verdict(shard, i);
+  if (!own) hf_cold_set_flag(cold, HF_FLAG_DISPOSABLE, shard->config->disposable);
+  *hf_slots_timeout(&shard->slots, i) = timeout_ns;
+  hf_trash_add(trash, cold->extra);
+  cold->extra = NULL;
+  apply_terms(shard, i, terms, trash);
+  shard->n_dead--;
+  begin_life(shard, i, hf_clock_now(shard->clock), trash);
+  return HF_OK;
+}
+
+static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
+  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  bool was_lost = hf_slots_state(&shard->slots, i) == HF_LOST;
+  uint32_t missed = cold->missed;
+  if (was_lost) {
+    hf_status status = reserve_slot(shard);
+    if (status != HF_OK) return status;
+    part_from_verdict(shard, i);
+  }
+  int64_t now_ns = hf_clock_now(shard->clock);
+  apply_terms(shard, i, terms, trash);
+  beat_slot(shard, i, now_ns);
+  file_deadline(shard, i);
+  if (was_lost) {
+    cold->missed = missed;
+    emit(shard, HF_RECOVER, i, now_ns, trash);
+    hf_slots_set_state(&shard->slots, i, live_state(shard));
+    shard->n_lost--;
+    shard->counters.n_recoveries++;
+    cold->missed = 0;
+  }
+  emit(shard, HF_HEART_BEAT, i, now_ns, trash);
+  return HF_OK;
+}
+
+static hf_status touch_slot(hf_shard *shard, uint32_t i, const hf_terms *terms, int mode, hf_trash *trash) {
+  static const hf_terms no_terms = {.disposable = -1};
+  hf_status status = HF_OK;
+  if (hf_slots_state(&shard->slots, i) == HF_DEAD)
+    status = rejoin(shard, i, terms, mode, trash);
+  else if (mode & HF_TOUCH_BEAT)
+    status = beat_watched(shard, i, mode & HF_TOUCH_TERMS_TO_JOIN ? &no_terms : terms, trash);
+  if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_cold_set_flag(hf_slots_cold(&shard->slots, i), HF_FLAG_PINNED, true);
+  return status;
+}
+
+hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, int mode, uint64_t *id,
+                         hf_trash *trash) {
+  hf_shard_empty_trash(shard, trash);
+  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  hf_status status = HF_OK;
+  if (i == HF_NO_SLOT) {
+    status = join_new(shard, key, tag, terms, &i, trash);
+    if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_cold_set_flag(hf_slots_cold(&shard->slots, i), HF_FLAG_PINNED, true);
+  } else {
+    status = touch_slot(shard, i, terms, mode, trash);
+  }
+  if (status == HF_OK && id) *id = hf_shard_slot_id(shard, i);
+  return status;
+}
+
+hf_status hf_shard_touch_id(hf_shard *shard, uint64_t id, const hf_terms *terms, int mode, hf_trash *trash) {
+  hf_shard_empty_trash(shard, trash);
+  uint32_t i = hf_id_slot(id);
+  if (i == HF_NO_SLOT || i >= shard->slots.n_touched) return HF_STALE_ID;
+  uint32_t word = HF_LOAD_RLX(hf_slots_word(&shard->slots, i));
+  hf_state state = hf_word_state(word);
+  if (hf_word_generation(word) != hf_id_generation(id) || state == HF_FREE || state == HF_NOTE) return HF_STALE_ID;
+  return touch_slot(shard, i, terms, mode, trash);
+}
+
+hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_trash *trash) {
+  hf_shard_empty_trash(shard, trash);
+  hf_slots *slots = &shard->slots;
+  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  if (i == HF_NO_SLOT) return HF_NOT_WATCHED;
+  hf_cold *cold = hf_slots_cold(slots, i);
+  bool was_watched = hf_slots_state(slots, i) != HF_DEAD;
+  if (was_watched) {
+    emit(shard, HF_REMOVE_KEY, i, hf_clock_now(shard->clock), trash);
+    shard->counters.n_removals++;
+    *hf_slots_floor(slots, i) = verdict_deadline(slots, i);
+    hf_shard_unwatch(shard, i);
+  } else {
+    shard->n_dead--;
+  }
+  if (cold->peer != HF_NO_SLOT) rejoin_verdict(shard, i, trash);
+  if (cold->flags & HF_FLAG_PENDING) {
+    // The verdict stays to be read, and the key stays findable with it: if it joins again and times out
+    // again, that is still one waiting event.
+    hf_slots_new_generation(slots, i, HF_DEAD);
+    hf_cold_set_flag(cold, HF_FLAG_PINNED, false);
+    shard->n_dead++;
+  } else {
+    hf_trash_add(trash, hf_slots_key(slots, i));
+    hf_trash_add(trash, cold->extra);
+    free_key(shard, i);
+  }
+  return was_watched ? HF_OK : HF_NOT_WATCHED;
+}
+
+int64_t hf_shard_peek(const hf_shard *shard, int64_t *deadline_ns) {
+  uint32_t i = hf_list_head(&shard->slots);
+  if (i == HF_NO_SLOT) return HF_NEVER;
+  *deadline_ns = verdict_deadline(&shard->slots, i);
+  return hf_slots_cold(&shard->slots, i)->event_ns;
+}
+
+void hf_shard_take(hf_shard *shard, hf_event *event) {
+  hf_slots *slots = &shard->slots;
+  uint32_t i = hf_list_head(slots);
+  hf_cold *cold = hf_slots_cold(slots, i);
+  hf_state state = hf_slots_state(slots, i);
+  *event = (hf_event){
+      .type = HF_TIME_OUT,
+      .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
+      .missed = cold->missed,
+      .key = hf_slots_key(slots, i),
+      .extra = cold->extra,
+      .timeout_ns = *hf_slots_timeout(slots, i),
+      .join_ns = cold->join_ns,
+      .beat_ns = cold->verdict_beat_ns,
+      .deadline_ns = verdict_deadline(slots, i),
+      .event_ns = cold->event_ns,
+  };
+  hf_list_unlink(slots, i);
+  hf_cold_set_flag(cold, HF_FLAG_PENDING, false);
+  HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
+  if (state == HF_NOTE) {
+    if (cold->peer != HF_NO_SLOT) hf_cold_set_peer(hf_slots_cold(slots, cold->peer), HF_NO_SLOT);
+    hf_slots_give_back(slots, i);
+  } else if (state == HF_LOST) {
+    hf_shard_retained(shard, event->key);
+    hf_shard_retained(shard, event->extra);
+  } else if (cold->flags & HF_FLAG_PINNED) {
+    hf_shard_retained(shard, event->key);
+    cold->extra = NULL;
+  } else {
+    shard->n_dead--;
+    free_key(shard, i);
+  }
+}
+
+void hf_shard_set_loud(hf_shard *shard, bool loud) {
+  hf_state from = loud ? HF_ALIVE : HF_LOUD, to = loud ? HF_LOUD : HF_ALIVE;
+  for (uint32_t i = 1; i < shard->slots.n_touched; i++)
+    if (hf_slots_state(&shard->slots, i) == from) hf_slots_set_state(&shard->slots, i, to);
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+// A shard: some of a hub's keys, as a state machine. No thread and no clock of its own: time is an argument,
+// so tests drive it through virtual time.
+//
+// Invariants (hf_shard_check proves them)
+//   Every slot is exactly one of: free, in the map (ALIVE, DOOMED, LOUD, LOST, DEAD), NOTE, trash, untouched.
+//   A bit in its block's `watched` <=> ALIVE, DOOMED, LOUD or LOST.
+//   A block's next_ns is not later than the deadline of any watched slot in it; it is in the heap unless HF_NEVER.
+//   PENDING <=> linked into the list of verdicts. At most one verdict waits for a key: the slot itself, or,
+//   when the key lives again, its NOTE (slot.peer, note.peer).
+//   The list is in order of event_ns, and among those of one step in order of deadline.
+// Cost: O(1) expected each; step O(blocks due * 64 + verdicts * log).
+// Threads: everything here is called under shard->lock but the two inline beats. A function that takes a
+// key or extra is called by a thread that may touch the caller's objects; hf_shard_step never touches one.
+#ifndef HF_SHARD_H
+#define HF_SHARD_H
+
+#include "hf_event.h"
+#include "hf_heap.h"
+#include "hf_list.h"
+#include "hf_map.h"
+#include "hf_slot.h"
+#include "hf_stream.h"
+
+typedef struct {
+  void (*retain)(void *object);         // one more owner
+  void (*release)(void *object);        // one owner less; never called under a lock
+  hf_map_equal equal;                   // different objects, equal keys?
+  uint64_t (*hash)(const void *object);  // of a key; all 64 bits well mixed
+} hf_object_ops;
+
+typedef struct {
+  hf_object_ops ops;
+  int64_t default_timeout_ns;  // 0: none
+  bool disposable;
+  bool light;  // beats need no ordering of their own: hf_heavy_barrier is available
+} hf_shard_config;
+
+// What a beat may say besides "I am alive".
+typedef struct {
+  int64_t timeout_ns;  // 0: nothing said
+  void *extra;         // with has_extra: not owned; retained if it is kept
+  bool has_extra;
+  int8_t disposable;  // -1: nothing said
+} hf_terms;
+
+enum {                         // modes of a touch
+  HF_TOUCH_BEAT = 1,           // beats; without it a watched key is left alone, and any other joins
+  HF_TOUCH_PIN = 2,            // an id is given out
+  HF_TOUCH_OWN_TERMS = 4,      // a key that joins anew keeps the terms that it had
+  HF_TOUCH_TERMS_TO_JOIN = 8,  // the terms are for a key that joins; a watched one keeps its own
+};
+
+typedef struct {
+  void *key, *extra;  // owned by the caller
+  int64_t join_ns, beat_ns, deadline_ns, timeout_ns;
+  uint64_t id;
+  uint32_t missed;
+  bool disposable, lost;
+} hf_row;
+
+typedef struct {
+  uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_steps, n_visits;
+  int64_t max_lateness_ns;
+} hf_counters;
+
+#define HF_STEP_BLOCKS 64u
+#define HF_STEP_VERDICTS 1024u
+typedef struct {
+  int64_t deadline_ns;
+  uint32_t slot;
+} hf_due;
+
+typedef struct {
+  // const after init
+  const hf_shard_config *config;
+  hf_streams *streams;
+  const hf_clock *clock;
+  uint32_t index;
+  // read by beats
+  hf_map map;
+  hf_slots slots;
+  // under lock
+  hf_lock lock;
+  hf_heap heap;
+  uint32_t n_watched, n_lost, n_dead;
+  uint32_t trash_head;       // NOTEs that were merged away: their objects wait for a caller to release them
+  hf_atomic_u32 n_pending;   // written under lock, read by anyone
+  hf_counters counters;
+  hf_due due[HF_STEP_VERDICTS + HF_BLOCK_SLOTS], due_sorted[HF_STEP_VERDICTS + HF_BLOCK_SLOTS];
+} hf_shard;
+
+hf_status hf_shard_init(hf_shard *shard, uint32_t index, const hf_shard_config *config, hf_streams *streams,
+                        const hf_clock *clock);
+void hf_shard_deinit(hf_shard *shard);  // releases every object; no other thread may be near
+
+// Cold beats, joins, pins. `id` (may be NULL) gets the slot's id. HF_OK, HF_NO_MEMORY, HF_FULL,
+// HF_NO_TIMEOUT; the second also HF_STALE_ID.
+hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, int mode, uint64_t *id,
+                         hf_trash *trash);
+hf_status hf_shard_touch_id(hf_shard *shard, uint64_t id, const hf_terms *terms, int mode, hf_trash *trash);
+// HF_NOT_WATCHED if the key was not watched (an id of it is stale afterwards all the same).
+hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_trash *trash);
+
+// Takes the verdicts that are due at now_ns, and visits blocks that will be due up to ahead_ns later (a visit too
+// early does no harm and saves a wake-up). Works in bounded pieces: if hf_heap_min is still due afterwards, call
+// again. horizon_ns: until then nobody will read (now_ns if that is not known). Returns how many verdicts it took.
+uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_t horizon_ns);
+
+// The waiting verdicts: when the first was taken (HF_NEVER: none waits), its deadline; and taking it, with
+// its objects, which become the caller's.
+int64_t hf_shard_peek(const hf_shard *shard, int64_t *deadline_ns);
+void hf_shard_take(hf_shard *shard, hf_event *event);
+// Lets go of verdicts that the worker merged away (it must not release objects itself) and of those that nobody
+// subscribed to. A few at a time: each function above that takes a trash does it too, so what waits is bounded.
+void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash);
+
+hf_status hf_shard_get(hf_shard *shard, const void *key, uint32_t tag, hf_row *row);
+// Up to `max` watched keys from slot *cursor on (start with 0); *cursor is 0 again at the end. Returns how many.
+uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t max);
+// From now on beats of live keys are events (or are not any more).
+void hf_shard_set_loud(hf_shard *shard, bool loud);
+// NULL, or the name of the invariant that does not hold. O(slots + map).
+const char *hf_shard_check(const hf_shard *shard);
+
+// Which half of a key's hash does what: the upper picks its place in the map, the lower its shard.
+static inline uint32_t hf_hash_tag(uint64_t hash) { return (uint32_t)(hash >> 32); }
+static inline uint32_t hf_hash_shard(uint64_t hash, uint32_t n_shards) {
+  return (uint32_t)(((hash & UINT32_MAX) * n_shards) >> 32);
+}
+
+static inline void *hf_shard_retained(const hf_shard *shard, void *object) {
+  if (object) shard->config->ops.retain(object);
+  return object;
+}
+
+// Before the slot's state changes. The block keeps its time: at worst the worker looks once for nothing.
+static inline void hf_shard_unwatch(hf_shard *shard, uint32_t i) {
+  hf_slots_block(&shard->slots, hf_slot_block(i))->watched &= ~hf_slot_bit(i);
+  shard->n_watched--;
+  if (hf_slots_state(&shard->slots, i) == HF_LOST) shard->n_lost--;
+}
+
+// An id: shard << 56 | generation << 32 | slot. Positive as int64; never 0.
+static inline uint64_t hf_id_make(uint32_t shard, uint32_t generation, uint32_t slot) {
+  return (uint64_t)shard << 56 | (uint64_t)generation << 32 | slot;
+}
+static inline uint32_t hf_id_shard(uint64_t id) { return (uint32_t)(id >> 56); }
+static inline uint32_t hf_id_generation(uint64_t id) { return (uint32_t)(id >> 32) & HF_GENERATION_MASK; }
+static inline uint32_t hf_id_slot(uint64_t id) { return (uint32_t)id; }
+
+static inline uint64_t hf_shard_slot_id(const hf_shard *shard, uint32_t i) {
+  return hf_id_make(shard->index, hf_word_generation(HF_LOAD_RLX(hf_slots_word(&shard->slots, i))), i);
+}
+
+// What a beat does when the word did not say ALIVE: a verdict that is not yet taken is taken back without
+// a lock; everything else is for the cold functions.
+static inline hf_status hf_slab_undoom(hf_slab *slab, uint32_t at, uint32_t word) {
+  uint32_t alive = hf_word_make(hf_word_generation(word), HF_ALIVE);
+  if (hf_word_state(word) == HF_DOOMED && HF_CAS_SC(&slab->word[at], &word, alive)) return HF_OK;
+  return word == alive ? HF_OK : HF_SLOW;
+}
+
+#if HF_PARALLEL
+// A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: a new life
+// begins with a later one, so the exchange fails if the slot was reused after it was found to be the right one.
+// `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
+static inline hf_status hf_slab_beat_checked(hf_slab *slab, uint32_t at, uint32_t expected, const void *key,
+                                             int64_t now_ns) {
+  int64_t seen = HF_LOAD_ACQ(&slab->beat_ns[at]);
+  uint32_t word = HF_LOAD_ACQ(&slab->word[at]);
+  if (expected ? word != expected : hf_word_state(word) != HF_ALIVE) return HF_SLOW;
+  if (key && HF_LOAD_ACQ(&slab->cold[at].key) != (uintptr_t)key) return HF_SLOW;
+  if (seen < now_ns && !HF_CAS_SC(&slab->beat_ns[at], &seen, now_ns)) return HF_SLOW;
+  uint32_t after = HF_LOAD_SC(&slab->word[at]);  // partner: the worker's doom, then its second look
+  if (HF_LIKELY(after == word)) return HF_OK;
+  if (hf_word_generation(after) != hf_word_generation(word)) return HF_SLOW;
+  return hf_slab_undoom(slab, at, after);
+}
+#endif
+
+// The hot beat by id: no lock, no allocation, no system call but the clock's.
+static inline hf_status hf_shard_beat_id(hf_shard *shard, uint64_t id, int64_t now_ns, bool light) {
+  uint32_t i = hf_id_slot(id);
+  if (HF_UNLIKELY(i >= HF_LOAD_ACQ(&shard->slots.n_slots))) return HF_STALE_ID;  // partner: hf_slots_grow
+  hf_slab *slab = hf_slots_slab(&shard->slots, i);
+  uint32_t at = hf_slot_in_slab(i), expected = hf_word_make(hf_id_generation(id), HF_ALIVE);
+#if HF_PARALLEL
+  (void)light;
+  return hf_slab_beat_checked(slab, at, expected, NULL, now_ns);
+#else
+  if (HF_UNLIKELY(HF_LOAD_RLX(&slab->word[at]) != expected)) return HF_SLOW;
+  uint32_t word = hf_slab_beat(slab, at, now_ns, light);
+  if (HF_LIKELY(word == expected)) return HF_OK;
+  return hf_slab_undoom(slab, at, word);
+#endif
+}
+
+// The hot beat by key.
+static inline hf_status hf_shard_beat(hf_shard *shard, const void *key, uint32_t tag, int64_t now_ns, bool light) {
+#if HF_PARALLEL
+  (void)light;
+  uint32_t i = hf_map_find_identical(&shard->map, key, tag);
+  if (HF_UNLIKELY(i == 0)) return HF_SLOW;
+  return hf_slab_beat_checked(hf_slots_slab(&shard->slots, i), hf_slot_in_slab(i), 0, key, now_ns);
+#else
+  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  if (HF_UNLIKELY(i == 0)) return HF_SLOW;
+  hf_slab *slab = hf_slots_slab(&shard->slots, i);
+  uint32_t at = hf_slot_in_slab(i);
+  uint32_t word = hf_slab_beat(slab, at, now_ns, light);
+  if (HF_LIKELY(hf_word_state(word) == HF_ALIVE)) return HF_OK;
+  return hf_slab_undoom(slab, at, word);
+#endif
+}
+
+#endif

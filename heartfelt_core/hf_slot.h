@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// Slots: one for each watched key, numbered, in slabs that never move and are never given back while the
+// hub lives. What beats write is dense and apart from what the worker and the cold functions write.
+//
+// Invariants
+//   Slot 0 is never a key: it is the head of the shard's list of verdicts, and "none" in every link.
+//   A slot's generation grows each time its life as a key's slot ends, so an id of the old life is known
+//   to be stale (until 2^24 lives later).
+//   A slot that is FREE has no object, no flag, no peer.
+// Cost: 84 bytes a slot. Finding a slot by its number: two loads.
+// Threads: beat_ns and word are shared words (see README.md, "The word that decides"); all else is
+// under the shard's lock, except that a parallel build reads `key` while it validates a look-up.
+#ifndef HF_SLOT_H
+#define HF_SLOT_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hf_atomic.h"
+#include "hf_base.h"
+#include "hf_thread.h"
+
+#define HF_SLAB_BITS 12
+#define HF_SLAB_SLOTS (1u << HF_SLAB_BITS)
+#define HF_BLOCK_BITS 6
+#define HF_BLOCK_SLOTS (1u << HF_BLOCK_BITS)  // as many as bits in hf_block.watched
+#define HF_SLAB_BLOCKS (HF_SLAB_SLOTS / HF_BLOCK_SLOTS)
+#define HF_SLABS_MAX (1u << 16)
+#define HF_NO_SLOT 0u
+#define HF_NOT_IN_HEAP UINT32_MAX
+
+// The word: generation << 8 | state.
+typedef enum {
+  HF_FREE = 0,
+  HF_ALIVE,    // watched, beats are one store
+  HF_DOOMED,   // the worker, inside its step, is about to take the verdict; a beat takes it back
+  HF_LOUD,     // watched, and each beat is an event: beats go the cold way
+  HF_LOST,     // watched still (not disposable), timed out, has not beaten since
+  HF_DEAD,     // not watched any more; kept while its verdict waits to be read or an id may rejoin it
+  HF_NOTE,     // no key's slot: an earlier life's verdict, still unread, of a key that lives again
+} hf_state;
+
+#define HF_STATE_MASK 0xffu
+#define HF_GENERATION_SHIFT 8
+#define HF_GENERATION_MASK 0xffffffu
+static inline hf_state hf_word_state(uint32_t word) { return (hf_state)(word & HF_STATE_MASK); }
+static inline uint32_t hf_word_generation(uint32_t word) { return word >> HF_GENERATION_SHIFT; }
+static inline uint32_t hf_word_make(uint32_t generation, hf_state state) {
+  return (generation << HF_GENERATION_SHIFT) | (uint32_t)state;
+}
+
+enum {  // hf_cold.flags
+  HF_FLAG_DISPOSABLE = 1,
+  HF_FLAG_PENDING = 2,  // linked into the list of verdicts
+  HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
+};
+
+typedef struct {
+  uint32_t next, prev;
+} hf_link;
+
+typedef struct {
+  hf_atomic_ptr key;        // owned object
+  void *extra;              // owned object or NULL
+  int64_t join_ns;          //
+  int64_t event_ns;         // when the last verdict was taken
+  int64_t verdict_beat_ns;  // the beat time that verdict was taken on
+  hf_link link;             // list of verdicts, or (next only) free list or trash
+  uint32_t missed;          // timeouts since the last beat, and those of unread verdicts merged in
+  uint32_t peer : 28;       // a living slot's NOTE; a NOTE's living slot
+  uint32_t flags : 4;
+} hf_cold;
+
+// 64 neighbouring slots are one timer: it is due when the first of them may be.
+typedef struct {
+  uint64_t watched;   // a bit for each slot that can time out: ALIVE, DOOMED, LOUD, LOST
+  int64_t next_ns;    // no slot of the block is due before; HF_NEVER if none is watched
+  uint32_t heap_pos;  // where the heap has it
+} hf_block;
+
+typedef struct {
+  // beats (any thread)
+  hf_atomic_i64 beat_ns[HF_SLAB_SLOTS];
+  // worker and cold functions write, beats read
+  hf_atomic_u32 word[HF_SLAB_SLOTS];
+  // under lock
+  int64_t timeout_ns[HF_SLAB_SLOTS];
+  int64_t floor_ns[HF_SLAB_SLOTS];  // no deadline lies before: the next one of a LOST key, or 0
+  hf_cold cold[HF_SLAB_SLOTS];
+  hf_block blocks[HF_SLAB_BLOCKS];
+  void *allocation;  // what to free
+} hf_slab;
+
+typedef struct {
+  hf_slab **slabs;         // const after init: HF_SLABS_MAX pointers, filled from the front
+  hf_atomic_u32 n_slots;   // numbers below it exist; grows under lock
+  uint32_t n_touched;      // numbers below it were used once; under lock
+  uint32_t free_head;      // under lock
+  uint32_t n_free;
+} hf_slots;
+
+static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
+static inline uint64_t hf_slot_bit(uint32_t i) { return UINT64_C(1) << (i & (HF_BLOCK_SLOTS - 1)); }
+static inline void hf_cold_set_peer(hf_cold *cold, uint32_t peer) { cold->peer = peer & 0xfffffffu; }
+static inline void hf_cold_set_flag(hf_cold *cold, uint32_t flag, bool on) {
+  uint32_t flags = on ? cold->flags | flag : cold->flags & ~flag;
+  cold->flags = flags & 0xfu;
+}
+
+static inline hf_slab *hf_slots_slab(const hf_slots *slots, uint32_t i) { return slots->slabs[i >> HF_SLAB_BITS]; }
+static inline uint32_t hf_slot_in_slab(uint32_t i) { return i & (HF_SLAB_SLOTS - 1); }
+static inline hf_cold *hf_slots_cold(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->cold[hf_slot_in_slab(i)];
+}
+static inline hf_atomic_u32 *hf_slots_word(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->word[hf_slot_in_slab(i)];
+}
+static inline hf_atomic_i64 *hf_slots_beat(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->beat_ns[hf_slot_in_slab(i)];
+}
+static inline int64_t *hf_slots_timeout(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->timeout_ns[hf_slot_in_slab(i)];
+}
+static inline int64_t *hf_slots_floor(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->floor_ns[hf_slot_in_slab(i)];
+}
+static inline hf_block *hf_slots_block(const hf_slots *slots, uint32_t block) {
+  return &slots->slabs[block / HF_SLAB_BLOCKS]->blocks[block % HF_SLAB_BLOCKS];
+}
+static inline void *hf_slots_key(const hf_slots *slots, uint32_t i) {
+  return (void *)HF_LOAD_RLX(&hf_slots_cold(slots, i)->key);
+}
+static inline hf_state hf_slots_state(const hf_slots *slots, uint32_t i) {
+  return hf_word_state(HF_LOAD_RLX(hf_slots_word(slots, i)));
+}
+// Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
+static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {
+  hf_atomic_u32 *word = hf_slots_word(slots, i);
+  HF_STORE_REL(word, hf_word_make(hf_word_generation(HF_LOAD_RLX(word)), state));
+}
+static inline void hf_slots_new_generation(hf_slots *slots, uint32_t i, hf_state state) {
+  hf_atomic_u32 *word = hf_slots_word(slots, i);
+  uint32_t generation = (hf_word_generation(HF_LOAD_RLX(word)) + 1) & HF_GENERATION_MASK;
+  HF_STORE_REL(word, hf_word_make(generation, state));
+}
+static inline int64_t hf_slots_deadline(const hf_slots *slots, uint32_t i) {
+  int64_t by_beat = HF_LOAD_RLX(hf_slots_beat(slots, i)) + *hf_slots_timeout(slots, i);
+  return hf_max_i64(by_beat, *hf_slots_floor(slots, i));
+}
+
+// A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was
+// after the beat became visible: only if it says ALIVE is the beat done. Parallel builds have no lock that keeps
+// two beats apart, so there the later time wins.
+static inline uint32_t hf_slab_beat(hf_slab *slab, uint32_t at, int64_t now_ns, bool light) {
+#if HF_PARALLEL
+  (void)light;
+  int64_t seen = HF_LOAD_RLX(&slab->beat_ns[at]);
+  while (seen < now_ns && !HF_CAS_SC(&slab->beat_ns[at], &seen, now_ns)) {
+  }
+#else
+  if (HF_LIKELY(light)) {
+    HF_STORE_RLX(&slab->beat_ns[at], now_ns);
+    HF_COMPILER_BARRIER();  // partner: hf_heavy_barrier between the worker's doom and its second look
+    return HF_LOAD_RLX(&slab->word[at]);
+  }
+  HF_STORE_SC(&slab->beat_ns[at], now_ns);
+#endif
+  return HF_LOAD_SC(&slab->word[at]);  // partner: the worker's doom, then its second look
+}
+
+static inline hf_status hf_slots_init(hf_slots *slots) {
+  memset(slots, 0, sizeof *slots);
+  slots->slabs = calloc(HF_SLABS_MAX, sizeof *slots->slabs);
+  return slots->slabs ? HF_OK : HF_NO_MEMORY;
+}
+
+static inline void hf_slots_deinit(hf_slots *slots) {
+  if (!slots->slabs) return;
+  for (uint32_t s = 0; s < HF_SLABS_MAX && slots->slabs[s]; s++) free(slots->slabs[s]->allocation);
+  free(slots->slabs);
+  slots->slabs = NULL;
+}
+
+// Adds a slab. Under lock.
+static inline hf_status hf_slots_grow(hf_slots *slots) {
+  uint32_t n_slots = HF_LOAD_RLX(&slots->n_slots);
+  uint32_t s = n_slots >> HF_SLAB_BITS;
+  if (s >= HF_SLABS_MAX) return HF_FULL;
+  void *allocation = calloc(1, sizeof(hf_slab) + HF_CACHE_LINE);
+  if (!allocation) return HF_NO_MEMORY;
+  uintptr_t aligned = ((uintptr_t)allocation + HF_CACHE_LINE - 1) & ~(uintptr_t)(HF_CACHE_LINE - 1);
+  hf_slab *slab = (hf_slab *)aligned;
+  slab->allocation = allocation;
+  for (uint32_t b = 0; b < HF_SLAB_BLOCKS; b++) {
+    slab->blocks[b].next_ns = HF_NEVER;
+    slab->blocks[b].heap_pos = HF_NOT_IN_HEAP;
+  }
+  slots->slabs[s] = slab;
+  HF_STORE_REL(&slots->n_slots, n_slots + HF_SLAB_SLOTS);  // partner: beats by id read it first
+  if (slots->n_touched == 0) slots->n_touched = 1;          // slot 0 is the list's head
+  return HF_OK;
+}
+
+// Takes a free slot, HF_NO_SLOT if there is none: grow first. Its generation is already the new one.
+static inline uint32_t hf_slots_take(hf_slots *slots) {
+  uint32_t i = slots->free_head;
+  if (i != HF_NO_SLOT) {
+    slots->free_head = hf_slots_cold(slots, i)->link.next;
+    slots->n_free--;
+    return i;
+  }
+  if (slots->n_touched >= HF_LOAD_RLX(&slots->n_slots)) return HF_NO_SLOT;
+  return slots->n_touched++;
+}
+
+static inline bool hf_slots_has_free(const hf_slots *slots) {
+  return slots->free_head != HF_NO_SLOT || slots->n_touched < HF_LOAD_RLX(&slots->n_slots);
+}
+
+// Its objects must be gone already.
+static inline void hf_slots_give_back(hf_slots *slots, uint32_t i) {
+  hf_cold *cold = hf_slots_cold(slots, i);
+  HF_STORE_REL(&cold->key, (uintptr_t)0);
+  hf_slots_new_generation(slots, i, HF_FREE);
+  *hf_slots_floor(slots, i) = 0;
+  cold->extra = NULL;
+  cold->missed = 0;
+  cold->peer = 0;
+  cold->flags = 0;
+  cold->link.next = slots->free_head;
+  cold->link.prev = HF_NO_SLOT;
+  slots->free_head = i;
+  slots->n_free++;
+}
+
+#endif

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// What a shard's worker does: look at the blocks that may be due, and take verdicts.
+//
+// A verdict on a key whose beats go the hot way is taken in three moves, for a whole batch at once: every slot that
+// looks due is DOOMED; then every beat that had not seen that becomes visible (the heavy barrier, or seq_cst order);
+// then each is looked at again, and its word goes, by one exchange, either back to ALIVE or on to DEAD or LOST.
+// See README.md, "The word that decides". Keys that are LOUD or LOST are beaten under the lock, which we hold.
+#include "hf_shard.h"
+
+// Merge sort, bottom up, stable: what is due at one time stays in the order of slots.
+static hf_due *sort_due(hf_due *due, hf_due *other, uint32_t n) {
+  bool sorted = true;
+  for (uint32_t i = 1; i < n && sorted; i++) sorted = due[i - 1].deadline_ns <= due[i].deadline_ns;
+  if (sorted) return due;
+  for (uint32_t width = 1; width < n; width *= 2) {
+    for (uint32_t from = 0; from < n; from += 2 * width) {
+      uint32_t middle = from + width < n ? from + width : n, end = from + 2 * width < n ? from + 2 * width : n;
+      uint32_t left = from, right = middle;
+      for (uint32_t to = from; to < end; to++)
+        other[to] = left < middle && (right >= end || due[left].deadline_ns <= due[right].deadline_ns) ? due[left++]
+                                                                                                      : due[right++];
+    }
+    hf_due *swap = due;
+    due = other;
+    other = swap;
+  }
+  return due;
+}
+
+static uint32_t lowest_bit(uint64_t bits) {
+#if defined(__GNUC__)
+  return (uint32_t)__builtin_ctzll(bits);
+#else
+  uint32_t n = 0;
+  while (!(bits & 1)) {
+    bits >>= 1;
+    n++;
+  }
+  return n;
+#endif
+}
+
+static void count_missed(hf_shard *shard, hf_cold *cold, int64_t times) {
+  int64_t room = (int64_t)UINT32_MAX - cold->missed;
+  cold->missed += (uint32_t)hf_min_i64(times, room);
+  shard->counters.n_verdicts += (uint64_t)times;
+}
+
+// A LOST key whose verdict waits unread until `horizon_ns`, whatever happens: only the last deadline up to there will
+// be seen, so the ones before it are counted, not visited. True if there were any.
+static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
+  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  int64_t *floor_ns = hf_slots_floor(&shard->slots, i), timeout_ns = *hf_slots_timeout(&shard->slots, i);
+  if (hf_slots_state(&shard->slots, i) != HF_LOST || !(cold->flags & HF_FLAG_PENDING)) return false;
+  int64_t times = (horizon_ns - *floor_ns) / timeout_ns;
+  if (times <= 0) return false;
+  count_missed(shard, cold, times);
+  *floor_ns += times * timeout_ns;
+  return true;
+}
+
+// Dooms what looks due, and finds the earliest deadline of the rest.
+static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns,
+                          uint32_t *n_due) {
+  hf_slots *slots = &shard->slots;
+  const hf_block *block = hf_slots_block(slots, block_index);
+  hf_slab *slab = hf_slots_slab(slots, block_index << HF_BLOCK_BITS);
+  uint32_t first = hf_slot_in_slab(block_index << HF_BLOCK_BITS);
+  int64_t next_ns = HF_NEVER;
+  for (uint64_t bits = block->watched; bits; bits &= bits - 1) {
+    uint32_t at = first + lowest_bit(bits);
+    int64_t deadline_ns =
+        hf_max_i64(HF_LOAD_RLX(&slab->beat_ns[at]) + slab->timeout_ns[at], slab->floor_ns[at]);
+    if (deadline_ns > now_ns) {
+      next_ns = hf_min_i64(next_ns, deadline_ns);
+      continue;
+    }
+    uint32_t i = (block_index << HF_BLOCK_BITS) + lowest_bit(bits);
+    if (horizon_ns > now_ns && skip_unseen(shard, i, horizon_ns)) {
+      next_ns = hf_min_i64(next_ns, slab->floor_ns[at]);
+      continue;
+    }
+    uint32_t word = HF_LOAD_RLX(&slab->word[at]);
+    if (hf_word_state(word) == HF_ALIVE)
+      HF_STORE_SC(&slab->word[at], hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_slab_beat
+    shard->due[(*n_due)++].slot = i;
+  }
+  return next_ns;
+}
+
+static void merge_earlier_verdict(hf_shard *shard, hf_cold *cold) {
+  uint32_t note = cold->peer;
+  if (note == HF_NO_SLOT) return;
+  hf_cold *note_cold = hf_slots_cold(&shard->slots, note);
+  cold->missed = note_cold->missed > UINT32_MAX - cold->missed ? UINT32_MAX : cold->missed + note_cold->missed;
+  hf_list_unlink(&shard->slots, note);
+  HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
+  hf_cold_set_peer(cold, HF_NO_SLOT);
+  hf_cold_set_peer(note_cold, HF_NO_SLOT);
+  hf_cold_set_flag(note_cold, HF_FLAG_PENDING, false);
+  note_cold->link.next = shard->trash_head;
+  shard->trash_head = note;
+}
+
+// The verdict on slot i is taken: it has missed the deadline. Returns the deadline that the verdict names, which is
+// the last one passed.
+static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_t deadline_ns, int64_t now_ns) {
+  hf_slots *slots = &shard->slots;
+  hf_cold *cold = hf_slots_cold(slots, i);
+  hf_state state = hf_slots_state(slots, i);
+  int64_t timeout_ns = *hf_slots_timeout(slots, i), times = 1;
+  if (state == HF_DEAD) {
+    *hf_slots_floor(slots, i) = deadline_ns;
+  } else {  // LOST: a timeout each, counted from deadline to deadline, so that nothing drifts
+    times += (now_ns - deadline_ns) / timeout_ns;
+    deadline_ns += (times - 1) * timeout_ns;
+    *hf_slots_floor(slots, i) = deadline_ns + timeout_ns;
+  }
+  count_missed(shard, cold, times);
+  merge_earlier_verdict(shard, cold);
+  cold->event_ns = now_ns;
+  cold->verdict_beat_ns = beat_ns;
+  if (cold->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
+    hf_list_unlink(slots, i);
+  } else {
+    hf_cold_set_flag(cold, HF_FLAG_PENDING, true);
+    HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) + 1);
+  }
+  shard->counters.max_lateness_ns = hf_max_i64(shard->counters.max_lateness_ns, now_ns - deadline_ns);
+  return deadline_ns;
+}
+
+// The second look at a slot that looked due. True: the verdict is taken. False: *deadline_ns is the slot's next.
+static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadline_ns) {
+  hf_slots *slots = &shard->slots;
+  hf_slab *slab = hf_slots_slab(slots, i);
+  uint32_t at = hf_slot_in_slab(i);
+  hf_atomic_u32 *word = &slab->word[at];
+  bool stays = !(slab->cold[at].flags & HF_FLAG_DISPOSABLE);
+  hf_state state = hf_word_state(HF_LOAD_SC(word));
+  int64_t beat_ns = HF_LOAD_SC(&slab->beat_ns[at]);  // partner: hf_slab_beat
+  *deadline_ns = hf_max_i64(beat_ns + slab->timeout_ns[at], slab->floor_ns[at]);
+  bool due = *deadline_ns <= now_ns;
+  if (state == HF_DOOMED || state == HF_ALIVE) {
+    uint32_t generation = hf_word_generation(HF_LOAD_RLX(word));
+    uint32_t doomed = hf_word_make(generation, HF_DOOMED);
+    uint32_t after = hf_word_make(generation, !due ? HF_ALIVE : stays ? HF_LOST : HF_DEAD);
+    if (!HF_CAS_SC(word, &doomed, after)) {  // partner: hf_slab_undoom; a beat took it back, and its time is there
+      *deadline_ns = hf_slots_deadline(slots, i);
+      return false;
+    }
+  } else if (due && state == HF_LOUD) {
+    hf_slots_set_state(slots, i, stays ? HF_LOST : HF_DEAD);
+  }
+  if (!due) return false;
+  if (stays) {
+    shard->n_lost += state != HF_LOST;
+  } else {
+    hf_slots_block(slots, hf_slot_block(i))->watched &= ~hf_slot_bit(i);
+    shard->n_watched--;
+    shard->n_dead++;
+  }
+  *deadline_ns = pass_verdict(shard, i, beat_ns, *deadline_ns, now_ns);
+  return true;
+}
+
+static uint32_t decide_all(hf_shard *shard, uint32_t n_due, int64_t now_ns) {
+  hf_slots *slots = &shard->slots;
+  uint32_t n_verdicts = 0;
+  if (shard->config->light) hf_heavy_barrier();
+  for (uint32_t n = 0; n < n_due; n++) {
+    uint32_t i = shard->due[n].slot;
+    int64_t deadline_ns;
+    bool verdict = decide(shard, i, now_ns, &deadline_ns);
+    if (verdict) shard->due[n_verdicts++] = (hf_due){.deadline_ns = deadline_ns, .slot = i};
+    hf_block *block = hf_slots_block(slots, hf_slot_block(i));
+    if (!verdict || hf_slots_state(slots, i) == HF_LOST)
+      block->next_ns = hf_min_i64(block->next_ns, verdict ? *hf_slots_floor(slots, i) : deadline_ns);
+  }
+  const hf_due *sorted = sort_due(shard->due, shard->due_sorted, n_verdicts);
+  for (uint32_t n = 0; n < n_verdicts; n++) hf_list_append(slots, sorted[n].slot);
+  return n_verdicts;
+}
+
+uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_t horizon_ns) {
+  hf_heap *heap = &shard->heap;
+  hf_slots *slots = &shard->slots;
+  uint32_t blocks[HF_STEP_BLOCKS], n_blocks = 0, n_due = 0, n_verdicts = 0;
+  int64_t until_ns = now_ns > HF_NEVER - 1 - ahead_ns ? HF_NEVER - 1 : now_ns + ahead_ns;
+  while (n_blocks < HF_STEP_BLOCKS && n_due < HF_STEP_VERDICTS && hf_heap_min(heap) <= until_ns) {
+    uint32_t block = blocks[n_blocks++] = heap->entries[0].block;
+    hf_heap_remove(heap, slots, block);
+    hf_slots_block(slots, block)->next_ns = scan_block(shard, block, now_ns, horizon_ns, &n_due);
+  }
+  if (n_due) n_verdicts = decide_all(shard, n_due, now_ns);
+  for (uint32_t n = 0; n < n_blocks; n++)
+    hf_heap_file(heap, slots, blocks[n], hf_slots_block(slots, blocks[n])->next_ns);
+  shard->counters.n_steps++;
+  shard->counters.n_visits += n_blocks;
+  return n_verdicts;
+}

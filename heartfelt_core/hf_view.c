@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// What a shard shows: one key, all keys, and whether its invariants hold.
+#include "hf_shard.h"
+
+static void fill_row(hf_shard *shard, uint32_t i, hf_row *row) {
+  const hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  *row = (hf_row){
+      .key = hf_shard_retained(shard, hf_slots_key(&shard->slots, i)),
+      .extra = hf_shard_retained(shard, cold->extra),
+      .join_ns = cold->join_ns,
+      .beat_ns = HF_LOAD_RLX(hf_slots_beat(&shard->slots, i)),
+      .deadline_ns = hf_slots_deadline(&shard->slots, i),
+      .timeout_ns = *hf_slots_timeout(&shard->slots, i),
+      .id = hf_shard_slot_id(shard, i),
+      .missed = cold->missed,
+      .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
+      .lost = hf_slots_state(&shard->slots, i) == HF_LOST,
+  };
+}
+
+hf_status hf_shard_get(hf_shard *shard, const void *key, uint32_t tag, hf_row *row) {
+  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  if (i == HF_NO_SLOT || hf_slots_state(&shard->slots, i) == HF_DEAD) return HF_NOT_WATCHED;
+  if (row) fill_row(shard, i, row);
+  return HF_OK;
+}
+
+uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t max) {
+  uint32_t n = 0, i = *cursor;
+  for (; i < shard->slots.n_touched && n < max; i++)
+    if (hf_slots_block(&shard->slots, hf_slot_block(i))->watched & hf_slot_bit(i)) fill_row(shard, i, &rows[n++]);
+  *cursor = i < shard->slots.n_touched ? i : 0;
+  return n;
+}
+
+
+// What the map holds is found under its own key, and stands as a key's slot.
+static const char *check_map(const hf_shard *shard, uint32_t *n_dead, uint32_t *n_mapped) {
+  const hf_map_table *table = hf_map_get_table(&shard->map);
+  for (uint32_t at = 0; at < table->capacity; at++) {
+    const void *key = (const void *)HF_LOAD_RLX(&((hf_map_table *)(uintptr_t)table)->entries[at].key);
+    if (!key) continue;
+    uint32_t tag = hf_hash_tag(shard->config->ops.hash(key));
+    uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+    if (i == HF_NO_SLOT || hf_slots_key(&shard->slots, i) != key) return "map: an entry is not found under its key";
+    hf_state state = hf_slots_state(&shard->slots, i);
+    if (state == HF_FREE || state == HF_NOTE) return "map: an entry whose slot is no key's";
+    if (state == HF_DOOMED) return "word: DOOMED outside a step";
+    if (state == HF_DEAD) (*n_dead)++;
+    (*n_mapped)++;
+  }
+  return *n_mapped == shard->map.n_keys ? NULL : "map: n_keys";
+}
+
+static const char *check_slot(const hf_shard *shard, uint32_t i) {
+  const hf_slots *slots = &shard->slots;
+  const hf_cold *cold = hf_slots_cold(slots, i);
+  const hf_block *block = hf_slots_block(slots, hf_slot_block(i));
+  hf_state state = hf_slots_state(slots, i);
+  bool watched = state == HF_ALIVE || state == HF_LOUD || state == HF_LOST;
+  if (((block->watched & hf_slot_bit(i)) != 0) != watched) return "slot: watched bit";
+  if (watched && block->next_ns > hf_slots_deadline(slots, i)) return "heap: a block is filed too late";
+  if (state != HF_FREE && !hf_slots_key(slots, i)) return "slot: a living slot has no key";
+  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || cold->flags || cold->peer))
+    return "slot: a free slot keeps something";
+  if (cold->peer != HF_NO_SLOT) {
+    if (hf_slots_cold(slots, cold->peer)->peer != i) return "peer: not mutual";
+    if ((state == HF_NOTE) == (hf_slots_state(slots, cold->peer) == HF_NOTE)) return "peer: not one NOTE";
+    if (state != HF_NOTE && (cold->flags & HF_FLAG_PENDING)) return "verdict: two wait for one key";
+  }
+  if (state == HF_LOST && (cold->flags & HF_FLAG_DISPOSABLE)) return "slot: LOST but disposable";
+  if (state == HF_DEAD && !(cold->flags & (HF_FLAG_PENDING | HF_FLAG_PINNED))) return "slot: DEAD for no reason";
+  if ((state == HF_ALIVE || state == HF_LOUD) && (cold->flags & HF_FLAG_PENDING)) return "verdict: pending but alive";
+  return NULL;
+}
+
+static const char *check_list(const hf_shard *shard, uint32_t *n_linked) {
+  const hf_slots *slots = &shard->slots;
+  uint32_t previous = HF_NO_SLOT;
+  int64_t event_ns = INT64_MIN;
+  for (uint32_t i = hf_list_head(slots); i != HF_NO_SLOT; i = hf_slots_cold(slots, i)->link.next) {
+    const hf_cold *cold = hf_slots_cold(slots, i);
+    if (cold->link.prev != previous) return "list: links";
+    if (!(cold->flags & HF_FLAG_PENDING)) return "list: holds what is not pending";
+    if (cold->event_ns < event_ns) return "list: order";
+    event_ns = cold->event_ns;
+    previous = i;
+    if (++*n_linked > HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending)) return "list: longer than n_pending";
+  }
+  return NULL;
+}
+
+static const char *check_heap(const hf_shard *shard) {
+  const hf_heap *heap = &shard->heap;
+  for (uint32_t pos = 0; pos < heap->n_entries; pos++) {
+    const hf_block *block = hf_slots_block(&shard->slots, heap->entries[pos].block);
+    if (block->heap_pos != pos || block->next_ns != heap->entries[pos].next_ns) return "heap: entry and block disagree";
+    if (pos && heap->entries[(pos - 1) / 4].next_ns > heap->entries[pos].next_ns) return "heap: order";
+  }
+  return NULL;
+}
+
+const char *hf_shard_check(const hf_shard *shard) {
+  const hf_slots *slots = &shard->slots;
+  uint32_t n_dead = 0, n_mapped = 0, n_linked = 0, n_pending = 0, n_watched = 0, n_lost = 0, n_free = 0;
+  const char *wrong = check_map(shard, &n_dead, &n_mapped);
+  for (uint32_t i = 1; !wrong && i < slots->n_touched; i++) {
+    hf_state state = hf_slots_state(slots, i);
+    wrong = check_slot(shard, i);
+    n_watched += state == HF_ALIVE || state == HF_LOUD || state == HF_LOST;
+    n_lost += state == HF_LOST;
+    n_free += state == HF_FREE;
+    n_pending += (hf_slots_cold(slots, i)->flags & HF_FLAG_PENDING) != 0;
+  }
+  if (!wrong) wrong = check_list(shard, &n_linked);
+  if (!wrong) wrong = check_heap(shard);
+  if (wrong) return wrong;
+  if (n_linked != n_pending || n_pending != HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending))
+    return "list: not all that is pending";
+  if (n_watched != shard->n_watched || n_lost != shard->n_lost || n_dead != shard->n_dead) return "count: states";
+  if (n_watched + n_dead != n_mapped) return "count: map and slots";
+  if (n_free != slots->n_free) return "count: free slots";
+  return NULL;
+}

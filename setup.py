@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Builds the compiled core. Everything else about the project is in pyproject.toml.
+
+HEARTFELT_BUILD picks a variant: "release" (default), "debug" (checks of bounds and invariants after each mutation),
+"asan" or "tsan" (sanitizers; see the Makefile for how to run with them).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CORE = Path("heartfelt_core")
+VARIANTS = {
+    "release": ["-O2"],
+    "debug": ["-O1", "-g", "-DHF_DEBUG_CHECKS"],
+    "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-DHF_DEBUG_CHECKS"],
+    "tsan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
+}
+
+
+def flags(variant: str) -> tuple[list[str], list[str]]:
+    if sys.platform == "win32":
+        return ["/O2", "/std:c11", "/experimental:c11atomics"], []
+    compile_flags = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-unused-parameter", *VARIANTS[variant]]
+    link_flags = [flag for flag in compile_flags if flag.startswith("-fsanitize")]
+    return compile_flags, ["-pthread", *link_flags]
+
+
+def extensions() -> list[Extension]:
+    variant = os.environ.get("HEARTFELT_BUILD", "release")
+    if variant not in VARIANTS:
+        raise SystemExit(f"HEARTFELT_BUILD must be one of {', '.join(VARIANTS)}; got {variant!r}")
+    compile_flags, link_flags = flags(variant)
+    headers = [str(path) for path in sorted(CORE.glob("*.h"))]
+
+    def extension(name: str, sources: list[Path]) -> Extension:
+        return Extension(
+            f"heartfelt.{name}",
+            [(CORE / f"{name}.pyx").as_posix(), *(path.as_posix() for path in sources)],
+            include_dirs=[str(CORE)],
+            depends=headers,
+            extra_compile_args=compile_flags,
+            extra_link_args=link_flags,
+            libraries=["ws2_32"] if sys.platform == "win32" else [],
+        )
+
+    checked = variant != "release"
+    return cythonize(
+        [extension("_event", []), extension("_core", sorted(CORE.glob("*.c")))],
+        build_dir="build/cython",
+        include_path=[str(CORE), "src"],
+        language_level="3",
+        compiler_directives={
+            "boundscheck": checked,
+            "wraparound": False,
+            "cdivision": False,
+            "embedsignature": True,
+            "emit_code_comments": False,
+        },
+    )
+
+
+setup(ext_modules=extensions())

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""heartfelt tells, at once and without mistakes, which of the many things you watch has stopped beating.
+
+    from heartfelt import HeartHub
+
+    with HeartHub(timeout=30) as hub:
+        hub.heartbeat("svc/1")               # in a hot loop
+        event = hub.events.get()             # svc/1 did not beat for 30 seconds
+"""
+
+from __future__ import annotations
+
+from heartfelt._core import Heart
+from heartfelt._event import Event
+from heartfelt._types import EventType, WatchState
+from heartfelt._version import __version__
+from heartfelt.errors import ConfigError, HeartfeltError, HubClosed, KeyNotWatched
+from heartfelt.events import Events
+from heartfelt.hub import HeartHub, HubStats, ShardStats, Watch
+
+__all__ = [
+    "ConfigError",
+    "Event",
+    "EventType",
+    "Events",
+    "Heart",
+    "HeartHub",
+    "HeartfeltError",
+    "HubClosed",
+    "HubStats",
+    "KeyNotWatched",
+    "ShardStats",
+    "Watch",
+    "WatchState",
+    "__version__",
+]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Checks of what a caller gives, and the words of each refusal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from heartfelt.errors import ConfigError
+
+LONGEST_S = 100 * 366 * 86400
+LONGEST_NS = LONGEST_S * 1_000_000_000
+
+
+def shown(value: object) -> str:
+    """The value's repr, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:180]}... ({len(text)} characters)"
+
+
+def duration_ns(value: object, what: str) -> int:
+    """A duration, seconds (int, float) or a timedelta, as ns: at least 1, at most 100 years.
+
+    Raises TypeError for another type (bool included), ConfigError for another value.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, timedelta)):
+        kind = type(value).__name__
+        raise TypeError(f"{what} must be seconds (int, float) or a timedelta, not {kind}: {shown(value)}")
+    if isinstance(value, timedelta):
+        ns = ((value.days * 86400 + value.seconds) * 1_000_000 + value.microseconds) * 1000
+    elif isinstance(value, int):
+        ns = value * 1_000_000_000
+    elif -LONGEST_S - 1 < value < LONGEST_S + 1:
+        ns = round(value * 1e9)
+    else:  # too large, infinite, or NaN
+        raise ConfigError(f"{what} must be a finite number of seconds, at most 100 years; got {value!r}")
+    if ns > LONGEST_NS:
+        raise ConfigError(f"{what} must be at most 100 years; got {shown(value)}")
+    if ns <= 0:
+        raise ConfigError(f"{what} must be longer than zero (at least 1e-9 s); got {shown(value)}")
+    return ns
+
+
+def plain_key(key: object) -> str | bytes | int:
+    """A key whose type is a subclass of str, bytes or int as the plain one; TypeError for anything else."""
+    if isinstance(key, str):
+        return "".join(str.__iter__(key))
+    if isinstance(key, bytes):
+        return bytes(bytes.__iter__(key))
+    if isinstance(key, int) and not isinstance(key, bool):
+        return int.__add__(key, 0)
+    raise TypeError(
+        f"a key must be str, bytes or int (64-bit), not {type(key).__name__}: {shown(key)}; "
+        f"convert it first, for example with str()"
+    )

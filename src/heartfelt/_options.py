@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""A hub's options, checked at once: what is wrong with one is said by name, with the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from heartfelt._checks import duration_ns, shown
+from heartfelt._core import ManualClockBase
+from heartfelt._types import EventType
+from heartfelt.errors import ConfigError
+
+ON_FULL = ("drop_oldest", "drop_newest", "block")  # in the order of the core's hf_on_full
+MOST_SHARDS = 64
+LARGEST_RING = 2**31 - 1
+_BITS = {event_type: 1 << n for n, event_type in enumerate(EventType)}  # in the order of hf_event_type
+
+
+def mask(types: Iterable[EventType]) -> int:
+    """The core's bits for event types."""
+    return sum(_BITS[event_type] for event_type in types)
+
+
+def timeout_ns(timeout: object) -> int:
+    """0 for none."""
+    return 0 if timeout is None else duration_ns(timeout, "timeout")
+
+
+def whole(value: object, what: str, most: int) -> int:
+    """An int from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}: {shown(value)}")
+    if not 1 <= value <= most:
+        raise ConfigError(f"{what} must be from 1 to {most}; got {value}")
+    return value
+
+
+def yes_or_no(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, not {shown(value)}")
+    return value
+
+
+def event_types(types: object, what: str) -> frozenset[EventType]:
+    """A set of event types from EventTypes or their names."""
+    if isinstance(types, str) or not isinstance(types, Iterable):
+        raise TypeError(f"{what} must be event types, for example {{EventType.TIME_OUT}}; got {shown(types)}")
+    found = set()
+    for one in types:
+        try:
+            found.add(EventType(one))
+        except ValueError:
+            names = ", ".join(EventType.__members__)
+            raise ConfigError(f"{what}: {shown(one)} is no event type; there are {names}") from None
+    return frozenset(found)
+
+
+def on_full_number(on_full: object) -> int:
+    if not isinstance(on_full, str):
+        raise TypeError(f"on_full must be one of {', '.join(ON_FULL)}, not {shown(on_full)}")
+    if on_full not in ON_FULL:
+        raise ConfigError(f"on_full must be one of {', '.join(ON_FULL)}; got {on_full!r}")
+    return ON_FULL.index(on_full)
+
+
+def clock(value: object) -> str | ManualClockBase:
+    if isinstance(value, ManualClockBase):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f'clock must be "monotonic", "boottime" or a ManualClock, not {shown(value)}')
+    if value not in ("monotonic", "boottime"):
+        raise ConfigError(f'clock must be "monotonic", "boottime" or a ManualClock; got {value!r}')
+    return value

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""verbose=True: what each shard did, at DEBUG, once a second while it does something.
+
+The workers themselves never touch Python; a small Python thread reads their counters.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from heartfelt.hub import HeartHub, ShardStats
+
+PERIOD_S = 1.0
+LINE = (
+    "shard %d: %d keys (%d lost), %d joins, %d timeouts, %d recoveries, %d removals, %d wake-ups, "
+    "%d blocks looked at, %.6f s of CPU"
+)
+
+
+class Reporter:
+    """Owned by its hub."""
+
+    def __init__(self, hub: HeartHub) -> None:
+        self._told: tuple[ShardStats, ...] = ()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=_run, args=(weakref.ref(hub), self, self._stop), name="heartfelt-verbose", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, hub: HeartHub) -> None:
+        """Ends the thread, and reports what was not reported yet."""
+        self._stop.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self.report(hub)
+
+    def report(self, hub: HeartHub) -> None:
+        shards = hub.stats().shards
+        told = self._told or (None,) * len(shards)
+        for n, (now, before) in enumerate(zip(shards, told, strict=True)):
+            if now == before:
+                continue
+            hub._logger.debug(
+                LINE, n, now.keys, now.lost, now.joins, now.timeouts, now.recoveries, now.removals, now.wakeups,
+                now.visits, now.cpu_time,
+            )  # fmt: skip
+        self._told = shards
+
+
+def _run(hub_ref: weakref.ref[HeartHub], reporter: Reporter, stop: threading.Event) -> None:
+    while not stop.wait(PERIOD_S):
+        hub = hub_ref()
+        if hub is None:
+            return
+        reporter.report(hub)
+        del hub

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""Reading a hub's events: as from a queue, in a loop, or in asyncio.
+
+Events lie in the hub's core until they are taken; taking one is the only way it leaves. Any number of threads and
+event loops may read; each event goes to one of them. A reader that has to wait waits for a file descriptor (the
+hub's bell), which is quiet while there is nothing: no polling, no thread for a call, and a signal such as Ctrl-C is
+handled at once.
+
+In asyncio a waiting task is a future in `_tasks`; the loop watches the descriptor while there is one. Where a loop
+cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from heartfelt._checks import duration_ns
+from heartfelt._event import Event
+from heartfelt._types import EventType
+from heartfelt.errors import HubClosed
+
+if TYPE_CHECKING:
+    from heartfelt._core import Hub
+
+__all__ = ["Event", "EventType", "Events"]
+
+READERS, CALLBACKS = 0, 1  # the core's two streams
+
+
+class Events:
+    """The events of one hub that no callback takes. `hub.events` is the only way to get one."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._bell = hub._bells[READERS]
+        self._tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
+        self._helper = threading.Lock()
+
+    def get(self, block: bool = True, timeout: float | timedelta | None = None) -> Event:
+        """The oldest event that waits.
+
+        Blocks until there is one, for at most `timeout` seconds; not at all with block=False or timeout=0. Raises
+        queue.Empty when that time is over, HubClosed when the hub is closed and everything has been read. O(1).
+        """
+        found = self._take(1, _deadline(timeout) if block else 0.0)
+        if not found:
+            raise queue.Empty
+        return found[0]
+
+    def get_nowait(self) -> Event:
+        """get(block=False)."""
+        return self.get(block=False)
+
+    def get_many(self, max: int, timeout: float | timedelta | None = None) -> list[Event]:
+        """Up to `max` events, oldest first, as soon as there is at least one.
+
+        Blocks as `get` does; an empty list when `timeout` seconds are over (0: does not block). Raises HubClosed when
+        the hub is closed and everything has been read. O(events returned): the cheapest way to read many.
+        """
+        if isinstance(max, bool) or not isinstance(max, int):
+            raise TypeError(f"max must be an int, not {max!r}")
+        if max < 1:
+            raise ValueError(f"max must be at least 1; got {max}")
+        return self._take(max, _deadline(timeout))
+
+    def qsize(self) -> int:
+        """How many events wait. O(shards)."""
+        return self._hub._waiting(READERS)
+
+    def empty(self) -> bool:
+        """Whether no event waits. O(shards)."""
+        return self.qsize() == 0
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll and event loops, readable while an event waits or the hub has ended.
+
+        It may, rarely, be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and
+        do not close it; it lives as long as the hub.
+        """
+        return self._bell.fileno()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Every event as it comes; ends when the hub is closed and everything has been read."""
+        while True:
+            try:
+                event = self.get()
+            except HubClosed:
+                return
+            yield event
+
+    async def aget(self) -> Event:
+        """As get(), without blocking the event loop. Cancelling it loses no event."""
+        loop = asyncio.get_running_loop()
+        while True:
+            found = self._take(1, 0.0)
+            if found:
+                return found[0]
+            await self._wait_in(loop)
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """As iteration, in asyncio."""
+        while True:
+            try:
+                event = await self.aget()
+            except HubClosed:
+                return
+            yield event
+
+    def _take(self, most: int, deadline: float | None) -> list[Event]:
+        while True:
+            ended = self._hub._has_ended()
+            found = self._hub._drain(READERS, most)
+            if found:
+                return found
+            if ended:  # before the look: so nothing can have come after it
+                raise HubClosed("the hub is closed, and all of its events have been read")
+            if deadline is None:
+                self._bell.wait()
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return []
+            self._bell.wait(int(left * 1e9) + 1)
+
+    async def _wait_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        tasks = self._tasks.setdefault(loop, set())
+        if not tasks:
+            self._watch(loop)
+        future = loop.create_future()
+        tasks.add(future)
+        try:
+            await future
+        finally:
+            tasks.discard(future)
+            if not tasks and self._tasks.get(loop) is tasks:
+                self._unwatch(loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.add_reader(self.fileno(), self._wake, loop)
+        except NotImplementedError:
+            threading.Thread(target=self._help, args=(loop,), name="heartfelt-events", daemon=True).start()
+
+    def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        del self._tasks[loop]
+        try:
+            loop.remove_reader(self.fileno())
+        except NotImplementedError:
+            pass  # the helper thread ends by itself
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        tasks = self._tasks.get(loop)
+        if not tasks:
+            return
+        for future in tasks:
+            if not future.done():
+                future.set_result(None)
+        self._unwatch(loop)
+
+    def _help(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._helper:
+            while loop in self._tasks and not self._bell.wait(1_000_000_000):
+                pass
+        try:
+            loop.call_soon_threadsafe(self._wake, loop)
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits in it any more
+
+
+def _deadline(timeout: float | timedelta | None) -> float | None:
+    if timeout is None:
+        return None
+    if not isinstance(timeout, bool) and timeout == 0:
+        return 0.0
+    return time.monotonic() + duration_ns(timeout, "timeout") / 1e9

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: MIT
+"""HeartHub: the compiled Hub with what is not hot around it.
+
+`heartbeat`, `heartbeat_many`, `heartbeat_ids` and `remove` are the compiled class's own methods: a forwarding one
+would double the cost of a call.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from heartfelt import _options
+from heartfelt._core import Heart, Hub
+from heartfelt._dispatch import Callback, Dispatcher
+from heartfelt._types import UNSET, EventType, Unset, WatchState
+from heartfelt._verbose import Reporter
+from heartfelt.errors import ConfigError
+from heartfelt.events import CALLBACKS, READERS, Events
+from heartfelt.testing import ManualClock
+
+if TYPE_CHECKING:
+    import numpy
+
+Key = str | bytes | int
+Duration = float | timedelta
+AnyCallback = TypeVar("AnyCallback", bound=Callback)
+
+CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed
+_open_hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How one key is, at the moment of asking. Times are seconds since the epoch, timeout is in seconds.
+
+    missed: timeouts since its last beat. deadline: when it will be, or was, due.
+    """
+
+    key: Key
+    state: WatchState
+    join_time: float
+    beat_time: float
+    deadline: float
+    timeout: float
+    disposable: bool
+    extra: object
+    missed: int
+
+
+@dataclass(frozen=True)
+class ShardStats:
+    """One shard. Counts are since the hub was made, times in seconds.
+
+    visits: how often its worker looked at a block of 64 keys. cpu_time: of its worker, as of its last sleep.
+    """
+
+    keys: int
+    lost: int
+    waiting: int
+    joins: int
+    timeouts: int
+    recoveries: int
+    removals: int
+    wakeups: int
+    visits: int
+    cpu_time: float
+    max_lateness: float
+
+
+@dataclass(frozen=True)
+class HubStats:
+    """All shards together, and the events. Counts are since the hub was made, times in seconds.
+
+    keys: watched now. lost: of these, timed out and not recovered. waiting: events not read yet; waiting_callbacks:
+    not delivered yet. dropped: events (never TIME_OUT) that a full ring lost; overflows: in how many runs.
+    callback_errors: exceptions raised by callbacks. max_lateness: of a verdict behind its deadline.
+    """
+
+    keys: int
+    lost: int
+    waiting: int
+    waiting_callbacks: int
+    joins: int
+    timeouts: int
+    recoveries: int
+    removals: int
+    dropped: int
+    overflows: int
+    callback_errors: int
+    wakeups: int
+    visits: int
+    cpu_time: float
+    max_lateness: float
+    shards: tuple[ShardStats, ...]
+
+
+class HeartHub(Hub, Mapping[Key, Watch]):
+    """Watches keys: a key that does not beat within its timeout gives a TIME_OUT event.
+
+    A read-only Mapping of the watched keys to what is known of them. Every method may be called from any thread.
+
+    timeout: default timeout, seconds or a timedelta; without one each key must bring its own.
+    parallelism: number of shards, each with its own worker thread, 1 to 64.
+    subscribe: the event types wanted.
+    disposable: True: a key that times out is not watched any more; False: it is, and times out again each timeout.
+    on_event: called with every event, on one thread of the hub's own; `events` then gives none.
+    event_buffer, on_full: the ring that holds events other than TIME_OUT, and what to do when it is full:
+        "drop_oldest" or "drop_newest" (counted, and told by one OVERFLOW event for each run of losses), or "block":
+        nothing is dropped; beats never wait, so the ring grows instead.
+    clock: "monotonic", "boottime" (counts suspend), or a heartfelt.testing.ManualClock.
+    logger, verbose: where exceptions of callbacks go; and, at DEBUG, each shard's work.
+
+    Raises ConfigError for a value that cannot be, TypeError for a wrong type, OSError if the system has no thread left.
+    """
+
+    def __init__(
+        self,
+        timeout: Duration | None = None,
+        *,
+        parallelism: int = 1,
+        subscribe: Iterable[EventType] = (EventType.TIME_OUT,),
+        disposable: bool = True,
+        on_event: Callback | None = None,
+        event_buffer: int = 65536,
+        on_full: str = "drop_oldest",
+        clock: str | ManualClock = "monotonic",
+        logger: logging.Logger | None = None,
+        verbose: bool = False,
+    ) -> None:
+        wanted = _options.event_types(subscribe, "subscribe")
+        if on_event is not None and not callable(on_event):
+            raise TypeError(f"on_event must be callable with one event, not {on_event!r}")
+        if logger is not None and not hasattr(logger, "exception"):
+            raise TypeError(f"logger must be a logging.Logger, not {logger!r}")
+        self._verbose = _options.yes_or_no(verbose, "verbose")
+        self._logger = logger if logger is not None else logging.getLogger("heartfelt")
+        self._dispatcher: Dispatcher | None = None
+        self._reporter: Reporter | None = None
+        self._events: weakref.ref[Events] | None = None
+        self._open(
+            _options.whole(parallelism, "parallelism", _options.MOST_SHARDS),
+            _options.timeout_ns(timeout),
+            _options.yes_or_no(disposable, "disposable"),
+            _options.mask(wanted),
+            _options.mask(wanted) if on_event is not None else 0,
+            _options.whole(event_buffer, "event_buffer", _options.LARGEST_RING),
+            _options.on_full_number(on_full),
+            _options.clock(clock),
+        )
+        self._wanted = wanted
+        _open_hubs.add(self)
+        if isinstance(clock, ManualClock):
+            clock._hubs.add(self)
+        if on_event is not None:
+            self._dispatcher = Dispatcher(self)
+            self._dispatcher.add(frozenset(EventType), on_event)
+        if self._verbose:
+            self._reporter = Reporter(self)
+
+    def heart(
+        self,
+        key: Key,
+        *,
+        timeout: Duration | None = None,
+        extra: object | Unset = UNSET,
+        disposable: bool | None = None,
+    ) -> Heart:
+        """A handle on one key, whose `beat()` need not look the key up. heart() is the same.
+
+        A key that is not watched joins now, as by its first beat. A watched one is left as it is; with options given,
+        this is a beat with them. The options hold whenever the handle's beat joins the key anew. O(1).
+        """
+        return self._heart(Heart, key, timeout, extra, disposable)
+
+    def ids(self, keys: Iterable[Key]) -> numpy.ndarray[Any, Any]:
+        """The keys as numbers for `heartbeat_ids`: a numpy array of int64, one a key, in their order.
+
+        Keys that are not watched join now; watched ones are left as they are. An id stays its key's until the key is
+        removed: if the key times out for good, a beat by id joins it anew with the timeout that it had. If one key is
+        bad, none joins. Needs numpy. O(keys).
+        """
+        numpy = _numpy("ids")
+        return numpy.array(self._pin(_list_of_keys(keys, "ids")), dtype=numpy.int64)
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._has_ended()
+
+    def close(self) -> None:
+        """Ends the watch: beats and removes raise HubClosed, no further verdict is taken. Idempotent.
+
+        What waits can still be read; after that `events` ends. Callbacks get what waits first: this blocks for that, and
+        for a callback that is running, but for at most 5 seconds, which is then logged.
+        """
+        self._close()
+        _open_hubs.discard(self)
+        if self._dispatcher is not None and not self._dispatcher.join(CLOSE_WAITS_S):
+            self._logger.warning(
+                "closed while a callback is still running after %g s; %d events wait for it",
+                CLOSE_WAITS_S,
+                self._waiting(CALLBACKS),
+            )
+        if self._reporter is not None:
+            reporter, self._reporter = self._reporter, None
+            reporter.stop(self)
+
+    def __enter__(self) -> HeartHub:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def events(self) -> Events:
+        """The events that no callback takes, as a queue, an iterator and an async iterator."""
+        events = self._events() if self._events is not None else None
+        if events is None:
+            events = Events(self)
+            self._events = weakref.ref(events)
+        return events
+
+    def on(self, *types: EventType) -> Callable[[AnyCallback], AnyCallback]:
+        """A decorator: call this function with every event of these types (all that are subscribed, if none is named).
+
+        The hub subscribes to them if it has not. They then go to callbacks alone, not to `events`. Callbacks are called
+        one after the other on one thread of the hub's own; what they raise is logged and counted.
+        """
+        if len(types) == 1 and callable(types[0]) and not isinstance(types[0], EventType):
+            raise TypeError("write @hub.on(EventType.TIME_OUT) or @hub.on(), with parentheses")
+        wanted = _options.event_types(types, "on") or self._wanted
+
+        def register(callback: AnyCallback) -> AnyCallback:
+            if not callable(callback):
+                raise TypeError(f"a callback must be callable with one event, not {callback!r}")
+            if self._dispatcher is None:
+                self._dispatcher = Dispatcher(self)
+            self._dispatcher.add(wanted, callback)
+            self._wanted |= wanted
+            self._subscribe_callbacks(_options.mask(wanted))
+            return callback
+
+        return register
+
+    def __iter__(self) -> Iterator[Key]:
+        """The keys that are watched now. O(keys)."""
+        return iter([row[0] for row in self._rows()])
+
+    def __getitem__(self, key: Key) -> Watch:
+        """How a watched key is; raises KeyNotWatched. O(1)."""
+        key, lost, join, beat, deadline, timeout, disposable, extra, missed, _ = self._row(key)
+        state = WatchState.LOST if lost else WatchState.ALIVE
+        return Watch(key, state, join, beat, deadline, timeout, disposable, extra, missed)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def stats(self) -> HubStats:
+        """Counts and times of the shards and the events. O(shards)."""
+        shards = tuple(_shard_stats(raw) for raw in self._shard_stats())
+        streams = self._stream_stats()
+        totals: dict[str, Any] = {
+            name: sum(getattr(shard, name) for shard in shards)
+            for name in ("keys", "lost", "joins", "timeouts", "recoveries", "removals", "wakeups", "visits", "cpu_time")
+        }
+        return HubStats(
+            **totals,
+            waiting=streams["n_waiting"][READERS],
+            waiting_callbacks=streams["n_waiting"][CALLBACKS],
+            dropped=streams["n_dropped"],
+            overflows=streams["n_overflows"],
+            callback_errors=self._dispatcher.errors if self._dispatcher is not None else 0,
+            max_lateness=max((shard.max_lateness for shard in shards), default=0.0),
+            shards=shards,
+        )
+
+    def snapshot(self) -> numpy.ndarray[Any, Any]:
+        """All watched keys as a numpy structured array, one row a key, with the fields of Watch and `id`.
+
+        Each row is whole; the rows are not of one instant. Needs numpy. O(keys).
+        """
+        numpy = _numpy("snapshot")
+        fields = [
+            ("key", object),
+            ("state", "U5"),
+            ("join_time", float),
+            ("beat_time", float),
+            ("deadline", float),
+            ("timeout", float),
+            ("disposable", bool),
+            ("extra", object),
+            ("missed", numpy.uint32),
+            ("id", numpy.int64),
+        ]
+        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in self._rows()]
+        return numpy.array(rows, dtype=fields)
+
+    def _flush_callbacks(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.flush(self)
+
+    def __repr__(self) -> str:
+        return f"<HeartHub {'closed' if self.closed else f'watching {len(self)} keys'}>"
+
+
+def _shard_stats(raw: dict[str, Any]) -> ShardStats:
+    counters = raw["counters"]
+    return ShardStats(
+        keys=raw["n_keys"],
+        lost=raw["n_lost"],
+        waiting=raw["n_pending"],
+        joins=counters["n_joins"],
+        timeouts=counters["n_verdicts"],
+        recoveries=counters["n_recoveries"],
+        removals=counters["n_removals"],
+        wakeups=raw["n_wakeups"],
+        visits=counters["n_visits"],
+        cpu_time=raw["cpu_ns"] / 1e9,
+        max_lateness=counters["max_lateness_ns"] / 1e9,
+    )
+
+
+def _list_of_keys(keys: Iterable[Key], what: str) -> list[Key]:
+    if isinstance(keys, (str, bytes)):
+        raise TypeError(f"{what} takes an iterable of keys; {keys!r} is one key: use [{keys!r}]")
+    return list(keys)
+
+
+def _numpy(what: str) -> Any:
+    try:
+        import numpy
+    except ImportError as error:
+        raise ImportError(f"HeartHub.{what} needs numpy: pip install 'heartfelt[numpy]'") from error
+    return numpy
+
+
+@atexit.register
+def _close_all() -> None:
+    """No hub outlives the interpreter: its callbacks could not be called any more."""
+    for hub in list(_open_hubs):
+        hub.close()

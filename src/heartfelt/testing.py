@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""For tests of programs that use a hub: time that moves only when it is told to."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from heartfelt._checks import LONGEST_NS, duration_ns
+from heartfelt._core import ManualClockBase
+
+if TYPE_CHECKING:
+    from heartfelt.hub import HeartHub
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock(ManualClockBase):
+    """A clock for `HeartHub(clock=...)`; several hubs may share one. It starts at 0.
+
+    A hub on it has no worker threads: its verdicts are taken in `advance`, by the caller. Events of such a hub have
+    the clock's own times, 0.0 for its start.
+    """
+
+    def __init__(self) -> None:
+        self._hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def time(self) -> float:
+        """Seconds since the clock's start."""
+        return self._now_ns() / 1e9
+
+    def advance(self, seconds: float | timedelta) -> None:
+        """Moves time on. On return every event that is due waits in its hub's `events`, in the order of the deadlines.
+
+        Time passes as it would for a perfect watcher: each verdict is taken exactly at its deadline, so event_time ==
+        deadline. Callbacks have been called on return, by the hub's own thread for them (not if advance is called in
+        one). Blocks for as long as that takes. 0 is allowed. O(deadlines passed * log keys).
+        """
+        nothing = not isinstance(seconds, bool) and seconds == 0
+        by_ns = 0 if nothing else duration_ns(seconds, "seconds")
+        with self._lock:
+            hubs = list(self._hubs)
+            target_ns = self._now_ns() + by_ns
+            if target_ns > LONGEST_NS:
+                raise OverflowError(f"a manual clock ends after 100 years; {seconds!r} more would pass that")
+            self._advance_to(target_ns, hubs)
+        for hub in hubs:
+            hub._flush_callbacks()
+
+    def __repr__(self) -> str:
+        return f"<ManualClock at {self.time()!r} s>"

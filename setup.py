@@ -65,4 +65,6 @@ def extensions() -> list[Extension]:
     )
 
 
-setup(ext_modules=extensions())
+# Each variant has a build folder of its own, so that none links what another has compiled.
+BUILD_BASE = f"build/{os.environ.get('HEARTFELT_BUILD', 'release')}"
+setup(ext_modules=extensions(), options={"build": {"build_base": BUILD_BASE}})

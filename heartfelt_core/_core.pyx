@@ -5,7 +5,9 @@ Everything that decides anything is C (hf_hub.h). What is here holds the GIL, or
 locks where there is none; only Bell.wait lets go of it.
 """
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -15,7 +17,7 @@ from hf_hub cimport *
 import sys
 
 from heartfelt._checks import duration_ns, plain_key, shown
-from heartfelt._event cimport Event, event_from, seconds, taken
+from heartfelt._event cimport event_from, seconds, taken
 from heartfelt._types import UNSET
 from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
 

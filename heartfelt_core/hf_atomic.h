@@ -22,9 +22,8 @@ typedef _Atomic uintptr_t hf_atomic_ptr;
 #define HF_XCHG(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define HF_ADD_RLX(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
 #define HF_ADD_SC(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define HF_CAS_SC(p, expected, desired)                                                  \
-  atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_seq_cst, \
-                                          memory_order_seq_cst)
+#define HF_CAS_SC(p, expected, desired) \
+  atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_seq_cst, memory_order_seq_cst)
 
 // Keeps the compiler, not the processor, from reordering.
 #define HF_COMPILER_BARRIER() atomic_signal_fence(memory_order_seq_cst)

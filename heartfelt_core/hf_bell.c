@@ -84,8 +84,7 @@ static void close_pair(hf_bell *bell) {
 hf_bell_wait_result hf_bell_wait(hf_bell *bell, int64_t timeout_ns) {
   struct pollfd one = {.fd = (int)bell->read_fd, .events = POLLIN};
 #if defined(__linux__)
-  struct timespec limit = {.tv_sec = (time_t)(timeout_ns / HF_NS_PER_S),
-                           .tv_nsec = (long)(timeout_ns % HF_NS_PER_S)};
+  struct timespec limit = {.tv_sec = (time_t)(timeout_ns / HF_NS_PER_S), .tv_nsec = (long)(timeout_ns % HF_NS_PER_S)};
   int n = ppoll(&one, 1, timeout_ns < 0 ? NULL : &limit, NULL);
 #else
   int64_t ms = (timeout_ns + 999999) / 1000000;
@@ -119,7 +118,7 @@ bool hf_bell_open(hf_bell *bell, int64_t read_fd, int64_t write_fd) {
 void hf_bell_deinit(hf_bell *bell) { close_pair(bell); }
 
 void hf_bell_ring(hf_bell *bell) {
-  if (HF_XCHG(&bell->rung, 1u)) return;  // partner: hf_bell_silence
+  if (HF_XCHG(&bell->rung, 1u)) return;       // partner: hf_bell_silence
   int64_t fd = HF_LOAD_ACQ(&bell->write_fd);  // partner: hf_bell_open
   if (fd >= 0) write_token(fd);
 }

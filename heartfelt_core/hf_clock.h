@@ -49,9 +49,7 @@ static inline int64_t hf_clock_now(const hf_clock *clock) {
   return hf_clock_system_ns(clock->kind);
 }
 
-static inline void hf_clock_set(hf_clock *clock, int64_t now_ns) {
-  HF_STORE_REL(&clock->manual_ns, now_ns);
-}
+static inline void hf_clock_set(hf_clock *clock, int64_t now_ns) { HF_STORE_REL(&clock->manual_ns, now_ns); }
 
 // Wall clock, ns since the epoch.
 int64_t hf_clock_wall_ns(void);

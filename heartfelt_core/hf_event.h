@@ -42,18 +42,18 @@ typedef struct {
 
 typedef struct {
   hf_lock lock;
-  hf_on_full on_full;  // const
+  hf_on_full on_full;   // const
   bool tells_overflow;  // const; OVERFLOW is wanted
-  uint32_t limit;      // const; the user's size
+  uint32_t limit;       // const; the user's size
   // under lock
   hf_event *events;
   uint32_t capacity;
-  uint64_t head, tail;         // event n stands at n % capacity; head <= tail
-  uint64_t n_dropped;          // ever
-  uint64_t n_overflows;        // runs of losses, ever
-  uint32_t n_lost_now;         // in the run that no OVERFLOW event has told yet
-  uint64_t lost_at;            // where in the stream it stands: before event lost_at
-  int64_t lost_ns;             // when it began
+  uint64_t head, tail;   // event n stands at n % capacity; head <= tail
+  uint64_t n_dropped;    // ever
+  uint64_t n_overflows;  // runs of losses, ever
+  uint32_t n_lost_now;   // in the run that no OVERFLOW event has told yet
+  uint64_t lost_at;      // where in the stream it stands: before event lost_at
+  int64_t lost_ns;       // when it began
 } hf_ring;
 
 static inline hf_status hf_ring_init(hf_ring *ring, uint32_t limit, hf_on_full on_full, bool tells_overflow) {
@@ -86,8 +86,7 @@ static inline bool hf_ring_grow(hf_ring *ring) {
   if (capacity <= ring->capacity) return false;
   hf_event *events = malloc((size_t)capacity * sizeof *events);
   if (!events) return false;
-  for (uint64_t n = ring->head; n < ring->tail; n++)
-    events[n % capacity] = ring->events[n % ring->capacity];
+  for (uint64_t n = ring->head; n < ring->tail; n++) events[n % capacity] = ring->events[n % ring->capacity];
   free(ring->events);
   ring->events = events;
   ring->capacity = capacity;
@@ -136,8 +135,12 @@ static inline int64_t hf_ring_peek_ns(const hf_ring *ring) {
 // Only if hf_ring_peek_ns says that there is one.
 static inline hf_event hf_ring_pop(hf_ring *ring) {
   if (hf_ring_has_overflow_next(ring)) {
-    hf_event overflow = {.type = HF_OVERFLOW, .missed = ring->n_lost_now, .event_ns = ring->lost_ns,
-                         .deadline_ns = ring->lost_ns, .join_ns = ring->lost_ns, .beat_ns = ring->lost_ns};
+    hf_event overflow = {.type = HF_OVERFLOW,
+                         .missed = ring->n_lost_now,
+                         .event_ns = ring->lost_ns,
+                         .deadline_ns = ring->lost_ns,
+                         .join_ns = ring->lost_ns,
+                         .beat_ns = ring->lost_ns};
     ring->n_lost_now = 0;
     return overflow;
   }

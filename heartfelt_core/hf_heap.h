@@ -33,9 +33,7 @@ static inline hf_status hf_heap_reserve(hf_heap *heap, uint32_t n_blocks) {
   return HF_OK;
 }
 
-static inline int64_t hf_heap_min(const hf_heap *heap) {
-  return heap->n_entries ? heap->entries[0].next_ns : HF_NEVER;
-}
+static inline int64_t hf_heap_min(const hf_heap *heap) { return heap->n_entries ? heap->entries[0].next_ns : HF_NEVER; }
 
 static inline void hf_heap_put(hf_heap *heap, const hf_slots *slots, uint32_t pos, hf_heap_entry entry) {
   heap->entries[pos] = entry;

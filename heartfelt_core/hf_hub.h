@@ -22,7 +22,7 @@ typedef struct {
   uint32_t ring_limit;
   hf_on_full on_full;
   hf_clock_kind clock_kind;
-  hf_clock *manual_clock;         // with HF_CLOCK_MANUAL: outlives the hub; no worker is started
+  hf_clock *manual_clock;        // with HF_CLOCK_MANUAL: outlives the hub; no worker is started
   hf_bell *bells[HF_N_STREAMS];  // outlive the hub
   hf_object_ops ops;
 } hf_hub_config;
@@ -56,7 +56,7 @@ typedef struct {
 } hf_stream_stats;
 
 hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub);  // starts the workers
-void hf_hub_close(hf_hub *hub);     // idempotent; waits for the workers, one step at most
+void hf_hub_close(hf_hub *hub);    // idempotent; waits for the workers, one step at most
 void hf_hub_destroy(hf_hub *hub);  // closes; releases every object; the last call
 
 // Cold beats. See hf_shard_touch. All return HF_CLOSED after close.

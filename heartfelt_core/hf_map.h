@@ -50,9 +50,7 @@ static inline uint32_t hf_map_next(uint32_t at, uint32_t capacity) { return at +
 static inline hf_map_table *hf_map_get_table(const hf_map *map) {
   return (hf_map_table *)HF_LOAD_ACQ(&((hf_map *)(uintptr_t)map)->table);  // partner: hf_map_publish
 }
-static inline void hf_map_publish(hf_map *map, hf_map_table *table) {
-  HF_STORE_REL(&map->table, (uintptr_t)table);
-}
+static inline void hf_map_publish(hf_map *map, hf_map_table *table) { HF_STORE_REL(&map->table, (uintptr_t)table); }
 
 static inline hf_map_table *hf_map_new_table(uint32_t capacity) {
   hf_map_table *table = calloc(1, sizeof(hf_map_table) + (size_t)capacity * sizeof(hf_map_entry));

@@ -74,10 +74,8 @@ static inline void hf_object_retain(void *object) { Py_INCREF((PyObject *)object
 static inline void hf_object_release(void *object) { Py_DECREF((PyObject *)object); }
 
 static inline hf_object_ops hf_python_ops(void) {
-  hf_object_ops ops = {.retain = hf_object_retain,
-                       .release = hf_object_release,
-                       .equal = hf_key_equal,
-                       .hash = hf_key_hash_known};
+  hf_object_ops ops = {
+      .retain = hf_object_retain, .release = hf_object_release, .equal = hf_key_equal, .hash = hf_key_hash_known};
   return ops;
 }
 

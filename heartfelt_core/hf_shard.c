@@ -256,7 +256,8 @@ hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_term
   hf_status status = HF_OK;
   if (i == HF_NO_SLOT) {
     status = join_new(shard, key, tag, terms, &i, trash);
-    if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_cold_set_flag(hf_slots_cold(&shard->slots, i), HF_FLAG_PINNED, true);
+    if (status == HF_OK && (mode & HF_TOUCH_PIN))
+      hf_cold_set_flag(hf_slots_cold(&shard->slots, i), HF_FLAG_PINNED, true);
   } else {
     status = touch_slot(shard, i, terms, mode, trash);
   }

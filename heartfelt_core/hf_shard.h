@@ -23,9 +23,9 @@
 #include "hf_stream.h"
 
 typedef struct {
-  void (*retain)(void *object);         // one more owner
-  void (*release)(void *object);        // one owner less; never called under a lock
-  hf_map_equal equal;                   // different objects, equal keys?
+  void (*retain)(void *object);          // one more owner
+  void (*release)(void *object);         // one owner less; never called under a lock
+  hf_map_equal equal;                    // different objects, equal keys?
   uint64_t (*hash)(const void *object);  // of a key; all 64 bits well mixed
 } hf_object_ops;
 
@@ -84,8 +84,8 @@ typedef struct {
   hf_lock lock;
   hf_heap heap;
   uint32_t n_watched, n_lost, n_dead;
-  uint32_t trash_head;       // NOTEs that were merged away: their objects wait for a caller to release them
-  hf_atomic_u32 n_pending;   // written under lock, read by anyone
+  uint32_t trash_head;      // NOTEs that were merged away: their objects wait for a caller to release them
+  hf_atomic_u32 n_pending;  // written under lock, read by anyone
   hf_counters counters;
   hf_due due[HF_STEP_VERDICTS + HF_BLOCK_SLOTS], due_sorted[HF_STEP_VERDICTS + HF_BLOCK_SLOTS];
 } hf_shard;

@@ -32,12 +32,12 @@
 // The word: generation << 8 | state.
 typedef enum {
   HF_FREE = 0,
-  HF_ALIVE,    // watched, beats are one store
-  HF_DOOMED,   // the worker, inside its step, is about to take the verdict; a beat takes it back
-  HF_LOUD,     // watched, and each beat is an event: beats go the cold way
-  HF_LOST,     // watched still (not disposable), timed out, has not beaten since
-  HF_DEAD,     // not watched any more; kept while its verdict waits to be read or an id may rejoin it
-  HF_NOTE,     // no key's slot: an earlier life's verdict, still unread, of a key that lives again
+  HF_ALIVE,   // watched, beats are one store
+  HF_DOOMED,  // the worker, inside its step, is about to take the verdict; a beat takes it back
+  HF_LOUD,    // watched, and each beat is an event: beats go the cold way
+  HF_LOST,    // watched still (not disposable), timed out, has not beaten since
+  HF_DEAD,    // not watched any more; kept while its verdict waits to be read or an id may rejoin it
+  HF_NOTE,    // no key's slot: an earlier life's verdict, still unread, of a key that lives again
 } hf_state;
 
 #define HF_STATE_MASK 0xffu
@@ -92,10 +92,10 @@ typedef struct {
 } hf_slab;
 
 typedef struct {
-  hf_slab **slabs;         // const after init: HF_SLABS_MAX pointers, filled from the front
-  hf_atomic_u32 n_slots;   // numbers below it exist; grows under lock
-  uint32_t n_touched;      // numbers below it were used once; under lock
-  uint32_t free_head;      // under lock
+  hf_slab **slabs;        // const after init: HF_SLABS_MAX pointers, filled from the front
+  hf_atomic_u32 n_slots;  // numbers below it exist; grows under lock
+  uint32_t n_touched;     // numbers below it were used once; under lock
+  uint32_t free_head;     // under lock
   uint32_t n_free;
 } hf_slots;
 
@@ -197,7 +197,7 @@ static inline hf_status hf_slots_grow(hf_slots *slots) {
   }
   slots->slabs[s] = slab;
   HF_STORE_REL(&slots->n_slots, n_slots + HF_SLAB_SLOTS);  // partner: beats by id read it first
-  if (slots->n_touched == 0) slots->n_touched = 1;          // slot 0 is the list's head
+  if (slots->n_touched == 0) slots->n_touched = 1;         // slot 0 is the list's head
   return HF_OK;
 }
 

@@ -18,7 +18,7 @@ static hf_due *sort_due(hf_due *due, hf_due *other, uint32_t n) {
       uint32_t left = from, right = middle;
       for (uint32_t to = from; to < end; to++)
         other[to] = left < middle && (right >= end || due[left].deadline_ns <= due[right].deadline_ns) ? due[left++]
-                                                                                                      : due[right++];
+                                                                                                       : due[right++];
     }
     hf_due *swap = due;
     due = other;
@@ -60,8 +60,7 @@ static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
 }
 
 // Dooms what looks due, and finds the earliest deadline of the rest.
-static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns,
-                          uint32_t *n_due) {
+static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns, uint32_t *n_due) {
   hf_slots *slots = &shard->slots;
   const hf_block *block = hf_slots_block(slots, block_index);
   hf_slab *slab = hf_slots_slab(slots, block_index << HF_BLOCK_BITS);
@@ -69,8 +68,7 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
   int64_t next_ns = HF_NEVER;
   for (uint64_t bits = block->watched; bits; bits &= bits - 1) {
     uint32_t at = first + lowest_bit(bits);
-    int64_t deadline_ns =
-        hf_max_i64(HF_LOAD_RLX(&slab->beat_ns[at]) + slab->timeout_ns[at], slab->floor_ns[at]);
+    int64_t deadline_ns = hf_max_i64(HF_LOAD_RLX(&slab->beat_ns[at]) + slab->timeout_ns[at], slab->floor_ns[at]);
     if (deadline_ns > now_ns) {
       next_ns = hf_min_i64(next_ns, deadline_ns);
       continue;

@@ -21,8 +21,7 @@ static void yield_now(void) { SwitchToThread(); }
 hf_status hf_sleeper_init(hf_sleeper *sleeper, hf_clock_kind clock) {
   sleeper->clock = clock;
   sleeper->event = CreateEventW(NULL, FALSE, FALSE, NULL);
-  sleeper->timer = CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
-                                          TIMER_ALL_ACCESS);
+  sleeper->timer = CreateWaitableTimerExW(NULL, NULL, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, TIMER_ALL_ACCESS);
   if (!sleeper->timer) sleeper->timer = CreateWaitableTimerExW(NULL, NULL, 0, TIMER_ALL_ACCESS);
   if (sleeper->event && sleeper->timer) return HF_OK;
   hf_sleeper_deinit(sleeper);
@@ -152,8 +151,7 @@ static void wait_boottime(hf_sleeper *sleeper, int64_t deadline_ns) {
   struct itimerspec when = {0};
   if (deadline_ns != HF_NEVER) when.it_value = to_timespec(hf_max_i64(deadline_ns, 1));
   timerfd_settime(sleeper->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-  struct pollfd both[2] = {{.fd = sleeper->wake_fd, .events = POLLIN},
-                           {.fd = sleeper->timer_fd, .events = POLLIN}};
+  struct pollfd both[2] = {{.fd = sleeper->wake_fd, .events = POLLIN}, {.fd = sleeper->timer_fd, .events = POLLIN}};
   poll(both, 2, -1);
   uint64_t n;
   while (read(sleeper->wake_fd, &n, sizeof n) > 0) {
@@ -183,8 +181,7 @@ void hf_sleeper_wait(hf_sleeper *sleeper, int64_t deadline_ns) {
     if (left_ns <= 0) break;
     // A clock that counts suspend has no condition variable: sleep in pieces, so that a resume is seen.
     if (sleeper->clock == HF_CLOCK_BOOTTIME) left_ns = hf_min_i64(left_ns, HF_NS_PER_S / 4);
-    struct timespec part = {.tv_sec = (time_t)(left_ns / HF_NS_PER_S),
-                            .tv_nsec = (long)(left_ns % HF_NS_PER_S)};
+    struct timespec part = {.tv_sec = (time_t)(left_ns / HF_NS_PER_S), .tv_nsec = (long)(left_ns % HF_NS_PER_S)};
 #if defined(__APPLE__)
     rc = pthread_cond_timedwait_relative_np(&sleeper->cond, &sleeper->mutex, &part);
 #else

@@ -33,7 +33,6 @@ uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t
   return n;
 }
 
-
 // What the map holds is found under its own key, and stands as a key's slot.
 static const char *check_map(const hf_shard *shard, uint32_t *n_dead, uint32_t *n_mapped) {
   const hf_map_table *table = hf_map_get_table(&shard->map);

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """heartfelt tells, at once and without mistakes, which of the many things you watch has stopped beating.
 
-    from heartfelt import HeartHub
-
-    with HeartHub(timeout=30) as hub:
-        hub.heartbeat("svc/1")               # in a hot loop
-        event = hub.events.get()             # svc/1 did not beat for 30 seconds
+>>> from heartfelt import HeartHub
+>>> with HeartHub(timeout=0.1) as hub:
+...     hub.heartbeat("svc/1")
+...     hub.events.get().key
+'svc/1'
 """
 
 from __future__ import annotations

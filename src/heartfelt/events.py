@@ -13,6 +13,7 @@ cannot watch descriptors (Windows' proactor), one helper thread a hub waits for 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -149,10 +150,8 @@ class Events:
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         del self._tasks[loop]
-        try:
+        with contextlib.suppress(NotImplementedError):  # the helper thread ends by itself
             loop.remove_reader(self.fileno())
-        except NotImplementedError:
-            pass  # the helper thread ends by itself
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         tasks = self._tasks.get(loop)
@@ -167,10 +166,8 @@ class Events:
         with self._helper:
             while loop in self._tasks and not self._bell.wait(1_000_000_000):
                 pass
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits in it any more
             loop.call_soon_threadsafe(self._wake, loop)
-        except RuntimeError:
-            pass  # the loop was closed: nobody waits in it any more
 
 
 def _deadline(timeout: float | timedelta | None) -> float | None:

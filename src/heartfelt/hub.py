@@ -21,7 +21,6 @@ from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher
 from heartfelt._types import UNSET, EventType, Unset, WatchState
 from heartfelt._verbose import Reporter
-from heartfelt.errors import ConfigError
 from heartfelt.events import CALLBACKS, READERS, Events
 from heartfelt.testing import ManualClock
 
@@ -197,8 +196,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     def close(self) -> None:
         """Ends the watch: beats and removes raise HubClosed, no further verdict is taken. Idempotent.
 
-        What waits can still be read; after that `events` ends. Callbacks get what waits first: this blocks for that, and
-        for a callback that is running, but for at most 5 seconds, which is then logged.
+        What waits can still be read; after that `events` ends. Callbacks get what waits first: this blocks for that,
+        and for a callback that is running, but for at most 5 seconds, which is then logged.
         """
         self._close()
         _open_hubs.discard(self)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+# Needs Python (3.10 or newer, with venv), a C compiler and make. Everything else goes into $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CORE := $(wildcard heartfelt_core/*)
+C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch])
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test core-test py-test asan tsan lint format wheel clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: build ## watch 10,000 services for 15 s; eight of them stop beating
+	@echo '== python -m heartfelt demo'
+	@$(BIN)/python -m heartfelt demo
+
+build: $(VENV)/.built ## make $(VENV), build the core, install heartfelt into it
+
+test: core-test py-test ## everything that has to hold, under 5 minutes
+
+core-test: ## the C core's own tests
+	@echo '== the C core'
+	@$(MAKE) --no-print-directory -f tests/core/Makefile core-test
+
+py-test: build $(VENV)/.tests ## the tests in Python
+	@echo '== the tests in Python'
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -f tests/core/Makefile asan
+	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-test
+
+tsan: ## the same under ThreadSanitizer
+	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
+	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
+
+lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
+	@echo '== lint'
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --diff --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m mypy.stubtest --ignore-disjoint-bases heartfelt._core heartfelt._event
+	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt
+	@$(BIN)/codespell $$(git ls-files)
+
+format: $(VENV)/.lint ## let the formatters have their way
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/clang-format -i $(C_FILES)
+
+wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
+	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .
+	@ls dist
+
+clean: ## remove what was built, and the environments
+	rm -rf build dist .venv .venv-* src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src -name '*.so' -delete
+
+# -- how the above get what they need; each stamp file says that a step was done
+
+$(VENV)/.made:
+	@echo '== making $(VENV) with $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1' 'setuptools>=77' 'Cython>=3.1'
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) src/heartfelt/_event.pxd
+	@echo '== building heartfelt into $(VENV)'
+	@$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.made pyproject.toml
+	@echo '== installing what the tests need'
+	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made pyproject.toml
+	@echo '== installing what lint needs'
+	@$(PIP) install --group test --group lint
+	@touch $@
+
+# -- the extension under a sanitizer, in an environment of its own (not editable: the tree keeps its own build)
+
+RUNTIME_asan := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
+RUNTIME_tsan := $(shell $(CC) -print-file-name=libtsan.so)
+OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+OPTIONS_tsan := TSAN_OPTIONS=exitcode=66
+
+.PHONY: sanitized-test
+sanitized-test: $(VENV)/.made $(VENV)/.tests
+	@echo '== the extension under $(SANITIZER)'
+	@HEARTFELT_BUILD=$(SANITIZER) $(PIP) install --no-build-isolation --no-deps --force-reinstall .
+	@$(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc \
+		$(BIN)/python -m pytest -q -p no:cacheprovider -m 'not slow_when_sanitized' tests/stress tests/unit

@@ -5,9 +5,7 @@ Everything that decides anything is C (hf_hub.h). What is here holds the GIL, or
 locks where there is none; only Bell.wait lets go of it.
 """
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
-)
+from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -16,7 +14,7 @@ from hf_hub cimport *
 
 import sys
 
-from heartfelt._checks import duration_ns, plain_key, shown
+from heartfelt._checks import check_ids, duration_ns, plain_key, shown
 from heartfelt._event cimport event_from, seconds, taken
 from heartfelt._types import UNSET
 from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
@@ -162,6 +160,14 @@ cdef class Hub:
             raise MemoryError("no memory for a hub")
 
     def heartbeat(self, key, *, timeout=None, extra=_unset, disposable=None):
+        """The key beats: it is alive now, and due in one timeout from now. Returns None.
+
+        key: str, bytes or int (64-bit). A key that is not watched joins, with the hub's terms where none are given;
+        a watched one keeps its own. timeout: seconds or timedelta, from this beat on. extra: any object, carried into
+        the key's events until another is given. disposable: see HeartHub. Never waits for a reader or a clock; the
+        beat of a live key takes no lock and allocates nothing. O(1). Raises TypeError, ConfigError (also if the key
+        would have no timeout), HubClosed.
+        """
         cdef uint64_t hash = 0
         if timeout is None and extra is _unset and disposable is None and hf_key_hash(key, &hash) == HF_KEY_OK \
                 and hf_hub_beat(self.hub, <void *> key, hash, hf_hub_now(self.hub)) == HF_OK:
@@ -185,6 +191,10 @@ cdef class Hub:
         return id
 
     def heartbeat_many(self, keys, *, timeout=None, extra=_unset, disposable=None):
+        """As `heartbeat` for each key of an iterable, with the same options for all; a list or tuple is fastest.
+
+        O(keys). A bad key costs the others nothing: all are beaten, then the first error is raised.
+        """
         cdef uint64_t hash = 0
         cdef int64_t now_ns = 0
         cdef Py_ssize_t n = 0
@@ -207,26 +217,21 @@ cdef class Hub:
             raise first_error
 
     def heartbeat_ids(self, ids):
+        """Each key beats once, by its id from `ids()`: any C-contiguous buffer of native int64, read-only or not.
+
+        The cheapest beat. O(ids), in order. Raises KeyNotWatched after all others were beaten if ids are stale (their
+        keys were removed) or never were ids, TypeError or ValueError for another buffer, HubClosed.
+        """
         cdef Py_buffer view
-        cdef Py_ssize_t i, n, n_stale = 0, first_stale = 0
+        cdef Py_ssize_t i, n, n_bad = 0, first_bad = 0
         cdef int64_t now_ns = 0
         cdef const int64_t *values
         cdef hf_terms terms
         cdef hf_status status = HF_OK, cold
         terms.timeout_ns, terms.extra, terms.has_extra, terms.disposable = 0, NULL, False, -1
+        check_ids(ids)
+        PyObject_GetBuffer(ids, &view, PyBUF_ND | PyBUF_STRIDES)
         try:
-            PyObject_GetBuffer(ids, &view, PyBUF_FORMAT | PyBUF_ND | PyBUF_STRIDES)
-        except (TypeError, BufferError) as error:
-            raise TypeError(f"ids must be a buffer of int64, as hub.ids gives it or array('q', ...), "
-                            f"not {type(ids).__name__}") from error
-        try:
-            format = (<bytes> view.format).decode() if view.format is not NULL else "B"
-            native = "<" if sys.byteorder == "little" else ">"
-            if view.itemsize != 8 or format.lstrip("@=" + native) not in ("q", "l"):
-                raise TypeError(f"ids must be a buffer of int64 in native byte order, not of format {format!r}; "
-                                f"use ids.astype('int64')")
-            if not PyBuffer_IsContiguous(&view, b"C"):
-                raise ValueError("ids must be contiguous; use numpy.ascontiguousarray(ids)")
             values, n = <const int64_t *> view.buf, view.len // 8
             for i in range(n):
                 if i % BATCH == 0:
@@ -235,18 +240,22 @@ cdef class Hub:
                     continue
                 cold = hf_hub_touch_id(self.hub, <uint64_t> values[i], &terms, HF_TOUCH_BEAT | HF_TOUCH_OWN_TERMS)
                 if cold != HF_OK:
-                    first_stale = first_stale if n_stale else i
-                    status = cold if n_stale == 0 else status
-                    n_stale += 1
-            if n_stale and status == HF_STALE_ID:
-                raise KeyNotWatched(f"id {values[first_stale]} at position {first_stale} is stale (one of {n_stale}): "
+                    if n_bad == 0:
+                        first_bad, status = i, cold
+                    n_bad += 1
+            if n_bad and status == HF_STALE_ID:
+                raise KeyNotWatched(f"id {values[first_bad]} at position {first_bad} is stale (one of {n_bad}): "
                                     f"its key was removed, or it never was an id of this hub; all others were beaten")
-            if n_stale:
-                raise_status(status, values[first_stale])
+            if n_bad:
+                raise_status(status, values[first_bad])
         finally:
             PyBuffer_Release(&view)
 
     def remove(self, key, *, missing_ok=False):
+        """Watch the key no longer; its ids are stale from now on. A TIME_OUT that waits for it can still be read.
+
+        Raises KeyNotWatched (a KeyError) if it was not watched, unless missing_ok; TypeError; HubClosed. O(1).
+        """
         cdef uint64_t hash = 0
         key = hashed_key(key, &hash)
         cdef hf_status status = hf_hub_remove(self.hub, <void *> key, hash)
@@ -357,23 +366,26 @@ cdef tuple row_tuple(hf_row *row, int64_t offset_ns):
 
 
 cdef class Heart:
-    """A handle on one key: beats without looking the key up."""
+    """A handle on one key: beats without looking the key up. `HeartHub.heart` makes it. Keeps its hub alive."""
     cdef readonly object key
     cdef Hub owner
     cdef object timeout, extra, disposable
     cdef uint64_t id
 
     def beat(self):
+        """The key beats; one that is not watched any more joins anew, with the handle's terms. O(1). HubClosed."""
         if hf_hub_beat_id(self.owner.hub, self.id, hf_hub_now(self.owner.hub)) == HF_OK:
             return
         self.id = self.owner._touch(self.key, self.timeout, self.extra, self.disposable,
                                     HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN)
 
     def __call__(self):
+        """beat()."""
         self.beat()
 
     @property
     def hub(self):
+        """The hub of the key."""
         return self.owner
 
     def __repr__(self):

@@ -20,7 +20,14 @@ cdef double seconds(int64_t ns) noexcept:
 
 
 cdef class Event:
-    """What happened to a key. Immutable. See heartfelt.events for what each field means."""
+    """What happened to a key. Immutable; compares by value, pickles, works with `match`.
+
+    type: an EventType. key, extra: the key, and what its beats carried last. timeout: seconds. disposable: whether the
+    key's first timeout ends its watch. missed: timeouts in a row without a beat (and those of earlier, unread TIME_OUT
+    events of the key, which this one stands for); for OVERFLOW: events lost. Times are seconds since the epoch, all of one
+    event by one pair of clocks. join_time: when the watch began. beat_time: the last beat. deadline: when the beat was
+    due. event_time: when it happened, for TIME_OUT when it was noticed. lateness: event_time - deadline.
+    """
     __match_args__ = ("type", "key", "extra", "timeout", "disposable", "missed", "join_time", "beat_time",
                       "deadline", "event_time")
 
@@ -49,6 +56,7 @@ cdef class Event:
         return seconds(self.event_ns - self.deadline_ns)
 
     def to_dict(self):
+        """The ten fields by name; the type as a plain string."""
         cdef dict fields = {name: getattr(self, name) for name in self.__match_args__}
         fields["type"] = self.type.value
         return fields

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 
 from heartfelt.errors import ConfigError
@@ -38,6 +39,20 @@ def duration_ns(value: object, what: str) -> int:
     if ns <= 0:
         raise ConfigError(f"{what} must be longer than zero (at least 1e-9 s); got {shown(value)}")
     return ns
+
+
+def check_ids(ids: object) -> None:
+    """Refuses what is not a C-contiguous buffer of native int64."""
+    try:
+        view = memoryview(ids)  # type: ignore[arg-type]
+    except TypeError:
+        kind = type(ids).__name__
+        raise TypeError(f"ids must be a buffer of int64, as hub.ids gives it or array('q', ...), not {kind}") from None
+    native = "<" if sys.byteorder == "little" else ">"
+    if view.itemsize != 8 or view.format.lstrip("@=" + native) not in ("q", "l"):
+        raise TypeError(f"ids must be int64 in native byte order, not of format {view.format!r}: ids.astype('int64')")
+    if not view.c_contiguous:
+        raise ValueError("ids must be C-contiguous: numpy.ascontiguousarray(ids)")
 
 
 def plain_key(key: object) -> str | bytes | int:

@@ -24,9 +24,9 @@ cdef class Event:
 
     type: an EventType. key, extra: the key, and what its beats carried last. timeout: seconds. disposable: whether the
     key's first timeout ends its watch. missed: timeouts in a row without a beat (and those of earlier, unread TIME_OUT
-    events of the key, which this one stands for); for OVERFLOW: events lost. Times are seconds since the epoch, all of one
-    event by one pair of clocks. join_time: when the watch began. beat_time: the last beat. deadline: when the beat was
-    due. event_time: when it happened, for TIME_OUT when it was noticed. lateness: event_time - deadline.
+    events of the key, which this one stands for); for OVERFLOW: events lost. Times are seconds since the epoch, all of
+    one event by one pair of clocks. join_time: when the watch began. beat_time: the last beat. deadline: when the next
+    was due. event_time: when it happened, for TIME_OUT when it was noticed. lateness: event_time - deadline.
     """
     __match_args__ = ("type", "key", "extra", "timeout", "disposable", "missed", "join_time", "beat_time",
                       "deadline", "event_time")

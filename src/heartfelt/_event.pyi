@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from typing import Any, ClassVar
+from typing import Any
 
 from typing_extensions import disjoint_base  # for type checkers only: they all bring it
 
@@ -7,7 +7,18 @@ from heartfelt._types import EventType
 
 @disjoint_base
 class Event:
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__ = (
+        "type",
+        "key",
+        "extra",
+        "timeout",
+        "disposable",
+        "missed",
+        "join_time",
+        "beat_time",
+        "deadline",
+        "event_time",
+    )
     @property
     def type(self) -> EventType: ...
     @property

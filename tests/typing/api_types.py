@@ -11,8 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from heartfelt import Event, Events, EventType, Heart, HeartHub, HubClosed, HubStats, KeyNotWatched, ShardStats, Watch
-from heartfelt import WatchState
+from heartfelt import (
+    Event,
+    Events,
+    EventType,
+    Heart,
+    HeartHub,
+    HubClosed,
+    HubStats,
+    KeyNotWatched,
+    ShardStats,
+    Watch,
+    WatchState,
+)
 from heartfelt.testing import ManualClock
 
 clock = ManualClock()
@@ -100,7 +111,7 @@ def reading() -> None:
     events.get_many()  # type: ignore[call-arg]
     events.get(timeout="1")  # type: ignore[arg-type]
     event.key = "b"  # type: ignore[misc]
-    event.nothing  # type: ignore[attr-defined]  # noqa: B018
+    event.nothing  # type: ignore[attr-defined]
     del some, descriptor, waits, none
 
 

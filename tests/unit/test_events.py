@@ -5,6 +5,7 @@ import copy
 import pickle
 import queue
 import types
+from datetime import timedelta
 
 import pytest
 
@@ -92,10 +93,12 @@ PARTS = {
 
 @pytest.mark.parametrize(
     "change",
-    [{"type": "JOIN"}, {"key": b"a"}, {"extra": 1}, {"disposable": False}, {"missed": 2}, {"timeout_ns": 3}]
-    + [{"join_ns": 4}, {"beat_ns": 5}, {"deadline_ns": 7}, {"event_ns": 8}],
+    [
+        {"type": "JOIN"}, {"key": b"a"}, {"extra": 1}, {"disposable": False}, {"missed": 2}, {"timeout_ns": 3},
+        {"join_ns": 4}, {"beat_ns": 5}, {"deadline_ns": 7}, {"event_ns": 8},
+    ],
     ids=lambda change: next(iter(change)),
-)
+)  # fmt: skip
 def test_it_differs_when_one_field_does(change):
     assert make_event(**PARTS) == make_event(**PARTS)
     assert make_event(**PARTS) != make_event(**{**PARTS, **change})
@@ -175,7 +178,7 @@ def test_get_without_waiting_ignores_the_timeout(hub):
         hub.events.get(block=False, timeout=1000)
 
 
-@pytest.mark.parametrize("make_zero", [int, float, __import__("datetime").timedelta], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("make_zero", [int, float, timedelta], ids=lambda kind: kind.__name__)
 def test_a_timeout_of_zero_does_not_wait(hub, make_zero):
     with pytest.raises(queue.Empty):
         hub.events.get(timeout=make_zero(0))

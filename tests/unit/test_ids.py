@@ -150,7 +150,8 @@ def test_an_id_never_beats_another_key_that_took_its_place(hub, clock):
 
 
 @pytest.mark.parametrize(
-    "made_up", [0, 9, 4095, 4096, 2**32, 2**32 + 1, 2**55, 2**56, 2**56 + 9, 2**57, 2**62, 2**63 - 1, -1, -(2**63), -(2**56)]
+    "made_up",
+    [0, 9, 4095, 4096, 2**32, 2**32 + 1, 2**55, 2**56, 2**56 + 9, 2**57, 2**62, 2**63 - 1, -1, -(2**63), -(2**56)],
 )
 def test_made_up_ids_are_stale(make_hub, clock, made_up):
     hub = make_hub(parallelism=2)

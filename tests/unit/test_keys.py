@@ -130,7 +130,9 @@ def test_numpy_numbers_are_refused(hub):
             hub.heartbeat(value)
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 2**64 + 1, Number(2**63), 10**100], ids=lambda value: f"{value:g}")
+@pytest.mark.parametrize(
+    "value", [2**63, -(2**63) - 1, 2**64 + 1, Number(2**63), 10**100], ids=lambda value: f"{value:g}"
+)
 def test_an_int_that_does_not_fit_is_refused(hub, value):
     with pytest.raises(TypeError, match="64 bits") as error:
         hub.heartbeat(value)

@@ -54,10 +54,12 @@ def test_a_timeout_reads_back_as_it_was_given(clock):
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, 0.0, -0.0, -0.5, NAN, INF, -INF, 1e300, -1e300, 1e-300, 1e-10, 10**400, -(10**400), 3162240001]
-    + [timedelta(0), timedelta(seconds=-1), timedelta.max, timedelta.min],
+    [
+        0, -1, 0.0, -0.0, -0.5, NAN, INF, -INF, 1e300, -1e300, 1e-300, 1e-10, 10**400, -(10**400), 3162240001,
+        timedelta(0), timedelta(seconds=-1), timedelta.max, timedelta.min,
+    ],
     ids=lambda value: repr(value)[:20],
-)
+)  # fmt: skip
 def test_a_timeout_that_cannot_be_is_refused(clock, value):
     with pytest.raises(ConfigError, match="timeout"):
         HeartHub(value, clock=clock)
@@ -227,7 +229,7 @@ def test_on_event_must_be_callable(value):
 
 @pytest.mark.parametrize("value", [0, "heartfelt", True, print], ids=repr)
 def test_a_logger_must_be_one(value):
-    with pytest.raises(TypeError, match="logger must be a logging.Logger"):
+    with pytest.raises(TypeError, match="logger must be a logging"):
         HeartHub(1, logger=value)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     import numpy
+    from typing_extensions import Self  # for type checkers only: they all bring it
 
     Array: TypeAlias = numpy.ndarray[Any, Any]
 
@@ -217,7 +218,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             reporter, self._reporter = self._reporter, None
             reporter.stop(self)
 
-    def __enter__(self) -> HeartHub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -145,7 +145,14 @@ def callbacks() -> None:
     hub.on("TIME_OUT")  # type: ignore[arg-type]
 
 
+class Mine(HeartHub):
+    """A subclass stays itself in `with`."""
+
+
 def the_rest() -> None:
+    with Mine() as mine:
+        mine_still: Mine = mine
+    del mine_still
     with hub as entered:
         again: HeartHub = entered
     stats: HubStats = hub.stats()

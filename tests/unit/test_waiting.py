@@ -137,6 +137,63 @@ def test_one_hub_serves_loops_in_two_threads_at_once(soon):
     assert sorted(found) == ["a", "b"]
 
 
+class NoReaders(asyncio.SelectorEventLoop):
+    """A loop that cannot watch descriptors, as the usual one of Windows."""
+
+    def add_reader(self, *args):
+        raise NotImplementedError
+
+    def remove_reader(self, *args):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def run_without_readers():
+    loops = []
+
+    def run(coroutine):
+        loop = NoReaders()
+        loops.append(loop)
+        return loop.run_until_complete(asyncio.wait_for(coroutine, LONG_S))
+
+    yield run
+    for loop in loops:
+        loop.close()
+
+
+def helpers():
+    return sum(thread.name == "heartfelt-events" for thread in threading.enumerate())
+
+
+def test_where_a_loop_cannot_watch_descriptors_aget_works_all_the_same(soon, run_without_readers):
+    async def main():
+        tasks = [asyncio.create_task(soon.events.aget()) for _ in range(5)]
+        await asyncio.sleep(0)
+        soon.heartbeat_many(range(5))
+        return sorted(event.key for event in await asyncio.gather(*tasks))
+
+    assert run_without_readers(main()) == list(range(5))
+
+
+def test_there_the_end_of_the_hub_ends_the_wait(hub, run_without_readers):
+    async def main():
+        asyncio.get_running_loop().call_later(0.01, hub.close)
+        return [event async for event in hub.events]
+
+    assert run_without_readers(main()) == []
+
+
+def test_there_waits_that_are_cut_off_do_not_pile_up_threads(hub, run_without_readers, eventually):
+    async def main():
+        for _ in range(20):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(hub.events.aget(), 0.001)
+        return helpers()
+
+    assert run_without_readers(main()) <= 2
+    eventually(lambda: helpers() == 0)
+
+
 def ready(descriptor, seconds=0.0):
     return bool(select.select([descriptor], [], [], seconds)[0])
 

@@ -18,6 +18,7 @@ from heartfelt._types import EventType
 from heartfelt.events import CALLBACKS
 
 if TYPE_CHECKING:
+    from heartfelt._core import Bell
     from heartfelt.hub import HeartHub
 
 Callback = Callable[[Event], object]
@@ -75,7 +76,7 @@ class Dispatcher:
                 hub._logger.exception("callback %r raised on %r", callback, event)
 
 
-def _run(hub_ref: weakref.ref[HeartHub], dispatcher: Dispatcher, bell: object) -> None:
+def _run(hub_ref: weakref.ref[HeartHub], dispatcher: Dispatcher, bell: Bell) -> None:
     while (hub := hub_ref()) is not None:
         ended = hub._has_ended()
         events = dispatcher._take(hub)
@@ -85,4 +86,4 @@ def _run(hub_ref: weakref.ref[HeartHub], dispatcher: Dispatcher, bell: object) -
             return
         del hub
         if not events:
-            bell.wait()  # type: ignore[attr-defined]
+            bell.wait()

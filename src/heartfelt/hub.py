@@ -25,7 +25,12 @@ from heartfelt.events import CALLBACKS, READERS, Events
 from heartfelt.testing import ManualClock
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import numpy
+    from typing_extensions import Self  # for type checkers only: they all bring it
+
+    Array: TypeAlias = numpy.ndarray[Any, Any]
 
 Key = str | bytes | int
 Duration = float | timedelta
@@ -178,7 +183,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         """
         return self._heart(Heart, key, timeout, extra, disposable)
 
-    def ids(self, keys: Iterable[Key]) -> numpy.ndarray[Any, Any]:
+    def ids(self, keys: Iterable[Key]) -> Array:
         """The keys as numbers for `heartbeat_ids`: a numpy array of int64, one a key, in their order.
 
         Keys that are not watched join now; watched ones are left as they are. An id stays its key's until the key is
@@ -186,7 +191,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         bad, none joins. Needs numpy. O(keys).
         """
         numpy = _numpy("ids")
-        return numpy.array(self._pin(_list_of_keys(keys, "ids")), dtype=numpy.int64)
+        ids: Array = numpy.array(self._pin(_list_of_keys(keys, "ids")), dtype=numpy.int64)
+        return ids
 
     @property
     def closed(self) -> bool:
@@ -211,7 +217,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             reporter, self._reporter = self._reporter, None
             reporter.stop(self)
 
-    def __enter__(self) -> HeartHub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -282,7 +288,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             shards=shards,
         )
 
-    def snapshot(self) -> numpy.ndarray[Any, Any]:
+    def snapshot(self) -> Array:
         """All watched keys as a numpy structured array, one row a key, with the fields of Watch and `id`.
 
         Each row is whole; the rows are not of one instant. Needs numpy. O(keys).
@@ -301,7 +307,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             ("id", numpy.int64),
         ]
         rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in self._rows()]
-        return numpy.array(rows, dtype=fields)
+        table: Array = numpy.array(rows, dtype=fields)
+        return table
 
     def _flush_callbacks(self) -> None:
         if self._dispatcher is not None:

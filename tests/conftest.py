@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""What the tests share. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends."""
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from heartfelt import EventType, HeartHub
+from heartfelt.testing import ManualClock
+
+LONG_S = 30  # a wait that ends at once if nothing is wrong
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def make_hub(clock):
+    """make_hub(timeout=10, **options): a hub, on the manual clock if the options name no other."""
+    hubs = []
+
+    def make(timeout=10, **options):
+        options.setdefault("clock", clock)
+        hub = HeartHub(timeout, **options)
+        hubs.append(hub)
+        return hub
+
+    yield make
+    broken = [hub._check() for hub in hubs]
+    for hub in hubs:
+        hub.close()
+    assert broken == [None] * len(hubs)
+
+
+@pytest.fixture
+def hub(make_hub):
+    return make_hub()
+
+
+@pytest.fixture
+def loud(make_hub):
+    """A hub that tells everything."""
+    return make_hub(subscribe=list(EventType))
+
+
+@pytest.fixture
+def drained():
+    """drained(hub): all events that wait, as a list."""
+
+    def drain(hub):
+        return hub.events.get_many(1 << 30, timeout=0)
+
+    return drain
+
+
+@pytest.fixture
+def eventually():
+    """eventually(condition): waits until it is true, or fails the test."""
+
+    def wait(condition):
+        give_up = time.monotonic() + LONG_S
+        while not condition():
+            assert time.monotonic() < give_up, "it did not come about"
+            time.sleep(0.001)
+
+    return wait
+
+
+@pytest.fixture
+def run_python():
+    """run_python(code): its standard output, from an interpreter of its own that must end well."""
+
+    def run(code):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run

@@ -38,10 +38,10 @@ def extensions() -> list[Extension]:
     compile_flags, link_flags = flags(variant)
     headers = [str(path) for path in sorted(CORE.glob("*.h"))]
 
-    def extension(name: str, sources: list[Path]) -> Extension:
+    def extension(name: str, *sources: Path) -> Extension:
         return Extension(
             f"heartfelt.{name}",
-            [(CORE / f"{name}.pyx").as_posix(), *(path.as_posix() for path in sources)],
+            [path.as_posix() for path in sources],
             include_dirs=[str(CORE)],
             depends=headers,
             extra_compile_args=compile_flags,
@@ -51,7 +51,11 @@ def extensions() -> list[Extension]:
 
     checked = variant != "release"
     return cythonize(
-        [extension("_event", []), extension("_core", sorted(CORE.glob("*.c")))],
+        [
+            extension("_hot", CORE / "_hot.c"),
+            extension("_event", CORE / "_event.pyx"),
+            extension("_core", CORE / "_core.pyx", *sorted(CORE.glob("hf_*.c"))),
+        ],
         build_dir="build/cython",
         include_path=[str(CORE), "src"],
         language_level="3",
@@ -61,6 +65,7 @@ def extensions() -> list[Extension]:
             "cdivision": False,
             "embedsignature": True,
             "emit_code_comments": False,
+            "binding": False,
         },
     )
 

@@ -6,7 +6,8 @@ locks where there is none; only Bell.wait lets go of it.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
+from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -19,7 +20,6 @@ from heartfelt._event cimport event_from, seconds, taken
 from heartfelt._types import UNSET
 from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
 
-cdef int BATCH = 64  # beats between two looks at the clock; rows and events between two locks
 cdef object _unset = UNSET
 
 
@@ -117,9 +117,8 @@ cdef class ManualClockBase:
 
 
 @cython.no_gc_clear
-cdef class Hub:
+cdef class Hub(HotHub):
     """The compiled part of HeartHub: the hot methods, and the seams that hub.py builds on."""
-    cdef hf_hub *hub
     cdef ManualClockBase manual
     cdef readonly tuple _bells
     cdef object __weakref__
@@ -159,19 +158,7 @@ cdef class Hub:
             self.hub = &hf_hub_unopened
             raise MemoryError("no memory for a hub")
 
-    def heartbeat(self, key, *, timeout=None, extra=_unset, disposable=None):
-        """The key beats: it is alive now, and due in one timeout from now. Returns None.
-
-        key: str, bytes or int (64-bit). A key that is not watched joins, with the hub's terms where none are given;
-        a watched one keeps its own. timeout: seconds or timedelta, from this beat on. extra: any object, carried into
-        the key's events until another is given. disposable: see HeartHub. Never waits for a reader or a clock; the
-        beat of a live key takes no lock and allocates nothing. O(1). Raises TypeError, ConfigError (also if the key
-        would have no timeout), HubClosed.
-        """
-        cdef uint64_t hash = 0
-        if timeout is None and extra is _unset and disposable is None and hf_key_hash(key, &hash) == HF_KEY_OK \
-                and hf_hub_beat(self.hub, <void *> key, hash, hf_hub_now(self.hub)) == HF_OK:
-            return
+    def _heartbeat(self, key, *, timeout=None, extra=_unset, disposable=None):
         self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
 
     cdef uint64_t _touch(self, key, timeout, extra, disposable, int mode) except? 0:
@@ -195,26 +182,56 @@ cdef class Hub:
 
         O(keys). A bad key costs the others nothing: all are beaten, then the first error is raised.
         """
-        cdef uint64_t hash = 0
-        cdef int64_t now_ns = 0
-        cdef Py_ssize_t n = 0
+        cdef object group = [], failure = None
         cdef bint plain = timeout is None and extra is _unset and disposable is None
-        cdef object first_error = None
         if isinstance(keys, (str, bytes)):
             raise TypeError(f"heartbeat_many takes an iterable of keys; {shown(keys)} is one key: use heartbeat")
-        for key in keys:
-            if n % BATCH == 0:
-                now_ns = hf_hub_now(self.hub)
-            n += 1
-            if plain and hf_key_hash(key, &hash) == HF_KEY_OK \
-                    and hf_hub_beat(self.hub, <void *> key, hash, now_ns) == HF_OK:
-                continue
-            try:
-                self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
-            except (TypeError, ValueError) as error:  # a bad key costs the others nothing
-                first_error = first_error or error
-        if first_error is not None:
-            raise first_error
+        if not plain:
+            for key in keys:
+                failure = self._beat_one(key, timeout, extra, disposable, failure)
+        elif type(keys) is list or type(keys) is tuple:
+            failure = self._beat_sequence(keys)
+        else:
+            for key in keys:
+                group.append(key)
+                if len(group) == HF_BEAT_GROUP:
+                    failure = failure or self._beat_sequence(group)
+                    group = []
+            failure = failure or self._beat_sequence(group)
+        if failure is not None:
+            raise failure
+
+    cdef object _beat_one(self, key, timeout, extra, disposable, failure):
+        """A beat by the cold path; returns the first refusal of several."""
+        try:
+            self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
+        except (TypeError, ValueError) as refusal:  # a bad key costs the others nothing
+            return failure or refusal
+        return failure
+
+    cdef object _beat_sequence(self, keys):
+        """Beats a list or tuple in groups; returns the first refusal, None if there was none."""
+        cdef const void *objects[HF_BEAT_GROUP]
+        cdef uint64_t hashes[HF_BEAT_GROUP]
+        cdef uint64_t cold
+        cdef Py_ssize_t at = 0
+        cdef uint32_t n, k
+        cdef object failure = None
+        cdef list left
+        while at < PySequence_Fast_GET_SIZE(keys):
+            n = <uint32_t> min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
+            for k in range(n):
+                objects[k] = <const void *> PySequence_Fast_GET_ITEM(keys, at + k)
+                if hf_key_hash(<object> objects[k], &hashes[k]) != HF_KEY_OK:
+                    PyErr_Clear()
+                    objects[k], hashes[k] = NULL, 0
+            cold = hf_hub_beat_group(self.hub, objects, hashes, n, hf_hub_beat_time(self.hub))
+            if cold:  # taken out first: what follows may run code that changes the list
+                left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
+                for key in left:
+                    failure = self._beat_one(key, None, _unset, None, failure)
+            at += n
+        return failure
 
     def heartbeat_ids(self, ids):
         """Each key beats once, by its id from `ids()`: any C-contiguous buffer of native int64, read-only or not.
@@ -223,8 +240,7 @@ cdef class Hub:
         keys were removed) or never were ids, TypeError or ValueError for another buffer, HubClosed.
         """
         cdef Py_buffer view
-        cdef Py_ssize_t i, n, n_bad = 0, first_bad = 0
-        cdef int64_t now_ns = 0
+        cdef size_t i, n, n_bad = 0, first_bad = 0
         cdef const int64_t *values
         cdef hf_terms terms
         cdef hf_status status = HF_OK, cold
@@ -233,16 +249,14 @@ cdef class Hub:
         PyObject_GetBuffer(ids, &view, PyBUF_ND | PyBUF_STRIDES)
         try:
             values, n = <const int64_t *> view.buf, view.len // 8
-            for i in range(n):
-                if i % BATCH == 0:
-                    now_ns = hf_hub_now(self.hub)
-                if hf_hub_beat_id(self.hub, <uint64_t> values[i], now_ns) == HF_OK:
-                    continue
+            i = hf_hub_beat_ids(self.hub, values, 0, n)
+            while i < n:
                 cold = hf_hub_touch_id(self.hub, <uint64_t> values[i], &terms, HF_TOUCH_BEAT | HF_TOUCH_OWN_TERMS)
                 if cold != HF_OK:
                     if n_bad == 0:
                         first_bad, status = i, cold
                     n_bad += 1
+                i = hf_hub_beat_ids(self.hub, values, i + 1, n)
             if n_bad and status == HF_STALE_ID:
                 raise KeyNotWatched(f"id {values[first_bad]} at position {first_bad} is stale (one of {n_bad}): "
                                     f"its key was removed, or it never was an id of this hub; all others were beaten")
@@ -266,6 +280,7 @@ cdef class Hub:
         cdef bint plain = timeout is None and extra is _unset and disposable is None
         cdef Heart heart = heart_type.__new__(heart_type)
         heart.timeout, heart.extra, heart.disposable, heart.owner = timeout, extra, disposable, self
+        (<HotHeart> heart).hub = self.hub
         heart.id = self._touch(key, timeout, extra, disposable, 0 if plain else HF_TOUCH_BEAT)
         cdef uint64_t hash = 0
         heart.key = hashed_key(key, &hash)
@@ -365,23 +380,15 @@ cdef tuple row_tuple(hf_row *row, int64_t offset_ns):
             row.missed, row.id)
 
 
-cdef class Heart:
+cdef class Heart(HotHeart):
     """A handle on one key: beats without looking the key up. `HeartHub.heart` makes it. Keeps its hub alive."""
     cdef readonly object key
     cdef Hub owner
     cdef object timeout, extra, disposable
-    cdef uint64_t id
 
-    def beat(self):
-        """The key beats; one that is not watched any more joins anew, with the handle's terms. O(1). HubClosed."""
-        if hf_hub_beat_id(self.owner.hub, self.id, hf_hub_now(self.owner.hub)) == HF_OK:
-            return
+    def _beat(self):
         self.id = self.owner._touch(self.key, self.timeout, self.extra, self.disposable,
                                     HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN)
-
-    def __call__(self):
-        """beat()."""
-        self.beat()
 
     @property
     def hub(self):

@@ -7,6 +7,9 @@ from hf_hub cimport hf_event
 
 from heartfelt._types import EventType
 
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(object)
+
 cdef int64_t NS = 1_000_000_000
 cdef tuple EVENT_TYPES = (
     EventType.TIME_OUT, EventType.HEART_BEAT, EventType.REMOVE_KEY, EventType.JOIN,
@@ -102,4 +105,6 @@ cdef Event event_from(hf_event *raw, int64_t offset_ns):
     event.disposable, event.missed, event.timeout_ns = raw.disposable, raw.missed, raw.timeout_ns
     event.join_ns, event.beat_ns = raw.join_ns + offset_ns, raw.beat_ns + offset_ns
     event.deadline_ns, event.event_ns = raw.deadline_ns + offset_ns, raw.event_ns + offset_ns
+    if event.extra is None:
+        PyObject_GC_UnTrack(event)  # it can be in no cycle: so the collector need not look at it
     return event

@@ -40,11 +40,11 @@ typedef enum {
 #if defined(__GNUC__)
 #define HF_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HF_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define HF_COLD __attribute__((cold, noinline))
+#define HF_PREFETCH(p) __builtin_prefetch((p), 1)
 #else
 #define HF_LIKELY(x) (x)
 #define HF_UNLIKELY(x) (x)
-#define HF_COLD
+#define HF_PREFETCH(p) ((void)(p))
 #endif
 
 static inline int64_t hf_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -29,6 +29,14 @@ int64_t hf_clock_wall_ns(void) {
 }
 #endif
 
+int64_t hf_clock_coarse_step_ns(void) {
+#if defined(__linux__)
+  struct timespec ts;
+  if (clock_getres(CLOCK_MONOTONIC_COARSE, &ts) == 0) return (int64_t)ts.tv_sec * HF_NS_PER_S + (int64_t)ts.tv_nsec;
+#endif
+  return 0;
+}
+
 int64_t hf_clock_wall_offset_ns(const hf_clock *clock) {
   if (clock->kind == HF_CLOCK_MANUAL) return 0;
   int64_t best_gap = HF_NEVER, offset = 0;

@@ -51,6 +51,19 @@ static inline int64_t hf_clock_now(const hf_clock *clock) {
 
 static inline void hf_clock_set(hf_clock *clock, int64_t now_ns) { HF_STORE_REL(&clock->manual_ns, now_ns); }
 
+// The monotonic clock as of the last tick of the kernel: a few ns to read. hf_clock_coarse_step_ns says how far it may
+// lag behind, 0 where there is none.
+#if defined(__linux__)
+static inline int64_t hf_clock_coarse_ns(void) {
+  struct timespec ts;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+  return (int64_t)ts.tv_sec * HF_NS_PER_S + (int64_t)ts.tv_nsec;
+}
+#else
+static inline int64_t hf_clock_coarse_ns(void) { return hf_clock_system_ns(HF_CLOCK_MONOTONIC); }
+#endif
+int64_t hf_clock_coarse_step_ns(void);
+
 // Wall clock, ns since the epoch.
 int64_t hf_clock_wall_ns(void);
 // What to add to a time of `clock` to get ns since the epoch: 0 for a manual clock, whose times are

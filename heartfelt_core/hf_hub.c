@@ -22,6 +22,21 @@ static void release_trash(const hf_hub *hub, hf_trash *trash) {
   for (uint32_t n = 0; n < trash->n; n++) hub->config.ops.release(trash->objects[n]);
 }
 
+// What is promised of a verdict on a key with this timeout leaves 0.5 % of it for the clock and the worker together.
+// So: two steps of the coarse clock for timeouts from 500 steps on, one from 250 on, below that none.
+static int64_t coarse_round_up(int64_t timeout_ns, int64_t step_ns) {
+  if (step_ns == 0 || timeout_ns / 250 < step_ns) return 0;
+  return timeout_ns / 500 < step_ns ? step_ns : 2 * step_ns;
+}
+
+// Before a key gets this timeout: beats may have to be told the time more exactly from now on.
+static void notice_timeout(hf_hub *hub, int64_t timeout_ns) {
+  int64_t now_ns = HF_LOAD_RLX(&hub->coarse_round_up_ns);
+  if (timeout_ns == 0 || now_ns == 0) return;
+  int64_t round_up_ns = coarse_round_up(timeout_ns, hf_clock_coarse_step_ns());
+  if (round_up_ns < now_ns) HF_STORE_RLX(&hub->coarse_round_up_ns, round_up_ns);
+}
+
 hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
   hf_hub *hub = calloc(1, sizeof *hub);
   uint32_t n = config->n_shards;
@@ -40,6 +55,9 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
                                   .default_timeout_ns = config->default_timeout_ns,
                                   .disposable = config->disposable,
                                   .light = !HF_PARALLEL && hf_heavy_barrier_available()};
+  if (config->clock_kind == HF_CLOCK_MONOTONIC)
+    HF_STORE_RLX(&hub->coarse_round_up_ns, coarse_round_up(HF_TIMEOUT_MAX_NS, hf_clock_coarse_step_ns()));
+  notice_timeout(hub, config->default_timeout_ns);
   bool tells_overflow = (config->subscribed & HF_MASK(HF_OVERFLOW)) != 0;
   HF_STORE_RLX(&hub->streams.subscribed, config->subscribed);
   HF_STORE_RLX(&hub->streams.to_callbacks, config->to_callbacks);
@@ -113,6 +131,7 @@ hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *te
   if (HF_LOAD_RLX(&hub->closed)) return HF_CLOSED;
   hf_trash trash = {0};
   uint32_t s = hf_hash_shard(hash, hub->n_shards);
+  notice_timeout(hub, terms->timeout_ns);
   hf_status status = hf_shard_touch(enter(hub, s), key, hf_hash_tag(hash), terms, mode, id, &trash);
   leave(hub, s, &trash);
   return status;
@@ -123,6 +142,7 @@ hf_status hf_hub_touch_id(hf_hub *hub, uint64_t id, const hf_terms *terms, int m
   hf_trash trash = {0};
   uint32_t s = hf_id_shard(id);
   if (s >= hub->n_shards) return HF_STALE_ID;
+  notice_timeout(hub, terms->timeout_ns);
   hf_status status = hf_shard_touch_id(enter(hub, s), id, terms, mode, &trash);
   leave(hub, s, &trash);
   return status;

@@ -38,8 +38,9 @@ typedef struct {
   hf_worker *workers;
   void *allocation;
   // shared
-  hf_atomic_u32 closed;  // no beats any more
-  hf_atomic_u32 ended;   // and the workers are gone: no verdict will come any more
+  hf_atomic_i64 coarse_round_up_ns;  // 0: beats read the hub's own clock
+  hf_atomic_u32 closed;              // no beats any more
+  hf_atomic_u32 ended;               // and the workers are gone: no verdict will come any more
   hf_streams streams;
 } hf_hub;
 
@@ -93,6 +94,13 @@ extern hf_hub hf_hub_unopened;
 // The hot beats. HF_OK, or HF_SLOW / HF_STALE_ID / HF_CLOSED: then call the cold function, which says what it is.
 static inline int64_t hf_hub_now(const hf_hub *hub) { return hf_clock_now(hub->clock); }
 
+// The time that a beat is given: never earlier than now. Where every timeout of the hub is so long that the steps of
+// the coarse clock lie within what is promised of a verdict's promptness, that clock is read and rounded up.
+static inline int64_t hf_hub_beat_time(const hf_hub *hub) {
+  int64_t round_up_ns = HF_LOAD_RLX(&((hf_hub *)(uintptr_t)hub)->coarse_round_up_ns);
+  return HF_LIKELY(round_up_ns != 0) ? hf_clock_coarse_ns() + round_up_ns : hf_clock_now(hub->clock);
+}
+
 static inline hf_status hf_hub_beat(hf_hub *hub, const void *key, uint64_t hash, int64_t now_ns) {
   if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
   hf_shard *shard = &hub->shards[hf_hash_shard(hash, hub->n_shards)];
@@ -103,6 +111,65 @@ static inline hf_status hf_hub_beat_id(hf_hub *hub, uint64_t id, int64_t now_ns)
   if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
   if (HF_UNLIKELY(hf_id_shard(id) >= hub->n_shards)) return HF_STALE_ID;
   return hf_shard_beat_id(&hub->shards[hf_id_shard(id)], id, now_ns, hub->config.light);
+}
+
+// Beats a group of keys, their cache misses side by side: first all places in the maps, then all slots, then all beats.
+// Returns a bit for each key that is for the cold function; a NULL key is one.
+#define HF_BEAT_GROUP 32u
+static inline uint64_t hf_hub_beat_group(hf_hub *hub, const void *const *keys, const uint64_t *hashes, uint32_t n,
+                                         int64_t now_ns) {
+#if HF_PARALLEL
+  uint64_t cold = 0;
+  for (uint32_t k = 0; k < n; k++)
+    if (!keys[k] || hf_hub_beat(hub, keys[k], hashes[k], now_ns) != HF_OK) cold |= UINT64_C(1) << k;
+  return cold;
+#else
+  const hf_map_entry *homes[HF_BEAT_GROUP];
+  uint32_t slots[HF_BEAT_GROUP];
+  uint64_t cold = 0;
+  if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return ~UINT64_C(0) >> (64 - n);
+  for (uint32_t k = 0; k < n; k++) {
+    const hf_map_table *table = hf_map_get_table(&hub->shards[hf_hash_shard(hashes[k], hub->n_shards)].map);
+    homes[k] = &table->entries[hf_map_home(hf_hash_tag(hashes[k]), table->capacity)];
+    HF_PREFETCH(homes[k]);
+  }
+  for (uint32_t k = 0; k < n; k++) {
+    hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
+    if (HF_UNLIKELY(!keys[k]))
+      slots[k] = HF_NO_SLOT;
+    else if (HF_LIKELY(HF_LOAD_RLX(&((hf_map_entry *)(uintptr_t)homes[k])->key) == (uintptr_t)keys[k]))
+      slots[k] = (uint32_t)HF_LOAD_RLX(&((hf_map_entry *)(uintptr_t)homes[k])->meta);
+    else
+      slots[k] = hf_map_find(&shard->map, keys[k], hf_hash_tag(hashes[k]), shard->config->ops.equal);
+    if (slots[k] != HF_NO_SLOT) {
+      HF_PREFETCH(hf_slots_beat(&shard->slots, slots[k]));
+      HF_PREFETCH(hf_slots_word(&shard->slots, slots[k]));
+    }
+  }
+  for (uint32_t k = 0; k < n; k++) {
+    hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
+    hf_slab *slab = hf_slots_slab(&shard->slots, slots[k]);
+    uint32_t at = hf_slot_in_slab(slots[k]);
+    bool done = slots[k] != HF_NO_SLOT;
+    if (HF_LIKELY(done)) {
+      uint32_t word = hf_slab_beat(slab, at, now_ns, hub->config.light);
+      done = hf_word_state(word) == HF_ALIVE || hf_slab_undoom(slab, at, word) == HF_OK;
+    }
+    cold |= (uint64_t)!done << k;
+  }
+  return cold;
+#endif
+}
+
+// Beats ids from `from` on, and stops at the first that is for the cold function. Returns its index, n at the end.
+static inline size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t from, size_t n) {
+  while (from < n) {
+    int64_t now_ns = hf_hub_beat_time(hub);  // looked at again every 64 beats
+    size_t end = n - from > 64 ? from + 64 : n;
+    for (; from < end; from++)
+      if (HF_UNLIKELY(hf_hub_beat_id(hub, (uint64_t)ids[from], now_ns) != HF_OK)) return from;
+  }
+  return n;
 }
 
 #endif

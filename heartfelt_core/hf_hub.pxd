@@ -132,9 +132,10 @@ cdef extern from "hf_hub.h" nogil:
     void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types)
     void hf_hub_advance(hf_hub **hubs, uint32_t n_hubs, hf_clock *clock, int64_t target_ns)
     const char *hf_hub_check(hf_hub *hub)
-    int64_t hf_hub_now(const hf_hub *hub)
-    hf_status hf_hub_beat(hf_hub *hub, const void *key, uint64_t hash, int64_t now_ns)
-    hf_status hf_hub_beat_id(hf_hub *hub, uint64_t id, int64_t now_ns)
+    int64_t hf_hub_beat_time(const hf_hub *hub)
+    enum: HF_BEAT_GROUP
+    uint64_t hf_hub_beat_group(hf_hub *hub, const void **keys, const uint64_t *hashes, uint32_t n, int64_t now_ns)
+    size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t start, size_t n)
 
 
 cdef extern from "hf_pykey.h":
@@ -146,3 +147,12 @@ cdef extern from "hf_pykey.h":
 
     hf_key_status hf_key_hash(object key, uint64_t *hash)
     hf_object_ops hf_python_ops()
+
+
+cdef extern from "hf_pyhot.h":
+    ctypedef class heartfelt._hot.HotHub [object hf_hot_hub]:
+        cdef hf_hub *hub
+
+    ctypedef class heartfelt._hot.HotHeart [object hf_hot_heart]:
+        cdef hf_hub *hub
+        cdef uint64_t id

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// heartfelt._hot: the base types of Hub and Heart, with their hot methods written by hand.
+//
+// A hot method does the one common case and nothing else: the right number of arguments, no keyword, a key that is
+// watched and alive. Whatever else comes goes, with all its arguments, to the method of the same name with an
+// underscore in front, which Cython compiles (_core.pyx), and which checks, converts and raises. So the common case
+// pays for no parsing: no default is fetched, no reference is taken, nothing is allocated.
+//
+// Threads: any that may use Python objects. A hub pointer never changes once another thread can reach its object.
+#include "hf_pyhot.h"
+
+static hf_hub unopened = {.closed = 1, .ended = 1};
+static PyObject *name_heartbeat, *name_beat;
+
+static PyObject *call_cold(PyObject *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  PyObject *all[8];
+  Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+  if (n + 1 > (Py_ssize_t)(sizeof all / sizeof *all))
+    return PyErr_Format(PyExc_TypeError, "too many arguments: %zd", n);
+  all[0] = self;
+  for (Py_ssize_t i = 0; i < n; i++) all[i + 1] = args[i];
+  return PyObject_VectorcallMethod(name, all, (size_t)nargs + 1, kwnames);
+}
+
+static PyObject *hub_heartbeat(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  if (HF_LIKELY(nargs == 1 && kwnames == NULL)) {
+    hf_hub *hub = ((hf_hot_hub *)self)->hub;
+    uint64_t hash;
+    hf_key_status status = hf_key_hash(args[0], &hash);
+    if (HF_LIKELY(status == HF_KEY_OK)) {
+      if (HF_LIKELY(hf_hub_beat(hub, args[0], hash, hf_hub_beat_time(hub)) == HF_OK)) Py_RETURN_NONE;
+    } else if (status == HF_KEY_ERROR) {
+      return NULL;
+    }
+  }
+  return call_cold(name_heartbeat, self, args, nargs, kwnames);
+}
+
+static PyObject *heart_beat(PyObject *self, PyObject *unused) {
+  (void)unused;
+  hf_hot_heart *heart = (hf_hot_heart *)self;
+  if (HF_LIKELY(hf_hub_beat_id(heart->hub, heart->id, hf_hub_beat_time(heart->hub)) == HF_OK)) Py_RETURN_NONE;
+  return PyObject_CallMethodNoArgs(self, name_beat);
+}
+
+static PyObject *heart_call(PyObject *self, PyObject *args, PyObject *kwargs) {
+  if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs))) {
+    PyErr_SetString(PyExc_TypeError, "a heart takes no arguments: heart() beats");
+    return NULL;
+  }
+  return heart_beat(self, NULL);
+}
+
+static PyObject *hub_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  (void)args, (void)kwargs;
+  PyObject *self = type->tp_alloc(type, 0);
+  if (self) ((hf_hot_hub *)self)->hub = &unopened;
+  return self;
+}
+
+static PyObject *heart_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  (void)args, (void)kwargs;
+  PyObject *self = type->tp_alloc(type, 0);
+  if (self) ((hf_hot_heart *)self)->hub = &unopened;
+  return self;
+}
+
+static PyMethodDef hub_methods[] = {
+    {"heartbeat", (PyCFunction)(void (*)(void))hub_heartbeat, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR(
+         "heartbeat(key, *, timeout=None, extra=UNSET, disposable=None)\n\n"
+         "The key beats: it is alive now, and due in one timeout from now. Returns None.\n\n"
+         "key: str, bytes or int (64-bit). A key that is not watched joins, with the hub's terms where none are\n"
+         "given; a watched one keeps its own. timeout: seconds or timedelta, from this beat on. extra: any object,\n"
+         "carried into the key's events until another is given. disposable: see HeartHub. Never waits for a reader\n"
+         "or a clock; the beat of a live key takes no lock and allocates nothing. O(1). Raises TypeError,\n"
+         "ConfigError (also if the key would have no timeout), HubClosed.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef heart_methods[] = {
+    {"beat", heart_beat, METH_NOARGS,
+     PyDoc_STR("beat()\n\n"
+               "The key beats; one that is not watched any more joins anew, with the handle's terms. O(1). Raises\n"
+               "HubClosed.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject hub_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "heartfelt._hot.HotHub",
+    .tp_basicsize = sizeof(hf_hot_hub),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_doc = PyDoc_STR("The base of Hub: its hot method."),
+    .tp_methods = hub_methods,
+    .tp_new = hub_new,
+};
+
+static PyTypeObject heart_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "heartfelt._hot.HotHeart",
+    .tp_basicsize = sizeof(hf_hot_heart),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_doc = PyDoc_STR("The base of Heart: its hot method."),
+    .tp_methods = heart_methods,
+    .tp_call = heart_call,
+    .tp_new = heart_new,
+};
+
+static int exec_module(PyObject *module) {
+  name_heartbeat = PyUnicode_InternFromString("_heartbeat");
+  name_beat = PyUnicode_InternFromString("_beat");
+  if (!name_heartbeat || !name_beat) return -1;
+  if (PyModule_AddType(module, &hub_type) < 0) return -1;
+  return PyModule_AddType(module, &heart_type);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec_module}, {0, NULL}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "heartfelt._hot",
+    .m_doc = PyDoc_STR("The base types of Hub and Heart, with their hot methods."),
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__hot(void) { return PyModuleDef_Init(&definition); }

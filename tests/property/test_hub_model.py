@@ -18,7 +18,7 @@ from heartfelt.testing import ManualClock
 S = 1_000_000_000
 ALL = frozenset(EventType) - {EventType.OVERFLOW, EventType.STALL}
 # Few keys, so that they meet their own past; of each type, so that "1", b"1" and 1 could be mixed up.
-KEYS = ["1", b"1", 1, "", b"", 0, -1, "k\u00e9y", "\U0001f493"]
+KEYS = ["1", b"1", 1, "k\u00e9y", b""]
 
 keys = st.sampled_from(KEYS)
 timeouts = st.sampled_from([None, None, S, 2 * S, S // 2, 7 * S, 3 * S + 1, 1])
@@ -307,5 +307,5 @@ class SubsetMachine(HubMachine):
 TestAllTypes = HubMachine.TestCase
 TestTimeOutOnly = TimeOutMachine.TestCase
 TestSubsets = SubsetMachine.TestCase
-_STEPS = settings(stateful_step_count=40)
+_STEPS = settings(stateful_step_count=50)
 TestAllTypes.settings = TestTimeOutOnly.settings = TestSubsets.settings = _STEPS

@@ -15,11 +15,11 @@ from heartfelt._types import UNSET
 TIME_OUT, HEART_BEAT, REMOVE_KEY, JOIN, RECOVER = "TIME_OUT", "HEART_BEAT", "REMOVE_KEY", "JOIN", "RECOVER"
 
 
-class NoTimeout(Exception):
+class NoTimeoutError(Exception):
     """A key joins, and neither it nor the hub has a timeout."""
 
 
-class NotWatched(Exception):
+class NotWatchedError(Exception):
     """No such key, or an id of a life that remove() ended."""
 
 
@@ -29,6 +29,9 @@ class Terms(NamedTuple):
     timeout: int | None = None
     extra: object = UNSET
     disposable: bool | None = None
+
+
+NO_TERMS = Terms()
 
 
 class Happening(NamedTuple):
@@ -60,9 +63,9 @@ class Life:
     lost: bool = False
     missed: int = 0  # timeouts since the last beat, and what is taken over from unread verdicts of before it
 
-    def happening(self, type: str, at: int, deadline: int, missed: int) -> Happening:
+    def happening(self, kind: str, at: int, deadline: int, missed: int) -> Happening:
         return Happening(
-            type, self.key, self.extra, self.timeout, self.disposable, missed, self.join, self.beat, deadline, at
+            kind, self.key, self.extra, self.timeout, self.disposable, missed, self.join, self.beat, deadline, at
         )
 
 
@@ -85,14 +88,14 @@ class Model:
 
     # what happens
 
-    def tell(self, type: str, life: Life, missed: int = 0) -> None:
-        if type in self.wanted:
-            self.unread.append(life.happening(type, self.now, life.due, missed))
+    def tell(self, kind: str, life: Life, missed: int = 0) -> None:
+        if kind in self.wanted:
+            self.unread.append(life.happening(kind, self.now, life.due, missed))
 
-    def join(self, key: Any, terms: Terms, default: Terms = Terms()) -> None:
+    def join(self, key: Any, terms: Terms, default: Terms = NO_TERMS) -> None:
         timeout = terms.timeout or default.timeout or self.timeout
         if timeout is None:
-            raise NoTimeout
+            raise NoTimeoutError
         stays = [said for said in (terms.disposable, default.disposable, self.disposable) if said is not None]
         extra = None if terms.extra is UNSET else terms.extra
         life = Life(key, timeout, stays[0], extra, self.now, self.now, self.now + timeout)
@@ -120,7 +123,7 @@ class Model:
 
     # operations
 
-    def beat(self, key: Any, terms: Terms = Terms(), to_join: Terms | None = None) -> None:
+    def beat(self, key: Any, terms: Terms = NO_TERMS, to_join: Terms | None = None) -> None:
         life = self.keys.get(ident(key))
         if life is None:
             self.join(key, terms if to_join is None else to_join)
@@ -141,7 +144,7 @@ class Model:
 
     def beat_id(self, number: int) -> None:
         if number not in self.ids:
-            raise NotWatched
+            raise NotWatchedError
         identity = self.ids[number]
         if identity in self.keys:
             self.beat(identity[1])
@@ -152,7 +155,7 @@ class Model:
         self.ids = {number: other for number, other in self.ids.items() if other != ident(key)}
         life = self.keys.pop(ident(key), None)
         if life is None:
-            raise NotWatched
+            raise NotWatchedError
         self.counts["removals"] += 1
         self.tell(REMOVE_KEY, life, life.missed if life.lost else 0)
 

@@ -54,7 +54,9 @@ def test_a_timeout_is_shown_as_it_was_given(seconds):
     assert hub["key"].timeout == seconds
 
 
-@given(st.floats(max_value=0.0) | st.floats(min_value=LONGEST_S * (1 + 1e-15), exclude_min=True) | st.just(float("nan")))
+@given(
+    st.floats(max_value=0.0) | st.floats(min_value=LONGEST_S * (1 + 1e-15), exclude_min=True) | st.just(float("nan"))
+)
 def test_a_float_that_cannot_be_is_refused(seconds):
     with pytest.raises(ConfigError):
         duration_ns(seconds, "it")

@@ -6,11 +6,11 @@ from __future__ import annotations
 import pickle
 from fractions import Fraction
 
+from heartfelt._event import make_event
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heartfelt import EventType, HeartHub
-from heartfelt._event import make_event
 from heartfelt.testing import ManualClock
 
 S = 1_000_000_000
@@ -26,10 +26,10 @@ def events(draw):
     timeout = draw(st.integers(1, 1_000_000 * S))
     deadline = beat + timeout
     key = draw(st.text() | st.binary() | st.integers(-(2**63), 2**63 - 1))
-    type, missed = draw(st.sampled_from(EventType)), draw(st.integers(0, 2**32 - 1))
+    kind, missed = draw(st.sampled_from(EventType)), draw(st.integers(0, 2**32 - 1))
     late = draw(spans_ns)
     return make_event(
-        type.value, key, draw(extras), draw(st.booleans()), missed, timeout, join, beat, deadline, deadline + late
+        kind.value, key, draw(extras), draw(st.booleans()), missed, timeout, join, beat, deadline, deadline + late
     )
 
 
@@ -89,7 +89,12 @@ class PlainRing:
             self.held = [*self.held[1:], event]
 
 
-@given(ring_operations, st.integers(1, 5), st.sampled_from(["drop_oldest", "drop_newest", "block"]), st.sampled_from([1, 2]))
+@given(
+    ring_operations,
+    st.integers(1, 5),
+    st.sampled_from(["drop_oldest", "drop_newest", "block"]),
+    st.sampled_from([1, 2]),
+)
 def test_a_full_ring_drops_what_it_says_counts_it_and_no_time_out(operations, size, on_full, shards):
     clock = ManualClock()
     hub = HeartHub(3, parallelism=shards, subscribe=RING, event_buffer=size, on_full=on_full, clock=clock)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from model import Happening, Model, NotWatched, NoTimeout, Terms, ident
+from model import Happening, Model, NoTimeoutError, NotWatchedError, Terms, ident
 
 from heartfelt import ConfigError, Event, EventType, HeartHub, HubClosed, KeyNotWatched
 from heartfelt._types import UNSET
@@ -80,10 +80,10 @@ class HubMachine(RuleBasedStateMachine):
         """Does it to both; True if they did it, False if both refused."""
         try:
             model()
-        except NoTimeout:
+        except NoTimeoutError:
             with pytest.raises(ConfigError, match="no timeout"):
                 real()
-        except NotWatched:
+        except NotWatchedError:
             with pytest.raises(KeyNotWatched):
                 real()
         else:
@@ -105,7 +105,7 @@ class HubMachine(RuleBasedStateMachine):
         for key in some:  # one that is refused costs the others nothing
             try:
                 self.model.beat(key, said)
-            except NoTimeout:
+            except NoTimeoutError:
                 failed = True
         if failed:
             with pytest.raises(ConfigError, match="no timeout"):
@@ -136,7 +136,7 @@ class HubMachine(RuleBasedStateMachine):
         for key in some:
             try:
                 self.model.watch(key)
-            except NoTimeout:
+            except NoTimeoutError:
                 refused = True
                 break
         if refused:
@@ -158,7 +158,7 @@ class HubMachine(RuleBasedStateMachine):
         for number in numbers:
             try:
                 self.model.beat_id(number)
-            except NotWatched:
+            except NotWatchedError:
                 stale = True
         if stale:
             with pytest.raises(KeyNotWatched, match="stale"):
@@ -171,7 +171,7 @@ class HubMachine(RuleBasedStateMachine):
         def model() -> None:
             try:
                 self.model.remove(key)
-            except NotWatched:
+            except NotWatchedError:
                 if not missing_ok:
                     raise
 

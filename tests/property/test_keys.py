@@ -73,8 +73,10 @@ def test_an_equal_str_made_anew_is_the_same_key(text):
 
 @given(any_text.map(Text) | any_int.map(Number) | st.binary().map(Data))
 def test_a_subclass_is_the_plain_key_of_its_value(key):
-    plain = next(kind(key) for kind in (str, int, bytes) if isinstance(key, kind)) if not isinstance(key, str) else (
-        "".join(str.__iter__(key))
+    plain = (
+        next(kind(key) for kind in (str, int, bytes) if isinstance(key, kind))
+        if not isinstance(key, str)
+        else ("".join(str.__iter__(key)))
     )
     hub = HeartHub(1, clock=ManualClock())
     hub.heartbeat(key)

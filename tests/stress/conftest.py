@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,7 +98,7 @@ def n_threads() -> Callable[[], int]:
 
     def count() -> int:
         gc.collect()
-        return len(os.listdir("/proc/self/task"))
+        return len(list(Path("/proc/self/task").iterdir()))
 
     return count
 
@@ -108,7 +107,7 @@ def n_threads() -> Callable[[], int]:
 def n_fds() -> Callable[[], int]:
     if not Path("/proc/self/fd").exists():
         pytest.skip("descriptors cannot be counted here")
-    return lambda: len(os.listdir("/proc/self/fd"))
+    return lambda: len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def crowd_around(crowd, hub, entered):
 
 @pytest.mark.parametrize("types", [{EventType.TIME_OUT}, set(EventType)])
 def test_close_under_load_gives_everybody_hub_closed(crowd, types):
-    for n in range(25):
+    for n in range(12):
         hub = HeartHub(0.005, parallelism=1 + n % 3, subscribe=types, event_buffer=1000)
         entered = threading.Semaphore(0)
         crowd_around(crowd, hub, entered)
@@ -70,7 +70,7 @@ def test_a_hub_is_closed_for_every_caller_whose_close_returned(crowd):
         hub = HeartHub(1, parallelism=4)
         start = threading.Barrier(3)
 
-        def close():
+        def close(hub=hub, start=start):
             start.wait(60)
             hub.close()
             assert hub.closed

@@ -88,7 +88,7 @@ def test_threads_and_event_loops_share_the_events_of_all_types(crowd, eventually
     types = {EventType.TIME_OUT, EventType.JOIN, EventType.HEART_BEAT}
     readers = [read_in_asyncio, read_by_get, read_in_asyncio, read_by_iteration]
     counts = read_all(crowd, eventually, readers, types)
-    assert counts == Counter((type, n) for n in range(N) for type in types)
+    assert counts == Counter((one, n) for n in range(N) for one in types)
 
 
 def test_waiting_readers_all_end_when_the_hub_is_closed(crowd, eventually):

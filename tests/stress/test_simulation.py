@@ -19,7 +19,7 @@ from heartfelt import EventType, HeartHub, KeyNotWatched
 from heartfelt.testing import ManualClock
 
 sys.path.append(str(Path(__file__).parents[1] / "property"))
-from model import Happening, Model, NotWatched, Terms, ident
+from model import Happening, Model, NotWatchedError, Terms, ident
 
 S = 1_000_000_000
 STEPS = 1500
@@ -98,7 +98,7 @@ class Life:
         number = self.rng.choice(self.ids)
         try:
             self.model.beat_id(number)
-        except NotWatched:
+        except NotWatchedError:
             with pytest.raises(KeyNotWatched):
                 self.hub.heartbeat_ids(array("q", [number]))
         else:
@@ -109,7 +109,7 @@ class Life:
         self.hub.remove(key, missing_ok=True)
         try:
             self.model.remove(key)
-        except NotWatched:
+        except NotWatchedError:
             pass
 
     def advance(self):
@@ -121,9 +121,7 @@ class Life:
         for event in self.hub.events.get_many(most, timeout=0) if self.model.unread else []:
             times = map(ns, (event.join_time, event.beat_time, event.deadline, event.event_time))
             timeout = ns(event.timeout)
-            got = Happening(
-                event.type.value, event.key, event.extra, timeout, event.disposable, event.missed, *times
-            )
+            got = Happening(event.type.value, event.key, event.extra, timeout, event.disposable, event.missed, *times)
             assert self.model.read(got), f"got {got}, but next is one of {self.model.unread[:3]}"
 
     def compare(self):

@@ -11,6 +11,10 @@ from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+cdef extern from "<math.h>" nogil:
+    long long llrint(double)
+
+
 from hf_hub cimport *
 
 import sys
@@ -29,8 +33,15 @@ cdef int64_t timeout_ns_of(object value) except -1:
     if type(value) is float:
         value_s = value
         if 1e-9 <= value_s <= 1e9:
-            return <int64_t> (value_s * 1e9 + 0.5)
+            return llrint(value_s * 1e9)
     return duration_ns(value, "timeout")
+
+
+cdef int64_t check_terms(object timeout, object disposable) except -1:
+    """The timeout in ns, 0 for None; refuses what neither of them can be."""
+    if disposable is not None and type(disposable) is not bool:
+        raise TypeError(f"disposable must be True or False, not {shown(disposable)}")
+    return 0 if timeout is None else timeout_ns_of(timeout)
 
 
 cdef object hashed_key(object key, uint64_t *hash):
@@ -165,11 +176,9 @@ cdef class Hub(HotHub):
         cdef hf_terms terms
         cdef uint64_t hash = 0, id = 0
         cdef hf_status status
-        terms.timeout_ns = 0 if timeout is None else timeout_ns_of(timeout)
+        terms.timeout_ns = check_terms(timeout, disposable)
         terms.has_extra = extra is not _unset
         terms.extra = <void *> extra
-        if disposable is not None and type(disposable) is not bool:
-            raise TypeError(f"disposable must be True or False, not {shown(disposable)}")
         terms.disposable = -1 if disposable is None else disposable is True
         key = hashed_key(key, &hash)
         status = hf_hub_touch(self.hub, <void *> key, hash, &terms, mode, &id)
@@ -182,22 +191,15 @@ cdef class Hub(HotHub):
 
         O(keys). A bad key costs the others nothing: all are beaten, then the first error is raised.
         """
-        cdef object group = [], failure = None
-        cdef bint plain = timeout is None and extra is _unset and disposable is None
+        cdef object failure = None
         if isinstance(keys, (str, bytes)):
             raise TypeError(f"heartbeat_many takes an iterable of keys; {shown(keys)} is one key: use heartbeat")
-        if not plain:
+        check_terms(timeout, disposable)
+        if timeout is None and extra is _unset and disposable is None and (type(keys) is list or type(keys) is tuple):
+            failure = self._beat_sequence(keys)
+        else:  # each at its own time: the iterable may be slow
             for key in keys:
                 failure = self._beat_one(key, timeout, extra, disposable, failure)
-        elif type(keys) is list or type(keys) is tuple:
-            failure = self._beat_sequence(keys)
-        else:
-            for key in keys:
-                group.append(key)
-                if len(group) == HF_BEAT_GROUP:
-                    failure = failure or self._beat_sequence(group)
-                    group = []
-            failure = failure or self._beat_sequence(group)
         if failure is not None:
             raise failure
 
@@ -386,7 +388,12 @@ cdef class Heart(HotHeart):
     cdef Hub owner
     cdef object timeout, extra, disposable
 
+    def __init__(self):
+        raise TypeError("a Heart is made by hub.heart(key)")
+
     def _beat(self):
+        if self.owner is None:
+            raise TypeError("this Heart is of no hub; make one by hub.heart(key)")
         self.id = self.owner._touch(self.key, self.timeout, self.extra, self.disposable,
                                     HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN)
 

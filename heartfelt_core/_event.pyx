@@ -11,6 +11,7 @@ cdef extern from "Python.h":
     void PyObject_GC_UnTrack(object)
 
 cdef int64_t NS = 1_000_000_000
+cdef int64_t MAX_EXACT = 2 ** 53  # below it a double holds every whole number
 cdef tuple EVENT_TYPES = (
     EventType.TIME_OUT, EventType.HEART_BEAT, EventType.REMOVE_KEY, EventType.JOIN,
     EventType.RECOVER, EventType.OVERFLOW, EventType.STALL,
@@ -19,7 +20,9 @@ cdef tuple EVENT_TYPES = (
 
 cdef double seconds(int64_t ns) noexcept:
     """ns as seconds, correctly rounded for any time since the epoch."""
-    return <double> (ns // NS) + <double> (ns % NS) * 1e-9
+    if -MAX_EXACT < ns < MAX_EXACT:
+        return <double> ns / 1e9
+    return <double> (ns // NS) + <double> (ns % NS) / 1e9
 
 
 cdef class Event:
@@ -61,7 +64,7 @@ cdef class Event:
     def to_dict(self):
         """The ten fields by name; the type as a plain string."""
         cdef dict fields = {name: getattr(self, name) for name in self.__match_args__}
-        fields["type"] = self.type.value
+        fields["type"] = str(self.type)
         return fields
 
     def __reduce__(self):
@@ -76,7 +79,7 @@ cdef class Event:
 
     def __repr__(self):
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__[1:])
-        return f"Event({self.type.name}, {fields})"
+        return f"Event({self.type}, {fields})"
 
 
 def make_event(str type, object key, object extra, bint disposable, uint32_t missed, int64_t timeout_ns,

@@ -3,8 +3,8 @@
 //
 // Invariants
 //   A verdict (TIME_OUT) never enters a ring: it lies in its shard's list (hf_list.h) until it is read.
-//   A ring never silently loses an event: what it cannot hold is counted, and an OVERFLOW event stands in the
-//   stream at the place of the loss, once for each run of losses.
+//   A ring never silently loses an event: what it cannot hold is counted, and one OVERFLOW event tells each run of
+//   losses: at its place in the ring's own stream, or in the other one if OVERFLOW goes there.
 //   With HF_ON_FULL_BLOCK nothing is lost: the ring grows, since a beat must not wait for a reader.
 // Cost: push and pop O(1), growing amortised. Threads: under the ring's own lock, taken after the shards'.
 // Objects: a ring owns the key and extra of what it holds. What it drops it hands back to the caller, who
@@ -76,9 +76,8 @@ static inline void hf_ring_deinit(hf_ring *ring) {
   hf_lock_deinit(&ring->lock);
 }
 
-static inline uint32_t hf_ring_count(const hf_ring *ring) {
-  return (uint32_t)(ring->tail - ring->head) + (ring->n_lost_now != 0 && ring->tells_overflow);
-}
+// A run of losses that is still to be told.
+static inline bool hf_ring_has_lost(const hf_ring *ring) { return ring->n_lost_now != 0 && ring->tells_overflow; }
 
 static inline bool hf_ring_grow(hf_ring *ring) {
   uint32_t capacity = ring->capacity ? ring->capacity * 2 : 64;
@@ -122,28 +121,32 @@ static inline bool hf_ring_push(hf_ring *ring, hf_event *event) {
   return true;
 }
 
-static inline bool hf_ring_has_overflow_next(const hf_ring *ring) {
-  return ring->n_lost_now != 0 && ring->tells_overflow && ring->lost_at <= ring->head;
+// `told_here`: OVERFLOW events go to the ring's own stream. Then the one of this ring has a place in it.
+static inline bool hf_ring_overflow_is_next(const hf_ring *ring, bool told_here) {
+  return told_here && hf_ring_has_lost(ring) && ring->lost_at <= ring->head;
 }
 
-// When the next event of the ring happened; HF_NEVER if there is none.
-static inline int64_t hf_ring_peek_ns(const hf_ring *ring) {
-  if (hf_ring_has_overflow_next(ring)) return ring->lost_ns;
-  return ring->head < ring->tail ? ring->events[ring->head % ring->capacity].event_ns : HF_NEVER;
+// When the next event of the ring happened; HF_NEVER if there is none. What comes first is never the later one.
+static inline int64_t hf_ring_peek_ns(const hf_ring *ring, bool told_here) {
+  int64_t next_ns = ring->head < ring->tail ? ring->events[ring->head % ring->capacity].event_ns : HF_NEVER;
+  return hf_ring_overflow_is_next(ring, told_here) ? hf_min_i64(ring->lost_ns, next_ns) : next_ns;
+}
+
+// Only if hf_ring_has_lost.
+static inline hf_event hf_ring_take_overflow(hf_ring *ring) {
+  hf_event overflow = {.type = HF_OVERFLOW,
+                       .missed = ring->n_lost_now,
+                       .event_ns = ring->lost_ns,
+                       .deadline_ns = ring->lost_ns,
+                       .join_ns = ring->lost_ns,
+                       .beat_ns = ring->lost_ns};
+  ring->n_lost_now = 0;
+  return overflow;
 }
 
 // Only if hf_ring_peek_ns says that there is one.
-static inline hf_event hf_ring_pop(hf_ring *ring) {
-  if (hf_ring_has_overflow_next(ring)) {
-    hf_event overflow = {.type = HF_OVERFLOW,
-                         .missed = ring->n_lost_now,
-                         .event_ns = ring->lost_ns,
-                         .deadline_ns = ring->lost_ns,
-                         .join_ns = ring->lost_ns,
-                         .beat_ns = ring->lost_ns};
-    ring->n_lost_now = 0;
-    return overflow;
-  }
+static inline hf_event hf_ring_pop(hf_ring *ring, bool told_here) {
+  if (hf_ring_overflow_is_next(ring, told_here)) return hf_ring_take_overflow(ring);
   hf_event event = ring->events[ring->head++ % ring->capacity];
   // A run of losses that nobody wants told ends when the ring has room again.
   if (!ring->tells_overflow) ring->n_lost_now = 0;

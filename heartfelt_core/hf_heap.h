@@ -21,6 +21,11 @@ typedef struct {
   uint32_t n_entries, capacity;
 } hf_heap;
 
+// Ties in the order of blocks, so that keys that are due at one time come in the order in which they joined.
+static inline bool hf_heap_before(hf_heap_entry a, hf_heap_entry b) {
+  return a.next_ns < b.next_ns || (a.next_ns == b.next_ns && a.block < b.block);
+}
+
 static inline void hf_heap_deinit(hf_heap *heap) { free(heap->entries); }
 
 static inline hf_status hf_heap_reserve(hf_heap *heap, uint32_t n_blocks) {
@@ -43,7 +48,7 @@ static inline void hf_heap_put(hf_heap *heap, const hf_slots *slots, uint32_t po
 static inline void hf_heap_sift_up(hf_heap *heap, const hf_slots *slots, uint32_t pos, hf_heap_entry entry) {
   while (pos > 0) {
     uint32_t parent = (pos - 1) / 4;
-    if (heap->entries[parent].next_ns <= entry.next_ns) break;
+    if (!hf_heap_before(entry, heap->entries[parent])) break;
     hf_heap_put(heap, slots, pos, heap->entries[parent]);
     pos = parent;
   }
@@ -56,8 +61,8 @@ static inline void hf_heap_sift_down(hf_heap *heap, const hf_slots *slots, uint3
     if (first >= heap->n_entries) break;
     uint32_t end = first + 4 < heap->n_entries ? first + 4 : heap->n_entries;
     for (uint32_t child = first + 1; child < end; child++)
-      if (heap->entries[child].next_ns < heap->entries[best].next_ns) best = child;
-    if (heap->entries[best].next_ns >= entry.next_ns) break;
+      if (hf_heap_before(heap->entries[child], heap->entries[best])) best = child;
+    if (!hf_heap_before(heap->entries[best], entry)) break;
     hf_heap_put(heap, slots, pos, heap->entries[best]);
     pos = best;
   }
@@ -71,7 +76,7 @@ static inline void hf_heap_remove(hf_heap *heap, const hf_slots *slots, uint32_t
   b->heap_pos = HF_NOT_IN_HEAP;
   hf_heap_entry last = heap->entries[--heap->n_entries];
   if (pos == heap->n_entries) return;
-  if (pos > 0 && last.next_ns < heap->entries[(pos - 1) / 4].next_ns)
+  if (pos > 0 && hf_heap_before(last, heap->entries[(pos - 1) / 4]))
     hf_heap_sift_up(heap, slots, pos, last);
   else
     hf_heap_sift_down(heap, slots, pos, last);
@@ -89,7 +94,7 @@ static inline void hf_heap_file(hf_heap *heap, const hf_slots *slots, uint32_t b
   uint32_t pos = b->heap_pos;
   if (pos == HF_NOT_IN_HEAP)
     hf_heap_sift_up(heap, slots, heap->n_entries++, entry);
-  else if (next_ns < heap->entries[pos].next_ns)
+  else if (hf_heap_before(entry, heap->entries[pos]))
     hf_heap_sift_up(heap, slots, pos, entry);
   else
     hf_heap_sift_down(heap, slots, pos, entry);

@@ -16,7 +16,7 @@ static void check_now(const hf_shard *shard) {
 static void check_now(const hf_shard *shard) { (void)shard; }
 #endif
 
-hf_hub hf_hub_unopened = {.closed = 1, .ended = 1};
+hf_hub hf_hub_unopened = {.closed = 1, .ended = 1, .clock = &hf_hub_unopened.own_clock};
 
 static void release_trash(const hf_hub *hub, hf_trash *trash) {
   for (uint32_t n = 0; n < trash->n; n++) hub->config.ops.release(trash->objects[n]);
@@ -48,6 +48,11 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
   }
   hub->shards = (hf_shard *)(((uintptr_t)hub->allocation + HF_CACHE_LINE - 1) & ~(uintptr_t)(HF_CACHE_LINE - 1));
   hub->workers = (hf_worker *)(hub->shards + n);
+  if (hf_lock_init(&hub->close_lock) != HF_OK) {
+    free(hub->allocation);
+    free(hub);
+    return HF_NO_MEMORY;
+  }
   hub->threaded = config->clock_kind != HF_CLOCK_MANUAL;
   hub->own_clock.kind = config->clock_kind;
   hub->clock = config->manual_clock ? config->manual_clock : &hub->own_clock;
@@ -86,15 +91,22 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
   return HF_OK;
 }
 
-void hf_hub_close(hf_hub *hub) {
-  if (HF_XCHG(&hub->closed, 1u)) return;
+bool hf_hub_has_ended(const hf_hub *hub) { return HF_LOAD_SC(&((hf_hub *)(uintptr_t)hub)->ended) != 0; }
+
+static void end(hf_hub *hub) {
   for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_stop(&hub->workers[s]);
   for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_join(&hub->workers[s]);
   HF_STORE_SC(&hub->ended, 1u);
   for (int s = 0; s < HF_N_STREAMS; s++) hf_bell_ring(hub->streams.bells[s]);
 }
 
-bool hf_hub_has_ended(const hf_hub *hub) { return HF_LOAD_SC(&((hf_hub *)(uintptr_t)hub)->ended) != 0; }
+void hf_hub_close(hf_hub *hub) {
+  if (hub->n_shards == 0) return;
+  HF_STORE_SC(&hub->closed, 1u);
+  hf_lock_acquire(&hub->close_lock);  // a second caller waits for the first
+  if (!hf_hub_has_ended(hub)) end(hub);
+  hf_lock_release(&hub->close_lock);
+}
 
 void hf_hub_destroy(hf_hub *hub) {
   hf_hub_close(hub);
@@ -104,13 +116,14 @@ void hf_hub_destroy(hf_hub *hub) {
   }
   for (int s = 0; s < HF_N_STREAMS; s++) {
     hf_ring *ring = &hub->streams.rings[s];
-    while (hf_ring_peek_ns(ring) != HF_NEVER) {
-      hf_event event = hf_ring_pop(ring);
+    while (hf_ring_peek_ns(ring, false) != HF_NEVER) {
+      hf_event event = hf_ring_pop(ring, false);
       if (event.key) hub->config.ops.release(event.key);
       if (event.extra) hub->config.ops.release(event.extra);
     }
     hf_ring_deinit(ring);
   }
+  hf_lock_deinit(&hub->close_lock);
   free(hub->allocation);
   free(hub);
 }
@@ -158,6 +171,7 @@ hf_status hf_hub_remove(hf_hub *hub, const void *key, uint64_t hash) {
 }
 
 hf_status hf_hub_get(hf_hub *hub, const void *key, uint64_t hash, hf_row *row) {
+  if (hub->n_shards == 0) return HF_NOT_WATCHED;
   uint32_t s = hf_hash_shard(hash, hub->n_shards);
   hf_shard *shard = enter(hub, s);
   hf_status status = hf_shard_get(shard, key, hf_hash_tag(hash), row);
@@ -202,6 +216,7 @@ void hf_hub_stats(hf_hub *hub, uint32_t s, hf_shard_stats *stats) {
 
 void hf_hub_stream_stats(hf_hub *hub, hf_stream_stats *stats) {
   *stats = (hf_stream_stats){0};
+  if (hub->n_shards == 0) return;
   for (int s = 0; s < HF_N_STREAMS; s++) {
     hf_ring *ring = &hub->streams.rings[s];
     stats->n_waiting[s] = hf_hub_waiting(hub, (hf_stream)s);
@@ -216,14 +231,25 @@ static bool carries_verdicts(const hf_hub *hub, hf_stream stream) {
   return hf_streams_want(&hub->streams, HF_TIME_OUT) && hf_streams_route(&hub->streams, HF_TIME_OUT) == stream;
 }
 
+// Both rings, in the order of their numbers: OVERFLOW of one may be for the readers of the other.
+static void enter_rings(hf_hub *hub) {
+  for (int s = 0; s < HF_N_STREAMS; s++) hf_lock_acquire(&hub->streams.rings[s].lock);
+}
+static void leave_rings(hf_hub *hub) {
+  for (int s = 0; s < HF_N_STREAMS; s++) hf_lock_release(&hub->streams.rings[s].lock);
+}
+
 uint32_t hf_hub_waiting(hf_hub *hub, hf_stream stream) {
-  hf_ring *ring = &hub->streams.rings[stream];
   uint32_t n = 0;
+  if (hub->n_shards == 0) return 0;
   if (carries_verdicts(hub, stream))
     for (uint32_t s = 0; s < hub->n_shards; s++) n += HF_LOAD_RLX(&hub->shards[s].n_pending);
-  hf_lock_acquire(&ring->lock);
-  n += hf_ring_count(ring);
-  hf_lock_release(&ring->lock);
+  enter_rings(hub);
+  const hf_ring *ring = &hub->streams.rings[stream];
+  n += (uint32_t)(ring->tail - ring->head);
+  if (hf_streams_route(&hub->streams, HF_OVERFLOW) == stream)
+    for (int s = 0; s < HF_N_STREAMS; s++) n += hf_ring_has_lost(&hub->streams.rings[s]);
+  leave_rings(hub);
   return n;
 }
 
@@ -250,31 +276,46 @@ static void empty_trash(hf_hub *hub) {
   }
 }
 
+typedef enum { FROM_NONE, FROM_SHARD, FROM_RING, FROM_OTHER_RING } source;
+
+// Where the stream's next event is, under all locks. At one time verdicts come first: what a beat made of its key's
+// verdict came after it.
+static source next_source(const hf_hub *hub, hf_stream stream, bool verdicts, bool told_here, uint32_t *shard) {
+  const hf_ring *ring = &hub->streams.rings[stream], *other = &hub->streams.rings[HF_N_STREAMS - 1 - stream];
+  int64_t verdict_ns = HF_NEVER, ring_ns = hf_ring_peek_ns(ring, told_here);
+  int64_t other_ns = told_here && hf_ring_has_lost(other) ? other->lost_ns : HF_NEVER;
+  if (verdicts) *shard = first_verdict(hub, &verdict_ns);
+  if (verdict_ns != HF_NEVER && verdict_ns <= hf_min_i64(ring_ns, other_ns)) return FROM_SHARD;
+  if (ring_ns != HF_NEVER && ring_ns <= other_ns) return FROM_RING;
+  return other_ns != HF_NEVER ? FROM_OTHER_RING : FROM_NONE;
+}
+
 uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t max) {
+  if (hub->n_shards == 0) return 0;
   // All locks at once: so the events of one key, verdicts and others, come in their true order.
-  bool verdicts = carries_verdicts(hub, stream);
-  hf_ring *ring = &hub->streams.rings[stream];
-  uint32_t n = 0;
-  for (uint32_t s = 0; verdicts && s < hub->n_shards; s++) enter(hub, s);
-  hf_lock_acquire(&ring->lock);
-  while (n < max) {
-    int64_t verdict_ns = HF_NEVER, ring_ns = hf_ring_peek_ns(ring);
-    uint32_t s = verdicts ? first_verdict(hub, &verdict_ns) : hub->n_shards;
-    if (verdict_ns == HF_NEVER && ring_ns == HF_NEVER) break;
-    if (verdict_ns <= ring_ns)
+  bool verdicts = carries_verdicts(hub, stream), told_here = hf_streams_route(&hub->streams, HF_OVERFLOW) == stream;
+  hf_ring *rings = hub->streams.rings;
+  uint32_t n = 0, s = 0;
+  source from;
+  for (uint32_t e = 0; verdicts && e < hub->n_shards; e++) enter(hub, e);
+  enter_rings(hub);
+  while ((from = next_source(hub, stream, verdicts, told_here, &s)) != FROM_NONE && n < max) {
+    if (from == FROM_SHARD)
       hf_shard_take(&hub->shards[s], &events[n++]);
+    else if (from == FROM_RING)
+      events[n++] = hf_ring_pop(&rings[stream], told_here);
     else
-      events[n++] = hf_ring_pop(ring);
+      events[n++] = hf_ring_take_overflow(&rings[HF_N_STREAMS - 1 - stream]);
   }
-  hf_lock_release(&ring->lock);
+  leave_rings(hub);
   bool untidy = false;
-  for (uint32_t s = 0; verdicts && s < hub->n_shards; s++) {
-    untidy |= hub->shards[s].trash_head != HF_NO_SLOT;
-    check_now(&hub->shards[s]);
-    hf_lock_release(&hub->shards[s].lock);
+  for (uint32_t e = 0; verdicts && e < hub->n_shards; e++) {
+    untidy |= hub->shards[e].trash_head != HF_NO_SLOT;
+    check_now(&hub->shards[e]);
+    hf_lock_release(&hub->shards[e].lock);
   }
   if (untidy) empty_trash(hub);
-  if (n < max) {
+  if (from == FROM_NONE) {
     hf_bell_silence(hub->streams.bells[stream]);
     // Once the hub has ended its bell stays rung, so that no reader waits for what will never come.
     if (hf_hub_has_ended(hub) || hf_hub_waiting(hub, stream)) hf_bell_ring(hub->streams.bells[stream]);
@@ -282,10 +323,23 @@ uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t 
   return n;
 }
 
+// Verdicts from before anyone wanted them.
+static void discard_verdicts(hf_hub *hub) {
+  for (uint32_t s = 0; s < hub->n_shards; s++)
+    for (bool more = true; more;) {
+      hf_trash trash = {0};
+      hf_shard *shard = enter(hub, s);
+      hf_shard_empty_trash(shard, &trash);
+      more = hf_list_head(&shard->slots) != HF_NO_SLOT;
+      leave(hub, s, &trash);
+    }
+}
+
 void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types) {
-  uint32_t subscribed = HF_LOAD_RLX(&hub->streams.subscribed);
+  if (hub->n_shards == 0) return;
+  if (!hf_streams_want(&hub->streams, HF_TIME_OUT)) discard_verdicts(hub);
   for (uint32_t s = 0; s < hub->n_shards; s++) enter(hub, s);
-  HF_STORE_RLX(&hub->streams.subscribed, subscribed | types);
+  HF_STORE_RLX(&hub->streams.subscribed, HF_LOAD_RLX(&hub->streams.subscribed) | types);
   HF_STORE_RLX(&hub->streams.to_callbacks, HF_LOAD_RLX(&hub->streams.to_callbacks) | types);
   for (uint32_t s = 0; s < hub->n_shards; s++) {
     hf_shard_set_loud(&hub->shards[s], hf_streams_want(&hub->streams, HF_HEART_BEAT));

@@ -32,7 +32,7 @@ typedef struct {
   hf_shard_config config;
   hf_clock own_clock;
   const hf_clock *clock;
-  uint32_t n_shards;
+  uint32_t n_shards;  // 0: never opened
   bool threaded;
   hf_shard *shards;
   hf_worker *workers;
@@ -42,6 +42,7 @@ typedef struct {
   hf_atomic_u32 closed;              // no beats any more
   hf_atomic_u32 ended;               // and the workers are gone: no verdict will come any more
   hf_streams streams;
+  hf_lock close_lock;  // held by who ends the hub; taken with no other lock
 } hf_hub;
 
 typedef struct {
@@ -57,7 +58,7 @@ typedef struct {
 } hf_stream_stats;
 
 hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub);  // starts the workers
-void hf_hub_close(hf_hub *hub);    // idempotent; waits for the workers, one step at most
+void hf_hub_close(hf_hub *hub);    // idempotent; waits for the workers, one step at most; on return it has ended
 void hf_hub_destroy(hf_hub *hub);  // closes; releases every object; the last call
 
 // Cold beats. See hf_shard_touch. All return HF_CLOSED after close.
@@ -74,7 +75,7 @@ void hf_hub_stats(hf_hub *hub, uint32_t shard, hf_shard_stats *stats);
 void hf_hub_stream_stats(hf_hub *hub, hf_stream_stats *stats);
 
 // Up to `max` events of the stream in the order in which they happened; their objects are the caller's. Works on
-// a locked hub: keep `max` at a few hundred. If it gives fewer than `max`, the bell is silent.
+// a locked hub: keep `max` at a few hundred. When it has given the last one the bell is silent.
 uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t max);
 uint32_t hf_hub_waiting(hf_hub *hub, hf_stream stream);
 // Closed, and nothing more will come than what waits now.

@@ -102,7 +102,7 @@ static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadl
   cold->join_ns = from->join_ns;
   cold->event_ns = from->event_ns;
   cold->verdict_beat_ns = from->verdict_beat_ns;
-  cold->missed = from->missed;
+  cold->missed = hf_slots_verdict_missed(slots, i);
   cold->flags = (from->flags & (HF_FLAG_DISPOSABLE | HF_FLAG_PENDING)) & 0xfu;
   *hf_slots_timeout(slots, to) = *hf_slots_timeout(slots, i);
   *hf_slots_floor(slots, to) = deadline_ns;
@@ -290,7 +290,7 @@ hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_tra
   } else {
     shard->n_dead--;
   }
-  if (cold->peer != HF_NO_SLOT) rejoin_verdict(shard, i, trash);
+  if (hf_slots_note(slots, i) != HF_NO_SLOT) rejoin_verdict(shard, i, trash);
   if (cold->flags & HF_FLAG_PENDING) {
     // The verdict stays to be read, and the key stays findable with it: if it joins again and times out
     // again, that is still one waiting event.
@@ -320,7 +320,7 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
   *event = (hf_event){
       .type = HF_TIME_OUT,
       .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
-      .missed = cold->missed,
+      .missed = hf_slots_verdict_missed(slots, i),
       .key = hf_slots_key(slots, i),
       .extra = cold->extra,
       .timeout_ns = *hf_slots_timeout(slots, i),
@@ -332,8 +332,9 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
   hf_list_unlink(slots, i);
   hf_cold_set_flag(cold, HF_FLAG_PENDING, false);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
+  if (state == HF_NOTE) hf_cold_set_peer(hf_slots_cold(slots, cold->peer), HF_NO_SLOT);
+  hf_cold_set_peer(cold, HF_NO_SLOT);
   if (state == HF_NOTE) {
-    if (cold->peer != HF_NO_SLOT) hf_cold_set_peer(hf_slots_cold(slots, cold->peer), HF_NO_SLOT);
     hf_slots_give_back(slots, i);
   } else if (state == HF_LOST) {
     hf_shard_retained(shard, event->key);

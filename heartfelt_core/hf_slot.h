@@ -66,8 +66,10 @@ typedef struct {
   int64_t event_ns;         // when the last verdict was taken
   int64_t verdict_beat_ns;  // the beat time that verdict was taken on
   hf_link link;             // list of verdicts, or (next only) free list or trash
-  uint32_t missed;          // timeouts since the last beat, and those of unread verdicts merged in
-  uint32_t peer : 28;       // a living slot's NOTE; a NOTE's living slot
+  uint32_t missed;          // timeouts since the last beat; of a NOTE: all that its verdict stands for
+  // PENDING and no NOTE: timeouts of earlier lives, unread, that the verdict stands for as well. Else: a living
+  // slot's NOTE (0: none), a NOTE's living slot.
+  uint32_t peer : 28;
   uint32_t flags : 4;
 } hf_cold;
 
@@ -101,11 +103,14 @@ typedef struct {
 
 static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
 static inline uint64_t hf_slot_bit(uint32_t i) { return UINT64_C(1) << (i & (HF_BLOCK_SLOTS - 1)); }
-static inline void hf_cold_set_peer(hf_cold *cold, uint32_t peer) { cold->peer = peer & 0xfffffffu; }
+#define HF_PEER_MAX 0xfffffffu
+static inline void hf_cold_set_peer(hf_cold *cold, uint32_t peer) { cold->peer = peer & HF_PEER_MAX; }
 static inline void hf_cold_set_flag(hf_cold *cold, uint32_t flag, bool on) {
   uint32_t flags = on ? cold->flags | flag : cold->flags & ~flag;
   cold->flags = flags & 0xfu;
 }
+
+static inline uint32_t hf_add_capped(uint32_t a, uint32_t b, uint32_t cap) { return b > cap - a ? cap : a + b; }
 
 static inline hf_slab *hf_slots_slab(const hf_slots *slots, uint32_t i) { return slots->slabs[i >> HF_SLAB_BITS]; }
 static inline uint32_t hf_slot_in_slab(uint32_t i) { return i & (HF_SLAB_SLOTS - 1); }
@@ -132,6 +137,16 @@ static inline void *hf_slots_key(const hf_slots *slots, uint32_t i) {
 }
 static inline hf_state hf_slots_state(const hf_slots *slots, uint32_t i) {
   return hf_word_state(HF_LOAD_RLX(hf_slots_word(slots, i)));
+}
+// The NOTE of a living slot, HF_NO_SLOT if its key has no unread verdict of an earlier life.
+static inline uint32_t hf_slots_note(const hf_slots *slots, uint32_t i) {
+  const hf_cold *cold = hf_slots_cold(slots, i);
+  return cold->flags & HF_FLAG_PENDING ? HF_NO_SLOT : cold->peer;
+}
+// How many timeouts a pending verdict stands for.
+static inline uint32_t hf_slots_verdict_missed(const hf_slots *slots, uint32_t i) {
+  const hf_cold *cold = hf_slots_cold(slots, i);
+  return hf_slots_state(slots, i) == HF_NOTE ? cold->missed : hf_add_capped(cold->missed, cold->peer, UINT32_MAX);
 }
 // Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
 static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {

@@ -41,8 +41,7 @@ static uint32_t lowest_bit(uint64_t bits) {
 }
 
 static void count_missed(hf_shard *shard, hf_cold *cold, int64_t times) {
-  int64_t room = (int64_t)UINT32_MAX - cold->missed;
-  cold->missed += (uint32_t)hf_min_i64(times, room);
+  cold->missed = hf_add_capped(cold->missed, (uint32_t)hf_min_i64(times, UINT32_MAX), UINT32_MAX);
   shard->counters.n_verdicts += (uint64_t)times;
 }
 
@@ -86,14 +85,14 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
   return next_ns;
 }
 
-static void merge_earlier_verdict(hf_shard *shard, hf_cold *cold) {
-  uint32_t note = cold->peer;
+// Before the slot is PENDING: an unread verdict of an earlier life is taken out of the list, and counted here.
+static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
+  uint32_t note = hf_slots_note(&shard->slots, i);
   if (note == HF_NO_SLOT) return;
   hf_cold *note_cold = hf_slots_cold(&shard->slots, note);
-  cold->missed = note_cold->missed > UINT32_MAX - cold->missed ? UINT32_MAX : cold->missed + note_cold->missed;
+  hf_cold_set_peer(hf_slots_cold(&shard->slots, i), hf_add_capped(0, note_cold->missed, HF_PEER_MAX));
   hf_list_unlink(&shard->slots, note);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  hf_cold_set_peer(cold, HF_NO_SLOT);
   hf_cold_set_peer(note_cold, HF_NO_SLOT);
   hf_cold_set_flag(note_cold, HF_FLAG_PENDING, false);
   note_cold->link.next = shard->trash_head;
@@ -115,12 +114,12 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
     *hf_slots_floor(slots, i) = deadline_ns + timeout_ns;
   }
   count_missed(shard, cold, times);
-  merge_earlier_verdict(shard, cold);
   cold->event_ns = now_ns;
   cold->verdict_beat_ns = beat_ns;
   if (cold->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
     hf_list_unlink(slots, i);
   } else {
+    merge_earlier_verdict(shard, i);
     hf_cold_set_flag(cold, HF_FLAG_PENDING, true);
     HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) + 1);
   }

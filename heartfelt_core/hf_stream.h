@@ -46,8 +46,10 @@ static inline void hf_streams_emit(hf_streams *streams, hf_event event, hf_trash
     hf_trash_add(trash, event.key);
     hf_trash_add(trash, event.extra);
   }
+  bool lost = hf_ring_has_lost(ring);
   hf_lock_release(&ring->lock);
   hf_bell_ring(streams->bells[to]);
+  if (lost) hf_bell_ring(streams->bells[hf_streams_route(streams, HF_OVERFLOW)]);
 }
 
 #endif

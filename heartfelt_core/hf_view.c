@@ -62,11 +62,12 @@ static const char *check_slot(const hf_shard *shard, uint32_t i) {
   if (state != HF_FREE && !hf_slots_key(slots, i)) return "slot: a living slot has no key";
   if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || cold->flags || cold->peer))
     return "slot: a free slot keeps something";
-  if (cold->peer != HF_NO_SLOT) {
+  bool pending = (cold->flags & HF_FLAG_PENDING) != 0;
+  if (cold->peer != HF_NO_SLOT && (state == HF_NOTE || !pending)) {
     if (hf_slots_cold(slots, cold->peer)->peer != i) return "peer: not mutual";
     if ((state == HF_NOTE) == (hf_slots_state(slots, cold->peer) == HF_NOTE)) return "peer: not one NOTE";
-    if (state != HF_NOTE && (cold->flags & HF_FLAG_PENDING)) return "verdict: two wait for one key";
   }
+  if (state == HF_NOTE && pending && cold->peer == HF_NO_SLOT) return "peer: a NOTE of nobody";
   if (state == HF_LOST && (cold->flags & HF_FLAG_DISPOSABLE)) return "slot: LOST but disposable";
   if (state == HF_DEAD && !(cold->flags & (HF_FLAG_PENDING | HF_FLAG_PINNED))) return "slot: DEAD for no reason";
   if ((state == HF_ALIVE || state == HF_LOUD) && (cold->flags & HF_FLAG_PENDING)) return "verdict: pending but alive";
@@ -94,7 +95,7 @@ static const char *check_heap(const hf_shard *shard) {
   for (uint32_t pos = 0; pos < heap->n_entries; pos++) {
     const hf_block *block = hf_slots_block(&shard->slots, heap->entries[pos].block);
     if (block->heap_pos != pos || block->next_ns != heap->entries[pos].next_ns) return "heap: entry and block disagree";
-    if (pos && heap->entries[(pos - 1) / 4].next_ns > heap->entries[pos].next_ns) return "heap: order";
+    if (pos && hf_heap_before(heap->entries[pos], heap->entries[(pos - 1) / 4])) return "heap: order";
   }
   return NULL;
 }

@@ -14,7 +14,12 @@ LONGEST_NS = LONGEST_S * 1_000_000_000
 
 def shown(value: object) -> str:
     """The value's repr, cut where it is long."""
-    text = repr(value)
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the longest
+        return f"an int of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
     return text if len(text) <= 200 else f"{text[:180]}... ({len(text)} characters)"
 
 
@@ -41,11 +46,18 @@ def duration_ns(value: object, what: str) -> int:
     return ns
 
 
+def duration_or_zero_ns(value: object, what: str) -> int:
+    """As duration_ns, with zero allowed."""
+    if not isinstance(value, bool) and value in (0, timedelta(0)):
+        return 0
+    return duration_ns(value, what)
+
+
 def check_ids(ids: object) -> None:
     """Refuses what is not a C-contiguous buffer of native int64."""
     try:
         view = memoryview(ids)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         kind = type(ids).__name__
         raise TypeError(f"ids must be a buffer of int64, as hub.ids gives it or array('q', ...), not {kind}") from None
     native = "<" if sys.byteorder == "little" else ">"

@@ -8,6 +8,7 @@ nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -34,7 +35,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._idle = True  # under _changed: nothing taken that is not delivered
         self._thread = threading.Thread(
-            target=_run, args=(weakref.ref(hub), self, hub._bells[CALLBACKS]), name="heartfelt-callbacks", daemon=True
+            target=_run, args=(weakref.ref(hub), hub._bells[CALLBACKS]), name="heartfelt-callbacks", daemon=True
         )
 
     def add(self, types: frozenset[EventType], callback: Callback) -> None:
@@ -73,17 +74,22 @@ class Dispatcher:
                 callback(event)
             except BaseException:
                 self.errors += 1
-                hub._logger.exception("callback %r raised on %r", callback, event)
+                with contextlib.suppress(Exception):  # a logger that fails must not end the thread; errors counts it
+                    hub._logger.exception("callback %r raised on %r", callback, event)
 
 
-def _run(hub_ref: weakref.ref[HeartHub], dispatcher: Dispatcher, bell: Bell) -> None:
+def _run(hub_ref: weakref.ref[HeartHub], bell: Bell) -> None:
+    # Between two looks nothing here may hold the hub, its dispatcher or a callback, which may hold the hub.
     while (hub := hub_ref()) is not None:
+        dispatcher = hub._dispatcher
         ended = hub._has_ended()
-        events = dispatcher._take(hub)
+        events = dispatcher._take(hub) if dispatcher is not None else []
         for event in events:
             dispatcher._deliver(hub, event)
-        if not events and ended:
+        quiet = not events
+        if quiet and ended:
             return
-        del hub
-        if not events:
+        hub = dispatcher = event = None  # type: ignore[assignment]
+        del events
+        if quiet:
             bell.wait()

@@ -31,7 +31,7 @@ def whole(value: object, what: str, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}: {shown(value)}")
     if not 1 <= value <= most:
-        raise ConfigError(f"{what} must be from 1 to {most}; got {value}")
+        raise ConfigError(f"{what} must be from 1 to {most}; got {shown(value)}")
     return value
 
 

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from heartfelt._checks import duration_ns
+from heartfelt._checks import duration_or_zero_ns
 from heartfelt._event import Event
 from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
@@ -41,7 +41,7 @@ class Events:
         self._hub = hub
         self._bell = hub._bells[READERS]
         self._tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
-        self._helper = threading.Lock()
+        self._helped: set[asyncio.AbstractEventLoop] = set()  # loops that a helper thread waits for
 
     def get(self, block: bool = True, timeout: float | timedelta | None = None) -> Event:
         """The oldest event that waits.
@@ -82,7 +82,7 @@ class Events:
         """A descriptor for select, poll and event loops, readable while an event waits or the hub has ended.
 
         It may, rarely, be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and
-        do not close it; it lives as long as the hub.
+        do not close it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
         """
         return self._bell.fileno()
 
@@ -146,7 +146,9 @@ class Events:
         try:
             loop.add_reader(self.fileno(), self._wake, loop)
         except NotImplementedError:
-            threading.Thread(target=self._help, args=(loop,), name="heartfelt-events", daemon=True).start()
+            if loop not in self._helped:
+                self._helped.add(loop)
+                threading.Thread(target=self._help, args=(loop,), name="heartfelt-events", daemon=True).start()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         del self._tasks[loop]
@@ -163,9 +165,10 @@ class Events:
         self._unwatch(loop)
 
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._helper:
-            while loop in self._tasks and not self._bell.wait(1_000_000_000):
-                pass
+        # Looks up now and then: nobody may be waiting any more, and then it ends.
+        while loop in self._tasks and not self._bell.wait(1_000_000_000):
+            pass
+        self._helped.discard(loop)
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits in it any more
             loop.call_soon_threadsafe(self._wake, loop)
 
@@ -173,6 +176,5 @@ class Events:
 def _deadline(timeout: float | timedelta | None) -> float | None:
     if timeout is None:
         return None
-    if not isinstance(timeout, bool) and timeout == 0:
-        return 0.0
-    return time.monotonic() + duration_ns(timeout, "timeout") / 1e9
+    ns = duration_or_zero_ns(timeout, "timeout")
+    return time.monotonic() + ns / 1e9 if ns else 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ Key = str | bytes | int
 Duration = float | timedelta
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
+_registering = threading.Lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed
 _open_hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
 
@@ -124,6 +126,13 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     Raises ConfigError for a value that cannot be, TypeError for a wrong type, OSError if the system has no thread left.
     """
 
+    # What a hub has until it is opened; and a second __init__, which is refused, changes none of it.
+    _logger: logging.Logger = logging.getLogger("heartfelt")
+    _dispatcher: Dispatcher | None = None
+    _reporter: Reporter | None = None
+    _events: weakref.ref[Events] | None = None
+    _wanted: frozenset[EventType] = frozenset()
+
     def __init__(
         self,
         timeout: Duration | None = None,
@@ -139,15 +148,11 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         verbose: bool = False,
     ) -> None:
         wanted = _options.event_types(subscribe, "subscribe")
+        verbose = _options.yes_or_no(verbose, "verbose")
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable with one event, not {on_event!r}")
         if logger is not None and not hasattr(logger, "exception"):
             raise TypeError(f"logger must be a logging.Logger, not {logger!r}")
-        self._verbose = _options.yes_or_no(verbose, "verbose")
-        self._logger = logger if logger is not None else logging.getLogger("heartfelt")
-        self._dispatcher: Dispatcher | None = None
-        self._reporter: Reporter | None = None
-        self._events: weakref.ref[Events] | None = None
         self._open(
             _options.whole(parallelism, "parallelism", _options.MOST_SHARDS),
             _options.timeout_ns(timeout),
@@ -158,6 +163,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             _options.on_full_number(on_full),
             _options.clock(clock),
         )
+        if logger is not None:
+            self._logger = logger
         self._wanted = wanted
         _open_hubs.add(self)
         if isinstance(clock, ManualClock):
@@ -165,7 +172,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         if on_event is not None:
             self._dispatcher = Dispatcher(self)
             self._dispatcher.add(frozenset(EventType), on_event)
-        if self._verbose:
+        if verbose:
             self._reporter = Reporter(self)
 
     def heart(
@@ -187,7 +194,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         """The keys as numbers for `heartbeat_ids`: a numpy array of int64, one a key, in their order.
 
         Keys that are not watched join now; watched ones are left as they are. An id stays its key's until the key is
-        removed: if the key times out for good, a beat by id joins it anew with the timeout that it had. If one key is
+        removed: if the key times out for good, a beat by id joins it anew with the timeout that it had, and no extra. If one key is
         bad, none joins. Needs numpy. O(keys).
         """
         numpy = _numpy("ids")
@@ -247,11 +254,12 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         def register(callback: AnyCallback) -> AnyCallback:
             if not callable(callback):
                 raise TypeError(f"a callback must be callable with one event, not {callback!r}")
-            if self._dispatcher is None:
-                self._dispatcher = Dispatcher(self)
-            self._dispatcher.add(wanted, callback)
-            self._wanted |= wanted
-            self._subscribe_callbacks(_options.mask(wanted))
+            with _registering:
+                if self._dispatcher is None:
+                    self._dispatcher = Dispatcher(self)
+                self._dispatcher.add(wanted, callback)
+                self._wanted |= wanted
+                self._subscribe_callbacks(_options.mask(wanted))
             return callback
 
         return register

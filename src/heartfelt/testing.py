@@ -8,7 +8,7 @@ import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from heartfelt._checks import LONGEST_NS, duration_ns
+from heartfelt._checks import LONGEST_NS, duration_or_zero_ns
 from heartfelt._core import ManualClockBase
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class ManualClock(ManualClockBase):
         deadline. Callbacks have been called on return, by the hub's own thread for them (not if advance is called in
         one). Blocks for as long as that takes. 0 is allowed. O(deadlines passed * log keys).
         """
-        nothing = not isinstance(seconds, bool) and seconds == 0
-        by_ns = 0 if nothing else duration_ns(seconds, "seconds")
+        by_ns = duration_or_zero_ns(seconds, "seconds")
         with self._lock:
             hubs = list(self._hubs)
             target_ns = self._now_ns() + by_ns

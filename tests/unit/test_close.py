@@ -210,11 +210,12 @@ def in_a_circle(through):
 @pytest.mark.parametrize("through", ["attribute", "callback", "heart"])
 def test_a_hub_in_a_circle_of_references_is_collected(through, eventually):
     gone = in_a_circle(through)
-    gc.collect()
-    left = gone()
-    if left is not None:
-        left.close()
-    assert left is None
+
+    def collected():  # its thread for callbacks may hold it for the moment in which it starts
+        gc.collect()
+        return gone() is None
+
+    eventually(collected)
 
 
 def held_by(holder, clock):

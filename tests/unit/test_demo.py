@@ -51,14 +51,9 @@ def outcome(*keys, begun=200, watched_at_end=None, **changes):
     )
 
 
-def judged(**settings):
-    """The status that this plan gets for what a real run of another plan gave, and the complaints."""
-    real = judged.cache or demo.watch(plan(), demo.Printer(json_lines=True))
-    judged.cache = real
-    return demo.exit_status(plan(**settings), real), demo.complaints(plan(**settings), real)
-
-
-judged.cache = None
+@pytest.fixture(scope="module")
+def real_outcome():
+    return demo.watch(plan(), demo.Printer(json_lines=True))
 
 
 class TestPlan:
@@ -120,14 +115,19 @@ class TestJudgement:
     def test_many_keys_are_cut(self):
         assert demo.named([str(n) for n in range(50)]).endswith("18, 19 and 30 more")
 
-    def test_real_run_is_right_for_its_own_plan(self):
-        assert judged() == (0, [])
+    def test_real_run_is_right_for_its_own_plan(self, real_outcome):
+        assert demo.complaints(plan(), real_outcome) == []
+        assert demo.exit_status(plan(), real_outcome) == 0
 
-    def test_real_run_fails_a_plan_with_one_more_stop(self):
-        assert judged(stuck=(67, 120, 150)) == (1, ["missing, stopped but not reported: 150"])
+    def test_real_run_fails_a_plan_with_one_more_stop(self, real_outcome):
+        planted = plan(stuck=(67, 120, 150))
+        assert demo.complaints(planted, real_outcome) == ["missing, stopped but not reported: 150"]
+        assert demo.exit_status(planted, real_outcome) == 1
 
-    def test_real_run_fails_a_plan_with_one_stop_less(self):
-        assert judged(stuck=(67,)) == (1, ["extra, reported but not stopped: 120"])
+    def test_real_run_fails_a_plan_with_one_stop_less(self, real_outcome):
+        planted = plan(stuck=(67,))
+        assert demo.complaints(planted, real_outcome) == ["extra, reported but not stopped: 120"]
+        assert demo.exit_status(planted, real_outcome) == 1
 
     @pytest.mark.parametrize(
         ("late", "pause", "text"),
@@ -197,7 +197,7 @@ class TestCommand:
 
     @posix_only
     def test_interrupt_ends_with_the_summary_and_status_130(self):
-        with start_command(*QUICK, "--duration", "600", "--stuck", "1", "--json") as process:
+        with start_command(*QUICK, "--duration", "20", "--stuck", "1", "--json") as process:
             first = process.stdout.readline()
             process.send_signal(signal.SIGINT)
             rest, errors = process.communicate(timeout=PATIENT_S)
@@ -219,8 +219,9 @@ class TestCommand:
         done = subprocess.run(
             [*COMMAND, *QUICK, "--stuck", ""], stderr=child, stdout=subprocess.DEVNULL, timeout=PATIENT_S, check=True
         )
-        os.close(child)
+        os.set_blocking(parent, False)
         shown = os.read(parent, 65536).decode()
+        os.close(child)
         os.close(parent)
         assert re.search(r"\r +0\.\d s   beats [\d,]+   keys watched 200   events 0", shown)
         assert shown.endswith(" \r")

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Services that are not there: a plan of who beats when, and one thread that makes all of their beats.
+
+The services are dealt into groups of neighbours. A group's services beat together, each group a little after the one
+before, so that the load is even. Joining costs more than beating; where there are very many services, the groups'
+first beats are spread over several intervals.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from heartfelt import HeartHub, HubClosed
+
+NS = 1_000_000_000
+STEP_NS = 20_000_000  # between two groups, about
+MOST_STEPS = 25  # an interval
+JOIN_NS = 4_000  # allowed for the first beat of one service, which takes about 1,000
+FIRST_TURN = 32
+PATIENCE_NS = 2 * NS  # for events that are overdue
+
+
+def _ns(value_s: float) -> int:
+    return round(value_s * NS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Services 1 to `services`, with the keys "1", "2", ... Times from the start; durations in seconds.
+
+    A service of `stuck` stops when its number of ms has passed: its last beat is the last of its beats that is not
+    after that. The first beat of each service always happens.
+    """
+
+    services: int
+    interval: float
+    timeout: float
+    parallelism: int
+    duration: float
+    stuck: tuple[int, ...]
+
+    @property
+    def duration_ns(self) -> int:
+        return _ns(self.duration)
+
+    @property
+    def spread_ns(self) -> int:
+        """The first beats are spread over a multiple of this."""
+        return min(_ns(self.interval), self.duration_ns)
+
+    @property
+    def steps(self) -> int:
+        return min(MOST_STEPS, max(1, self.spread_ns // STEP_NS))
+
+    @cached_property
+    def step_ns(self) -> int:
+        """Group g beats first at g * step_ns."""
+        return max(1, self.spread_ns // self.steps)
+
+    @cached_property
+    def bounds(self) -> list[int]:
+        """Group g is the services bounds[g] + 1 to bounds[g + 1]."""
+        spreads = -(-self.services * JOIN_NS // self.spread_ns)
+        groups = min(self.services, spreads * self.steps)
+        return [group * self.services // groups for group in range(groups + 1)]
+
+    def group(self, service: int) -> int:
+        return bisect_right(self.bounds, service - 1) - 1
+
+    def last_round(self, service: int) -> int:
+        """The number of the last beat of a stuck service, from 0."""
+        return max(0, (service * 1_000_000 - self.group(service) * self.step_ns) // _ns(self.interval))
+
+    @cached_property
+    def stopping(self) -> tuple[int, ...]:
+        """The stuck services that stop before the end."""
+        return tuple(service for service in self.stuck if service * 1_000_000 < self.duration_ns)
+
+    @cached_property
+    def due_ns(self) -> Mapping[str, int]:
+        """The keys that must be reported, and when."""
+        interval_ns, timeout_ns = _ns(self.interval), _ns(self.timeout)
+        return {
+            str(one): self.group(one) * self.step_ns + self.last_round(one) * interval_ns + timeout_ns
+            for one in self.stopping
+        }
+
+    @cached_property
+    def patience_ns(self) -> int:
+        """When to wait for an overdue event no more."""
+        return max(self.duration_ns + _ns(self.timeout), *self.due_ns.values(), 0) + PATIENCE_NS
+
+
+class Beater:
+    """Makes the beats of a plan on a thread of its own, until `stop` or until the hub is closed.
+
+    begun: services that have made their first beat. beats: made so far. late_ns: the most by which one came after its time. left_out: beats that were not made, as the
+    next ones were due already. pause_ns: the longest that a live service was without a beat. What breaks the thread
+    closes the hub, and `stop` raises it.
+    """
+
+    def __init__(self, hub: HeartHub, plan: Plan) -> None:
+        self.begun = self.beats = self.late_ns = self.left_out = self.pause_ns = 0
+        self.hub = hub
+        self._step_ns, self._interval_ns = plan.step_ns, _ns(plan.interval)
+        keys = [str(service) for service in range(1, plan.services + 1)]
+        self._groups = [keys[low:high] for low, high in pairwise(plan.bounds)]
+        self._last_rounds: dict[int, dict[str, int]] = {}
+        for service in plan.stopping:
+            self._last_rounds.setdefault(plan.group(service), {})[str(service)] = plan.last_round(service)
+        self._beaten_ns: dict[int, int] = {}  # when the last round of a group began
+        self._error: BaseException | None = None
+        self._stop = threading.Event()
+        self._start_ns = 0
+        self._thread = threading.Thread(target=self._run, name="heartfelt-services", daemon=True)
+
+    def start(self) -> None:
+        self._start_ns = time.monotonic_ns()
+        self._thread.start()
+
+    def elapsed_ns(self) -> int:
+        """Since the start: the plan's time."""
+        return time.monotonic_ns() - self._start_ns
+
+    def stop(self, ended_ns: int) -> None:
+        """Ends the thread. The hub was closed at `ended_ns` of the plan's time."""
+        self._stop.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        for began_ns in self._beaten_ns.values():
+            self.pause_ns = max(self.pause_ns, ended_ns - began_ns)
+
+    def _run(self) -> None:
+        try:
+            self._beat_all()
+        except HubClosed:
+            pass
+        except BaseException as error:
+            self._error = error
+            self.hub.close()
+
+    def _beat_all(self) -> None:
+        # (due, group, round), the first due first. Where time is short, beats of services that live already go before
+        # first beats, but for one in FIRST_TURN.
+        first = deque((group * self._step_ns, group, 0) for group in range(len(self._groups)))
+        later: list[tuple[int, int, int]] = []
+        turn = 0
+        while (first or later) and not self._stop.is_set():
+            now_ns = self.elapsed_ns()
+            turn += 1
+            reserved = now_ns if turn % FIRST_TURN else 0
+            queue = later if later and (not first or later[0][0] <= max(reserved, first[0][0])) else first
+            due_ns, group, round_ = queue[0]
+            if due_ns > now_ns:
+                self._stop.wait((due_ns - now_ns) / 1e9)
+                continue
+            if queue is later:
+                heapq.heappop(later)
+            else:
+                first.popleft()
+            self._drop_stopped(group, round_)
+            if self._groups[group]:
+                self._beat(group, due_ns, now_ns)
+                ahead = 1 + max(0, self.elapsed_ns() - due_ns) // self._interval_ns
+                self.left_out += (ahead - 1) * len(self._groups[group])
+                heapq.heappush(later, (due_ns + ahead * self._interval_ns, group, round_ + ahead))
+            else:
+                del self._beaten_ns[group]
+
+    def _beat(self, group: int, due_ns: int, now_ns: int) -> None:
+        self.hub.heartbeat_many(self._groups[group])
+        end_ns = self.elapsed_ns()
+        self.late_ns = max(self.late_ns, end_ns - due_ns)
+        if group in self._beaten_ns:
+            self.pause_ns = max(self.pause_ns, end_ns - self._beaten_ns[group])
+        else:
+            self.begun += len(self._groups[group])
+        self._beaten_ns[group] = now_ns
+        self.beats += len(self._groups[group])
+
+    def _drop_stopped(self, group: int, round_: int) -> None:
+        last_rounds = self._last_rounds.get(group)
+        if last_rounds is None:
+            return
+        stopped = {key for key, last in last_rounds.items() if last < round_}
+        if stopped:
+            self._groups[group] = [key for key in self._groups[group] if key not in stopped]
+            self._last_rounds[group] = {key: last for key, last in last_rounds.items() if key not in stopped}

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: MIT
+"""`heartfelt demo`: many services beat, a few stop, and the hub must report exactly those."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from heartfelt import Event, HeartHub, HubClosed
+from heartfelt._options import MOST_SHARDS
+from heartfelt.cli import UsageError
+from heartfelt.cli._progress import Progress
+from heartfelt.cli._services import NS, Beater, Plan
+from heartfelt.cli._values import seconds, whole, whole_list
+
+NAME = "demo"
+HELP = "Run services that beat; some stop, and exactly those must be reported. The status is 0 if they were."
+STUCK = (67, 120, 100, 3456, 4000, 5221, 7899, 9999)
+MOST_SERVICES = 50_000_000
+TICK_NS = NS // 4  # between two progress lines
+BATCH = 256  # events
+MOST_NAMED = 20  # keys in a complaint
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    def option(
+        name: str, type_: Callable[[str], object], default: object, help_: str, metavar: str = "SECONDS"
+    ) -> None:
+        parser.add_argument(name, type=type_, default=default, help=help_, metavar=metavar)
+
+    option("--services", whole(1, MOST_SERVICES), 10_000, "how many services, with ids from 1 (%(default)s)", "N")
+    option("--interval", seconds, 0.5, "between two beats of a service (%(default)s)")
+    option("--timeout", seconds, 1.0, "after which a service without a beat is reported (%(default)s)")
+    option("--parallelism", whole(1, MOST_SHARDS), 2, "worker threads of the hub (%(default)s)", "N")
+    default_stuck = ",".join(map(str, STUCK))
+    stuck_help = f"services that stop, each when its id in ms has passed ({default_stuck}, as far as they exist)"
+    option("--stuck", whole_list, None, stuck_help, "ID,ID,...")
+    option("--duration", seconds, 15.0, "how long; more while a stopped service is not due yet (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a line; the last is the summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    plan = plan_of(args)
+    outcome = watch(plan, Printer(json_lines=args.json))
+    print(json.dumps(summary_object(plan, outcome)) if args.json else summary_text(plan, outcome), flush=True)
+    if args.json and not outcome.interrupted:  # the text tells it already
+        for complaint in complaints(plan, outcome):
+            print(f"heartfelt demo: {complaint}", file=sys.stderr)
+    return exit_status(plan, outcome)
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    stuck = args.stuck
+    if stuck is None:
+        stuck = tuple(service for service in STUCK if service <= args.services)
+    if stuck and max(stuck) > args.services:
+        raise UsageError(
+            f"argument --stuck: {max(stuck)} is out of range; the services are 1 to {args.services}: "
+            f"leave it out, or give --services {max(stuck)}"
+        )
+    if args.interval >= args.timeout:
+        raise UsageError(
+            f"argument --interval: {args.interval:g} is not shorter than --timeout {args.timeout:g}, so healthy "
+            f"services would be reported; give a shorter --interval or a longer --timeout"
+        )
+    return Plan(args.services, args.interval, args.timeout, args.parallelism, args.duration, stuck)
+
+
+class Printer:
+    """Writes events as they come, and the progress."""
+
+    def __init__(self, *, json_lines: bool) -> None:
+        self._line = json_line if json_lines else text_line
+        self._progress = Progress()
+
+    def events(self, events: Iterable[Event]) -> None:
+        self._progress.clear()
+        sys.stdout.write("".join(self._line(event) + "\n" for event in events))
+        sys.stdout.flush()
+
+    def progress(self, elapsed_ns: int, beats: int, hub: HeartHub, n_events: int) -> None:
+        if self._progress.live:
+            watched = len(hub)
+            self._progress.show(
+                f"{elapsed_ns / NS:6.1f} s   beats {beats:,}   keys watched {watched:,}   events {n_events:,}"
+            )
+
+    def end(self) -> None:
+        self._progress.clear()
+
+
+def event_fields(event: Event) -> dict[str, object]:
+    """The fields of the log line, times in ms since the epoch."""
+    beat_ms, event_ms = math.floor(event.beat_time * 1000), math.floor(event.event_time * 1000)
+    return {
+        "heartKey": event.key,
+        "eventName": event.type.value,
+        "lastBeatTime": beat_ms,
+        "eventTime": event_ms,
+        "findTime": event_ms - beat_ms,
+    }
+
+
+def text_line(event: Event) -> str:
+    fields = event_fields(event)
+    name, *times = (f"{name}={value}" for name, value in fields.items() if name != "heartKey")
+    now = time.strftime("%Y/%m/%d %H:%M:%S")
+    return f"{now} received an event: heartKey={fields['heartKey']} {name}, {', '.join(times)}"
+
+
+def json_line(event: Event) -> str:
+    return json.dumps(event_fields(event) | {"lateness": event.lateness})
+
+
+@dataclass
+class Outcome:
+    """What a run gave. Times in seconds; late, left_out, pause as in Beater; hub_cpu_time is a part of cpu_time."""
+
+    reported: Counter[str] = field(default_factory=Counter)
+    lateness: list[float] = field(default_factory=list)
+    interrupted: bool = False
+    elapsed: float = 0.0
+    begun: int = 0
+    beats: int = 0
+    left_out: int = 0
+    late: float = 0.0
+    pause: float = 0.0
+    watched_at_end: int = 0
+    cpu_time: float = 0.0
+    hub_cpu_time: float = 0.0
+
+    def add(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.reported[str(event.key)] += 1
+            self.lateness.append(event.lateness)
+
+
+def watch(plan: Plan, printer: Printer) -> Outcome:
+    """Runs the plan. After its duration everything goes on until no event is missing, or one is long overdue."""
+    outcome = Outcome()
+    with HeartHub(timeout=plan.timeout, parallelism=plan.parallelism) as hub:
+        beater = Beater(hub, plan)
+        beater.start()
+        try:
+            read_until_end(beater, plan, outcome, printer)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        finally:
+            printer.end()
+            ended_ns = beater.elapsed_ns()
+            hub.close()  # before the beats end, so that their end is no reason for an event
+            beater.stop(ended_ns)
+        for event in () if outcome.interrupted else hub.events:  # what is left
+            outcome.add([event])
+            printer.events([event])
+        stats = hub.stats()
+    outcome.elapsed, outcome.late, outcome.pause = ended_ns / NS, beater.late_ns / NS, beater.pause_ns / NS
+    outcome.begun, outcome.beats, outcome.left_out = beater.begun, beater.beats, beater.left_out
+    outcome.watched_at_end = stats.keys
+    outcome.cpu_time, outcome.hub_cpu_time = time.process_time(), stats.cpu_time
+    return outcome
+
+
+def read_until_end(beater: Beater, plan: Plan, outcome: Outcome, printer: Printer) -> None:
+    hub = beater.hub
+    missing = set(plan.due_ns)
+    while True:
+        elapsed_ns = beater.elapsed_ns()
+        over = not missing and beater.begun == plan.services
+        left_ns = (plan.duration_ns if over else plan.patience_ns) - elapsed_ns
+        if left_ns <= 0:
+            return
+        printer.progress(elapsed_ns, beater.beats, hub, len(outcome.lateness))
+        try:
+            events = hub.events.get_many(BATCH, timeout=min(left_ns, TICK_NS) / NS)
+        except HubClosed:
+            return  # the beats have ended with an error
+        if events:
+            outcome.add(events)
+            printer.events(events)
+            missing.difference_update(str(event.key) for event in events)
+
+
+def complaints(plan: Plan, outcome: Outcome) -> list[str]:
+    """What is wrong, a line each; empty if exactly the stopped services were reported, once each."""
+    found = []
+    if keys := missing_keys(plan, outcome):
+        found.append(f"missing, stopped but not reported: {named(keys)}")
+    if keys := extra_keys(plan, outcome):
+        found.append(f"extra, reported but not stopped: {named(keys)}")
+    if keys := repeated_keys(plan, outcome):
+        found.append(f"repeated, stopped once but reported more often: {named(keys)}")
+    if not found and outcome.watched_at_end != outcome.begun - len(plan.due_ns):
+        found.append(
+            f"not watched at the end: {outcome.begun - len(plan.due_ns) - outcome.watched_at_end:,} live services"
+        )
+    if outcome.begun != plan.services:
+        found.append(
+            f"never begun: {plan.services - outcome.begun:,} services, for want of time to make their first beats"
+        )
+    return found
+
+
+def missing_keys(plan: Plan, outcome: Outcome) -> list[str]:
+    return [key for key in plan.due_ns if key not in outcome.reported]
+
+
+def extra_keys(plan: Plan, outcome: Outcome) -> list[str]:
+    return [key for key in outcome.reported if key not in plan.due_ns]
+
+
+def repeated_keys(plan: Plan, outcome: Outcome) -> list[str]:
+    return [key for key, times in outcome.reported.items() if times > 1 and key in plan.due_ns]
+
+
+def named(keys: list[str]) -> str:
+    rest = len(keys) - MOST_NAMED
+    return ", ".join(keys[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def exit_status(plan: Plan, outcome: Outcome) -> int:
+    if outcome.interrupted:
+        return INTERRUPTED
+    return 1 if complaints(plan, outcome) else 0
+
+
+def percentiles(values: list[float]) -> dict[str, float] | None:
+    """The middle one, the one that 99 % do not exceed, and the largest; None if there are none."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {"p50": ordered[last // 2], "p99": ordered[math.ceil(last * 0.99)], "max": ordered[last]}
+
+
+def fell_behind(plan: Plan, outcome: Outcome) -> bool:
+    return outcome.late > plan.interval or outcome.pause > plan.timeout
+
+
+def beating_text(plan: Plan, outcome: Outcome) -> str:
+    late = f"at most {outcome.late * 1e3:.1f} ms late"
+    if not fell_behind(plan, outcome):
+        return f"on time ({late})"
+    pause = f"a live service went up to {outcome.pause:.3g} s without a beat"
+    left_out = f"{late}, {outcome.left_out:,} left out"
+    if outcome.pause <= plan.timeout:
+        return f"BEATING FELL BEHIND: {left_out}; {pause}, which the timeout of {plan.timeout:g} s allows"
+    return (
+        f"BEATING FELL BEHIND: {left_out}; {pause}, longer than the timeout of {plan.timeout:g} s, so that reports of "
+        f"live services are right. Give fewer --services, or a longer --interval and --timeout"
+    )
+
+
+def summary_text(plan: Plan, outcome: Outcome) -> str:
+    n_stopped, n_events = len(plan.due_ns), len(outcome.lateness)
+    lateness = percentiles(outcome.lateness)
+    share = 100 * outcome.cpu_time / outcome.elapsed if outcome.elapsed else 0.0
+    ms = {name: f"{value * 1e3:.3f} ms" for name, value in (lateness or {}).items()}
+    if outcome.interrupted:
+        verdict = f"interrupted: {n_events:,} events had come; {n_stopped:,} services would have stopped in all"
+    elif wrong := complaints(plan, outcome):
+        verdict = "FAILED: " + "; ".join(wrong)
+    elif n_stopped:
+        verdict = f"ok: all services that stopped ({n_stopped:,}) were reported, once each, and no other"
+    else:
+        verdict = "ok: no service stopped, and none was reported"
+    rows = {
+        "watched": f"{plan.services:,} services for {outcome.elapsed:.1f} s, a beat every {plan.interval:g} s, "
+        f"timeout {plan.timeout:g} s, parallelism {plan.parallelism}; {outcome.watched_at_end:,} at the end",
+        "beats": f"{outcome.beats:,}, {beating_text(plan, outcome)}",
+        "events": f"{n_events:,}",
+        "lateness": ", ".join(f"{name} {value}" for name, value in ms.items()) or "none",
+        "CPU time": f"{outcome.cpu_time:.2f} s in all ({share:.1f} % of a core), "
+        f"{outcome.hub_cpu_time:.3f} s of it by the hub's workers",
+        "verdict": verdict,
+    }
+    return "\n".join(["", *(f"{name + ':':10}{text}" for name, text in rows.items())])
+
+
+def summary_object(plan: Plan, outcome: Outcome) -> dict[str, object]:
+    return {
+        "summary": {
+            "services": plan.services,
+            "interval": plan.interval,
+            "timeout": plan.timeout,
+            "parallelism": plan.parallelism,
+            "duration": plan.duration,
+            "elapsed": outcome.elapsed,
+            "begun": outcome.begun,
+            "watched_at_end": outcome.watched_at_end,
+            "beats": outcome.beats,
+            "beats_left_out": outcome.left_out,
+            "beats_late": outcome.late,
+            "longest_pause": outcome.pause,
+            "fell_behind": fell_behind(plan, outcome),
+            "events": len(outcome.lateness),
+            "expected": len(plan.due_ns),
+            "missing": missing_keys(plan, outcome),
+            "extra": extra_keys(plan, outcome),
+            "repeated": repeated_keys(plan, outcome),
+            "lateness": percentiles(outcome.lateness),
+            "cpu_time": outcome.cpu_time,
+            "hub_cpu_time": outcome.hub_cpu_time,
+            "interrupted": outcome.interrupted,
+            "status": exit_status(plan, outcome),
+        }
+    }

@@ -145,6 +145,10 @@ hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *te
   hf_trash trash = {0};
   uint32_t s = hf_hash_shard(hash, hub->n_shards);
   notice_timeout(hub, terms->timeout_ns);
+#if !HF_PARALLEL
+  // With a GIL the map is its holder's, so it can grow without keeping the worker from its verdicts.
+  if (hf_map_reserve(&hub->shards[s].map) != HF_OK) return HF_NO_MEMORY;
+#endif
   hf_status status = hf_shard_touch(enter(hub, s), key, hf_hash_tag(hash), terms, mode, id, &trash);
   leave(hub, s, &trash);
   return status;

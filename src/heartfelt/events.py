@@ -12,7 +12,6 @@ cannot watch descriptors (Windows' proactor), one helper thread a hub waits for 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import threading
@@ -27,6 +26,8 @@ from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
 
 if TYPE_CHECKING:
+    import asyncio
+
     from heartfelt._core import Hub
 
 __all__ = ["Event", "EventType", "Events"]
@@ -97,6 +98,8 @@ class Events:
 
     async def aget(self) -> Event:
         """As get(), without blocking the event loop. Cancelling it loses no event."""
+        import asyncio  # not above: it takes longer to import than all the rest
+
         loop = asyncio.get_running_loop()
         while True:
             found = self._take(1, 0.0)

@@ -61,7 +61,8 @@ class Life:
     beat: int
     due: int
     lost: bool = False
-    missed: int = 0  # timeouts since the last beat, and what is taken over from unread verdicts of before it
+    missed: int = 0  # timeouts since the last beat
+    taken_in: int = 0  # and those of verdicts of before it that its own unread one stands for
 
     def happening(self, kind: str, at: int, deadline: int, missed: int) -> Happening:
         return Happening(
@@ -111,9 +112,9 @@ class Model:
         if unread:  # at most one waits for a key: this one speaks for both, at its own place
             self.unread.remove(unread[0])
             if unread[0].beat != life.beat:
-                life.missed += unread[0].missed
+                life.taken_in = unread[0].missed
         self.counts["timeouts"] += 1
-        self.tell(TIME_OUT, life, life.missed)
+        self.tell(TIME_OUT, life, life.missed + life.taken_in)
         if life.disposable:
             del self.keys[ident(life.key)]
             self.last_terms[ident(life.key)] = Terms(timeout=life.timeout, disposable=True)
@@ -135,7 +136,7 @@ class Model:
         if life.lost:
             self.counts["recoveries"] += 1
             self.tell(RECOVER, life, life.missed)
-        life.lost, life.missed = False, 0
+        life.lost, life.missed, life.taken_in = False, 0, 0
         self.tell(HEART_BEAT, life)
 
     def watch(self, key: Any) -> None:
@@ -172,6 +173,8 @@ class Model:
         for n, one in enumerate(self.unread):
             if one == event and ident(one.key) == ident(event.key):
                 del self.unread[n]
+                if one.type == TIME_OUT and ident(one.key) in self.keys:
+                    self.keys[ident(one.key)].taken_in = 0
                 return True
             if (one.type, one.at) != (TIME_OUT, self.unread[0].at):
                 return False

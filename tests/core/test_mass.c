@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
-// 200,000 keys die at once and nobody reads until the last is dead: none is lost, none told twice.
+// 200,000 keys (fewer under the thread sanitizer) die at once and nobody reads until the last is dead: none is lost, none told twice.
 #include "hf_hub_test.h"
 
+#if defined(__SANITIZE_THREAD__)
+enum { N = 40000, N_SHARDS = 3 };  // twenty times slower
+#else
 enum { N = 200000, N_SHARDS = 3 };
+#endif
 
-static void a_late_reader_gets_each_of_200000_verdicts_once(void) {
+static void a_late_reader_gets_each_verdict_once(void) {
   hf_fixture f;
   hf_object **keys = malloc(N * sizeof *keys);
   hf_fixture_init(&f, HF_CLOCK_MONOTONIC,
@@ -52,6 +56,6 @@ static void a_late_reader_gets_each_of_200000_verdicts_once(void) {
 }
 
 int main(void) {
-  RUN(a_late_reader_gets_each_of_200000_verdicts_once);
+  RUN(a_late_reader_gets_each_verdict_once);
   return hf_test_end(__FILE__);
 }

@@ -238,7 +238,8 @@ static void a_hub_may_be_closed_while_threads_beat(void) {
     HF_STORE_RLX(&drained_all, 0);
     hf_fixture_init(&f, round % 2 ? HF_CLOCK_MONOTONIC : HF_CLOCK_BOOTTIME,
                     (hf_hub_config){.n_shards = 1 + (uint32_t)round % 3, .default_timeout_ns = 1 + round * 3000,
-                                    .disposable = round % 4 < 2, .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN)});
+                                    .disposable = round % 4 < 2,
+                                    .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN)});
     for (int n = 0; n < 3; n++) hf_start(&threads[n], beat_until_closed, &first[n]);
     CHECK(HF_UNTIL(HF_LOAD_RLX(&drained_all) == 3));
     hf_hub_close(f.hub);

@@ -124,7 +124,8 @@ static void a_keys_events_and_verdicts_come_in_their_true_order(void) {
 
 static void each_type_goes_to_one_stream(void) {
   open_hub((hf_hub_config){.default_timeout_ns = 10, .disposable = true,
-                           .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN), .to_callbacks = HF_MASK(HF_TIME_OUT)});
+                           .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN),
+                           .to_callbacks = HF_MASK(HF_TIME_OUT)});
   beat(1, 0);
   hf_fixture_advance(&f, 10);
   CHECK_EQ(hf_hub_waiting(f.hub, HF_TO_READERS), 1);

@@ -112,7 +112,8 @@ static void events_tell_joins_beats_recoveries_and_removals_in_order(void) {
   hf_world_step_at(&w, 13);
   hf_world_beat(&w, 1);
   hf_world_remove(&w, 1);
-  static const hf_event_type types[] = {HF_JOIN, HF_HEART_BEAT, HF_HEART_BEAT, HF_RECOVER, HF_HEART_BEAT, HF_REMOVE_KEY};
+  static const hf_event_type types[] = {HF_JOIN,    HF_HEART_BEAT, HF_HEART_BEAT,
+                                        HF_RECOVER, HF_HEART_BEAT, HF_REMOVE_KEY};
   for (int n = 0; n < 6; n++) CHECK_EQ(hf_world_pop(&w).type, types[n]);
   CHECK_EQ(hf_world_pop(&w).type, HF_N_EVENT_TYPES);
   CHECK_VERDICT(&w, 1, 13, 1);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// 200,000 keys (fewer under the thread sanitizer) die at once and nobody reads until the last is dead: none is lost, none told twice.
+// 200,000 keys (fewer under the thread sanitizer) die at once and nobody reads until the
+// last is dead: none is lost, none told twice.
 #include "hf_hub_test.h"
 
 #if defined(__SANITIZE_THREAD__)

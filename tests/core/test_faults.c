@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+// Faults that are known and not yet mended: each test fails, and says what should be. `make faults` runs them; one
+// that passes belongs into the file of its subject.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hf_hub_test.h"
+
+static hf_fixture f;
+
+#define CHECK_NEXT(expected_type, expected_key)                           \
+  do {                                                                    \
+    uint32_t k_;                                                          \
+    CHECK_EQ(hf_fixture_next(&f, HF_TO_READERS, &k_).type, expected_type); \
+    CHECK_EQ(k_, expected_key);                                           \
+  } while (0)
+
+static void end(hf_object **keys, uint32_t n_keys) {
+  hf_fixture_deinit(&f);
+  for (uint32_t k = 0; k < n_keys; k++) hf_object_release(keys[k]);
+}
+
+// hf_ring_peek_ns says of a ring whose oldest events were dropped the time of the loss, though events older than that
+// stand behind it: a verdict in between overtakes its own key's JOIN.
+static void an_overflow_does_not_let_a_verdict_overtake_its_keys_join(void) {
+  hf_object *keys[3];
+  hf_fixture_init(&f, HF_CLOCK_MANUAL,
+                  (hf_hub_config){.default_timeout_ns = 10, .disposable = true, .ring_limit = 2,
+                                  .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN) | HF_MASK(HF_OVERFLOW)});
+  for (uint32_t k = 0; k < 3; k++) keys[k] = hf_object_new(k);
+  hf_terms forever = {.timeout_ns = 1000, .disposable = -1};
+  hf_fixture_beat(&f, keys[0], &forever);
+  hf_fixture_beat(&f, keys[1], NULL);
+  hf_fixture_advance(&f, 10);                  // TIME_OUT of 1
+  hf_fixture_advance(&f, 20);
+  hf_fixture_beat(&f, keys[2], &forever);      // drops the JOIN of 0
+  CHECK_NEXT(HF_OVERFLOW, UINT32_MAX);
+  CHECK_NEXT(HF_JOIN, 1);
+  CHECK_NEXT(HF_TIME_OUT, 1);
+  CHECK_NEXT(HF_JOIN, 2);
+  end(keys, 3);
+}
+
+// A beat with an older time than the slot's (heartbeat_many reads the clock once for 64 keys, and may have waited
+// since) sets the beat back where HF_PARALLEL is 0: the key dies early, and its block is filed too late.
+static void an_older_beat_does_not_set_a_key_back(void) {
+  hf_object *key = hf_object_new(1);
+  hf_fixture_init(&f, HF_CLOCK_MANUAL, (hf_hub_config){.default_timeout_ns = 10, .subscribed = HF_MASK(HF_TIME_OUT)});
+  int64_t batch_ns = hf_hub_now(f.hub);  // as heartbeat_many does for its batch
+  hf_fixture_advance(&f, 9);
+  CHECK_EQ(hf_fixture_beat(&f, key, NULL), HF_OK);  // joins at 9: not due before 19
+  CHECK_EQ(hf_hub_beat(f.hub, key, key->hash, batch_ns), HF_OK);
+  hf_row row;
+  CHECK_EQ(hf_hub_get(f.hub, key, key->hash, &row), HF_OK);
+  CHECK(row.beat_ns >= row.join_ns);
+  hf_object_release(row.key);
+  CHECK(hf_hub_check(f.hub) == NULL);
+  CHECK_EQ(row.deadline_ns, 19);
+  end(&key, 1);
+}
+
+// What was merged into a verdict is still in `missed` after that verdict was read: the same timeouts are told twice,
+// and RECOVER and Watch.missed, "timeouts since its last beat", count those of the life before.
+static void timeouts_that_were_read_are_not_told_again(void) {
+  hf_object *key = hf_object_new(1);
+  hf_event event;
+  hf_row row;
+  hf_fixture_init(&f, HF_CLOCK_MANUAL, (hf_hub_config){.default_timeout_ns = 10, .subscribed = HF_MASK(HF_TIME_OUT)});
+  hf_fixture_beat(&f, key, NULL);
+  hf_fixture_advance(&f, 30);  // three, unread
+  hf_fixture_beat(&f, key, NULL);
+  hf_fixture_advance(&f, 40);  // one since the last beat
+  CHECK_EQ(hf_hub_get(f.hub, key, key->hash, &row), HF_OK);
+  CHECK_EQ(row.missed, 1);
+  hf_object_release(row.key);
+  CHECK_EQ(hf_fixture_drain(&f, HF_TO_READERS, &event, 1), 1);
+  CHECK_EQ(event.missed, 4);
+  hf_event_release(&event);
+  hf_fixture_advance(&f, 50);  // the second since the last beat
+  CHECK_EQ(hf_fixture_drain(&f, HF_TO_READERS, &event, 1), 1);
+  CHECK_EQ(event.missed, 2);
+  hf_event_release(&event);
+  end(&key, 1);
+}
+
+// hf_step.c: "what is due at one time stays in the order of slots". Only within a block: blocks come in heap order.
+static void ties_of_several_blocks_stay_in_the_order_of_slots(void) {
+  enum { N = 300 };
+  hf_object *keys[N];
+  hf_fixture_init(&f, HF_CLOCK_MANUAL,
+                  (hf_hub_config){.default_timeout_ns = 10, .disposable = true, .subscribed = HF_MASK(HF_TIME_OUT)});
+  for (uint32_t k = 0; k < N; k++) hf_fixture_beat(&f, keys[k] = hf_object_new(k), NULL);
+  hf_fixture_advance(&f, 10);
+  uint32_t n_wrong = 0;
+  for (uint32_t n = 0, k; n < N; n++) {
+    hf_fixture_next(&f, HF_TO_READERS, &k);
+    n_wrong += k != n;
+  }
+  CHECK_EQ(n_wrong, 0);
+  end(keys, N);
+}
+
+// "A hub that was never opened: closed, empty": but it has no shard 0, and no bells. In a child: it crashes.
+static void a_hub_that_was_never_opened_answers(void) {
+  for (int call = 0; call < 3; call++) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+      close(2);
+      hf_object *key = hf_object_new(1);
+      hf_event event;
+      bool right = call == 0   ? hf_hub_get(&hf_hub_unopened, key, key->hash, NULL) == HF_NOT_WATCHED
+                   : call == 1 ? hf_hub_drain(&hf_hub_unopened, HF_TO_READERS, &event, 1) == 0
+                               : (hf_hub_subscribe_callbacks(&hf_hub_unopened, HF_MASK(HF_JOIN)), true);
+      _exit(right ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+}
+
+static void *close_hub(void *argument) {
+  hf_hub_close(f.hub);
+  HF_STORE_SC((hf_atomic_u32 *)argument, hf_hub_has_ended(f.hub) ? 1 : 2);
+  return NULL;
+}
+
+// The second of two closers comes back while the first still waits for the workers: closed, but not ended.
+static void close_returns_when_the_hub_has_ended_to_the_second_closer_too(void) {
+  pthread_t closers[2];
+  hf_atomic_u32 ended[2] = {0, 0};
+  hf_fixture_init(&f, HF_CLOCK_MONOTONIC, (hf_hub_config){.default_timeout_ns = 10});
+  hf_lock *lock = &f.hub->shards[0].lock;
+  hf_lock_acquire(lock);  // a long step
+  hf_start(&closers[0], close_hub, &ended[0]);
+  CHECK(HF_UNTIL(HF_LOAD_SC(&f.hub->closed)));
+  hf_start(&closers[1], close_hub, &ended[1]);
+  int64_t limit_ns = hf_now() + 100 * HF_MS;  // if it waits, as it should, this is all it costs
+  while (!HF_LOAD_SC(&ended[1]) && hf_now() < limit_ns) sched_yield();
+  hf_lock_release(lock);
+  for (int n = 0; n < 2; n++) pthread_join(closers[n], NULL);
+  CHECK_EQ(HF_LOAD_SC(&ended[0]), 1);
+  CHECK_EQ(HF_LOAD_SC(&ended[1]), 1);
+  end(NULL, 0);
+}
+
+#if HF_PARALLEL
+static void *subscribe(void *argument) {
+  hf_hub_subscribe_callbacks(f.hub, HF_MASK(*(hf_event_type *)argument));
+  return NULL;
+}
+
+// hf_hub_subscribe_callbacks reads `subscribed` before it has the locks: of two at once one is lost.
+static void two_subscriptions_at_once_both_hold(void) {
+  pthread_t threads[2];
+  hf_event_type types[2] = {HF_JOIN, HF_REMOVE_KEY};
+  hf_fixture_init(&f, HF_CLOCK_MANUAL, (hf_hub_config){.default_timeout_ns = 10});
+  hf_shard *shard = &f.hub->shards[0];
+  hf_lock_acquire(&shard->lock);
+  for (int n = 0; n < 2; n++) hf_start(&threads[n], subscribe, &types[n]);
+  CHECK(HF_UNTIL(HF_LOAD_RLX(&shard->lock.n_waiting) == 2));
+  hf_lock_release(&shard->lock);
+  for (int n = 0; n < 2; n++) pthread_join(threads[n], NULL);
+  CHECK(hf_streams_want(&f.hub->streams, HF_JOIN));
+  CHECK(hf_streams_want(&f.hub->streams, HF_REMOVE_KEY));
+  end(NULL, 0);
+}
+
+static void *silence_often(void *argument) {
+  for (int n = 0; n < 20000; n++) hf_bell_silence(argument);
+  return NULL;
+}
+
+// Under the thread sanitizer: hf_bell_silence reads write_fd relaxed, then read_fd, which is plain.
+static void a_bell_may_be_silenced_while_it_is_opened(void) {
+  for (int n = 0; n < 5; n++) {
+    hf_bell bell;
+    pthread_t silencer;
+    hf_bell_init(&bell);
+    hf_start(&silencer, silence_often, &bell);
+    for (int pause = 0; pause < 100; pause++) sched_yield();
+    CHECK(hf_bell_open(&bell, -1, -1));
+    pthread_join(silencer, NULL);
+    hf_bell_deinit(&bell);
+  }
+}
+#endif
+
+int main(void) {
+  RUN(an_overflow_does_not_let_a_verdict_overtake_its_keys_join);
+  RUN(an_older_beat_does_not_set_a_key_back);
+  RUN(timeouts_that_were_read_are_not_told_again);
+  RUN(ties_of_several_blocks_stay_in_the_order_of_slots);
+  RUN(a_hub_that_was_never_opened_answers);
+  RUN(close_returns_when_the_hub_has_ended_to_the_second_closer_too);
+#if HF_PARALLEL
+  RUN(two_subscriptions_at_once_both_hold);
+  RUN(a_bell_may_be_silenced_while_it_is_opened);
+#endif
+  return hf_test_end(__FILE__);
+}

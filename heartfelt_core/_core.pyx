@@ -19,10 +19,10 @@ from hf_hub cimport *
 
 import sys
 
-from heartfelt._checks import check_ids, duration_ns, plain_key, shown
+from heartfelt._checks import check_ids, duration_ns, plain_key, refusal, shown
 from heartfelt._event cimport event_from, seconds, taken
 from heartfelt._types import UNSET
-from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
+from heartfelt.errors import KeyNotWatched
 
 cdef object _unset = UNSET
 
@@ -55,19 +55,7 @@ cdef object hashed_key(object key, uint64_t *hash):
     return key
 
 
-cdef int raise_status(hf_status status, object key) except -1:
-    if status == HF_CLOSED:
-        raise HubClosed("the hub is closed: it takes no beats, and watches nothing")
-    if status == HF_NOT_WATCHED:
-        raise KeyNotWatched(f"{shown(key)} is not watched: it never joined, timed out or was removed")
-    if status == HF_STALE_ID:
-        raise KeyNotWatched(f"id {key} is stale: its key was removed, or it never was an id of this hub; "
-                            f"get a new one by hub.ids([key])")
-    if status == HF_NO_TIMEOUT:
-        raise ConfigError(f"{shown(key)} has no timeout: give the beat one (timeout=...), or the hub a default")
-    if status == HF_FULL:
-        raise MemoryError("a shard holds as many keys as it can number; use a larger parallelism")
-    raise MemoryError("no memory for another key")
+cdef tuple STATUS = ("ok", "slow", "no_memory", "closed", "not_watched", "stale_id", "no_timeout", "full", "no_thread")
 
 
 cdef class Bell:
@@ -82,6 +70,11 @@ cdef class Bell:
         hf_bell_deinit(&self.bell)
 
     def fileno(self):
+        with cython.critical_section(self):
+            self.open()
+        return self.bell.read_fd
+
+    cdef int open(self) except -1:
         cdef int64_t read_fd = -1, write_fd = -1
         if self.bell.read_fd < 0:
             if sys.platform == "win32":
@@ -92,7 +85,7 @@ cdef class Bell:
                 read_fd, write_fd = self.sockets[0].fileno(), self.sockets[1].fileno()
             if not hf_bell_open(&self.bell, read_fd, write_fd):
                 raise OSError("no file descriptor is left to wait for events")
-        return self.bell.read_fd
+        return 0
 
     def wait(self, int64_t timeout_ns=-1):
         """False if timeout_ns passed; True may be a false alarm. Runs signal handlers; lets go of the GIL."""
@@ -183,7 +176,7 @@ cdef class Hub(HotHub):
         key = hashed_key(key, &hash)
         status = hf_hub_touch(self.hub, <void *> key, hash, &terms, mode, &id)
         if status != HF_OK:
-            raise_status(status, key)
+            raise refusal(STATUS[status], key)
         return id
 
     def heartbeat_many(self, keys, *, timeout=None, extra=_unset, disposable=None):
@@ -263,7 +256,7 @@ cdef class Hub(HotHub):
                 raise KeyNotWatched(f"id {values[first_bad]} at position {first_bad} is stale (one of {n_bad}): "
                                     f"its key was removed, or it never was an id of this hub; all others were beaten")
             if n_bad:
-                raise_status(status, values[first_bad])
+                raise refusal(STATUS[status], values[first_bad])
         finally:
             PyBuffer_Release(&view)
 
@@ -276,7 +269,7 @@ cdef class Hub(HotHub):
         key = hashed_key(key, &hash)
         cdef hf_status status = hf_hub_remove(self.hub, <void *> key, hash)
         if status != HF_OK and not (status == HF_NOT_WATCHED and missing_ok):
-            raise_status(status, key)
+            raise refusal(STATUS[status], key)
 
     def _heart(self, type heart_type, key, timeout, extra, disposable):
         cdef bint plain = timeout is None and extra is _unset and disposable is None
@@ -309,7 +302,7 @@ cdef class Hub(HotHub):
         key = hashed_key(key, &hash)
         cdef hf_status status = hf_hub_get(self.hub, <void *> key, hash, &row)
         if status != HF_OK:
-            raise_status(status, key)
+            raise refusal(STATUS[status], key)
         return row_tuple(&row, hf_clock_wall_offset_ns(self.hub.clock))
 
     def _rows(self):

@@ -124,7 +124,7 @@ void hf_bell_ring(hf_bell *bell) {
 }
 
 void hf_bell_silence(hf_bell *bell) {
-  if (HF_LOAD_RLX(&bell->write_fd) >= 0) read_tokens(bell->read_fd);
+  if (HF_LOAD_ACQ(&bell->write_fd) >= 0) read_tokens(bell->read_fd);  // partner: hf_bell_open
   // An exchange, so that who rang before is seen by the look that follows.
   HF_XCHG(&bell->rung, 0u);  // partner: hf_bell_ring
 }

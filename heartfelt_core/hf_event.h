@@ -126,6 +126,10 @@ static inline bool hf_ring_overflow_is_next(const hf_ring *ring, bool told_here)
   return told_here && hf_ring_has_lost(ring) && ring->lost_at <= ring->head;
 }
 
+static inline uint32_t hf_ring_count(const hf_ring *ring, bool told_here) {
+  return (uint32_t)(ring->tail - ring->head) + (told_here && hf_ring_has_lost(ring));
+}
+
 // When the next event of the ring happened; HF_NEVER if there is none. What comes first is never the later one.
 static inline int64_t hf_ring_peek_ns(const hf_ring *ring, bool told_here) {
   int64_t next_ns = ring->head < ring->tail ? ring->events[ring->head % ring->capacity].event_ns : HF_NEVER;

@@ -163,22 +163,22 @@ static inline int64_t hf_slots_deadline(const hf_slots *slots, uint32_t i) {
   return hf_max_i64(by_beat, *hf_slots_floor(slots, i));
 }
 
-// A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was
-// after the beat became visible: only if it says ALIVE is the beat done. Parallel builds have no lock that keeps
-// two beats apart, so there the later time wins.
+// A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was after the
+// beat became visible: only if it says ALIVE is the beat done. A time never goes back: a beat that was given an earlier
+// one than the slot has (another thread's, or one by a clock that rounds up) has nothing to say.
 static inline uint32_t hf_slab_beat(hf_slab *slab, uint32_t at, int64_t now_ns, bool light) {
+  int64_t seen = HF_LOAD_RLX(&slab->beat_ns[at]);
 #if HF_PARALLEL
   (void)light;
-  int64_t seen = HF_LOAD_RLX(&slab->beat_ns[at]);
   while (seen < now_ns && !HF_CAS_SC(&slab->beat_ns[at], &seen, now_ns)) {
   }
 #else
   if (HF_LIKELY(light)) {
-    HF_STORE_RLX(&slab->beat_ns[at], now_ns);
+    if (HF_LIKELY(seen < now_ns)) HF_STORE_RLX(&slab->beat_ns[at], now_ns);
     HF_COMPILER_BARRIER();  // partner: hf_heavy_barrier between the worker's doom and its second look
     return HF_LOAD_RLX(&slab->word[at]);
   }
-  HF_STORE_SC(&slab->beat_ns[at], now_ns);
+  if (seen < now_ns) HF_STORE_SC(&slab->beat_ns[at], now_ns);
 #endif
   return HF_LOAD_SC(&slab->word[at]);  // partner: the worker's doom, then its second look
 }

@@ -7,18 +7,22 @@
 // See README.md, "The word that decides". Keys that are LOUD or LOST are beaten under the lock, which we hold.
 #include "hf_shard.h"
 
-// Merge sort, bottom up, stable: what is due at one time stays in the order of slots.
+// By deadline; keys that are due at one time in the order of their slots.
+static bool due_before(hf_due a, hf_due b) {
+  return a.deadline_ns < b.deadline_ns || (a.deadline_ns == b.deadline_ns && a.slot < b.slot);
+}
+
+// Merge sort, bottom up.
 static hf_due *sort_due(hf_due *due, hf_due *other, uint32_t n) {
   bool sorted = true;
-  for (uint32_t i = 1; i < n && sorted; i++) sorted = due[i - 1].deadline_ns <= due[i].deadline_ns;
+  for (uint32_t i = 1; i < n && sorted; i++) sorted = due_before(due[i - 1], due[i]);
   if (sorted) return due;
   for (uint32_t width = 1; width < n; width *= 2) {
     for (uint32_t from = 0; from < n; from += 2 * width) {
       uint32_t middle = from + width < n ? from + width : n, end = from + 2 * width < n ? from + 2 * width : n;
       uint32_t left = from, right = middle;
       for (uint32_t to = from; to < end; to++)
-        other[to] = left < middle && (right >= end || due[left].deadline_ns <= due[right].deadline_ns) ? due[left++]
-                                                                                                       : due[right++];
+        other[to] = left < middle && (right >= end || due_before(due[left], due[right])) ? due[left++] : due[right++];
     }
     hf_due *swap = due;
     due = other;

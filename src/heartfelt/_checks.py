@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
-from heartfelt.errors import ConfigError
+from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
 
 LONGEST_S = 100 * 366 * 86400
 LONGEST_NS = LONGEST_S * 1_000_000_000
@@ -65,6 +65,23 @@ def check_ids(ids: object) -> None:
         raise TypeError(f"ids must be int64 in native byte order, not of format {view.format!r}: ids.astype('int64')")
     if not view.c_contiguous:
         raise ValueError("ids must be C-contiguous: numpy.ascontiguousarray(ids)")
+
+
+def refusal(status: str, key: object) -> Exception:
+    """What to raise when the core refuses a key or an id."""
+    if status == "closed":
+        return HubClosed("the hub is closed: it takes no beats, and watches nothing")
+    if status == "not_watched":
+        return KeyNotWatched(f"{shown(key)} is not watched: it never joined, timed out or was removed")
+    if status == "stale_id":
+        return KeyNotWatched(
+            f"id {key} is stale: its key was removed, or it never was one; get it anew by hub.ids([key])"
+        )
+    if status == "no_timeout":
+        return ConfigError(f"{shown(key)} has no timeout: give the beat one (timeout=...), or the hub a default")
+    if status == "full":
+        return MemoryError("a shard holds as many keys as it can number; use a larger parallelism")
+    return MemoryError("no memory for another key")
 
 
 def plain_key(key: object) -> str | bytes | int:

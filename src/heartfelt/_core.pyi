@@ -8,6 +8,7 @@ import numpy
 from typing_extensions import Buffer, disjoint_base  # for type checkers only: they all bring it
 
 from heartfelt._event import Event
+from heartfelt._hot import HotHeart, HotHub
 from heartfelt._types import Unset
 from heartfelt.hub import HeartHub
 
@@ -24,8 +25,8 @@ class ManualClockBase:
     def _advance_to(self, target_ns: int, hubs: list[HeartHub]) -> None: ...
 
 @disjoint_base
-class Hub:
-    def heartbeat(
+class Hub(HotHub):
+    def _heartbeat(
         self,
         key: str | bytes | int,
         *,
@@ -81,10 +82,10 @@ class Hub:
     def _check(self) -> str | None: ...
 
 @disjoint_base
-class Heart:
+class Heart(HotHeart):
+    def __init__(self) -> None: ...  # raises: HeartHub.heart makes one
     @property
     def key(self) -> str | bytes | int: ...
     @property
     def hub(self) -> HeartHub: ...
-    def beat(self) -> None: ...
-    def __call__(self) -> None: ...
+    def _beat(self) -> None: ...

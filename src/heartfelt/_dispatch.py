@@ -60,6 +60,13 @@ class Dispatcher:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def deliver(self, hub: HeartHub) -> int:
+        """Takes what waits, at most BATCH events, and calls for each. Returns how many. The thread's alone."""
+        events = self._take(hub)
+        for event in events:
+            self._deliver_one(hub, event)
+        return len(events)
+
     def _take(self, hub: HeartHub) -> list[Event]:
         with self._changed:
             events = hub._drain(CALLBACKS, BATCH)
@@ -68,7 +75,7 @@ class Dispatcher:
                 self._changed.notify_all()
             return events
 
-    def _deliver(self, hub: HeartHub, event: Event) -> None:
+    def _deliver_one(self, hub: HeartHub, event: Event) -> None:
         for callback in self._callbacks.get(event.type, ()):
             try:
                 callback(event)
@@ -83,13 +90,9 @@ def _run(hub_ref: weakref.ref[HeartHub], bell: Bell) -> None:
     while (hub := hub_ref()) is not None:
         dispatcher = hub._dispatcher
         ended = hub._has_ended()
-        events = dispatcher._take(hub) if dispatcher is not None else []
-        for event in events:
-            dispatcher._deliver(hub, event)
-        quiet = not events
-        if quiet and ended:
+        n_delivered = dispatcher.deliver(hub) if dispatcher is not None else 0
+        if n_delivered == 0 and ended:
             return
-        hub = dispatcher = event = None  # type: ignore[assignment]
-        del events
-        if quiet:
+        hub = dispatcher = None
+        if n_delivered == 0:
             bell.wait()

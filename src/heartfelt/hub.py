@@ -194,8 +194,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         """The keys as numbers for `heartbeat_ids`: a numpy array of int64, one a key, in their order.
 
         Keys that are not watched join now; watched ones are left as they are. An id stays its key's until the key is
-        removed: if the key times out for good, a beat by id joins it anew with the timeout that it had, and no extra. If one key is
-        bad, none joins. Needs numpy. O(keys).
+        removed: if the key times out for good, a beat by id joins it anew with the timeout that it had, and no extra.
+        If one key is bad, none joins. Needs numpy. O(keys).
         """
         numpy = _numpy("ids")
         ids: Array = numpy.array(self._pin(_list_of_keys(keys, "ids")), dtype=numpy.int64)

@@ -95,11 +95,11 @@ static inline void hf_start(pthread_t *thread, void *(*run)(void *), void *argum
 static inline int64_t hf_now(void) { return hf_clock_system_ns(HF_CLOCK_MONOTONIC); }
 
 // Waits for a condition, at most half a minute; says whether it came true.
-#define HF_UNTIL(condition)                                              \
-  __extension__({                                                        \
-    int64_t limit_ns_ = hf_now() + 30 * HF_NS_PER_S;                     \
-    while (!(condition) && hf_now() < limit_ns_) sched_yield();          \
-    (condition);                                                         \
+#define HF_UNTIL(condition)                                     \
+  __extension__({                                               \
+    int64_t limit_ns_ = hf_now() + 30 * HF_NS_PER_S;            \
+    while (!(condition) && hf_now() < limit_ns_) sched_yield(); \
+    (condition);                                                \
   })
 
 #endif

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What a shard should do, as a plain table: the simulator's other side. Every call is O(keys), and obvious.
-//
-// One thing is as the core has it, not as its words say: once a verdict was merged with an earlier life's, the
-// earlier timeouts stay in `missed` for the rest of that life, read or not (test_faults.c). MERGED_STAYS 0: they go.
 #ifndef HF_MODEL_H
 #define HF_MODEL_H
 
 #include "hf_test.h"
 
-#define MERGED_STAYS 1
 enum { MODEL_KEYS = 120, MODEL_EVENTS = 4096 };
 
 typedef struct {
@@ -50,9 +46,14 @@ static inline int64_t model_deadline(const model_key *key) {
 static inline void model_tell(model *m, hf_event_type type, uint32_t k, int64_t now_ns) {
   const model_key *key = &m->keys[k];
   if (type == HF_HEART_BEAT && !m->loud) return;
-  m->events[m->n_events++] = (model_event){.type = type, .key = k, .missed = key->lost ? key->missed + key->merged : 0,
-                                           .extra = key->extra, .timeout_ns = key->timeout_ns, .join_ns = key->join_ns,
-                                           .beat_ns = key->beat_ns, .event_ns = now_ns};
+  m->events[m->n_events++] = (model_event){.type = type,
+                                           .key = k,
+                                           .missed = key->lost ? key->missed : 0,
+                                           .extra = key->extra,
+                                           .timeout_ns = key->timeout_ns,
+                                           .join_ns = key->join_ns,
+                                           .beat_ns = key->beat_ns,
+                                           .event_ns = now_ns};
 }
 
 static inline void model_apply(model_key *key, const hf_terms *terms) {
@@ -134,9 +135,15 @@ static inline void model_step(model *m, int64_t now_ns) {
       key->lost = true;
       key->floor_ns = deadline_ns + key->timeout_ns;
     }
-    key->verdict = (model_verdict){.waits = true, .disposable = key->disposable, .missed = key->missed + key->merged,
-                                   .join_ns = key->join_ns, .beat_ns = key->beat_ns, .timeout_ns = key->timeout_ns,
-                                   .deadline_ns = deadline_ns, .event_ns = now_ns, .extra = key->extra};
+    key->verdict = (model_verdict){.waits = true,
+                                   .disposable = key->disposable,
+                                   .missed = key->missed + key->merged,
+                                   .join_ns = key->join_ns,
+                                   .beat_ns = key->beat_ns,
+                                   .timeout_ns = key->timeout_ns,
+                                   .deadline_ns = deadline_ns,
+                                   .event_ns = now_ns,
+                                   .extra = key->extra};
   }
 }
 
@@ -155,7 +162,7 @@ static inline void model_advance(model *m, int64_t now_ns, int64_t target_ns) {
 static inline void model_read(model *m, uint32_t k) {
   model_key *key = &m->keys[k];
   key->verdict.waits = false;
-  if (!MERGED_STAYS) key->merged = 0;
+  key->merged = 0;
   if (!key->watched && !key->pinned) model_end_id(key, false);
 }
 

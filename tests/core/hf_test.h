@@ -119,10 +119,8 @@ static inline uint64_t hf_object_hash(const void *object) { return ((const hf_ob
 static inline uint32_t hf_object_number(const void *object) { return ((const hf_object *)object)->number; }
 
 static inline hf_object_ops hf_object_get_ops(void) {
-  return (hf_object_ops){.retain = hf_object_retain,
-                         .release = hf_object_release,
-                         .equal = hf_object_equal,
-                         .hash = hf_object_hash};
+  return (hf_object_ops){
+      .retain = hf_object_retain, .release = hf_object_release, .equal = hf_object_equal, .hash = hf_object_hash};
 }
 static inline void hf_event_release(hf_event *event) {
   hf_object_drop(event->key);

@@ -43,8 +43,8 @@ static inline void hf_world_deinit(hf_world *world) {
   hf_shard_deinit(&world->shard);
   for (int s = 0; s < HF_N_STREAMS; s++) {
     hf_ring *ring = &world->streams.rings[s];
-    while (hf_ring_peek_ns(ring) != HF_NEVER) {
-      hf_event event = hf_ring_pop(ring);
+    while (hf_ring_peek_ns(ring, true) != HF_NEVER) {
+      hf_event event = hf_ring_pop(ring, true);
       hf_event_release(&event);
     }
     hf_ring_deinit(ring);
@@ -186,13 +186,13 @@ static inline hf_event hf_world_take(hf_world *world, uint32_t *k) {
 }
 
 // The next verdict is k's, taken on that deadline, and speaks for so many timeouts.
-#define CHECK_VERDICT(world, k, deadline, n_missed)            \
-  do {                                                         \
-    uint32_t number_ = UINT32_MAX;                             \
-    hf_event event_ = hf_world_take(world, &number_);          \
-    CHECK_EQ(number_, k);                                      \
-    CHECK_EQ(event_.deadline_ns, deadline);                    \
-    CHECK_EQ(event_.missed, n_missed);                         \
+#define CHECK_VERDICT(world, k, deadline, n_missed)   \
+  do {                                                \
+    uint32_t number_ = UINT32_MAX;                    \
+    hf_event event_ = hf_world_take(world, &number_); \
+    CHECK_EQ(number_, k);                             \
+    CHECK_EQ(event_.deadline_ns, deadline);           \
+    CHECK_EQ(event_.missed, n_missed);                \
   } while (0)
 #define CHECK_NO_VERDICT(world) CHECK_EQ(HF_LOAD_RLX(&(world)->shard.n_pending), 0)
 
@@ -200,8 +200,8 @@ static inline hf_event hf_world_take(hf_world *world, uint32_t *k) {
 static inline hf_event hf_world_pop(hf_world *world) {
   hf_ring *ring = &world->streams.rings[HF_TO_READERS];
   hf_event event = {.type = HF_N_EVENT_TYPES};
-  if (hf_ring_peek_ns(ring) == HF_NEVER) return event;
-  event = hf_ring_pop(ring);
+  if (hf_ring_peek_ns(ring, true) == HF_NEVER) return event;
+  event = hf_ring_pop(ring, true);
   hf_event_release(&event);
   return event;
 }

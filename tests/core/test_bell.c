@@ -102,7 +102,7 @@ static void a_sleeper_is_not_early(void) {
       } while (hf_clock_system_ns(clocks[c]) < deadline_ns && ++n_waits < 3);
       CHECK(hf_clock_system_ns(clocks[c]) >= deadline_ns);
     }
-    hf_sleeper_wait(&sleeper, 0);          // long past
+    hf_sleeper_wait(&sleeper, 0);  // long past
     hf_sleeper_wait(&sleeper, INT64_MIN);
     hf_sleeper_deinit(&sleeper);
   }

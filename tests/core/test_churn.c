@@ -9,13 +9,13 @@
 
 enum {
   N_BEATERS = 4,
-  N_STEADY = 24,                       // keys of each beater: beaten all the time
-  N_SHARED = 16,                       // beaten by all of them
-  N_STOPPED = 60,                      // joined by the joiner, never beaten again
+  N_STEADY = 24,   // keys of each beater: beaten all the time
+  N_SHARED = 16,   // beaten by all of them
+  N_STOPPED = 60,  // joined by the joiner, never beaten again
   FIRST_SHARED = N_BEATERS * N_STEADY,
   FIRST_STOPPED = FIRST_SHARED + N_SHARED,
   N_KEYS = FIRST_STOPPED + N_STOPPED,
-  MOST_BEATS = 300000,                 // of each beater
+  MOST_BEATS = 300000,  // of each beater
   MOST_EVENTS = 400000,
 };
 #define RUN_NS (1200 * HF_MS)
@@ -55,9 +55,8 @@ static void *run_beater(void *argument) {
     hf_terms terms = terms_of(k);
     hf_gil_take();
     int64_t began_ns = hf_hub_now(f.hub);
-    hf_status status = ids[k] && hf_random_chance(&random, 2)
-                           ? hf_hub_beat_id(f.hub, ids[k], began_ns)
-                           : hf_hub_beat(f.hub, keys[k], keys[k]->hash, began_ns);
+    hf_status status = ids[k] && hf_random_chance(&random, 2) ? hf_hub_beat_id(f.hub, ids[k], began_ns)
+                                                              : hf_hub_beat(f.hub, keys[k], keys[k]->hash, began_ns);
     bool hot = status == HF_OK;
     if (!hot) status = hf_hub_touch(f.hub, keys[k], keys[k]->hash, &terms, HF_TOUCH_BEAT, &ids[k]);
     int64_t returned_ns = hf_hub_now(f.hub);
@@ -113,7 +112,10 @@ static const beat_log *last_returned(const beater *b, uint32_t k, int64_t before
   uint32_t low = 0, high = b->n_log;  // the log is in order
   while (low < high) {
     uint32_t middle = (low + high) / 2;
-    if (b->log[middle].returned_ns <= before_ns) low = middle + 1; else high = middle;
+    if (b->log[middle].returned_ns <= before_ns)
+      low = middle + 1;
+    else
+      high = middle;
   }
   while (low > 0)
     if (b->log[--low].key == k) return &b->log[low];
@@ -124,7 +126,10 @@ static const beat_log *first_begun(const beater *b, uint32_t k, int64_t after_ns
   uint32_t low = 0, high = b->n_log;
   while (low < high) {
     uint32_t middle = (low + high) / 2;
-    if (b->log[middle].began_ns <= after_ns) low = middle + 1; else high = middle;
+    if (b->log[middle].began_ns <= after_ns)
+      low = middle + 1;
+    else
+      high = middle;
   }
   for (; low < b->n_log; low++)
     if (b->log[low].key == k) return &b->log[low];
@@ -184,7 +189,8 @@ static void judge(void) {
 static void every_key_that_stopped_is_reported_once_and_no_beat_is_overlooked(void) {
   pthread_t threads[N_BEATERS + 2], drainer;
   hf_fixture_init(&f, HF_CLOCK_MONOTONIC,
-                  (hf_hub_config){.n_shards = 2, .on_full = HF_ON_FULL_BLOCK,
+                  (hf_hub_config){.n_shards = 2,
+                                  .on_full = HF_ON_FULL_BLOCK,
                                   .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN) | HF_MASK(HF_RECOVER) |
                                                 HF_MASK(HF_REMOVE_KEY)});
   CHECK(hf_bell_open(&f.bells[HF_TO_READERS], -1, -1));
@@ -237,7 +243,8 @@ static void a_hub_may_be_closed_while_threads_beat(void) {
     pthread_t threads[3];
     HF_STORE_RLX(&drained_all, 0);
     hf_fixture_init(&f, round % 2 ? HF_CLOCK_MONOTONIC : HF_CLOCK_BOOTTIME,
-                    (hf_hub_config){.n_shards = 1 + (uint32_t)round % 3, .default_timeout_ns = 1 + round * 3000,
+                    (hf_hub_config){.n_shards = 1 + (uint32_t)round % 3,
+                                    .default_timeout_ns = 1 + round * 3000,
                                     .disposable = round % 4 < 2,
                                     .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN)});
     for (int n = 0; n < 3; n++) hf_start(&threads[n], beat_until_closed, &first[n]);

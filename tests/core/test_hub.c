@@ -24,11 +24,11 @@ static void beat(uint32_t k, int64_t timeout_ns) {
   CHECK_EQ(hf_fixture_beat(&f, keys[k], timeout_ns ? &terms : NULL), HF_OK);
 }
 
-#define CHECK_NEXT(stream, expected_type, expected_key)        \
-  do {                                                         \
-    uint32_t k_;                                               \
+#define CHECK_NEXT(stream, expected_type, expected_key)             \
+  do {                                                              \
+    uint32_t k_;                                                    \
     CHECK_EQ(hf_fixture_next(&f, stream, &k_).type, expected_type); \
-    CHECK_EQ(k_, expected_key);                                \
+    CHECK_EQ(k_, expected_key);                                     \
   } while (0)
 #define CHECK_NONE(stream) CHECK_NEXT(stream, HF_N_EVENT_TYPES, UINT32_MAX)
 
@@ -123,7 +123,8 @@ static void a_keys_events_and_verdicts_come_in_their_true_order(void) {
 }
 
 static void each_type_goes_to_one_stream(void) {
-  open_hub((hf_hub_config){.default_timeout_ns = 10, .disposable = true,
+  open_hub((hf_hub_config){.default_timeout_ns = 10,
+                           .disposable = true,
                            .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN),
                            .to_callbacks = HF_MASK(HF_TIME_OUT)});
   beat(1, 0);
@@ -162,7 +163,9 @@ static void subscribing_to_beats_makes_living_keys_loud(void) {
 }
 
 static void a_full_ring_never_costs_a_verdict(void) {
-  open_hub((hf_hub_config){.default_timeout_ns = 10, .disposable = true, .ring_limit = 4,
+  open_hub((hf_hub_config){.default_timeout_ns = 10,
+                           .disposable = true,
+                           .ring_limit = 4,
                            .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN) | HF_MASK(HF_OVERFLOW)});
   for (uint32_t k = 0; k < N; k++) beat(k, 0);
   hf_fixture_advance(&f, 10);
@@ -182,8 +185,13 @@ static void a_full_ring_never_costs_a_verdict(void) {
 static void two_hubs_on_one_clock_advance_together(void) {
   hf_fixture other;
   open_hub((hf_hub_config){.default_timeout_ns = 10, .subscribed = HF_MASK(HF_TIME_OUT)});
-  hf_hub_config config = {.n_shards = 1, .default_timeout_ns = 15, .subscribed = HF_MASK(HF_TIME_OUT), .ring_limit = 8,
-                          .clock_kind = HF_CLOCK_MANUAL, .manual_clock = &f.clock, .ops = hf_object_get_ops()};
+  hf_hub_config config = {.n_shards = 1,
+                          .default_timeout_ns = 15,
+                          .subscribed = HF_MASK(HF_TIME_OUT),
+                          .ring_limit = 8,
+                          .clock_kind = HF_CLOCK_MANUAL,
+                          .manual_clock = &f.clock,
+                          .ops = hf_object_get_ops()};
   for (int s = 0; s < HF_N_STREAMS; s++) {
     hf_bell_init(&other.bells[s]);
     config.bells[s] = &other.bells[s];

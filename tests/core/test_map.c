@@ -11,11 +11,16 @@ static uint32_t tags[N_KEYS], slots[N_KEYS];         // slots: the model; 0: not
 
 static uint32_t tag_of(uint32_t number, uint32_t family) {
   switch (family) {
-    case 0: return 0;                                            // all at the first entry
-    case 1: return UINT32_MAX;                                   // all at the last: the run wraps around
-    case 2: return UINT32_MAX - (number % 7) * 0x01000000u;      // a few homes near the end
-    case 3: return number % 2 ? 0 : UINT32_MAX;                  // two runs that grow into each other
-    default: return (uint32_t)(hf_object_hash_of(number) >> 32);  // spread
+    case 0:
+      return 0;  // all at the first entry
+    case 1:
+      return UINT32_MAX;  // all at the last: the run wraps around
+    case 2:
+      return UINT32_MAX - (number % 7) * 0x01000000u;  // a few homes near the end
+    case 3:
+      return number % 2 ? 0 : UINT32_MAX;  // two runs that grow into each other
+    default:
+      return (uint32_t)(hf_object_hash_of(number) >> 32);  // spread
   }
 }
 

@@ -12,9 +12,9 @@ enum { N = 200000, N_SHARDS = 3 };
 static void a_late_reader_gets_each_verdict_once(void) {
   hf_fixture f;
   hf_object **keys = malloc(N * sizeof *keys);
-  hf_fixture_init(&f, HF_CLOCK_MONOTONIC,
-                  (hf_hub_config){.n_shards = N_SHARDS, .disposable = true, .ring_limit = 16,
-                                  .subscribed = HF_MASK(HF_TIME_OUT)});
+  hf_fixture_init(
+      &f, HF_CLOCK_MONOTONIC,
+      (hf_hub_config){.n_shards = N_SHARDS, .disposable = true, .ring_limit = 16, .subscribed = HF_MASK(HF_TIME_OUT)});
   for (uint32_t k = 0; k < N; k++) {
     hf_terms terms = {.timeout_ns = HF_MS + (k * 7919) % 97 * HF_MS, .disposable = -1};
     keys[k] = hf_object_new(k);

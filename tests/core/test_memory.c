@@ -84,9 +84,9 @@ static void a_ring_without_memory_counts_what_it_loses(void) {
     allowed = HF_NEVER;
   }
   CHECK_EQ(ring.n_dropped, 136);
-  for (int64_t ns = 1; ns <= 64; ns++) CHECK_EQ(hf_ring_pop(&ring).event_ns, ns);
-  CHECK_EQ(hf_ring_pop(&ring).missed, 136);
-  CHECK_EQ(hf_ring_peek_ns(&ring), HF_NEVER);
+  for (int64_t ns = 1; ns <= 64; ns++) CHECK_EQ(hf_ring_pop(&ring, true).event_ns, ns);
+  CHECK_EQ(hf_ring_pop(&ring, true).missed, 136);
+  CHECK_EQ(hf_ring_peek_ns(&ring, true), HF_NEVER);
   hf_ring_deinit(&ring);
 }
 
@@ -94,9 +94,15 @@ static void a_hub_without_memory_is_not_made_and_leaves_nothing(void) {
   hf_bell bells[2];
   hf_clock clock = {.kind = HF_CLOCK_MANUAL};
   for (int s = 0; s < 2; s++) hf_bell_init(&bells[s]);
-  hf_hub_config config = {.n_shards = 3, .default_timeout_ns = 10, .disposable = true, .subscribed = HF_EVENTS_ALL,
-                          .ring_limit = 8, .clock_kind = HF_CLOCK_MANUAL, .manual_clock = &clock,
-                          .bells = {&bells[0], &bells[1]}, .ops = hf_object_get_ops()};
+  hf_hub_config config = {.n_shards = 3,
+                          .default_timeout_ns = 10,
+                          .disposable = true,
+                          .subscribed = HF_EVENTS_ALL,
+                          .ring_limit = 8,
+                          .clock_kind = HF_CLOCK_MANUAL,
+                          .manual_clock = &clock,
+                          .bells = {&bells[0], &bells[1]},
+                          .ops = hf_object_get_ops()};
   uint32_t n_refused = 0;
   for (int64_t n = 0;; n++) {
     hf_hub *hub = NULL;

@@ -37,8 +37,8 @@ static void heap_gives_the_minimum_whatever_is_filed_moved_or_taken_out(void) {
     grow(&slots, N_SLABS);
     CHECK_EQ(hf_heap_reserve(&heap, N_BLOCKS), HF_OK);
     for (uint32_t b = 0; b < N_BLOCKS; b++) model[b] = HF_NEVER;
-    uint32_t n_used = seed % 2 ? N_BLOCKS : 9;        // a few: each place of the heap is hit often
-    uint32_t range = seed % 3 ? 1000000 : 5;          // few times: many ties
+    uint32_t n_used = seed % 2 ? N_BLOCKS : 9;  // a few: each place of the heap is hit often
+    uint32_t range = seed % 3 ? 1000000 : 5;    // few times: many ties
     for (int n = 0; n < 6000; n++) {
       uint32_t b = hf_random_below(&random, n_used);
       if (hf_random_chance(&random, 3)) {

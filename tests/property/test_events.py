@@ -6,11 +6,11 @@ from __future__ import annotations
 import pickle
 from fractions import Fraction
 
-from heartfelt._event import make_event
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heartfelt import EventType, HeartHub
+from heartfelt._event import make_event
 from heartfelt.testing import ManualClock
 
 S = 1_000_000_000

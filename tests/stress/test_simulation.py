@@ -6,6 +6,7 @@ HEARTFELT_SEED=... replays a failure; HEARTFELT_SIMULATE_S=600 goes on for longe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -107,10 +108,8 @@ class Life:
     def remove(self):
         key = self.key()
         self.hub.remove(key, missing_ok=True)
-        try:
+        with contextlib.suppress(NotWatchedError):
             self.model.remove(key)
-        except NotWatchedError:
-            pass
 
     def advance(self):
         by = self.rng.choice([0, 1, S // 10, S // 2, S, 3 * S, 20 * S])

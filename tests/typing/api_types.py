@@ -111,7 +111,7 @@ def reading() -> None:
     events.get_many()  # type: ignore[call-arg]
     events.get(timeout="1")  # type: ignore[arg-type]
     event.key = "b"  # type: ignore[misc]
-    event.nothing  # type: ignore[attr-defined]
+    events.nothing()  # type: ignore[attr-defined]
     del some, descriptor, waits, none
 
 

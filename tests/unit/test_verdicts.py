@@ -217,7 +217,7 @@ def test_joined_anew_and_removed_alive_the_old_verdict_is_still_there(hub, clock
 
 
 def test_a_recovered_key_counts_anew_whatever_was_not_read(make_hub, clock, drained):
-    """Watch.missed and RECOVER are timeouts since the last beat; only the merged TIME_OUT speaks for the earlier ones."""
+    """Watch.missed and RECOVER are timeouts since the last beat; the merged TIME_OUT speaks for the earlier ones."""
     hub = make_hub(1, disposable=False, subscribe=[TIME_OUT, RECOVER])
     hub.heartbeat("a")
     clock.advance(2)

@@ -102,9 +102,9 @@ class Plan:
 class Beater:
     """Makes the beats of a plan on a thread of its own, until `stop` or until the hub is closed.
 
-    begun: services that have made their first beat. beats: made so far. late_ns: the most by which one came after its time. left_out: beats that were not made, as the
-    next ones were due already. pause_ns: the longest that a live service was without a beat. What breaks the thread
-    closes the hub, and `stop` raises it.
+    begun: services that have made their first beat. beats: made so far. late_ns: the most by which one came after its
+    time. left_out: beats that were not made, as the next ones were due already. pause_ns: the longest that a live
+    service was without a beat. What breaks the thread closes the hub, and `stop` raises it.
     """
 
     def __init__(self, hub: HeartHub, plan: Plan) -> None:

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Faults that are known and not yet mended: each test fails, and says what should be. `make faults` runs them; one
-// that passes belongs into the file of its subject.
+// Faults that the core once had: each test failed before it was mended.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,11 +7,11 @@
 
 static hf_fixture f;
 
-#define CHECK_NEXT(expected_type, expected_key)                           \
-  do {                                                                    \
-    uint32_t k_;                                                          \
+#define CHECK_NEXT(expected_type, expected_key)                            \
+  do {                                                                     \
+    uint32_t k_;                                                           \
     CHECK_EQ(hf_fixture_next(&f, HF_TO_READERS, &k_).type, expected_type); \
-    CHECK_EQ(k_, expected_key);                                           \
+    CHECK_EQ(k_, expected_key);                                            \
   } while (0)
 
 static void end(hf_object **keys, uint32_t n_keys) {
@@ -20,20 +19,22 @@ static void end(hf_object **keys, uint32_t n_keys) {
   for (uint32_t k = 0; k < n_keys; k++) hf_object_release(keys[k]);
 }
 
-// hf_ring_peek_ns says of a ring whose oldest events were dropped the time of the loss, though events older than that
-// stand behind it: a verdict in between overtakes its own key's JOIN.
+// A loss is later than the events that stand behind its OVERFLOW. A verdict in between once overtook its own key's
+// JOIN.
 static void an_overflow_does_not_let_a_verdict_overtake_its_keys_join(void) {
   hf_object *keys[3];
   hf_fixture_init(&f, HF_CLOCK_MANUAL,
-                  (hf_hub_config){.default_timeout_ns = 10, .disposable = true, .ring_limit = 2,
+                  (hf_hub_config){.default_timeout_ns = 10,
+                                  .disposable = true,
+                                  .ring_limit = 2,
                                   .subscribed = HF_MASK(HF_TIME_OUT) | HF_MASK(HF_JOIN) | HF_MASK(HF_OVERFLOW)});
   for (uint32_t k = 0; k < 3; k++) keys[k] = hf_object_new(k);
   hf_terms forever = {.timeout_ns = 1000, .disposable = -1};
   hf_fixture_beat(&f, keys[0], &forever);
   hf_fixture_beat(&f, keys[1], NULL);
-  hf_fixture_advance(&f, 10);                  // TIME_OUT of 1
+  hf_fixture_advance(&f, 10);  // TIME_OUT of 1
   hf_fixture_advance(&f, 20);
-  hf_fixture_beat(&f, keys[2], &forever);      // drops the JOIN of 0
+  hf_fixture_beat(&f, keys[2], &forever);  // drops the JOIN of 0
   CHECK_NEXT(HF_OVERFLOW, UINT32_MAX);
   CHECK_NEXT(HF_JOIN, 1);
   CHECK_NEXT(HF_TIME_OUT, 1);
@@ -41,8 +42,7 @@ static void an_overflow_does_not_let_a_verdict_overtake_its_keys_join(void) {
   end(keys, 3);
 }
 
-// A beat with an older time than the slot's (heartbeat_many reads the clock once for 64 keys, and may have waited
-// since) sets the beat back where HF_PARALLEL is 0: the key dies early, and its block is filed too late.
+// A beat with an older time than the slot's once set it back: the key died early, and its block was filed too late.
 static void an_older_beat_does_not_set_a_key_back(void) {
   hf_object *key = hf_object_new(1);
   hf_fixture_init(&f, HF_CLOCK_MANUAL, (hf_hub_config){.default_timeout_ns = 10, .subscribed = HF_MASK(HF_TIME_OUT)});
@@ -59,8 +59,7 @@ static void an_older_beat_does_not_set_a_key_back(void) {
   end(&key, 1);
 }
 
-// What was merged into a verdict is still in `missed` after that verdict was read: the same timeouts are told twice,
-// and RECOVER and Watch.missed, "timeouts since its last beat", count those of the life before.
+// What was merged into a verdict once stayed in the key's own `missed`, so that it was told again.
 static void timeouts_that_were_read_are_not_told_again(void) {
   hf_object *key = hf_object_new(1);
   hf_event event;
@@ -83,7 +82,7 @@ static void timeouts_that_were_read_are_not_told_again(void) {
   end(&key, 1);
 }
 
-// hf_step.c: "what is due at one time stays in the order of slots". Only within a block: blocks come in heap order.
+// Blocks that were due at one time once came in any order.
 static void ties_of_several_blocks_stay_in_the_order_of_slots(void) {
   enum { N = 300 };
   hf_object *keys[N];
@@ -100,7 +99,7 @@ static void ties_of_several_blocks_stay_in_the_order_of_slots(void) {
   end(keys, N);
 }
 
-// "A hub that was never opened: closed, empty": but it has no shard 0, and no bells. In a child: it crashes.
+// It has no shard 0, and no bells. In a child, since it once crashed.
 static void a_hub_that_was_never_opened_answers(void) {
   for (int call = 0; call < 3; call++) {
     fflush(NULL);
@@ -126,7 +125,7 @@ static void *close_hub(void *argument) {
   return NULL;
 }
 
-// The second of two closers comes back while the first still waits for the workers: closed, but not ended.
+// The second of two closers once came back while the first still waited for the workers.
 static void close_returns_when_the_hub_has_ended_to_the_second_closer_too(void) {
   pthread_t closers[2];
   hf_atomic_u32 ended[2] = {0, 0};
@@ -151,7 +150,7 @@ static void *subscribe(void *argument) {
   return NULL;
 }
 
-// hf_hub_subscribe_callbacks reads `subscribed` before it has the locks: of two at once one is lost.
+// `subscribed` was once read before the locks were taken: of two at once one was lost.
 static void two_subscriptions_at_once_both_hold(void) {
   pthread_t threads[2];
   hf_event_type types[2] = {HF_JOIN, HF_REMOVE_KEY};
@@ -172,7 +171,7 @@ static void *silence_often(void *argument) {
   return NULL;
 }
 
-// Under the thread sanitizer: hf_bell_silence reads write_fd relaxed, then read_fd, which is plain.
+// For the thread sanitizer: write_fd, read with acquire, guards read_fd, which is plain.
 static void a_bell_may_be_silenced_while_it_is_opened(void) {
   for (int n = 0; n < 5; n++) {
     hf_bell bell;

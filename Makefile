@@ -91,9 +91,12 @@ RUNTIME_tsan := $(shell $(CC) -print-file-name=libtsan.so)
 OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 OPTIONS_tsan := TSAN_OPTIONS=exitcode=66
 
+# What measures memory, or runs programs of its own that would have to be told about the sanitizer.
+NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py)
+
 .PHONY: sanitized-test
 sanitized-test: $(VENV)/.made $(VENV)/.tests
 	@echo '== the extension under $(SANITIZER)'
 	@HEARTFELT_BUILD=$(SANITIZER) $(PIP) install --no-build-isolation --no-deps --force-reinstall .
 	@$(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc \
-		$(BIN)/python -m pytest -q -p no:cacheprovider -m 'not slow_when_sanitized' tests/stress tests/unit
+		$(BIN)/python -m pytest -q -p no:cacheprovider tests/stress tests/unit $(NOT_WHEN_SANITIZED)

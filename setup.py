@@ -18,7 +18,7 @@ CORE = Path("heartfelt_core")
 VARIANTS = {
     "release": ["-O2"],
     "debug": ["-O1", "-g", "-DHF_DEBUG_CHECKS"],
-    "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-DHF_DEBUG_CHECKS"],
+    "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
     "tsan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
 }
 
@@ -36,7 +36,7 @@ def extensions() -> list[Extension]:
     if variant not in VARIANTS:
         raise SystemExit(f"HEARTFELT_BUILD must be one of {', '.join(VARIANTS)}; got {variant!r}")
     compile_flags, link_flags = flags(variant)
-    headers = [str(path) for path in sorted(CORE.glob("*.h"))]
+    headers = ["setup.py", *(str(path) for path in sorted(CORE.glob("*.h")))]
 
     def extension(name: str, *sources: Path) -> Extension:
         return Extension(

@@ -51,8 +51,8 @@ static inline int64_t hf_clock_now(const hf_clock *clock) {
 
 static inline void hf_clock_set(hf_clock *clock, int64_t now_ns) { HF_STORE_REL(&clock->manual_ns, now_ns); }
 
-// The monotonic clock as of the last tick of the kernel: a few ns to read. hf_clock_coarse_step_ns says how far it may
-// lag behind, 0 where there is none.
+// The monotonic clock as of a tick of the kernel: a few ns to read. It lags by up to two steps; hf_clock_coarse_step_ns
+// is one, or 0 where there is no such clock.
 #if defined(__linux__)
 static inline int64_t hf_clock_coarse_ns(void) {
   struct timespec ts;

@@ -7,18 +7,21 @@
 
 hf_hub hf_hub_unopened = {.closed = 1, .ended = 1, .clock = &hf_hub_unopened.own_clock};
 
-// What is promised of a verdict on a key with this timeout leaves 0.5 % of it for the clock and the worker together.
-// So: two steps of the coarse clock for timeouts from 500 steps on, one from 250 on, below that none.
-static int64_t coarse_round_up(int64_t timeout_ns, int64_t step_ns) {
-  if (step_ns == 0 || timeout_ns / 250 < step_ns) return 0;
-  return timeout_ns / 500 < step_ns ? step_ns : 2 * step_ns;
+// The coarse clock lags by up to two of its steps: one that has not come yet, and the rest that the last one did not
+// take in. A third is for a late tick. What is promised of a verdict is 0.5 % of the timeout for the clock and the
+// worker together: three steps must be less than 0.4 % of it.
+#define HF_COARSE_STEPS 3
+#define HF_COARSE_FROM_STEPS 750
+static int64_t coarse_round_up(int64_t timeout_ns) {
+  int64_t step_ns = hf_clock_coarse_step_ns();
+  return timeout_ns / HF_COARSE_FROM_STEPS < step_ns ? 0 : HF_COARSE_STEPS * step_ns;
 }
 
 // Before a key gets this timeout: beats may have to be told the time more exactly from now on.
 static void notice_timeout(hf_hub *hub, int64_t timeout_ns) {
   int64_t now_ns = HF_LOAD_RLX(&hub->coarse_round_up_ns);
   if (timeout_ns == 0 || now_ns == 0) return;
-  int64_t round_up_ns = coarse_round_up(timeout_ns, hf_clock_coarse_step_ns());
+  int64_t round_up_ns = coarse_round_up(timeout_ns);
   if (round_up_ns < now_ns) HF_STORE_RLX(&hub->coarse_round_up_ns, round_up_ns);
 }
 
@@ -46,7 +49,7 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
                                   .disposable = config->disposable,
                                   .light = !HF_PARALLEL && hf_heavy_barrier_available()};
   if (config->clock_kind == HF_CLOCK_MONOTONIC)
-    HF_STORE_RLX(&hub->coarse_round_up_ns, coarse_round_up(HF_TIMEOUT_MAX_NS, hf_clock_coarse_step_ns()));
+    HF_STORE_RLX(&hub->coarse_round_up_ns, coarse_round_up(HF_TIMEOUT_MAX_NS));
   notice_timeout(hub, config->default_timeout_ns);
   bool tells_overflow = (config->subscribed & HF_MASK(HF_OVERFLOW)) != 0;
   HF_STORE_RLX(&hub->streams.subscribed, config->subscribed);

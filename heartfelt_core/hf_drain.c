@@ -28,6 +28,19 @@ uint32_t hf_hub_waiting(hf_hub *hub, hf_stream stream) {
   return n;
 }
 
+void hf_hub_stream_stats(hf_hub *hub, hf_stream_stats *stats) {
+  *stats = (hf_stream_stats){0};
+  if (hub->n_shards == 0) return;
+  for (int s = 0; s < HF_N_STREAMS; s++) {
+    hf_ring *ring = &hub->streams.rings[s];
+    stats->n_waiting[s] = hf_hub_waiting(hub, (hf_stream)s);
+    hf_lock_acquire(&ring->lock);
+    stats->n_dropped += ring->n_dropped;
+    stats->n_overflows += ring->n_overflows;
+    hf_lock_release(&ring->lock);
+  }
+}
+
 // The shard whose verdict comes first, by when it was taken, then by its deadline; n_shards if none waits.
 static uint32_t first_verdict(const hf_hub *hub, int64_t *event_ns) {
   uint32_t best = hub->n_shards;

@@ -202,19 +202,6 @@ void hf_hub_stats(hf_hub *hub, uint32_t s, hf_shard_stats *stats) {
   hf_lock_release(&shard->lock);
 }
 
-void hf_hub_stream_stats(hf_hub *hub, hf_stream_stats *stats) {
-  *stats = (hf_stream_stats){0};
-  if (hub->n_shards == 0) return;
-  for (int s = 0; s < HF_N_STREAMS; s++) {
-    hf_ring *ring = &hub->streams.rings[s];
-    stats->n_waiting[s] = hf_hub_waiting(hub, (hf_stream)s);
-    hf_lock_acquire(&ring->lock);
-    stats->n_dropped += ring->n_dropped;
-    stats->n_overflows += ring->n_overflows;
-    hf_lock_release(&ring->lock);
-  }
-}
-
 static int64_t next_deadline(hf_hub *const *hubs, uint32_t n_hubs) {
   int64_t next_ns = HF_NEVER;
   for (uint32_t h = 0; h < n_hubs; h++)

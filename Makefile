@@ -9,7 +9,7 @@ CORE := $(wildcard heartfelt_core/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format wheel clean
+.PHONY: help demo build test core-test py-test asan tsan lint format bench wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,10 @@ lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, co
 format: $(VENV)/.lint ## let the formatters have their way
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/clang-format -i $(C_FILES)
+
+bench: build $(VENV)/.tests ## the hub beside what a Python user would do instead, as ratios
+	@mkdir -p build
+	@$(BIN)/python benchmarks/ratios.py --json build/ratios.json
 
 wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .

@@ -47,6 +47,24 @@ typedef enum {
 #define HF_PREFETCH(p) ((void)(p))
 #endif
 
+static inline uintptr_t hf_align_to_line(const void *p) {
+  return ((uintptr_t)p + HF_CACHE_LINE - 1) & ~(uintptr_t)(HF_CACHE_LINE - 1);
+}
+
+// The number of the lowest bit that is set; there must be one.
+static inline int hf_lowest_bit(uint64_t bits) {
+#if defined(__GNUC__)
+  return __builtin_ctzll(bits);
+#else
+  int n = 0;
+  while (!(bits & 1)) {
+    bits >>= 1;
+    n++;
+  }
+  return n;
+#endif
+}
+
 static inline int64_t hf_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t hf_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 

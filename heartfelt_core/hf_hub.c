@@ -34,7 +34,7 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
     free(hub);
     return HF_NO_MEMORY;
   }
-  hub->shards = (hf_shard *)(((uintptr_t)hub->allocation + HF_CACHE_LINE - 1) & ~(uintptr_t)(HF_CACHE_LINE - 1));
+  hub->shards = (hf_shard *)hf_align_to_line(hub->allocation);
   hub->workers = (hf_worker *)(hub->shards + n);
   if (hf_lock_init(&hub->close_lock) != HF_OK) {
     free(hub->allocation);

@@ -125,27 +125,25 @@ static inline uint64_t hf_hub_beat_group(hf_hub *hub, const void *const *keys, c
     if (!keys[k] || hf_hub_beat(hub, keys[k], hashes[k], now_ns) != HF_OK) cold |= UINT64_C(1) << k;
   return cold;
 #else
-  const hf_map_entry *homes[HF_BEAT_GROUP];
+  const hf_map_entry *lines[HF_BEAT_GROUP];
   uint32_t slots[HF_BEAT_GROUP];
   uint64_t cold = 0;
   if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return ~UINT64_C(0) >> (64 - n);
   for (uint32_t k = 0; k < n; k++) {
     const hf_map_table *table = hf_map_get_table(&hub->shards[hf_hash_shard(hashes[k], hub->n_shards)].map);
-    homes[k] = &table->entries[hf_map_home(hf_hash_tag(hashes[k]), table->capacity)];
-    HF_PREFETCH(homes[k]);
+    lines[k] = &table->entries[hf_map_home(hf_hash_tag(hashes[k]), table->capacity) & ~(HF_MAP_LINE - 1)];
+    HF_PREFETCH(lines[k]);
   }
   for (uint32_t k = 0; k < n; k++) {
     hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
-    if (HF_UNLIKELY(!keys[k]))
-      slots[k] = HF_NO_SLOT;
-    else if (HF_LIKELY(HF_LOAD_RLX(&((hf_map_entry *)(uintptr_t)homes[k])->key) == (uintptr_t)keys[k]))
-      slots[k] = (uint32_t)HF_LOAD_RLX(&((hf_map_entry *)(uintptr_t)homes[k])->meta);
+    int in_line = hf_map_in_line(lines[k], keys[k] ? keys[k] : hub);  // no key is the hub
+    if (HF_LIKELY(in_line >= 0))
+      slots[k] = (uint32_t)HF_LOAD_RLX(&((hf_map_entry *)(uintptr_t)lines[k])[in_line].meta);
     else
-      slots[k] = hf_map_find(&shard->map, keys[k], hf_hash_tag(hashes[k]), shard->config->ops.equal);
-    if (slots[k] != HF_NO_SLOT) {
-      HF_PREFETCH(hf_slots_beat(&shard->slots, slots[k]));
-      HF_PREFETCH(hf_slots_word(&shard->slots, slots[k]));
-    }
+      slots[k] = keys[k] ? hf_map_find(&shard->map, keys[k], hf_hash_tag(hashes[k]), shard->config->ops.equal) : 0;
+    if (HF_UNLIKELY(slots[k] == HF_NO_SLOT)) continue;
+    HF_PREFETCH(hf_slots_beat(&shard->slots, slots[k]));
+    HF_PREFETCH(hf_slots_word(&shard->slots, slots[k]));
   }
   for (uint32_t k = 0; k < n; k++) {
     hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
@@ -162,11 +160,24 @@ static inline uint64_t hf_hub_beat_group(hf_hub *hub, const void *const *keys, c
 #endif
 }
 
+// Asks for the cache lines of ids that will be beaten soon.
+static inline void hf_hub_prefetch_ids(const hf_hub *hub, const int64_t *ids, size_t from, size_t end) {
+  for (; from < end; from++) {
+    uint64_t id = (uint64_t)ids[from];
+    if (hf_id_shard(id) >= hub->n_shards) continue;
+    const hf_slots *slots = &hub->shards[hf_id_shard(id)].slots;
+    if (hf_id_slot(id) >= HF_LOAD_RLX(&((hf_slots *)(uintptr_t)slots)->n_slots)) continue;
+    HF_PREFETCH(hf_slots_beat(slots, hf_id_slot(id)));
+    HF_PREFETCH(hf_slots_word(slots, hf_id_slot(id)));
+  }
+}
+
 // Beats ids from `from` on, and stops at the first that is for the cold function. Returns its index, n at the end.
 static inline size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t from, size_t n) {
   while (from < n) {
-    int64_t now_ns = hf_hub_beat_time(hub);  // looked at again every 64 beats
-    size_t end = n - from > 64 ? from + 64 : n;
+    int64_t now_ns = hf_hub_beat_time(hub);  // looked at again with each group
+    size_t end = n - from > HF_BEAT_GROUP ? from + HF_BEAT_GROUP : n;
+    hf_hub_prefetch_ids(hub, ids, from, end);
     for (; from < end; from++)
       if (HF_UNLIKELY(hf_hub_beat_id(hub, (uint64_t)ids[from], now_ns) != HF_OK)) return from;
   }

@@ -31,8 +31,11 @@ typedef struct hf_map_table hf_map_table;
 struct hf_map_table {
   uint32_t capacity;
   hf_map_table *retired;  // parallel builds: the table before this one
-  hf_map_entry entries[];
+  void *allocation;       // what to free
+  _Alignas(HF_CACHE_LINE) hf_map_entry entries[];
 };
+
+#define HF_MAP_LINE 4u  // entries in a cache line; every capacity is a multiple of it
 
 typedef struct {
   hf_atomic_ptr table;
@@ -53,8 +56,11 @@ static inline hf_map_table *hf_map_get_table(const hf_map *map) {
 static inline void hf_map_publish(hf_map *map, hf_map_table *table) { HF_STORE_REL(&map->table, (uintptr_t)table); }
 
 static inline hf_map_table *hf_map_new_table(uint32_t capacity) {
-  hf_map_table *table = calloc(1, sizeof(hf_map_table) + (size_t)capacity * sizeof(hf_map_entry));
-  if (table) table->capacity = capacity;
+  void *allocation = calloc(1, sizeof(hf_map_table) + (size_t)capacity * sizeof(hf_map_entry) + HF_CACHE_LINE);
+  if (!allocation) return NULL;
+  hf_map_table *table = (hf_map_table *)hf_align_to_line(allocation);
+  table->capacity = capacity;
+  table->allocation = allocation;
   return table;
 }
 
@@ -69,19 +75,33 @@ static inline void hf_map_deinit(hf_map *map) {
   hf_map_table *table = hf_map_get_table(map);
   while (table) {
     hf_map_table *retired = table->retired;
-    free(table);
+    free(table->allocation);
     table = retired;
   }
   hf_map_publish(map, NULL);
 }
 
+// Which entry of the home's cache line this very object has, if it has one there, as it nearly always does: all four
+// are looked at without a branch between, since where in the line it is cannot be predicted. -1: not in this line.
+static inline int hf_map_in_line(const hf_map_entry *line, const void *key) {
+  hf_map_entry *e = (hf_map_entry *)(uintptr_t)line;
+  unsigned hits = (unsigned)(HF_LOAD_RLX(&e[0].key) == (uintptr_t)key) |
+                  (unsigned)(HF_LOAD_RLX(&e[1].key) == (uintptr_t)key) << 1 |
+                  (unsigned)(HF_LOAD_RLX(&e[2].key) == (uintptr_t)key) << 2 |
+                  (unsigned)(HF_LOAD_RLX(&e[3].key) == (uintptr_t)key) << 3;
+  return hits ? hf_lowest_bit(hits) : -1;
+}
+
 // The slot of the key, 0 if there is none. For a writer (under lock), or a reader that holds the GIL.
 static inline uint32_t hf_map_find(const hf_map *map, const void *key, uint32_t tag, hf_map_equal equal) {
   hf_map_table *table = hf_map_get_table(map);
-  uint32_t capacity = table->capacity;
-  for (uint32_t at = hf_map_home(tag, capacity);; at = hf_map_next(at, capacity)) {
+  uint32_t capacity = table->capacity, home = hf_map_home(tag, capacity);
+  hf_map_entry *line = &table->entries[home & ~(HF_MAP_LINE - 1)];
+  int in_line = hf_map_in_line(line, key);
+  if (HF_LIKELY(in_line >= 0)) return (uint32_t)HF_LOAD_RLX(&line[in_line].meta);
+  for (uint32_t at = home;; at = hf_map_next(at, capacity)) {
     uintptr_t stored = HF_LOAD_RLX(&table->entries[at].key);
-    if (HF_LIKELY(stored == (uintptr_t)key)) return (uint32_t)HF_LOAD_RLX(&table->entries[at].meta);
+    if (stored == (uintptr_t)key) return (uint32_t)HF_LOAD_RLX(&table->entries[at].meta);
     if (stored == 0) return 0;
     uint64_t meta = HF_LOAD_RLX(&table->entries[at].meta);
     if ((uint32_t)(meta >> 32) == tag && equal((const void *)stored, key)) return (uint32_t)meta;
@@ -132,7 +152,7 @@ static inline hf_status hf_map_reserve(hf_map *map) {
   hf_map_publish(map, table);
 #else
   hf_map_publish(map, table);
-  free(old);
+  free(old->allocation);
 #endif
   return HF_OK;
 }

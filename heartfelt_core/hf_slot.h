@@ -203,8 +203,7 @@ static inline hf_status hf_slots_grow(hf_slots *slots) {
   if (s >= HF_SLABS_MAX) return HF_FULL;
   void *allocation = calloc(1, sizeof(hf_slab) + HF_CACHE_LINE);
   if (!allocation) return HF_NO_MEMORY;
-  uintptr_t aligned = ((uintptr_t)allocation + HF_CACHE_LINE - 1) & ~(uintptr_t)(HF_CACHE_LINE - 1);
-  hf_slab *slab = (hf_slab *)aligned;
+  hf_slab *slab = (hf_slab *)hf_align_to_line(allocation);
   slab->allocation = allocation;
   for (uint32_t b = 0; b < HF_SLAB_BLOCKS; b++) {
     slab->blocks[b].next_ns = HF_NEVER;

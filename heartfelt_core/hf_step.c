@@ -31,19 +31,6 @@ static hf_due *sort_due(hf_due *due, hf_due *other, uint32_t n) {
   return due;
 }
 
-static uint32_t lowest_bit(uint64_t bits) {
-#if defined(__GNUC__)
-  return (uint32_t)__builtin_ctzll(bits);
-#else
-  uint32_t n = 0;
-  while (!(bits & 1)) {
-    bits >>= 1;
-    n++;
-  }
-  return n;
-#endif
-}
-
 static void count_missed(hf_shard *shard, hf_cold *cold, int64_t times) {
   cold->missed = hf_add_capped(cold->missed, (uint32_t)hf_min_i64(times, UINT32_MAX), UINT32_MAX);
   shard->counters.n_verdicts += (uint64_t)times;
@@ -70,13 +57,13 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
   uint32_t first = hf_slot_in_slab(block_index << HF_BLOCK_BITS);
   int64_t next_ns = HF_NEVER;
   for (uint64_t bits = block->watched; bits; bits &= bits - 1) {
-    uint32_t at = first + lowest_bit(bits);
+    uint32_t at = first + (uint32_t)hf_lowest_bit(bits);
     int64_t deadline_ns = hf_max_i64(HF_LOAD_RLX(&slab->beat_ns[at]) + slab->timeout_ns[at], slab->floor_ns[at]);
     if (deadline_ns > now_ns) {
       next_ns = hf_min_i64(next_ns, deadline_ns);
       continue;
     }
-    uint32_t i = (block_index << HF_BLOCK_BITS) + lowest_bit(bits);
+    uint32_t i = (block_index << HF_BLOCK_BITS) + (uint32_t)hf_lowest_bit(bits);
     if (horizon_ns > now_ns && skip_unseen(shard, i, horizon_ns)) {
       next_ns = hf_min_i64(next_ns, slab->floor_ns[at]);
       continue;

@@ -18,7 +18,7 @@ demo: build ## watch 10,000 services for 15 s; eight of them stop beating
 	@echo '== python -m heartfelt demo'
 	@$(BIN)/python -m heartfelt demo
 
-build: $(VENV)/.built ## make $(VENV), build the core, install heartfelt into it
+build: $(VENV)/.built ## make .venv, build the core, install heartfelt into it
 
 test: core-test py-test ## everything that has to hold, under 5 minutes
 

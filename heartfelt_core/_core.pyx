@@ -2,18 +2,15 @@
 """The seam between Python and the core: arguments, key identity, status to exception.
 
 Everything that decides anything is C (hf_hub.h). What is here holds the GIL, or runs under the hub's own
-locks where there is none; only Bell.wait lets go of it.
+locks where there is none; only Bell.wait and Hub._close let go of it.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
 from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE
+from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-
-cdef extern from "<math.h>" nogil:
-    long long llrint(double)
-
 
 from hf_hub cimport *
 
@@ -343,9 +340,12 @@ cdef class Hub(HotHub):
     def _has_ended(self):
         return hf_hub_has_ended(self.hub)
 
-    def _close(self):
-        with nogil:
-            hf_hub_close(self.hub)
+    def _close(self, bint abandon=False):
+        if abandon:
+            hf_hub_abandon(self.hub)
+        else:
+            with nogil:
+                hf_hub_close(self.hub)
 
     def _subscribe_callbacks(self, uint32_t types):
         hf_hub_subscribe_callbacks(self.hub, types)
@@ -365,8 +365,8 @@ cdef class Hub(HotHub):
 
     def _check(self):
         """The first broken invariant of the core, or None. O(keys)."""
-        cdef const char *wrong = hf_hub_check(self.hub)
-        return None if wrong is NULL else wrong.decode()
+        wrong = hf_hub_check(self.hub)
+        return None if wrong is NULL else (<bytes> wrong).decode()
 
 
 cdef tuple row_tuple(hf_row *row, int64_t offset_ns):

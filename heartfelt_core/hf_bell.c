@@ -117,6 +117,11 @@ bool hf_bell_open(hf_bell *bell, int64_t read_fd, int64_t write_fd) {
 
 void hf_bell_deinit(hf_bell *bell) { close_pair(bell); }
 
+void hf_bell_abandon(hf_bell *bell) {
+  close_pair(bell);
+  hf_bell_init(bell);
+}
+
 void hf_bell_ring(hf_bell *bell) {
   if (HF_XCHG(&bell->rung, 1u)) return;       // partner: hf_bell_silence
   int64_t fd = HF_LOAD_ACQ(&bell->write_fd);  // partner: hf_bell_open

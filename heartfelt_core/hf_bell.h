@@ -23,6 +23,8 @@ void hf_bell_init(hf_bell *bell);
 // pass -1, -1: the bell makes its own (an eventfd or a pipe) and closes it; false if the system gave none.
 bool hf_bell_open(hf_bell *bell, int64_t read_fd, int64_t write_fd);
 void hf_bell_deinit(hf_bell *bell);
+// In the child after a fork: lets go of the descriptors, which are the parent's too, without a sound.
+void hf_bell_abandon(hf_bell *bell);
 void hf_bell_ring(hf_bell *bell);
 void hf_bell_silence(hf_bell *bell);
 

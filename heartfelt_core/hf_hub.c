@@ -96,6 +96,14 @@ void hf_hub_close(hf_hub *hub) {
   hf_lock_release(&hub->close_lock);
 }
 
+void hf_hub_abandon(hf_hub *hub) {
+  if (hub->n_shards == 0) return;
+  HF_STORE_SC(&hub->closed, 1u);
+  HF_STORE_SC(&hub->ended, 1u);
+  hub->n_shards = 0;
+  for (int s = 0; s < HF_N_STREAMS; s++) hf_bell_abandon(hub->streams.bells[s]);
+}
+
 void hf_hub_destroy(hf_hub *hub) {
   hf_hub_close(hub);
   for (uint32_t s = 0; s < hub->n_shards; s++) {

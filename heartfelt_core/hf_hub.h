@@ -61,6 +61,10 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub);  // starts t
 void hf_hub_close(hf_hub *hub);    // idempotent; waits for the workers, one step at most; on return it has ended
 void hf_hub_destroy(hf_hub *hub);  // closes; releases every object; the last call
 
+// In the child after a fork, whose only thread this is: the workers are not there, and any lock may be held by a thread
+// that is not either. So the hub is closed and empty from now on, and what it held is left alone.
+void hf_hub_abandon(hf_hub *hub);
+
 // Cold beats. See hf_shard_touch. All return HF_CLOSED after close.
 hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *terms, int mode, uint64_t *id);
 hf_status hf_hub_touch_id(hf_hub *hub, uint64_t id, const hf_terms *terms, int mode);

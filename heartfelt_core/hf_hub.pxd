@@ -118,6 +118,7 @@ cdef extern from "hf_hub.h" nogil:
     hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub)
     void hf_hub_close(hf_hub *hub)
     void hf_hub_destroy(hf_hub *hub)
+    void hf_hub_abandon(hf_hub *hub)
     hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *terms, int mode, uint64_t *id)
     hf_status hf_hub_touch_id(hf_hub *hub, uint64_t id, const hf_terms *terms, int mode)
     hf_status hf_hub_remove(hf_hub *hub, const void *key, uint64_t hash)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -362,3 +363,14 @@ def _close_all() -> None:
     """No hub outlives the interpreter: its callbacks could not be called any more."""
     for hub in list(_open_hubs):
         hub.close()
+
+
+def _abandon_all() -> None:
+    """In the child after a fork every hub is closed: its threads are the parent's, and so are its events."""
+    for hub in list(_open_hubs):
+        hub._close(abandon=True)
+    _open_hubs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -16,7 +16,7 @@ from setuptools import Extension, setup
 
 CORE = Path("heartfelt_core")
 VARIANTS = {
-    "release": ["-O2"],
+    "release": ["-O2", "-g0"],
     "debug": ["-O1", "-g", "-DHF_DEBUG_CHECKS"],
     "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"],
     "tsan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],

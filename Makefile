@@ -93,7 +93,8 @@ $(VENV)/.lint: $(VENV)/.made pyproject.toml
 RUNTIME_asan := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
 RUNTIME_tsan := $(shell $(CC) -print-file-name=libtsan.so)
 OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-OPTIONS_tsan := TSAN_OPTIONS=exitcode=66
+# A child of a fork may start threads of its own, as the program under test does; by default the sanitizer ends there.
+OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:die_after_fork=0
 
 # What measures memory, or runs programs of its own that would have to be told about the sanitizer.
 NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py)

@@ -182,14 +182,16 @@ cdef class Hub(HotHub):
         O(keys). A bad key costs the others nothing: all are beaten, then the first error is raised.
         """
         cdef object failure = None
+        cdef bint plain = timeout is None and extra is _unset and disposable is None
         if isinstance(keys, (str, bytes)):
             raise TypeError(f"heartbeat_many takes an iterable of keys; {shown(keys)} is one key: use heartbeat")
         check_terms(timeout, disposable)
-        if timeout is None and extra is _unset and disposable is None and (type(keys) is list or type(keys) is tuple):
-            failure = self._beat_sequence(keys)
+        if plain and (type(keys) is list or type(keys) is tuple):
+            failure = self._beat_sequence(keys, None)
         else:  # each at its own time: the iterable may be slow
             for key in keys:
-                failure = self._beat_one(key, timeout, extra, disposable, failure)
+                failure = (self._beat_sequence((key,), failure) if plain
+                           else self._beat_one(key, timeout, extra, disposable, failure))
         if failure is not None:
             raise failure
 
@@ -201,14 +203,13 @@ cdef class Hub(HotHub):
             return failure or refusal
         return failure
 
-    cdef object _beat_sequence(self, keys):
-        """Beats a list or tuple in groups; returns the first refusal, None if there was none."""
+    cdef object _beat_sequence(self, keys, failure):
+        """Beats a list or tuple in groups; returns the first refusal of several."""
         cdef const void *objects[HF_BEAT_GROUP]
         cdef uint64_t hashes[HF_BEAT_GROUP]
         cdef uint64_t cold
         cdef Py_ssize_t at = 0
         cdef uint32_t n, k
-        cdef object failure = None
         cdef list left
         while at < PySequence_Fast_GET_SIZE(keys):
             n = <uint32_t> min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)

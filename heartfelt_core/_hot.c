@@ -9,7 +9,8 @@
 // Threads: any that may use Python objects. A hub pointer never changes once another thread can reach its object.
 #include "hf_pyhot.h"
 
-static hf_hub unopened = {.closed = 1, .ended = 1};
+// What an object has until its hub is set: as hf_hub_unopened, which belongs to another module.
+static hf_hub unopened = {.closed = 1, .ended = 1, .clock = &unopened.own_clock};
 static PyObject *name_heartbeat, *name_beat;
 
 static PyObject *call_cold(PyObject *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {

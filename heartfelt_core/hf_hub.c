@@ -41,7 +41,6 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
     free(hub);
     return HF_NO_MEMORY;
   }
-  hub->threaded = config->clock_kind != HF_CLOCK_MANUAL;
   hub->own_clock.kind = config->clock_kind;
   hub->clock = config->manual_clock ? config->manual_clock : &hub->own_clock;
   hub->config = (hf_shard_config){.ops = config->ops,
@@ -70,7 +69,8 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
     }
   }
   // Every state that a worker may see stands before the first one starts.
-  for (uint32_t s = 0; hub->threaded && status == HF_OK && s < n; s++) status = hf_worker_start(&hub->workers[s]);
+  for (uint32_t s = 0; config->clock_kind != HF_CLOCK_MANUAL && status == HF_OK && s < n; s++)
+    status = hf_worker_start(&hub->workers[s]);
   if (status != HF_OK) {
     hf_hub_destroy(hub);
     return status;
@@ -134,8 +134,9 @@ hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *te
   uint32_t s = hf_hash_shard(hash, hub->n_shards);
   notice_timeout(hub, terms->timeout_ns);
 #if !HF_PARALLEL
-  // With a GIL the map is its holder's, so it can grow without keeping the worker from its verdicts.
-  if (hf_map_reserve(&hub->shards[s].map) != HF_OK) return HF_NO_MEMORY;
+  // With a GIL the map is its holder's, so it can grow without keeping the worker from its verdicts. If it cannot, a
+  // key that joins is told so there; any other needs no room.
+  (void)hf_map_reserve(&hub->shards[s].map);
 #endif
   hf_shard *shard = hf_hub_enter(hub, s);
   hf_status status =

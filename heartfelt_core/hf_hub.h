@@ -33,7 +33,6 @@ typedef struct {
   hf_clock own_clock;
   const hf_clock *clock;
   uint32_t n_shards;  // 0: never opened
-  bool threaded;
   hf_shard *shards;
   hf_worker *workers;
   void *allocation;

@@ -84,7 +84,7 @@ cdef extern from "hf_hub.h" nogil:
         bint disposable, lost
 
     ctypedef struct hf_counters:
-        uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_steps, n_visits
+        uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_visits
         int64_t max_lateness_ns
 
     ctypedef struct hf_shard_stats:

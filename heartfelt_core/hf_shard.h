@@ -60,7 +60,7 @@ typedef struct {
 } hf_row;
 
 typedef struct {
-  uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_steps, n_visits;
+  uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_visits;
   int64_t max_lateness_ns;
 } hf_counters;
 
@@ -134,7 +134,8 @@ static inline void *hf_shard_retained(const hf_shard *shard, void *object) {
   return object;
 }
 
-// Before the slot's state changes. The block keeps its time: at worst the worker looks once for nothing.
+// While the slot's state still tells whether it was LOST. The block keeps its time: at worst the worker looks once for
+// nothing.
 static inline void hf_shard_unwatch(hf_shard *shard, uint32_t i) {
   hf_slots_block(&shard->slots, hf_slot_block(i))->watched &= ~hf_slot_bit(i);
   shard->n_watched--;

@@ -144,8 +144,7 @@ static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadlin
   if (stays) {
     shard->n_lost += state != HF_LOST;
   } else {
-    hf_slots_block(slots, hf_slot_block(i))->watched &= ~hf_slot_bit(i);
-    shard->n_watched--;
+    hf_shard_unwatch(shard, i);
     shard->n_dead++;
   }
   *deadline_ns = pass_verdict(shard, i, beat_ns, *deadline_ns, now_ns);
@@ -183,7 +182,6 @@ uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_
   if (n_due) n_verdicts = decide_all(shard, n_due, now_ns);
   for (uint32_t n = 0; n < n_blocks; n++)
     hf_heap_file(heap, slots, blocks[n], hf_slots_block(slots, blocks[n])->next_ns);
-  shard->counters.n_steps++;
   shard->counters.n_visits += n_blocks;
   return n_verdicts;
 }

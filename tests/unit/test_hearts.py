@@ -116,3 +116,15 @@ def test_one_made_without_a_hub_does_not_crash(run_python, what):
         except (TypeError, RuntimeError, AttributeError):
             pass
     """)
+
+
+@pytest.mark.parametrize("use", ["heart.beat()", "heart()", "repr(heart)"])
+def test_a_heart_of_no_hub_does_not_crash(run_python, use):
+    run_python(f"""
+        from heartfelt import Heart
+        heart = Heart.__new__(Heart)
+        try:
+            {use}
+        except TypeError:
+            pass
+    """)

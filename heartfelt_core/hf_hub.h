@@ -145,17 +145,15 @@ static inline uint64_t hf_hub_beat_group(hf_hub *hub, const void *const *keys, c
     else
       slots[k] = keys[k] ? hf_map_find(&shard->map, keys[k], hf_hash_tag(hashes[k]), shard->config->ops.equal) : 0;
     if (HF_UNLIKELY(slots[k] == HF_NO_SLOT)) continue;
-    HF_PREFETCH(hf_slots_beat(&shard->slots, slots[k]));
-    HF_PREFETCH(hf_slots_word(&shard->slots, slots[k]));
+    HF_PREFETCH(hf_slots_hot(&shard->slots, slots[k]));
   }
   for (uint32_t k = 0; k < n; k++) {
     hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
-    hf_slab *slab = hf_slots_slab(&shard->slots, slots[k]);
-    uint32_t at = hf_slot_in_slab(slots[k]);
+    hf_hot *hot = hf_slots_hot(&shard->slots, slots[k]);
     bool done = slots[k] != HF_NO_SLOT;
     if (HF_LIKELY(done)) {
-      uint32_t word = hf_slab_beat(slab, at, now_ns, hub->config.light);
-      done = hf_word_state(word) == HF_ALIVE || hf_slab_undoom(slab, at, word) == HF_OK;
+      uint32_t word = hf_hot_beat(hot, now_ns, hub->config.light);
+      done = hf_word_state(word) == HF_ALIVE || hf_hot_undoom(hot, word) == HF_OK;
     }
     cold |= (uint64_t)!done << k;
   }
@@ -170,8 +168,7 @@ static inline void hf_hub_prefetch_ids(const hf_hub *hub, const int64_t *ids, si
     if (hf_id_shard(id) >= hub->n_shards) continue;
     const hf_slots *slots = &hub->shards[hf_id_shard(id)].slots;
     if (hf_id_slot(id) >= HF_LOAD_RLX(&((hf_slots *)(uintptr_t)slots)->n_slots)) continue;
-    HF_PREFETCH(hf_slots_beat(slots, hf_id_slot(id)));
-    HF_PREFETCH(hf_slots_word(slots, hf_id_slot(id)));
+    HF_PREFETCH(hf_slots_hot(slots, hf_id_slot(id)));
   }
 }
 

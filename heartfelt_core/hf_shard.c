@@ -49,7 +49,7 @@ void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
   for (int n = 0; n < 4 && shard->trash_head != HF_NO_SLOT; n++) {
     uint32_t i = shard->trash_head;
     hf_cold *cold = hf_slots_cold(&shard->slots, i);
-    shard->trash_head = cold->link.next;
+    shard->trash_head = hf_slots_tie(&shard->slots, i)->next;
     hf_trash_add(trash, hf_slots_key(&shard->slots, i));
     hf_trash_add(trash, cold->extra);
     hf_slots_give_back(&shard->slots, i);
@@ -75,10 +75,11 @@ static void emit(hf_shard *shard, hf_event_type type, uint32_t i, int64_t now_ns
   if (!hf_streams_want(shard->streams, type)) return;
   hf_slots *slots = &shard->slots;
   const hf_cold *cold = hf_slots_cold(slots, i);
+  const hf_tie *tie = hf_slots_tie(slots, i);
   hf_event event = {
       .type = type,
-      .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
-      .missed = hf_slots_state(slots, i) == HF_LOST ? cold->missed : 0,
+      .disposable = (tie->flags & HF_FLAG_DISPOSABLE) != 0,
+      .missed = hf_slots_state(slots, i) == HF_LOST ? hf_slots_hot(slots, i)->missed : 0,
       .key = hf_shard_retained(shard, hf_slots_key(slots, i)),
       .extra = hf_shard_retained(shard, cold->extra),
       .timeout_ns = *hf_slots_timeout(slots, i),
@@ -102,8 +103,8 @@ static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadl
   cold->join_ns = from->join_ns;
   cold->event_ns = from->event_ns;
   cold->verdict_beat_ns = from->verdict_beat_ns;
-  cold->missed = hf_slots_verdict_missed(slots, i);
-  cold->flags = (from->flags & (HF_FLAG_DISPOSABLE | HF_FLAG_PENDING)) & 0xfu;
+  hf_slots_hot(slots, to)->missed = hf_slots_verdict_missed(slots, i);
+  hf_slots_tie(slots, to)->flags = (hf_slots_tie(slots, i)->flags & (HF_FLAG_DISPOSABLE | HF_FLAG_PENDING)) & 0xfu;
   *hf_slots_timeout(slots, to) = *hf_slots_timeout(slots, i);
   *hf_slots_floor(slots, to) = deadline_ns;
   hf_list_replace(slots, i, to);
@@ -114,28 +115,30 @@ static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadl
 static void part_from_verdict(hf_shard *shard, uint32_t i) {
   hf_slots *slots = &shard->slots;
   hf_cold *cold = hf_slots_cold(slots, i);
-  if (!(cold->flags & HF_FLAG_PENDING)) return;
+  hf_tie *tie = hf_slots_tie(slots, i);
+  if (!(tie->flags & HF_FLAG_PENDING)) return;
   uint32_t note = hf_slots_take(slots);
   hf_cold *note_cold = hf_slots_cold(slots, note);
   move_verdict(slots, i, note, verdict_deadline(slots, i));
   HF_STORE_REL(&note_cold->key, (uintptr_t)hf_shard_retained(shard, hf_slots_key(slots, i)));
   note_cold->extra = hf_shard_retained(shard, cold->extra);
   hf_slots_set_state(slots, note, HF_NOTE);
-  hf_cold_set_peer(note_cold, i);
-  hf_cold_set_peer(cold, note);
-  hf_cold_set_flag(cold, HF_FLAG_PENDING, false);
+  hf_tie_set_peer(hf_slots_tie(slots, note), i);
+  hf_tie_set_peer(tie, note);
+  hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
 }
 
 // A key that lives no more takes back the unread verdict of its earlier life.
 static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
   hf_slots *slots = &shard->slots;
   hf_cold *cold = hf_slots_cold(slots, i);
-  uint32_t note = cold->peer;
+  hf_tie *tie = hf_slots_tie(slots, i);
+  uint32_t note = tie->peer;
   hf_trash_add(trash, cold->extra);
   hf_trash_add(trash, hf_slots_key(slots, note));
   move_verdict(slots, note, i, *hf_slots_floor(slots, note));
   cold->extra = hf_slots_cold(slots, note)->extra;
-  hf_cold_set_peer(cold, HF_NO_SLOT);
+  hf_tie_set_peer(tie, HF_NO_SLOT);
   hf_slots_give_back(slots, note);
 }
 
@@ -148,7 +151,8 @@ static void free_key(hf_shard *shard, uint32_t i) {
 static void apply_terms(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
   hf_cold *cold = hf_slots_cold(&shard->slots, i);
   if (terms->timeout_ns) *hf_slots_timeout(&shard->slots, i) = terms->timeout_ns;
-  if (terms->disposable >= 0) hf_cold_set_flag(cold, HF_FLAG_DISPOSABLE, terms->disposable != 0);
+  if (terms->disposable >= 0)
+    hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, terms->disposable != 0);
   if (terms->has_extra) {
     hf_trash_add(trash, cold->extra);
     cold->extra = hf_shard_retained(shard, terms->extra);
@@ -156,7 +160,7 @@ static void apply_terms(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_t
 }
 
 static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
-  hf_slab_beat(hf_slots_slab(&shard->slots, i), hf_slot_in_slab(i), now_ns, false);
+  hf_hot_beat(hf_slots_hot(&shard->slots, i), now_ns, false);
   *hf_slots_floor(&shard->slots, i) = 0;
 }
 
@@ -164,7 +168,7 @@ static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
 static void begin_life(hf_shard *shard, uint32_t i, int64_t now_ns, hf_trash *trash) {
   hf_cold *cold = hf_slots_cold(&shard->slots, i);
   cold->join_ns = now_ns;
-  cold->missed = 0;
+  hf_slots_hot(&shard->slots, i)->missed = 0;
   beat_slot(shard, i, now_ns);
   hf_slots_set_state(&shard->slots, i, live_state(shard));
   watch(shard, i);
@@ -183,8 +187,9 @@ static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_ter
   if (status != HF_OK) return status;
   uint32_t i = *slot = hf_slots_take(&shard->slots);
   hf_cold *cold = hf_slots_cold(&shard->slots, i);
-  cold->link.next = cold->link.prev = HF_NO_SLOT;
-  hf_cold_set_flag(cold, HF_FLAG_DISPOSABLE, shard->config->disposable);
+  hf_tie *tie = hf_slots_tie(&shard->slots, i);
+  tie->next = tie->prev = HF_NO_SLOT;
+  hf_tie_set_flag(tie, HF_FLAG_DISPOSABLE, shard->config->disposable);
   *hf_slots_timeout(&shard->slots, i) = timeout_ns;
   HF_STORE_REL(&cold->key, (uintptr_t)hf_shard_retained(shard, key));
   apply_terms(shard, i, terms, trash);
@@ -203,7 +208,7 @@ static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int 
   hf_status status = reserve_slot(shard);
   if (status != HF_OK) return status;
   part_from_verdict(shard, i);
-  if (!own) hf_cold_set_flag(cold, HF_FLAG_DISPOSABLE, shard->config->disposable);
+  if (!own) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, shard->config->disposable);
   *hf_slots_timeout(&shard->slots, i) = timeout_ns;
   hf_trash_add(trash, cold->extra);
   cold->extra = NULL;
@@ -214,9 +219,9 @@ static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int 
 }
 
 static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
-  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  hf_hot *hot = hf_slots_hot(&shard->slots, i);
   bool was_lost = hf_slots_state(&shard->slots, i) == HF_LOST;
-  uint32_t missed = cold->missed;
+  uint32_t missed = hot->missed;
   if (was_lost) {
     hf_status status = reserve_slot(shard);
     if (status != HF_OK) return status;
@@ -227,12 +232,12 @@ static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms
   beat_slot(shard, i, now_ns);
   file_deadline(shard, i);
   if (was_lost) {
-    cold->missed = missed;
+    hot->missed = missed;
     emit(shard, HF_RECOVER, i, now_ns, trash);
     hf_slots_set_state(&shard->slots, i, live_state(shard));
     shard->n_lost--;
     shard->counters.n_recoveries++;
-    cold->missed = 0;
+    hot->missed = 0;
   }
   emit(shard, HF_HEART_BEAT, i, now_ns, trash);
   return HF_OK;
@@ -245,7 +250,7 @@ static hf_status touch_slot(hf_shard *shard, uint32_t i, const hf_terms *terms, 
     status = rejoin(shard, i, terms, mode, trash);
   else if (mode & HF_TOUCH_BEAT)
     status = beat_watched(shard, i, mode & HF_TOUCH_TERMS_TO_JOIN ? &no_terms : terms, trash);
-  if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_cold_set_flag(hf_slots_cold(&shard->slots, i), HF_FLAG_PINNED, true);
+  if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_PINNED, true);
   return status;
 }
 
@@ -256,8 +261,7 @@ hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_term
   hf_status status = HF_OK;
   if (i == HF_NO_SLOT) {
     status = join_new(shard, key, tag, terms, &i, trash);
-    if (status == HF_OK && (mode & HF_TOUCH_PIN))
-      hf_cold_set_flag(hf_slots_cold(&shard->slots, i), HF_FLAG_PINNED, true);
+    if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_PINNED, true);
   } else {
     status = touch_slot(shard, i, terms, mode, trash);
   }
@@ -281,6 +285,7 @@ hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_tra
   uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
   if (i == HF_NO_SLOT) return HF_NOT_WATCHED;
   hf_cold *cold = hf_slots_cold(slots, i);
+  hf_tie *tie = hf_slots_tie(slots, i);
   bool was_watched = hf_slots_state(slots, i) != HF_DEAD;
   if (was_watched) {
     emit(shard, HF_REMOVE_KEY, i, hf_clock_now(shard->clock), trash);
@@ -291,11 +296,11 @@ hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_tra
     shard->n_dead--;
   }
   if (hf_slots_note(slots, i) != HF_NO_SLOT) rejoin_verdict(shard, i, trash);
-  if (cold->flags & HF_FLAG_PENDING) {
+  if (tie->flags & HF_FLAG_PENDING) {
     // The verdict stays to be read, and the key stays findable with it: if it joins again and times out
     // again, that is still one waiting event.
     hf_slots_new_generation(slots, i, HF_DEAD);
-    hf_cold_set_flag(cold, HF_FLAG_PINNED, false);
+    hf_tie_set_flag(tie, HF_FLAG_PINNED, false);
     shard->n_dead++;
   } else {
     hf_trash_add(trash, hf_slots_key(slots, i));
@@ -316,10 +321,11 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
   hf_slots *slots = &shard->slots;
   uint32_t i = hf_list_head(slots);
   hf_cold *cold = hf_slots_cold(slots, i);
+  hf_tie *tie = hf_slots_tie(slots, i);
   hf_state state = hf_slots_state(slots, i);
   *event = (hf_event){
       .type = HF_TIME_OUT,
-      .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
+      .disposable = (tie->flags & HF_FLAG_DISPOSABLE) != 0,
       .missed = hf_slots_verdict_missed(slots, i),
       .key = hf_slots_key(slots, i),
       .extra = cold->extra,
@@ -330,16 +336,16 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
       .event_ns = cold->event_ns,
   };
   hf_list_unlink(slots, i);
-  hf_cold_set_flag(cold, HF_FLAG_PENDING, false);
+  hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  if (state == HF_NOTE) hf_cold_set_peer(hf_slots_cold(slots, cold->peer), HF_NO_SLOT);
-  hf_cold_set_peer(cold, HF_NO_SLOT);
+  if (state == HF_NOTE) hf_tie_set_peer(hf_slots_tie(slots, tie->peer), HF_NO_SLOT);
+  hf_tie_set_peer(tie, HF_NO_SLOT);
   if (state == HF_NOTE) {
     hf_slots_give_back(slots, i);
   } else if (state == HF_LOST) {
     hf_shard_retained(shard, event->key);
     hf_shard_retained(shard, event->extra);
-  } else if (cold->flags & HF_FLAG_PINNED) {
+  } else if (tie->flags & HF_FLAG_PINNED) {
     hf_shard_retained(shard, event->key);
     cold->extra = NULL;
   } else {

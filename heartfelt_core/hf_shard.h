@@ -156,9 +156,9 @@ static inline uint64_t hf_shard_slot_id(const hf_shard *shard, uint32_t i) {
 
 // What a beat does when the word did not say ALIVE: a verdict that is not yet taken is taken back without
 // a lock; everything else is for the cold functions.
-static inline hf_status hf_slab_undoom(hf_slab *slab, uint32_t at, uint32_t word) {
+static inline hf_status hf_hot_undoom(hf_hot *hot, uint32_t word) {
   uint32_t alive = hf_word_make(hf_word_generation(word), HF_ALIVE);
-  if (hf_word_state(word) == HF_DOOMED && HF_CAS_SC(&slab->word[at], &word, alive)) return HF_OK;
+  if (hf_word_state(word) == HF_DOOMED && HF_CAS_SC(&hot->word, &word, alive)) return HF_OK;
   return word == alive ? HF_OK : HF_SLOW;
 }
 
@@ -166,17 +166,18 @@ static inline hf_status hf_slab_undoom(hf_slab *slab, uint32_t at, uint32_t word
 // A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: a new life
 // begins with a later one, so the exchange fails if the slot was reused after it was found to be the right one.
 // `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
-static inline hf_status hf_slab_beat_checked(hf_slab *slab, uint32_t at, uint32_t expected, const void *key,
-                                             int64_t now_ns) {
-  int64_t seen = HF_LOAD_ACQ(&slab->beat_ns[at]);
-  uint32_t word = HF_LOAD_ACQ(&slab->word[at]);
+static inline hf_status hf_slots_beat_checked(const hf_slots *slots, uint32_t i, uint32_t expected, const void *key,
+                                              int64_t now_ns) {
+  hf_hot *hot = hf_slots_hot(slots, i);
+  int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);
+  uint32_t word = HF_LOAD_ACQ(&hot->word);
   if (expected ? word != expected : hf_word_state(word) != HF_ALIVE) return HF_SLOW;
-  if (key && HF_LOAD_ACQ(&slab->cold[at].key) != (uintptr_t)key) return HF_SLOW;
-  if (seen < now_ns && !HF_CAS_SC(&slab->beat_ns[at], &seen, now_ns)) return HF_SLOW;
-  uint32_t after = HF_LOAD_SC(&slab->word[at]);  // partner: the worker's doom, then its second look
+  if (key && HF_LOAD_ACQ(&hf_slots_cold(slots, i)->key) != (uintptr_t)key) return HF_SLOW;
+  if (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) return HF_SLOW;
+  uint32_t after = HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
   if (HF_LIKELY(after == word)) return HF_OK;
   if (hf_word_generation(after) != hf_word_generation(word)) return HF_SLOW;
-  return hf_slab_undoom(slab, at, after);
+  return hf_hot_undoom(hot, after);
 }
 #endif
 
@@ -184,16 +185,16 @@ static inline hf_status hf_slab_beat_checked(hf_slab *slab, uint32_t at, uint32_
 static inline hf_status hf_shard_beat_id(hf_shard *shard, uint64_t id, int64_t now_ns, bool light) {
   uint32_t i = hf_id_slot(id);
   if (HF_UNLIKELY(i >= HF_LOAD_ACQ(&shard->slots.n_slots))) return HF_STALE_ID;  // partner: hf_slots_grow
-  hf_slab *slab = hf_slots_slab(&shard->slots, i);
-  uint32_t at = hf_slot_in_slab(i), expected = hf_word_make(hf_id_generation(id), HF_ALIVE);
+  uint32_t expected = hf_word_make(hf_id_generation(id), HF_ALIVE);
 #if HF_PARALLEL
   (void)light;
-  return hf_slab_beat_checked(slab, at, expected, NULL, now_ns);
+  return hf_slots_beat_checked(&shard->slots, i, expected, NULL, now_ns);
 #else
-  if (HF_UNLIKELY(HF_LOAD_RLX(&slab->word[at]) != expected)) return HF_SLOW;
-  uint32_t word = hf_slab_beat(slab, at, now_ns, light);
+  hf_hot *hot = hf_slots_hot(&shard->slots, i);
+  if (HF_UNLIKELY(HF_LOAD_RLX(&hot->word) != expected)) return HF_SLOW;
+  uint32_t word = hf_hot_beat(hot, now_ns, light);
   if (HF_LIKELY(word == expected)) return HF_OK;
-  return hf_slab_undoom(slab, at, word);
+  return hf_hot_undoom(hot, word);
 #endif
 }
 
@@ -203,15 +204,14 @@ static inline hf_status hf_shard_beat(hf_shard *shard, const void *key, uint32_t
   (void)light;
   uint32_t i = hf_map_find_identical(&shard->map, key, tag);
   if (HF_UNLIKELY(i == 0)) return HF_SLOW;
-  return hf_slab_beat_checked(hf_slots_slab(&shard->slots, i), hf_slot_in_slab(i), 0, key, now_ns);
+  return hf_slots_beat_checked(&shard->slots, i, 0, key, now_ns);
 #else
   uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
   if (HF_UNLIKELY(i == 0)) return HF_SLOW;
-  hf_slab *slab = hf_slots_slab(&shard->slots, i);
-  uint32_t at = hf_slot_in_slab(i);
-  uint32_t word = hf_slab_beat(slab, at, now_ns, light);
+  hf_hot *hot = hf_slots_hot(&shard->slots, i);
+  uint32_t word = hf_hot_beat(hot, now_ns, light);
   if (HF_LIKELY(hf_word_state(word) == HF_ALIVE)) return HF_OK;
-  return hf_slab_undoom(slab, at, word);
+  return hf_hot_undoom(hot, word);
 #endif
 }
 

@@ -49,15 +49,21 @@ static inline uint32_t hf_word_make(uint32_t generation, hf_state state) {
   return (generation << HF_GENERATION_SHIFT) | (uint32_t)state;
 }
 
-enum {  // hf_cold.flags
+enum {  // hf_tie.flags
   HF_FLAG_DISPOSABLE = 1,
   HF_FLAG_PENDING = 2,  // linked into the list of verdicts
   HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
 };
 
+// All that a beat meets, in one cache line.
 typedef struct {
-  uint32_t next, prev;
-} hf_link;
+  // beats (any thread)
+  hf_atomic_i64 beat_ns;
+  // worker and cold functions write, beats read
+  hf_atomic_u32 word;
+  // under lock
+  uint32_t missed;  // timeouts since the last beat; of a NOTE: all that its verdict stands for
+} hf_hot;
 
 typedef struct {
   hf_atomic_ptr key;        // owned object
@@ -65,13 +71,15 @@ typedef struct {
   int64_t join_ns;          //
   int64_t event_ns;         // when the last verdict was taken
   int64_t verdict_beat_ns;  // the beat time that verdict was taken on
-  hf_link link;             // list of verdicts, or (next only) free list or trash
-  uint32_t missed;          // timeouts since the last beat; of a NOTE: all that its verdict stands for
+} hf_cold;
+
+typedef struct {
+  uint32_t next, prev;  // list of verdicts, or (next only) free list or trash
   // PENDING and no NOTE: timeouts of earlier lives, unread, that the verdict stands for as well. Else: a living
   // slot's NOTE (0: none), a NOTE's living slot.
   uint32_t peer : 28;
   uint32_t flags : 4;
-} hf_cold;
+} hf_tie;
 
 // 64 neighbouring slots are one timer: it is due when the first of them may be.
 typedef struct {
@@ -81,14 +89,12 @@ typedef struct {
 } hf_block;
 
 typedef struct {
-  // beats (any thread)
-  hf_atomic_i64 beat_ns[HF_SLAB_SLOTS];
-  // worker and cold functions write, beats read
-  hf_atomic_u32 word[HF_SLAB_SLOTS];
+  hf_hot hot[HF_SLAB_SLOTS];
   // under lock
   int64_t timeout_ns[HF_SLAB_SLOTS];
   int64_t floor_ns[HF_SLAB_SLOTS];  // no deadline lies before: the next one of a LOST key, or 0
   hf_cold cold[HF_SLAB_SLOTS];
+  hf_tie tie[HF_SLAB_SLOTS];
   hf_block blocks[HF_SLAB_BLOCKS];
   void *allocation;  // what to free
 } hf_slab;
@@ -104,10 +110,10 @@ typedef struct {
 static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
 static inline uint64_t hf_slot_bit(uint32_t i) { return UINT64_C(1) << (i & (HF_BLOCK_SLOTS - 1)); }
 #define HF_PEER_MAX 0xfffffffu
-static inline void hf_cold_set_peer(hf_cold *cold, uint32_t peer) { cold->peer = peer & HF_PEER_MAX; }
-static inline void hf_cold_set_flag(hf_cold *cold, uint32_t flag, bool on) {
-  uint32_t flags = on ? cold->flags | flag : cold->flags & ~flag;
-  cold->flags = flags & 0xfu;
+static inline void hf_tie_set_peer(hf_tie *tie, uint32_t peer) { tie->peer = peer & HF_PEER_MAX; }
+static inline void hf_tie_set_flag(hf_tie *tie, uint32_t flag, bool on) {
+  uint32_t flags = on ? tie->flags | flag : tie->flags & ~flag;
+  tie->flags = flags & 0xfu;
 }
 
 static inline uint32_t hf_add_capped(uint32_t a, uint32_t b, uint32_t cap) { return b > cap - a ? cap : a + b; }
@@ -117,11 +123,15 @@ static inline uint32_t hf_slot_in_slab(uint32_t i) { return i & (HF_SLAB_SLOTS -
 static inline hf_cold *hf_slots_cold(const hf_slots *slots, uint32_t i) {
   return &hf_slots_slab(slots, i)->cold[hf_slot_in_slab(i)];
 }
-static inline hf_atomic_u32 *hf_slots_word(const hf_slots *slots, uint32_t i) {
-  return &hf_slots_slab(slots, i)->word[hf_slot_in_slab(i)];
+static inline hf_tie *hf_slots_tie(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->tie[hf_slot_in_slab(i)];
 }
+static inline hf_hot *hf_slots_hot(const hf_slots *slots, uint32_t i) {
+  return &hf_slots_slab(slots, i)->hot[hf_slot_in_slab(i)];
+}
+static inline hf_atomic_u32 *hf_slots_word(const hf_slots *slots, uint32_t i) { return &hf_slots_hot(slots, i)->word; }
 static inline hf_atomic_i64 *hf_slots_beat(const hf_slots *slots, uint32_t i) {
-  return &hf_slots_slab(slots, i)->beat_ns[hf_slot_in_slab(i)];
+  return &hf_slots_hot(slots, i)->beat_ns;
 }
 static inline int64_t *hf_slots_timeout(const hf_slots *slots, uint32_t i) {
   return &hf_slots_slab(slots, i)->timeout_ns[hf_slot_in_slab(i)];
@@ -140,13 +150,13 @@ static inline hf_state hf_slots_state(const hf_slots *slots, uint32_t i) {
 }
 // The NOTE of a living slot, HF_NO_SLOT if its key has no unread verdict of an earlier life.
 static inline uint32_t hf_slots_note(const hf_slots *slots, uint32_t i) {
-  const hf_cold *cold = hf_slots_cold(slots, i);
-  return cold->flags & HF_FLAG_PENDING ? HF_NO_SLOT : cold->peer;
+  const hf_tie *tie = hf_slots_tie(slots, i);
+  return tie->flags & HF_FLAG_PENDING ? HF_NO_SLOT : tie->peer;
 }
 // How many timeouts a pending verdict stands for.
 static inline uint32_t hf_slots_verdict_missed(const hf_slots *slots, uint32_t i) {
-  const hf_cold *cold = hf_slots_cold(slots, i);
-  return hf_slots_state(slots, i) == HF_NOTE ? cold->missed : hf_add_capped(cold->missed, cold->peer, UINT32_MAX);
+  uint32_t missed = hf_slots_hot(slots, i)->missed;
+  return hf_slots_state(slots, i) == HF_NOTE ? missed : hf_add_capped(missed, hf_slots_tie(slots, i)->peer, UINT32_MAX);
 }
 // Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
 static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {
@@ -166,21 +176,21 @@ static inline int64_t hf_slots_deadline(const hf_slots *slots, uint32_t i) {
 // A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was after the
 // beat became visible: only if it says ALIVE is the beat done. A time never goes back: a beat that was given an earlier
 // one than the slot has (another thread's, or one by a clock that rounds up) has nothing to say.
-static inline uint32_t hf_slab_beat(hf_slab *slab, uint32_t at, int64_t now_ns, bool light) {
-  int64_t seen = HF_LOAD_RLX(&slab->beat_ns[at]);
+static inline uint32_t hf_hot_beat(hf_hot *hot, int64_t now_ns, bool light) {
+  int64_t seen = HF_LOAD_RLX(&hot->beat_ns);
 #if HF_PARALLEL
   (void)light;
-  while (seen < now_ns && !HF_CAS_SC(&slab->beat_ns[at], &seen, now_ns)) {
+  while (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) {
   }
 #else
   if (HF_LIKELY(light)) {
-    if (HF_LIKELY(seen < now_ns)) HF_STORE_RLX(&slab->beat_ns[at], now_ns);
+    if (HF_LIKELY(seen < now_ns)) HF_STORE_RLX(&hot->beat_ns, now_ns);
     HF_COMPILER_BARRIER();  // partner: hf_heavy_barrier between the worker's doom and its second look
-    return HF_LOAD_RLX(&slab->word[at]);
+    return HF_LOAD_RLX(&hot->word);
   }
-  if (seen < now_ns) HF_STORE_SC(&slab->beat_ns[at], now_ns);
+  if (seen < now_ns) HF_STORE_SC(&hot->beat_ns, now_ns);
 #endif
-  return HF_LOAD_SC(&slab->word[at]);  // partner: the worker's doom, then its second look
+  return HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
 }
 
 static inline hf_status hf_slots_init(hf_slots *slots) {
@@ -219,7 +229,7 @@ static inline hf_status hf_slots_grow(hf_slots *slots) {
 static inline uint32_t hf_slots_take(hf_slots *slots) {
   uint32_t i = slots->free_head;
   if (i != HF_NO_SLOT) {
-    slots->free_head = hf_slots_cold(slots, i)->link.next;
+    slots->free_head = hf_slots_tie(slots, i)->next;
     slots->n_free--;
     return i;
   }
@@ -237,12 +247,9 @@ static inline void hf_slots_give_back(hf_slots *slots, uint32_t i) {
   HF_STORE_REL(&cold->key, (uintptr_t)0);
   hf_slots_new_generation(slots, i, HF_FREE);
   *hf_slots_floor(slots, i) = 0;
+  hf_slots_hot(slots, i)->missed = 0;
   cold->extra = NULL;
-  cold->missed = 0;
-  cold->peer = 0;
-  cold->flags = 0;
-  cold->link.next = slots->free_head;
-  cold->link.prev = HF_NO_SLOT;
+  *hf_slots_tie(slots, i) = (hf_tie){.next = slots->free_head};
   slots->free_head = i;
   slots->n_free++;
 }

@@ -31,20 +31,20 @@ static hf_due *sort_due(hf_due *due, hf_due *other, uint32_t n) {
   return due;
 }
 
-static void count_missed(hf_shard *shard, hf_cold *cold, int64_t times) {
-  cold->missed = hf_add_capped(cold->missed, (uint32_t)hf_min_i64(times, UINT32_MAX), UINT32_MAX);
+static void count_missed(hf_shard *shard, hf_hot *hot, int64_t times) {
+  hot->missed = hf_add_capped(hot->missed, (uint32_t)hf_min_i64(times, UINT32_MAX), UINT32_MAX);
   shard->counters.n_verdicts += (uint64_t)times;
 }
 
 // A LOST key whose verdict waits unread until `horizon_ns`, whatever happens: only the last deadline up to there will
 // be seen, so the ones before it are counted, not visited. True if there were any.
 static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
-  hf_cold *cold = hf_slots_cold(&shard->slots, i);
+  const hf_tie *tie = hf_slots_tie(&shard->slots, i);
   int64_t *floor_ns = hf_slots_floor(&shard->slots, i), timeout_ns = *hf_slots_timeout(&shard->slots, i);
-  if (hf_slots_state(&shard->slots, i) != HF_LOST || !(cold->flags & HF_FLAG_PENDING)) return false;
+  if (hf_slots_state(&shard->slots, i) != HF_LOST || !(tie->flags & HF_FLAG_PENDING)) return false;
   int64_t times = (horizon_ns - *floor_ns) / timeout_ns;
   if (times <= 0) return false;
-  count_missed(shard, cold, times);
+  count_missed(shard, hf_slots_hot(&shard->slots, i), times);
   *floor_ns += times * timeout_ns;
   return true;
 }
@@ -58,7 +58,7 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
   int64_t next_ns = HF_NEVER;
   for (uint64_t bits = block->watched; bits; bits &= bits - 1) {
     uint32_t at = first + (uint32_t)hf_lowest_bit(bits);
-    int64_t deadline_ns = hf_max_i64(HF_LOAD_RLX(&slab->beat_ns[at]) + slab->timeout_ns[at], slab->floor_ns[at]);
+    int64_t deadline_ns = hf_max_i64(HF_LOAD_RLX(&slab->hot[at].beat_ns) + slab->timeout_ns[at], slab->floor_ns[at]);
     if (deadline_ns > now_ns) {
       next_ns = hf_min_i64(next_ns, deadline_ns);
       continue;
@@ -68,9 +68,9 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
       next_ns = hf_min_i64(next_ns, slab->floor_ns[at]);
       continue;
     }
-    uint32_t word = HF_LOAD_RLX(&slab->word[at]);
+    uint32_t word = HF_LOAD_RLX(&slab->hot[at].word);
     if (hf_word_state(word) == HF_ALIVE)
-      HF_STORE_SC(&slab->word[at], hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_slab_beat
+      HF_STORE_SC(&slab->hot[at].word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_hot_beat
     shard->due[(*n_due)++].slot = i;
   }
   return next_ns;
@@ -80,13 +80,14 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
 static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
   uint32_t note = hf_slots_note(&shard->slots, i);
   if (note == HF_NO_SLOT) return;
-  hf_cold *note_cold = hf_slots_cold(&shard->slots, note);
-  hf_cold_set_peer(hf_slots_cold(&shard->slots, i), hf_add_capped(0, note_cold->missed, HF_PEER_MAX));
+  hf_tie *note_tie = hf_slots_tie(&shard->slots, note);
+  hf_tie_set_peer(hf_slots_tie(&shard->slots, i),
+                  hf_add_capped(0, hf_slots_hot(&shard->slots, note)->missed, HF_PEER_MAX));
   hf_list_unlink(&shard->slots, note);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  hf_cold_set_peer(note_cold, HF_NO_SLOT);
-  hf_cold_set_flag(note_cold, HF_FLAG_PENDING, false);
-  note_cold->link.next = shard->trash_head;
+  hf_tie_set_peer(note_tie, HF_NO_SLOT);
+  hf_tie_set_flag(note_tie, HF_FLAG_PENDING, false);
+  note_tie->next = shard->trash_head;
   shard->trash_head = note;
 }
 
@@ -95,6 +96,7 @@ static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
 static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_t deadline_ns, int64_t now_ns) {
   hf_slots *slots = &shard->slots;
   hf_cold *cold = hf_slots_cold(slots, i);
+  hf_tie *tie = hf_slots_tie(slots, i);
   hf_state state = hf_slots_state(slots, i);
   int64_t timeout_ns = *hf_slots_timeout(slots, i), times = 1;
   if (state == HF_DEAD) {
@@ -104,14 +106,14 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
     deadline_ns += (times - 1) * timeout_ns;
     *hf_slots_floor(slots, i) = deadline_ns + timeout_ns;
   }
-  count_missed(shard, cold, times);
+  count_missed(shard, hf_slots_hot(slots, i), times);
   cold->event_ns = now_ns;
   cold->verdict_beat_ns = beat_ns;
-  if (cold->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
+  if (tie->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
     hf_list_unlink(slots, i);
   } else {
     merge_earlier_verdict(shard, i);
-    hf_cold_set_flag(cold, HF_FLAG_PENDING, true);
+    hf_tie_set_flag(tie, HF_FLAG_PENDING, true);
     HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) + 1);
   }
   shard->counters.max_lateness_ns = hf_max_i64(shard->counters.max_lateness_ns, now_ns - deadline_ns);
@@ -123,17 +125,17 @@ static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadlin
   hf_slots *slots = &shard->slots;
   hf_slab *slab = hf_slots_slab(slots, i);
   uint32_t at = hf_slot_in_slab(i);
-  hf_atomic_u32 *word = &slab->word[at];
-  bool stays = !(slab->cold[at].flags & HF_FLAG_DISPOSABLE);
+  hf_atomic_u32 *word = &slab->hot[at].word;
+  bool stays = !(slab->tie[at].flags & HF_FLAG_DISPOSABLE);
   hf_state state = hf_word_state(HF_LOAD_SC(word));
-  int64_t beat_ns = HF_LOAD_SC(&slab->beat_ns[at]);  // partner: hf_slab_beat
+  int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: hf_hot_beat
   *deadline_ns = hf_max_i64(beat_ns + slab->timeout_ns[at], slab->floor_ns[at]);
   bool due = *deadline_ns <= now_ns;
   if (state == HF_DOOMED || state == HF_ALIVE) {
     uint32_t generation = hf_word_generation(HF_LOAD_RLX(word));
     uint32_t doomed = hf_word_make(generation, HF_DOOMED);
     uint32_t after = hf_word_make(generation, !due ? HF_ALIVE : stays ? HF_LOST : HF_DEAD);
-    if (!HF_CAS_SC(word, &doomed, after)) {  // partner: hf_slab_undoom; a beat took it back, and its time is there
+    if (!HF_CAS_SC(word, &doomed, after)) {  // partner: hf_hot_undoom; a beat took it back, and its time is there
       *deadline_ns = hf_slots_deadline(slots, i);
       return false;
     }

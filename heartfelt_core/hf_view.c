@@ -12,8 +12,8 @@ static void fill_row(hf_shard *shard, uint32_t i, hf_row *row) {
       .deadline_ns = hf_slots_deadline(&shard->slots, i),
       .timeout_ns = *hf_slots_timeout(&shard->slots, i),
       .id = hf_shard_slot_id(shard, i),
-      .missed = cold->missed,
-      .disposable = (cold->flags & HF_FLAG_DISPOSABLE) != 0,
+      .missed = hf_slots_hot(&shard->slots, i)->missed,
+      .disposable = (hf_slots_tie(&shard->slots, i)->flags & HF_FLAG_DISPOSABLE) != 0,
       .lost = hf_slots_state(&shard->slots, i) == HF_LOST,
   };
 }
@@ -54,23 +54,24 @@ static const char *check_map(const hf_shard *shard, uint32_t *n_dead, uint32_t *
 static const char *check_slot(const hf_shard *shard, uint32_t i) {
   const hf_slots *slots = &shard->slots;
   const hf_cold *cold = hf_slots_cold(slots, i);
+  const hf_tie *tie = hf_slots_tie(slots, i);
   const hf_block *block = hf_slots_block(slots, hf_slot_block(i));
   hf_state state = hf_slots_state(slots, i);
   bool watched = state == HF_ALIVE || state == HF_LOUD || state == HF_LOST;
   if (((block->watched & hf_slot_bit(i)) != 0) != watched) return "slot: watched bit";
   if (watched && block->next_ns > hf_slots_deadline(slots, i)) return "heap: a block is filed too late";
   if (state != HF_FREE && !hf_slots_key(slots, i)) return "slot: a living slot has no key";
-  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || cold->flags || cold->peer))
+  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || tie->flags || tie->peer))
     return "slot: a free slot keeps something";
-  bool pending = (cold->flags & HF_FLAG_PENDING) != 0;
-  if (cold->peer != HF_NO_SLOT && (state == HF_NOTE || !pending)) {
-    if (hf_slots_cold(slots, cold->peer)->peer != i) return "peer: not mutual";
-    if ((state == HF_NOTE) == (hf_slots_state(slots, cold->peer) == HF_NOTE)) return "peer: not one NOTE";
+  bool pending = (tie->flags & HF_FLAG_PENDING) != 0;
+  if (tie->peer != HF_NO_SLOT && (state == HF_NOTE || !pending)) {
+    if (hf_slots_tie(slots, tie->peer)->peer != i) return "peer: not mutual";
+    if ((state == HF_NOTE) == (hf_slots_state(slots, tie->peer) == HF_NOTE)) return "peer: not one NOTE";
   }
-  if (state == HF_NOTE && pending && cold->peer == HF_NO_SLOT) return "peer: a NOTE of nobody";
-  if (state == HF_LOST && (cold->flags & HF_FLAG_DISPOSABLE)) return "slot: LOST but disposable";
-  if (state == HF_DEAD && !(cold->flags & (HF_FLAG_PENDING | HF_FLAG_PINNED))) return "slot: DEAD for no reason";
-  if ((state == HF_ALIVE || state == HF_LOUD) && (cold->flags & HF_FLAG_PENDING)) return "verdict: pending but alive";
+  if (state == HF_NOTE && pending && tie->peer == HF_NO_SLOT) return "peer: a NOTE of nobody";
+  if (state == HF_LOST && (tie->flags & HF_FLAG_DISPOSABLE)) return "slot: LOST but disposable";
+  if (state == HF_DEAD && !(tie->flags & (HF_FLAG_PENDING | HF_FLAG_PINNED))) return "slot: DEAD for no reason";
+  if ((state == HF_ALIVE || state == HF_LOUD) && (tie->flags & HF_FLAG_PENDING)) return "verdict: pending but alive";
   return NULL;
 }
 
@@ -78,10 +79,11 @@ static const char *check_list(const hf_shard *shard, uint32_t *n_linked) {
   const hf_slots *slots = &shard->slots;
   uint32_t previous = HF_NO_SLOT;
   int64_t event_ns = INT64_MIN;
-  for (uint32_t i = hf_list_head(slots); i != HF_NO_SLOT; i = hf_slots_cold(slots, i)->link.next) {
+  for (uint32_t i = hf_list_head(slots); i != HF_NO_SLOT; i = hf_slots_tie(slots, i)->next) {
     const hf_cold *cold = hf_slots_cold(slots, i);
-    if (cold->link.prev != previous) return "list: links";
-    if (!(cold->flags & HF_FLAG_PENDING)) return "list: holds what is not pending";
+    const hf_tie *tie = hf_slots_tie(slots, i);
+    if (tie->prev != previous) return "list: links";
+    if (!(tie->flags & HF_FLAG_PENDING)) return "list: holds what is not pending";
     if (cold->event_ns < event_ns) return "list: order";
     event_ns = cold->event_ns;
     previous = i;
@@ -110,7 +112,7 @@ const char *hf_shard_check(const hf_shard *shard) {
     n_watched += state == HF_ALIVE || state == HF_LOUD || state == HF_LOST;
     n_lost += state == HF_LOST;
     n_free += state == HF_FREE;
-    n_pending += (hf_slots_cold(slots, i)->flags & HF_FLAG_PENDING) != 0;
+    n_pending += (hf_slots_tie(slots, i)->flags & HF_FLAG_PENDING) != 0;
   }
   if (!wrong) wrong = check_list(shard, &n_linked);
   if (!wrong) wrong = check_heap(shard);

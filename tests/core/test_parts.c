@@ -84,10 +84,10 @@ static void heap_reserve_keeps_what_is_filed(void) {
 static bool list_is(const hf_slots *slots, const uint32_t *model, uint32_t n) {
   uint32_t i = HF_NO_SLOT;
   for (uint32_t at = 0; at < n; at++) {
-    if (hf_list_link(slots, i)->next != model[at] || hf_list_link(slots, model[at])->prev != i) return false;
+    if (hf_slots_tie(slots, i)->next != model[at] || hf_slots_tie(slots, model[at])->prev != i) return false;
     i = model[at];
   }
-  return hf_list_link(slots, i)->next == HF_NO_SLOT && hf_list_link(slots, HF_NO_SLOT)->prev == i;
+  return hf_slots_tie(slots, i)->next == HF_NO_SLOT && hf_slots_tie(slots, HF_NO_SLOT)->prev == i;
 }
 
 static void list_keeps_its_order_through_append_unlink_and_replace(void) {
@@ -116,7 +116,7 @@ static void list_keeps_its_order_through_append_unlink_and_replace(void) {
         hf_list_unlink(&slots, i);
         memmove(&model[at], &model[at + 1], (--n - at) * sizeof *model);
         in[i] = false;
-        CHECK(hf_list_link(&slots, i)->next == 0 && hf_list_link(&slots, i)->prev == 0);
+        CHECK(hf_slots_tie(&slots, i)->next == 0 && hf_slots_tie(&slots, i)->prev == 0);
       }
       CHECK_EQ(hf_list_head(&slots), n ? model[0] : HF_NO_SLOT);
       if (!CHECK(list_is(&slots, model, n))) break;

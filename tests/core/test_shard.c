@@ -314,13 +314,13 @@ static void a_beat_between_doom_and_verdict_is_seen(void) {
   hf_world_touch(&w, 1, NULL, HF_TOUCH_BEAT, &id);
   hf_slab *slab = hf_slots_slab(&w.shard.slots, hf_id_slot(id));
   uint32_t at = hf_slot_in_slab(hf_id_slot(id)), doomed = hf_word_make(hf_id_generation(id), HF_DOOMED);
-  HF_STORE_SC(&slab->word[at], doomed);  // as the worker does between its two looks
-  CHECK_EQ(hf_slab_undoom(slab, at, doomed), HF_OK);
-  CHECK_EQ(hf_word_state(HF_LOAD_SC(&slab->word[at])), HF_ALIVE);
-  CHECK_EQ(hf_slab_undoom(slab, at, doomed), HF_OK);  // the worker gave it back first
-  HF_STORE_SC(&slab->word[at], hf_word_make(hf_id_generation(id), HF_DEAD));
-  CHECK_EQ(hf_slab_undoom(slab, at, doomed), HF_SLOW);  // the verdict was first
-  HF_STORE_SC(&slab->word[at], hf_word_make(hf_id_generation(id), HF_ALIVE));
+  HF_STORE_SC(&slab->hot[at].word, doomed);  // as the worker does between its two looks
+  CHECK_EQ(hf_hot_undoom(&slab->hot[at], doomed), HF_OK);
+  CHECK_EQ(hf_word_state(HF_LOAD_SC(&slab->hot[at].word)), HF_ALIVE);
+  CHECK_EQ(hf_hot_undoom(&slab->hot[at], doomed), HF_OK);  // the worker gave it back first
+  HF_STORE_SC(&slab->hot[at].word, hf_word_make(hf_id_generation(id), HF_DEAD));
+  CHECK_EQ(hf_hot_undoom(&slab->hot[at], doomed), HF_SLOW);  // the verdict was first
+  HF_STORE_SC(&slab->hot[at].word, hf_word_make(hf_id_generation(id), HF_ALIVE));
   hf_world_end(&w);
 }
 

@@ -18,6 +18,7 @@ import sys
 
 from heartfelt._checks import check_ids, duration_ns, plain_key, refusal, shown
 from heartfelt._event cimport event_from, seconds, taken
+from heartfelt._hot import own_hot_methods
 from heartfelt._types import UNSET
 from heartfelt.errors import KeyNotWatched
 
@@ -274,7 +275,8 @@ cdef class Hub(HotHub):
         cdef Heart heart = heart_type.__new__(heart_type)
         heart.timeout, heart.extra, heart.disposable, heart.owner = timeout, extra, disposable, self
         (<HotHeart> heart).hub = self.hub
-        heart.id = self._touch(key, timeout, extra, disposable, 0 if plain else HF_TOUCH_BEAT)
+        hf_handle_set(&heart.handle, self.hub,
+                      self._touch(key, timeout, extra, disposable, 0 if plain else HF_TOUCH_BEAT))
         cdef uint64_t hash = 0
         heart.key = hashed_key(key, &hash)
         return heart
@@ -388,8 +390,8 @@ cdef class Heart(HotHeart):
     def _beat(self):
         if self.owner is None:
             raise TypeError("this Heart is of no hub; make one by hub.heart(key)")
-        self.id = self.owner._touch(self.key, self.timeout, self.extra, self.disposable,
-                                    HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN)
+        hf_handle_set(&self.handle, self.hub, self.owner._touch(
+            self.key, self.timeout, self.extra, self.disposable, HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN))
 
     @property
     def hub(self):
@@ -398,3 +400,6 @@ cdef class Heart(HotHeart):
 
     def __repr__(self):
         return f"<Heart of {shown(self.key)}>"
+
+
+own_hot_methods(Heart)

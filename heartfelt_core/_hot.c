@@ -13,7 +13,8 @@
 static hf_hub unopened = {.closed = 1, .ended = 1, .clock = &unopened.own_clock};
 static PyObject *name_heartbeat, *name_beat;
 
-static PyObject *call_cold(PyObject *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static HF_NOINLINE PyObject *call_cold(PyObject *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                       PyObject *kwnames) {
   PyObject *all[8];
   Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
   if (n + 1 > (Py_ssize_t)(sizeof all / sizeof *all))
@@ -40,7 +41,7 @@ static PyObject *hub_heartbeat(PyObject *self, PyObject *const *args, Py_ssize_t
 static PyObject *heart_beat(PyObject *self, PyObject *unused) {
   (void)unused;
   hf_hot_heart *heart = (hf_hot_heart *)self;
-  if (HF_LIKELY(hf_hub_beat_id(heart->hub, heart->id, hf_hub_beat_time(heart->hub)) == HF_OK)) Py_RETURN_NONE;
+  if (HF_LIKELY(hf_hub_beat_handle(heart->hub, &heart->handle, hf_hub_beat_time(heart->hub)) == HF_OK)) Py_RETURN_NONE;
   return PyObject_CallMethodNoArgs(self, name_beat);
 }
 
@@ -106,6 +107,48 @@ static PyTypeObject heart_type = {
     .tp_new = heart_new,
 };
 
+// A call of a method is specialised by the interpreter only where the object is of exactly the type that the method was
+// made for, so each subclass gets hot methods of its own, unless it has overridden them.
+static int own_methods(PyTypeObject *type, PyTypeObject *base, PyMethodDef *methods) {
+  for (; methods->ml_name; methods++) {
+    PyObject *found = PyObject_GetAttrString((PyObject *)type, methods->ml_name);
+    PyObject *inherited = PyObject_GetAttrString((PyObject *)base, methods->ml_name);
+    bool own = found && inherited && Py_TYPE(found) == &PyMethodDescr_Type &&
+               ((PyMethodDescrObject *)found)->d_method == ((PyMethodDescrObject *)inherited)->d_method;
+    Py_XDECREF(found);
+    Py_XDECREF(inherited);
+    if (!found || !inherited) return -1;
+    if (!own) continue;
+    PyObject *method = PyDescr_NewMethod(type, methods);
+    if (!method) return -1;
+    int failed = type->tp_flags & Py_TPFLAGS_HEAPTYPE
+                     ? PyObject_SetAttrString((PyObject *)type, methods->ml_name, method)
+                     : PyDict_SetItemString(type->tp_dict, methods->ml_name, method);
+    PyType_Modified(type);
+    Py_DECREF(method);
+    if (failed) return -1;
+  }
+  return 0;
+}
+
+static PyObject *own_hot_methods(PyObject *module, PyObject *type) {
+  (void)module;
+  if (!PyType_Check(type)) return PyErr_Format(PyExc_TypeError, "own_hot_methods takes a class, not %R", type);
+  int failed = 0;
+  if (PyType_IsSubtype((PyTypeObject *)type, &hub_type))
+    failed = own_methods((PyTypeObject *)type, &hub_type, hub_methods);
+  if (!failed && PyType_IsSubtype((PyTypeObject *)type, &heart_type))
+    failed = own_methods((PyTypeObject *)type, &heart_type, heart_methods);
+  if (failed) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"own_hot_methods", own_hot_methods, METH_O,
+     PyDoc_STR("own_hot_methods(type)\n\nGives a subclass of HotHub or HotHeart hot methods of its own.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static int exec_module(PyObject *module) {
   name_heartbeat = PyUnicode_InternFromString("_heartbeat");
   name_beat = PyUnicode_InternFromString("_beat");
@@ -120,6 +163,7 @@ static PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "heartfelt._hot",
     .m_doc = PyDoc_STR("The base types of Hub and Heart, with their hot methods."),
+    .m_methods = functions,
     .m_slots = slots,
 };
 

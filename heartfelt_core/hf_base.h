@@ -41,10 +41,12 @@ typedef enum {
 #define HF_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HF_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define HF_PREFETCH(p) __builtin_prefetch((p), 1)
+#define HF_NOINLINE __attribute__((noinline))
 #else
 #define HF_LIKELY(x) (x)
 #define HF_UNLIKELY(x) (x)
 #define HF_PREFETCH(p) ((void)(p))
+#define HF_NOINLINE
 #endif
 
 static inline uintptr_t hf_align_to_line(const void *p) {

@@ -117,6 +117,37 @@ static inline hf_status hf_hub_beat_id(hf_hub *hub, uint64_t id, int64_t now_ns)
   return hf_shard_beat_id(&hub->shards[hf_id_shard(id)], id, now_ns, hub->config.light);
 }
 
+// An id with its way to the slot behind it: the record, and the word that it has while the id is good. In a parallel
+// build the id alone, since a handle may be set while another thread beats by it.
+typedef struct {
+#if HF_PARALLEL
+  hf_atomic_u64 id;
+#else
+  hf_hot *hot;
+  uint32_t expected;
+#endif
+} hf_handle;
+
+// `id` was given by this hub; no memory behind it is ever given back while the hub lives.
+static inline void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id) {
+#if HF_PARALLEL
+  (void)hub;
+  HF_STORE_RLX(&handle->id, id);
+#else
+  handle->hot = hf_slots_hot(&hub->shards[hf_id_shard(id)].slots, hf_id_slot(id));
+  handle->expected = hf_word_make(hf_id_generation(id), HF_ALIVE);
+#endif
+}
+
+static inline hf_status hf_hub_beat_handle(hf_hub *hub, hf_handle *handle, int64_t now_ns) {
+#if HF_PARALLEL
+  return hf_hub_beat_id(hub, HF_LOAD_RLX(&handle->id), now_ns);
+#else
+  if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
+  return hf_hot_beat_expected(handle->hot, handle->expected, now_ns, hub->config.light);
+#endif
+}
+
 // Beats a group of keys, their cache misses side by side: first all places in the maps, then all slots, then all beats.
 // Returns a bit for each key that is for the cold function; a NULL key is one.
 #define HF_BEAT_GROUP 32u

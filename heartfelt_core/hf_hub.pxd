@@ -114,6 +114,9 @@ cdef extern from "hf_hub.h" nogil:
         uint32_t n_shards
         const hf_clock *clock
 
+    ctypedef struct hf_handle:
+        pass
+
     hf_hub hf_hub_unopened
     hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub)
     void hf_hub_close(hf_hub *hub)
@@ -134,6 +137,7 @@ cdef extern from "hf_hub.h" nogil:
     void hf_hub_advance(hf_hub **hubs, uint32_t n_hubs, hf_clock *clock, int64_t target_ns)
     const char *hf_hub_check(hf_hub *hub)
     int64_t hf_hub_beat_time(const hf_hub *hub)
+    void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id)
     enum: HF_BEAT_GROUP
     uint64_t hf_hub_beat_group(hf_hub *hub, const void **keys, const uint64_t *hashes, uint32_t n, int64_t now_ns)
     size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t start, size_t n)
@@ -156,4 +160,4 @@ cdef extern from "hf_pyhot.h":
 
     ctypedef class heartfelt._hot.HotHeart [object hf_hot_heart]:
         cdef hf_hub *hub
-        cdef uint64_t id
+        cdef hf_handle handle

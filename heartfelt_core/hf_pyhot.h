@@ -12,7 +12,7 @@ typedef struct {
 
 typedef struct {
   PyObject_HEAD hf_hub *hub;  // its owner's; the subclass keeps the owner
-  uint64_t id;
+  hf_handle handle;
 } hf_hot_heart;
 
 #endif

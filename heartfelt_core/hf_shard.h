@@ -165,14 +165,14 @@ static inline hf_status hf_hot_undoom(hf_hot *hot, uint32_t word) {
 #if HF_PARALLEL
 // A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: a new life
 // begins with a later one, so the exchange fails if the slot was reused after it was found to be the right one.
-// `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
-static inline hf_status hf_slots_beat_checked(const hf_slots *slots, uint32_t i, uint32_t expected, const void *key,
-                                              int64_t now_ns) {
-  hf_hot *hot = hf_slots_hot(slots, i);
+// `expected`: the word that the slot must have, or 0 for any that says ALIVE; `stored` and `key`: where the slot has
+// its key, and which it must be, or NULL for any.
+static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, hf_atomic_ptr *stored, const void *key,
+                                            int64_t now_ns) {
   int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);
   uint32_t word = HF_LOAD_ACQ(&hot->word);
   if (expected ? word != expected : hf_word_state(word) != HF_ALIVE) return HF_SLOW;
-  if (key && HF_LOAD_ACQ(&hf_slots_cold(slots, i)->key) != (uintptr_t)key) return HF_SLOW;
+  if (key && HF_LOAD_ACQ(stored) != (uintptr_t)key) return HF_SLOW;
   if (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) return HF_SLOW;
   uint32_t after = HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
   if (HF_LIKELY(after == word)) return HF_OK;
@@ -181,21 +181,24 @@ static inline hf_status hf_slots_beat_checked(const hf_slots *slots, uint32_t i,
 }
 #endif
 
-// The hot beat by id: no lock, no allocation, no system call but the clock's.
-static inline hf_status hf_shard_beat_id(hf_shard *shard, uint64_t id, int64_t now_ns, bool light) {
-  uint32_t i = hf_id_slot(id);
-  if (HF_UNLIKELY(i >= HF_LOAD_ACQ(&shard->slots.n_slots))) return HF_STALE_ID;  // partner: hf_slots_grow
-  uint32_t expected = hf_word_make(hf_id_generation(id), HF_ALIVE);
+// The hot beat of a slot that must have the word `expected`: no lock, no allocation, no system call but the clock's.
+static inline hf_status hf_hot_beat_expected(hf_hot *hot, uint32_t expected, int64_t now_ns, bool light) {
 #if HF_PARALLEL
   (void)light;
-  return hf_slots_beat_checked(&shard->slots, i, expected, NULL, now_ns);
+  return hf_hot_beat_checked(hot, expected, NULL, NULL, now_ns);
 #else
-  hf_hot *hot = hf_slots_hot(&shard->slots, i);
   if (HF_UNLIKELY(HF_LOAD_RLX(&hot->word) != expected)) return HF_SLOW;
   uint32_t word = hf_hot_beat(hot, now_ns, light);
   if (HF_LIKELY(word == expected)) return HF_OK;
   return hf_hot_undoom(hot, word);
 #endif
+}
+
+static inline hf_status hf_shard_beat_id(hf_shard *shard, uint64_t id, int64_t now_ns, bool light) {
+  uint32_t i = hf_id_slot(id);
+  if (HF_UNLIKELY(i >= HF_LOAD_ACQ(&shard->slots.n_slots))) return HF_STALE_ID;  // partner: hf_slots_grow
+  return hf_hot_beat_expected(hf_slots_hot(&shard->slots, i), hf_word_make(hf_id_generation(id), HF_ALIVE), now_ns,
+                              light);
 }
 
 // The hot beat by key.
@@ -204,7 +207,7 @@ static inline hf_status hf_shard_beat(hf_shard *shard, const void *key, uint32_t
   (void)light;
   uint32_t i = hf_map_find_identical(&shard->map, key, tag);
   if (HF_UNLIKELY(i == 0)) return HF_SLOW;
-  return hf_slots_beat_checked(&shard->slots, i, 0, key, now_ns);
+  return hf_hot_beat_checked(hf_slots_hot(&shard->slots, i), 0, &hf_slots_cold(&shard->slots, i)->key, key, now_ns);
 #else
   uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
   if (HF_UNLIKELY(i == 0)) return HF_SLOW;

@@ -5,6 +5,8 @@ from typing_extensions import disjoint_base  # for type checkers only: they all 
 
 from heartfelt._types import Unset
 
+def own_hot_methods(type: type) -> None: ...
+
 @disjoint_base
 class HotHub:
     def heartbeat(

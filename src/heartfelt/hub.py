@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from heartfelt import _options
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher
+from heartfelt._hot import own_hot_methods
 from heartfelt._types import UNSET, EventType, Unset, WatchState
 from heartfelt._verbose import Reporter
 from heartfelt.events import CALLBACKS, READERS, Events
@@ -176,6 +177,10 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         if verbose:
             self._reporter = Reporter(self)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own_hot_methods(cls)
+
     def heart(
         self,
         key: Key,
@@ -325,6 +330,9 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
     def __repr__(self) -> str:
         return f"<HeartHub {'closed' if self.closed else f'watching {len(self)} keys'}>"
+
+
+own_hot_methods(HeartHub)
 
 
 def _shard_stats(raw: dict[str, Any]) -> ShardStats:

@@ -6,8 +6,9 @@ locks where there is none; only Bell.wait and Hub._close let go of it.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
-from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
 from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -206,20 +207,13 @@ cdef class Hub(HotHub):
 
     cdef object _beat_sequence(self, keys, failure):
         """Beats a list or tuple in groups; returns the first refusal of several."""
-        cdef const void *objects[HF_BEAT_GROUP]
-        cdef uint64_t hashes[HF_BEAT_GROUP]
         cdef uint64_t cold
         cdef Py_ssize_t at = 0
         cdef uint32_t n, k
         cdef list left
         while at < PySequence_Fast_GET_SIZE(keys):
             n = <uint32_t> min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
-            for k in range(n):
-                objects[k] = <const void *> PySequence_Fast_GET_ITEM(keys, at + k)
-                if hf_key_hash(<object> objects[k], &hashes[k]) != HF_KEY_OK:
-                    PyErr_Clear()
-                    objects[k], hashes[k] = NULL, 0
-            cold = hf_hub_beat_group(self.hub, objects, hashes, n, hf_hub_beat_time(self.hub))
+            cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, n)
             if cold:  # taken out first: what follows may run code that changes the list
                 left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
                 for key in left:

@@ -24,18 +24,43 @@ static HF_NOINLINE PyObject *call_cold(PyObject *name, PyObject *self, PyObject 
   return PyObject_VectorcallMethod(name, all, (size_t)nargs + 1, kwnames);
 }
 
-static PyObject *hub_heartbeat(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-  if (HF_LIKELY(nargs == 1 && kwnames == NULL)) {
-    hf_hub *hub = ((hf_hot_hub *)self)->hub;
-    uint64_t hash;
-    hf_key_status status = hf_key_hash(args[0], &hash);
-    if (HF_LIKELY(status == HF_KEY_OK)) {
-      if (HF_LIKELY(hf_hub_beat(hub, args[0], hash, hf_hub_beat_time(hub)) == HF_OK)) Py_RETURN_NONE;
-    } else if (status == HF_KEY_ERROR) {
-      return NULL;
-    }
+// The one argument is not the object that stands for a watched key: an equal one, or no key at all.
+static HF_NOINLINE PyObject *beat_by_hash(PyObject *self, PyObject *const *args, int64_t now_ns) {
+  hf_hub *hub = ((hf_hot_hub *)self)->hub;
+  PyObject *key = args[0];
+  uint64_t hash;
+  hf_key_status found = hf_key_hash(key, &hash);
+  if (found == HF_KEY_ERROR) return NULL;
+  hf_status status = HF_SLOW;
+  if (HF_LIKELY(found == HF_KEY_OK)) {
+#if !HF_PARALLEL
+    bool lasts = Py_REFCNT(key) > 2;  // others have it than this call and a variable of the caller's
+    if (HF_LIKELY(hf_hub_has_hints(hub)))
+      status = hf_hub_beat_past_hint(hub, key, hash, hf_key_equal, lasts, now_ns);
+    else
+#endif
+      status = hf_hub_beat(hub, key, hash, hf_key_equal, now_ns);
   }
-  return call_cold(name_heartbeat, self, args, nargs, kwnames);
+  if (HF_LIKELY(status == HF_OK)) Py_RETURN_NONE;
+  return call_cold(name_heartbeat, self, args, 1, NULL);
+}
+
+static PyObject *hub_heartbeat(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  if (HF_UNLIKELY(nargs != 1 || kwnames)) return call_cold(name_heartbeat, self, args, nargs, kwnames);
+  hf_hub *hub = ((hf_hot_hub *)self)->hub;
+#if HF_PARALLEL
+  return beat_by_hash(self, args, hf_hub_beat_time(hub));
+#else
+  hf_hot *hinted = NULL;
+  if (HF_LIKELY(hf_hub_has_hints(hub))) {
+    hinted = hf_hub_hinted(hub, args[0]);
+    HF_PREFETCH(hinted);  // it comes while the clock is read
+  }
+  int64_t now_ns = hf_hub_beat_time(hub);
+  if (HF_LIKELY(hinted && HF_LOAD_RLX(&hinted->key) == (uintptr_t)args[0] && !HF_LOAD_RLX(&hub->closed)))
+    if (HF_LIKELY(hf_hot_beat_alive(hinted, now_ns, hub->config.light) == HF_OK)) Py_RETURN_NONE;
+  return beat_by_hash(self, args, now_ns);
+#endif
 }
 
 static PyObject *heart_beat(PyObject *self, PyObject *unused) {

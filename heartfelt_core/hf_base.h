@@ -42,11 +42,13 @@ typedef enum {
 #define HF_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define HF_PREFETCH(p) __builtin_prefetch((p), 1)
 #define HF_NOINLINE __attribute__((noinline))
+#define HF_ALWAYS_INLINE inline __attribute__((always_inline))
 #else
 #define HF_LIKELY(x) (x)
 #define HF_UNLIKELY(x) (x)
 #define HF_PREFETCH(p) ((void)(p))
 #define HF_NOINLINE
+#define HF_ALWAYS_INLINE inline
 #endif
 
 static inline uintptr_t hf_align_to_line(const void *p) {

@@ -136,7 +136,7 @@ hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *te
 #if !HF_PARALLEL
   // With a GIL the map is its holder's, so it can grow without keeping the worker from its verdicts. If it cannot, a
   // key that joins is told so there; any other needs no room.
-  (void)hf_map_reserve(&hub->shards[s].map);
+  (void)hf_map_reserve(&hub->shards[s].map, &hub->shards[s].slots);
 #endif
   hf_shard *shard = hf_hub_enter(hub, s);
   hf_status status =

@@ -105,11 +105,54 @@ static inline int64_t hf_hub_beat_time(const hf_hub *hub) {
   return HF_LIKELY(round_up_ns != 0) ? hf_clock_coarse_ns() + round_up_ns : hf_clock_now(hub->clock);
 }
 
-static inline hf_status hf_hub_beat(hf_hub *hub, const void *key, uint64_t hash, int64_t now_ns) {
-  if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
-  hf_shard *shard = &hub->shards[hf_hash_shard(hash, hub->n_shards)];
-  return hf_shard_beat(shard, key, hf_hash_tag(hash), now_ns, hub->config.light);
+static inline hf_shard *hf_hub_shard_of(const hf_hub *hub, uint64_t hash) {
+  return HF_LIKELY(hub->n_shards == 1) ? hub->shards : &hub->shards[hf_hash_shard(hash, hub->n_shards)];
 }
+
+// `equal` is the hub's own, named here so that it can be compiled in.
+static inline hf_status hf_hub_beat(hf_hub *hub, const void *key, uint64_t hash, hf_map_equal equal, int64_t now_ns) {
+  if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
+  hf_shard *shard = hf_hub_shard_of(hub, hash);
+  return hf_shard_beat(shard, key, hf_hash_tag(hash), equal, now_ns, hub->config.light);
+}
+
+// Whether a beat may follow a hint (hf_map.h): where look-ups hold the GIL, and no hash is needed to pick a shard.
+static inline bool hf_hub_has_hints(const hf_hub *hub) { return !HF_PARALLEL && HF_LIKELY(hub->n_shards == 1); }
+
+#if !HF_PARALLEL
+// The slot that the hint for an object names; slot 0, which has no key, if there is none. Only if hf_hub_has_hints.
+static inline hf_hot *hf_hub_hinted(const hf_hub *hub, const void *object) {
+  const hf_shard *shard = hub->shards;
+  return hf_slots_hot(&shard->slots, hf_map_hint(hf_map_get_table(&shard->map), object));
+}
+
+// An object other than the one that stands for its key has beaten slot i. The first time it gets a hint; the next time
+// it stands for the key from now on, in place of the other, so that its beats find it by its hint.
+static inline void hf_hub_notice(hf_hub *hub, void *key, uint32_t i) {
+  hf_shard *shard = hub->shards;
+  hf_map_table *table = hf_map_get_table(&shard->map);
+  void *stands = hf_slots_key(&shard->slots, i);
+  if (hf_map_hint(table, key) != i) {
+    hf_map_set_hint(table, key, i);
+  } else if (stands != key) {
+    hub->config.ops.retain(key);
+    HF_STORE_REL(&hf_slots_hot(&shard->slots, i)->key, (uintptr_t)key);
+    hub->config.ops.release(stands);
+  }
+}
+
+// As hf_hub_beat, for an object whose hint did not lead to itself. `lasts`: more beats by it may come.
+static inline hf_status hf_hub_beat_past_hint(hf_hub *hub, void *key, uint64_t hash, hf_map_equal equal, bool lasts,
+                                              int64_t now_ns) {
+  if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
+  hf_shard *shard = hub->shards;
+  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, hf_hash_tag(hash), equal);
+  if (HF_UNLIKELY(i == HF_NO_SLOT)) return HF_SLOW;
+  hf_status status = hf_hot_beat_alive(hf_slots_hot(&shard->slots, i), now_ns, hub->config.light);
+  if (lasts && HF_LIKELY(status == HF_OK)) hf_hub_notice(hub, key, i);
+  return status;
+}
+#endif
 
 static inline hf_status hf_hub_beat_id(hf_hub *hub, uint64_t id, int64_t now_ns) {
   if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
@@ -146,73 +189,6 @@ static inline hf_status hf_hub_beat_handle(hf_hub *hub, hf_handle *handle, int64
   if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return HF_CLOSED;
   return hf_hot_beat_expected(handle->hot, handle->expected, now_ns, hub->config.light);
 #endif
-}
-
-// Beats a group of keys, their cache misses side by side: first all places in the maps, then all slots, then all beats.
-// Returns a bit for each key that is for the cold function; a NULL key is one.
-#define HF_BEAT_GROUP 32u
-static inline uint64_t hf_hub_beat_group(hf_hub *hub, const void *const *keys, const uint64_t *hashes, uint32_t n,
-                                         int64_t now_ns) {
-#if HF_PARALLEL
-  uint64_t cold = 0;
-  for (uint32_t k = 0; k < n; k++)
-    if (!keys[k] || hf_hub_beat(hub, keys[k], hashes[k], now_ns) != HF_OK) cold |= UINT64_C(1) << k;
-  return cold;
-#else
-  const hf_map_entry *lines[HF_BEAT_GROUP];
-  uint32_t slots[HF_BEAT_GROUP];
-  uint64_t cold = 0;
-  if (HF_UNLIKELY(HF_LOAD_RLX(&hub->closed))) return ~UINT64_C(0) >> (64 - n);
-  for (uint32_t k = 0; k < n; k++) {
-    const hf_map_table *table = hf_map_get_table(&hub->shards[hf_hash_shard(hashes[k], hub->n_shards)].map);
-    lines[k] = &table->entries[hf_map_home(hf_hash_tag(hashes[k]), table->capacity) & ~(HF_MAP_LINE - 1)];
-    HF_PREFETCH(lines[k]);
-  }
-  for (uint32_t k = 0; k < n; k++) {
-    hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
-    int in_line = hf_map_in_line(lines[k], keys[k] ? keys[k] : hub);  // no key is the hub
-    if (HF_LIKELY(in_line >= 0))
-      slots[k] = (uint32_t)HF_LOAD_RLX(&((hf_map_entry *)(uintptr_t)lines[k])[in_line].meta);
-    else
-      slots[k] = keys[k] ? hf_map_find(&shard->map, keys[k], hf_hash_tag(hashes[k]), shard->config->ops.equal) : 0;
-    if (HF_UNLIKELY(slots[k] == HF_NO_SLOT)) continue;
-    HF_PREFETCH(hf_slots_hot(&shard->slots, slots[k]));
-  }
-  for (uint32_t k = 0; k < n; k++) {
-    hf_shard *shard = &hub->shards[hf_hash_shard(hashes[k], hub->n_shards)];
-    hf_hot *hot = hf_slots_hot(&shard->slots, slots[k]);
-    bool done = slots[k] != HF_NO_SLOT;
-    if (HF_LIKELY(done)) {
-      uint32_t word = hf_hot_beat(hot, now_ns, hub->config.light);
-      done = hf_word_state(word) == HF_ALIVE || hf_hot_undoom(hot, word) == HF_OK;
-    }
-    cold |= (uint64_t)!done << k;
-  }
-  return cold;
-#endif
-}
-
-// Asks for the cache lines of ids that will be beaten soon.
-static inline void hf_hub_prefetch_ids(const hf_hub *hub, const int64_t *ids, size_t from, size_t end) {
-  for (; from < end; from++) {
-    uint64_t id = (uint64_t)ids[from];
-    if (hf_id_shard(id) >= hub->n_shards) continue;
-    const hf_slots *slots = &hub->shards[hf_id_shard(id)].slots;
-    if (hf_id_slot(id) >= HF_LOAD_RLX(&((hf_slots *)(uintptr_t)slots)->n_slots)) continue;
-    HF_PREFETCH(hf_slots_hot(slots, hf_id_slot(id)));
-  }
-}
-
-// Beats ids from `from` on, and stops at the first that is for the cold function. Returns its index, n at the end.
-static inline size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t from, size_t n) {
-  while (from < n) {
-    int64_t now_ns = hf_hub_beat_time(hub);  // looked at again with each group
-    size_t end = n - from > HF_BEAT_GROUP ? from + HF_BEAT_GROUP : n;
-    hf_hub_prefetch_ids(hub, ids, from, end);
-    for (; from < end; from++)
-      if (HF_UNLIKELY(hf_hub_beat_id(hub, (uint64_t)ids[from], now_ns) != HF_OK)) return from;
-  }
-  return n;
 }
 
 #endif

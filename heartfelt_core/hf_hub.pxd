@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Declares hf_hub.h and hf_pykey.h, nothing else.
+# Declares hf_hub.h, hf_batch.h and the headers that know Python, nothing else.
+from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t
 
 
@@ -138,8 +139,10 @@ cdef extern from "hf_hub.h" nogil:
     const char *hf_hub_check(hf_hub *hub)
     int64_t hf_hub_beat_time(const hf_hub *hub)
     void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id)
+
+
+cdef extern from "hf_batch.h":
     enum: HF_BEAT_GROUP
-    uint64_t hf_hub_beat_group(hf_hub *hub, const void **keys, const uint64_t *hashes, uint32_t n, int64_t now_ns)
     size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t start, size_t n)
 
 
@@ -155,6 +158,8 @@ cdef extern from "hf_pykey.h":
 
 
 cdef extern from "hf_pyhot.h":
+    uint64_t hf_py_beat_group(hf_hub *hub, PyObject **keys, uint32_t n)
+
     ctypedef class heartfelt._hot.HotHub [object hf_hot_hub]:
         cdef hf_hub *hub
 

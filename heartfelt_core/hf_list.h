@@ -6,10 +6,7 @@
 
 #include "hf_slot.h"
 
-// Slab 0 must exist; its zeroed head is an empty list already.
-static inline uint32_t hf_list_head(const hf_slots *slots) {
-  return HF_LOAD_RLX(&slots->n_slots) ? hf_slots_tie(slots, HF_NO_SLOT)->next : HF_NO_SLOT;
-}
+static inline uint32_t hf_list_head(const hf_slots *slots) { return hf_slots_tie(slots, HF_NO_SLOT)->next; }
 
 static inline void hf_list_append(hf_slots *slots, uint32_t i) {
   hf_tie *head = hf_slots_tie(slots, HF_NO_SLOT), *tie = hf_slots_tie(slots, i);

@@ -11,7 +11,10 @@ hf_status hf_shard_init(hf_shard *shard, uint32_t index, const hf_shard_config *
   shard->clock = clock;
   hf_status status = hf_lock_init(&shard->lock);
   if (status != HF_OK) return status;
-  if (hf_slots_init(&shard->slots) == HF_OK && hf_map_init(&shard->map) == HF_OK) return HF_OK;
+  if (hf_slots_init(&shard->slots) == HF_OK && hf_heap_reserve(&shard->heap, HF_SLAB_BLOCKS) == HF_OK &&
+      hf_map_init(&shard->map) == HF_OK)
+    return HF_OK;
+  hf_heap_deinit(&shard->heap);
   hf_slots_deinit(&shard->slots);
   hf_lock_deinit(&shard->lock);
   return HF_NO_MEMORY;
@@ -67,7 +70,7 @@ void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
 static hf_status reserve_slot(hf_shard *shard) {
   if (hf_slots_has_free(&shard->slots)) return HF_OK;
   uint32_t n_slots = HF_LOAD_RLX(&shard->slots.n_slots);
-  hf_status status = hf_heap_reserve(&shard->heap, hf_slot_block(n_slots) + HF_SLAB_BLOCKS);
+  hf_status status = hf_heap_reserve(&shard->heap, hf_slot_block(n_slots + hf_slots_growth(&shard->slots)));
   return status == HF_OK ? hf_slots_grow(&shard->slots) : status;
 }
 
@@ -79,7 +82,7 @@ static void emit(hf_shard *shard, hf_event_type type, uint32_t i, int64_t now_ns
   hf_event event = {
       .type = type,
       .disposable = (tie->flags & HF_FLAG_DISPOSABLE) != 0,
-      .missed = hf_slots_state(slots, i) == HF_LOST ? hf_slots_hot(slots, i)->missed : 0,
+      .missed = hf_slots_state(slots, i) == HF_LOST ? tie->missed : 0,
       .key = hf_shard_retained(shard, hf_slots_key(slots, i)),
       .extra = hf_shard_retained(shard, cold->extra),
       .timeout_ns = *hf_slots_timeout(slots, i),
@@ -103,7 +106,7 @@ static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadl
   cold->join_ns = from->join_ns;
   cold->event_ns = from->event_ns;
   cold->verdict_beat_ns = from->verdict_beat_ns;
-  hf_slots_hot(slots, to)->missed = hf_slots_verdict_missed(slots, i);
+  hf_slots_tie(slots, to)->missed = hf_slots_verdict_missed(slots, i);
   hf_slots_tie(slots, to)->flags = (hf_slots_tie(slots, i)->flags & (HF_FLAG_DISPOSABLE | HF_FLAG_PENDING)) & 0xfu;
   *hf_slots_timeout(slots, to) = *hf_slots_timeout(slots, i);
   *hf_slots_floor(slots, to) = deadline_ns;
@@ -120,7 +123,7 @@ static void part_from_verdict(hf_shard *shard, uint32_t i) {
   uint32_t note = hf_slots_take(slots);
   hf_cold *note_cold = hf_slots_cold(slots, note);
   move_verdict(slots, i, note, verdict_deadline(slots, i));
-  HF_STORE_REL(&note_cold->key, (uintptr_t)hf_shard_retained(shard, hf_slots_key(slots, i)));
+  HF_STORE_REL(&hf_slots_hot(slots, note)->key, (uintptr_t)hf_shard_retained(shard, hf_slots_key(slots, i)));
   note_cold->extra = hf_shard_retained(shard, cold->extra);
   hf_slots_set_state(slots, note, HF_NOTE);
   hf_tie_set_peer(hf_slots_tie(slots, note), i);
@@ -143,8 +146,7 @@ static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
 }
 
 static void free_key(hf_shard *shard, uint32_t i) {
-  void *key = hf_slots_key(&shard->slots, i);
-  hf_map_erase(&shard->map, key, hf_hash_tag(shard->config->ops.hash(key)));
+  hf_map_erase(&shard->map, &shard->slots, i);
   hf_slots_give_back(&shard->slots, i);
 }
 
@@ -168,7 +170,7 @@ static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
 static void begin_life(hf_shard *shard, uint32_t i, int64_t now_ns, hf_trash *trash) {
   hf_cold *cold = hf_slots_cold(&shard->slots, i);
   cold->join_ns = now_ns;
-  hf_slots_hot(&shard->slots, i)->missed = 0;
+  hf_slots_tie(&shard->slots, i)->missed = 0;
   beat_slot(shard, i, now_ns);
   hf_slots_set_state(&shard->slots, i, live_state(shard));
   watch(shard, i);
@@ -182,19 +184,19 @@ static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_ter
                           hf_trash *trash) {
   int64_t timeout_ns = terms->timeout_ns ? terms->timeout_ns : shard->config->default_timeout_ns;
   if (timeout_ns == 0) return HF_NO_TIMEOUT;
-  hf_status status = hf_map_reserve(&shard->map);
+  hf_status status = hf_map_reserve(&shard->map, &shard->slots);
   if (status == HF_OK) status = reserve_slot(shard);
   if (status != HF_OK) return status;
   uint32_t i = *slot = hf_slots_take(&shard->slots);
-  hf_cold *cold = hf_slots_cold(&shard->slots, i);
   hf_tie *tie = hf_slots_tie(&shard->slots, i);
   tie->next = tie->prev = HF_NO_SLOT;
   hf_tie_set_flag(tie, HF_FLAG_DISPOSABLE, shard->config->disposable);
   *hf_slots_timeout(&shard->slots, i) = timeout_ns;
-  HF_STORE_REL(&cold->key, (uintptr_t)hf_shard_retained(shard, key));
+  hf_slots_hot(&shard->slots, i)->tag = tag;
+  HF_STORE_REL(&hf_slots_hot(&shard->slots, i)->key, (uintptr_t)hf_shard_retained(shard, key));
   apply_terms(shard, i, terms, trash);
   begin_life(shard, i, hf_clock_now(shard->clock), trash);
-  hf_map_insert(&shard->map, key, tag, i);
+  hf_map_insert(&shard->map, &shard->slots, i);
   return HF_OK;
 }
 
@@ -219,9 +221,9 @@ static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int 
 }
 
 static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
-  hf_hot *hot = hf_slots_hot(&shard->slots, i);
+  hf_tie *tie = hf_slots_tie(&shard->slots, i);
   bool was_lost = hf_slots_state(&shard->slots, i) == HF_LOST;
-  uint32_t missed = hot->missed;
+  uint32_t missed = tie->missed;
   if (was_lost) {
     hf_status status = reserve_slot(shard);
     if (status != HF_OK) return status;
@@ -232,12 +234,12 @@ static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms
   beat_slot(shard, i, now_ns);
   file_deadline(shard, i);
   if (was_lost) {
-    hot->missed = missed;
+    tie->missed = missed;
     emit(shard, HF_RECOVER, i, now_ns, trash);
     hf_slots_set_state(&shard->slots, i, live_state(shard));
     shard->n_lost--;
     shard->counters.n_recoveries++;
-    hot->missed = 0;
+    tie->missed = 0;
   }
   emit(shard, HF_HEART_BEAT, i, now_ns, trash);
   return HF_OK;
@@ -257,7 +259,7 @@ static hf_status touch_slot(hf_shard *shard, uint32_t i, const hf_terms *terms, 
 hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, int mode, uint64_t *id,
                          hf_trash *trash) {
   hf_shard_empty_trash(shard, trash);
-  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, shard->config->ops.equal);
   hf_status status = HF_OK;
   if (i == HF_NO_SLOT) {
     status = join_new(shard, key, tag, terms, &i, trash);
@@ -282,7 +284,7 @@ hf_status hf_shard_touch_id(hf_shard *shard, uint64_t id, const hf_terms *terms,
 hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_trash *trash) {
   hf_shard_empty_trash(shard, trash);
   hf_slots *slots = &shard->slots;
-  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, shard->config->ops.equal);
   if (i == HF_NO_SLOT) return HF_NOT_WATCHED;
   hf_cold *cold = hf_slots_cold(slots, i);
   hf_tie *tie = hf_slots_tie(slots, i);

@@ -162,17 +162,21 @@ static inline hf_status hf_hot_undoom(hf_hot *hot, uint32_t word) {
   return word == alive ? HF_OK : HF_SLOW;
 }
 
-#if HF_PARALLEL
+#if !HF_PARALLEL
+// The hot beat of a slot that is known to be the key's.
+static inline hf_status hf_hot_beat_alive(hf_hot *hot, int64_t now_ns, bool light) {
+  uint32_t word = hf_hot_beat(hot, now_ns, light);
+  return HF_LIKELY(hf_word_state(word) == HF_ALIVE) ? HF_OK : hf_hot_undoom(hot, word);
+}
+#else
 // A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: a new life
 // begins with a later one, so the exchange fails if the slot was reused after it was found to be the right one.
-// `expected`: the word that the slot must have, or 0 for any that says ALIVE; `stored` and `key`: where the slot has
-// its key, and which it must be, or NULL for any.
-static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, hf_atomic_ptr *stored, const void *key,
-                                            int64_t now_ns) {
+// `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
+static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, const void *key, int64_t now_ns) {
   int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);
   uint32_t word = HF_LOAD_ACQ(&hot->word);
   if (expected ? word != expected : hf_word_state(word) != HF_ALIVE) return HF_SLOW;
-  if (key && HF_LOAD_ACQ(stored) != (uintptr_t)key) return HF_SLOW;
+  if (key && HF_LOAD_ACQ(&hot->key) != (uintptr_t)key) return HF_SLOW;
   if (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) return HF_SLOW;
   uint32_t after = HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
   if (HF_LIKELY(after == word)) return HF_OK;
@@ -185,7 +189,7 @@ static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, hf_a
 static inline hf_status hf_hot_beat_expected(hf_hot *hot, uint32_t expected, int64_t now_ns, bool light) {
 #if HF_PARALLEL
   (void)light;
-  return hf_hot_beat_checked(hot, expected, NULL, NULL, now_ns);
+  return hf_hot_beat_checked(hot, expected, NULL, now_ns);
 #else
   if (HF_UNLIKELY(HF_LOAD_RLX(&hot->word) != expected)) return HF_SLOW;
   uint32_t word = hf_hot_beat(hot, now_ns, light);
@@ -202,19 +206,16 @@ static inline hf_status hf_shard_beat_id(hf_shard *shard, uint64_t id, int64_t n
 }
 
 // The hot beat by key.
-static inline hf_status hf_shard_beat(hf_shard *shard, const void *key, uint32_t tag, int64_t now_ns, bool light) {
+static inline hf_status hf_shard_beat(hf_shard *shard, const void *key, uint32_t tag, hf_map_equal equal,
+                                      int64_t now_ns, bool light) {
 #if HF_PARALLEL
-  (void)light;
-  uint32_t i = hf_map_find_identical(&shard->map, key, tag);
-  if (HF_UNLIKELY(i == 0)) return HF_SLOW;
-  return hf_hot_beat_checked(hf_slots_hot(&shard->slots, i), 0, &hf_slots_cold(&shard->slots, i)->key, key, now_ns);
+  (void)light, (void)equal;
+  uint32_t i = hf_map_find_identical(&shard->map, &shard->slots, key, tag);
+  if (HF_UNLIKELY(i == HF_NO_SLOT)) return HF_SLOW;
+  return hf_hot_beat_checked(hf_slots_hot(&shard->slots, i), 0, key, now_ns);
 #else
-  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
-  if (HF_UNLIKELY(i == 0)) return HF_SLOW;
-  hf_hot *hot = hf_slots_hot(&shard->slots, i);
-  uint32_t word = hf_hot_beat(hot, now_ns, light);
-  if (HF_LIKELY(hf_word_state(word) == HF_ALIVE)) return HF_OK;
-  return hf_hot_undoom(hot, word);
+  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, equal);
+  return HF_LIKELY(i != HF_NO_SLOT) ? hf_hot_beat_alive(hf_slots_hot(&shard->slots, i), now_ns, light) : HF_SLOW;
 #endif
 }
 

@@ -7,7 +7,7 @@
 //   A slot's generation grows each time its life as a key's slot ends, so an id of the old life is known
 //   to be stale (until 2^24 lives later).
 //   A slot that is FREE has no object, no flag, no peer.
-// Cost: 84 bytes a slot. Finding a slot by its number: two loads.
+// Cost: 88 bytes a slot. Finding a slot by its number: two loads.
 // Threads: beat_ns and word are shared words (see README.md, "The word that decides"); all else is
 // under the shard's lock, except that a parallel build reads `key` while it validates a look-up.
 #ifndef HF_SLOT_H
@@ -18,6 +18,7 @@
 
 #include "hf_atomic.h"
 #include "hf_base.h"
+#include "hf_pages.h"
 #include "hf_thread.h"
 
 #define HF_SLAB_BITS 12
@@ -26,6 +27,8 @@
 #define HF_BLOCK_SLOTS (1u << HF_BLOCK_BITS)  // as many as bits in hf_block.watched
 #define HF_SLAB_BLOCKS (HF_SLAB_SLOTS / HF_BLOCK_SLOTS)
 #define HF_SLABS_MAX (1u << 16)
+#define HF_SLABS_SINGLE 16u    // so many are made one by one
+#define HF_SLABS_TOGETHER 11u  // fill two huge pages but for 1 %
 #define HF_NO_SLOT 0u
 #define HF_NOT_IN_HEAP UINT32_MAX
 
@@ -55,18 +58,20 @@ enum {  // hf_tie.flags
   HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
 };
 
-// All that a beat meets, in one cache line.
+// All that a look-up, a beat and the worker's look at a key meet, in half a cache line.
 typedef struct {
   // beats (any thread)
   hf_atomic_i64 beat_ns;
   // worker and cold functions write, beats read
   hf_atomic_u32 word;
+  // under lock, or the GIL where look-ups hold it
+  uint32_t tag;       // the half of the key's hash that the map goes by
+  hf_atomic_ptr key;  // owned object
   // under lock
-  uint32_t missed;  // timeouts since the last beat; of a NOTE: all that its verdict stands for
+  int64_t timeout_ns;
 } hf_hot;
 
 typedef struct {
-  hf_atomic_ptr key;        // owned object
   void *extra;              // owned object or NULL
   int64_t join_ns;          //
   int64_t event_ns;         // when the last verdict was taken
@@ -75,6 +80,7 @@ typedef struct {
 
 typedef struct {
   uint32_t next, prev;  // list of verdicts, or (next only) free list or trash
+  uint32_t missed;      // timeouts since the last beat; of a NOTE: all that its verdict stands for
   // PENDING and no NOTE: timeouts of earlier lives, unread, that the verdict stands for as well. Else: a living
   // slot's NOTE (0: none), a NOTE's living slot.
   uint32_t peer : 28;
@@ -89,14 +95,13 @@ typedef struct {
 } hf_block;
 
 typedef struct {
-  hf_hot hot[HF_SLAB_SLOTS];
+  _Alignas(HF_CACHE_LINE) hf_hot hot[HF_SLAB_SLOTS];
   // under lock
-  int64_t timeout_ns[HF_SLAB_SLOTS];
   int64_t floor_ns[HF_SLAB_SLOTS];  // no deadline lies before: the next one of a LOST key, or 0
   hf_cold cold[HF_SLAB_SLOTS];
   hf_tie tie[HF_SLAB_SLOTS];
   hf_block blocks[HF_SLAB_BLOCKS];
-  void *allocation;  // what to free
+  hf_pages pages;  // of this slab and those that were made with it; nothing in those
 } hf_slab;
 
 typedef struct {
@@ -134,7 +139,7 @@ static inline hf_atomic_i64 *hf_slots_beat(const hf_slots *slots, uint32_t i) {
   return &hf_slots_hot(slots, i)->beat_ns;
 }
 static inline int64_t *hf_slots_timeout(const hf_slots *slots, uint32_t i) {
-  return &hf_slots_slab(slots, i)->timeout_ns[hf_slot_in_slab(i)];
+  return &hf_slots_hot(slots, i)->timeout_ns;
 }
 static inline int64_t *hf_slots_floor(const hf_slots *slots, uint32_t i) {
   return &hf_slots_slab(slots, i)->floor_ns[hf_slot_in_slab(i)];
@@ -143,7 +148,7 @@ static inline hf_block *hf_slots_block(const hf_slots *slots, uint32_t block) {
   return &slots->slabs[block / HF_SLAB_BLOCKS]->blocks[block % HF_SLAB_BLOCKS];
 }
 static inline void *hf_slots_key(const hf_slots *slots, uint32_t i) {
-  return (void *)HF_LOAD_RLX(&hf_slots_cold(slots, i)->key);
+  return (void *)HF_LOAD_RLX(&hf_slots_hot(slots, i)->key);
 }
 static inline hf_state hf_slots_state(const hf_slots *slots, uint32_t i) {
   return hf_word_state(HF_LOAD_RLX(hf_slots_word(slots, i)));
@@ -155,8 +160,8 @@ static inline uint32_t hf_slots_note(const hf_slots *slots, uint32_t i) {
 }
 // How many timeouts a pending verdict stands for.
 static inline uint32_t hf_slots_verdict_missed(const hf_slots *slots, uint32_t i) {
-  uint32_t missed = hf_slots_hot(slots, i)->missed;
-  return hf_slots_state(slots, i) == HF_NOTE ? missed : hf_add_capped(missed, hf_slots_tie(slots, i)->peer, UINT32_MAX);
+  const hf_tie *tie = hf_slots_tie(slots, i);
+  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed : hf_add_capped(tie->missed, tie->peer, UINT32_MAX);
 }
 // Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
 static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {
@@ -193,36 +198,49 @@ static inline uint32_t hf_hot_beat(hf_hot *hot, int64_t now_ns, bool light) {
   return HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
 }
 
-static inline hf_status hf_slots_init(hf_slots *slots) {
-  memset(slots, 0, sizeof *slots);
-  slots->slabs = calloc(HF_SLABS_MAX, sizeof *slots->slabs);
-  return slots->slabs ? HF_OK : HF_NO_MEMORY;
-}
-
 static inline void hf_slots_deinit(hf_slots *slots) {
   if (!slots->slabs) return;
-  for (uint32_t s = 0; s < HF_SLABS_MAX && slots->slabs[s]; s++) free(slots->slabs[s]->allocation);
+  // From the end: what holds the pages of several slabs is the first of them.
+  for (uint32_t s = HF_LOAD_RLX(&slots->n_slots) >> HF_SLAB_BITS; s-- > 0;)
+    if (slots->slabs[s]->pages.start) hf_pages_give_back(slots->slabs[s]->pages);
   free(slots->slabs);
   slots->slabs = NULL;
 }
 
-// Adds a slab. Under lock.
+// How many slots hf_slots_grow would add: a slab's while there are few, then those of as many as fill huge pages.
+static inline uint32_t hf_slots_growth(const hf_slots *slots) {
+  uint32_t n_slabs = HF_LOAD_RLX(&((hf_slots *)(uintptr_t)slots)->n_slots) >> HF_SLAB_BITS;
+  uint32_t together = n_slabs < HF_SLABS_SINGLE ? 1 : HF_SLABS_TOGETHER;
+  return (together < HF_SLABS_MAX - n_slabs ? together : HF_SLABS_MAX - n_slabs) << HF_SLAB_BITS;
+}
+
+// Under lock.
 static inline hf_status hf_slots_grow(hf_slots *slots) {
-  uint32_t n_slots = HF_LOAD_RLX(&slots->n_slots);
-  uint32_t s = n_slots >> HF_SLAB_BITS;
-  if (s >= HF_SLABS_MAX) return HF_FULL;
-  void *allocation = calloc(1, sizeof(hf_slab) + HF_CACHE_LINE);
-  if (!allocation) return HF_NO_MEMORY;
-  hf_slab *slab = (hf_slab *)hf_align_to_line(allocation);
-  slab->allocation = allocation;
-  for (uint32_t b = 0; b < HF_SLAB_BLOCKS; b++) {
-    slab->blocks[b].next_ns = HF_NEVER;
-    slab->blocks[b].heap_pos = HF_NOT_IN_HEAP;
+  uint32_t n_slots = HF_LOAD_RLX(&slots->n_slots), n_new = hf_slots_growth(slots);
+  if (n_new == 0) return HF_FULL;
+  hf_pages pages = hf_pages_get((n_new >> HF_SLAB_BITS) * sizeof(hf_slab));
+  if (!pages.start) return HF_NO_MEMORY;
+  hf_slab *slab = pages.start;
+  slab->pages = pages;
+  for (uint32_t n = 0; n < n_new >> HF_SLAB_BITS; n++, slab++) {
+    for (uint32_t b = 0; b < HF_SLAB_BLOCKS; b++) {
+      slab->blocks[b].next_ns = HF_NEVER;
+      slab->blocks[b].heap_pos = HF_NOT_IN_HEAP;
+    }
+    slots->slabs[(n_slots >> HF_SLAB_BITS) + n] = slab;
   }
-  slots->slabs[s] = slab;
-  HF_STORE_REL(&slots->n_slots, n_slots + HF_SLAB_SLOTS);  // partner: beats by id read it first
-  if (slots->n_touched == 0) slots->n_touched = 1;         // slot 0 is the list's head
+  HF_STORE_REL(&slots->n_slots, n_slots + n_new);   // partner: beats by id read it first
+  if (slots->n_touched == 0) slots->n_touched = 1;  // slot 0 is the list's head, and no key's
   return HF_OK;
+}
+
+// Slot 0 is there from the beginning.
+static inline hf_status hf_slots_init(hf_slots *slots) {
+  memset(slots, 0, sizeof *slots);
+  slots->slabs = calloc(HF_SLABS_MAX, sizeof *slots->slabs);
+  if (slots->slabs && hf_slots_grow(slots) == HF_OK) return HF_OK;
+  hf_slots_deinit(slots);
+  return HF_NO_MEMORY;
 }
 
 // Takes a free slot, HF_NO_SLOT if there is none: grow first. Its generation is already the new one.
@@ -243,12 +261,10 @@ static inline bool hf_slots_has_free(const hf_slots *slots) {
 
 // Its objects must be gone already.
 static inline void hf_slots_give_back(hf_slots *slots, uint32_t i) {
-  hf_cold *cold = hf_slots_cold(slots, i);
-  HF_STORE_REL(&cold->key, (uintptr_t)0);
+  HF_STORE_REL(&hf_slots_hot(slots, i)->key, (uintptr_t)0);
   hf_slots_new_generation(slots, i, HF_FREE);
   *hf_slots_floor(slots, i) = 0;
-  hf_slots_hot(slots, i)->missed = 0;
-  cold->extra = NULL;
+  hf_slots_cold(slots, i)->extra = NULL;
   *hf_slots_tie(slots, i) = (hf_tie){.next = slots->free_head};
   slots->free_head = i;
   slots->n_free++;

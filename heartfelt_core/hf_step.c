@@ -31,20 +31,20 @@ static hf_due *sort_due(hf_due *due, hf_due *other, uint32_t n) {
   return due;
 }
 
-static void count_missed(hf_shard *shard, hf_hot *hot, int64_t times) {
-  hot->missed = hf_add_capped(hot->missed, (uint32_t)hf_min_i64(times, UINT32_MAX), UINT32_MAX);
+static void count_missed(hf_shard *shard, hf_tie *tie, int64_t times) {
+  tie->missed = hf_add_capped(tie->missed, (uint32_t)hf_min_i64(times, UINT32_MAX), UINT32_MAX);
   shard->counters.n_verdicts += (uint64_t)times;
 }
 
 // A LOST key whose verdict waits unread until `horizon_ns`, whatever happens: only the last deadline up to there will
 // be seen, so the ones before it are counted, not visited. True if there were any.
 static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
-  const hf_tie *tie = hf_slots_tie(&shard->slots, i);
+  hf_tie *tie = hf_slots_tie(&shard->slots, i);
   int64_t *floor_ns = hf_slots_floor(&shard->slots, i), timeout_ns = *hf_slots_timeout(&shard->slots, i);
   if (hf_slots_state(&shard->slots, i) != HF_LOST || !(tie->flags & HF_FLAG_PENDING)) return false;
   int64_t times = (horizon_ns - *floor_ns) / timeout_ns;
   if (times <= 0) return false;
-  count_missed(shard, hf_slots_hot(&shard->slots, i), times);
+  count_missed(shard, tie, times);
   *floor_ns += times * timeout_ns;
   return true;
 }
@@ -58,7 +58,8 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
   int64_t next_ns = HF_NEVER;
   for (uint64_t bits = block->watched; bits; bits &= bits - 1) {
     uint32_t at = first + (uint32_t)hf_lowest_bit(bits);
-    int64_t deadline_ns = hf_max_i64(HF_LOAD_RLX(&slab->hot[at].beat_ns) + slab->timeout_ns[at], slab->floor_ns[at]);
+    hf_hot *hot = &slab->hot[at];
+    int64_t deadline_ns = hf_max_i64(HF_LOAD_RLX(&hot->beat_ns) + hot->timeout_ns, slab->floor_ns[at]);
     if (deadline_ns > now_ns) {
       next_ns = hf_min_i64(next_ns, deadline_ns);
       continue;
@@ -68,9 +69,9 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
       next_ns = hf_min_i64(next_ns, slab->floor_ns[at]);
       continue;
     }
-    uint32_t word = HF_LOAD_RLX(&slab->hot[at].word);
+    uint32_t word = HF_LOAD_RLX(&hot->word);
     if (hf_word_state(word) == HF_ALIVE)
-      HF_STORE_SC(&slab->hot[at].word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_hot_beat
+      HF_STORE_SC(&hot->word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_hot_beat
     shard->due[(*n_due)++].slot = i;
   }
   return next_ns;
@@ -81,8 +82,7 @@ static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
   uint32_t note = hf_slots_note(&shard->slots, i);
   if (note == HF_NO_SLOT) return;
   hf_tie *note_tie = hf_slots_tie(&shard->slots, note);
-  hf_tie_set_peer(hf_slots_tie(&shard->slots, i),
-                  hf_add_capped(0, hf_slots_hot(&shard->slots, note)->missed, HF_PEER_MAX));
+  hf_tie_set_peer(hf_slots_tie(&shard->slots, i), hf_add_capped(0, note_tie->missed, HF_PEER_MAX));
   hf_list_unlink(&shard->slots, note);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
   hf_tie_set_peer(note_tie, HF_NO_SLOT);
@@ -106,7 +106,7 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
     deadline_ns += (times - 1) * timeout_ns;
     *hf_slots_floor(slots, i) = deadline_ns + timeout_ns;
   }
-  count_missed(shard, hf_slots_hot(slots, i), times);
+  count_missed(shard, tie, times);
   cold->event_ns = now_ns;
   cold->verdict_beat_ns = beat_ns;
   if (tie->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
@@ -129,7 +129,7 @@ static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadlin
   bool stays = !(slab->tie[at].flags & HF_FLAG_DISPOSABLE);
   hf_state state = hf_word_state(HF_LOAD_SC(word));
   int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: hf_hot_beat
-  *deadline_ns = hf_max_i64(beat_ns + slab->timeout_ns[at], slab->floor_ns[at]);
+  *deadline_ns = hf_max_i64(beat_ns + slab->hot[at].timeout_ns, slab->floor_ns[at]);
   bool due = *deadline_ns <= now_ns;
   if (state == HF_DOOMED || state == HF_ALIVE) {
     uint32_t generation = hf_word_generation(HF_LOAD_RLX(word));

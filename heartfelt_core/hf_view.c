@@ -12,14 +12,14 @@ static void fill_row(hf_shard *shard, uint32_t i, hf_row *row) {
       .deadline_ns = hf_slots_deadline(&shard->slots, i),
       .timeout_ns = *hf_slots_timeout(&shard->slots, i),
       .id = hf_shard_slot_id(shard, i),
-      .missed = hf_slots_hot(&shard->slots, i)->missed,
+      .missed = hf_slots_tie(&shard->slots, i)->missed,
       .disposable = (hf_slots_tie(&shard->slots, i)->flags & HF_FLAG_DISPOSABLE) != 0,
       .lost = hf_slots_state(&shard->slots, i) == HF_LOST,
   };
 }
 
 hf_status hf_shard_get(hf_shard *shard, const void *key, uint32_t tag, hf_row *row) {
-  uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
+  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, shard->config->ops.equal);
   if (i == HF_NO_SLOT || hf_slots_state(&shard->slots, i) == HF_DEAD) return HF_NOT_WATCHED;
   if (row) fill_row(shard, i, row);
   return HF_OK;
@@ -37,11 +37,13 @@ uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t
 static const char *check_map(const hf_shard *shard, uint32_t *n_dead, uint32_t *n_mapped) {
   const hf_map_table *table = hf_map_get_table(&shard->map);
   for (uint32_t at = 0; at < table->capacity; at++) {
-    const void *key = (const void *)HF_LOAD_RLX(&((hf_map_table *)(uintptr_t)table)->entries[at].key);
-    if (!key) continue;
-    uint32_t tag = hf_hash_tag(shard->config->ops.hash(key));
-    uint32_t i = hf_map_find(&shard->map, key, tag, shard->config->ops.equal);
-    if (i == HF_NO_SLOT || hf_slots_key(&shard->slots, i) != key) return "map: an entry is not found under its key";
+    uint32_t i = hf_map_slot_at(table, at);
+    if (i == HF_NO_SLOT) continue;
+    const void *key = hf_slots_key(&shard->slots, i);
+    uint32_t tag = key ? hf_hash_tag(shard->config->ops.hash(key)) : 0;
+    if (!key || hf_slots_hot(&shard->slots, i)->tag != tag) return "slot: a key and its tag disagree";
+    if (hf_map_find(&shard->map, &shard->slots, key, tag, shard->config->ops.equal) != i)
+      return "map: an entry is not found under its key";
     hf_state state = hf_slots_state(&shard->slots, i);
     if (state == HF_FREE || state == HF_NOTE) return "map: an entry whose slot is no key's";
     if (state == HF_DOOMED) return "word: DOOMED outside a step";

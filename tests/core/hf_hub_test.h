@@ -58,7 +58,7 @@ static inline void hf_fixture_advance(hf_fixture *f, int64_t target_ns) {
 // A beat as a caller makes it: hot, and cold if that is slow. Under the GIL, if there is one.
 static inline hf_status hf_fixture_beat(hf_fixture *f, hf_object *key, const hf_terms *terms) {
   hf_gil_take();
-  hf_status status = terms ? HF_SLOW : hf_hub_beat(f->hub, key, key->hash, hf_hub_now(f->hub));
+  hf_status status = terms ? HF_SLOW : hf_hub_beat(f->hub, key, key->hash, hf_object_equal, hf_hub_now(f->hub));
   if (status != HF_OK) status = hf_hub_touch(f->hub, key, key->hash, terms ? terms : &hf_no_terms, HF_TOUCH_BEAT, NULL);
   hf_gil_give();
   return status;

@@ -73,7 +73,7 @@ static inline hf_status hf_world_touch(hf_world *world, uint32_t k, const hf_ter
   hf_trash trash = {0};
   hf_object *key = hf_object_new(k);
   uint32_t tag = hf_hash_tag(key->hash);
-  bool known = hf_map_find(&world->shard.map, key, tag, hf_object_equal) != HF_NO_SLOT;
+  bool known = hf_map_find(&world->shard.map, &world->shard.slots, key, tag, hf_object_equal) != HF_NO_SLOT;
   hf_status status = hf_shard_touch(&world->shard, key, tag, terms ? terms : &hf_no_terms, mode, id, &trash);
   hf_world_empty(world, &trash);
   if (status != HF_OK || known) {
@@ -107,7 +107,8 @@ static inline hf_status hf_world_beat_extra(hf_world *world, uint32_t k, uint32_
 static inline hf_status hf_world_beat_hot(hf_world *world, uint32_t k) {
   if (!world->keys[k]) return HF_SLOW;
   hf_object *key = world->keys[k];
-  return hf_shard_beat(&world->shard, key, hf_hash_tag(key->hash), hf_world_now(world), world->config.light);
+  return hf_shard_beat(&world->shard, key, hf_hash_tag(key->hash), hf_object_equal, hf_world_now(world),
+                       world->config.light);
 }
 static inline hf_status hf_world_beat_id(hf_world *world, uint64_t id) {
   return hf_shard_beat_id(&world->shard, id, hf_world_now(world), world->config.light);

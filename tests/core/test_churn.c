@@ -55,8 +55,9 @@ static void *run_beater(void *argument) {
     hf_terms terms = terms_of(k);
     hf_gil_take();
     int64_t began_ns = hf_hub_now(f.hub);
-    hf_status status = ids[k] && hf_random_chance(&random, 2) ? hf_hub_beat_id(f.hub, ids[k], began_ns)
-                                                              : hf_hub_beat(f.hub, keys[k], keys[k]->hash, began_ns);
+    hf_status status = ids[k] && hf_random_chance(&random, 2)
+                           ? hf_hub_beat_id(f.hub, ids[k], began_ns)
+                           : hf_hub_beat(f.hub, keys[k], keys[k]->hash, hf_object_equal, began_ns);
     bool hot = status == HF_OK;
     if (!hot) status = hf_hub_touch(f.hub, keys[k], keys[k]->hash, &terms, HF_TOUCH_BEAT, &ids[k]);
     int64_t returned_ns = hf_hub_now(f.hub);

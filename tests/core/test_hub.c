@@ -222,7 +222,7 @@ static void a_closed_hub_takes_no_beats_and_gives_what_is_left(void) {
   hf_hub_close(f.hub);
   hf_hub_close(f.hub);
   CHECK(hf_hub_has_ended(f.hub));
-  CHECK_EQ(hf_hub_beat(f.hub, keys[1], keys[1]->hash, 10), HF_CLOSED);
+  CHECK_EQ(hf_hub_beat(f.hub, keys[1], keys[1]->hash, hf_object_equal, 10), HF_CLOSED);
   CHECK_EQ(hf_hub_beat_id(f.hub, id, 10), HF_CLOSED);
   CHECK_EQ(hf_hub_touch(f.hub, keys[1], keys[1]->hash, &hf_no_terms, HF_TOUCH_BEAT, NULL), HF_CLOSED);
   CHECK_EQ(hf_hub_touch_id(f.hub, id, &hf_no_terms, HF_TOUCH_BEAT), HF_CLOSED);

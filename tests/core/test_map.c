@@ -7,7 +7,8 @@
 enum { N_KEYS = 3000 };
 
 static hf_object *objects[N_KEYS], *copies[N_KEYS];  // a copy is equal, but another object
-static uint32_t tags[N_KEYS], slots[N_KEYS];         // slots: the model; 0: not in the map
+static uint32_t tags[N_KEYS], places[N_KEYS];        // places: the model, each key's slot; 0: not in the map
+static hf_slots slots;
 
 static uint32_t tag_of(uint32_t number, uint32_t family) {
   switch (family) {
@@ -29,8 +30,9 @@ static void make_keys(uint32_t n_keys, uint32_t family) {
     objects[k] = hf_object_new(k);
     copies[k] = hf_object_new(k);
     tags[k] = tag_of(k, family);
-    slots[k] = 0;
+    places[k] = 0;
   }
+  CHECK_EQ(hf_slots_init(&slots), HF_OK);
 }
 
 static void drop_keys(uint32_t n_keys) {
@@ -38,15 +40,37 @@ static void drop_keys(uint32_t n_keys) {
     hf_object_release(objects[k]);
     hf_object_release(copies[k]);
   }
+  hf_slots_deinit(&slots);
+}
+
+static uint32_t find(const hf_map *map, const void *key, uint32_t tag) {
+  return hf_map_find(map, &slots, key, tag, hf_object_equal);
+}
+
+// The key joins the map with the next free slot.
+static void put(hf_map *map, uint32_t k) {
+  CHECK_EQ(hf_map_reserve(map, &slots), HF_OK);
+  if (!hf_slots_has_free(&slots)) CHECK_EQ(hf_slots_grow(&slots), HF_OK);
+  uint32_t i = places[k] = hf_slots_take(&slots);
+  HF_STORE_RLX(&hf_slots_hot(&slots, i)->key, (uintptr_t)objects[k]);
+  hf_slots_hot(&slots, i)->tag = tags[k];
+  hf_slots_set_state(&slots, i, HF_ALIVE);
+  hf_map_insert(map, &slots, i);
+}
+
+static void take_out(hf_map *map, uint32_t k) {
+  hf_map_erase(map, &slots, places[k]);
+  hf_slots_give_back(&slots, places[k]);
+  places[k] = HF_NO_SLOT;
 }
 
 static bool finds_all(const hf_map *map, uint32_t n_keys) {
   bool right = true;
   for (uint32_t k = 0; k < n_keys; k++) {
-    right &= hf_map_find(map, objects[k], tags[k], hf_object_equal) == slots[k];
-    right &= hf_map_find(map, copies[k], tags[k], hf_object_equal) == slots[k];
-    right &= hf_map_find_identical(map, objects[k], tags[k]) == slots[k];
-    right &= hf_map_find_identical(map, copies[k], tags[k]) == 0;
+    right &= find(map, objects[k], tags[k]) == places[k];
+    right &= find(map, copies[k], tags[k]) == places[k];
+    right &= hf_map_find_identical(map, &slots, objects[k], tags[k]) == places[k];
+    right &= hf_map_find_identical(map, &slots, copies[k], tags[k]) == HF_NO_SLOT;
   }
   return right;
 }
@@ -61,28 +85,23 @@ static void random_operations(uint32_t family, uint32_t n_keys, uint32_t n_opera
     // The tide: the map fills and empties by turns.
     uint32_t k = hf_random_below(&random, n_keys);
     bool filling = (n / n_keys) % 2 == 0;
-    if (!slots[k] && (filling || hf_random_chance(&random, 4))) {
-      CHECK_EQ(hf_map_reserve(&map), HF_OK);
-      slots[k] = 1 + hf_random_below(&random, 1u << 28);
-      hf_map_insert(&map, objects[k], tags[k], slots[k]);
+    if (!places[k] && (filling || hf_random_chance(&random, 4))) {
+      put(&map, k);
       n_in++;
-    } else if (slots[k] && (!filling || hf_random_chance(&random, 4))) {
-      hf_map_erase(&map, objects[k], tags[k]);
-      slots[k] = 0;
+    } else if (places[k] && (!filling || hf_random_chance(&random, 4))) {
+      take_out(&map, k);
       n_in--;
     }
-    CHECK_EQ(hf_map_find(&map, copies[k], tags[k], hf_object_equal), slots[k]);
+    CHECK_EQ(find(&map, copies[k], tags[k]), places[k]);
     if (n % (n_keys / 2) == 0) CHECK(finds_all(&map, n_keys));
   }
   CHECK_EQ(map.n_keys, n_in);
-  for (uint32_t k = 0; k < n_keys; k++) {
-    if (slots[k]) hf_map_erase(&map, objects[k], tags[k]);
-    slots[k] = 0;
-  }
+  for (uint32_t k = 0; k < n_keys; k++)
+    if (places[k]) take_out(&map, k);
   CHECK(finds_all(&map, n_keys));
   CHECK_EQ(map.n_keys, 0);
   for (uint32_t at = 0; at < hf_map_get_table(&map)->capacity; at++)
-    if (hf_map_get_table(&map)->entries[at].key != 0) CHECK(!"an entry stays behind");
+    if (hf_map_load(hf_map_get_table(&map), at) != 0) CHECK(!"an entry stays behind");
   drop_keys(n_keys);
   hf_map_deinit(&map);
 }
@@ -99,8 +118,7 @@ static void grows_by_half_and_a_third_and_stays_at_most_three_quarters_full(void
   CHECK_EQ(hf_map_init(&map), HF_OK);
   make_keys(N_KEYS, 4);
   for (uint32_t k = 0; k < N_KEYS; k++) {
-    CHECK_EQ(hf_map_reserve(&map), HF_OK);
-    hf_map_insert(&map, objects[k], tags[k], slots[k] = k + 1);
+    put(&map, k);
     uint32_t capacity = hf_map_get_table(&map)->capacity;
     while (step < 12 && capacity > expected[step]) step++;
     CHECK_EQ(capacity, expected[step]);
@@ -116,11 +134,31 @@ static void equal_tags_of_different_keys_are_told_apart_by_the_keys(void) {
   hf_map map;
   CHECK_EQ(hf_map_init(&map), HF_OK);
   make_keys(2, 0);
-  hf_map_insert(&map, objects[0], 0, 7);
-  CHECK_EQ(hf_map_find(&map, objects[1], 0, hf_object_equal), 0);
-  CHECK_EQ(hf_map_find(&map, copies[0], 0, hf_object_equal), 7);
-  CHECK_EQ(hf_map_find(&map, copies[0], 1, hf_object_equal), 0);  // another tag is another key: never asked
+  put(&map, 0);
+  CHECK_EQ(find(&map, objects[1], 0), HF_NO_SLOT);
+  CHECK_EQ(find(&map, copies[0], 0), places[0]);
+  CHECK_EQ(find(&map, copies[0], 1), HF_NO_SLOT);  // another tag is another key: never asked
   drop_keys(2);
+  hf_map_deinit(&map);
+}
+
+// Slots that no key has (those of verdicts) may number more than the map holds: the marks make room for the numbers.
+static void numbers_of_slots_far_beyond_the_capacity_fit(void) {
+  hf_map map;
+  CHECK_EQ(hf_map_init(&map), HF_OK);
+  make_keys(40, 4);
+  for (uint32_t k = 0; k < 20; k++) put(&map, k);
+  for (uint32_t bits = HF_MAP_MIN_SLOT_BITS; bits <= HF_MAP_MIN_SLOT_BITS + 3; bits++) {
+    while (HF_LOAD_RLX(&slots.n_slots) <= 1u << bits) CHECK_EQ(hf_slots_grow(&slots), HF_OK);
+    slots.n_touched = (1u << bits) + 1;  // FREE all of them, and past what the marks left
+    uint32_t k = 20 + bits - HF_MAP_MIN_SLOT_BITS;
+    put(&map, k);
+    CHECK(places[k] > 1u << bits);
+    CHECK_EQ(hf_map_get_table(&map)->capacity, HF_MAP_MIN_CAPACITY);
+    CHECK(hf_map_get_table(&map)->slot_bits > bits);
+    CHECK(finds_all(&map, 40));
+  }
+  drop_keys(40);
   hf_map_deinit(&map);
 }
 
@@ -128,6 +166,7 @@ int main(void) {
   RUN(finds_what_was_put_in_under_every_kind_of_collision);
   RUN(grows_by_half_and_a_third_and_stays_at_most_three_quarters_full);
   RUN(equal_tags_of_different_keys_are_told_apart_by_the_keys);
+  RUN(numbers_of_slots_far_beyond_the_capacity_fit);
   CHECK_EQ(HF_LOAD_RLX(&hf_objects_alive), 0);
   return hf_test_end(__FILE__);
 }

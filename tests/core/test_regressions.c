@@ -49,7 +49,7 @@ static void an_older_beat_does_not_set_a_key_back(void) {
   int64_t batch_ns = hf_hub_now(f.hub);  // as heartbeat_many does for its batch
   hf_fixture_advance(&f, 9);
   CHECK_EQ(hf_fixture_beat(&f, key, NULL), HF_OK);  // joins at 9: not due before 19
-  CHECK_EQ(hf_hub_beat(f.hub, key, key->hash, batch_ns), HF_OK);
+  CHECK_EQ(hf_hub_beat(f.hub, key, key->hash, hf_object_equal, batch_ns), HF_OK);
   hf_row row;
   CHECK_EQ(hf_hub_get(f.hub, key, key->hash, &row), HF_OK);
   CHECK(row.beat_ns >= row.join_ns);

@@ -22,7 +22,7 @@ static void judge(hf_object *key, int64_t *last_ns) {
   int64_t ignored;
   uint32_t tag = hf_hash_tag(key->hash);
   hf_lock_acquire(&w.shard.lock);
-  uint32_t i = hf_map_find(&w.shard.map, key, tag, hf_object_equal);
+  uint32_t i = hf_map_find(&w.shard.map, &w.shard.slots, key, tag, hf_object_equal);
   if (hf_slots_state(&w.shard.slots, i) == HF_LOST) {
     CHECK(hf_slots_cold(&w.shard.slots, i)->verdict_beat_ns >= *last_ns);
     HF_ADD_RLX(&n_verdicts, 1u);
@@ -47,7 +47,7 @@ static void *beat(void *argument) {
   for (uint32_t k = 0; !HF_LOAD_ACQ(&stop); k = (k + 1) % N_KEYS) {
     hf_object *key = w.keys[first + k];
     int64_t now_ns = hf_world_now(&w);
-    if (hf_shard_beat(&w.shard, key, hf_hash_tag(key->hash), now_ns, w.config.light) == HF_OK) {
+    if (hf_shard_beat(&w.shard, key, hf_hash_tag(key->hash), hf_object_equal, now_ns, w.config.light) == HF_OK) {
       last_ns[k] = now_ns;
       n++;
     } else {

@@ -9,8 +9,8 @@ CORE := $(wildcard heartfelt_core/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-instructions \
-	wheel clean
+.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-compare \
+	bench-instructions wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -57,6 +57,10 @@ format: $(VENV)/.lint ## let the formatters have their way
 bench: build $(VENV)/.tests ## the hub beside what a Python user would do instead, as ratios
 	@mkdir -p build
 	@$(BIN)/python benchmarks/ratios.py --json build/ratios.json
+
+bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE=main
+	@test -n "$(BASE)" || { echo 'which revision? make bench-compare BASE=main [KEYS="10000 1000000"]'; exit 2; }
+	@$(BIN)/python benchmarks/compare.py "$(BASE)" $(if $(KEYS),--keys $(KEYS))
 
 bench-instructions: build ## count the instructions of a beat, and store them for the tests
 	@tests/speed/get_valgrind.sh

@@ -6,13 +6,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CORE := $(wildcard heartfelt_core/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch])
+C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format bench wheel clean
+.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-compare \
+	bench-instructions wheel clean
 
 help: ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: build ## watch 10,000 services for 15 s; eight of them stop beating
 	@echo '== python -m heartfelt demo'
@@ -26,7 +27,7 @@ core-test: ## the C core's own tests
 	@echo '== the C core'
 	@$(MAKE) --no-print-directory -f tests/core/Makefile core-test
 
-py-test: build $(VENV)/.tests ## the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.valgrind ## the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
@@ -57,6 +58,14 @@ bench: build $(VENV)/.tests ## the hub beside what a Python user would do instea
 	@mkdir -p build
 	@$(BIN)/python benchmarks/ratios.py --json build/ratios.json
 
+bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE=main
+	@test -n "$(BASE)" || { echo 'which revision? make bench-compare BASE=main [KEYS="10000 1000000"]'; exit 2; }
+	@$(BIN)/python benchmarks/compare.py "$(BASE)" $(if $(KEYS),--keys $(KEYS))
+
+bench-instructions: build ## count the instructions of a beat, and store them for the tests
+	@tests/speed/get_valgrind.sh
+	@$(BIN)/python tests/speed/instructions.py --record
+
 wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .
 	@ls dist
@@ -81,6 +90,11 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) src/heartfelt/_eve
 $(VENV)/.tests: $(VENV)/.made pyproject.toml
 	@echo '== installing what the tests need'
 	@$(PIP) install --group test
+	@touch $@
+
+# Looked for once: where there is none, and it cannot be had, the tests that need it say so.
+$(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
+	@! $(BIN)/python tests/speed/instructions.py --is-stored || tests/speed/get_valgrind.sh || true
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml

@@ -126,15 +126,19 @@ static inline hf_hot *hf_hub_hinted(const hf_hub *hub, const void *object) {
   return hf_slots_hot(&shard->slots, hf_map_hint(hf_map_get_table(&shard->map), object));
 }
 
-// An object other than the one that stands for its key has beaten slot i. The first time it gets a hint; the next time
-// it stands for the key from now on, in place of the other, so that its beats find it by its hint.
+// An object other than the one that stands for its key has beaten slot i. The first time it gets a hint; some later
+// time it stands for the key in place of the other, so that its beats find it by its hint. Not at once: two objects
+// that beat by turns would change places each time.
+#define HF_NOTICES_A_CHANGE 4u
 static inline void hf_hub_notice(hf_hub *hub, void *key, uint32_t i) {
   hf_shard *shard = hub->shards;
   hf_map_table *table = hf_map_get_table(&shard->map);
   void *stands = hf_slots_key(&shard->slots, i);
+  bool change = ++shard->n_noticed % HF_NOTICES_A_CHANGE == 0;
   if (hf_map_hint(table, key) != i) {
-    hf_map_set_hint(table, key, i);
-  } else if (stands != key) {
+    hf_map_set_hint(table, key, i, change);
+  } else if (change && stands != key) {
+    hf_map_forget_hint(table, stands, i);
     hub->config.ops.retain(key);
     HF_STORE_REL(&hf_slots_hot(&shard->slots, i)->key, (uintptr_t)key);
     hub->config.ops.release(stands);

@@ -8,10 +8,10 @@
 // and nearly always meets one entry, so that it goes to one slot, and to the right one. (The order of Python's own
 // dictionary, an index over dense records; the line at once as in Abseil's "Swiss tables".)
 //
-// Beside the entries lies as large a table of hints: the same, but filed under the address of a key object, in the line
-// that the address picks and nowhere else. By a hint a beat finds the slot of an object without waiting for the object
+// Behind the entries lies a table of hints: the same, but filed under the address of a key object, in the line that the
+// address picks and nowhere else. By a hint a beat finds the slot of an object without waiting for the object
 // itself, whose hash may be as far away as the slot. A hint is a guess: who follows it looks whether the slot has that
-// very object, or an equal one. Hints are forgotten when their line is full, and never taken back.
+// very object.
 //
 // Invariants
 //   At most 3/4 full; sizes are 2^k and 3*2^(k-1), so at least half full once it has grown.
@@ -44,7 +44,8 @@ struct hf_map_table {
   uint32_t slot_bits;     // of an entry, the lower ones: a slot's number
   hf_map_table *retired;  // parallel builds: the table before this one
   hf_pages pages;         // its own
-  uint32_t *hints;        // as many as entries; none in a parallel build
+  uint32_t *hints;        // none in a parallel build
+  uint32_t n_hints;
   _Alignas(HF_CACHE_LINE) hf_atomic_u32 entries[];
 };
 
@@ -75,14 +76,18 @@ static inline hf_map_table *hf_map_get_table(const hf_map *map) {
 }
 static inline void hf_map_publish(hf_map *map, hf_map_table *table) { HF_STORE_REL(&map->table, (uintptr_t)table); }
 
+// How many hints go with a capacity: at most half of the places are taken by the keys' own, so few lines are full.
+static inline uint32_t hf_map_hints(uint32_t capacity) { return capacity / 2 * 3; }
+
 static inline hf_map_table *hf_map_new_table(uint32_t capacity, uint32_t n_slots) {
-  size_t n_entries = (size_t)capacity * (HF_PARALLEL ? 1 : 2);
-  hf_pages pages = hf_pages_get(sizeof(hf_map_table) + n_entries * sizeof(hf_atomic_u32));
+  uint32_t n_hints = HF_PARALLEL ? 0 : hf_map_hints(capacity);
+  hf_pages pages = hf_pages_get(sizeof(hf_map_table) + ((size_t)capacity + n_hints) * sizeof(hf_atomic_u32));
   if (!pages.start) return NULL;
   hf_map_table *table = pages.start;
   table->capacity = capacity;
   table->pages = pages;
-  table->hints = (uint32_t *)&table->entries[HF_PARALLEL ? 0 : capacity];
+  table->hints = (uint32_t *)&table->entries[n_hints ? capacity : 0];
+  table->n_hints = n_hints;
   table->slot_bits = HF_MAP_MIN_SLOT_BITS;
   uint64_t room = 2 * (uint64_t)(capacity > n_slots ? capacity : n_slots);
   while (table->slot_bits < HF_MAP_MAX_SLOT_BITS && (uint64_t)1 << table->slot_bits < room) table->slot_bits++;
@@ -116,7 +121,8 @@ static inline uint32_t hf_map_object_tag(const void *object) {
   return (uint32_t)(((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 static inline uint32_t *hf_map_hint_line(const hf_map_table *table, const void *object) {
-  return &table->hints[hf_map_home(table, hf_map_object_tag(object)) & ~(HF_MAP_LINE - 1)];
+  uint32_t at = (uint32_t)(((uint64_t)hf_map_object_tag(object) * table->n_hints) >> 32);
+  return &table->hints[at & ~(HF_MAP_LINE - 1)];
 }
 
 // Which entries of a line have the mark of the tag, a bit for each.
@@ -147,19 +153,30 @@ static inline uint32_t hf_map_hint(const hf_map_table *table, const void *object
   return hf_map_hint_in(table, hf_map_hint_line(table, object), object);
 }
 
-// Hints that the object is, or equals, the key of slot i. In place of an earlier hint for it, else of none, else of
-// any.
-static inline void hf_map_set_hint(hf_map_table *table, const void *object, uint32_t i) {
+// Hints that the object is, or equals, the key of slot i: in place of an earlier hint for it, or of none. If the line
+// is full, `insist` lets it take another's place.
+static inline void hf_map_set_hint(hf_map_table *table, const void *object, uint32_t i, bool insist) {
   uint32_t *line = hf_map_hint_line(table, object), tag = hf_map_object_tag(object), mark = hf_map_mark(table, tag);
   uint32_t hits = hf_map_line_hits(table, line, tag), n = 0;
   if (hits)
     n = (uint32_t)hf_lowest_bit(hits);
   else
     while (n < HF_MAP_LINE && line[n]) n++;
-  line[n < HF_MAP_LINE ? n : (tag ^ i) % HF_MAP_LINE] = mark | i;
+  if (n == HF_MAP_LINE && insist) n = (tag ^ i) % HF_MAP_LINE;
+  if (n < HF_MAP_LINE) line[n] = mark | i;
+}
+
+// There is no hint from the object to slot i any more.
+static inline void hf_map_forget_hint(hf_map_table *table, const void *object, uint32_t i) {
+  uint32_t *line = hf_map_hint_line(table, object), mark = hf_map_mark(table, hf_map_object_tag(object));
+  for (uint32_t n = 0; n < HF_MAP_LINE; n++)
+    if (line[n] == (mark | i)) line[n] = 0;
 }
 #else
-static inline void hf_map_set_hint(hf_map_table *table, const void *object, uint32_t i) {
+static inline void hf_map_set_hint(hf_map_table *table, const void *object, uint32_t i, bool insist) {
+  (void)table, (void)object, (void)i, (void)insist;
+}
+static inline void hf_map_forget_hint(hf_map_table *table, const void *object, uint32_t i) {
   (void)table, (void)object, (void)i;
 }
 #endif
@@ -232,7 +249,7 @@ static inline hf_status hf_map_reserve(hf_map *map, const hf_slots *slots) {
     hf_state state = hf_slots_state(slots, i);
     if (state == HF_FREE || state == HF_NOTE) continue;
     hf_map_place(table, hf_slots_hot(slots, i)->tag, i);
-    hf_map_set_hint(table, hf_slots_key(slots, i), i);
+    hf_map_set_hint(table, hf_slots_key(slots, i), i, false);
   }
 #if HF_PARALLEL
   table->retired = old;
@@ -247,11 +264,11 @@ static inline hf_status hf_map_reserve(hf_map *map, const hf_slots *slots) {
 // Files a slot under the key and tag that it has. The key must not be in the map, and hf_map_reserve must have said OK.
 static inline void hf_map_insert(hf_map *map, const hf_slots *slots, uint32_t i) {
   hf_map_place(hf_map_get_table(map), hf_slots_hot(slots, i)->tag, i);
-  hf_map_set_hint(hf_map_get_table(map), hf_slots_key(slots, i), i);
+  hf_map_set_hint(hf_map_get_table(map), hf_slots_key(slots, i), i, false);
   map->n_keys++;
 }
 
-// Erases the entry of a slot that is in the map, and has its tag still.
+// Erases the entry of a slot that is in the map, and has its tag and key still.
 static inline void hf_map_erase(hf_map *map, const hf_slots *slots, uint32_t i) {
   hf_map_table *table = hf_map_get_table(map);
   uint32_t hole = hf_map_home(table, hf_slots_hot(slots, i)->tag);
@@ -268,6 +285,7 @@ static inline void hf_map_erase(hf_map *map, const hf_slots *slots, uint32_t i) 
     hole = at;
   }
   HF_STORE_REL(&table->entries[hole], 0u);
+  hf_map_forget_hint(table, hf_slots_key(slots, i), i);
   map->n_keys--;
 }
 

@@ -80,6 +80,7 @@ typedef struct {
   // read by beats
   hf_map map;
   hf_slots slots;
+  uint32_t n_noticed;  // beats write it, where a GIL serialises them
   // under lock
   hf_lock lock;
   hf_heap heap;

@@ -171,16 +171,15 @@ static void hints_lead_to_nearly_every_object_through_growth(void) {
   make_keys(N_KEYS, 4);
   for (uint32_t k = 0; k < N_KEYS; k++) {
     put(&map, k);
-    CHECK_EQ(hint(&map, objects[k]), places[k]);
   }
   uint32_t n_home = 0;
   for (uint32_t k = 0; k < N_KEYS; k++) n_home += hint(&map, objects[k]) == places[k];
-  CHECK(n_home > N_KEYS / 10 * 9);  // a full line forgets: at most three quarters are full, and lines are uneven
+  CHECK(n_home > N_KEYS / 100 * 98);  // lines are uneven: a few are full
   drop_keys(N_KEYS);
   hf_map_deinit(&map);
 }
 
-static void a_hint_is_replaced_where_it_is_and_a_full_line_forgets_one(void) {
+static void a_hint_is_replaced_where_it_is_and_a_full_line_forgets_one_if_it_must(void) {
   hf_map map;
   CHECK_EQ(hf_map_init(&map), HF_OK);
   hf_map_table *table = hf_map_get_table(&map);
@@ -188,15 +187,21 @@ static void a_hint_is_replaced_where_it_is_and_a_full_line_forgets_one(void) {
   uint32_t n = 0;
   for (uintptr_t address = 4096; n <= HF_MAP_LINE; address += 16)
     if (hf_map_hint_line(table, (const void *)address) == table->hints) same_line[n++] = (const char *)address;
-  for (n = 0; n < HF_MAP_LINE; n++) hf_map_set_hint(table, same_line[n], n + 1);
+  for (n = 0; n < HF_MAP_LINE; n++) hf_map_set_hint(table, same_line[n], n + 1, false);
   for (n = 0; n < HF_MAP_LINE; n++) CHECK_EQ(hint(&map, same_line[n]), n + 1);
-  hf_map_set_hint(table, same_line[3], 77);
+  hf_map_set_hint(table, same_line[3], 77, false);
   for (n = 0; n < HF_MAP_LINE; n++) CHECK_EQ(hint(&map, same_line[n]), n == 3 ? 77 : n + 1);
-  hf_map_set_hint(table, same_line[HF_MAP_LINE], 99);
+  hf_map_set_hint(table, same_line[HF_MAP_LINE], 99, false);
+  CHECK_EQ(hint(&map, same_line[HF_MAP_LINE]), HF_NO_SLOT);
+  hf_map_set_hint(table, same_line[HF_MAP_LINE], 99, true);
   CHECK_EQ(hint(&map, same_line[HF_MAP_LINE]), 99);
   uint32_t n_left = 0;
   for (n = 0; n < HF_MAP_LINE; n++) n_left += hint(&map, same_line[n]) != HF_NO_SLOT;
   CHECK_EQ(n_left, HF_MAP_LINE - 1);
+  hf_map_forget_hint(table, same_line[HF_MAP_LINE], 98);
+  CHECK_EQ(hint(&map, same_line[HF_MAP_LINE]), 99);
+  hf_map_forget_hint(table, same_line[HF_MAP_LINE], 99);
+  CHECK_EQ(hint(&map, same_line[HF_MAP_LINE]), HF_NO_SLOT);
   hf_map_deinit(&map);
 }
 #endif
@@ -204,7 +209,7 @@ static void a_hint_is_replaced_where_it_is_and_a_full_line_forgets_one(void) {
 int main(void) {
 #if !HF_PARALLEL
   RUN(hints_lead_to_nearly_every_object_through_growth);
-  RUN(a_hint_is_replaced_where_it_is_and_a_full_line_forgets_one);
+  RUN(a_hint_is_replaced_where_it_is_and_a_full_line_forgets_one_if_it_must);
 #endif
   RUN(finds_what_was_put_in_under_every_kind_of_collision);
   RUN(grows_by_half_and_a_third_and_stays_at_most_three_quarters_full);

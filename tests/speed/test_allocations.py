@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 N_KEYS = [0, 64, 1000, 10_000]
 ONE_CALL_A_KEY = [
     "heartbeat(key)",
-    "heartbeat(equal key)",
+    "heartbeat(equal key that lasts)",
     "heartbeat(int)",
     "heartbeat(bytes)",
     "heart.beat()",
@@ -81,4 +81,6 @@ def test_many_beats_in_one_call_allocate_nothing_for_a_key(allocations, call):
 
 
 def test_every_hot_call_is_looked_at(allocations):
-    assert {*ONE_CALL_A_KEY, *ONE_CALL_FOR_ALL} == {call for call in allocations if "heart" in call}
+    made_by_the_caller = {"heartbeat(equal key, new)"}
+    looked_at = {*ONE_CALL_A_KEY, *ONE_CALL_FOR_ALL, *made_by_the_caller}
+    assert looked_at == {call for call in allocations if "heart" in call}

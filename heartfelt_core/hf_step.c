@@ -65,7 +65,7 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
       continue;
     }
     uint32_t i = (block_index << HF_BLOCK_BITS) + (uint32_t)hf_lowest_bit(bits);
-    if (horizon_ns > now_ns && skip_unseen(shard, i, horizon_ns)) {
+    if (horizon_ns > now_ns && skip_unseen(shard, i, horizon_ns) && slab->floor_ns[at] > now_ns) {
       next_ns = hf_min_i64(next_ns, slab->floor_ns[at]);
       continue;
     }

@@ -82,6 +82,27 @@ static void timeouts_that_were_read_are_not_told_again(void) {
   end(&key, 1);
 }
 
+// Deadlines that nobody would see were counted, and the next one, due as well, was left to a second look at the same
+// time.
+static void verdicts_of_one_look_are_in_the_order_of_their_deadlines_though_some_were_not_seen(void) {
+  hf_event events[3];
+  hf_object *often = hf_object_new(1), *once = hf_object_new(2);
+  hf_terms terms = {.timeout_ns = 3, .disposable = 0};
+  hf_fixture_init(&f, HF_CLOCK_MANUAL,
+                  (hf_hub_config){.default_timeout_ns = 10, .disposable = true, .subscribed = HF_MASK(HF_TIME_OUT)});
+  hf_fixture_beat(&f, often, &terms);
+  hf_fixture_beat(&f, once, NULL);
+  hf_fixture_advance(&f, 3);   // lost, unread
+  hf_clock_set(&f.clock, 10);  // the worker was not there at 6 and 9
+  hf_fixture_advance(&f, 11);  // and is at 10, where it knows that nobody looks before 11
+  CHECK_EQ(hf_fixture_drain(&f, HF_TO_READERS, events, 3), 2);
+  CHECK(events[0].deadline_ns == 9 && events[0].event_ns == 10 && events[0].missed == 3);
+  CHECK(events[1].deadline_ns == 10 && events[1].event_ns == 10);
+  for (int n = 0; n < 2; n++) hf_event_release(&events[n]);
+  hf_object *keys[] = {often, once};
+  end(keys, 2);
+}
+
 // Blocks that were due at one time once came in any order.
 static void ties_of_several_blocks_stay_in_the_order_of_slots(void) {
   enum { N = 300 };
@@ -190,6 +211,7 @@ int main(void) {
   RUN(an_overflow_does_not_let_a_verdict_overtake_its_keys_join);
   RUN(an_older_beat_does_not_set_a_key_back);
   RUN(timeouts_that_were_read_are_not_told_again);
+  RUN(verdicts_of_one_look_are_in_the_order_of_their_deadlines_though_some_were_not_seen);
   RUN(ties_of_several_blocks_stay_in_the_order_of_slots);
   RUN(a_hub_that_was_never_opened_answers);
   RUN(close_returns_when_the_hub_has_ended_to_the_second_closer_too);

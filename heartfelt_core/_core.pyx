@@ -128,14 +128,14 @@ cdef class Hub(HotHub):
 
     def __cinit__(self, *args, **options):
         self.hub = &hf_hub_unopened
-        self._bells = (Bell(), Bell())
+        self._bells = (Bell(), Bell(), Bell())
 
     def __dealloc__(self):
         if self.hub is not &hf_hub_unopened:
             hf_hub_destroy(self.hub)
 
     def _open(self, uint32_t n_shards, int64_t default_timeout_ns, bint disposable, uint32_t subscribed,
-              uint32_t to_callbacks, uint32_t ring_limit, int on_full, clock):
+              uint32_t to_callbacks, uint32_t ring_limit, int on_full, int guard, clock):
         cdef hf_hub_config config
         cdef hf_status status
         cdef int n
@@ -152,6 +152,7 @@ cdef class Hub(HotHub):
             config.manual_clock = &self.manual.clock
         for n in range(2):
             config.bells[n] = &(<Bell> self._bells[n]).bell
+        config.guard, config.canary_bell = <hf_guard_kind> guard, &(<Bell> self._bells[2]).bell
         config.ops = hf_python_ops()
         status = hf_hub_create(&config, &self.hub)
         if status == HF_NO_THREAD:
@@ -336,6 +337,9 @@ cdef class Hub(HotHub):
 
     def _has_ended(self):
         return hf_hub_has_ended(self.hub)
+
+    def _canary_beat(self):
+        return hf_hub_canary_beat(self.hub)
 
     def _close(self, bint abandon=False):
         if abandon:

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define HF_NS_PER_S INT64_C(1000000000)
+#define HF_NS_PER_MS INT64_C(1000000)
 #define HF_NEVER INT64_MAX
 #define HF_CACHE_LINE 64
 

@@ -15,11 +15,16 @@ static void leave_rings(hf_hub *hub) {
   for (int s = 0; s < HF_N_STREAMS; s++) hf_lock_release(&hub->streams.rings[s].lock);
 }
 
+static bool carries_stalls(const hf_hub *hub, hf_stream stream) {
+  return hf_streams_route(&hub->streams, HF_STALL) == stream;
+}
+
 uint32_t hf_hub_waiting(hf_hub *hub, hf_stream stream) {
   uint32_t n = 0;
   if (hub->n_shards == 0) return 0;
   if (carries_verdicts(hub, stream))
     for (uint32_t s = 0; s < hub->n_shards; s++) n += HF_LOAD_RLX(&hub->shards[s].n_pending);
+  if (carries_stalls(hub, stream)) n += hf_guard_count(&hub->guard);
   enter_rings(hub);
   bool told_here = hf_streams_route(&hub->streams, HF_OVERFLOW) == stream;
   n += hf_ring_count(&hub->streams.rings[stream], told_here);
@@ -39,6 +44,10 @@ void hf_hub_stream_stats(hf_hub *hub, hf_stream_stats *stats) {
     stats->n_overflows += ring->n_overflows;
     hf_lock_release(&ring->lock);
   }
+  hf_lock_acquire(&hub->guard.lock);
+  stats->n_stalls = hub->guard.n_stalls;
+  stats->stalled_ns = hub->guard.stalled_ns;
+  hf_lock_release(&hub->guard.lock);
 }
 
 // The shard whose verdict comes first, by when it was taken, then by its deadline; n_shards if none waits.
@@ -64,15 +73,17 @@ static void empty_trash(hf_hub *hub) {
   }
 }
 
-typedef enum { FROM_NONE, FROM_SHARD, FROM_RING, FROM_OTHER_RING } source;
+typedef enum { FROM_NONE, FROM_SHARD, FROM_RING, FROM_OTHER_RING, FROM_GUARD } source;
 
 // Where the stream's next event is, under all locks. At one time verdicts come first: what a beat made of its key's
 // verdict came after it.
-static source next_source(const hf_hub *hub, hf_stream stream, bool verdicts, bool told_here, uint32_t *shard) {
+static source next_source(hf_hub *hub, hf_stream stream, bool verdicts, bool told_here, uint32_t *shard) {
   const hf_ring *ring = &hub->streams.rings[stream], *other = &hub->streams.rings[HF_N_STREAMS - 1 - stream];
   int64_t verdict_ns = HF_NEVER, ring_ns = hf_ring_peek_ns(ring, told_here);
   int64_t other_ns = told_here && hf_ring_has_lost(other) ? other->lost_ns : HF_NEVER;
   if (verdicts) *shard = first_verdict(hub, &verdict_ns);
+  int64_t stall_ns = carries_stalls(hub, stream) ? hf_guard_peek_ns(&hub->guard) : HF_NEVER;
+  if (stall_ns != HF_NEVER && stall_ns <= hf_min_i64(verdict_ns, hf_min_i64(ring_ns, other_ns))) return FROM_GUARD;
   if (verdict_ns != HF_NEVER && verdict_ns <= hf_min_i64(ring_ns, other_ns)) return FROM_SHARD;
   if (ring_ns != HF_NEVER && ring_ns <= other_ns) return FROM_RING;
   return other_ns != HF_NEVER ? FROM_OTHER_RING : FROM_NONE;
@@ -92,6 +103,8 @@ uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t 
       hf_shard_take(&hub->shards[s], &events[n++]);
     else if (from == FROM_RING)
       events[n++] = hf_ring_pop(&rings[stream], told_here);
+    else if (from == FROM_GUARD)
+      events[n++] = hf_guard_take(&hub->guard);
     else
       events[n++] = hf_ring_take_overflow(&rings[HF_N_STREAMS - 1 - stream]);
   }

@@ -19,6 +19,7 @@ static int64_t coarse_round_up(int64_t timeout_ns) {
 
 // Before a key gets this timeout: beats may have to be told the time more exactly from now on.
 static void notice_timeout(hf_hub *hub, int64_t timeout_ns) {
+  if (timeout_ns) hf_guard_notice_timeout(&hub->guard, timeout_ns);
   int64_t now_ns = HF_LOAD_RLX(&hub->coarse_round_up_ns);
   if (timeout_ns == 0 || now_ns == 0) return;
   int64_t round_up_ns = coarse_round_up(timeout_ns);
@@ -43,6 +44,13 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
   }
   hub->own_clock.kind = config->clock_kind;
   hub->clock = config->manual_clock ? config->manual_clock : &hub->own_clock;
+  hf_guard_kind guard = config->manual_clock ? HF_GUARD_OFF : config->guard;
+  if (hf_guard_init(&hub->guard, guard, config->canary_bell, hf_clock_now(hub->clock)) != HF_OK) {
+    hf_lock_deinit(&hub->close_lock);
+    free(hub->allocation);
+    free(hub);
+    return HF_NO_MEMORY;
+  }
   hub->config = (hf_shard_config){.ops = config->ops,
                                   .default_timeout_ns = config->default_timeout_ns,
                                   .disposable = config->disposable,
@@ -62,7 +70,7 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
     hf_shard *shard = &hub->shards[hub->n_shards];
     status = hf_shard_init(shard, hub->n_shards, &hub->config, &hub->streams, hub->clock);
     if (status != HF_OK) break;
-    status = hf_worker_init(&hub->workers[hub->n_shards], shard);
+    status = hf_worker_init(&hub->workers[hub->n_shards], shard, &hub->guard);
     if (status != HF_OK) {
       hf_shard_deinit(shard);
       break;
@@ -86,6 +94,7 @@ static void end(hf_hub *hub) {
   for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_join(&hub->workers[s]);
   HF_STORE_SC(&hub->ended, 1u);
   for (int s = 0; s < HF_N_STREAMS; s++) hf_bell_ring(hub->streams.bells[s]);
+  if (hub->guard.canary_bell) hf_bell_ring(hub->guard.canary_bell);
 }
 
 void hf_hub_close(hf_hub *hub) {
@@ -102,6 +111,7 @@ void hf_hub_abandon(hf_hub *hub) {
   HF_STORE_SC(&hub->ended, 1u);
   hub->n_shards = 0;
   for (int s = 0; s < HF_N_STREAMS; s++) hf_bell_abandon(hub->streams.bells[s]);
+  if (hub->guard.canary_bell) hf_bell_abandon(hub->guard.canary_bell);
 }
 
 void hf_hub_destroy(hf_hub *hub) {
@@ -119,6 +129,7 @@ void hf_hub_destroy(hf_hub *hub) {
     }
     hf_ring_deinit(ring);
   }
+  hf_guard_deinit(&hub->guard);
   hf_lock_deinit(&hub->close_lock);
   free(hub->allocation);
   free(hub);
@@ -242,6 +253,21 @@ void hf_hub_advance(hf_hub *const *hubs, uint32_t n_hubs, hf_clock *clock, int64
       if (!HF_LOAD_RLX(&hubs[h]->closed)) step_to(hubs[h], hf_clock_now(clock), target_ns);
   }
   hf_clock_set(clock, target_ns);
+}
+
+int64_t hf_hub_canary_beat(hf_hub *hub) {
+  if (hub->n_shards == 0 || hf_hub_has_ended(hub)) return -1;
+  hf_guard *guard = &hub->guard;
+  hf_bell_silence(guard->canary_bell);
+  int64_t now_ns = hf_clock_now(hub->clock), planned_ns = guard->canary_planned_ns;
+  int64_t shortest_ns = HF_LOAD_RLX(&guard->shortest_ns);
+  hf_stall stall = {.start_ns = HF_LOAD_RLX(&guard->canary_ns), .end_ns = now_ns};
+  if (now_ns > planned_ns && now_ns - planned_ns > hf_guard_tolerance(shortest_ns))
+    for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_starved(&hub->workers[s], stall, planned_ns);
+  guard->canary_planned_ns = now_ns + hf_guard_tick(shortest_ns);
+  HF_STORE_SC(&guard->canary_ns, now_ns);
+  for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_hear_canary(&hub->workers[s]);
+  return hf_guard_tick(shortest_ns);
 }
 
 const char *hf_hub_check(hf_hub *hub) {

@@ -24,6 +24,8 @@ typedef struct {
   hf_clock_kind clock_kind;
   hf_clock *manual_clock;        // with HF_CLOCK_MANUAL: outlives the hub; no worker is started
   hf_bell *bells[HF_N_STREAMS];  // outlive the hub
+  hf_guard_kind guard;           // with a manual clock: none
+  hf_bell *canary_bell;          // with HF_GUARD_GIL; outlives the hub
   hf_object_ops ops;
 } hf_hub_config;
 
@@ -41,6 +43,7 @@ typedef struct {
   hf_atomic_u32 closed;              // no beats any more
   hf_atomic_u32 ended;               // and the workers are gone: no verdict will come any more
   hf_streams streams;
+  hf_guard guard;
   hf_lock close_lock;  // held by who ends the hub; taken with no other lock
 } hf_hub;
 
@@ -54,6 +57,8 @@ typedef struct {
 typedef struct {
   uint32_t n_waiting[HF_N_STREAMS];
   uint64_t n_dropped, n_overflows;
+  uint64_t n_stalls;
+  int64_t stalled_ns;
 } hf_stream_stats;
 
 hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub);  // starts the workers
@@ -85,6 +90,10 @@ uint32_t hf_hub_waiting(hf_hub *hub, hf_stream stream);
 bool hf_hub_has_ended(const hf_hub *hub);
 // More types are wanted, and all of `types` go to callbacks from now on.
 void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types);
+
+// With HF_GUARD_GIL: what the canary does each time its bell rings, and at the latest after the ns that the last call
+// returned. Negative: the hub has ended. One thread; takes the shards' locks, one after the other.
+int64_t hf_hub_canary_beat(hf_hub *hub);
 
 // Moves a manual clock and lets its hubs take every verdict on the way, each at its own deadline. One thread.
 void hf_hub_advance(hf_hub *const *hubs, uint32_t n_hubs, hf_clock *clock, int64_t target_ns);

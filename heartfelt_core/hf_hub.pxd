@@ -85,7 +85,7 @@ cdef extern from "hf_hub.h" nogil:
         bint disposable, lost
 
     ctypedef struct hf_counters:
-        uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_visits
+        uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_visits, n_moved
         int64_t max_lateness_ns
 
     ctypedef struct hf_shard_stats:
@@ -96,7 +96,11 @@ cdef extern from "hf_hub.h" nogil:
 
     ctypedef struct hf_stream_stats:
         uint32_t n_waiting[2]
-        uint64_t n_dropped, n_overflows
+        uint64_t n_dropped, n_overflows, n_stalls
+        int64_t stalled_ns
+
+    ctypedef enum hf_guard_kind:
+        HF_GUARD_OFF
 
     ctypedef struct hf_hub_config:
         uint32_t n_shards
@@ -109,6 +113,8 @@ cdef extern from "hf_hub.h" nogil:
         hf_clock_kind clock_kind
         hf_clock *manual_clock
         hf_bell *bells[2]
+        hf_guard_kind guard
+        hf_bell *canary_bell
         hf_object_ops ops
 
     ctypedef struct hf_hub:
@@ -134,6 +140,7 @@ cdef extern from "hf_hub.h" nogil:
     uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t max)
     uint32_t hf_hub_waiting(hf_hub *hub, hf_stream stream)
     bint hf_hub_has_ended(const hf_hub *hub)
+    int64_t hf_hub_canary_beat(hf_hub *hub)
     void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types)
     void hf_hub_advance(hf_hub **hubs, uint32_t n_hubs, hf_clock *clock, int64_t target_ns)
     const char *hf_hub_check(hf_hub *hub)

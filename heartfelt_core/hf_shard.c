@@ -9,6 +9,7 @@ hf_status hf_shard_init(hf_shard *shard, uint32_t index, const hf_shard_config *
   shard->config = config;
   shard->streams = streams;
   shard->clock = clock;
+  shard->shortest_ns = HF_NEVER;
   hf_status status = hf_lock_init(&shard->lock);
   if (status != HF_OK) return status;
   if (hf_slots_init(&shard->slots) == HF_OK && hf_heap_reserve(&shard->heap, HF_SLAB_BLOCKS) == HF_OK &&
@@ -35,6 +36,11 @@ void hf_shard_deinit(hf_shard *shard) {
 
 static hf_state live_state(const hf_shard *shard) {
   return hf_streams_want(shard->streams, HF_HEART_BEAT) ? HF_LOUD : HF_ALIVE;
+}
+
+static void set_timeout(hf_shard *shard, uint32_t i, int64_t timeout_ns) {
+  *hf_slots_timeout(&shard->slots, i) = timeout_ns;
+  shard->shortest_ns = hf_min_i64(shard->shortest_ns, timeout_ns);
 }
 
 static void watch(hf_shard *shard, uint32_t i) {
@@ -152,7 +158,7 @@ static void free_key(hf_shard *shard, uint32_t i) {
 
 static void apply_terms(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
   hf_cold *cold = hf_slots_cold(&shard->slots, i);
-  if (terms->timeout_ns) *hf_slots_timeout(&shard->slots, i) = terms->timeout_ns;
+  if (terms->timeout_ns) set_timeout(shard, i, terms->timeout_ns);
   if (terms->disposable >= 0)
     hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, terms->disposable != 0);
   if (terms->has_extra) {
@@ -191,7 +197,7 @@ static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_ter
   hf_tie *tie = hf_slots_tie(&shard->slots, i);
   tie->next = tie->prev = HF_NO_SLOT;
   hf_tie_set_flag(tie, HF_FLAG_DISPOSABLE, shard->config->disposable);
-  *hf_slots_timeout(&shard->slots, i) = timeout_ns;
+  set_timeout(shard, i, timeout_ns);
   hf_slots_hot(&shard->slots, i)->tag = tag;
   HF_STORE_REL(&hf_slots_hot(&shard->slots, i)->key, (uintptr_t)hf_shard_retained(shard, key));
   apply_terms(shard, i, terms, trash);
@@ -211,7 +217,7 @@ static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int 
   if (status != HF_OK) return status;
   part_from_verdict(shard, i);
   if (!own) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, shard->config->disposable);
-  *hf_slots_timeout(&shard->slots, i) = timeout_ns;
+  set_timeout(shard, i, timeout_ns);
   hf_trash_add(trash, cold->extra);
   cold->extra = NULL;
   apply_terms(shard, i, terms, trash);
@@ -355,6 +361,8 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
     free_key(shard, i);
   }
 }
+
+void hf_shard_stalled(hf_shard *shard, hf_stall stall) { hf_stalls_add(&shard->slots.stalls, stall); }
 
 void hf_shard_set_loud(hf_shard *shard, bool loud) {
   hf_state from = loud ? HF_ALIVE : HF_LOUD, to = loud ? HF_LOUD : HF_ALIVE;

@@ -61,6 +61,7 @@ typedef struct {
 
 typedef struct {
   uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_visits;
+  uint64_t n_moved;  // deadlines that passed in a stall, and were moved
   int64_t max_lateness_ns;
 } hf_counters;
 
@@ -85,6 +86,7 @@ typedef struct {
   hf_lock lock;
   hf_heap heap;
   uint32_t n_watched, n_lost, n_dead;
+  int64_t shortest_ns;      // of all timeouts that keys have had; HF_NEVER: none yet
   uint32_t trash_head;      // NOTEs that were merged away: their objects wait for a caller to release them
   hf_atomic_u32 n_pending;  // written under lock, read by anyone
   hf_counters counters;
@@ -107,6 +109,9 @@ hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_tra
 // early does no harm and saves a wake-up). Works in bounded pieces: if hf_heap_min is still due afterwards, call
 // again. horizon_ns: until then nobody will read (now_ns if that is not known). Returns how many verdicts it took.
 uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_t horizon_ns);
+
+// Before the first step after a stall: the time in it does not count against any key.
+void hf_shard_stalled(hf_shard *shard, hf_stall stall);
 
 // The waiting verdicts: when the first was taken (HF_NEVER: none waits), its deadline; and taking it, with
 // its objects, which become the caller's.

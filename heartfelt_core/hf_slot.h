@@ -19,6 +19,7 @@
 #include "hf_atomic.h"
 #include "hf_base.h"
 #include "hf_pages.h"
+#include "hf_stall.h"
 #include "hf_thread.h"
 
 #define HF_SLAB_BITS 12
@@ -110,6 +111,7 @@ typedef struct {
   uint32_t n_touched;     // numbers below it were used once; under lock
   uint32_t free_head;     // under lock
   uint32_t n_free;
+  hf_stalls stalls;  // what deadlines are moved by; under lock
 } hf_slots;
 
 static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
@@ -173,9 +175,15 @@ static inline void hf_slots_new_generation(hf_slots *slots, uint32_t i, hf_state
   uint32_t generation = (hf_word_generation(HF_LOAD_RLX(word)) + 1) & HF_GENERATION_MASK;
   HF_STORE_REL(word, hf_word_make(generation, state));
 }
+// When a slot with this beat time is due. Under lock.
+static inline int64_t hf_slots_deadline_from(const hf_slots *slots, uint32_t i, int64_t beat_ns) {
+  int64_t timeout_ns = *hf_slots_timeout(slots, i);
+  int64_t counts_from_ns = hf_max_i64(beat_ns, *hf_slots_floor(slots, i) - timeout_ns);
+  if (HF_UNLIKELY(slots->stalls.n)) counts_from_ns = hf_stalls_move(&slots->stalls, counts_from_ns);
+  return counts_from_ns + timeout_ns;
+}
 static inline int64_t hf_slots_deadline(const hf_slots *slots, uint32_t i) {
-  int64_t by_beat = HF_LOAD_RLX(hf_slots_beat(slots, i)) + *hf_slots_timeout(slots, i);
-  return hf_max_i64(by_beat, *hf_slots_floor(slots, i));
+  return hf_slots_deadline_from(slots, i, HF_LOAD_RLX(hf_slots_beat(slots, i)));
 }
 
 // A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was after the

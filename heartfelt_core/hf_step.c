@@ -49,8 +49,9 @@ static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
   return true;
 }
 
-// Dooms what looks due, and finds the earliest deadline of the rest.
-static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns, uint32_t *n_due) {
+// Dooms what looks due, and finds the earliest deadline of the rest. first_look: of this block since the last stall.
+static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns, bool first_look,
+                          uint32_t *n_due) {
   hf_slots *slots = &shard->slots;
   const hf_block *block = hf_slots_block(slots, block_index);
   hf_slab *slab = hf_slots_slab(slots, block_index << HF_BLOCK_BITS);
@@ -65,6 +66,14 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
       continue;
     }
     uint32_t i = (block_index << HF_BLOCK_BITS) + (uint32_t)hf_lowest_bit(bits);
+    if (HF_UNLIKELY(slots->stalls.n)) {
+      int64_t moved_ns = hf_slots_deadline(slots, i);
+      if (moved_ns > now_ns) {
+        shard->counters.n_moved += deadline_ns <= slots->stalls.stalls[slots->stalls.n - 1].end_ns && first_look;
+        next_ns = hf_min_i64(next_ns, moved_ns);
+        continue;
+      }
+    }
     if (horizon_ns > now_ns && skip_unseen(shard, i, horizon_ns) && slab->floor_ns[at] > now_ns) {
       next_ns = hf_min_i64(next_ns, slab->floor_ns[at]);
       continue;
@@ -129,7 +138,7 @@ static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadlin
   bool stays = !(slab->tie[at].flags & HF_FLAG_DISPOSABLE);
   hf_state state = hf_word_state(HF_LOAD_SC(word));
   int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: hf_hot_beat
-  *deadline_ns = hf_max_i64(beat_ns + slab->hot[at].timeout_ns, slab->floor_ns[at]);
+  *deadline_ns = hf_slots_deadline_from(slots, i, beat_ns);
   bool due = *deadline_ns <= now_ns;
   if (state == HF_DOOMED || state == HF_ALIVE) {
     uint32_t generation = hf_word_generation(HF_LOAD_RLX(word));
@@ -178,8 +187,9 @@ uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_
   int64_t until_ns = now_ns > HF_NEVER - 1 - ahead_ns ? HF_NEVER - 1 : now_ns + ahead_ns;
   while (n_blocks < HF_STEP_BLOCKS && n_due < HF_STEP_VERDICTS && hf_heap_min(heap) <= until_ns) {
     uint32_t block = blocks[n_blocks++] = heap->entries[0].block;
+    bool first_look = slots->stalls.n && heap->entries[0].next_ns <= slots->stalls.stalls[slots->stalls.n - 1].end_ns;
     hf_heap_remove(heap, slots, block);
-    hf_slots_block(slots, block)->next_ns = scan_block(shard, block, now_ns, horizon_ns, &n_due);
+    hf_slots_block(slots, block)->next_ns = scan_block(shard, block, now_ns, horizon_ns, first_look, &n_due);
   }
   if (n_due) n_verdicts = decide_all(shard, n_due, now_ns);
   for (uint32_t n = 0; n < n_blocks; n++)

@@ -1,35 +1,47 @@
 // SPDX-License-Identifier: MIT
 // A worker: one native thread around one shard. It sleeps until the shard's next block may be due, or until
 // someone files an earlier one; with nothing watched it sleeps for good. It never touches a key or extra, so
-// it needs no lock of the language above.
+// it needs no lock of the language above. While it watches anything it also sees to it that it runs every tick
+// of the hub's guard (hf_guard.h).
 // Threads: start, stop and join by the hub's owner, once each; notice by whoever holds the shard's lock.
 #ifndef HF_WORKER_H
 #define HF_WORKER_H
 
+#include "hf_guard.h"
 #include "hf_shard.h"
 #include "hf_thread.h"
 
 // A wake-up visits what will be due within this time, too: so a million keys cost hundreds of wake-ups a
 // second, not tens of thousands. A key that really dies in between is visited again, on time.
-#define HF_WORKER_AHEAD_NS (2 * INT64_C(1000000))
+#define HF_WORKER_AHEAD_NS (2 * HF_NS_PER_MS)
 
 typedef struct {
   hf_shard *shard;  // const
+  hf_guard *guard;  // const
   hf_thread thread;
   hf_sleeper sleeper;
   bool started;
+  // the thread's own
+  int64_t ran_ns;         // when it last ran
+  int64_t planned_ns;     // when it should run again at the latest
+  uint64_t n_moved_told;  // of the shard's moved deadlines, those that the guard knows of
   // under the shard's lock
   bool stopping;
+  bool asks_canary;
   int64_t sleeps_until_ns;  // INT64_MIN while it is awake
   uint64_t n_wakeups;
   int64_t cpu_ns;  // as of its last sleep
 } hf_worker;
 
-hf_status hf_worker_init(hf_worker *worker, hf_shard *shard);
+hf_status hf_worker_init(hf_worker *worker, hf_shard *shard, hf_guard *guard);
 hf_status hf_worker_start(hf_worker *worker);
 void hf_worker_stop(hf_worker *worker);  // asks; takes the shard's lock
 void hf_worker_join(hf_worker *worker);  // waits for at most one step; after stop
 void hf_worker_deinit(hf_worker *worker);
+
+// Python was starved; before the canary's beat is told. And: the canary has beaten. Each takes the shard's lock.
+void hf_worker_starved(hf_worker *worker, hf_stall stall, int64_t planned_ns);
+void hf_worker_hear_canary(hf_worker *worker);
 
 // Something was filed in the shard: wake the worker if that is earlier than it knows. Under the shard's lock.
 static inline void hf_worker_notice(hf_worker *worker) {

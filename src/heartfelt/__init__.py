@@ -16,7 +16,8 @@ from heartfelt._types import EventType, WatchState
 from heartfelt._version import __version__
 from heartfelt.errors import ConfigError, HeartfeltError, HubClosed, KeyNotWatched
 from heartfelt.events import Events
-from heartfelt.hub import HeartHub, HubStats, ShardStats, Watch
+from heartfelt._stats import HubStats, ShardStats, Watch
+from heartfelt.hub import HeartHub
 
 __all__ = [
     "ConfigError",

@@ -11,6 +11,7 @@ from heartfelt._types import EventType
 from heartfelt.errors import ConfigError
 
 ON_FULL = ("drop_oldest", "drop_newest", "block")  # in the order of the core's hf_on_full
+GUARD_GIL = 2  # hf_guard_kind
 MOST_SHARDS = 64
 LARGEST_RING = 2**31 - 1
 _BITS = {event_type: 1 << n for n, event_type in enumerate(EventType)}  # in the order of hf_event_type
@@ -61,6 +62,17 @@ def on_full_number(on_full: object) -> int:
     if on_full not in ON_FULL:
         raise ConfigError(f"on_full must be one of {', '.join(ON_FULL)}; got {on_full!r}")
     return ON_FULL.index(on_full)
+
+
+def stall_guard(value: object) -> int:
+    """The core's number for it."""
+    if value is True or value is False:
+        return int(value)
+    if not isinstance(value, str):
+        raise TypeError(f'stall_guard must be True, False or "gil", not {shown(value)}')
+    if value != "gil":
+        raise ConfigError(f'stall_guard must be True, False or "gil"; got {value!r}')
+    return GUARD_GIL
 
 
 def clock(value: object) -> str | ManualClockBase:

@@ -11,7 +11,8 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from heartfelt.hub import HeartHub, ShardStats
+    from heartfelt._stats import ShardStats
+    from heartfelt.hub import HeartHub
 
 PERIOD_S = 1.0
 LINE = (

@@ -13,15 +13,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from heartfelt import _options
+from heartfelt import _canary, _options
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher
 from heartfelt._hot import own_hot_methods
+from heartfelt._stats import HubStats, Key, ShardStats, Watch, shard_stats
 from heartfelt._types import UNSET, EventType, Unset, WatchState
 from heartfelt._verbose import Reporter
 from heartfelt.events import CALLBACKS, READERS, Events
@@ -35,78 +35,12 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = numpy.ndarray[Any, Any]
 
-Key = str | bytes | int
 Duration = float | timedelta
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
 _registering = threading.Lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed
 _open_hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
-
-
-@dataclass(frozen=True)
-class Watch:
-    """How one key is, at the moment of asking. Times are seconds since the epoch, timeout is in seconds.
-
-    missed: timeouts since its last beat. deadline: when it will be, or was, due.
-    """
-
-    key: Key
-    state: WatchState
-    join_time: float
-    beat_time: float
-    deadline: float
-    timeout: float
-    disposable: bool
-    extra: object
-    missed: int
-
-
-@dataclass(frozen=True)
-class ShardStats:
-    """One shard. Counts are since the hub was made, times in seconds.
-
-    visits: how often its worker looked at a block of 64 keys. cpu_time: of its worker, as of its last sleep.
-    """
-
-    keys: int
-    lost: int
-    waiting: int
-    joins: int
-    timeouts: int
-    recoveries: int
-    removals: int
-    wakeups: int
-    visits: int
-    cpu_time: float
-    max_lateness: float
-
-
-@dataclass(frozen=True)
-class HubStats:
-    """All shards together, and the events. Counts are since the hub was made, times in seconds.
-
-    keys: watched now. lost: of these, timed out and not recovered. waiting: events not read yet; waiting_callbacks:
-    not delivered yet. dropped: events (never TIME_OUT) that a full ring lost; overflows: in how many runs.
-    callback_errors: exceptions raised by callbacks. max_lateness: of a verdict behind its deadline.
-    """
-
-    keys: int
-    lost: int
-    waiting: int
-    waiting_callbacks: int
-    joins: int
-    timeouts: int
-    recoveries: int
-    removals: int
-    dropped: int
-    overflows: int
-    callback_errors: int
-    wakeups: int
-    visits: int
-    cpu_time: float
-    max_lateness: float
-    shards: tuple[ShardStats, ...]
 
 
 class HeartHub(Hub, Mapping[Key, Watch]):
@@ -122,6 +56,9 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     event_buffer, on_full: the ring that holds events other than TIME_OUT, and what to do when it is full:
         "drop_oldest" or "drop_newest" (counted, and told by one OVERFLOW event for each run of losses), or "block":
         nothing is dropped; beats never wait, so the ring grows instead.
+    stall_guard: True: time in which the process could not run (stopped, suspended, starved: its worker came later than
+        planned by more than a share of the shortest timeout) does not count against any key. "gil": nor does time in
+        which Python could not, as a thread of the hub's own finds out; no verdict is taken meanwhile. False: it counts.
     clock: "monotonic", "boottime" (counts suspend), or a heartfelt.testing.ManualClock.
     logger, verbose: where exceptions of callbacks go; and, at DEBUG, each shard's work.
 
@@ -145,6 +82,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         on_event: Callback | None = None,
         event_buffer: int = 65536,
         on_full: str = "drop_oldest",
+        stall_guard: bool | str = True,
         clock: str | ManualClock = "monotonic",
         logger: logging.Logger | None = None,
         verbose: bool = False,
@@ -163,6 +101,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             _options.mask(wanted) if on_event is not None else 0,
             _options.whole(event_buffer, "event_buffer", _options.LARGEST_RING),
             _options.on_full_number(on_full),
+            guard := _options.stall_guard(stall_guard),
             _options.clock(clock),
         )
         if logger is not None:
@@ -171,6 +110,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         _open_hubs.add(self)
         if isinstance(clock, ManualClock):
             clock._hubs.add(self)
+        if guard == _options.GUARD_GIL and not isinstance(clock, ManualClock):
+            _canary.start(self)
         if on_event is not None:
             self._dispatcher = Dispatcher(self)
             self._dispatcher.add(frozenset(EventType), on_event)
@@ -285,11 +226,11 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
     def stats(self) -> HubStats:
         """Counts and times of the shards and the events. O(shards)."""
-        shards = tuple(_shard_stats(raw) for raw in self._shard_stats())
+        shards = tuple(shard_stats(raw) for raw in self._shard_stats())
         streams = self._stream_stats()
         totals: dict[str, Any] = {
             name: sum(getattr(shard, name) for shard in shards)
-            for name in ("keys", "lost", "joins", "timeouts", "recoveries", "removals", "wakeups", "visits", "cpu_time")
+            for name in ("keys", "lost", "joins", "timeouts", "recoveries", "removals", "wakeups", "visits", "moved", "cpu_time")
         }
         return HubStats(
             **totals,
@@ -297,6 +238,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             waiting_callbacks=streams["n_waiting"][CALLBACKS],
             dropped=streams["n_dropped"],
             overflows=streams["n_overflows"],
+            stalls=streams["n_stalls"],
+            stalled=streams["stalled_ns"] / 1e9,
             callback_errors=self._dispatcher.errors if self._dispatcher is not None else 0,
             max_lateness=max((shard.max_lateness for shard in shards), default=0.0),
             shards=shards,
@@ -333,23 +276,6 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
 
 own_hot_methods(HeartHub)
-
-
-def _shard_stats(raw: dict[str, Any]) -> ShardStats:
-    counters = raw["counters"]
-    return ShardStats(
-        keys=raw["n_keys"],
-        lost=raw["n_lost"],
-        waiting=raw["n_pending"],
-        joins=counters["n_joins"],
-        timeouts=counters["n_verdicts"],
-        recoveries=counters["n_recoveries"],
-        removals=counters["n_removals"],
-        wakeups=raw["n_wakeups"],
-        visits=counters["n_visits"],
-        cpu_time=raw["cpu_ns"] / 1e9,
-        max_lateness=counters["max_lateness_ns"] / 1e9,
-    )
 
 
 def _list_of_keys(keys: Iterable[Key], what: str) -> list[Key]:

@@ -38,7 +38,7 @@ WAYS = [by_key, by_equal_key, by_handle, by_ids]
 def check_never_early(events):
     for event in events:
         assert event.event_time >= event.deadline - 1e-6, event
-        assert event.deadline == pytest.approx(event.beat_time + event.timeout, abs=1e-6), event
+        assert event.deadline >= event.beat_time + event.timeout - 1e-6, event  # later by the stalls since
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""The canary of a hub with stall_guard="gil": a thread of Python's that shows the hub's workers that Python runs.
+
+It beats now and then, and when a worker asks, by the canary's bell: a verdict is taken only on deadlines that the canary
+has outlived. A beat that comes late tells how long Python was starved. The thread holds its hub only while it beats, so
+a hub that nobody else holds is collected, and the thread ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from heartfelt._core import Bell
+    from heartfelt.hub import HeartHub
+
+CANARY = 2  # among a hub's bells
+
+
+def start(hub: HeartHub) -> None:
+    threading.Thread(
+        target=_run, args=(weakref.ref(hub), hub._bells[CANARY]), name="heartfelt-canary", daemon=True
+    ).start()
+
+
+def _run(ref: weakref.ref[HeartHub], bell: Bell) -> None:
+    interval_ns = 0
+    while interval_ns >= 0:
+        bell.wait(interval_ns)
+        hub = ref()
+        if hub is None:
+            return
+        interval_ns = hub._canary_beat()
+        del hub

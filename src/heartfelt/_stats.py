@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""What a hub tells of a key, of its shards and of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from heartfelt._types import WatchState
+
+Key = str | bytes | int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How one key is, at the moment of asking. Times are seconds since the epoch, timeout is in seconds.
+
+    missed: timeouts since its last beat. deadline: when it will be, or was, due.
+    """
+
+    key: Key
+    state: WatchState
+    join_time: float
+    beat_time: float
+    deadline: float
+    timeout: float
+    disposable: bool
+    extra: object
+    missed: int
+
+
+@dataclass(frozen=True)
+class ShardStats:
+    """One shard. Counts are since the hub was made, times in seconds.
+
+    visits: how often its worker looked at a block of 64 keys. moved: deadlines that passed in a stall, and were moved.
+    cpu_time: of its worker, as of its last sleep.
+    """
+
+    keys: int
+    lost: int
+    waiting: int
+    joins: int
+    timeouts: int
+    recoveries: int
+    removals: int
+    wakeups: int
+    visits: int
+    moved: int
+    cpu_time: float
+    max_lateness: float
+
+
+@dataclass(frozen=True)
+class HubStats:
+    """All shards together, and the events. Counts are since the hub was made, times in seconds.
+
+    keys: watched now. lost: of these, timed out and not recovered. waiting: events not read yet; waiting_callbacks:
+    not delivered yet. dropped: events (never TIME_OUT) that a full ring lost; overflows: in how many runs.
+    callback_errors: exceptions raised by callbacks. stalls, stalled: how often and how long the watcher, or Python, did
+    not run; moved: deadlines that passed in a stall, and were moved. max_lateness: of a verdict behind its deadline.
+    """
+
+    keys: int
+    lost: int
+    waiting: int
+    waiting_callbacks: int
+    joins: int
+    timeouts: int
+    recoveries: int
+    removals: int
+    dropped: int
+    overflows: int
+    callback_errors: int
+    wakeups: int
+    visits: int
+    stalls: int
+    stalled: float
+    moved: int
+    cpu_time: float
+    max_lateness: float
+    shards: tuple[ShardStats, ...]
+
+
+def shard_stats(raw: dict[str, Any]) -> ShardStats:
+    """From what the core counts."""
+    counters = raw["counters"]
+    return ShardStats(
+        keys=raw["n_keys"],
+        lost=raw["n_lost"],
+        waiting=raw["n_pending"],
+        joins=counters["n_joins"],
+        timeouts=counters["n_verdicts"],
+        recoveries=counters["n_recoveries"],
+        removals=counters["n_removals"],
+        wakeups=raw["n_wakeups"],
+        visits=counters["n_visits"],
+        moved=counters["n_moved"],
+        cpu_time=raw["cpu_ns"] / 1e9,
+        max_lateness=counters["max_lateness_ns"] / 1e9,
+    )

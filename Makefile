@@ -6,11 +6,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CORE := $(wildcard heartfelt_core/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c)
+C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c benchmarks/*.c)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test core-test py-test asan tsan lint format bench bench-compare \
-	bench-instructions wheel clean
+	bench-instructions bench-lateness wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -65,6 +65,11 @@ bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE
 bench-instructions: build ## count the instructions of a beat, and store them for the tests
 	@tests/speed/get_valgrind.sh
 	@$(BIN)/python tests/speed/instructions.py --record
+
+bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the worker threads cost (Linux)
+	@mkdir -p build
+	@$(BIN)/python benchmarks/lateness.py --json build/lateness.json
+	@$(BIN)/python benchmarks/workers.py --json build/workers.json
 
 wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .

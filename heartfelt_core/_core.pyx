@@ -134,11 +134,11 @@ cdef class Hub(HotHub):
         if self.hub is not &hf_hub_unopened:
             hf_hub_destroy(self.hub)
 
+    @cython.critical_section
     def _open(self, uint32_t n_shards, int64_t default_timeout_ns, bint disposable, uint32_t subscribed,
               uint32_t to_callbacks, uint32_t ring_limit, int on_full, int guard, clock):
         cdef hf_hub_config config
         cdef hf_status status
-        cdef int n
         if self.hub is not &hf_hub_unopened:
             raise RuntimeError("this hub is open already; make a new one")
         config.n_shards, config.default_timeout_ns, config.disposable = n_shards, default_timeout_ns, disposable
@@ -150,16 +150,13 @@ cdef class Hub(HotHub):
             self.manual = clock
             config.clock_kind = HF_CLOCK_MANUAL
             config.manual_clock = &self.manual.clock
-        for n in range(2):
-            config.bells[n] = &(<Bell> self._bells[n]).bell
+        config.bells[0], config.bells[1] = &(<Bell> self._bells[0]).bell, &(<Bell> self._bells[1]).bell
         config.guard, config.canary_bell = <hf_guard_kind> guard, &(<Bell> self._bells[2]).bell
         config.ops = hf_python_ops()
         status = hf_hub_create(&config, &self.hub)
         if status == HF_NO_THREAD:
-            self.hub = &hf_hub_unopened
             raise OSError(f"the system gave no thread for a worker; parallelism was {n_shards}")
         if status != HF_OK:
-            self.hub = &hf_hub_unopened
             raise MemoryError("no memory for a hub")
 
     def _heartbeat(self, key, *, timeout=None, extra=_unset, disposable=None):
@@ -209,14 +206,14 @@ cdef class Hub(HotHub):
     cdef object _beat_sequence(self, keys, failure):
         """Beats a list or tuple in groups; returns the first refusal of several."""
         cdef uint64_t cold
-        cdef Py_ssize_t at = 0
-        cdef uint32_t n, k
-        cdef list left
-        while at < PySequence_Fast_GET_SIZE(keys):
-            n = <uint32_t> min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
-            cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, n)
-            if cold:  # taken out first: what follows may run code that changes the list
-                left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
+        cdef Py_ssize_t k, at = 0, n = HF_BEAT_GROUP
+        while n == HF_BEAT_GROUP:
+            with cython.critical_section(keys):  # without a GIL: the list stays as it is, and its keys alive, meanwhile
+                n = min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
+                cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, <uint32_t> n) if n > 0 else 0
+                if cold:  # taken out first: what follows may run code that changes the list
+                    left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
+            if cold:
                 for key in left:
                     failure = self._beat_one(key, None, _unset, None, failure)
             at += n

@@ -213,10 +213,35 @@ void hf_sleeper_wake(hf_sleeper *sleeper) {
   pthread_mutex_unlock(&sleeper->mutex);
 }
 
+#if defined(__linux__)
+// Served soon rather than long. Since Linux 6.12 a thread may choose its time slice (sched_runtime), and one with a
+// shorter slice than the thread that runs takes its place at a wake-up, at the same share of the processor. Otherwise
+// the one that runs may go on until the next tick, for milliseconds, even if another core is idle: the kernel does not
+// always look for one. Older kernels ignore the wish. Whatever else was chosen for this thread stays.
+#define HF_SLICE_NS 100000u  // the least that the kernel takes
+static void ask_for_short_slices(void) {
+#if defined(__NR_sched_setattr) && defined(__NR_sched_getattr)
+  struct {  // the kernel's struct sched_attr, first version, which some C libraries do not have
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+  } attributes = {.size = 0};
+  if (syscall(__NR_sched_getattr, 0, &attributes, (unsigned)sizeof attributes, 0u) != 0) return;
+  if (attributes.policy != SCHED_OTHER) return;
+  attributes.size = sizeof attributes;
+  attributes.runtime_ns = HF_SLICE_NS;
+  syscall(__NR_sched_setattr, 0, &attributes, 0u);
+#endif
+}
+#endif
+
 static void *thread_entry(void *self) {
   hf_thread *thread = self;
 #if defined(__linux__)
   prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);  // the default lets the kernel wake us 50 us late
+  ask_for_short_slices();
 #endif
   thread->run(thread->argument);
   return NULL;

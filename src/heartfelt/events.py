@@ -6,8 +6,8 @@ event loops may read; each event goes to one of them. A reader that has to wait 
 hub's bell), which is quiet while there is nothing: no polling, no thread for a call, and a signal such as Ctrl-C is
 handled at once.
 
-In asyncio a waiting task is a future in `_tasks`; the loop watches the descriptor while there is one. Where a loop
-cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
+In asyncio a waiting task is a future in `_Waiting.tasks`; the loop watches the descriptor while there is one. Where a
+loop cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
 """
 
 from __future__ import annotations
@@ -35,14 +35,22 @@ __all__ = ["Event", "EventType", "Events"]
 READERS, CALLBACKS = 0, 1  # the core's two streams
 
 
+class _Waiting:
+    """Who waits in event loops for the events of one hub. A hub has one, although two threads that ask for its events
+    at once may each get an Events. A loop's own thread alone touches what belongs to it."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
+        self.helped: set[asyncio.AbstractEventLoop] = set()  # loops that a helper thread waits for
+
+
 class Events:
     """The events of one hub that no callback takes. `hub.events` is the only way to get one."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._bell = hub._bells[READERS]
-        self._tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
-        self._helped: set[asyncio.AbstractEventLoop] = set()  # loops that a helper thread waits for
+        self._waiting: _Waiting = hub.__dict__.setdefault("_waiting_in_loops", _Waiting())
 
     def get(self, block: bool = True, timeout: float | timedelta | None = None) -> Event:
         """The oldest event that waits.
@@ -133,7 +141,7 @@ class Events:
             self._bell.wait(int(left * 1e9) + 1)
 
     async def _wait_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        tasks = self._tasks.setdefault(loop, set())
+        tasks = self._waiting.tasks.setdefault(loop, set())
         if not tasks:
             self._watch(loop)
         future = loop.create_future()
@@ -142,24 +150,24 @@ class Events:
             await future
         finally:
             tasks.discard(future)
-            if not tasks and self._tasks.get(loop) is tasks:
+            if not tasks and self._waiting.tasks.get(loop) is tasks:
                 self._unwatch(loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.add_reader(self.fileno(), self._wake, loop)
         except NotImplementedError:
-            if loop not in self._helped:
-                self._helped.add(loop)
+            if loop not in self._waiting.helped:
+                self._waiting.helped.add(loop)
                 threading.Thread(target=self._help, args=(loop,), name="heartfelt-events", daemon=True).start()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        del self._tasks[loop]
+        del self._waiting.tasks[loop]
         with contextlib.suppress(NotImplementedError):  # the helper thread ends by itself
             loop.remove_reader(self.fileno())
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        tasks = self._tasks.get(loop)
+        tasks = self._waiting.tasks.get(loop)
         if not tasks:
             return
         for future in tasks:
@@ -169,9 +177,9 @@ class Events:
 
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
         # Looks up now and then: nobody may be waiting any more, and then it ends.
-        while loop in self._tasks and not self._bell.wait(1_000_000_000):
+        while loop in self._waiting.tasks and not self._bell.wait(1_000_000_000):
             pass
-        self._helped.discard(loop)
+        self._waiting.helped.discard(loop)
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits in it any more
             loop.call_soon_threadsafe(self._wake, loop)
 

@@ -21,6 +21,7 @@ from heartfelt import _canary, _options
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher
 from heartfelt._hot import own_hot_methods
+from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, ShardStats, Watch, shard_stats
 from heartfelt._types import UNSET, EventType, Unset, WatchState
 from heartfelt._verbose import Reporter
@@ -40,7 +41,7 @@ AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
 _registering = threading.Lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed
-_open_hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
+_open_hubs = Hubs()
 
 
 class HeartHub(Hub, Mapping[Key, Watch]):
@@ -167,8 +168,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
                 CLOSE_WAITS_S,
                 self._waiting(CALLBACKS),
             )
-        if self._reporter is not None:
-            reporter, self._reporter = self._reporter, None
+        reporter: Reporter | None = self.__dict__.pop("_reporter", None)  # by one caller alone, if several close
+        if reporter is not None:
             reporter.stop(self)
 
     def __enter__(self) -> Self:
@@ -295,13 +296,13 @@ def _numpy(what: str) -> Any:
 @atexit.register
 def _close_all() -> None:
     """No hub outlives the interpreter: its callbacks could not be called any more."""
-    for hub in list(_open_hubs):
+    for hub in _open_hubs:
         hub.close()
 
 
 def _abandon_all() -> None:
     """In the child after a fork every hub is closed: its threads are the parent's, and so are its events."""
-    for hub in list(_open_hubs):
+    for hub in _open_hubs:
         hub._close(abandon=True)
     _open_hubs.clear()
 

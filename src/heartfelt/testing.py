@@ -4,15 +4,11 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from heartfelt._checks import LONGEST_NS, duration_or_zero_ns
 from heartfelt._core import ManualClockBase
-
-if TYPE_CHECKING:
-    from heartfelt.hub import HeartHub
+from heartfelt._hubs import Hubs
 
 __all__ = ["ManualClock"]
 
@@ -25,7 +21,7 @@ class ManualClock(ManualClockBase):
     """
 
     def __init__(self) -> None:
-        self._hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
+        self._hubs = Hubs()
         self._lock = threading.Lock()
 
     def time(self) -> float:

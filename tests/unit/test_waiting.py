@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from heartfelt import HeartHub, HubClosed
+from heartfelt import Events, HeartHub, HubClosed
 
 LONG_S = 30
 needs_poll = pytest.mark.skipif(sys.platform == "win32", reason="select.poll is not there")
@@ -66,6 +66,19 @@ def test_aget_of_a_closed_hub_raises_hub_closed(hub):
     hub.close()
     with pytest.raises(HubClosed):
         run(hub.events.aget())
+
+
+def test_tasks_of_two_events_of_one_hub_are_all_woken(hub, clock):
+    """Two threads that ask for a hub's events at once may each get an Events; a loop watches the descriptor once."""
+
+    async def main():
+        tasks = [asyncio.create_task(Events(hub).aget()) for _ in range(2)]
+        await asyncio.sleep(0)
+        hub.heartbeat_many(["a", "b"])
+        clock.advance(10)
+        return sorted([(await task).key for task in tasks])
+
+    assert run(main()) == ["a", "b"]
 
 
 def test_the_loop_runs_while_aget_waits(hub, clock):

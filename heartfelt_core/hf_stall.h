@@ -40,6 +40,10 @@ static inline void hf_stalls_add(hf_stalls *stalls, hf_stall stall) {
   stalls->stalls[stalls->n++] = stall;
 }
 
+static inline int64_t hf_stalls_end(const hf_stalls *stalls) {
+  return stalls->n ? stalls->stalls[stalls->n - 1].end_ns : INT64_MIN;
+}
+
 // A beat time, as it counts.
 static inline int64_t hf_stalls_move(const hf_stalls *stalls, int64_t beat_ns) {
   for (uint32_t n = 0; n < stalls->n; n++) {

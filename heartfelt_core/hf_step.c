@@ -39,13 +39,14 @@ static void count_missed(hf_shard *shard, hf_tie *tie, int64_t times) {
 // A LOST key whose verdict waits unread until `horizon_ns`, whatever happens: only the last deadline up to there will
 // be seen, so the ones before it are counted, not visited. True if there were any.
 static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
-  hf_tie *tie = hf_slots_tie(&shard->slots, i);
-  int64_t *floor_ns = hf_slots_floor(&shard->slots, i), timeout_ns = *hf_slots_timeout(&shard->slots, i);
-  if (hf_slots_state(&shard->slots, i) != HF_LOST || !(tie->flags & HF_FLAG_PENDING)) return false;
-  int64_t times = (horizon_ns - *floor_ns) / timeout_ns;
-  if (times <= 0) return false;
+  hf_slots *slots = &shard->slots;
+  hf_tie *tie = hf_slots_tie(slots, i);
+  int64_t deadline_ns = hf_slots_deadline(slots, i), timeout_ns = *hf_slots_timeout(slots, i);
+  if (hf_slots_state(slots, i) != HF_LOST || !(tie->flags & HF_FLAG_PENDING)) return false;
+  int64_t times = (horizon_ns - deadline_ns) / timeout_ns;
+  if (times <= 0 || deadline_ns < hf_stalls_end(&slots->stalls)) return false;
   count_missed(shard, tie, times);
-  *floor_ns += times * timeout_ns;
+  *hf_slots_floor(slots, i) = deadline_ns + times * timeout_ns;
   return true;
 }
 
@@ -69,7 +70,7 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
     if (HF_UNLIKELY(slots->stalls.n)) {
       int64_t moved_ns = hf_slots_deadline(slots, i);
       if (moved_ns > now_ns) {
-        shard->counters.n_moved += deadline_ns <= slots->stalls.stalls[slots->stalls.n - 1].end_ns && first_look;
+        shard->counters.n_moved += deadline_ns <= hf_stalls_end(&slots->stalls) && first_look;
         next_ns = hf_min_i64(next_ns, moved_ns);
         continue;
       }
@@ -187,7 +188,7 @@ uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_
   int64_t until_ns = now_ns > HF_NEVER - 1 - ahead_ns ? HF_NEVER - 1 : now_ns + ahead_ns;
   while (n_blocks < HF_STEP_BLOCKS && n_due < HF_STEP_VERDICTS && hf_heap_min(heap) <= until_ns) {
     uint32_t block = blocks[n_blocks++] = heap->entries[0].block;
-    bool first_look = slots->stalls.n && heap->entries[0].next_ns <= slots->stalls.stalls[slots->stalls.n - 1].end_ns;
+    bool first_look = heap->entries[0].next_ns <= hf_stalls_end(&slots->stalls);
     hf_heap_remove(heap, slots, block);
     hf_slots_block(slots, block)->next_ns = scan_block(shard, block, now_ns, horizon_ns, first_look, &n_due);
   }

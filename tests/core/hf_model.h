@@ -5,7 +5,7 @@
 
 #include "hf_test.h"
 
-enum { MODEL_KEYS = 120, MODEL_EVENTS = 4096 };
+enum { MODEL_KEYS = 120, MODEL_EVENTS = 4096, MODEL_STALLS = HF_STALLS_MAX };
 
 typedef struct {
   bool waits, disposable;
@@ -31,6 +31,8 @@ typedef struct {
 } model_event;
 
 typedef struct {
+  int64_t stall_start_ns[MODEL_STALLS], stall_end_ns[MODEL_STALLS];
+  uint32_t n_stalls;
   model_key keys[MODEL_KEYS];
   int64_t default_timeout_ns;
   bool disposable, loud;
@@ -39,8 +41,15 @@ typedef struct {
   uint32_t n_events;
 } model;
 
-static inline int64_t model_deadline(const model_key *key) {
-  return hf_max_i64(key->beat_ns + key->timeout_ns, key->floor_ns);
+// Time in a stall does not count, but no deadline moves farther than one timeout after the stall's end.
+static inline int64_t model_deadline(const model *m, const model_key *key) {
+  int64_t deadline_ns = hf_max_i64(key->beat_ns + key->timeout_ns, key->floor_ns);
+  for (uint32_t n = 0; n < m->n_stalls; n++) {
+    int64_t moved_ns = deadline_ns + m->stall_end_ns[n] - m->stall_start_ns[n];
+    int64_t latest_ns = m->stall_end_ns[n] + key->timeout_ns;
+    if (deadline_ns < latest_ns) deadline_ns = hf_min_i64(moved_ns, latest_ns);
+  }
+  return deadline_ns;
 }
 
 static inline void model_tell(model *m, hf_event_type type, uint32_t k, int64_t now_ns) {
@@ -121,7 +130,7 @@ static inline hf_status model_remove(model *m, uint32_t k, int64_t now_ns) {
 static inline void model_step(model *m, int64_t now_ns) {
   for (uint32_t k = 0; k < MODEL_KEYS; k++) {
     model_key *key = &m->keys[k];
-    int64_t deadline_ns = model_deadline(key);
+    int64_t deadline_ns = model_deadline(m, key);
     if (!key->watched || deadline_ns > now_ns) continue;
     if (key->verdict.waits && !key->lost) key->merged = key->verdict.missed;  // an earlier life's
     for (uint32_t n = 0; n == 0 || (!key->disposable && deadline_ns + key->timeout_ns <= now_ns); n++) {
@@ -152,7 +161,7 @@ static inline void model_advance(model *m, int64_t now_ns, int64_t target_ns) {
   for (;;) {
     int64_t next_ns = HF_NEVER;
     for (uint32_t k = 0; k < MODEL_KEYS; k++)
-      if (m->keys[k].watched) next_ns = hf_min_i64(next_ns, model_deadline(&m->keys[k]));
+      if (m->keys[k].watched) next_ns = hf_min_i64(next_ns, model_deadline(m, &m->keys[k]));
     if (next_ns > target_ns) return;
     model_step(m, hf_max_i64(next_ns, now_ns));
   }

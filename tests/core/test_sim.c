@@ -92,7 +92,7 @@ static void look(uint32_t k) {
   CHECK(row.lost == key->lost && row.disposable == key->disposable && row.extra == key->extra);
   CHECK_EQ(row.missed, key->missed);
   CHECK(row.beat_ns == key->beat_ns && row.join_ns == key->join_ns && row.timeout_ns == key->timeout_ns);
-  CHECK_EQ(row.deadline_ns, model_deadline(key));
+  CHECK_EQ(row.deadline_ns, model_deadline(&m, key));
 }
 
 static void look_at_all(void) {
@@ -178,6 +178,25 @@ static void pass_time(uint32_t kind) {
   }
 }
 
+// Nobody runs for a while, and everyone knows it afterwards; the worker is the first to run.
+static void stall(void) {
+  if (m.n_stalls == MODEL_STALLS) return;
+  int64_t start_ns = hf_world_now(&w), end_ns = start_ns + 1 + hf_random_below(&rnd, 200);
+  if (m.n_stalls && start_ns <= m.stall_end_ns[m.n_stalls - 1]) return;  // it would be the same one
+  m.stall_start_ns[m.n_stalls] = start_ns;
+  m.stall_end_ns[m.n_stalls++] = end_ns;
+  uint64_t n_passed = 0, n_moved = w.shard.counters.n_moved;
+  for (uint32_t k = 0; k < MODEL_KEYS; k++) {
+    const model_key *key = &m.keys[k];
+    int64_t deadline_ns = hf_max_i64(key->beat_ns + key->timeout_ns, key->floor_ns);
+    n_passed += key->watched && deadline_ns <= end_ns && model_deadline(&m, key) > end_ns;
+  }
+  hf_shard_stalled(&w.shard, (hf_stall){.start_ns = start_ns, .end_ns = end_ns});
+  model_step(&m, end_ns);
+  hf_world_step_at(&w, end_ns);
+  CHECK_EQ(w.shard.counters.n_moved - n_moved, n_passed);
+}
+
 static void operate(uint32_t n_keys) {
   uint32_t k = hf_random_below(&rnd, n_keys), what = hf_random_below(&rnd, 100);
   if (what < 25) {
@@ -203,6 +222,8 @@ static void operate(uint32_t n_keys) {
     hf_world_empty(&w, &trash);
   } else if (hf_random_chance(&rnd, 5)) {
     set_loud(!m.loud);
+  } else if (hf_random_chance(&rnd, 5)) {
+    stall();
   }
 }
 

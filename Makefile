@@ -9,7 +9,7 @@ CORE := $(wildcard heartfelt_core/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format bench wheel clean
+.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-plot wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,9 +53,11 @@ format: $(VENV)/.lint ## let the formatters have their way
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/clang-format -i $(C_FILES)
 
-bench: build $(VENV)/.tests ## the hub beside what a Python user would do instead, as ratios
-	@mkdir -p build
-	@$(BIN)/python benchmarks/ratios.py --json build/ratios.json
+bench: build $(VENV)/.bench ## the hub beside what a Python user would do instead, as ratios; a few minutes
+	@$(BIN)/python benchmarks/ratios.py --peers --json build/bench.json $(BENCH_ARGS)
+
+bench-plot: build $(VENV)/.bench | build/bench.json ## draw what the last `make bench` found: benchmarks/*.svg
+	@$(BIN)/python benchmarks/plot.py build/bench.json
 
 wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .
@@ -83,6 +85,14 @@ $(VENV)/.tests: $(VENV)/.made pyproject.toml
 	@$(PIP) install --group test
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@echo '== installing what the benchmarks need'
+	@$(PIP) install --group bench
+	@touch $@
+
+build/bench.json:
+	@$(MAKE) --no-print-directory bench
+
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	@echo '== installing what lint needs'
 	@$(PIP) install --group test --group lint
@@ -97,7 +107,7 @@ OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:hal
 OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:die_after_fork=0
 
 # What measures memory, or runs programs of its own that would have to be told about the sanitizer.
-NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py)
+NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py)
 
 .PHONY: sanitized-test
 sanitized-test: $(VENV)/.made $(VENV)/.tests

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -44,6 +45,7 @@ def extensions() -> list[Extension]:
             [path.as_posix() for path in sources],
             include_dirs=[str(CORE)],
             depends=headers,
+            define_macros=[("HF_PARALLEL", "1" if sysconfig.get_config_var("Py_GIL_DISABLED") else "0")],
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
             libraries=["ws2_32"] if sys.platform == "win32" else [],
@@ -66,6 +68,7 @@ def extensions() -> list[Extension]:
             "embedsignature": True,
             "emit_code_comments": False,
             "binding": False,
+            "freethreading_compatible": True,
         },
     )
 

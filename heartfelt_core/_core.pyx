@@ -134,6 +134,7 @@ cdef class Hub(HotHub):
         if self.hub is not &hf_hub_unopened:
             hf_hub_destroy(self.hub)
 
+    @cython.critical_section
     def _open(self, uint32_t n_shards, int64_t default_timeout_ns, bint disposable, uint32_t subscribed,
               uint32_t to_callbacks, uint32_t ring_limit, int on_full, clock):
         cdef hf_hub_config config
@@ -208,14 +209,14 @@ cdef class Hub(HotHub):
     cdef object _beat_sequence(self, keys, failure):
         """Beats a list or tuple in groups; returns the first refusal of several."""
         cdef uint64_t cold
-        cdef Py_ssize_t at = 0
-        cdef uint32_t n, k
-        cdef list left
-        while at < PySequence_Fast_GET_SIZE(keys):
-            n = <uint32_t> min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
-            cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, n)
-            if cold:  # taken out first: what follows may run code that changes the list
-                left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
+        cdef Py_ssize_t k, at = 0, n = HF_BEAT_GROUP
+        while n == HF_BEAT_GROUP:
+            with cython.critical_section(keys):  # without a GIL: the list stays as it is, and its keys alive, meanwhile
+                n = min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
+                cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, <uint32_t> n) if n > 0 else 0
+                if cold:  # taken out first: what follows may run code that changes the list
+                    left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
+            if cold:
                 for key in left:
                     failure = self._beat_one(key, None, _unset, None, failure)
             at += n

@@ -15,14 +15,11 @@
 #define HF_TIMEOUT_MAX_NS (INT64_C(100) * 366 * 86400 * HF_NS_PER_S)
 #define HF_SHARDS_MAX 64
 
-// Free-threaded builds beat one hub from several threads at once; with a GIL the callers of the
-// object-taking functions are serialised by it. The core's own tests build both ways.
+// 1: callers are threads without a GIL, which beat one hub at the same time; 0: a GIL serialises the callers of the
+// object-taking functions. Who compiles says which, the same for all files, since layouts depend on it: setup.py by the
+// interpreter, the core's own tests both. hf_pykey.h, which knows Python, refuses the wrong one.
 #ifndef HF_PARALLEL
-#ifdef Py_GIL_DISABLED
-#define HF_PARALLEL 1
-#else
 #define HF_PARALLEL 0
-#endif
 #endif
 
 typedef enum {

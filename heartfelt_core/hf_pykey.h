@@ -12,6 +12,10 @@
 
 #include "hf_shard.h"
 
+#if defined(Py_GIL_DISABLED) != HF_PARALLEL
+#error "HF_PARALLEL must be 1 for an interpreter without a GIL, and 0 for one with it; see setup.py"
+#endif
+
 typedef enum { HF_KEY_OK = 0, HF_KEY_TYPE, HF_KEY_RANGE, HF_KEY_ERROR } hf_key_status;
 
 static inline uint64_t hf_key_mix(uint64_t h) {
@@ -22,7 +26,11 @@ static inline uint64_t hf_key_mix(uint64_t h) {
 // HF_KEY_TYPE: not of a key's exact type. HF_KEY_RANGE: an int of more than 64 bits. HF_KEY_ERROR: Python has set one.
 static inline hf_key_status hf_key_hash(PyObject *key, uint64_t *hash) {
   if (HF_LIKELY(PyUnicode_CheckExact(key))) {
+#ifdef Py_GIL_DISABLED
+    Py_hash_t h = _Py_atomic_load_ssize_relaxed(&((PyASCIIObject *)key)->hash);  // another thread may be the first
+#else
     Py_hash_t h = ((PyASCIIObject *)key)->hash;
+#endif
     if (HF_UNLIKELY(h == -1)) {
 #if PY_VERSION_HEX < 0x030c0000
       if (PyUnicode_READY(key) < 0) return HF_KEY_ERROR;

@@ -9,7 +9,7 @@ CORE := $(wildcard heartfelt_core/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c benchmarks/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-compare \
+.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-plot bench-compare \
 	bench-instructions bench-lateness wheel clean
 
 help: ## what there is to make
@@ -54,9 +54,11 @@ format: $(VENV)/.lint ## let the formatters have their way
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/clang-format -i $(C_FILES)
 
-bench: build $(VENV)/.tests ## the hub beside what a Python user would do instead, as ratios
-	@mkdir -p build
-	@$(BIN)/python benchmarks/ratios.py --json build/ratios.json
+bench: build $(VENV)/.bench ## the hub beside what a Python user would do instead, as ratios; a few minutes
+	@$(BIN)/python benchmarks/ratios.py --peers --json build/bench.json $(BENCH_ARGS)
+
+bench-plot: build $(VENV)/.bench | build/bench.json ## draw what the last `make bench` found: benchmarks/*.svg
+	@$(BIN)/python benchmarks/plot.py build/bench.json
 
 bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE=main
 	@test -n "$(BASE)" || { echo 'which revision? make bench-compare BASE=main [KEYS="10000 1000000"]'; exit 2; }
@@ -102,6 +104,14 @@ $(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
 	@! $(BIN)/python tests/speed/instructions.py --is-stored || tests/speed/get_valgrind.sh || true
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@echo '== installing what the benchmarks need'
+	@$(PIP) install --group bench
+	@touch $@
+
+build/bench.json:
+	@$(MAKE) --no-print-directory bench
+
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	@echo '== installing what lint needs'
 	@$(PIP) install --group test --group lint
@@ -116,7 +126,7 @@ OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:hal
 OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:die_after_fork=0
 
 # What measures memory, or runs programs of its own that would have to be told about the sanitizer.
-NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py)
+NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py)
 
 .PHONY: sanitized-test
 sanitized-test: $(VENV)/.made $(VENV)/.tests

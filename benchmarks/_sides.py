@@ -1,33 +1,80 @@
 # SPDX-License-Identifier: MIT
-"""Two sides of a comparison, timed in turn in one process, so that what slows the machine slows both."""
+"""Sides of a comparison, timed in turn in one process, so that what slows the machine slows all of them."""
 
 from __future__ import annotations
 
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+Side = Callable[[], float | None]
+"""Does all its operations once. It may time itself, and return the seconds; else the call is timed."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Medians of both sides, ns an operation, and the median of the ratios round by round."""
+    """Medians of both sides, an operation, in `unit`; and the median of the ratios round by round."""
 
     name: str
     against: str
     n_keys: int
-    ns: float
-    against_ns: float
+    ours: float
+    theirs: float
     ratio: float
-    goal: float | None
+    goal: float | None = None
+    unit: str = "ns"
+
+
+def seconds_of(side: Side, repeat: int = 1) -> float:
+    """Of `repeat` calls together."""
+    start = time.perf_counter()
+    told = [side() for _ in range(repeat)]
+    took = time.perf_counter() - start
+    own = [seconds for seconds in told if seconds is not None]
+    return sum(own) if own else took
+
+
+def rounds_of(
+    sides: Mapping[str, Side],
+    *,
+    rounds: int,
+    repeat: int = 1,
+    warm_up: int = 1,
+    prepare: Callable[[], None] = lambda: None,
+    collector: bool = True,
+) -> dict[str, list[float]]:
+    """Seconds of each side in each round: A B C, A B C ... `prepare` runs before each side, untimed.
+
+    collector: whether Python's garbage collector may run meanwhile.
+    """
+    gc.collect()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    was_enabled = gc.isenabled()
+    if not collector:
+        gc.disable()
+    try:
+        for _ in range(warm_up + rounds):
+            for name, side in sides.items():
+                prepare()
+                seconds[name].append(seconds_of(side, repeat))
+    finally:
+        if was_enabled:
+            gc.enable()
+    return {name: of_side[warm_up:] for name, of_side in seconds.items()}
+
+
+def ratio_of(ours: list[float], theirs: list[float]) -> float:
+    """The median of the ratios round by round."""
+    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
 def in_turn(
     name: str,
-    ours: Callable[[], None],
+    ours: Side,
     against: str,
-    theirs: Callable[[], None],
+    theirs: Side,
     *,
     n_keys: int,
     repeat: int,
@@ -35,24 +82,19 @@ def in_turn(
     goal: float | None = None,
     prepare: Callable[[], None] = lambda: None,
 ) -> Ratio:
-    """Runs A B A B ...; each call is `repeat` passes over n_keys operations. `prepare` runs before each, untimed."""
-    gc.collect()
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(rounds + 1):  # the first round warms up
-        for is_ours, side in ((True, ours), (False, theirs)):
-            prepare()
-            start = time.perf_counter()
-            for _ in range(repeat):
-                side()
-            seconds[is_ours].append(time.perf_counter() - start)
-    ours_s, theirs_s = seconds[True][1:], seconds[False][1:]
+    """Two sides, A B A B ...; each is called `repeat` times a round, n_keys operations a call. One round warms up.
+
+    The collector is off, as with `timeit`: it would slow whoever makes many containers, and no beat or event is one.
+    """
+    sides = {"ours": ours, "theirs": theirs}
+    found = rounds_of(sides, rounds=rounds, repeat=repeat, prepare=prepare, collector=False)
     per_op = 1e9 / (n_keys * repeat)
     return Ratio(
         name,
         against,
         n_keys,
-        statistics.median(ours_s) * per_op,
-        statistics.median(theirs_s) * per_op,
-        statistics.median(ours / theirs for ours, theirs in zip(ours_s, theirs_s, strict=True)),
+        statistics.median(found["ours"]) * per_op,
+        statistics.median(found["theirs"]) * per_op,
+        ratio_of(found["ours"], found["theirs"]),
         goal,
     )

@@ -68,32 +68,36 @@ def test_a_list_may_change_while_it_beats(crowd):
     hub.close()
 
 
+def replace_again_and_again(crowd, hub, clock, remove, beaten_by_others):
+    """Slots go from key to key; a key that nobody beats after it joined must look so."""
+    for n in turns(crowd, N):
+        remove()
+        hub.heartbeat(f"other/{n}")  # takes the slot that was given back last
+        joined = clock.time()
+        clock.advance(0.001)
+        beaten_by_others += [n] * (hub[f"other/{n}"].beat_time != joined)
+        hub.remove(f"other/{n}")
+    crowd.stop.set()
+
+
 def test_one_handle_beats_its_own_key_alone_whoever_removes_it(crowd):
-    """A handle is set anew by one thread's beat while others beat by it, and slots go from key to key meanwhile."""
-    clock = ManualClock()
+    """A handle is set anew by one thread's beat while others beat by it."""
+    clock, wrong = ManualClock(), []
     hub = HeartHub(1000, clock=clock)
     heart = hub.heart("mine")
-    hub.heartbeat_many(["old/1", "old/2"])  # nobody beats these: they must look so in the end
-    clock.advance(10)
 
     def beat():
         while not crowd.stop.is_set():
             heart.beat()
 
-    def remove():
-        for n in turns(crowd, N):
-            hub.remove("mine", missing_ok=True)
-            hub.heartbeat(f"other/{n}")  # takes the slot, if the handle did not
-            clock.advance(0.001)
-            hub.remove(f"other/{n}")
-        crowd.stop.set()
-
-    for work in (beat, beat, beat, remove):
-        crowd.start(work)
+    for _ in range(3):
+        crowd.start(beat)
+    crowd.start(replace_again_and_again, crowd, hub, clock, lambda: hub.remove("mine", missing_ok=True), wrong)
     crowd.join()
+    assert wrong == []
     heart.beat()
-    assert sorted(hub) == ["mine", "old/1", "old/2"]
-    assert [hub[key].beat_time for key in ("old/1", "old/2", "mine")] == [0, 0, clock.time()]
+    assert list(hub) == ["mine"]
+    assert hub["mine"].beat_time == clock.time()
     assert hub._check() is None
 
 
@@ -164,28 +168,21 @@ def test_all_close_one_hub(crowd):
 
 def test_ids_of_removed_keys_are_stale_for_every_thread(crowd):
     """An id beats its own key or none, while its slot goes to another."""
-    clock = ManualClock()
+    clock, wrong = ManualClock(), []
     hub = HeartHub(1000, clock=clock)
-    hub.heartbeat("never")
-    clock.advance(10)
     stale = hub.ids([f"first/{n}" for n in range(50)])
     for n in range(50):
         hub.remove(f"first/{n}")
 
     def beat():
         while not crowd.stop.is_set():
-            with pytest.raises(KeyNotWatched):
+            with pytest.raises(KeyNotWatched, match="one of 50"):
                 hub.heartbeat_ids(stale)
 
-    def replace():
-        for n in turns(crowd, N):
-            hub.heartbeat(f"other/{n % 70}")
-            hub.remove(f"other/{(n + 30) % 70}", missing_ok=True)
-        crowd.stop.set()
-
-    for work in (beat, beat, replace):
-        crowd.start(work)
+    for _ in range(2):
+        crowd.start(beat)
+    crowd.start(replace_again_and_again, crowd, hub, clock, lambda: None, wrong)
     crowd.join()
-    assert hub["never"].beat_time == 0
-    assert all(hub[key].beat_time == 10 for key in hub if key != "never")
+    assert wrong == []
+    assert len(hub) == 0
     assert hub._check() is None

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""Every way to watch keys beside `hub.heartbeat(key)`: a beat, the expiry of all keys, the memory of a key."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from _keys import made, shuffled
+from _memory import bytes_a_key
+from _ours import OURS, ByKey
+from _peers import PEERS
+from _sides import ratio_of, rounds_of
+from _watcher import Watcher
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What one way needs for a key (median), and how many times as much that is as ours (median of the rounds)."""
+
+    question: str
+    name: str
+    n_keys: int
+    each: float
+    unit: str
+    times_ours: float
+
+
+def measurable(kinds: list[type[Watcher]], n_keys: int, say: Say) -> list[type[Watcher]]:
+    """Those that can be measured here with so many keys; says why others cannot."""
+    found = []
+    for kind in kinds:
+        why_not = kind.missing() or kind.too_many(n_keys)
+        if why_not is None:
+            found.append(kind)
+        else:
+            say(f"{kind.name} is left out: {why_not}")
+    return found
+
+
+def beats(n_keys: int, say: Say) -> Iterator[Standing]:
+    """All in turn, round by round: each has all keys joined in one order and beats them in another, random one."""
+    small = n_keys <= 100_000
+    repeat, plan = (3, {"rounds": 9}) if small else (1, {"rounds": 5, "warm_up": 0})
+    joined = made(n_keys)
+    keys = shuffled(joined)
+    with contextlib.ExitStack() as stack:
+        sides = {}
+        for kind in measurable(OURS + PEERS, n_keys, say):
+            watcher = stack.enter_context(kind())
+            try:
+                watcher.join(joined)
+            except RuntimeError as error:  # so many threads are not to be had everywhere
+                say(f"{kind.name} is left out: {error}")
+                watcher.close()
+            else:
+                parts = [keys[start : start + kind.sample] for start in range(0, n_keys, kind.sample)]
+                ready = itertools.cycle([(watcher.ready(part), len(part)) for part in parts])
+                sides[kind.name] = functools.partial(seconds_a_beat, watcher, ready, repeat)
+        gc.collect()
+        gc.freeze()  # nobody pays for a look at the objects of another
+        try:
+            found = rounds_of(sides, **plan)
+        finally:
+            gc.unfreeze()
+    yield from standings("beat", OURS + PEERS, n_keys, found)
+
+
+def seconds_a_beat(watcher: Watcher, parts: Iterator[tuple[Any, int]], repeat: int) -> float:
+    took, n_beats = 0.0, 0
+    for part, n_part in itertools.islice(parts, repeat):
+        start = time.perf_counter()
+        watcher.beat_each(part)
+        took += time.perf_counter() - start
+        n_beats += n_part
+        watcher.settle()
+    return took / n_beats
+
+
+def expiry(n_keys: int, say: Say) -> Iterator[Standing]:
+    """From the instant at which all keys are due until the user has all of them."""
+    keys = shuffled(made(n_keys))
+    kinds = [kind for kind in measurable([ByKey, *PEERS], n_keys, say) if not kind.slow_to_join]
+
+    def expire(kind: type[Watcher]) -> float:
+        with kind() as watcher:
+            at = watcher.arm(keys)
+            dead = watcher.drain()
+            took = max(time.monotonic() - at, time.get_clock_info("monotonic").resolution)
+            if len(dead) != n_keys:
+                raise AssertionError(f"{kind.name} told {len(dead)} of {n_keys}")
+            return took / n_keys
+
+    sides = {kind.name: functools.partial(expire, kind) for kind in kinds}
+    rounds = 5 if n_keys <= 100_000 else 2
+    yield from standings("expiry", kinds, n_keys, rounds_of(sides, rounds=rounds, warm_up=0, prepare=gc.collect))
+
+
+def memory(n_keys: int, say: Say) -> Iterator[Standing]:
+    """Each in a process of its own; one that is slow to join with a thousand keys only."""
+    kinds = [kind for kind in [ByKey, *PEERS] if kind.missing() is None]
+    sizes = [min(n_keys, 1000) if kind.slow_to_join else n_keys for kind in kinds]
+    ours = None
+    with ThreadPoolExecutor(max_workers=2) as two_at_once:  # it is not time that is measured
+        for kind, size, used in zip(kinds, sizes, two_at_once.map(bytes_a_key, kinds, sizes), strict=True):
+            if used is None:
+                say("memory is not measured: no /proc/self/statm here")
+                return
+            ours = ours or used
+            yield Standing("memory", kind.name, size, used, "B", used / ours)
+
+
+def standings(
+    question: str,
+    kinds: list[type[Watcher]],
+    n_keys: int,
+    found: dict[str, list[float]],
+) -> Iterator[Standing]:
+    """found: seconds a key, of each side in each round."""
+    ours = found[ByKey.name]
+    for kind in kinds:
+        if kind.name in found:
+            mine = found[kind.name]
+            yield Standing(question, kind.name, n_keys, statistics.median(mine) * 1e9, "ns", ratio_of(mine, ours))

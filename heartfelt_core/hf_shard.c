@@ -201,7 +201,11 @@ static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_ter
   hf_slots_hot(&shard->slots, i)->tag = tag;
   HF_STORE_REL(&hf_slots_hot(&shard->slots, i)->key, (uintptr_t)hf_shard_retained(shard, key));
   apply_terms(shard, i, terms, trash);
-  begin_life(shard, i, hf_clock_now(shard->clock), trash);
+  int64_t now_ns = hf_clock_now(shard->clock);
+  // The slot's last key may have left a later time: beats may round theirs up, and one may still be on its way. It is
+  // not this key's. Release: who sees this time sees the word that the last life ended with (hf_hot_beat_checked).
+  HF_STORE_REL(hf_slots_beat(&shard->slots, i), now_ns);
+  begin_life(shard, i, now_ns, trash);
   hf_map_insert(&shard->map, &shard->slots, i);
   return HF_OK;
 }

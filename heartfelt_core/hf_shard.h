@@ -175,11 +175,13 @@ static inline hf_status hf_hot_beat_alive(hf_hot *hot, int64_t now_ns, bool ligh
   return HF_LIKELY(hf_word_state(word) == HF_ALIVE) ? HF_OK : hf_hot_undoom(hot, word);
 }
 #else
-// A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: a new life
-// begins with a later one, so the exchange fails if the slot was reused after it was found to be the right one.
+// A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: another key's
+// life begins with another one, so the exchange fails if the slot was reused after it was found to be the right one.
+// (By one clock it is a later one. A time that was rounded up may, one time in millions, be the very one at which the
+// other key joins: then that key's time is this beat's, which is as much later as times are rounded up by.)
 // `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
 static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, const void *key, int64_t now_ns) {
-  int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);
+  int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);  // partner: join_new
   uint32_t word = HF_LOAD_ACQ(&hot->word);
   if (expected ? word != expected : hf_word_state(word) != HF_ALIVE) return HF_SLOW;
   if (key && HF_LOAD_ACQ(&hot->key) != (uintptr_t)key) return HF_SLOW;

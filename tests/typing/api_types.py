@@ -156,7 +156,7 @@ def saving() -> None:
     hub.save(Path("hub.snapshot"))
     hub.save(1)  # type: ignore[arg-type]
     same: Mine = Mine.restore("hub.snapshot", grace=timedelta(minutes=5), extras=False, timeout=30, parallelism=2)
-    HeartHub.restore("hub.snapshot", 5)  # type: ignore[misc]
+    HeartHub.restore("hub.snapshot", 5)  # type: ignore[call-arg]
     as_value_error: type[ValueError] = SnapshotError
     del same, as_value_error
 

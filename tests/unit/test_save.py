@@ -20,7 +20,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def restore(path):
-    """restore(**options): a hub from the file, on a manual clock of its own (`hub.clock`) that is well past its start."""
+    """restore(**options): a hub from the file, on a manual clock of its own, `hub.clock`, at 1,000,000 s."""
     hubs = []
 
     def make(**options):
@@ -298,24 +298,25 @@ def test_a_hub_that_has_no_keys_of_its_own_overwrites_nothing(path):
     assert path.read_bytes() == b"old"
 
 
-class TestExtras:
-    EXTRA = {"rack": 7, "tags": ["a", None]}
+EXTRA = {"rack": 7, "tags": ["a", None]}
 
+
+class TestExtras:
     def test_are_left_out_unless_asked_for(self, hub, path, restore):
-        hub.heartbeat("key", extra=self.EXTRA)
+        hub.heartbeat("key", extra=EXTRA)
         hub.save(path)
         assert restore()["key"].extra is None
         assert restore(extras=True)["key"].extra is None
 
     def test_come_back_if_asked_for(self, hub, path, restore):
         shared = [1]
-        hub.heartbeat("a", extra=self.EXTRA)
+        hub.heartbeat("a", extra=EXTRA)
         hub.heartbeat("none")
         hub.heartbeat("b", extra=shared)
         hub.heartbeat("c", extra=shared)
         hub.save(path, extras=True)
         restored = restore(extras=True)
-        assert {key: restored[key].extra for key in restored} == {"a": self.EXTRA, "none": None, "b": [1], "c": [1]}
+        assert {key: restored[key].extra for key in restored} == {"a": EXTRA, "none": None, "b": [1], "c": [1]}
         assert restored["b"].extra is restored["c"].extra
 
     def test_nobody_unpickles_what_he_did_not_ask_for(self, hub, path, restore):

@@ -45,6 +45,7 @@ lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, co
 	@$(BIN)/ruff format --check --diff --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._event heartfelt._hot \
+		heartfelt._rows \
 		--allowlist tests/typing/stubtest_allow.txt --ignore-unused-allowlist
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt
@@ -89,7 +90,7 @@ $(VENV)/.made:
 	@$(PIP) install --upgrade 'pip>=25.1' 'setuptools>=77' 'Cython>=3.1'
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) src/heartfelt/_event.pxd
+$(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) $(wildcard src/heartfelt/*.pxd)
 	@echo '== building heartfelt into $(VENV)'
 	@$(PIP) install --no-build-isolation --editable .
 	@touch $@

@@ -57,6 +57,7 @@ def extensions() -> list[Extension]:
             extension("_hot", CORE / "_hot.c"),
             extension("_event", CORE / "_event.pyx"),
             extension("_core", CORE / "_core.pyx", *sorted(CORE.glob("hf_*.c"))),
+            extension("_rows", CORE / "_rows.pyx", CORE / "hf_clock.c"),
         ],
         build_dir="build/cython",
         include_path=[str(CORE), "src"],

@@ -7,7 +7,6 @@ locks where there is none; only Bell.wait and Hub._close let go of it.
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.object cimport PyObject
 from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
 from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -18,7 +17,7 @@ from hf_hub cimport *
 import sys
 
 from heartfelt._checks import check_ids, duration_ns, plain_key, refusal, shown
-from heartfelt._event cimport event_from, seconds, taken
+from heartfelt._event cimport event_from
 from heartfelt._hot import own_hot_methods
 from heartfelt._types import UNSET
 from heartfelt.errors import KeyNotWatched
@@ -288,29 +287,6 @@ cdef class Hub(HotHub):
     def __len__(self):
         return hf_hub_count(self.hub)
 
-    def _row(self, key):
-        cdef uint64_t hash = 0
-        cdef hf_row row
-        key = hashed_key(key, &hash)
-        cdef hf_status status = hf_hub_get(self.hub, <void *> key, hash, &row)
-        if status != HF_OK:
-            raise refusal(STATUS[status], key)
-        return row_tuple(&row, hf_clock_wall_offset_ns(self.hub.clock))
-
-    def _rows(self):
-        """All watched keys as they are, each a tuple in the order of hub.py's ROW; shard by shard."""
-        cdef hf_row rows[64]
-        cdef uint64_t cursor = 0
-        cdef uint32_t i, n
-        cdef int64_t offset_ns = hf_clock_wall_offset_ns(self.hub.clock)
-        cdef list found = []
-        while True:
-            n = hf_hub_list(self.hub, &cursor, rows, 64)
-            for i in range(n):
-                found.append(row_tuple(&rows[i], offset_ns))
-            if cursor == 0:
-                return found
-
     def _drain(self, int stream, Py_ssize_t most):
         """Up to `most` events of a stream, oldest first; never waits."""
         cdef hf_event raw[256]
@@ -367,10 +343,25 @@ cdef class Hub(HotHub):
         return None if wrong is NULL else (<bytes> wrong).decode()
 
 
-cdef tuple row_tuple(hf_row *row, int64_t offset_ns):
-    return (taken(row.key), row.lost, seconds(row.join_ns + offset_ns), seconds(row.beat_ns + offset_ns),
-            seconds(row.deadline_ns + offset_ns), seconds(row.timeout_ns), bool(row.disposable), taken(row.extra),
-            row.missed, row.id)
+cdef object get_row(hf_hub *hub, object key, hf_row *row):
+    cdef uint64_t hash = 0
+    key = hashed_key(key, &hash)
+    cdef hf_status status = hf_hub_get(hub, <void *> key, hash, row)
+    if status != HF_OK:
+        raise refusal(STATUS[status], key)
+
+
+cdef uint32_t list_rows(hf_hub *hub, uint64_t *cursor, hf_row *rows, uint32_t most) noexcept:
+    return hf_hub_list(hub, cursor, rows, most)
+
+
+cdef object restore_key(hf_hub *hub, object key, const hf_past *past):
+    cdef uint64_t hash = 0
+    cdef hf_status status
+    key = hashed_key(key, &hash)
+    status = hf_hub_restore(hub, <void *> key, hash, past)
+    if status != HF_OK:
+        raise refusal(STATUS[status], key)
 
 
 cdef class Heart(HotHeart):

@@ -156,6 +156,20 @@ hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *te
   return status;
 }
 
+hf_status hf_hub_restore(hf_hub *hub, void *key, uint64_t hash, const hf_past *past) {
+  if (HF_LOAD_RLX(&hub->closed)) return HF_CLOSED;
+  hf_trash trash = {0};
+  uint32_t s = hf_hash_shard(hash, hub->n_shards);
+  notice_timeout(hub, past->terms.timeout_ns);
+#if !HF_PARALLEL
+  (void)hf_map_reserve(&hub->shards[s].map, &hub->shards[s].slots);  // as in hf_hub_touch
+#endif
+  hf_shard *shard = hf_hub_enter(hub, s);
+  hf_status status = closed_meanwhile(hub) ? HF_CLOSED : hf_shard_restore(shard, key, hf_hash_tag(hash), past, &trash);
+  hf_hub_leave(hub, s, &trash);
+  return status;
+}
+
 hf_status hf_hub_touch_id(hf_hub *hub, uint64_t id, const hf_terms *terms, int mode) {
   if (HF_LOAD_RLX(&hub->closed)) return HF_CLOSED;
   hf_trash trash = {0};

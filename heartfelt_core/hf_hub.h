@@ -73,6 +73,8 @@ void hf_hub_abandon(hf_hub *hub);
 hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *terms, int mode, uint64_t *id);
 hf_status hf_hub_touch_id(hf_hub *hub, uint64_t id, const hf_terms *terms, int mode);
 hf_status hf_hub_remove(hf_hub *hub, const void *key, uint64_t hash);
+// See hf_shard_restore: into a hub that nobody else beats yet.
+hf_status hf_hub_restore(hf_hub *hub, void *key, uint64_t hash, const hf_past *past);
 
 // These answer after close too.
 hf_status hf_hub_get(hf_hub *hub, const void *key, uint64_t hash, hf_row *row);  // row may be NULL

@@ -76,6 +76,12 @@ cdef extern from "hf_hub.h" nogil:
     enum: HF_TOUCH_OWN_TERMS
     enum: HF_TOUCH_TERMS_TO_JOIN
 
+    ctypedef struct hf_past:
+        hf_terms terms
+        int64_t remaining_ns, silent_ns, watched_ns
+        uint32_t missed
+        bint lost
+
     ctypedef struct hf_row:
         void *key
         void *extra
@@ -132,6 +138,7 @@ cdef extern from "hf_hub.h" nogil:
     hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *terms, int mode, uint64_t *id)
     hf_status hf_hub_touch_id(hf_hub *hub, uint64_t id, const hf_terms *terms, int mode)
     hf_status hf_hub_remove(hf_hub *hub, const void *key, uint64_t hash)
+    hf_status hf_hub_restore(hf_hub *hub, void *key, uint64_t hash, const hf_past *past)
     hf_status hf_hub_get(hf_hub *hub, const void *key, uint64_t hash, hf_row *row)
     uint32_t hf_hub_list(hf_hub *hub, uint64_t *cursor, hf_row *rows, uint32_t max)
     uint32_t hf_hub_count(hf_hub *hub)

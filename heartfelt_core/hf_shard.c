@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What callers do to a shard: touch, remove, read. What its worker does is in hf_step.c.
-#include "hf_shard.h"
+#include "hf_life.h"
 
 hf_status hf_shard_init(hf_shard *shard, uint32_t index, const hf_shard_config *config, hf_streams *streams,
                         const hf_clock *clock) {
@@ -34,26 +34,6 @@ void hf_shard_deinit(hf_shard *shard) {
   hf_lock_deinit(&shard->lock);
 }
 
-static hf_state live_state(const hf_shard *shard) {
-  return hf_streams_want(shard->streams, HF_HEART_BEAT) ? HF_LOUD : HF_ALIVE;
-}
-
-static void set_timeout(hf_shard *shard, uint32_t i, int64_t timeout_ns) {
-  *hf_slots_timeout(&shard->slots, i) = timeout_ns;
-  shard->shortest_ns = hf_min_i64(shard->shortest_ns, timeout_ns);
-}
-
-static void watch(hf_shard *shard, uint32_t i) {
-  hf_slots_block(&shard->slots, hf_slot_block(i))->watched |= hf_slot_bit(i);
-  shard->n_watched++;
-}
-
-static void file_deadline(hf_shard *shard, uint32_t i) {
-  int64_t deadline_ns = hf_slots_deadline(&shard->slots, i);
-  hf_block *block = hf_slots_block(&shard->slots, hf_slot_block(i));
-  if (deadline_ns < block->next_ns) hf_heap_file(&shard->heap, &shard->slots, hf_slot_block(i), deadline_ns);
-}
-
 void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
   for (int n = 0; n < 4 && shard->trash_head != HF_NO_SLOT; n++) {
     uint32_t i = shard->trash_head;
@@ -70,34 +50,6 @@ void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
     hf_trash_add(trash, event.key);
     hf_trash_add(trash, event.extra);
   }
-}
-
-// Makes sure that hf_slots_take and filing a block cannot fail.
-static hf_status reserve_slot(hf_shard *shard) {
-  if (hf_slots_has_free(&shard->slots)) return HF_OK;
-  uint32_t n_slots = HF_LOAD_RLX(&shard->slots.n_slots);
-  hf_status status = hf_heap_reserve(&shard->heap, hf_slot_block(n_slots + hf_slots_growth(&shard->slots)));
-  return status == HF_OK ? hf_slots_grow(&shard->slots) : status;
-}
-
-static void emit(hf_shard *shard, hf_event_type type, uint32_t i, int64_t now_ns, hf_trash *trash) {
-  if (!hf_streams_want(shard->streams, type)) return;
-  hf_slots *slots = &shard->slots;
-  const hf_cold *cold = hf_slots_cold(slots, i);
-  const hf_tie *tie = hf_slots_tie(slots, i);
-  hf_event event = {
-      .type = type,
-      .disposable = (tie->flags & HF_FLAG_DISPOSABLE) != 0,
-      .missed = hf_slots_state(slots, i) == HF_LOST ? tie->missed : 0,
-      .key = hf_shard_retained(shard, hf_slots_key(slots, i)),
-      .extra = hf_shard_retained(shard, cold->extra),
-      .timeout_ns = *hf_slots_timeout(slots, i),
-      .join_ns = cold->join_ns,
-      .beat_ns = HF_LOAD_RLX(hf_slots_beat(slots, i)),
-      .deadline_ns = hf_slots_deadline(slots, i),
-      .event_ns = now_ns,
-  };
-  hf_streams_emit(shard->streams, event, trash);
 }
 
 // The deadline that a pending verdict was taken on. A LOST key's floor is the next one already.
@@ -156,17 +108,6 @@ static void free_key(hf_shard *shard, uint32_t i) {
   hf_slots_give_back(&shard->slots, i);
 }
 
-static void apply_terms(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
-  hf_cold *cold = hf_slots_cold(&shard->slots, i);
-  if (terms->timeout_ns) set_timeout(shard, i, terms->timeout_ns);
-  if (terms->disposable >= 0)
-    hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, terms->disposable != 0);
-  if (terms->has_extra) {
-    hf_trash_add(trash, cold->extra);
-    cold->extra = hf_shard_retained(shard, terms->extra);
-  }
-}
-
 static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
   hf_hot_beat(hf_slots_hot(&shard->slots, i), now_ns, false);
   *hf_slots_floor(&shard->slots, i) = 0;
@@ -178,35 +119,24 @@ static void begin_life(hf_shard *shard, uint32_t i, int64_t now_ns, hf_trash *tr
   cold->join_ns = now_ns;
   hf_slots_tie(&shard->slots, i)->missed = 0;
   beat_slot(shard, i, now_ns);
-  hf_slots_set_state(&shard->slots, i, live_state(shard));
-  watch(shard, i);
-  file_deadline(shard, i);
+  hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
+  hf_life_watch(shard, i);
+  hf_life_file_deadline(shard, i);
   shard->counters.n_joins++;
-  emit(shard, HF_JOIN, i, now_ns, trash);
-  emit(shard, HF_HEART_BEAT, i, now_ns, trash);
+  hf_life_emit(shard, HF_JOIN, i, now_ns, trash);
+  hf_life_emit(shard, HF_HEART_BEAT, i, now_ns, trash);
 }
 
 static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, uint32_t *slot,
                           hf_trash *trash) {
-  int64_t timeout_ns = terms->timeout_ns ? terms->timeout_ns : shard->config->default_timeout_ns;
-  if (timeout_ns == 0) return HF_NO_TIMEOUT;
-  hf_status status = hf_map_reserve(&shard->map, &shard->slots);
-  if (status == HF_OK) status = reserve_slot(shard);
+  hf_status status = hf_life_new_slot(shard, key, tag, terms, slot, trash);
   if (status != HF_OK) return status;
-  uint32_t i = *slot = hf_slots_take(&shard->slots);
-  hf_tie *tie = hf_slots_tie(&shard->slots, i);
-  tie->next = tie->prev = HF_NO_SLOT;
-  hf_tie_set_flag(tie, HF_FLAG_DISPOSABLE, shard->config->disposable);
-  set_timeout(shard, i, timeout_ns);
-  hf_slots_hot(&shard->slots, i)->tag = tag;
-  HF_STORE_REL(&hf_slots_hot(&shard->slots, i)->key, (uintptr_t)hf_shard_retained(shard, key));
-  apply_terms(shard, i, terms, trash);
   int64_t now_ns = hf_clock_now(shard->clock);
   // The slot's last key may have left a later time: beats may round theirs up, and one may still be on its way. It is
   // not this key's. Release: who sees this time sees the word that the last life ended with (hf_hot_beat_checked).
-  HF_STORE_REL(hf_slots_beat(&shard->slots, i), now_ns);
-  begin_life(shard, i, now_ns, trash);
-  hf_map_insert(&shard->map, &shard->slots, i);
+  HF_STORE_REL(hf_slots_beat(&shard->slots, *slot), now_ns);
+  begin_life(shard, *slot, now_ns, trash);
+  hf_map_insert(&shard->map, &shard->slots, *slot);
   return HF_OK;
 }
 
@@ -217,14 +147,14 @@ static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int 
                        : own             ? *hf_slots_timeout(&shard->slots, i)
                                          : shard->config->default_timeout_ns;
   if (timeout_ns == 0) return HF_NO_TIMEOUT;
-  hf_status status = reserve_slot(shard);
+  hf_status status = hf_life_reserve_slot(shard);
   if (status != HF_OK) return status;
   part_from_verdict(shard, i);
   if (!own) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, shard->config->disposable);
-  set_timeout(shard, i, timeout_ns);
+  hf_life_set_timeout(shard, i, timeout_ns);
   hf_trash_add(trash, cold->extra);
   cold->extra = NULL;
-  apply_terms(shard, i, terms, trash);
+  hf_life_apply_terms(shard, i, terms, trash);
   shard->n_dead--;
   begin_life(shard, i, hf_clock_now(shard->clock), trash);
   return HF_OK;
@@ -232,26 +162,29 @@ static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int 
 
 static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
   hf_tie *tie = hf_slots_tie(&shard->slots, i);
-  bool was_lost = hf_slots_state(&shard->slots, i) == HF_LOST;
+  hf_state was = hf_slots_state(&shard->slots, i);
+  bool was_lost = was == HF_LOST;
   uint32_t missed = tie->missed;
   if (was_lost) {
-    hf_status status = reserve_slot(shard);
+    hf_status status = hf_life_reserve_slot(shard);
     if (status != HF_OK) return status;
     part_from_verdict(shard, i);
   }
   int64_t now_ns = hf_clock_now(shard->clock);
-  apply_terms(shard, i, terms, trash);
+  hf_life_apply_terms(shard, i, terms, trash);
   beat_slot(shard, i, now_ns);
-  file_deadline(shard, i);
+  hf_life_file_deadline(shard, i);
   if (was_lost) {
     tie->missed = missed;
-    emit(shard, HF_RECOVER, i, now_ns, trash);
-    hf_slots_set_state(&shard->slots, i, live_state(shard));
+    hf_life_emit(shard, HF_RECOVER, i, now_ns, trash);
+    hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
     shard->n_lost--;
     shard->counters.n_recoveries++;
     tie->missed = 0;
+  } else if (was == HF_LOUD) {  // it may have been so for its floor alone, which is gone
+    hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
   }
-  emit(shard, HF_HEART_BEAT, i, now_ns, trash);
+  hf_life_emit(shard, HF_HEART_BEAT, i, now_ns, trash);
   return HF_OK;
 }
 
@@ -300,7 +233,7 @@ hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_tra
   hf_tie *tie = hf_slots_tie(slots, i);
   bool was_watched = hf_slots_state(slots, i) != HF_DEAD;
   if (was_watched) {
-    emit(shard, HF_REMOVE_KEY, i, hf_clock_now(shard->clock), trash);
+    hf_life_emit(shard, HF_REMOVE_KEY, i, hf_clock_now(shard->clock), trash);
     shard->counters.n_removals++;
     *hf_slots_floor(slots, i) = verdict_deadline(slots, i);
     hf_shard_unwatch(shard, i);
@@ -370,6 +303,9 @@ void hf_shard_stalled(hf_shard *shard, hf_stall stall) { hf_stalls_add(&shard->s
 
 void hf_shard_set_loud(hf_shard *shard, bool loud) {
   hf_state from = loud ? HF_ALIVE : HF_LOUD, to = loud ? HF_LOUD : HF_ALIVE;
-  for (uint32_t i = 1; i < shard->slots.n_touched; i++)
-    if (hf_slots_state(&shard->slots, i) == from) hf_slots_set_state(&shard->slots, i, to);
+  for (uint32_t i = 1; i < shard->slots.n_touched; i++) {
+    if (hf_slots_state(&shard->slots, i) != from) continue;
+    if (!loud && *hf_slots_floor(&shard->slots, i) != 0) continue;  // until its next beat: see hf_restore.c
+    hf_slots_set_state(&shard->slots, i, to);
+  }
 }

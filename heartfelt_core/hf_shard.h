@@ -51,6 +51,16 @@ enum {                         // modes of a touch
   HF_TOUCH_TERMS_TO_JOIN = 8,  // the terms are for a key that joins; a watched one keeps its own
 };
 
+// What another hub knew of a key. Each duration from 0 to HF_TIMEOUT_MAX_NS.
+typedef struct {
+  hf_terms terms;        // timeout and disposable must be said
+  int64_t remaining_ns;  // until its deadline
+  int64_t silent_ns;     // since its last beat
+  int64_t watched_ns;    // since it joined
+  uint32_t missed;
+  bool lost;  // not with disposable
+} hf_past;
+
 typedef struct {
   void *key, *extra;  // owned by the caller
   int64_t join_ns, beat_ns, deadline_ns, timeout_ns;
@@ -102,6 +112,9 @@ void hf_shard_deinit(hf_shard *shard);  // releases every object; no other threa
 hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, int mode, uint64_t *id,
                          hf_trash *trash);
 hf_status hf_shard_touch_id(hf_shard *shard, uint64_t id, const hf_terms *terms, int mode, hf_trash *trash);
+// Joins a key with a past; of a key that is watched already the later past holds. No other thread beats this shard yet.
+// HF_OK, HF_NO_MEMORY, HF_FULL.
+hf_status hf_shard_restore(hf_shard *shard, void *key, uint32_t tag, const hf_past *past, hf_trash *trash);
 // HF_NOT_WATCHED if the key was not watched (an id of it is stale afterwards all the same).
 hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_trash *trash);
 

@@ -38,7 +38,7 @@ typedef enum {
   HF_FREE = 0,
   HF_ALIVE,   // watched, beats are one store
   HF_DOOMED,  // the worker, inside its step, is about to take the verdict; a beat takes it back
-  HF_LOUD,    // watched, and each beat is an event: beats go the cold way
+  HF_LOUD,    // watched, and beats go the cold way: each is an event, or the next ends a late floor (hf_restore.c)
   HF_LOST,    // watched still (not disposable), timed out, has not beaten since
   HF_DEAD,    // not watched any more; kept while its verdict waits to be read or an id may rejoin it
   HF_NOTE,    // no key's slot: an earlier life's verdict, still unread, of a key that lives again
@@ -98,7 +98,8 @@ typedef struct {
 typedef struct {
   _Alignas(HF_CACHE_LINE) hf_hot hot[HF_SLAB_SLOTS];
   // under lock
-  int64_t floor_ns[HF_SLAB_SLOTS];  // no deadline lies before: the next one of a LOST key, or 0
+  // no deadline lies before: the next one of a LOST key, the first of a restored one, or 0
+  int64_t floor_ns[HF_SLAB_SLOTS];
   hf_cold cold[HF_SLAB_SLOTS];
   hf_tie tie[HF_SLAB_SLOTS];
   hf_block blocks[HF_SLAB_BLOCKS];

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from heartfelt._core import Heart
 from heartfelt._event import Event
+from heartfelt._stats import HubStats, ShardStats, Watch
 from heartfelt._types import EventType, WatchState
 from heartfelt._version import __version__
-from heartfelt.errors import ConfigError, HeartfeltError, HubClosed, KeyNotWatched
+from heartfelt.errors import ConfigError, HeartfeltError, HubClosed, KeyNotWatched, SnapshotError
 from heartfelt.events import Events
-from heartfelt._stats import HubStats, ShardStats, Watch
 from heartfelt.hub import HeartHub
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "HubStats",
     "KeyNotWatched",
     "ShardStats",
+    "SnapshotError",
     "Watch",
     "WatchState",
     "__version__",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 
-__all__ = ["ConfigError", "HeartfeltError", "HubClosed", "KeyNotWatched"]
+__all__ = ["ConfigError", "HeartfeltError", "HubClosed", "KeyNotWatched", "SnapshotError"]
 
 
 class HeartfeltError(Exception):
@@ -14,6 +14,10 @@ class HeartfeltError(Exception):
 
 class ConfigError(HeartfeltError, ValueError):
     """An option or a duration has a value that cannot be; the text names it."""
+
+
+class SnapshotError(HeartfeltError, ValueError):
+    """A file is no snapshot that can be restored, or something cannot be saved in one; the text says what and why."""
 
 
 class KeyNotWatched(HeartfeltError, KeyError):

@@ -17,14 +17,15 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from heartfelt import _canary, _options
+from heartfelt import _canary, _options, _rows, _snapshot
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
-from heartfelt._stats import HubStats, Key, ShardStats, Watch, shard_stats
+from heartfelt._stats import HubStats, Key, Watch, shard_stats
 from heartfelt._types import UNSET, EventType, Unset, WatchState
 from heartfelt._verbose import Reporter
+from heartfelt.errors import HubClosed
 from heartfelt.events import CALLBACKS, READERS, Events
 from heartfelt.testing import ManualClock
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = numpy.ndarray[Any, Any]
 
 Duration = float | timedelta
+StrPath = str | os.PathLike[str]
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
 _registering = threading.Lock()
@@ -214,11 +216,11 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
     def __iter__(self) -> Iterator[Key]:
         """The keys that are watched now. O(keys)."""
-        return iter([row[0] for row in self._rows()])
+        return iter([row[0] for row in _rows.rows(self)])
 
     def __getitem__(self, key: Key) -> Watch:
         """How a watched key is; raises KeyNotWatched. O(1)."""
-        key, lost, join, beat, deadline, timeout, disposable, extra, missed, _ = self._row(key)
+        key, lost, join, beat, deadline, timeout, disposable, extra, missed, _ = _rows.row(self, key)
         state = WatchState.LOST if lost else WatchState.ALIVE
         return Watch(key, state, join, beat, deadline, timeout, disposable, extra, missed)
 
@@ -229,10 +231,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         """Counts and times of the shards and the events. O(shards)."""
         shards = tuple(shard_stats(raw) for raw in self._shard_stats())
         streams = self._stream_stats()
-        totals: dict[str, Any] = {
-            name: sum(getattr(shard, name) for shard in shards)
-            for name in ("keys", "lost", "joins", "timeouts", "recoveries", "removals", "wakeups", "visits", "moved", "cpu_time")
-        }
+        summed = ("keys", "lost", "joins", "timeouts", "recoveries", "removals", "wakeups", "visits", "moved")
+        totals: dict[str, Any] = {name: sum(getattr(shard, name) for shard in shards) for name in summed}
         return HubStats(
             **totals,
             waiting=streams["n_waiting"][READERS],
@@ -242,6 +242,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             stalls=streams["n_stalls"],
             stalled=streams["stalled_ns"] / 1e9,
             callback_errors=self._dispatcher.errors if self._dispatcher is not None else 0,
+            cpu_time=sum(shard.cpu_time for shard in shards),
             max_lateness=max((shard.max_lateness for shard in shards), default=0.0),
             shards=shards,
         )
@@ -264,9 +265,39 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             ("missed", numpy.uint32),
             ("id", numpy.int64),
         ]
-        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in self._rows()]
+        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in _rows.rows(self)]
         table: Array = numpy.array(rows, dtype=fields)
         return table
+
+    def save(self, path: StrPath, *, extras: bool = False) -> None:
+        """Writes what is watched to a file, for `restore`: keys, timeouts, remaining times, disposable, missed.
+
+        Atomic: the file is the old one until the new one is whole and on disk. extras: whether to write them too, by
+        pickle. Each key is written as it was at one instant, not all at the same one. Events that wait are not
+        written. Works after close(), too: the time that has passed since then counts. O(keys).
+
+        Raises OSError, SnapshotError (an extra cannot be pickled), HubClosed (in a child after a fork).
+        """
+        if not self._shard_stats():
+            raise HubClosed("this hub watches nothing that could be saved: it was never opened, or is the parent's")
+        _snapshot.save(self, path, _options.yes_or_no(extras, "extras"))
+
+    @classmethod
+    def restore(
+        cls, path: StrPath, *, grace: Duration | None = None, extras: bool | None = None, **options: Any
+    ) -> Self:
+        """A new hub, with these options (those of HeartHub), that watches what `save` wrote.
+
+        Each key's deadline is now + the larger of its remaining time and `grace`, which is one timeout of the key's own
+        if not given, and may be 0. From its next beat on its timeout counts as ever. A key that was lost still is: its
+        next beat is a RECOVER. Beat and join times lie as long before now as they lay before the save. O(keys).
+
+        extras: True unpickles them, which can run any code: for files that nobody else can have written. False leaves
+        them out. If they are in the file, one of both must be said.
+
+        Raises OSError, SnapshotError for a file that is damaged, foreign or newer: then nothing is restored.
+        """
+        return _snapshot.restore(cls, path, grace, extras, options)
 
     def _flush_callbacks(self) -> None:
         if self._dispatcher is not None:

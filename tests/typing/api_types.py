@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from heartfelt import (
@@ -21,6 +22,7 @@ from heartfelt import (
     HubStats,
     KeyNotWatched,
     ShardStats,
+    SnapshotError,
     Watch,
     WatchState,
 )
@@ -147,6 +149,16 @@ def callbacks() -> None:
 
 class Mine(HeartHub):
     """A subclass stays itself in `with`."""
+
+
+def saving() -> None:
+    hub.save("hub.snapshot", extras=True)
+    hub.save(Path("hub.snapshot"))
+    hub.save(1)  # type: ignore[arg-type]
+    same: Mine = Mine.restore("hub.snapshot", grace=timedelta(minutes=5), extras=False, timeout=30, parallelism=2)
+    HeartHub.restore("hub.snapshot", 5)  # type: ignore[call-arg]
+    as_value_error: type[ValueError] = SnapshotError
+    del same, as_value_error
 
 
 def the_rest() -> None:

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Snapshots: what a hub watches, in a file, and a hub from such a file.
+
+The file, integers little-endian:
+
+    header     64 bytes: magic, format version (2 bytes), flags (2; bit 0: there are extras), 4 bytes of zeros, number
+               of keys, bytes of rows, bytes of extras, wall clock at the save in ns since the epoch (8 each; nothing is
+               decided by it), BLAKE2b digest (16) of all the rest: rows, extras, then the header before the digest
+    rows       one a key: see _rows.pyx
+    extras     a pickled list, one for each row whose flags say so; no bytes if they were not asked for
+
+Times are durations: those of a hub stand still from save to restore. So no clock of another machine, or of this one
+before it started anew, is believed.
+
+Writing: to a new file in the same folder, which then takes the place of the old one. A process that is killed meanwhile
+leaves the old file whole, and the new one (`.heartfelt-*.tmp`) behind. The digest tells damage, not malice: whoever may
+write the file may write any. So rows are read with every bound checked, and nothing is unpickled that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import secrets
+import stat
+import struct
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from heartfelt._checks import duration_or_zero_ns, shown
+from heartfelt._options import yes_or_no
+from heartfelt._rows import Packer, Unpacked
+from heartfelt._version import __version__
+from heartfelt.errors import SnapshotError
+
+if TYPE_CHECKING:
+    from heartfelt.hub import HeartHub
+
+AnyHub = TypeVar("AnyHub", bound="HeartHub")
+StrPath = str | os.PathLike[str]
+
+MAGIC = b"\x89heart\r\n"  # as PNG's: a transfer that changes line ends, or the eighth bit, breaks it
+VERSION = 1
+HAS_EXTRAS = 1
+FIELDS = struct.Struct("<8sHHIQQQq")
+DIGEST_BYTES = 16
+HEADER_BYTES = FIELDS.size + DIGEST_BYTES
+PAGES_AT_ONCE = 16  # of 64 keys: other threads run in between
+KEYS_AT_ONCE = 1024
+ANEW = "save it anew, or take an older copy"
+
+
+def save(hub: HeartHub, path: StrPath, extras: bool) -> None:
+    target = Path(os.path.realpath(path))  # of a symbolic link, what it leads to
+    new = target.with_name(f".heartfelt-{secrets.token_hex(8)}.tmp")
+    try:
+        with _created(new, like=target) as file:
+            _write(hub, file, extras, path)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # that the folder knows the new file by the name must reach the disk, too
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def restore(
+    hub_type: type[AnyHub],
+    path: StrPath,
+    grace: float | timedelta | None,
+    extras: bool | None,
+    options: dict[str, Any],
+) -> AnyHub:
+    grace_ns = -1 if grace is None else duration_or_zero_ns(grace, "grace")
+    if extras is not None:
+        yes_or_no(extras, "extras")
+    rows, values = _read(Path(path).read_bytes(), os.fspath(path), extras)
+    hub = hub_type(**options)
+    one_by_one = None if values is None else iter(values)
+    try:
+        while rows.restore(hub, grace_ns, one_by_one, KEYS_AT_ONCE):
+            pass
+    except BaseException:
+        hub.close()
+        raise
+    return hub
+
+
+def _created(new: Path, like: Path) -> BinaryIO:
+    """A new file, which those may read who may read the old one, if there is one."""
+    try:
+        mode = stat.S_IMODE(like.stat().st_mode)
+    except FileNotFoundError:
+        return new.open("xb")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        if os.name == "posix":
+            os.fchmod(descriptor, mode)
+        return os.fdopen(descriptor, "wb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _write(hub: HeartHub, file: BinaryIO, extras: bool, path: StrPath) -> None:
+    saved_ns = time.time_ns()
+    packer = Packer(hub, extras)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    n_bytes = 0
+    file.write(bytes(HEADER_BYTES))
+    while not packer.done:
+        rows = packer.some(PAGES_AT_ONCE)
+        digest.update(rows)
+        file.write(rows)
+        n_bytes += len(rows)
+    pickled = _pickled(packer.extras, path) if packer.extras else b""
+    digest.update(pickled)
+    file.write(pickled)
+    flags = HAS_EXTRAS if pickled else 0
+    fields = FIELDS.pack(MAGIC, VERSION, flags, 0, packer.n_rows, n_bytes, len(pickled), saved_ns)
+    digest.update(fields)
+    file.seek(0)
+    file.write(fields + digest.digest())
+
+
+def _pickled(extras: list[Any], path: StrPath) -> bytes:
+    try:
+        return pickle.dumps(extras)
+    except Exception as error:  # whatever their own methods raise
+        raise SnapshotError(f"{path} was not saved: {_first_bad(extras)} cannot be pickled: {error}") from error
+
+
+def _first_bad(extras: list[Any]) -> str:
+    for extra in extras:
+        try:
+            pickle.dumps(extra)
+        except Exception:
+            return f"the extra {shown(extra)}"
+    return "the extras together"
+
+
+def _read(data: bytes, path: str, extras: bool | None) -> tuple[Unpacked, list[Any] | None]:
+    """The rows of a file, and its extras if they are to be restored; all of it checked."""
+    n_keys, n_rows_bytes, flags = _checked_header(data, path)
+    end = HEADER_BYTES + n_rows_bytes
+    if flags & HAS_EXTRAS and extras is None:
+        raise SnapshotError(
+            f"{path} holds pickled extras. extras=True restores them: unpickling can run any code, so only if nobody "
+            f"else can have written the file. extras=False leaves them out"
+        )
+    try:
+        rows = Unpacked(data, HEADER_BYTES, end, n_keys)
+        while rows.read(KEYS_AT_ONCE):
+            pass
+    except ValueError as error:
+        raise SnapshotError(f"{path} is damaged: {error}; {ANEW}") from error
+    if not extras:
+        return rows, None
+    try:
+        values = pickle.loads(memoryview(data)[end:]) if flags & HAS_EXTRAS else []
+    except Exception as error:  # whatever it ran
+        raise SnapshotError(f"{path}: its extras cannot be unpickled: {type(error).__name__}: {error}") from error
+    if not isinstance(values, list) or len(values) != rows.n_extras:
+        raise SnapshotError(f"{path} is damaged: its extras are not the {rows.n_extras} of its keys; {ANEW}")
+    return rows, values
+
+
+def _checked_header(data: bytes, path: str) -> tuple[int, int, int]:
+    """Number of keys, bytes of rows, flags."""
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise SnapshotError(f"{path} is no snapshot of a HeartHub: give a file that hub.save has written")
+    version = int.from_bytes(data[8:10], "little")
+    if version > VERSION:
+        raise SnapshotError(
+            f"{path} is of format {version}, of a newer heartfelt: this one, {__version__}, knows up to {VERSION}"
+        )
+    if len(data) < HEADER_BYTES:
+        raise SnapshotError(f"{path} is truncated: {len(data)} bytes, less than a header's {HEADER_BYTES}; {ANEW}")
+    _, version, flags, reserved, n_keys, n_rows_bytes, n_extras_bytes, _ = FIELDS.unpack_from(data)
+    expected = HEADER_BYTES + n_rows_bytes + n_extras_bytes
+    if len(data) != expected:
+        what = "is truncated" if len(data) < expected else "is longer than it says"
+        raise SnapshotError(f"{path} {what}: {len(data)} bytes of {expected}; {ANEW}")
+    digest = hashlib.blake2b(memoryview(data)[HEADER_BYTES:], digest_size=DIGEST_BYTES)
+    digest.update(data[: FIELDS.size])
+    if digest.digest() != data[FIELDS.size : HEADER_BYTES]:
+        raise SnapshotError(f"{path} is damaged: its digest is not that of its contents; {ANEW}")
+    if version != VERSION or reserved or flags & ~HAS_EXTRAS or bool(flags) != bool(n_extras_bytes):
+        raise SnapshotError(f"{path} is damaged: its header cannot be; {ANEW}")
+    return n_keys, n_rows_bytes, flags

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from heartfelt import _hot  # noqa: F401: first, since it refuses subinterpreters before a generated module is bound to one
 from heartfelt._core import Heart
 from heartfelt._event import Event
 from heartfelt._types import EventType, WatchState

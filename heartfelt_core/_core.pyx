@@ -124,15 +124,21 @@ cdef class Hub(HotHub):
     """The compiled part of HeartHub: the hot methods, and the seams that hub.py builds on."""
     cdef ManualClockBase manual
     cdef readonly tuple _bells
+    cdef list given_back
     cdef object __weakref__
 
     def __cinit__(self, *args, **options):
         self.hub = &hf_hub_unopened
         self._bells = (Bell(), Bell(), Bell())
+        self.given_back = []
 
     def __dealloc__(self):
         if self.hub is not &hf_hub_unopened:
             hf_hub_destroy(self.hub)
+
+    def __reduce__(self):
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: it watches in this process alone; "
+                        "make a new one where it is needed")
 
     def _open(self, uint32_t n_shards, int64_t default_timeout_ns, bint disposable, uint32_t subscribed,
               uint32_t to_callbacks, uint32_t ring_limit, int on_full, int guard, clock):
@@ -314,16 +320,21 @@ cdef class Hub(HotHub):
             if cursor == 0:
                 return found
 
-    def _drain(self, int stream, Py_ssize_t most):
-        """Up to `most` events of a stream, oldest first; never waits."""
+    def _drain(self, int stream, Py_ssize_t most, list into=None):
+        """Up to `most` events of a stream, oldest first; never waits. With `into`, which is empty, they go there."""
         cdef hf_event raw[256]
         cdef uint32_t i, n, want
-        cdef list events = []
+        cdef list events = [] if into is None else into
         cdef int64_t offset_ns = 0
+        if stream == HF_TO_READERS and self.given_back:
+            with cython.critical_section(self):
+                events += self.given_back[:most]
+                del self.given_back[:most]
+            most -= len(events)
         while most > 0:
             want = <uint32_t> min(most, 256)
             n = hf_hub_drain(self.hub, <hf_stream> stream, raw, want)
-            if n and not events:
+            if n and offset_ns == 0:
                 offset_ns = hf_clock_wall_offset_ns(self.hub.clock)
             for i in range(n):
                 events.append(event_from(&raw[i], offset_ns))
@@ -332,8 +343,14 @@ cdef class Hub(HotHub):
                 break
         return events
 
+    def _give_back(self, list events):
+        """For a reader that took them but will not have them: they wait again, before all others."""
+        with cython.critical_section(self):
+            self.given_back[:0] = events
+        hf_bell_ring(&(<Bell> self._bells[HF_TO_READERS]).bell)
+
     def _waiting(self, int stream):
-        return hf_hub_waiting(self.hub, <hf_stream> stream)
+        return hf_hub_waiting(self.hub, <hf_stream> stream) + (len(self.given_back) if stream == HF_TO_READERS else 0)
 
     def _has_ended(self):
         return hf_hub_has_ended(self.hub)
@@ -344,6 +361,7 @@ cdef class Hub(HotHub):
     def _close(self, bint abandon=False):
         if abandon:
             hf_hub_abandon(self.hub)
+            self.given_back = []
         else:
             with nogil:
                 hf_hub_close(self.hub)
@@ -362,6 +380,7 @@ cdef class Hub(HotHub):
     def _stream_stats(self):
         cdef hf_stream_stats raw
         hf_hub_stream_stats(self.hub, &raw)
+        raw.n_waiting[0] += <uint32_t> len(self.given_back)
         return raw
 
     def _check(self):
@@ -384,6 +403,9 @@ cdef class Heart(HotHeart):
 
     def __init__(self):
         raise TypeError("a Heart is made by hub.heart(key)")
+
+    def __reduce__(self):
+        raise TypeError("a Heart cannot be pickled or copied: its hub watches in this process alone")
 
     def _beat(self):
         if self.owner is None:

@@ -10,14 +10,14 @@
 
 from __future__ import annotations
 
-from heartfelt import _hot  # noqa: F401: first, since it refuses subinterpreters before a generated module is bound to one
+from heartfelt import _hot  # noqa: F401  first: it refuses a subinterpreter before a generated module is bound to it
 from heartfelt._core import Heart
 from heartfelt._event import Event
+from heartfelt._stats import HubStats, ShardStats, Watch
 from heartfelt._types import EventType, WatchState
 from heartfelt._version import __version__
 from heartfelt.errors import ConfigError, HeartfeltError, HubClosed, KeyNotWatched
 from heartfelt.events import Events
-from heartfelt._stats import HubStats, ShardStats, Watch
 from heartfelt.hub import HeartHub
 
 __all__ = [

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["ManualClock"]
 
 
+def alive(hubs: weakref.WeakValueDictionary[int, HeartHub]) -> list[HeartHub]:
+    """Those that are, whatever other threads make of the dictionary meanwhile; one step, unlike its iteration."""
+    return [hub for ref in hubs.valuerefs() if (hub := ref()) is not None]
+
+
 class ManualClock(ManualClockBase):
     """A clock for `HeartHub(clock=...)`; several hubs may share one. It starts at 0.
 
@@ -25,7 +30,7 @@ class ManualClock(ManualClockBase):
     """
 
     def __init__(self) -> None:
-        self._hubs: weakref.WeakSet[HeartHub] = weakref.WeakSet()
+        self._hubs: weakref.WeakValueDictionary[int, HeartHub] = weakref.WeakValueDictionary()  # by id
         self._lock = threading.Lock()
 
     def time(self) -> float:
@@ -41,13 +46,17 @@ class ManualClock(ManualClockBase):
         """
         by_ns = duration_or_zero_ns(seconds, "seconds")
         with self._lock:
-            hubs = list(self._hubs)
+            hubs = alive(self._hubs)
             target_ns = self._now_ns() + by_ns
             if target_ns > LONGEST_NS:
                 raise OverflowError(f"a manual clock ends after 100 years; {seconds!r} more would pass that")
             self._advance_to(target_ns, hubs)
         for hub in hubs:
             hub._flush_callbacks()
+
+    def _abandon(self) -> None:
+        """In the child after a fork: its hubs are closed, and a thread that is not there may hold the lock."""
+        self._hubs, self._lock = weakref.WeakValueDictionary(), threading.Lock()
 
     def __repr__(self) -> str:
         return f"<ManualClock at {self.time()!r} s>"

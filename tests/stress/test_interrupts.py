@@ -66,7 +66,7 @@ def read_by_get_many(events, seen, begin):
 def read_by_iteration(events, seen, begin):
     begin()
     for event in events:
-        seen.append(event)  # noqa: PERF402: extend would be one call, whose own the events are until it returns
+        seen.append(event)
     raise HubClosed
 
 

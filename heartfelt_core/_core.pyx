@@ -14,13 +14,10 @@ from libc.stdlib cimport free, malloc
 
 from hf_hub cimport *
 
-import sys
-
-from heartfelt._checks import check_ids, duration_ns, plain_key, refusal, shown
+from heartfelt._checks import bell_sockets, check_ids, duration_ns, plain_key, refusal, refused_ids, shown
 from heartfelt._event cimport event_from
 from heartfelt._hot import own_hot_methods
 from heartfelt._types import UNSET
-from heartfelt.errors import KeyNotWatched
 
 cdef object _unset = UNSET
 
@@ -75,11 +72,8 @@ cdef class Bell:
     cdef int open(self) except -1:
         cdef int64_t read_fd = -1, write_fd = -1
         if self.bell.read_fd < 0:
-            if sys.platform == "win32":
-                import socket
-                self.sockets = socket.socketpair()
-                for one in self.sockets:
-                    one.setblocking(False)
+            self.sockets = bell_sockets()
+            if self.sockets is not None:
                 read_fd, write_fd = self.sockets[0].fileno(), self.sockets[1].fileno()
             if not hf_bell_open(&self.bell, read_fd, write_fd):
                 raise OSError("no file descriptor is left to wait for events")
@@ -123,11 +117,13 @@ cdef class Hub(HotHub):
     """The compiled part of HeartHub: the hot methods, and the seams that hub.py builds on."""
     cdef ManualClockBase manual
     cdef readonly tuple _bells
+    cdef list given_back
     cdef object __weakref__
 
     def __cinit__(self, *args, **options):
         self.hub = &hf_hub_unopened
         self._bells = (Bell(), Bell(), Bell())
+        self.given_back = []
 
     def __dealloc__(self):
         if self.hub is not &hf_hub_unopened:
@@ -242,11 +238,8 @@ cdef class Hub(HotHub):
                         first_bad, status = i, cold
                     n_bad += 1
                 i = hf_hub_beat_ids(self.hub, values, i + 1, n)
-            if n_bad and status == HF_STALE_ID:
-                raise KeyNotWatched(f"id {values[first_bad]} at position {first_bad} is stale (one of {n_bad}): "
-                                    f"its key was removed, or it never was an id of this hub; all others were beaten")
             if n_bad:
-                raise refusal(STATUS[status], values[first_bad])
+                raise refused_ids(STATUS[status], values[first_bad], first_bad, n_bad)
         finally:
             PyBuffer_Release(&view)
 
@@ -287,16 +280,21 @@ cdef class Hub(HotHub):
     def __len__(self):
         return hf_hub_count(self.hub)
 
-    def _drain(self, int stream, Py_ssize_t most):
-        """Up to `most` events of a stream, oldest first; never waits."""
+    def _drain(self, int stream, Py_ssize_t most, list into=None):
+        """Up to `most` events of a stream, oldest first; never waits. With `into`, which is empty, they go there."""
         cdef hf_event raw[256]
         cdef uint32_t i, n, want
-        cdef list events = []
+        cdef list events = [] if into is None else into
         cdef int64_t offset_ns = 0
+        if stream == HF_TO_READERS and self.given_back:
+            with cython.critical_section(self):
+                events += self.given_back[:most]
+                del self.given_back[:most]
+            most -= len(events)
         while most > 0:
             want = <uint32_t> min(most, 256)
             n = hf_hub_drain(self.hub, <hf_stream> stream, raw, want)
-            if n and not events:
+            if n and offset_ns == 0:
                 offset_ns = hf_clock_wall_offset_ns(self.hub.clock)
             for i in range(n):
                 events.append(event_from(&raw[i], offset_ns))
@@ -305,8 +303,14 @@ cdef class Hub(HotHub):
                 break
         return events
 
+    def _give_back(self, list events):
+        """For a reader that took them but will not have them: they wait again, before all others."""
+        with cython.critical_section(self):
+            self.given_back[:0] = events
+        hf_bell_ring(&(<Bell> self._bells[HF_TO_READERS]).bell)
+
     def _waiting(self, int stream):
-        return hf_hub_waiting(self.hub, <hf_stream> stream)
+        return hf_hub_waiting(self.hub, <hf_stream> stream) + (len(self.given_back) if stream == HF_TO_READERS else 0)
 
     def _has_ended(self):
         return hf_hub_has_ended(self.hub)
@@ -317,6 +321,7 @@ cdef class Hub(HotHub):
     def _close(self, bint abandon=False):
         if abandon:
             hf_hub_abandon(self.hub)
+            self.given_back = []
         else:
             with nogil:
                 hf_hub_close(self.hub)
@@ -335,6 +340,7 @@ cdef class Hub(HotHub):
     def _stream_stats(self):
         cdef hf_stream_stats raw
         hf_hub_stream_stats(self.hub, &raw)
+        raw.n_waiting[0] += <uint32_t> len(self.given_back)
         return raw
 
     def _check(self):
@@ -372,6 +378,9 @@ cdef class Heart(HotHeart):
 
     def __init__(self):
         raise TypeError("a Heart is made by hub.heart(key)")
+
+    def __reduce__(self):
+        raise TypeError("a Heart cannot be pickled or copied: its hub watches in this process alone")
 
     def _beat(self):
         if self.owner is None:

@@ -174,7 +174,15 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+// The types and names here are the process's, and so are the generated modules'. And a subinterpreter cannot end beside
+// a thread of Python's, which a hub has for callbacks: it would take the process with it.
 static int exec_module(PyObject *module) {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(PyExc_ImportError,
+                    "heartfelt works in the main interpreter only; this is a subinterpreter"
+                    " (with mod_wsgi, set WSGIApplicationGroup %{GLOBAL})");
+    return -1;
+  }
   name_heartbeat = PyUnicode_InternFromString("_heartbeat");
   name_beat = PyUnicode_InternFromString("_beat");
   if (!name_heartbeat || !name_beat) return -1;
@@ -186,6 +194,9 @@ static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, exec_module},
 #ifdef Py_mod_gil
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+#ifdef Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
     {0, NULL},
 };

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from heartfelt import _hot  # noqa: F401  first: it refuses a subinterpreter before a generated module is bound to it
 from heartfelt._core import Heart
 from heartfelt._event import Event
 from heartfelt._stats import HubStats, ShardStats, Watch

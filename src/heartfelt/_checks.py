@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from heartfelt.errors import ConfigError, HubClosed, KeyNotWatched
+
+if TYPE_CHECKING:
+    import socket
 
 LONGEST_S = 100 * 366 * 86400
 LONGEST_NS = LONGEST_S * 1_000_000_000
@@ -82,6 +86,28 @@ def refusal(status: str, key: object) -> Exception:
     if status == "full":
         return MemoryError("a shard holds as many keys as it can number; use a larger parallelism")
     return MemoryError("no memory for another key")
+
+
+def refused_ids(status: str, first: int, position: int, n_refused: int) -> Exception:
+    """The error for a call by ids of which some were refused, the first of them for this reason."""
+    if status != "stale_id":
+        return refusal(status, first)
+    return KeyNotWatched(
+        f"id {first} at position {position} is stale (one of {n_refused}): its key was removed, or it never was an id "
+        f"of this hub; all others were beaten"
+    )
+
+
+def bell_sockets() -> tuple[socket.socket, socket.socket] | None:
+    """A pair for a bell, where it cannot make descriptors that can be waited for itself: on Windows."""
+    if sys.platform != "win32":
+        return None
+    import socket
+
+    pair = socket.socketpair()
+    for one in pair:
+        one.setblocking(False)
+    return pair
 
 
 def plain_key(key: object) -> str | bytes | int:

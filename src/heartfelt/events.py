@@ -4,7 +4,8 @@
 Events lie in the hub's core until they are taken; taking one is the only way it leaves. Any number of threads and
 event loops may read; each event goes to one of them. A reader that has to wait waits for a file descriptor (the
 hub's bell), which is quiet while there is nothing: no polling, no thread for a call, and a signal such as Ctrl-C is
-handled at once.
+handled at once. What had been taken when it came waits again. (Between a call and what its caller does with the result
+it is the interpreter that decides: up to Python 3.10 it may raise there, and drop any call's result.)
 
 In asyncio a waiting task is a future in `_Waiting.tasks`; the loop watches the descriptor while there is one. Where a
 loop cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
@@ -125,20 +126,25 @@ class Events:
             yield event
 
     def _take(self, most: int, deadline: float | None) -> list[Event]:
-        while True:
-            ended = self._hub._has_ended()
-            found = self._hub._drain(READERS, most)
-            if found:
-                return found
-            if ended:  # before the look: so nothing can have come after it
-                raise HubClosed("the hub is closed, and all of its events have been read")
-            if deadline is None:
-                self._bell.wait()
-                continue
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return []
-            self._bell.wait(int(left * 1e9) + 1)
+        taken: list[Event] = []
+        try:
+            while True:
+                ended = self._hub._has_ended()
+                if self._hub._drain(READERS, most, taken):
+                    return taken
+                if ended:  # before the look: so nothing can have come after it
+                    raise HubClosed("the hub is closed, and all of its events have been read")
+                if deadline is None:
+                    self._bell.wait()
+                    continue
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return taken
+                self._bell.wait(int(left * 1e9) + 1)
+        except BaseException:
+            if taken:  # Ctrl-C between the taking and the return
+                self._hub._give_back(taken)
+            raise
 
     async def _wait_in(self, loop: asyncio.AbstractEventLoop) -> None:
         tasks = self._waiting.tasks.setdefault(loop, set())

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from heartfelt import _canary, _options, _rows, _snapshot
 from heartfelt._core import Heart, Hub
@@ -42,8 +44,9 @@ StrPath = str | os.PathLike[str]
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
 _registering = threading.Lock()
-CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed
-_open_hubs = Hubs()
+CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed; at exit, for those of all hubs
+_exit_waits_until = math.inf  # by time.monotonic(); from exit on
+_hubs = Hubs()  # the closed ones, too
 
 
 class HeartHub(Hub, Mapping[Key, Watch]):
@@ -72,6 +75,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     _logger: logging.Logger = logging.getLogger("heartfelt")
     _dispatcher: Dispatcher | None = None
     _reporter: Reporter | None = None
+    _clock: ManualClock | None = None
     _events: weakref.ref[Events] | None = None
     _wanted: frozenset[EventType] = frozenset()
 
@@ -96,6 +100,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             raise TypeError(f"on_event must be callable with one event, not {on_event!r}")
         if logger is not None and not hasattr(logger, "exception"):
             raise TypeError(f"logger must be a logging.Logger, not {logger!r}")
+        _hubs.add(self)  # before it has threads, so that no fork finds an unknown hub that has
         self._open(
             _options.whole(parallelism, "parallelism", _options.MOST_SHARDS),
             _options.timeout_ns(timeout),
@@ -110,8 +115,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         if logger is not None:
             self._logger = logger
         self._wanted = wanted
-        _open_hubs.add(self)
         if isinstance(clock, ManualClock):
+            self._clock = clock
             clock._hubs.add(self)
         if guard == _options.GUARD_GIL and not isinstance(clock, ManualClock):
             _canary.start(self)
@@ -163,8 +168,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         and for a callback that is running, but for at most 5 seconds, which is then logged.
         """
         self._close()
-        _open_hubs.discard(self)
-        if self._dispatcher is not None and not self._dispatcher.join(CLOSE_WAITS_S):
+        wait_s = max(0.0, min(CLOSE_WAITS_S, _exit_waits_until - time.monotonic()))
+        if self._dispatcher is not None and not self._dispatcher.join(wait_s):
             self._logger.warning(
                 "closed while a callback is still running after %g s; %d events wait for it",
                 CLOSE_WAITS_S,
@@ -223,6 +228,12 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         key, lost, join, beat, deadline, timeout, disposable, extra, missed, _ = _rows.row(self, key)
         state = WatchState.LOST if lost else WatchState.ALIVE
         return Watch(key, state, join, beat, deadline, timeout, disposable, extra, missed)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied: it watches in this process alone; "
+            "make a new one where it is needed"
+        )
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -327,15 +338,28 @@ def _numpy(what: str) -> Any:
 @atexit.register
 def _close_all() -> None:
     """No hub outlives the interpreter: its callbacks could not be called any more."""
-    for hub in _open_hubs:
+    global _exit_waits_until
+    _exit_waits_until = time.monotonic() + CLOSE_WAITS_S
+    hubs = [hub for hub in _hubs if not hub.closed]
+    for hub in hubs:  # first all watches: so the callbacks of all hubs end at the same time
+        hub._close()
+    for hub in hubs:
         hub.close()
 
 
 def _abandon_all() -> None:
-    """In the child after a fork every hub is closed: its threads are the parent's, and so are its events."""
-    for hub in _open_hubs:
+    """In the child after a fork every hub is closed: its threads are the parent's, and so are its events.
+
+    What other threads held at that moment is held for good, so nothing here or later may wait for it.
+    """
+    global _registering
+    _registering = threading.Lock()
+    for hub in _hubs:
         hub._close(abandon=True)
-    _open_hubs.clear()
+        hub._dispatcher = hub._reporter = None
+        if hub._clock is not None:
+            hub._clock._abandon()
+    _hubs.clear()
 
 
 if hasattr(os, "register_at_fork"):

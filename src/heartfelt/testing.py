@@ -45,5 +45,9 @@ class ManualClock(ManualClockBase):
         for hub in hubs:
             hub._flush_callbacks()
 
+    def _abandon(self) -> None:
+        """In the child after a fork: its hubs are closed, and a thread that is not there may hold the lock."""
+        self._hubs, self._lock = Hubs(), threading.Lock()
+
     def __repr__(self) -> str:
         return f"<ManualClock at {self.time()!r} s>"

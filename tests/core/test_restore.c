@@ -21,7 +21,7 @@ static hf_status restore(uint32_t k, int64_t remaining_ns, uint32_t missed, bool
                   .watched_ns = 7,
                   .missed = missed,
                   .lost = lost};
-  bool known = hf_world_watches(&w, k);
+  bool known = hf_map_find(&w.shard.map, &w.shard.slots, key, hf_hash_tag(key->hash), hf_object_equal) != HF_NO_SLOT;
   hf_status status = hf_shard_restore(&w.shard, key, hf_hash_tag(key->hash), &past, &trash);
   hf_world_empty(&w, &trash);
   if (known || status != HF_OK) {
@@ -118,6 +118,17 @@ static void the_later_past_of_a_key_holds_unless_it_has_died_of_the_first(void) 
   hf_world_end(&w);
 }
 
+static void a_key_that_is_known_for_its_id_alone_stays_dead(void) {
+  open_world(HF_MASK(HF_TIME_OUT));
+  restore(1, 5, 0, false);
+  hf_world_pin(&w, 1);
+  hf_world_advance(&w, START + 5, false);
+  CHECK_VERDICT(&w, 1, START + 5, 1);
+  CHECK_EQ(restore(1, 5, 0, false), HF_OK);
+  CHECK(!hf_world_watches(&w, 1));
+  hf_world_end(&w);
+}
+
 static void a_stall_moves_a_restored_keys_deadline_too(void) {
   open_world(HF_MASK(HF_TIME_OUT));
   restore(1, TIMEOUT, 0, false);
@@ -151,6 +162,7 @@ int main(void) {
   RUN(quiet_beats_leave_a_late_floor_to_the_first_beat);
   RUN(a_lost_key_goes_on_and_recovers);
   RUN(the_later_past_of_a_key_holds_unless_it_has_died_of_the_first);
+  RUN(a_key_that_is_known_for_its_id_alone_stays_dead);
   RUN(a_stall_moves_a_restored_keys_deadline_too);
   RUN(the_longest_durations_do_not_overflow);
   return hf_test_end(__FILE__);

@@ -7,7 +7,6 @@ locks where there is none; only Bell.wait and Hub._close let go of it.
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.object cimport PyObject
 from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
 from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint32_t, uint64_t

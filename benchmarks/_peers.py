@@ -290,6 +290,7 @@ class ThreadingTimer(Watcher):
     most_keys = 10_000
     sample = 50
     slow_to_join = True
+    in_one_thread = False
 
     def __init__(self) -> None:
         self.timers: dict[str, threading.Timer] = {}

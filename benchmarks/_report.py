@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from _compared import Standing
 from _ours import ByKey
 from _peers import PEERS
 from _sides import Ratio
+from _standings import Standing
 
 GOALS_HEAD = f"{'keys':>9}  {'operation':<23}{'':>11}  {'against':<22}{'':>11}  {'ratio':>6}   goal"
 PEERS_HEAD = f"{'keys':>9}  {'question':<10}{'way':<25}{'':>11}  {'times ours':>10}"

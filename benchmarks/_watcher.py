@@ -20,8 +20,8 @@ class Watcher:
 
     name: in tables. package: what has to be installed. note: what its user has to know, in a few words.
     most_keys: with more it is not measured. sample: beats in one pass, of all keys one after the other.
-    slow_to_join: too slow for questions that join all keys again and again. tells: by itself, at the deadline; else
-    somebody has to ask.
+    slow_to_join: too slow for questions that join all keys again and again. in_one_thread: a beat is the work of the
+    thread that beats alone. tells: by itself, at the deadline; else somebody has to ask.
     """
 
     name = ""
@@ -30,6 +30,7 @@ class Watcher:
     most_keys: int | None = None
     sample = 100_000
     slow_to_join = False
+    in_one_thread = True
     tells = True
 
     def join(self, keys: Keys) -> None:

@@ -11,8 +11,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import _compared
 import _report
+import _standings
 from _goals import every_goal
 from _machine import description, in_words
 
@@ -37,8 +37,8 @@ def main() -> None:
     standings = []
     if options.peers:
         print(f"\n{_report.PEERS_HEAD}", flush=True)
-        asked = [(question, n_keys) for n_keys in options.keys for question in (_compared.beats, _compared.expiry)]
-        for question, n_keys in [*asked, (_compared.memory, max(options.keys))]:
+        asked = [(question, n_keys) for n_keys in options.keys for question in (_standings.beats, _standings.expiry)]
+        for question, n_keys in [*asked, (_standings.memory, max(options.keys))]:
             for one in question(n_keys, say):
                 standings.append(one)
                 print(_report.peer_line(one), flush=True)

@@ -76,8 +76,9 @@ static inline hf_map_table *hf_map_get_table(const hf_map *map) {
 }
 static inline void hf_map_publish(hf_map *map, hf_map_table *table) { HF_STORE_REL(&map->table, (uintptr_t)table); }
 
-// How many hints go with a capacity: at most half of the places are taken by the keys' own, so few lines are full.
-static inline uint32_t hf_map_hints(uint32_t capacity) { return capacity / 2 * 3; }
+// How many hints go with a capacity. Where memory does not matter, at most half of the places are taken by the keys'
+// own, so few lines are full; in a large table at most three quarters.
+static inline uint32_t hf_map_hints(uint32_t capacity) { return capacity < 1u << 17 ? capacity / 2 * 3 : capacity; }
 
 static inline hf_map_table *hf_map_new_table(uint32_t capacity, uint32_t n_slots) {
   uint32_t n_hints = HF_PARALLEL ? 0 : hf_map_hints(capacity);

@@ -8,6 +8,15 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 
+// A large piece of its own, so that it goes back to the system when it is given back: a map's old table would leave a
+// hole in the heap that nothing fits.
+#define OWN_MAPPING ((size_t)64 << 10)
+static hf_pages get_mapped(size_t size) {
+  void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return (hf_pages){0};
+  return (hf_pages){.start = mapped, .allocation = mapped, .mapped = size};
+}
+
 static hf_pages get_huge(size_t size) {
   size = (size + HF_HUGE_PAGE - 1) / HF_HUGE_PAGE * HF_HUGE_PAGE;
   // More than is asked for, so that it can begin at a huge page's boundary; what is over goes back at once.
@@ -24,6 +33,7 @@ static hf_pages get_huge(size_t size) {
 hf_pages hf_pages_get(size_t size) {
 #if defined(__linux__)
   if (size >= HF_HUGE_PAGE) return get_huge(size);
+  if (size >= OWN_MAPPING) return get_mapped(size);
 #endif
   void *allocation = calloc(1, size + HF_CACHE_LINE);
   if (!allocation) return (hf_pages){0};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // No memory: each allocation in turn fails, and the shard stays whole and says so. Linked with --wrap.
+#include <sys/mman.h>
+
 #include "hf_hub.h"
 #include "hf_world.h"
 
@@ -8,6 +10,8 @@ void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
+void *__real_mmap(void *at, size_t size, int protection, int flags, int file, off_t from);
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int file, off_t from);
 void *__wrap_realloc(void *old, size_t size);
 
 static int64_t allowed = HF_NEVER;  // so many allocations succeed yet
@@ -20,6 +24,9 @@ static bool fails(void) {
 // A test's own objects are always to be had.
 void *__wrap_malloc(size_t size) { return size != sizeof(hf_object) && fails() ? NULL : __real_malloc(size); }
 void *__wrap_calloc(size_t n, size_t size) { return fails() ? NULL : __real_calloc(n, size); }
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int file, off_t from) {
+  return fails() ? MAP_FAILED : __real_mmap(at, size, protection, flags, file, from);
+}
 void *__wrap_realloc(void *old, size_t size) { return fails() ? NULL : __real_realloc(old, size); }
 
 static hf_world w;

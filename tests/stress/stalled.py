@@ -3,7 +3,7 @@
 
 stalled.py GUARD N_KEYS TIMEOUTS... [hold_gil=SECONDS]: one hub for each TIMEOUTS, a comma-separated list of seconds,
 with N_KEYS of each timeout. A thread for each timeout beats its keys every quarter of it. "begin" tells that they do.
-From "end" on stdin on, a tenth of the keys is beaten no more; when these are found, it prints what happened and ends.
+From "end" on stdin on, ten keys of each are beaten no more; when these are found, it prints what happened and ends.
 """
 
 from __future__ import annotations

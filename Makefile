@@ -9,7 +9,7 @@ CORE := $(wildcard heartfelt_core/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c benchmarks/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-plot bench-compare \
+.PHONY: help demo build test core-test py-test asan tsan ends lint format bench bench-plot bench-compare \
 	bench-instructions bench-lateness wheel clean
 
 help: ## what there is to make
@@ -38,6 +38,10 @@ asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
 tsan: ## the same under ThreadSanitizer
 	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
+
+ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
+	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
+		tests/stress/test_fork.py tests/stress/test_stalls.py tests/unit/test_rounds.py
 
 lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
 	@echo '== lint'

@@ -8,12 +8,19 @@ hf_status hf_guard_init(hf_guard *guard, hf_guard_kind kind, hf_bell *canary_bel
   guard->kind = kind;
   guard->canary_bell = canary_bell;
   HF_STORE_RLX(&guard->canary_ns, now_ns);
-  guard->canary_planned_ns = HF_NEVER;
+  HF_STORE_RLX(&guard->canary_planned_ns, HF_NEVER);
   HF_STORE_RLX(&guard->shortest_ns, HF_NEVER);
   return hf_lock_init(&guard->lock);
 }
 
 void hf_guard_deinit(hf_guard *guard) { hf_lock_deinit(&guard->lock); }
+
+void hf_guard_hurry_canary(hf_guard *guard, int64_t planned_ns) {
+  int64_t before_ns = HF_LOAD_RLX(&guard->canary_planned_ns);
+  while (planned_ns < before_ns && !HF_CAS_SC(&guard->canary_planned_ns, &before_ns, planned_ns)) {
+  }
+  hf_bell_ring(guard->canary_bell);
+}
 
 void hf_guard_stalled(hf_guard *guard, uint32_t shard, hf_stall stall, int64_t planned_ns) {
   hf_lock_acquire(&guard->lock);

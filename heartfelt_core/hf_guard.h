@@ -15,6 +15,7 @@
 #define HF_GUARD_H
 
 #include "hf_bell.h"
+#include "hf_clock.h"
 #include "hf_event.h"
 #include "hf_stall.h"
 #include "hf_thread.h"
@@ -34,7 +35,7 @@ typedef struct {
   hf_guard_kind kind;                   // const
   hf_bell *canary_bell;                 // const; outlives the hub
   hf_sleeper *sleepers[HF_SHARDS_MAX];  // const: the workers'; NULL: none
-  int64_t canary_planned_ns;            // the canary's own: when it should beat again at the latest
+  hf_atomic_i64 canary_planned_ns;      // when the canary should beat again at the latest
   hf_atomic_i64 canary_ns;              // when the canary last beat
   hf_atomic_u64 armed;                  // bits of the shards that have something to watch
   hf_atomic_u32 looks_open;             // a stall is not told yet: some shard has not looked at what passed in it
@@ -60,17 +61,23 @@ static inline int64_t hf_guard_tolerance(int64_t shortest_ns) {
 hf_status hf_guard_init(hf_guard *guard, hf_guard_kind kind, hf_bell *canary_bell, int64_t now_ns);
 void hf_guard_deinit(hf_guard *guard);
 
+// The canary has to beat now, and is late after this time.
+void hf_guard_hurry_canary(hf_guard *guard, int64_t planned_ns);
+
 // A shard has found out that it did not run. It will look at what passed meanwhile, and so must all others.
 void hf_guard_stalled(hf_guard *guard, uint32_t shard, hf_stall stall, int64_t planned_ns);
 // The shard has nothing due now, and has moved so many deadlines since it last said so. True: a note of a stall is
 // complete. `wanted`: notes are read; if not they are only counted.
 bool hf_guard_looked(hf_guard *guard, uint32_t shard, uint64_t n_moved, bool wanted);
 
-// A shard has a key with this timeout.
-static inline void hf_guard_notice_timeout(hf_guard *guard, int64_t timeout_ns) {
+// A shard has a key with this timeout. If it is the shortest so far, the canary must beat more often from now on.
+static inline void hf_guard_notice_timeout(hf_guard *guard, int64_t timeout_ns, const hf_clock *clock) {
   int64_t shortest_ns = HF_LOAD_RLX(&guard->shortest_ns);
-  while (timeout_ns < shortest_ns && !HF_CAS_SC(&guard->shortest_ns, &shortest_ns, timeout_ns)) {
-  }
+  while (timeout_ns < shortest_ns)
+    if (HF_CAS_SC(&guard->shortest_ns, &shortest_ns, timeout_ns)) {
+      if (guard->kind == HF_GUARD_GIL) hf_guard_hurry_canary(guard, hf_clock_now(clock) + hf_guard_tick(timeout_ns));
+      return;
+    }
 }
 static inline void hf_guard_arm(hf_guard *guard, uint32_t shard, bool armed) {
   uint64_t bit = UINT64_C(1) << shard, was = HF_LOAD_RLX(&guard->armed);

@@ -19,7 +19,7 @@ static int64_t coarse_round_up(int64_t timeout_ns) {
 
 // Before a key gets this timeout: beats may have to be told the time more exactly from now on.
 static void notice_timeout(hf_hub *hub, int64_t timeout_ns) {
-  if (timeout_ns) hf_guard_notice_timeout(&hub->guard, timeout_ns);
+  if (timeout_ns) hf_guard_notice_timeout(&hub->guard, timeout_ns, hub->clock);
   int64_t now_ns = HF_LOAD_RLX(&hub->coarse_round_up_ns);
   if (timeout_ns == 0 || now_ns == 0) return;
   int64_t round_up_ns = coarse_round_up(timeout_ns);
@@ -273,12 +273,12 @@ int64_t hf_hub_canary_beat(hf_hub *hub) {
   if (hub->n_shards == 0 || hf_hub_has_ended(hub)) return -1;
   hf_guard *guard = &hub->guard;
   hf_bell_silence(guard->canary_bell);
-  int64_t now_ns = hf_clock_now(hub->clock), planned_ns = guard->canary_planned_ns;
+  int64_t now_ns = hf_clock_now(hub->clock), planned_ns = HF_LOAD_SC(&guard->canary_planned_ns);
   int64_t shortest_ns = HF_LOAD_RLX(&guard->shortest_ns);
   hf_stall stall = {.start_ns = HF_LOAD_RLX(&guard->canary_ns), .end_ns = now_ns};
   if (now_ns > planned_ns && now_ns - planned_ns > hf_guard_tolerance(shortest_ns))
     for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_starved(&hub->workers[s], stall, planned_ns);
-  guard->canary_planned_ns = now_ns + hf_guard_tick(shortest_ns);
+  HF_STORE_SC(&guard->canary_planned_ns, now_ns + hf_guard_tick(shortest_ns));
   HF_STORE_SC(&guard->canary_ns, now_ns);
   for (uint32_t s = 0; s < hub->n_shards; s++) hf_worker_hear_canary(&hub->workers[s]);
   return hf_guard_tick(shortest_ns);

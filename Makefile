@@ -6,10 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CORE := $(wildcard heartfelt_core/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c)
+C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/model/*.[ch] tests/model/*.cpp tests/speed/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan lint format bench bench-compare \
+.PHONY: help demo build test core-test py-test asan tsan model-check lint format bench bench-compare \
 	bench-instructions wheel clean
 
 help: ## what there is to make
@@ -38,6 +38,10 @@ asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
 tsan: ## the same under ThreadSanitizer
 	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
+
+model-check: ## the core's protocols, model-checked; the checkers must find planted bugs
+	@echo '== the model checkers'
+	@$(PYTHON) -B tests/model/check.py
 
 lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
 	@echo '== lint'

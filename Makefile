@@ -6,10 +6,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CORE := $(wildcard heartfelt_core/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/speed/*.c benchmarks/*.c)
+C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/model/*.[ch] tests/model/*.cpp tests/speed/*.c \
+	benchmarks/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan ends lint format bench bench-plot bench-compare \
+.PHONY: help demo build test core-test py-test asan tsan model-check ends lint format bench bench-plot bench-compare \
 	bench-instructions bench-lateness wheel clean
 
 help: ## what there is to make
@@ -42,6 +43,10 @@ tsan: ## the same under ThreadSanitizer
 ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
 	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
 		tests/stress/test_fork.py tests/stress/test_stalls.py tests/unit/test_rounds.py
+
+model-check: ## the core's protocols, model-checked; the checkers must find planted bugs
+	@echo '== the model checkers'
+	@$(PYTHON) -B tests/model/check.py
 
 lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
 	@echo '== lint'

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Atomics, order always in the name. One place, so that a model checker can put its own types here.
+// Atomics, order always in the name. One place, so that a model checker can put its own types here
+// (tests/model/shim.h).
 // Single words only; no atomic_thread_fence anywhere in the core (sanitizers cannot see it).
 #ifndef HF_ATOMIC_H
 #define HF_ATOMIC_H

@@ -33,8 +33,10 @@
 #include <emmintrin.h>
 #endif
 
-#define HF_MAP_LINE 16u  // entries in a cache line; every capacity is a multiple of it
+#define HF_MAP_LINE 16u      // entries in a cache line; every capacity is a multiple of it
+#ifndef HF_MAP_MIN_CAPACITY  // a model checker's tables are smaller than a line, where they are read entry by entry
 #define HF_MAP_MIN_CAPACITY 64u
+#endif
 #define HF_MAP_MIN_SLOT_BITS 14u
 #define HF_MAP_MAX_SLOT_BITS 28u  // HF_SLABS_MAX slabs
 

@@ -76,7 +76,9 @@ typedef struct {
 } hf_counters;
 
 #define HF_STEP_BLOCKS 64u
+#ifndef HF_STEP_VERDICTS
 #define HF_STEP_VERDICTS 1024u
+#endif
 typedef struct {
   int64_t deadline_ns;
   uint32_t slot;

@@ -22,12 +22,14 @@
 #include "hf_stall.h"
 #include "hf_thread.h"
 
+#ifndef HF_SLAB_BITS  // the model checker's hubs are tiny
 #define HF_SLAB_BITS 12
+#define HF_SLABS_MAX (1u << 16)
+#endif
 #define HF_SLAB_SLOTS (1u << HF_SLAB_BITS)
 #define HF_BLOCK_BITS 6
 #define HF_BLOCK_SLOTS (1u << HF_BLOCK_BITS)  // as many as bits in hf_block.watched
 #define HF_SLAB_BLOCKS (HF_SLAB_SLOTS / HF_BLOCK_SLOTS)
-#define HF_SLABS_MAX (1u << 16)
 #define HF_SLABS_SINGLE 16u    // so many are made one by one
 #define HF_SLABS_TOGETHER 11u  // fill two huge pages but for 1 %
 #define HF_NO_SLOT 0u

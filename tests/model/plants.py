@@ -106,7 +106,7 @@ PLANTS = [
         "reuse",
         (FREE, GIL, LIGHT),
         "hf_shard.c",
-        "HF_STORE_REL(hf_slots_beat(&shard->slots, i), now_ns);",
+        "HF_STORE_REL(hf_slots_beat(&shard->slots, *slot), now_ns);",
         "",
     ),
     Plant(
@@ -114,8 +114,8 @@ PLANTS = [
         "reuse",
         (FREE,),
         "hf_shard.c",
-        "HF_STORE_REL(hf_slots_beat(&shard->slots, i), now_ns);",
-        "HF_STORE_RLX(hf_slots_beat(&shard->slots, i), now_ns);",
+        "HF_STORE_REL(hf_slots_beat(&shard->slots, *slot), now_ns);",
+        "HF_STORE_RLX(hf_slots_beat(&shard->slots, *slot), now_ns);",
     ),
     Plant(
         "a slot that came free keeps its generation",

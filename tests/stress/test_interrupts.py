@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import signal
 import sys
@@ -19,6 +20,14 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signal can be sent to a thread here"),
     pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 itself may drop what a call returned"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_collection():
+    """What other libraries hang into the collector runs Python code, and would be what is interrupted."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class Interrupter:

@@ -137,6 +137,8 @@ OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:die_after_fork=0
 
 # What measures memory, or runs programs of its own that would have to be told about the sanitizer.
 NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py)
+NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/test_fork.py stress/test_interrupts.py \
+	stress/test_stalls.py unit/test_rounds.py)
 
 .PHONY: sanitized-test
 sanitized-test: $(VENV)/.made $(VENV)/.tests

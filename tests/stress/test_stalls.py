@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -47,6 +48,23 @@ class Program:
         return json.loads(told)
 
 
+def again_if_disturbed(test):
+    """A machine that is busy otherwise can starve the beaters for longer than their timeouts, and the watcher not.
+    Then once more, and twice at most: a fault fails each time."""
+
+    @functools.wraps(test)
+    def wrapped(*args, **options):
+        for left in (2, 1, 0):
+            try:
+                return test(*args, **options)
+            except AssertionError:
+                if left == 0:
+                    raise
+        return None
+
+    return wrapped
+
+
 @pytest.fixture
 def start():
     programs = []
@@ -67,6 +85,7 @@ STOP_S, N_KEYS, LONG = (5, 10_000, 10) if FULL else (1.5, 10_000, 2)
 
 @pytest.mark.parametrize("hubs", [[f"0.5,{LONG}"], ["0.5", f"{LONG}"]], ids=["one hub", "two hubs"])
 @pytest.mark.parametrize("guard", ["on", "gil", "off"])
+@again_if_disturbed
 def test_a_process_that_was_stopped(start, hubs, guard):
     program = start(guard, N_KEYS, *hubs)
     program.stop(STOP_S)
@@ -85,6 +104,7 @@ def test_a_process_that_was_stopped(start, hubs, guard):
     assert told["worst_s_after_due"] < 2, told
 
 
+@again_if_disturbed
 def test_python_that_could_not_run(start):
     """A call that holds the GIL, where Python threads beat: only stall_guard="gil" knows."""
     seconds = 4 if FULL else 1.5
@@ -117,6 +137,7 @@ def faked(tmp_path, **more):
 
 @with_faketime
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
+@again_if_disturbed
 def test_a_step_of_the_wall_clock_does_nothing(start, tmp_path, by):
     path, environment = faked(tmp_path, FAKETIME_DONT_FAKE_MONOTONIC="1")
     program = start("on", 100, "0.5", **environment)
@@ -131,6 +152,7 @@ def test_a_step_of_the_wall_clock_does_nothing(start, tmp_path, by):
 
 @with_faketime
 @pytest.mark.parametrize("guard", ["on", "off"])
+@again_if_disturbed
 def test_a_jump_of_the_monotonic_clock_is_a_stall(start, tmp_path, guard):
     path, environment = faked(tmp_path)
     program = start(guard, 100, "0.3,5", **environment)
@@ -144,6 +166,7 @@ def test_a_jump_of_the_monotonic_clock_is_a_stall(start, tmp_path, guard):
     assert any(HOUR * 0.9 < length < HOUR * 1.1 for length, _ in told["stalls"][0]), told
 
 
+@again_if_disturbed
 def test_hogs_on_every_core(start):
     hog = [sys.executable, "-c", "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"]
     hogs = [subprocess.Popen(hog) for _ in range(2 * (os.cpu_count() or 1))]
@@ -174,6 +197,7 @@ def small_share(tmp_path_factory):
         group.rmdir()
 
 
+@again_if_disturbed
 def test_a_process_that_gets_2_percent_of_a_core(start, small_share):
     program = start("on", 200, "1")
     (small_share / "cpu.cfs_quota_us").write_text("2000")

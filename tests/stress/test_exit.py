@@ -63,12 +63,15 @@ for read in (lambda: list(hub.events), lambda: [None for event in hub.events]):
     threading.Thread(target=read, daemon=True).start()
 """,
     "a hub that a thread made, and its main thread ends first": """
+made = threading.Event()
 def work():
     hub = HeartHub(0.001, on_event=lambda event: None, verbose=True)
+    made.set()
     hub.heartbeat("a")
     time.sleep(0.005)
     globals()["kept"] = hub
 threading.Thread(target=work).start()
+made.wait()  # from 3.12 on no thread can be started once the main one has ended
 """,
     "a guard for the GIL, and a callback": """
 hub = HeartHub(0.01, stall_guard="gil", on_event=lambda event: None, verbose=True)

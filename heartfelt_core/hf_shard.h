@@ -171,7 +171,7 @@ static inline hf_status hf_hot_beat_alive(hf_hot *hot, int64_t now_ns, bool ligh
 }
 #else
 // A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: a new life
-// begins with a later one, so the exchange fails if the slot was reused after it was found to be the right one.
+// begins with another one, so the exchange fails if the slot was reused after it was found to be the right one.
 // `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
 static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, const void *key, int64_t now_ns) {
   int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);

@@ -73,7 +73,7 @@ typedef struct {
 
 typedef struct {
   // const after init
-  const hf_shard_config *config;
+  _Alignas(HF_CACHE_LINE) const hf_shard_config *config;
   hf_streams *streams;
   const hf_clock *clock;
   uint32_t index;
@@ -81,8 +81,8 @@ typedef struct {
   hf_map map;
   hf_slots slots;
   uint32_t n_noticed;  // beats write it, where a GIL serialises them
-  // under lock
-  hf_lock lock;
+  // under lock, and in other cache lines: the worker takes the lock each time it wakes up
+  _Alignas(HF_CACHE_LINE) hf_lock lock;
   hf_heap heap;
   uint32_t n_watched, n_lost, n_dead;
   uint32_t trash_head;      // NOTEs that were merged away: their objects wait for a caller to release them

@@ -58,8 +58,8 @@ enum {  // hf_tie.flags
   HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
 };
 
-// All that a look-up, a beat and the worker's look at a key meet, in half a cache line; in a parallel build in one of its
-// own, since the key next to it may be beaten by another thread.
+// All that a look-up, a beat and the worker's look at a key meet, in half a cache line; in a parallel build in one of
+// its own, since the key next to it may be beaten by another thread.
 typedef struct {
   // beats (any thread)
   hf_atomic_i64 beat_ns;

@@ -106,7 +106,7 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) $(wildcard src/hea
 
 $(VENV)/.tests: $(VENV)/.made pyproject.toml
 	@echo '== installing what the tests need'
-	@$(PIP) install --group test
+	@$(PIP) install --prefer-binary --group test
 	@touch $@
 
 # Looked for once: where there is none, and it cannot be had, the tests that need it say so.

@@ -42,6 +42,7 @@ typedef struct {
   hf_atomic_i64 coarse_round_up_ns;  // 0: beats read the hub's own clock
   hf_atomic_u32 closed;              // no beats any more
   hf_atomic_u32 ended;               // and the workers are gone: no verdict will come any more
+  char apart[HF_CACHE_LINE];         // beats read what is above; readers of events write below
   hf_streams streams;
   hf_guard guard;
   hf_lock close_lock;  // held by who ends the hub; taken with no other lock

@@ -86,7 +86,7 @@ typedef struct {
 
 typedef struct {
   // const after init
-  const hf_shard_config *config;
+  _Alignas(HF_CACHE_LINE) const hf_shard_config *config;
   hf_streams *streams;
   const hf_clock *clock;
   uint32_t index;
@@ -94,8 +94,8 @@ typedef struct {
   hf_map map;
   hf_slots slots;
   uint32_t n_noticed;  // beats write it, where a GIL serialises them
-  // under lock
-  hf_lock lock;
+  // under lock, and in other cache lines: the worker takes the lock each time it wakes up
+  _Alignas(HF_CACHE_LINE) hf_lock lock;
   hf_heap heap;
   uint32_t n_watched, n_lost, n_dead;
   int64_t shortest_ns;      // of all timeouts that keys have had; HF_NEVER: none yet

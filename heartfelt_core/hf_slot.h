@@ -7,7 +7,7 @@
 //   A slot's generation grows each time its life as a key's slot ends, so an id of the old life is known
 //   to be stale (until 2^24 lives later).
 //   A slot that is FREE has no object, no flag, no peer.
-// Cost: 88 bytes a slot. Finding a slot by its number: two loads.
+// Cost: 88 bytes a slot, 120 in a parallel build. Finding a slot by its number: two loads.
 // Threads: beat_ns and word are shared words (see README.md, "The word that decides"); all else is
 // under the shard's lock, except that a parallel build reads `key` while it validates a look-up.
 #ifndef HF_SLOT_H
@@ -30,8 +30,8 @@
 #define HF_BLOCK_BITS 6
 #define HF_BLOCK_SLOTS (1u << HF_BLOCK_BITS)  // as many as bits in hf_block.watched
 #define HF_SLAB_BLOCKS (HF_SLAB_SLOTS / HF_BLOCK_SLOTS)
-#define HF_SLABS_SINGLE 16u    // so many are made one by one
-#define HF_SLABS_TOGETHER 11u  // fill two huge pages but for 1 %
+#define HF_SLABS_SINGLE 16u                          // so many are made one by one
+#define HF_SLABS_TOGETHER (HF_PARALLEL ? 17u : 11u)  // fill two huge pages, or four, but for 1 %
 #define HF_NO_SLOT 0u
 #define HF_NOT_IN_HEAP UINT32_MAX
 
@@ -61,7 +61,8 @@ enum {  // hf_tie.flags
   HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
 };
 
-// All that a look-up, a beat and the worker's look at a key meet, in half a cache line.
+// All that a look-up, a beat and the worker's look at a key meet, in half a cache line; in a parallel build in one of
+// its own, since the key next to it may be beaten by another thread.
 typedef struct {
   // beats (any thread)
   hf_atomic_i64 beat_ns;
@@ -72,6 +73,9 @@ typedef struct {
   hf_atomic_ptr key;  // owned object
   // under lock
   int64_t timeout_ns;
+#if HF_PARALLEL
+  char apart[HF_CACHE_LINE / 2];
+#endif
 } hf_hot;
 
 typedef struct {

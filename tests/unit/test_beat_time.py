@@ -45,3 +45,17 @@ def test_a_key_with_a_short_timeout_makes_the_beats_of_all_exact() -> None:
         for _ in range(3000):
             hub.heartbeat("long")
             assert hub["long"].beat_time <= time.time() + CLOCKS_AGREE_S
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_timeout_that_is_short_from_now_on_starts_now(same: bool) -> None:
+    for _ in range(100):  # the coarse clock may be right by chance
+        with HeartHub(30) as hub:
+            hub.heartbeat("first")
+            hub.heartbeat("first")  # dated later than it was made, which is little for 30 s
+            if not same:
+                hub.remove("first")
+            key = "first" if same else "takes its place"
+            hub.heartbeat(key, timeout=0.5)
+            after = time.time()
+            assert hub[key].beat_time <= after + CLOCKS_AGREE_S

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Callbacks: one thread for a hub takes the events that have a callback, and calls it.
 
-The thread holds the hub only while it calls, so a hub that nobody else holds is collected, and the thread ends. It
-also ends when the hub has ended and everything is delivered. An exception in a callback is logged and counted, and
-nothing else.
+The thread holds the hub only while it calls, so a hub that nobody else holds is collected. Its finalizer hands over
+what still waits (`part_from`): the thread delivers that, and ends. It also ends when the hub has ended and all is
+delivered. An exception in a callback is logged and counted, and nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Callable
+from logging import Logger
 from typing import TYPE_CHECKING
 
 from heartfelt._event import Event
@@ -24,6 +26,38 @@ if TYPE_CHECKING:
 
 Callback = Callable[[Event], object]
 BATCH = 256
+FINALIZER_COMES_S = 5.0  # after the hub is gone from sight; far more than it takes
+
+_parting: set[Dispatcher] = set()  # whose hub was collected, and which deliver what it left
+
+
+def join_parting(until: float) -> None:
+    """At exit: waits, until that monotonic time, for callbacks of hubs that were collected."""
+    for dispatcher in list(_parting):
+        dispatcher.join(max(0.0, until - time.monotonic()))
+
+
+def abandon_parting() -> None:
+    """In the child after a fork: their threads are the parent's."""
+    _parting.clear()
+
+
+class Legacy:
+    """What a collected hub leaves to its thread: events, and all that is needed to tell them."""
+
+    def __init__(self) -> None:
+        self.is_there = threading.Event()
+        self.dispatcher: Dispatcher | None = None
+        self.logger: Logger | None = None
+        self.events: list[Event] = []
+
+    def deliver(self) -> None:
+        dispatcher, logger = self.dispatcher, self.logger
+        if dispatcher is None or logger is None:
+            return
+        for event in self.events:
+            dispatcher._deliver_one(logger, event)
+        _parting.discard(dispatcher)
 
 
 class Dispatcher:
@@ -34,8 +68,12 @@ class Dispatcher:
         self._callbacks: dict[EventType, tuple[Callback, ...]] = {}
         self._changed = threading.Condition()
         self._idle = True  # under _changed: nothing taken that is not delivered
+        self._legacy = Legacy()
         self._thread = threading.Thread(
-            target=_run, args=(weakref.ref(hub), hub._bells[CALLBACKS]), name="heartfelt-callbacks", daemon=True
+            target=_run,
+            args=(weakref.ref(hub), hub._bells[CALLBACKS], self._legacy),
+            name="heartfelt-callbacks",
+            daemon=True,
         )
 
     def add(self, types: frozenset[EventType], callback: Callback) -> None:
@@ -60,11 +98,25 @@ class Dispatcher:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def part_from(self, hub: HeartHub) -> None:
+        """The hub's finalizer: its watch ends, and what waits is left to the thread. Does not wait for callbacks."""
+        if not self._thread.is_alive():
+            return
+        hub._close()
+        legacy = self._legacy
+        with self._changed:
+            while events := hub._drain(CALLBACKS, BATCH):
+                legacy.events += events
+            if legacy.events:
+                legacy.dispatcher, legacy.logger = self, hub._logger
+                _parting.add(self)
+            legacy.is_there.set()
+
     def deliver(self, hub: HeartHub) -> int:
         """Takes what waits, at most BATCH events, and calls for each. Returns how many. The thread's alone."""
         events = self._take(hub)
         for event in events:
-            self._deliver_one(hub, event)
+            self._deliver_one(hub._logger, event)
         return len(events)
 
     def _take(self, hub: HeartHub) -> list[Event]:
@@ -75,24 +127,27 @@ class Dispatcher:
                 self._changed.notify_all()
             return events
 
-    def _deliver_one(self, hub: HeartHub, event: Event) -> None:
+    def _deliver_one(self, logger: Logger, event: Event) -> None:
         for callback in self._callbacks.get(event.type, ()):
             try:
                 callback(event)
             except BaseException:
                 self.errors += 1
                 with contextlib.suppress(Exception):  # a logger that fails must not end the thread; errors counts it
-                    hub._logger.exception("callback %r raised on %r", callback, event)
+                    logger.exception("callback %r raised on %r", callback, event)
 
 
-def _run(hub_ref: weakref.ref[HeartHub], bell: Bell) -> None:
+def _run(hub_ref: weakref.ref[HeartHub], bell: Bell, legacy: Legacy) -> None:
     # Between two looks nothing here may hold the hub, its dispatcher or a callback, which may hold the hub.
     while (hub := hub_ref()) is not None:
         dispatcher = hub._dispatcher
         ended = hub._has_ended()
         n_delivered = dispatcher.deliver(hub) if dispatcher is not None else 0
         if n_delivered == 0 and ended:
-            return
+            break
         hub = dispatcher = None
         if n_delivered == 0:
             bell.wait()
+    else:
+        legacy.is_there.wait(FINALIZER_COMES_S)  # the collector hides an object before it calls its finalizer
+    legacy.deliver()

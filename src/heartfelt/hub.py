@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from heartfelt import _canary, _options, _rows, _snapshot
 from heartfelt._core import Heart, Hub
-from heartfelt._dispatch import Callback, Dispatcher
+from heartfelt._dispatch import Callback, Dispatcher, abandon_parting, join_parting
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, Watch, shard_stats
@@ -178,6 +178,10 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         reporter: Reporter | None = self.__dict__.pop("_reporter", None)  # by one caller alone, if several close
         if reporter is not None:
             reporter.stop(self)
+
+    def __del__(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.part_from(self)
 
     def __enter__(self) -> Self:
         return self
@@ -345,6 +349,7 @@ def _close_all() -> None:
         hub._close()
     for hub in hubs:
         hub.close()
+    join_parting(_exit_waits_until)
 
 
 def _abandon_all() -> None:
@@ -354,6 +359,7 @@ def _abandon_all() -> None:
     """
     global _registering
     _registering = threading.Lock()
+    abandon_parting()
     for hub in _hubs:
         hub._close(abandon=True)
         hub._dispatcher = hub._reporter = None

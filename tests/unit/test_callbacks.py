@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """on_event and hub.on. On a manual clock, advance returns when the callbacks have been called."""
 
+import gc
 import logging
 import threading
 
@@ -265,3 +266,47 @@ def test_while_one_runs_what_comes_waits_and_is_counted(make_hub, clock):
     gate.set()
     clock.advance(0)
     assert hub.stats().waiting_callbacks == 0
+
+
+def until_one_waits(hub, eventually):
+    eventually(lambda: hub.stats().waiting_callbacks == 1)
+
+
+@pytest.mark.parametrize("how", ["let go of", "in a circle"])
+def test_verdicts_that_wait_for_callbacks_are_told_though_nobody_holds_the_hub(eventually, how):
+    may_go_on, seen = threading.Event(), []
+
+    def told(event):
+        seen.append(event.key)
+        may_go_on.wait(LONG_S)
+
+    hub = HeartHub(0.005, on_event=told)
+    if how == "in a circle":
+        told.hub = hub
+    hub.heartbeat("first")
+    eventually(lambda: seen)
+    hub.heartbeat("second")
+    until_one_waits(hub, eventually)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "heartfelt-callbacks"]
+    del hub, told
+    may_go_on.set()
+    eventually(lambda: (gc.collect(), thread.is_alive())[1] is False)
+    assert seen == ["first", "second"]
+
+
+def test_verdicts_are_told_at_exit_though_the_hub_was_collected_just_before(run_python):
+    code = """
+        import sys
+        from heartfelt import HeartHub
+
+        def serve():
+            hub = HeartHub(0.005, on_event=lambda event: print("told of", event.key))
+            hub.heartbeat("a")
+            while len(hub):
+                pass
+            sys.exit(0)  # the hub goes with the frame, before anything else is ended
+
+        serve()
+    """
+    for _ in range(20):
+        assert run_python(code) == "told of a\n"

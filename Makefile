@@ -10,7 +10,7 @@ C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/model/*.[ch]
 	benchmarks/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test asan tsan model-check ends lint format bench bench-plot bench-compare \
+.PHONY: help demo build test core-test py-test parallel-test asan tsan model-check ends lint format bench bench-plot bench-compare \
 	bench-instructions bench-lateness wheel clean
 
 help: ## what there is to make
@@ -31,6 +31,12 @@ core-test: ## the C core's own tests
 py-test: build $(VENV)/.tests $(VENV)/.valgrind ## the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at once: for a Python without a GIL
+	@echo '== the tests of many threads, in many threads'
+	@$(PIP) install --prefer-binary --group parallel
+	@$(BIN)/python -m pytest -q --parallel-threads=4 --iterations=2 $(addprefix tests/stress/test_, \
+		beaters.py callbacks.py close.py edge.py readers.py sharing.py simulation.py)
 
 asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory -f tests/core/Makefile asan

@@ -18,13 +18,15 @@ PATIENCE_S = 60  # until something counts as hung; no test waits for it when all
 class Crowd:
     """Threads that run until told to stop, and whose exceptions fail the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowds: Crowds) -> None:
         self.stop = threading.Event()
         self.errors: list[BaseException] = []
         self.threads: list[threading.Thread] = []
+        self._crowds = crowds
 
     def start(self, work: Callable[..., object], *arguments: object) -> None:
         def run() -> None:
+            self._crowds.mine.crowd = self
             try:
                 work(*arguments)
             except BaseException as error:
@@ -47,13 +49,30 @@ class Crowd:
         self.join()
 
 
+class Crowds:
+    """Looks like a crowd, the one of the thread that asks: a test that runs in several threads at once
+    (pytest-run-parallel) has one in each, and its threads see the one that they are of."""
+
+    def __init__(self) -> None:
+        self.mine = threading.local()
+        self.all: list[Crowd] = []
+
+    def __getattr__(self, name: str) -> object:
+        if not hasattr(self.mine, "crowd"):
+            self.mine.crowd = Crowd(self)
+            self.all.append(self.mine.crowd)
+        return getattr(self.mine.crowd, name)
+
+
 @pytest.fixture
-def crowd() -> Iterator[Crowd]:
-    crowd = Crowd()
-    yield crowd
-    crowd.stop.set()
-    for thread in crowd.threads:
-        thread.join(PATIENCE_S)
+def crowd() -> Iterator[Crowds]:
+    crowds = Crowds()
+    yield crowds
+    for crowd in crowds.all:
+        crowd.stop.set()
+    for crowd in crowds.all:
+        for thread in crowd.threads:
+            thread.join(PATIENCE_S)
 
 
 class Watched:

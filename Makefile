@@ -10,7 +10,7 @@ C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/model/*.[ch]
 	benchmarks/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test parallel-test asan tsan model-check ends lint format bench bench-plot bench-compare \
+.PHONY: help demo build test core-test py-test parallel-test asan tsan fuzz sanitized-install sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare \
 	bench-instructions bench-lateness wheel clean
 
 help: ## what there is to make
@@ -46,9 +46,15 @@ tsan: ## the same under ThreadSanitizer
 	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
 
+fuzz: ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
+	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-fuzz
+
+FUZZ_SECONDS ?= 60
+
 ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
 	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
-		tests/stress/test_fork.py tests/stress/test_stalls.py tests/unit/test_rounds.py
+		tests/stress/test_close.py tests/stress/test_fork.py tests/stress/test_interrupts.py tests/stress/test_stalls.py \
+		tests/unit/test_rounds.py
 
 model-check: ## the core's protocols, model-checked; the checkers must find planted bugs
 	@echo '== the model checkers'
@@ -147,8 +153,15 @@ NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/tes
 	stress/test_stalls.py unit/test_rounds.py)
 
 .PHONY: sanitized-test
-sanitized-test: $(VENV)/.made $(VENV)/.tests
-	@echo '== the extension under $(SANITIZER)'
+SANITIZED = $(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python
+
+sanitized-install: $(VENV)/.made $(VENV)/.tests
+	@echo '== building the extension for $(SANITIZER)'
 	@HEARTFELT_BUILD=$(SANITIZER) $(PIP) install --no-build-isolation --no-deps --force-reinstall .
-	@$(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc \
-		$(BIN)/python -m pytest -q -p no:cacheprovider tests/stress tests/unit $(NOT_WHEN_SANITIZED)
+
+sanitized-fuzz: sanitized-install
+	@for fuzzer in tests/fuzz/fuzz_*.py; do $(SANITIZED) $$fuzzer $(FUZZ_SECONDS) $(SEED) || exit 1; done
+
+sanitized-test: sanitized-install
+	@echo '== the extension under $(SANITIZER)'
+	@$(SANITIZED) -m pytest -q -p no:cacheprovider tests/stress tests/unit $(NOT_WHEN_SANITIZED)

@@ -28,7 +28,7 @@ core-test: ## the C core's own tests
 	@echo '== the C core'
 	@$(MAKE) --no-print-directory -f tests/core/Makefile core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.valgrind ## the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
@@ -87,7 +87,7 @@ bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE
 	@$(BIN)/python benchmarks/compare.py "$(BASE)" $(if $(KEYS),--keys $(KEYS))
 
 bench-instructions: build ## count the instructions of a beat, and store them for the tests
-	@tests/speed/get_valgrind.sh
+	@$(GET_VALGRIND)
 	@$(BIN)/python tests/speed/instructions.py --record
 
 bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the worker threads cost (Linux)
@@ -121,9 +121,15 @@ $(VENV)/.tests: $(VENV)/.made pyproject.toml
 	@$(PIP) install --prefer-binary --group test
 	@touch $@
 
+GET_VALGRIND := tests/get_tool.sh valgrind valgrind 'instructions are not counted'
+
 # Looked for once: where there is none, and it cannot be had, the tests that need it say so.
 $(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
-	@! $(BIN)/python tests/speed/instructions.py --is-stored || tests/speed/get_valgrind.sh || true
+	@! $(BIN)/python tests/speed/instructions.py --is-stored || $(GET_VALGRIND) || true
+	@touch $@
+
+$(VENV)/.faketime: | $(VENV)/.made
+	@tests/get_tool.sh faketime faketime 'clocks that are set while a hub watches are not tested' || true
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml

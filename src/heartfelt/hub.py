@@ -65,7 +65,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     stall_guard: True: time in which the process could not run (stopped, suspended, starved: its worker came later than
         planned by more than a share of the shortest timeout) does not count against any key. "gil": nor does time in
         which Python could not, as a thread of the hub's own finds out; no verdict is taken meanwhile. False: it counts.
-    clock: "monotonic", "boottime" (counts suspend), or a heartfelt.testing.ManualClock.
+    clock: "monotonic", "boottime" (counts time in which the machine was suspended; a stall like any other unless
+        stall_guard=False), or a heartfelt.testing.ManualClock.
     logger, verbose: where exceptions of callbacks go; and, at DEBUG, each shard's work.
 
     Raises ConfigError for a value that cannot be, TypeError for a wrong type, OSError if the system has no thread left.

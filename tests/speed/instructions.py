@@ -126,7 +126,7 @@ def main() -> int:
         return 0 if known is not None else 1
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        print("valgrind is not here: tests/speed/get_valgrind.sh installs it")
+        print("valgrind is not here: tests/get_tool.sh installs it")
         return 2
     costs = counted(valgrind)
     print(f"{', '.join(setting().values())}\n{table(costs, known or {})}")

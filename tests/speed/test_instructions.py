@@ -32,7 +32,7 @@ def known():
 def costs(known):
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        pytest.skip("valgrind is not here: tests/speed/get_valgrind.sh installs it")
+        pytest.skip("valgrind is not here: tests/get_tool.sh installs it")
     return counted(valgrind)
 
 

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs valgrind, where it is missing and that can be done unasked: by apt-get as root, or with sudo on a CI runner.
-# Says in one line why not otherwise, with exit status 1.
-command -v valgrind >/dev/null && exit 0
+# get_tool.sh PACKAGE COMMAND WITHOUT_IT: installs a program, where it is missing and that can be done unasked: by apt-get
+# as root, or with sudo on a CI runner. Says in one line what is not done WITHOUT_IT otherwise, with exit status 1.
+package=$1 command=$2 without_it=$3
+command -v "$command" >/dev/null && exit 0
 
 cannot() {
-  echo "valgrind is not here, and $1: instructions are not counted"
+  echo "$package is not here, and $1: $without_it"
   exit 1
 }
 
@@ -22,9 +23,9 @@ apt() {
     -o Acquire::http::Timeout=15 -o DPkg::Lock::Timeout=30 "$@" >"$log" 2>&1
 }
 
-echo '== installing valgrind'
+echo "== installing $package"
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
-install='install --yes --no-install-recommends valgrind'
+install="install --yes --no-install-recommends $package"
 apt $install || { apt update && apt $install; } || cannot "apt-get failed ($(tail -n 1 "$log"))"
-command -v valgrind >/dev/null || cannot 'apt-get did not bring it'
+command -v "$command" >/dev/null || cannot 'apt-get did not bring it'

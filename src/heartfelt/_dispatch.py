@@ -102,15 +102,16 @@ class Dispatcher:
         """The hub's finalizer: its watch ends, and what waits is left to the thread. Does not wait for callbacks."""
         if not self._thread.is_alive():
             return
-        hub._close()
         legacy = self._legacy
+        legacy.dispatcher, legacy.logger = self, hub._logger
+        _parting.add(self)  # first: the thread may get hold of the hub once more, and be in a callback when exit comes
+        hub._close()
         with self._changed:
             while events := hub._drain(CALLBACKS, BATCH):
                 legacy.events += events
-            if legacy.events:
-                legacy.dispatcher, legacy.logger = self, hub._logger
-                _parting.add(self)
-            legacy.is_there.set()
+        legacy.is_there.set()
+        if not self._thread.is_alive():  # it had ended before it could see this
+            _parting.discard(self)
 
     def deliver(self, hub: HeartHub) -> int:
         """Takes what waits, at most BATCH events, and calls for each. Returns how many. The thread's alone."""

@@ -9,7 +9,7 @@ import pytest
 
 from heartfelt import EventType, HeartHub, HubClosed
 
-LONG_S = 30
+LONG_S = 120
 TIME_OUT, JOIN, HEART_BEAT = EventType.TIME_OUT, EventType.JOIN, EventType.HEART_BEAT
 
 
@@ -309,4 +309,33 @@ def test_verdicts_are_told_at_exit_though_the_hub_was_collected_just_before(run_
         serve()
     """
     for _ in range(20):
+        assert run_python(code) == "told of a\n"
+
+
+def test_exit_waits_for_a_callback_that_came_between_the_hub_and_its_end(run_python):
+    code = """
+        import sys, time
+        from heartfelt import HeartHub
+
+        class Hub(HeartHub):
+            def _close(self, *arguments, **options):
+                super()._close(*arguments, **options)
+                give_up = time.monotonic() + 1  # where there is no GIL the thread cannot get hold of it any more
+                while self.stats().waiting_callbacks and time.monotonic() < give_up:
+                    time.sleep(0.001)  # the thread takes them while this is being collected
+
+        def told(event):
+            time.sleep(0.1)
+            print("told of", event.key)
+
+        def serve():
+            hub = Hub(0.005, on_event=told)
+            hub.heartbeat("a")
+            while len(hub):
+                pass
+            sys.exit(0)
+
+        serve()
+    """
+    for _ in range(5):
         assert run_python(code) == "told of a\n"

@@ -44,13 +44,17 @@ static inline int64_t hf_stalls_end(const hf_stalls *stalls) {
   return stalls->n ? stalls->stalls[stalls->n - 1].end_ns : INT64_MIN;
 }
 
-// A beat time, as it counts.
-static inline int64_t hf_stalls_move(const hf_stalls *stalls, int64_t beat_ns) {
-  for (uint32_t n = 0; n < stalls->n; n++) {
+// A beat time, as it counts; by the n oldest stalls alone.
+static inline int64_t hf_stalls_move_by(const hf_stalls *stalls, uint32_t n_oldest, int64_t beat_ns) {
+  for (uint32_t n = 0; n < n_oldest; n++) {
     hf_stall stall = stalls->stalls[n];
     if (beat_ns < stall.end_ns) beat_ns = hf_min_i64(beat_ns + stall.end_ns - stall.start_ns, stall.end_ns);
   }
   return beat_ns;
+}
+
+static inline int64_t hf_stalls_move(const hf_stalls *stalls, int64_t beat_ns) {
+  return hf_stalls_move_by(stalls, stalls->n, beat_ns);
 }
 
 #endif

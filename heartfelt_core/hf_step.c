@@ -50,6 +50,12 @@ static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
   return true;
 }
 
+// Whether a deadline that the stalls before the last one have moved already, if they have, passed in that one.
+static bool passed_in_last_stall(const hf_stalls *stalls, int64_t deadline_ns, int64_t timeout_ns) {
+  int64_t counts_from_ns = hf_stalls_move_by(stalls, stalls->n - 1, deadline_ns - timeout_ns);
+  return counts_from_ns + timeout_ns <= hf_stalls_end(stalls);
+}
+
 // Dooms what looks due, and finds the earliest deadline of the rest. first_look: of this block since the last stall.
 static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns, bool first_look,
                           uint32_t *n_due) {
@@ -70,7 +76,7 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
     if (HF_UNLIKELY(slots->stalls.n)) {
       int64_t moved_ns = hf_slots_deadline(slots, i);
       if (moved_ns > now_ns) {
-        shard->counters.n_moved += deadline_ns <= hf_stalls_end(&slots->stalls) && first_look;
+        shard->counters.n_moved += first_look && passed_in_last_stall(&slots->stalls, deadline_ns, hot->timeout_ns);
         next_ns = hf_min_i64(next_ns, moved_ns);
         continue;
       }

@@ -183,14 +183,13 @@ static void stall(void) {
   if (m.n_stalls == MODEL_STALLS) return;
   int64_t start_ns = hf_world_now(&w), end_ns = start_ns + 1 + hf_random_below(&rnd, 200);
   if (m.n_stalls && start_ns <= m.stall_end_ns[m.n_stalls - 1]) return;  // it would be the same one
+  bool would_pass[MODEL_KEYS];
+  for (uint32_t k = 0; k < MODEL_KEYS; k++) would_pass[k] = model_deadline(&m, &m.keys[k]) <= end_ns;
   m.stall_start_ns[m.n_stalls] = start_ns;
   m.stall_end_ns[m.n_stalls++] = end_ns;
   uint64_t n_passed = 0, n_moved = w.shard.counters.n_moved;
-  for (uint32_t k = 0; k < MODEL_KEYS; k++) {
-    const model_key *key = &m.keys[k];
-    int64_t deadline_ns = hf_max_i64(key->beat_ns + key->timeout_ns, key->floor_ns);
-    n_passed += key->watched && deadline_ns <= end_ns && model_deadline(&m, key) > end_ns;
-  }
+  for (uint32_t k = 0; k < MODEL_KEYS; k++)
+    n_passed += m.keys[k].watched && would_pass[k] && model_deadline(&m, &m.keys[k]) > end_ns;
   hf_shard_stalled(&w.shard, (hf_stall){.start_ns = start_ns, .end_ns = end_ns});
   model_step(&m, end_ns);
   hf_world_step_at(&w, end_ns);

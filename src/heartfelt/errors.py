@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 
-__all__ = ["ConfigError", "HeartfeltError", "HubClosed", "KeyNotWatched", "SnapshotError"]
+__all__ = ["ConfigError", "FrameError", "HeartfeltError", "HubClosed", "KeyNotWatched", "SnapshotError", "StoreError"]
 
 
 class HeartfeltError(Exception):
@@ -18,6 +18,27 @@ class ConfigError(HeartfeltError, ValueError):
 
 class SnapshotError(HeartfeltError, ValueError):
     """A file is no snapshot that can be restored, or something cannot be saved in one; the text says what and why."""
+
+
+class StoreError(HeartfeltError):
+    """The monitor's store cannot be opened, or could not do what was asked; the text says what to do about it."""
+
+
+class FrameError(HeartfeltError, ValueError):
+    """What came over the wire cannot be read, or is more than allowed.
+
+    `reason` is a short name, good as a counter's label. "length", "frame_limit": `fatal`, nothing behind it can be read
+    either, so the connection is to be closed. "malformed", "messages": one frame is lost. "gzip", "gunzip_limit",
+    "data_type": one message is lost.
+    """
+
+    def __init__(self, reason: str, text: str, fatal: bool = False) -> None:
+        super().__init__(reason, text, fatal)
+        self.reason = reason
+        self.fatal = fatal
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class KeyNotWatched(HeartfeltError, KeyError):

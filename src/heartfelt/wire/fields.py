@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""The JSON of a beat: the names of its fields, and what they mean.
+
+Sermant's fields, of which a reader may rely on `service` and `instanceId` only; one that has no value is absent:
+
+| field | type | meaning |
+|---|---|---|
+| hostName | string | the host's name |
+| ip | list of strings | IPv4 addresses other than 127.0.0.1 |
+| service | string | the service's name, "default" if it has none |
+| appType | string | the application's type |
+| heartbeatTime | int, ms since the epoch | the agent's wall clock at this beat: to be shown, never to decide by |
+| lastHeartbeatTime | int, ms since the epoch | the same at the beat before |
+| version | string | the agent's version |
+| instanceId | string | one a start of the process, unless configured otherwise |
+| pluginInfoMap | object | name -> {name, version, extInfo: {string: string}}; extInfo may be absent |
+| appName, artifact, processId | string | |
+| dynamicInstall | bool | whether the agent was installed into a running process |
+| externalAgentInfoMap | object | name -> {name, version} of other agents in the process |
+
+heartfelt's own, which Sermant's backend ignores:
+
+| field | type | meaning |
+|---|---|---|
+| intervalMs | int | the next beat comes in so many ms |
+| timeoutMs | int | the lease wanted, if the agent wants one of its own |
+| lagMs | int | ms since the agent's interpreter last ran the agent's refresh: an instance may be alive, but stuck |
+| beat | int | the number of this beat since the agent's start, from 1 |
+| extInfoFailures | object | plugin -> why its provider of extInfo failed; absent if none did |
+| goodbye | bool | true: the instance ends as it should. In HTTP and UDP; in TCP a goodbye is a field of the frame |
+
+The four that change at each beat (`VOLATILE`) come last in the text, so that a sender can put them behind a head
+that is made, and packed, less often.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "APP_NAME",
+    "APP_TYPE",
+    "ARTIFACT",
+    "BEAT",
+    "DYNAMIC_INSTALL",
+    "EXTERNAL_AGENT_INFO_MAP",
+    "EXT_INFO",
+    "EXT_INFO_FAILURES",
+    "GOODBYE",
+    "HEARTBEAT_TIME",
+    "HOST_NAME",
+    "INSTANCE_ID",
+    "INTERVAL_MS",
+    "IP",
+    "LAG_MS",
+    "LAST_HEARTBEAT_TIME",
+    "NAME",
+    "PLUGIN_INFO_MAP",
+    "PROCESS_ID",
+    "SERVICE",
+    "TIMEOUT_MS",
+    "VERSION",
+    "VOLATILE",
+    "whole_beat",
+]
+
+HOST_NAME: Final = "hostName"
+IP: Final = "ip"
+SERVICE: Final = "service"
+APP_TYPE: Final = "appType"
+HEARTBEAT_TIME: Final = "heartbeatTime"
+LAST_HEARTBEAT_TIME: Final = "lastHeartbeatTime"
+VERSION: Final = "version"
+INSTANCE_ID: Final = "instanceId"
+PLUGIN_INFO_MAP: Final = "pluginInfoMap"
+APP_NAME: Final = "appName"
+ARTIFACT: Final = "artifact"
+PROCESS_ID: Final = "processId"
+DYNAMIC_INSTALL: Final = "dynamicInstall"
+EXTERNAL_AGENT_INFO_MAP: Final = "externalAgentInfoMap"
+NAME: Final = "name"
+EXT_INFO: Final = "extInfo"
+
+INTERVAL_MS: Final = "intervalMs"
+TIMEOUT_MS: Final = "timeoutMs"
+LAG_MS: Final = "lagMs"
+BEAT: Final = "beat"
+EXT_INFO_FAILURES: Final = "extInfoFailures"
+GOODBYE: Final = "goodbye"
+
+VOLATILE: Final = (HEARTBEAT_TIME, LAST_HEARTBEAT_TIME, LAG_MS, BEAT)
+
+
+def whole_beat(head: bytes, *, time_ms: int, last_time_ms: int, lag_ms: int, number: int) -> bytes:
+    """A beat's JSON: the head, which is its text without the closing brace and not empty, and the volatile fields."""
+    return b'%b,"heartbeatTime":%d,"lastHeartbeatTime":%d,"lagMs":%d,"beat":%d}' % (
+        head,
+        time_ms,
+        last_time_ms,
+        lag_ms,
+        number,
+    )

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: MIT
+"""Sermant's TCP frames: what an agent writes, and a decoder for what a backend reads.
+
+A frame is a varint32 length and so many bytes of the proto3 message NettyMessage:
+
+| message | number | field | type |
+|---|---|---|---|
+| NettyMessage | 1 | messageType | enum, SERVICE_DATA = 0 |
+| | 2 | serviceData | repeated ServiceData |
+| | 1000 | goodbye | bytes: UTF-8 JSON; heartfelt's own, skipped as unknown by every other reader |
+| | 1001 | token | string; heartfelt's own, likewise |
+| ServiceData | 1 | dataType | enum: HEARTBEAT = 0, EVENT = 1, TRACING = 2, VISIBILITY = 3 |
+| | 2 | data | bytes: gzip of UTF-8 JSON |
+
+The server never answers. proto3 does not write zero values, so a heartbeat's dataType is absent, as is messageType.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from heartfelt.errors import FrameError
+from heartfelt.wire.packing import unpack
+
+__all__ = [
+    "EVENT",
+    "GOODBYE",
+    "HEARTBEAT",
+    "MAX_FRAME",
+    "MAX_GUNZIP",
+    "MAX_MESSAGES",
+    "TOKEN",
+    "TRACING",
+    "VISIBILITY",
+    "FrameDecoder",
+    "FrameParts",
+    "Message",
+    "encode_frame",
+    "split_frame",
+]
+
+HEARTBEAT, EVENT, TRACING, VISIBILITY = range(4)
+GOODBYE, TOKEN = 1000, 1001
+
+MAX_FRAME = 1 << 20
+MAX_GUNZIP = 4 << 20
+MAX_MESSAGES = 256
+
+_VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
+_DATA_TYPE, _SERVICE_DATA, _DATA = 1 << 3 | _VARINT, 2 << 3 | _BYTES, 2 << 3 | _BYTES
+_GOODBYE, _TOKEN = GOODBYE << 3 | _BYTES, TOKEN << 3 | _BYTES
+_DEEPEST_GROUP = 32
+
+
+class FrameParts(NamedTuple):
+    """A frame as it was written."""
+
+    service_data: list[tuple[int, bytes]]
+    """(dataType, gzip) of each."""
+    goodbye: bytes | None
+    token: bytes | None
+
+
+class Message(NamedTuple):
+    """One thing that a frame says."""
+
+    kind: int
+    """HEARTBEAT, EVENT, TRACING, VISIBILITY, GOODBYE or TOKEN."""
+    data: bytes
+    """Unpacked JSON; of a TOKEN its UTF-8. Neither is checked to be what it should be."""
+
+
+def encode_frame(
+    service_data: Iterable[tuple[int, bytes]] = (), *, goodbye: bytes | None = None, token: str | None = None
+) -> bytes:
+    """One frame of any number of ServiceData, each a dataType and its gzip, byte for byte as Sermant's agent does."""
+    body = bytearray()
+    for kind, packed in service_data:
+        inner = (b"\x08" + _varint(kind) if kind else b"") + (
+            b"\x12" + _varint(len(packed)) + packed if packed else b""
+        )
+        body += b"\x12" + _varint(len(inner)) + inner
+    for number, value in ((GOODBYE, goodbye), (TOKEN, None if token is None else token.encode())):
+        if value is not None:
+            body += _varint(number << 3 | _BYTES) + _varint(len(value)) + value
+    return _varint(len(body)) + bytes(body)
+
+
+def _varint(value: int) -> bytes:
+    value &= 0xFFFFFFFFFFFFFFFF  # a negative enum is written as 64 bits
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class FrameDecoder:
+    """Messages out of a stream that comes in pieces of any size. One a connection; not for two threads at a time.
+
+    `feed` takes a piece and returns the decoder, which is an iterator: `for item in decoder.feed(data)`. An item is a
+    Message, or a FrameError for something that was lost: it is given, not raised, so that one bad message does not take
+    those behind it along. If `error.fatal`, the stream's framing is lost; it is the last item, and to feed on gives it
+    again. A frame's token comes before its other messages. Frames are unpacked one at a time, as they are asked for, so
+    memory is bounded by what is fed at once + max_frame + max_gunzip; items not asked for come before those of the next
+    piece.
+
+    Limits: `max_frame` bytes a frame (more is fatal, found out before they have come), `max_gunzip` bytes of JSON a
+    frame, all its messages together, `max_messages` a frame.
+    """
+
+    __slots__ = ("_at", "_buffer", "_fatal", "_items", "_max_frame", "_max_gunzip", "_max_messages")
+
+    def __init__(
+        self, *, max_frame: int = MAX_FRAME, max_gunzip: int = MAX_GUNZIP, max_messages: int = MAX_MESSAGES
+    ) -> None:
+        for name, limit in (("max_frame", max_frame), ("max_gunzip", max_gunzip), ("max_messages", max_messages)):
+            if limit < 1:
+                raise ValueError(f"{name} must be at least 1, not {limit}")
+        self._max_frame = max_frame
+        self._max_gunzip = max_gunzip
+        self._max_messages = max_messages
+        self._buffer = bytearray()
+        self._at = 0  # where in the buffer the next frame begins
+        self._items: deque[Message | FrameError] = deque()  # of the frame decoded last
+        self._fatal: FrameError | None = None
+
+    def feed(self, data: bytes | bytearray | memoryview) -> FrameDecoder:
+        """Takes what has come; iterate over what is returned."""
+        if self._fatal is None:
+            if self._at:
+                del self._buffer[: self._at]
+                self._at = 0
+            self._buffer += data
+        elif not self._items:
+            self._items.append(self._fatal)
+        return self
+
+    @property
+    def pending(self) -> int:
+        """Bytes of frames that are not decoded: 0 at the end of a connection that did not break off."""
+        return len(self._buffer) - self._at
+
+    def __iter__(self) -> FrameDecoder:
+        return self
+
+    def __next__(self) -> Message | FrameError:
+        while not self._items:
+            if not self._decode():
+                raise StopIteration
+        return self._items.popleft()
+
+    def _decode(self) -> bool:
+        """Decodes the next frame; False if it is not there as a whole."""
+        buffer, at = self._buffer, self._at
+        length = shift = 0
+        while True:
+            if at >= len(buffer):
+                return False
+            byte = buffer[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 28:
+                return self._broken(FrameError("length", "a frame's length has more than 5 bytes", True))
+        if length > self._max_frame:
+            text = f"a frame of {length} bytes; the limit is {self._max_frame}"
+            return self._broken(FrameError("frame_limit", text, True))
+        end = at + length
+        if end > len(buffer):
+            return False
+        body = bytes(memoryview(buffer)[at:end])
+        self._at = end
+        try:
+            parts = split_frame(body, self._max_messages)
+        except FrameError as error:
+            self._items.append(error)
+            return True
+        if parts.token is not None:
+            self._items.append(Message(TOKEN, parts.token))
+        left = self._max_gunzip
+        for kind, packed in parts.service_data:
+            try:
+                if not HEARTBEAT <= kind <= VISIBILITY:
+                    raise FrameError("data_type", f"dataType {kind} is none of {HEARTBEAT} to {VISIBILITY}")
+                data = unpack(packed, left)
+            except FrameError as error:
+                self._items.append(error)
+            else:
+                left -= len(data)
+                self._items.append(Message(kind, data))
+        if parts.goodbye is not None:
+            self._items.append(Message(GOODBYE, parts.goodbye))
+        return True
+
+    def _broken(self, error: FrameError) -> bool:
+        self._fatal = error
+        self._items.append(error)
+        self._buffer = bytearray()
+        self._at = 0
+        return True
+
+
+def split_frame(body: bytes, max_messages: int = MAX_MESSAGES) -> FrameParts:
+    """What a frame's body consists of, nothing unpacked.
+
+    Raises FrameError "malformed" where Google's reader refuses the message, and "messages" for too many ServiceData.
+    Unknown fields of every wire type are skipped; of a field that may be there once the last one counts.
+    """
+    service_data: list[tuple[int, bytes]] = []
+    goodbye = token = None
+    at, end = 0, len(body)
+    while at < end:
+        tag, at = _read_tag(body, at, end)
+        if tag & 7 != _BYTES:
+            at = _skip(body, at, end, tag)
+            continue
+        length, at = _read_length(body, at, end)
+        if tag == _SERVICE_DATA:
+            if len(service_data) == max_messages:
+                raise FrameError("messages", f"more than {max_messages} ServiceData in a frame")
+            service_data.append(_service_data(body, at, at + length))
+        elif tag == _GOODBYE:
+            goodbye = body[at : at + length]
+        elif tag == _TOKEN:
+            token = body[at : at + length]
+        at += length
+    return FrameParts(service_data, goodbye, token)
+
+
+def _service_data(body: bytes, at: int, end: int) -> tuple[int, bytes]:
+    kind = 0
+    data = b""
+    while at < end:
+        tag, at = _read_tag(body, at, end)
+        if tag == _DATA:
+            length, at = _read_length(body, at, end)
+            data = body[at : at + length]
+            at += length
+        elif tag == _DATA_TYPE:
+            kind, at = _read_varint(body, at, end)
+            kind = (kind & 0xFFFFFFFF ^ 0x80000000) - 0x80000000  # an enum is an int32
+        else:
+            at = _skip(body, at, end, tag)
+    return kind, data
+
+
+def _read_varint(body: bytes, at: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < end:
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise FrameError("malformed", "a varint of more than 10 bytes")
+    raise FrameError("malformed", "a varint that goes beyond its message")
+
+
+def _read_tag(body: bytes, at: int, end: int) -> tuple[int, int]:
+    tag = body[at]
+    at += 1
+    if tag > 0x7F:
+        tag, at = _read_varint(body, at - 1, end)
+    if not 8 <= tag <= 0xFFFFFFFF:
+        raise FrameError("malformed", f"a field's number is {tag >> 3}")
+    return tag, at
+
+
+def _read_length(body: bytes, at: int, end: int) -> tuple[int, int]:
+    length, at = _read_varint(body, at, end)
+    if length > end - at:
+        raise FrameError("malformed", f"a field of {length} bytes where {end - at} are left")
+    return length, at
+
+
+def _skip(body: bytes, at: int, end: int, tag: int) -> int:
+    """The place behind the value of a field that is not known, or is of another type than it should be."""
+    groups: list[int] = []
+    while True:
+        wire = tag & 7
+        if wire == _VARINT:
+            _, at = _read_varint(body, at, end)
+        elif wire == _FIXED64:
+            at += 8
+        elif wire == _BYTES:
+            length, at = _read_length(body, at, end)
+            at += length
+        elif wire == _FIXED32:
+            at += 4
+        elif wire == _GROUP:
+            groups.append(tag >> 3)
+            if len(groups) > _DEEPEST_GROUP:
+                raise FrameError("malformed", f"groups are nested more than {_DEEPEST_GROUP} deep")
+        elif wire != _END_GROUP:
+            raise FrameError("malformed", f"wire type {wire} is not one")
+        elif not groups or groups.pop() != tag >> 3:
+            raise FrameError("malformed", f"the end of a group {tag >> 3} that was not begun")
+        if at > end:
+            raise FrameError("malformed", "a field goes beyond its message")
+        if not groups:
+            return at
+        if at == end:
+            raise FrameError("malformed", f"group {groups[-1]} has no end")
+        tag, at = _read_tag(body, at, end)

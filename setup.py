@@ -16,6 +16,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = Path("heartfelt_core")
+SENDER = CORE / "sender"  # POSIX only; of the core it needs these:
+SENDER_GROUND = [CORE / f"hf_{name}.c" for name in ("bell", "clock", "thread")]
 VARIANTS = {
     "release": ["-O2", "-g0"],
     "debug": ["-O1", "-g", "-DHF_DEBUG_CHECKS"],
@@ -37,13 +39,13 @@ def extensions() -> list[Extension]:
     if variant not in VARIANTS:
         raise SystemExit(f"HEARTFELT_BUILD must be one of {', '.join(VARIANTS)}; got {variant!r}")
     compile_flags, link_flags = flags(variant)
-    headers = ["setup.py", *(str(path) for path in sorted(CORE.glob("*.h")))]
+    headers = ["setup.py", *(str(path) for path in sorted(CORE.glob("**/*.h")))]
 
     def extension(name: str, *sources: Path) -> Extension:
         return Extension(
             f"heartfelt.{name}",
             [path.as_posix() for path in sources],
-            include_dirs=[str(CORE)],
+            include_dirs=[str(CORE), str(SENDER)],
             depends=headers,
             define_macros=[("HF_PARALLEL", "1" if sysconfig.get_config_var("Py_GIL_DISABLED") else "0")],
             extra_compile_args=compile_flags,
@@ -52,13 +54,17 @@ def extensions() -> list[Extension]:
         )
 
     checked = variant != "release"
+    modules = [
+        extension("_hot", CORE / "_hot.c"),
+        extension("_event", CORE / "_event.pyx"),
+        extension("_core", CORE / "_core.pyx", *sorted(CORE.glob("hf_*.c"))),
+        extension("_ingest", CORE / "_ingest.pyx"),
+        extension("_rows", CORE / "_rows.pyx", CORE / "hf_clock.c"),
+    ]
+    if sys.platform != "win32":
+        modules.append(extension("_sender", CORE / "_sender.pyx", *sorted(SENDER.glob("*.c")), *SENDER_GROUND))
     return cythonize(
-        [
-            extension("_hot", CORE / "_hot.c"),
-            extension("_event", CORE / "_event.pyx"),
-            extension("_core", CORE / "_core.pyx", *sorted(CORE.glob("hf_*.c"))),
-            extension("_rows", CORE / "_rows.pyx", CORE / "hf_clock.c"),
-        ],
+        modules,
         build_dir="build/cython",
         include_path=[str(CORE), "src"],
         language_level="3",

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""What a value of the configuration may be: each kind takes what was written and gives what is meant.
+
+A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. Durations differ:
+text and TOML count the key's own unit, keywords take seconds or a timedelta, as everywhere in heartfelt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+from heartfelt._checks import duration_ns
+from heartfelt.errors import ConfigError
+
+Kind: TypeAlias = Callable[[object, bool], object]  # (what was written, whether by keyword) -> what is meant
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class Bad(Exception):
+    """A value that cannot be; the text goes on after the key's name. `mistyped`: a keyword's is a TypeError."""
+
+    def __init__(self, text: str, mistyped: bool = False) -> None:
+        super().__init__(text)
+        self.mistyped = mistyped
+
+
+def flag(value: object, typed: bool) -> bool:
+    if isinstance(value, bool):
+        return value
+    if not typed and isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+    raise Bad("must be true or false", mistyped=True)
+
+
+def text(longest: int = 256, empty: bool = False) -> Kind:
+    """Text without control characters; what is not by keyword is stripped, and numbers of TOML are taken as written."""
+
+    def check(value: object, typed: bool) -> str:
+        if not typed and isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise Bad("must be text", mistyped=True)
+        found = value if typed else value.strip()
+        if not found and not empty:
+            raise Bad("must not be empty")
+        if len(found) > longest:
+            raise Bad(f"must be at most {longest} characters long, not {len(found)}")
+        if _CONTROL.search(found):
+            raise Bad("must be without control characters and halves of surrogate pairs")
+        return found
+
+    return check
+
+
+def maybe(kind: Kind) -> Kind:
+    """None by keyword, or nothing after the =, is None."""
+
+    def check(value: object, typed: bool) -> object:
+        if value is None or (not typed and isinstance(value, str) and not value.strip()):
+            return None
+        return kind(value, typed)
+
+    return check
+
+
+def one_of(*names: str) -> Kind:
+    def check(value: object, typed: bool) -> str:
+        if not isinstance(value, str):
+            raise Bad(f"must be one of {', '.join(names)}", mistyped=True)
+        found = value if typed else value.strip().lower()
+        if found not in names:
+            raise Bad(f"must be one of {', '.join(names)}")
+        return found
+
+    return check
+
+
+def whole(least: int, most: int) -> Kind:
+    def check(value: object, typed: bool) -> int:
+        if not typed and isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Bad(f"must be a whole number from {least} to {most}", mistyped=True)
+        if not least <= value <= most:
+            raise Bad(f"must be from {least} to {most}")
+        return value
+
+    return check
+
+
+def duration(unit: str, least_s: float, most_s: float) -> Kind:
+    """Seconds as float. `unit`, "ms" or "s", is what text and TOML count."""
+    factor = {"ms": 1e-3, "s": 1.0}[unit]
+
+    def span(typed: bool) -> str:
+        low, high = (_number(limit if typed else limit / factor) for limit in (least_s, most_s))
+        return f"from {low} to {high} {'s' if typed else unit}"
+
+    def check(value: object, typed: bool) -> float:
+        if typed:
+            try:
+                seconds = duration_ns(value, "it") / 1e9
+            except TypeError:
+                raise Bad("must be seconds (int, float) or a timedelta", mistyped=True) from None
+            except ConfigError:
+                raise Bad(f"must be {span(typed)}") from None
+        else:
+            seconds = _count(value, unit) * factor
+        if not least_s <= seconds <= most_s:  # NaN, too
+            hint = f"; the keyword takes seconds, the key in files {unit}" if typed and unit != "s" else ""
+            raise Bad(f"must be {span(typed)}{hint}")
+        return seconds
+
+    return check
+
+
+def _count(value: object, unit: str) -> float:
+    if isinstance(value, str):
+        if not re.fullmatch(r"\s*\+?[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
+            raise Bad(f"must be a number of {unit}")
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Bad(f"must be a number of {unit}", mistyped=True)
+    return float(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:.10g}"
+
+
+def token(value: object, typed: bool) -> str:
+    """What an HTTP header may carry as a bearer's token. Texts of errors do not show it."""
+    if not isinstance(value, str):
+        raise Bad("must be text", mistyped=True)
+    found = value if typed else value.strip()
+    if not re.fullmatch(r"[!-~]{1,4096}", found):
+        raise Bad("must be 1 to 4096 printable ASCII characters without blanks")
+    return found
+
+
+def host(value: object, typed: bool) -> str:
+    """A host name or an address; the brackets around an IPv6 address are taken off."""
+    found = text(255)(value, typed)
+    assert isinstance(found, str)
+    if found.startswith("[") and found.endswith("]"):
+        found = found[1:-1]
+    if not re.fullmatch(r"[^\s/@?#\[\]]+", found) or (":" in found and not re.fullmatch(r"[0-9A-Fa-f:.%\w]+", found)):
+        raise Bad("must be a host name or an IP address, without port or scheme")
+    return found

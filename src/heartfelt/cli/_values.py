@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 
 from heartfelt._checks import duration_ns, shown
@@ -20,6 +21,22 @@ def seconds(text: str) -> float:
         duration_ns(value, "a duration")
     except ConfigError as error:
         raise argparse.ArgumentTypeError(f"{error}; give seconds, for example 0.5") from None
+    return value
+
+
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> float:
+    """A duration in seconds, with a unit or none: 90, 90s, 500ms, 5m, 25h, 1d. More than 0, at most 100 years."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?", text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no duration; give seconds or a unit: 90, 500ms, 5m, 25h")
+    value = float(found[1]) * UNITS_S[found[2] or "s"]
+    try:
+        duration_ns(value, "a duration")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{error}; for example 90, 500ms, 5m, 25h, 1d") from None
     return value
 
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The options that say which monitor a command talks to, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from heartfelt.cli import UsageError
+from heartfelt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from heartfelt.agent._client import Client
+
+URL_VARIABLE, TOKEN_VARIABLE = "HEARTFELT_URL", "HEARTFELT_TOKEN"
+
+
+class EnvironmentRefused(UsageError):
+    """What is wrong was not given as an option, but is in the environment."""
+
+
+def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the monitor")
+    group.add_argument(
+        "--url", metavar="URL", help=f"of the monitor (the environment's {URL_VARIABLE}, or http://127.0.0.1:8900)"
+    )
+    group.add_argument(
+        "--token-env", metavar="NAME", help=f"the environment variable that has the token ({TOKEN_VARIABLE})"
+    )
+    group.add_argument("--ca", metavar="FILE", help="CA certificates for https (the system's)")
+
+
+def token_of(args: argparse.Namespace) -> str | None:
+    """The token, or None. A variable that was named must be there."""
+    token = os.environ.get(args.token_env or TOKEN_VARIABLE)
+    if args.token_env and not token:
+        raise UsageError(f"argument --token-env: the environment has no {args.token_env}; set it, or leave this out")
+    return token or None
+
+
+def client_of(args: argparse.Namespace, *, raise_errors: bool) -> Client:
+    """A client for the monitor of the options and the environment. Raises UsageError if they cannot be."""
+    from heartfelt.agent._client import DEFAULT_URL, Client, checked_token
+    from heartfelt.agent._post import where_of
+
+    url = args.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    token = token_of(args)
+    name, refused = "", UsageError
+    try:
+        name, refused = ("argument --url", UsageError) if args.url else (URL_VARIABLE, EnvironmentRefused)
+        where_of(url)
+        name, refused = args.token_env or TOKEN_VARIABLE, UsageError if args.token_env else EnvironmentRefused
+        checked_token(token or "")
+    except ConfigError as error:
+        raise refused(f"{name}: {error}") from None
+    return Client(url, token, args.ca, raise_errors=raise_errors)
+
+
+def checked_keys(keys: list[str]) -> list[str]:
+    from heartfelt.agent._client import checked_key
+
+    try:
+        return [checked_key(key) for key in keys]
+    except ConfigError as error:
+        raise UsageError(str(error)) from None

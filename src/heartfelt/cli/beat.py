@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""`heartfelt beat`: tells a monitor that something lives, or how it ended, once or again and again."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from heartfelt.cli import UsageError
+from heartfelt.cli._monitor import add_monitor_arguments, checked_keys, client_of, token_of
+from heartfelt.cli._values import duration, whole
+
+NAME = "beat"
+HELP = "Tell the monitor that KEY lives. The status is 0 only if the monitor took it."
+TIMEOUT_INTERVALS = 3  # with --every, a timeout that is not given is so many of it
+MOST_STATUS = 2**32 - 1
+TERMINATED = 128 + 15  # as a shell would say it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("keys", nargs="+", metavar="KEY", help="what lives, for example nightly-backup")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--event", choices=("start", "ok", "fail"), help="of a job; without it, that it lives")
+    what.add_argument("--status", type=whole(0, MOST_STATUS), metavar="N", help="a job ended with this exit status")
+    parser.add_argument("--message", metavar="TEXT", help="a word with it, at most 10,000 bytes; - reads it from stdin")
+    parser.add_argument(
+        "--timeout",
+        type=duration,
+        metavar="DURATION",
+        help="how long until the next ping of KEY must be there: 90, 500ms, 5m, 25h, 1d (the monitor's settings)",
+    )
+    parser.add_argument(
+        "--every",
+        type=duration,
+        metavar="DURATION",
+        help=f"beat again and again, until killed; the timeout is then {TIMEOUT_INTERVALS} times this if not given",
+    )
+    parser.add_argument(
+        "--udp",
+        metavar="HOST:PORT",
+        help="send by UDP instead, which nobody answers: 0 says only that it was sent",
+    )
+    add_monitor_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    check(args)
+    send = by_udp(args) if args.udp else by_http(args)
+    if args.every is None:
+        return 1 if told(send()) else 0
+    with suppress(ValueError):  # not the main thread: whoever runs this there has handlers of its own
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # a container's first process has no other
+    beat_every(send, args.every)
+    return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    checked_keys(args.keys)
+    if args.every is not None and not (args.event is None and args.status is None and args.message is None):
+        raise UsageError("argument --every: it is for beats; leave out --event, --status and --message")
+    if args.every is not None and args.timeout is not None and args.every >= args.timeout:
+        raise UsageError(
+            f"argument --every: {args.every:g} s is not shorter than --timeout {args.timeout:g} s, so that what is in "
+            f"good health would be reported; give a shorter --every or a longer --timeout"
+        )
+    if args.udp:
+        options = {"--event": args.event, "--status": args.status, "--message": args.message}
+        options |= {"--timeout": args.timeout, "--url": args.url, "--ca": args.ca}
+        if given := [name for name, value in options.items() if value is not None]:
+            raise UsageError(f"argument --udp: a datagram cannot say this: {', '.join(given)}; leave one out")
+
+
+def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
+    """What sends once, and gives what went wrong."""
+    timeout_s = args.timeout
+    if timeout_s is None and args.every is not None:
+        timeout_s = args.every * TIMEOUT_INTERVALS
+    client = client_of(args, raise_errors=True)
+    ping = partial(
+        client.ping,
+        event=args.event if args.status is None else args.status,
+        text=message_of(args.message),
+        timeout_ms=None if timeout_s is None else max(1, round(timeout_s * 1000)),
+    )
+
+    def send() -> list[str]:
+        from heartfelt.agent._client import MonitorError
+
+        problems = []
+        for at, key in enumerate(args.keys, 1):
+            try:
+                ping(key)
+            except MonitorError as error:
+                problems.append(f"{key}: {error}")
+                if not error.reached and at < len(args.keys):
+                    problems.append(f"not tried any more: {', '.join(args.keys[at:])}")
+                    break
+        return problems
+
+    return send
+
+
+def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:
+    from heartfelt.agent._client import checked_token
+    from heartfelt.cli import _datagrams
+    from heartfelt.errors import ConfigError
+
+    token = token_of(args)
+    address = _datagrams.address_of(args.udp)
+    try:
+        packets = list(_datagrams.datagrams(args.keys, token and checked_token(token)))
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+
+    def send() -> list[str]:
+        problem = _datagrams.send(address, packets)
+        return [problem] if problem else []
+
+    return send
+
+
+def message_of(message: str | None) -> str | None:
+    if message != "-":
+        return message
+    from heartfelt.agent._client import MOST_TEXT
+
+    raw = sys.stdin.buffer.read(MOST_TEXT + 1)
+    while sys.stdin.buffer.read(1 << 16):  # whoever writes there is not to fail
+        pass
+    return raw.decode("utf-8", "replace")
+
+
+def told(problems: list[str]) -> bool:
+    """Writes what went wrong; True if something did."""
+    for problem in problems:
+        print(f"heartfelt beat: {problem}", file=sys.stderr)
+    return bool(problems)
+
+
+def beat_every(
+    send: Callable[[], list[str]],
+    interval_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Sends at a fixed rate, for good; what went wrong is written when it changes."""
+    due = clock()
+    before: list[str] = []
+    while True:
+        problems = send()
+        if problems != before:
+            told(problems or ["the monitor takes it again"])
+        before = problems
+        now = clock()
+        due += interval_s * max(1, -(-(now - due) // interval_s))  # what was missed is not made up for
+        sleep(min(max(0.0, due - now), 86400.0))

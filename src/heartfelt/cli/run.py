@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""`heartfelt run`: runs a command, and tells a monitor that it starts, lives, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from heartfelt.cli import UsageError
+from heartfelt.cli._monitor import EnvironmentRefused, add_monitor_arguments, checked_keys, client_of
+from heartfelt.cli._values import duration
+
+if TYPE_CHECKING:
+    from heartfelt.agent.jobs import JobRun
+
+NAME = "run"
+HELP = "Run a command and tell the monitor of it. The status is the command's, whatever the monitor does."
+INTERVAL_S = 30.0
+TIMEOUT_INTERVALS = 3  # what is not given of --timeout and --interval follows from the other
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key", metavar="KEY", help="under which the monitor knows it (the name of the program)")
+    parser.add_argument(
+        "--interval",
+        type=duration,
+        metavar="DURATION",
+        help=f"between two beats while it runs: 90, 500ms, 5m ({INTERVAL_S:g} s, or a third of --timeout)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=duration,
+        metavar="DURATION",
+        help="after which, without a beat, the monitor is to call it lost (three times the interval)",
+    )
+    add_monitor_arguments(parser)
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND ...", help="what to run")
+
+
+def run(args: argparse.Namespace) -> int:
+    command = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if not command:
+        raise UsageError("no command; give it at the end, for example: heartfelt run -- /usr/local/bin/backup --full")
+    report = report_of(args, command)  # what is wrong with the options is told before anything starts
+    from heartfelt.cli._child import Child, NotStarted
+
+    try:
+        child = Child(command)
+    except NotStarted as error:
+        print(f"heartfelt run: {error}", file=sys.stderr)
+        report.start()
+        report.end(error.status, str(error))
+        flush()
+        return error.status
+    try:
+        report.start()
+        status = child.wait()
+        report.end(status or "ok", child.tail())
+        flush()
+    finally:
+        child.close()
+    return status
+
+
+def report_of(args: argparse.Namespace, command: list[str]) -> JobRun:
+    key = args.key or PurePath(command[0]).name
+    checked_keys([key])
+    interval_s, timeout_s = args.interval, args.timeout
+    if interval_s is None:
+        interval_s = INTERVAL_S if timeout_s is None else timeout_s / TIMEOUT_INTERVALS
+    if timeout_s is None:
+        timeout_s = interval_s * TIMEOUT_INTERVALS
+    if interval_s >= timeout_s:
+        raise UsageError(
+            f"argument --interval: {interval_s:g} s is not shorter than --timeout {timeout_s:g} s, so that a "
+            f"command in good health would be reported; give a shorter --interval or a longer --timeout"
+        )
+    logging.basicConfig(format="heartfelt run: %(message)s", level=logging.INFO)
+    from heartfelt.agent._outbox import Outbox
+    from heartfelt.agent.jobs import Job, JobRun
+
+    job = Job(key, interval=interval_s, timeout=timeout_s)
+    try:
+        outbox = Outbox(client_of(args, raise_errors=False))
+    except EnvironmentRefused as error:  # nobody looks at a cron job's environment while it starts: it has to run
+        print(f"heartfelt run: the monitor is told nothing: {error}", file=sys.stderr)
+        outbox = None
+    return JobRun(job, outbox)
+
+
+def flush() -> None:
+    """What cannot be sent in time is logged: it must not hold the command's status back."""
+    from heartfelt.agent._outbox import flush_all
+
+    flush_all()

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Writes what was noted into the tables, inside the caller's transaction.
+
+Many rows go into one statement: SQLite then works for long without the GIL, and asks for it once a chunk. With a row a
+statement, a busy loop would give it away 5 ms later, each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from heartfelt.monitor.store import _rows
+from heartfelt.monitor.store._pending import Pending
+
+CHUNK = 256
+_REMOVE_FROM = ("instances", "beats")
+
+# What a row can be refused for, whenever it is tried: its values, not the file's condition.
+BAD_ROW = (
+    OverflowError,
+    ValueError,
+    TypeError,
+    RecursionError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+)
+
+
+@functools.lru_cache(maxsize=64)
+def _insert(table: str, columns: str, n_rows: int, then: str) -> str:
+    one = "(" + ",".join("?" * (columns.count(",") + 1)) + ")"
+    return f"INSERT INTO {table} ({columns}) VALUES {','.join([one] * n_rows)} {then}"
+
+
+_UPDATE_INSTANCE = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(
+    f"{column} = excluded.{column}" for column in _rows.INSTANCE_COLUMNS.split(", ") if column != "id"
+)
+_UPDATE_BEAT = "ON CONFLICT (id) DO UPDATE SET last_beat_ms = excluded.last_beat_ms"
+_UPDATE_DAY = """ON CONFLICT (day, service) DO UPDATE SET watched_s = watched_s + excluded.watched_s,
+up_s = up_s + excluded.up_s, losses = losses + excluded.losses"""
+_UPDATE_HEAT = "ON CONFLICT (service, minute_ms) DO UPDATE SET total = excluded.total, up = excluded.up"
+
+
+class Applier:
+    """`careful`: a row a statement, and rows that can never be stored are left out, logged and counted in `refused`."""
+
+    def __init__(self, connection: sqlite3.Connection, logger: logging.Logger, *, careful: bool = False) -> None:
+        self._connection = connection
+        self._logger = logger
+        self._careful = careful
+        self.refused = 0
+
+    def apply(self, batch: Pending) -> None:
+        """Raises sqlite3.Error as it comes, and one of BAD_ROW if not careful; the caller then rolls back."""
+        self._instances(batch)
+        self._put("changes", _rows.CHANGE_COLUMNS, batch.changes, "ON CONFLICT (seq) DO NOTHING", _rows.change_row)
+        losses = [(day, service, 0.0, 0.0, n) for (day, service), n in batch.losses.items()]
+        self._put("days", "day, service, watched_s, up_s, losses", losses, _UPDATE_DAY)
+        self._put("events", _rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")
+        deliveries = ((target, key, payload, at, at) for target, key, payload, at in batch.deliveries)
+        self._put(
+            "outbox", "target, key, payload, created_ms, next_ms", deliveries, "ON CONFLICT (target, key) DO NOTHING"
+        )
+        for minute_ms, counts in batch.counts:
+            self._minute(minute_ms, counts)
+
+    def _instances(self, batch: Pending) -> None:
+        for ids in _rows.slices(list(batch.removed), CHUNK):
+            for table in _REMOVE_FROM:
+                self._connection.execute(f"DELETE FROM {table} WHERE id IN ({','.join('?' * len(ids))})", ids)
+        rows = batch.instances.values()
+        self._put("instances", _rows.INSTANCE_COLUMNS, rows, _UPDATE_INSTANCE, _rows.instance_row)
+        # They are not compared with the row's last beat: the later of the two counts when they are read.
+        beats: dict[int, int] = {}
+        for some in batch.beats:
+            beats.update(some)
+        self._put("beats", "id, last_beat_ms", beats.items(), _UPDATE_BEAT)
+
+    def _minute(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
+        """A minute that is told twice, as after a quick restart, counts once: the larger total, and the fewest up."""
+        found = self._connection.execute("SELECT service, total, up FROM heat WHERE minute_ms = ?", (minute_ms,))
+        before = {service: (total, up) for service, total, up in found}
+        heat, days = [], []
+        for service, (total, up) in counts.items():
+            old = before.get(service)
+            new = (total, up) if old is None else (max(total, old[0]), min(up, old[1]))
+            if new != old:
+                old = old or (0, 0)
+                heat.append((service, minute_ms, *new))
+                watched_s, up_s = 60.0 * (new[0] - old[0]), 60.0 * (new[1] - old[1])
+                days.append((minute_ms // _rows.DAY_MS, service, watched_s, up_s, 0))
+        self._put("heat", "service, minute_ms, total, up", heat, _UPDATE_HEAT)
+        self._put("days", "day, service, watched_s, up_s, losses", days, _UPDATE_DAY)
+
+    def _put(
+        self,
+        table: str,
+        columns: str,
+        values: Iterable[Any],
+        then: str,
+        row_of: Callable[[Any], tuple[Any, ...]] | None = None,
+    ) -> None:
+        values = list(values)
+        if self._careful:
+            self._put_one_by_one(table, columns, values, then, row_of)
+            return
+        n_columns = columns.count(",") + 1
+        size = CHUNK
+        while values:
+            while size > len(values):
+                size >>= 1  # the rest in halves: few different statements, which stay prepared
+            for some in _rows.slices(values[: len(values) // size * size], size):
+                flat: list[Any] = []
+                for value in some:
+                    flat.extend(value if row_of is None else row_of(value))
+                assert len(flat) == size * n_columns
+                self._connection.execute(_insert(table, columns, size, then), flat)
+            values = values[len(values) // size * size :]
+
+    def _put_one_by_one(
+        self,
+        table: str,
+        columns: str,
+        values: list[Any],
+        then: str,
+        row_of: Callable[[Any], tuple[Any, ...]] | None,
+    ) -> None:
+        statement = _insert(table, columns, 1, then)
+        for value in values:
+            try:
+                self._connection.execute(statement, value if row_of is None else row_of(value))
+            except BAD_ROW as error:
+                self.refused += 1
+                self._logger.error("a row for %s can never be stored, so it is left out: %s", table, error)

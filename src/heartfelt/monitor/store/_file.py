@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""The file, for who writes: opening it, what it knew, a transaction a batch, closing it. One thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.model import Hold
+from heartfelt.monitor.store import Saved, _schema
+from heartfelt.monitor.store._apply import BAD_ROW, Applier
+from heartfelt.monitor.store._lock import FileLock
+from heartfelt.monitor.store._pending import Pending
+from heartfelt.monitor.store._rows import INSTANCE_COLUMNS, instance_of
+
+BUSY_MS = 100
+RESERVED = 1 << 24
+"""So many ids and seqs are taken ahead: after a crash the next ones start behind all that may have been given."""
+_OLDEST_SQLITE = (3, 32, 0)
+_STATEMENTS = 256  # that stay prepared
+
+
+class StoreFile:
+    def __init__(self, path: Path, wall_ms: Callable[[], int], logger: logging.Logger) -> None:
+        self.path = path
+        self.refused = 0
+        self.last_written_ms: int | None = None
+        self.highest_stored_id = 0
+        self._wall_ms = wall_ms
+        self._logger = logger
+        self._lock = FileLock(path)
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._reserved_id = 0
+        self._reserved_seq = 0
+
+    def open(self) -> Saved:
+        """Raises StoreError."""
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.32 or newer is needed")
+        path = self.path
+        _schema.check_file(path)
+        _schema.create_file(path)
+        self._lock.take()
+        try:
+            _schema.check_file(path)  # again: another may have written it until now
+            return self._open()
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+            self.abandon()
+            if isinstance(error, sqlite3.OperationalError):
+                remedy = "free some space, end other programs that have it open, or give the monitor's user the rights"
+            else:
+                remedy = "it is damaged: move it and its -wal away and start with a new one, or restore a copy"
+            raise StoreError(f"{path} cannot be opened: {error}; {remedy}") from error
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _open(self) -> Saved:
+        connection = self.connection()
+        _schema.prepare(connection)
+        meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        columns = INSTANCE_COLUMNS.replace("id,", "instances.id,", 1).replace("last_beat_ms", "instances.last_beat_ms")
+        found = connection.execute(
+            f"SELECT {columns}, beats.last_beat_ms FROM instances LEFT JOIN beats ON beats.id = instances.id "
+            "ORDER BY instances.id"
+        )
+        instances = []
+        for row in found:
+            instance = instance_of(row)
+            instance.last_beat_ms = max(instance.last_beat_ms, row[-1] or 0)
+            instances.append(instance)
+        (highest_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()
+        self.highest_stored_id = instances[-1].id if instances else 0
+        saved = Saved(
+            instances=instances,
+            next_id=max(int(meta.get("next_id", 1)), self.highest_stored_id + 1),
+            next_seq=max(int(meta.get("next_seq", 1)), highest_seq + 1),
+            hold=msgspec.json.decode(meta["hold"], type=Hold) if "hold" in meta else Hold(),
+            closed_cleanly=bool(meta.get("closed_cleanly", 1)),
+            last_written_ms=meta.get("last_written_ms"),
+        )
+        self.last_written_ms = saved.last_written_ms
+        with self.transaction() as writing:
+            writing.execute("DELETE FROM beats WHERE id NOT IN (SELECT id FROM instances)")
+            self._reserve(writing, saved.next_id, saved.next_seq)
+            _set(writing, "closed_cleanly", 0)
+        return saved
+
+    def connection(self) -> sqlite3.Connection:
+        """Opened anew after `disconnect`. Raises sqlite3.Error; StoreError if there is another file now, or none."""
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise StoreError(f"{self.path} is not there any more: {error.strerror}; put it back") from error
+        inode = (found.st_dev, found.st_ino)
+        if self._inode is not None and inode != self._inode:
+            raise StoreError(
+                f"{self.path} is another file than when it was opened; put it back, or restart the monitor"
+            )
+        if self._connection is None:
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=_STATEMENTS,
+            )
+            try:
+                _schema.configure(connection, busy_ms=BUSY_MS)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._inode = connection, inode
+        return self._connection
+
+    def disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):  # what is not committed is rolled back, now or when it is read
+                connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Raises what `connection` raises, and sqlite3.Error; then nothing is written."""
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException as error:
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.disconnect()
+            if isinstance(error, sqlite3.Error) and not isinstance(error, BAD_ROW) and not _passes(error):
+                self.disconnect()
+            raise
+
+    def write(self, batch: Pending) -> None:
+        """All of it, or nothing: then it raises StoreError or sqlite3.Error."""
+        try:
+            refused = self._write(batch, careful=False)
+        except BAD_ROW:
+            refused = self._write(batch, careful=True)
+        self.refused += refused
+        self.highest_stored_id = max(self.highest_stored_id, max(batch.instances, default=0))
+
+    def _write(self, batch: Pending, *, careful: bool) -> int:
+        with self.transaction() as connection:
+            applier = Applier(connection, self._logger, careful=careful)
+            applier.apply(batch)
+            if batch.hold is not None:
+                _set(connection, "hold", msgspec.json.encode(batch.hold).decode())
+            now_ms = self._wall_ms()
+            _set(connection, "last_written_ms", now_ms)
+            if (
+                batch.highest_id > self._reserved_id - RESERVED // 2
+                or batch.highest_seq > self._reserved_seq - RESERVED // 2
+            ):
+                self._reserve(connection, batch.highest_id, batch.highest_seq)
+        self.last_written_ms = now_ms
+        return applier.refused
+
+    def _reserve(self, connection: sqlite3.Connection, id: int, seq: int) -> None:
+        self._reserved_id, self._reserved_seq = id + RESERVED, seq + RESERVED
+        _set(connection, "next_id", self._reserved_id)
+        _set(connection, "next_seq", self._reserved_seq)
+
+    def bytes(self) -> int:
+        """Of the file and its WAL."""
+        total = 0
+        for path in (self.path, self.path.with_name(self.path.name + "-wal")):
+            with contextlib.suppress(OSError):
+                total += os.stat(path).st_size  # noqa: PTH116
+        return total
+
+    def close(self, highest_id: int, highest_seq: int) -> None:
+        """After all was written. What goes wrong is logged; the next start then takes it for a crash."""
+        try:
+            with self.transaction() as connection:
+                _set(connection, "next_id", highest_id + 1)
+                _set(connection, "next_seq", highest_seq + 1)
+                _set(connection, "closed_cleanly", 1)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except (sqlite3.Error, StoreError) as error:
+            self._logger.warning("the store could not be closed cleanly: %s", error)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Closes it as it is."""
+        self.disconnect()
+        self._lock.release()
+
+
+def _set(connection: sqlite3.Connection, name: str, value: int | str) -> None:
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+    )
+
+
+def _passes(error: sqlite3.Error) -> bool:
+    """The file is in use, or the disk is full: the connection stays good."""
+    text = str(error)
+    return "locked" in text or "full" in text

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: MIT
+"""The thread that writes. It sleeps until something is noted, waits FLUSH_S for more, and writes all of it in one
+transaction. What cannot be written it keeps and tries again. Between two transactions it does jobs that coroutines
+wait for, and forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.store import FLUSH_S
+from heartfelt.monitor.store._file import StoreFile
+from heartfelt.monitor.store._pending import Bounds, Dropped, Pending
+from heartfelt.monitor.store._retention import Forgetter
+
+RETRY_MOST_S = 2.0
+CLOSE_S = 3.0
+FORGET_EVERY_S = 60.0
+FORGET_FOR_S = 0.05
+LOG_EVERY_S = 60.0
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], Any]
+Jobs = deque[tuple["Job | None", "Future[Any]"]]
+
+
+class Writer:
+    """`pending` and `lock` are the loop's to note with, then `noted()`; the lock is held only to note one thing, or
+    to put an empty Pending in the place of the full one."""
+
+    def __init__(
+        self, file: StoreFile, forgetter: Forgetter, file_bytes: int, bounds: Bounds, logger: logging.Logger
+    ) -> None:
+        self.lock = threading.Lock()
+        self.noted_dropped = Dropped()
+        self.kept_dropped = Dropped()
+        self.pending: Pending
+        self.taken_id = 0  # the highest that the thread has seen: the file may know of it
+        self.writes = 0
+        self.failures = 0
+        self.bytes = 0
+        self.error: str | None = None
+        self.last_written_ms: int | None = None
+        self._file = file
+        self._forgetter = forgetter
+        self._file_bytes = file_bytes
+        self._bounds = bounds
+        self._logger = logger
+        self._older: Pending | None = None
+        self._jobs: Jobs = deque()
+        self._something = threading.Event()  # is noted, or to be done
+        self._hurry = threading.Event()  # a job, or the end
+        self._stop_at: float | None = None
+        self._ended = False
+        self._retry_s = 0.0
+        self._logged_at = float("-inf")
+        self._forget_at = 0.0
+        self._forget_for_s = FORGET_FOR_S
+        self._thread: threading.Thread | None = None
+
+    # -- the loop's
+
+    def start(self, highest_id: int, highest_seq: int) -> None:
+        self.pending = Pending(self._bounds, self.noted_dropped, highest_id, highest_seq)
+        self.taken_id = highest_id
+        self.bytes = self._file.bytes()
+        self._thread = threading.Thread(target=self._run, name="heartfelt-store-write", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        if not self._something.is_set():
+            self._something.set()
+
+    def waiting(self) -> int:
+        older = self._older
+        return self.pending.waiting() + (0 if older is None else older.waiting())
+
+    async def do(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs it in a transaction of its own, after all that was noted before. Raises StoreError if it cannot be
+        written."""
+        result: T = await self._submit(job)
+        return result
+
+    async def flush(self) -> None:
+        await self._submit(None)
+
+    async def _submit(self, job: Job | None) -> Any:
+        future: Future[Any] = Future()
+        with self.lock:
+            if self._stop_at is not None:
+                raise StoreError(f"the store {self._file.path} is closed; ask before it is closed")
+            self._jobs.append((job, future))
+        self._hurry.set()
+        self._something.set()
+        return await asyncio.wrap_future(future)
+
+    def stop(self) -> bool:
+        """Blocks for at most CLOSE_S and a bit. True if all was written; False: some was not, or the disk does not
+        answer."""
+        assert self._thread is not None
+        with self.lock:
+            if self._stop_at is None:
+                self._stop_at = time.monotonic() + CLOSE_S
+        self._hurry.set()
+        self._something.set()
+        self._thread.join(CLOSE_S + 1.0)
+        return self._ended and self.error is None
+
+    # -- the thread's
+
+    def _run(self) -> None:
+        while True:
+            self._wait()
+            stop_at = self._stop_at
+            try:
+                written, jobs = self._flush()
+                self._do_jobs(jobs, written)
+                if written and stop_at is None:
+                    self._forget()
+            except Exception as error:  # ours: it must not end the thread, and is told
+                self._logger.exception("the store's writer failed unexpectedly")
+                self._failed(error)
+                written = False
+            if stop_at is not None and (written or time.monotonic() >= stop_at):
+                break
+        self._end(written)
+
+    def _wait(self) -> None:
+        if self._stop_at is None:
+            if self._retry_s:
+                self._hurry.wait(self._retry_s)
+            elif self._something.wait(max(0.0, self._forget_at - time.monotonic())):
+                self._hurry.wait(FLUSH_S)
+        elif self._retry_s:
+            time.sleep(min(self._retry_s, 0.1))
+        self._something.clear()
+        self._hurry.clear()
+
+    def _flush(self) -> tuple[bool, Jobs]:
+        """Whether nothing is left to be written; and the jobs that came before, not after, what it looked at."""
+        fresh = Pending(self._bounds, self.noted_dropped, 0, 0)
+        with self.lock:
+            taken = self.pending
+            fresh.highest_id, fresh.highest_seq = taken.highest_id, taken.highest_seq
+            self.pending = fresh
+            self.taken_id = taken.highest_id
+            jobs, self._jobs = self._jobs, deque()
+        return self._write(taken), jobs
+
+    def _write(self, taken: Pending) -> bool:
+        taken.dropped = self.kept_dropped
+        batch = self._older
+        if batch is None:
+            batch = taken
+        else:
+            batch.absorb(taken, self._file.highest_stored_id)
+        if batch.is_empty() and self.error is None:
+            return True
+        self._older = batch
+        begun = time.monotonic()
+        try:
+            self._file.write(batch)
+        except Exception as error:
+            if not isinstance(error, (sqlite3.Error, StoreError)):  # a fault of ours: what waits is kept all the same
+                self._logger.exception("the store's writer failed unexpectedly")
+            self._failed(error)
+            return False
+        self._older = None
+        self._written(time.monotonic() - begun)
+        return True
+
+    def _written(self, took_s: float) -> None:
+        self.writes += 1
+        self.last_written_ms = self._file.last_written_ms
+        self.bytes = self._file.bytes()
+        self._retry_s = 0.0
+        if self.error is not None:
+            self._logger.warning("the store %s can be written again", self._file.path)
+            self.error = None
+            self._logged_at = float("-inf")
+        if self.bytes > self._file_bytes:
+            self._forget_at = 0.0
+        self._forget_for_s = max(FORGET_FOR_S, 2 * took_s)
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        self._retry_s = min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
+        self.error = describe(error, self._file)
+        now = time.monotonic()
+        if now - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = now
+            self._logger.error("%s; what is new is kept in memory meanwhile", self.error)
+
+    def _do_jobs(self, jobs: Jobs, written: bool) -> None:
+        """If it could not be written a moment ago, nothing else can."""
+        broken = None if written else StoreError(self.error or "the store cannot be written")
+        for job, future in jobs:
+            if not future.set_running_or_notify_cancel():
+                continue
+            if broken is not None:
+                future.set_exception(broken)
+                continue
+            if job is None:
+                future.set_result(None)
+                continue
+            try:
+                with self._file.transaction() as connection:
+                    result = job(connection)
+            except (sqlite3.Error, StoreError) as error:
+                self._failed(error)
+                broken = StoreError(describe(error, self._file))
+                future.set_exception(broken)
+            except Exception as error:  # the asker's own
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _forget(self) -> None:
+        begun = time.monotonic()
+        if begun < self._forget_at:
+            return
+        more = True
+        try:
+            while more and time.monotonic() - begun < self._forget_for_s and not self._hurry.is_set():
+                more = self._forgetter.step(self._file.connection())
+        except (sqlite3.Error, StoreError) as error:
+            self._failed(error)
+            return
+        self.bytes = self._file.bytes()
+        self._forget_at = time.monotonic() + (FLUSH_S if more else FORGET_EVERY_S)
+
+    def _end(self, written: bool) -> None:
+        with self.lock:
+            left = self.waiting()
+        if written and not left:
+            self._file.close(self.pending.highest_id, self.pending.highest_seq)
+        else:
+            self._logger.error("the store is closed with %d rows that could not be written: %s", left, self.error)
+            self._file.abandon()
+        for _, future in self._jobs:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(StoreError(f"the store {self._file.path} was closed meanwhile"))
+        self._jobs.clear()
+        self._ended = True
+
+
+def describe(error: Exception, file: StoreFile) -> str:
+    """For people: what happened, and what to do."""
+    if isinstance(error, StoreError):
+        return str(error)
+    text = str(error)
+    if "locked" in text:
+        remedy = "another program has it open for writing; end it"
+    elif "full" in text:
+        remedy = f"free some space where {file.path.parent} is"
+    elif "readonly" in text or "unable to open" in text:
+        remedy = "give the monitor's user the right to write to it and its folder"
+    elif "malformed" in text or "not a database" in text:
+        remedy = "it is damaged; stop the monitor, move it and its -wal away, and start it again"
+    else:
+        remedy = f"see to the disk that {file.path.parent} is on"
+    return f"{file.path} cannot be written: {text or type(error).__name__}; {remedy}"

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""`SqliteStore`: the store in one SQLite file, for one monitor on one machine."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
+from heartfelt.monitor.store import (
+    Delivery,
+    EventFilter,
+    Health,
+    HeatCell,
+    Saved,
+    StoredEvent,
+    UptimeDay,
+    _outbox,
+    _queries,
+)
+from heartfelt.monitor.store._file import StoreFile
+from heartfelt.monitor.store._pending import Bounds
+from heartfelt.monitor.store._readers import Readers
+from heartfelt.monitor.store._retention import Forgetter, Retention
+from heartfelt.monitor.store._rows import DAY_MS, to_json
+from heartfelt.monitor.store._writer import Writer
+
+__all__ = ["Bounds", "Retention", "SqliteStore"]
+
+_PUT_DOCUMENT = """INSERT INTO documents VALUES (?, ?, ?)
+ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value"""
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """See `Store`. One transaction at most every FLUSH_S, in WAL mode: what was put a second ago outlives `kill -9`,
+    as long as `health().ok`. Of a power cut the last moments may be lost; the file stays whole.
+
+    path: the file; made, with its folder, if it is not there. Beside it lie its -wal, its -shm and a .lock, by which
+    a second monitor is refused. retention: how long what is kept. bounds: on what waits to be written. wall_ms: the
+    clock by which old things are forgotten. A store is opened and closed once.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        retention: Retention | None = None,
+        bounds: Bounds | None = None,
+        wall_ms: Callable[[], int] = _wall_ms,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.path = Path(path)
+        retention = retention or Retention()
+        self._wall_ms = wall_ms
+        self._logger = logger or logging.getLogger("heartfelt.monitor.store")
+        self._forgetter = Forgetter(retention, wall_ms)
+        self._file = StoreFile(self.path, wall_ms, self._logger)
+        self._writer = Writer(self._file, self._forgetter, retention.file_bytes, bounds or Bounds(), self._logger)
+        self._readers = Readers(self.path)
+        self._refused = 0
+        self._state = "new"
+
+    def open(self) -> Saved:
+        """Blocks: for 100,000 instances about a second. Raises StoreError: what is wrong with the file, and what to
+        do."""
+        if self._state != "new":
+            raise StoreError(f"the store {self.path} was opened before; make another one")
+        saved = self._file.open()
+        self._writer.start(saved.next_id - 1, saved.next_seq - 1)
+        self._readers.open()
+        self._state = "open"
+        return saved
+
+    def close(self) -> None:
+        """Writes what waits, for at most four seconds; what then is not written is logged. Idempotent."""
+        if self._state != "open":
+            return
+        self._state = "closed"
+        self._readers.close()
+        if not self._writer.stop():
+            self._logger.error("the store %s was not closed cleanly: %s", self.path, self._writer.error)
+
+    def health(self) -> Health:
+        writer = self._writer
+        one, two = writer.noted_dropped, writer.kept_dropped
+        error = writer.error if self._state == "open" else f"the store {self.path} is not open"
+        return Health(
+            ok=error is None,
+            error=error,
+            waiting=0 if self._state == "new" else writer.waiting(),
+            dropped_changes=one.changes + two.changes,
+            dropped_events=one.events + two.events,
+            dropped_deliveries=one.deliveries + two.deliveries,
+            dropped_counts=one.cells + two.cells,
+            refused=self._refused + self._file.refused,
+            writes=writer.writes,
+            failures=writer.failures,
+            removed=self._forgetter.removed,
+            unsent=self._forgetter.unsent,
+            bytes=writer.bytes,
+            last_written_ms=self._file.last_written_ms,
+        )
+
+    async def flush(self) -> None:
+        await self._writer.flush()
+
+    # -- written; before `open` and after `close` nothing is, and that is counted as refused
+
+    def put_instance(self, row: InstanceRow) -> None:
+        """The row, and what it refers to, must not be changed any more."""
+        if self._state != "open":
+            self._refuse("an instance", None)
+            return
+        writer = self._writer
+        with writer.lock:
+            writer.pending.instance(row)
+        writer.wake()
+
+    def put_beats(self, last_beat_ms: dict[int, int]) -> None:
+        if self._state != "open":
+            self._refuse("beats", None)
+            return
+        writer = self._writer
+        with writer.lock:
+            writer.pending.some_beats(last_beat_ms)
+        writer.wake()
+
+    def remove_instance(self, id: int) -> None:
+        if self._state != "open":
+            self._refuse("a removal", None)
+            return
+        writer = self._writer
+        with writer.lock:
+            writer.pending.remove(id, is_stored=id <= writer.taken_id)
+        writer.wake()
+
+    def put_change(self, change: Change) -> None:
+        if self._state != "open":
+            self._refuse("a change", None)
+            return
+        writer = self._writer
+        with writer.lock:
+            writer.pending.change(change)
+        writer.wake()
+
+    def put_event(self, event: AgentEvent) -> None:
+        writer = self._writer
+        try:
+            self._check_open()
+            with writer.lock:
+                writer.pending.event(event)
+        except Exception as error:
+            self._refuse("an event", error)
+        writer.wake()
+
+    def put_hold(self, hold: Hold) -> None:
+        if self._state != "open":
+            self._refuse("a hold", None)
+            return
+        with self._writer.lock:
+            self._writer.pending.hold = hold
+        self._writer.wake()
+
+    def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
+        """The dict is the store's from now on."""
+        if self._state != "open":
+            self._refuse("counts", None)
+            return
+        with self._writer.lock:
+            self._writer.pending.minute(minute_ms, counts)
+        self._writer.wake()
+
+    def put_delivery(self, target: str, key: str, payload: Any) -> None:
+        writer = self._writer
+        try:
+            self._check_open()
+            with writer.lock:
+                writer.pending.delivery(target, key, payload, self._wall_ms())
+        except Exception as error:
+            self._refuse("a delivery", error)
+        writer.wake()
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise StoreError("the store is not open")
+
+    def _refuse(self, what: str, error: Exception | None) -> None:
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood of them is not logged
+            self._logger.error("%s can never be stored, so it is left out: %s", what, error or "the store is not open")
+
+    # -- read
+
+    async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
+        return await self._readers.read(lambda c: _queries.changes(c, id, service, before, limit))
+
+    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
+        return await self._readers.read(lambda c: _queries.events(c, which, before, limit))
+
+    async def count_events(self, which: EventFilter) -> dict[Level, int]:
+        return await self._readers.read(lambda c: _queries.count_events(c, which))
+
+    async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
+        today = self._wall_ms() // DAY_MS
+        return await self._readers.read(lambda c: _queries.uptime(c, services, days, today))
+
+    async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
+        return await self._readers.read(lambda c: _queries.heat(c, services, start_ms, end_ms))
+
+    # -- documents
+
+    async def get_document(self, kind: str, name: str) -> Any | None:
+        return await self._readers.read(lambda c: _queries.document(c, kind, name))
+
+    async def put_document(self, kind: str, name: str, value: Any) -> None:
+        row = (_queries.text_of(kind), _queries.text_of(name), to_json(value))
+        await self._writer.do(lambda c: c.execute(_PUT_DOCUMENT, row).rowcount)
+
+    async def delete_document(self, kind: str, name: str) -> bool:
+        key = (_queries.text_of(kind), _queries.text_of(name))
+        deleted = await self._writer.do(
+            lambda c: c.execute("DELETE FROM documents WHERE kind = ? AND name = ?", key).rowcount
+        )
+        return deleted > 0
+
+    async def documents(self, kind: str) -> dict[str, Any]:
+        return await self._readers.read(lambda c: _queries.documents(c, kind))
+
+    # -- the outbox
+
+    async def next_deliveries(self, now_ms: int, limit: int) -> list[Delivery]:
+        """Writes only if one is due."""
+        if not await self._readers.read(lambda c: _outbox.has_due(c, now_ms)):
+            return []
+        return await self._writer.do(lambda c: _outbox.claim(c, now_ms, limit))
+
+    async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
+        await self._writer.do(
+            functools.partial(_outbox.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
+        )
+
+    async def waiting_deliveries(self) -> dict[str, int]:
+        return await self._readers.read(_outbox.waiting)
+
+    async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
+        return await self._readers.read(lambda c: _outbox.deliveries(c, target, before, limit))

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""python store_load.py FILE: puts into a store until it is killed; tells what it has put, and when, by the monotonic
+clock.
+
+Each line: number of the last round that is put completely, the time, the highest id and seq.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+
+from store_values import MINUTE_MS, NOON_MS, Clock, change, event, instance
+
+from heartfelt.monitor.store.sqlite import SqliteStore
+
+ROUND = 20
+PAUSE_S = 0.004
+
+store = SqliteStore(sys.argv[1], wall_ms=Clock())
+saved = store.open()
+id, seq = saved.next_id, saved.next_seq
+for n in itertools.count():
+    for _ in range(ROUND):
+        store.put_instance(instance(id))
+        store.put_beats({id: NOON_MS + id})
+        store.put_change(change(seq, id=id))
+        store.put_event(event(seq))
+        store.put_delivery("target", f"key {seq}", seq)
+        id, seq = id + 1, seq + 1
+    store.put_counts(NOON_MS + n * MINUTE_MS, {"shop": (1, 1)})
+    print(n, time.monotonic(), id - 1, seq - 1, flush=True)
+    time.sleep(PAUSE_S)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""The store in SQLite: the contract, and what only a file has."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("msgspec")
+sys.path.append(str(Path(__file__).parent))
+
+from store_contract import StoreContract
+
+from heartfelt.monitor.store import _queries
+from heartfelt.monitor.store.sqlite import SqliteStore
+
+
+class TestSqliteStore(StoreContract):
+    def make(self, place, wall_ms):
+        return SqliteStore(place / "data" / "heartfelt.db", wall_ms=wall_ms)
+
+    def say_what_is_few(self, monkeypatch, few):
+        monkeypatch.setattr(_queries, "_FEW", few)
+
+    def scan_only(self, monkeypatch, count):
+        monkeypatch.setattr(_queries, "TEXT_SCAN", count)

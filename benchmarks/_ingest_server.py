@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""A server process of benchmarks/ingest.py: `_ingest_server.py noop|http|udp|sermant`.
+
+It prints its port. For each line on its standard input it prints the CPU time that it has used, in ns, and how many
+beats it has taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import uvicorn
+import uvloop
+
+from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
+from heartfelt.monitor.model import Limits
+from heartfelt.monitor.registry import Registry
+
+
+async def noop(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"OK"})
+
+
+async def serve(kind: str) -> None:
+    registry = Registry()
+    intake = Intake(registry, Limits(beats_of_client_per_s=1 << 40))
+    http = None
+    if kind in ("noop", "http"):
+        app = noop if kind == "noop" else HttpIngest(intake)
+        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, http="httptools")
+        http = uvicorn.Server(config)
+        http.install_signal_handlers = lambda: None
+        task = asyncio.create_task(http.serve())
+        while not http.started:
+            await asyncio.sleep(0.01)
+        port = http.servers[0].sockets[0].getsockname()[1]
+    else:
+        server = UdpServer(intake, port=0) if kind == "udp" else SermantServer(intake, port=0)
+        await server.start()
+        port = server.address[1]
+    print(port, flush=True)
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def ask() -> None:
+        if sys.stdin.readline():
+            print(time.process_time_ns(), registry.beats, flush=True)
+        else:
+            loop.remove_reader(0)
+            ended.set_result(None)
+
+    loop.add_reader(0, ask)
+    for fd in registry.filenos():
+        loop.add_reader(fd, registry.poll)
+    await ended
+    for fd in registry.filenos():
+        loop.remove_reader(fd)
+    if http is not None:
+        http.should_exit = True
+        await task
+    else:
+        await server.stop()
+    registry.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(sys.argv[1]))

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""What the monitor's ingests cost, in CPU time of their process: `python benchmarks/ingest.py [--rounds N]`.
+
+HTTP beside an app that reads the body and answers 200, on the same server (uvicorn, uvloop, httptools), which takes
+turns with it; UDP beside a loop of recv() in C. Medians of rounds; the ratios are what counts. See README.md for the
+goals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+N_INSTANCES = 1000
+
+
+class Side:
+    """A server process."""
+
+    def __init__(self, *command: str) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+        self.costs: list[float] = []
+
+    def ask(self) -> tuple[int, int]:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        cpu, n = self.process.stdout.readline().split()
+        return int(cpu), int(n)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+    @property
+    def ns(self) -> float:
+        return statistics.median(self.costs)
+
+
+def python_side(kind: str) -> Side:
+    return Side(sys.executable, str(HERE / "_ingest_server.py"), kind)
+
+
+def head(n: int) -> bytes:
+    """As heartfelt's agent writes it: two plugins, 330 bytes."""
+    plugins = {name: {"name": name, "version": "1.2.0"} for name in ("router", "template")}
+    beat = {
+        "hostName": f"host-{n % 50}",
+        "ip": [f"10.0.{n // 250}.{n % 250}"],
+        "service": f"service-{n % 20}",
+        "version": "1.0.0",
+        "instanceId": f"7814bc2a-2e88-4d94-8096-{n:012d}",
+        "appName": "shop",
+        "processId": str(n),
+        "pluginInfoMap": plugins,
+        "intervalMs": 10000,
+    }
+    return json.dumps(beat, separators=(",", ":")).encode()[:-1]
+
+
+def whole(head_: bytes, number: int) -> bytes:
+    now = time.time_ns() // 1_000_000
+    return b'%b,"heartbeatTime":%d,"lastHeartbeatTime":%d,"lagMs":3,"beat":%d}' % (head_, now, now - 10000, number)
+
+
+def request(body: bytes) -> bytes:
+    head = b"POST /api/v1/beats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+class Http:
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.socket = socket.create_connection(("127.0.0.1", side.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def call(self, message: bytes) -> None:
+        self.socket.sendall(message)
+        answer = b""
+        while not answer.endswith((b"OK", b"}")):
+            part = self.socket.recv(65536)
+            assert part, "the server closed the connection"
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+
+    def round(self, messages: list[bytes]) -> None:
+        before, _ = self.side.ask()
+        for message in messages:
+            self.call(message)
+        after, _ = self.side.ask()
+        self.side.costs.append((after - before) / len(messages))
+
+
+def measure_http(rounds: int, texts: list[list[bytes]], title: str, goal: float) -> dict[str, float]:
+    """texts: of each round's requests, the bodies; the same for both sides."""
+    sides = [python_side("noop"), python_side("http")]
+    clients = [Http(side) for side in sides]
+    try:
+        for n in range(rounds + 8):
+            messages = [request(body) for body in texts[n % len(texts)]]
+            for client in clients if n % 2 else reversed(clients):
+                client.round(messages)
+        for side in sides:
+            side.costs = side.costs[8:]
+    finally:
+        for client in clients:
+            client.socket.close()
+        for side in sides:
+            side.close()
+    ratio = statistics.median(b / a for a, b in zip(sides[0].costs, sides[1].costs, strict=True))
+    print(f"{title:34} {sides[0].ns / 1e3:8.1f} us {sides[1].ns / 1e3:8.1f} us  {ratio:5.2f} times   (goal {goal:g})")
+    return {"noop_us": sides[0].ns / 1e3, "us": sides[1].ns / 1e3, "ratio": ratio}
+
+
+def measure_udp(side: Side, datagrams: list[bytes], rounds: int, beats_each: int, is_c: bool = False) -> float:
+    """ns a beat. A burst is no larger than what the socket holds, and the next waits until it was taken."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect(("127.0.0.1", side.port))
+    costs = []
+    try:
+        for n in range(rounds + 3):
+            before, taken = side.ask()
+            for datagram in datagrams:
+                sock.send(datagram)
+            end = time.monotonic() + 10
+            want = taken + len(datagrams) * (1 if is_c else beats_each)
+            after, now = side.ask()
+            while now < want and time.monotonic() < end:
+                time.sleep(0.002)
+                after, now = side.ask()
+            if n >= 3:
+                costs.append((after - before) / max((now - taken) * (beats_each if is_c else 1), 1))
+    finally:
+        sock.close()
+    return statistics.median(costs)
+
+
+def c_side(folder: str) -> Side:
+    program = str(Path(folder) / "udp_receive")
+    subprocess.run(["cc", "-O2", "-o", program, str(HERE / "_udp_receive.c")], check=True)
+    return Side(program)
+
+
+def udp(rounds: int, found: dict[str, dict[str, float]]) -> None:
+    keys = [b"service-%d/instance-%d" % (n % 20, n) for n in range(N_INSTANCES)]
+    kinds = {
+        "udp, a plain key a datagram": (keys * 3, 1),
+        "udp, 50 plain keys a datagram": ([b"\n".join(keys[n : n + 50]) for n in range(0, len(keys), 50)] * 10, 50),
+        "udp, a heartbeat's JSON a datagram": ([whole(head(n), n) for n in range(N_INSTANCES)] * 2, 1),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for title, (datagrams, beats_each) in kinds.items():
+            sides = [c_side(folder), python_side("udp")]
+            try:
+                plain = measure_udp(sides[0], datagrams, rounds, beats_each, is_c=True)
+                ours = measure_udp(sides[1], datagrams, rounds, beats_each)
+            finally:
+                for side in sides:
+                    side.close()
+            rate = 1e9 / ours
+            print(
+                f"{title:34} {plain:8.0f} ns {ours:8.0f} ns  {ours / plain:5.2f} times, {rate:9,.0f} beats/s"
+                f"   (goal 300,000 or 3 times)"
+            )
+            found[title] = {"c_ns": plain, "ns": ours, "ratio": ours / plain, "per_s": rate}
+
+
+def sermant(rounds: int, found: dict[str, dict[str, float]]) -> None:
+    from heartfelt.wire import encode_frame, pack
+
+    vector = bytes.fromhex((HERE.parent / "tests/agent/vectors/heartbeat_jdk17.hex").read_text().strip())
+    side = python_side("sermant")
+    try:
+        for title, data in (
+            ("sermant, heartfelt's agent", b"".join(encode_frame([(0, pack(whole(head(n), n)))]) for n in range(1000))),
+            ("sermant, a Java agent's frame", vector * 1000),
+        ):
+            with socket.create_connection(("127.0.0.1", side.port)) as sock:
+                costs = []
+                for n in range(rounds + 2):
+                    before, taken = side.ask()
+                    sock.sendall(data)
+                    after, now = side.ask()
+                    while now < taken + 1000:
+                        time.sleep(0.002)
+                        after, now = side.ask()
+                    if n >= 2:
+                        costs.append((after - before) / 1000)
+            ns = statistics.median(costs)
+            print(f"{title:34} {ns:23.0f} ns  {1e9 / ns:9,.0f} beats/s   (goal 20,000)")
+            found[title] = {"ns": ns, "per_s": 1e9 / ns}
+    finally:
+        side.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", choices=("http", "udp", "sermant"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found: dict[str, dict[str, float]] = {}
+    heads = [head(n) for n in range(N_INSTANCES)]
+    singles = [[whole(text, n) for text in heads[:200]] for n in range(10)]
+    small = [b'{"service":"shop","instanceId":"i-%d"}' % n for n in range(200)]
+    lists = [
+        [b"[" + b",".join(whole(text, n) for text in heads[at : at + 100]) + b"]" for at in range(0, 1000, 100)] * 5
+        for n in range(10)
+    ]
+    if options.only in (None, "http"):
+        print(f"{'CPU of the process, a request':34} {'no-op':>11} {'ingest':>11}")
+        for title, texts, goal in (
+            ("http, one heartbeat of 420 bytes", singles, 1.5),
+            ("http, one heartbeat of 40 bytes", [small], 1.5),
+            ("http, 100 heartbeats", lists, 2.0),
+        ):
+            found[title] = measure_http(options.rounds, texts, title, goal)
+    if options.only in (None, "udp"):
+        print(f"{'CPU of the process, a beat':34} {'recv in C':>11} {'ingest':>11}")
+        udp(options.rounds, found)
+    if options.only in (None, "sermant"):
+        sermant(options.rounds, found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""All instances, by id and by name; their changes of state, numbered, counted, and told to who listens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from heartfelt.monitor._counts import Counts
+from heartfelt.monitor._instance import Instance, app_name
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+
+_Told = TypeVar("_Told")
+_log = logging.getLogger("heartfelt.monitor")
+
+
+class Book:
+    """Belongs to the loop's thread. A listener that raises is logged and counted; the others are told all the same."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, Instance] = {}
+        self.by_key: dict[tuple[str, str], Instance] = {}
+        self.counts = Counts()
+        self.dirty: dict[int, int] = {}
+        """Last beats that nobody has asked for yet, by id."""
+        self.next_id = 1
+        self.next_seq = 1
+        self.on_change: list[Callable[[Change], None]] = []
+        self.on_hold: list[Callable[[Hold], None]] = []
+        self.on_row: list[Callable[[InstanceRow], None]] = []
+        self.on_event: list[Callable[[AgentEvent], None]] = []
+        self.changes = 0
+        self.listener_errors = 0
+
+    def tell(self, listeners: list[Callable[[_Told], None]], value: _Told) -> None:
+        for listener in listeners:
+            try:
+                listener(value)
+            except Exception:
+                self.listener_errors += 1
+                if self.listener_errors <= 10 or self.listener_errors % 1000 == 0:
+                    _log.exception("a listener of the registry failed, %d times so far", self.listener_errors)
+
+    def tell_row(self, instance: Instance) -> None:
+        if self.on_row:
+            self.tell(self.on_row, instance.row())
+
+    def add(self, instance: Instance) -> None:
+        self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
+        self.counts.join(instance)
+
+    def join(self, instance: Instance, now_ms: int) -> None:
+        self.add(instance)
+        self._tell_change(instance, None, instance.state, instance.reason, Level.NORMAL, now_ms, None)
+        self.tell_row(instance)
+
+    def move(
+        self, instance: Instance, new: State, reason: str, level: Level, now_ms: int, outage_ms: int | None = None
+    ) -> None:
+        """To another state, or to the same for another reason, which is no change and only stored."""
+        old = instance.state
+        instance.reason = reason
+        if new is not old:
+            self.counts.move(instance, new)
+            instance.state = new
+            instance.since_ms = now_ms
+            instance.plain = new is State.UP
+            self._tell_change(instance, old, new, reason, level, now_ms, outage_ms)
+        self.tell_row(instance)
+
+    def remove(self, instance: Instance, reason: str, now_ms: int) -> None:
+        del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
+        self.counts.leave(instance)
+        self.dirty.pop(instance.id, None)
+        old, instance.state, instance.reason = instance.state, State.REMOVED, reason
+        self._tell_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
+
+    def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
+        instance.meta = meta
+        app = app_name(instance)
+        if app != instance.app:
+            self.counts.rename(self.counts.apps, instance.app, app)
+            instance.app = app
+
+    def set_peer(self, instance: Instance, peer: str) -> None:
+        self.counts.rename(self.counts.clients, instance.peer, peer)
+        instance.peer = peer
+
+    def _tell_change(
+        self,
+        instance: Instance,
+        old: State | None,
+        new: State,
+        reason: str,
+        level: Level,
+        now_ms: int,
+        outage_ms: int | None,
+    ) -> None:
+        seq, self.next_seq = self.next_seq, self.next_seq + 1
+        self.changes += 1
+        if not self.on_change:
+            return
+        change = Change(
+            seq=seq,
+            time_ms=now_ms,
+            id=instance.id,
+            service=instance.service,
+            instance_id=instance.instance_id,
+            old=old,
+            new=new,
+            level=level,
+            reason=reason,
+            outage_ms=outage_ms,
+            ip=instance.ip(),
+        )
+        self.tell(self.on_change, change)

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""One instance in memory, and what is learned from its beats. It decides nothing: registry.py does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from heartfelt._ingest import Hot
+from heartfelt.monitor.model import Beat, InstanceRow, State
+
+RING = 120
+# An interval learned from an agent's clock is believed between these.
+_SHORTEST_INTERVAL_MS = 50
+_LONGEST_INTERVAL_MS = 3_600_000
+
+
+class Instance(Hot):
+    """What is known of one instance. Read it from anywhere in the loop's thread; only the registry writes it."""
+
+    __slots__ = (
+        "app",
+        "before_pause",
+        "due",
+        "first_seen_ms",
+        "held",
+        "instance_id",
+        "interval_asked",
+        "interval_ms",
+        "interval_seen_ms",
+        "lag_ms",
+        "late_ms",
+        "lease_ms",
+        "meta",
+        "number",
+        "paused_until_ms",
+        "reason",
+        "restored_ms",
+        "service",
+        "since_ms",
+        "skew_a",
+        "skew_b",
+        "skew_ms",
+        "state",
+        "timeout_ms",
+    )
+
+    def __init__(self, row: InstanceRow) -> None:
+        self.id = row.id
+        self.service = row.service
+        self.instance_id = row.instance_id
+        self.state = row.state
+        self.since_ms = row.since_ms
+        self.reason = row.reason
+        self.first_seen_ms = row.first_seen_ms
+        self.last_beat_ms = row.last_beat_ms
+        self.meta: dict[str, Any] = row.meta
+        self.via = row.via
+        self.peer = row.peer
+        self.interval_ms = row.interval_ms
+        self.timeout_ms = row.timeout_ms
+        self.skew_ms = row.skew_ms
+        self.lag_ms = row.lag_ms
+        self.paused_until_ms = row.paused_until_ms
+
+        self.app = app_name(row)
+        """Of the application that it counts for."""
+        self.number: int | None = None
+        """The beat's number by the agent."""
+        self.beats = 0
+        """Since it joined, or since the monitor started."""
+        self.plain = False
+        """UP, and a beat changes nothing about that."""
+        # `lease`, a Heart, is set by who makes it
+        self.late = None
+        self.lease_ms = 0
+        """The lease in effect."""
+        self.late_ms: int | None = None
+        self.held = False
+        """Its lease has run out, and that is held back: shown as LATE."""
+        self.due = 0
+        """LATE: the second, by the registry's clock, in which its lease runs out. 0: it does not."""
+        self.before_pause: State | None = None
+        """PAUSED: LOST or LEFT if it had been told to be, so that it is not told twice."""
+        self.restored_ms: int | None = None
+        """When the monitor started, until its first beat since."""
+        self.interval_asked = row.interval_ms is not None
+        self.interval_seen_ms: int | None = None
+        self.skew_a: int | None = None
+        self.skew_b: int | None = None
+
+    def gaps(self) -> Iterator[tuple[float, bool]]:
+        """The last times between beats, oldest first, at most 120: seconds (in hundredths, at most 327.67), and
+        whether a beat was missed in between."""
+        for n in range(max(1, self.beats - RING), self.beats):
+            hundredths, missed = self.gap_at(n)
+            yield hundredths / 100.0, missed
+
+    def mark_missed(self) -> None:
+        """The gap that was noted last held a missed beat."""
+        if self.beats > 1:
+            self.note_missed(self.beats - 1)
+
+    def learn(self, beat: Beat, now_ms: int) -> bool:
+        """Takes what a beat tells of times; whether its interval or the lease it asks for is another now."""
+        changed = False
+        if beat.timeout_ms is not None and beat.timeout_ms != self.timeout_ms:
+            self.timeout_ms = beat.timeout_ms
+            changed = True
+        if beat.interval_ms is not None:
+            if beat.interval_ms > 0 and (not self.interval_asked or beat.interval_ms != self.interval_ms):
+                self.interval_ms, self.interval_asked = beat.interval_ms, True
+                changed = True
+        elif not self.interval_asked and beat.agent_time_ms is not None and beat.agent_last_time_ms:
+            changed = self._learn_interval(beat.agent_time_ms - beat.agent_last_time_ms) or changed
+        if beat.lag_ms is not None:
+            self.lag_ms = beat.lag_ms
+        if beat.number is not None:
+            self.number = beat.number
+        if beat.agent_time_ms is not None:
+            self._learn_skew(beat.agent_time_ms - now_ms)
+        return changed
+
+    def _learn_interval(self, seen_ms: int) -> bool:
+        # Two that agree are believed, so that one beat that came late, or a clock that was set, changes nothing.
+        if not _SHORTEST_INTERVAL_MS <= seen_ms <= _LONGEST_INTERVAL_MS:
+            return False
+        before, self.interval_seen_ms = self.interval_seen_ms, seen_ms
+        if before is None or not _alike(before, seen_ms):
+            return False
+        if self.interval_ms is not None and _alike(self.interval_ms, seen_ms):
+            return False
+        self.interval_ms = seen_ms
+        return True
+
+    def _learn_skew(self, skew_ms: int) -> None:
+        # The median of three: one beat that was on its way for long does not show.
+        a, b = self.skew_a, self.skew_b
+        self.skew_a, self.skew_b = b, skew_ms
+        if a is None or b is None:
+            self.skew_ms = skew_ms if self.skew_ms is None or b is None else (b + skew_ms) // 2
+        else:
+            self.skew_ms = sorted((a, b, skew_ms))[1]
+
+    def row(self) -> InstanceRow:
+        return InstanceRow(
+            id=self.id,
+            service=self.service,
+            instance_id=self.instance_id,
+            state=self.state,
+            since_ms=self.since_ms,
+            reason=self.reason,
+            first_seen_ms=self.first_seen_ms,
+            last_beat_ms=self.last_beat_ms,
+            meta=self.meta,
+            via=self.via,
+            peer=self.peer,
+            interval_ms=self.interval_ms,
+            timeout_ms=self.timeout_ms,
+            skew_ms=self.skew_ms,
+            lag_ms=self.lag_ms,
+            paused_until_ms=self.paused_until_ms,
+        )
+
+    def ip(self) -> str:
+        """The address to show: the first that it tells itself, or else the sender's."""
+        ips = self.meta.get("ip")
+        if isinstance(ips, (list, tuple)) and ips and isinstance(ips[0], str):
+            return ips[0]
+        return self.peer
+
+    def __repr__(self) -> str:
+        return f"<Instance {self.id} {self.service!r} {self.instance_id!r} {self.state.value}>"
+
+
+def app_name(known: InstanceRow | Instance) -> str:
+    """The application it belongs to: its `appName`, which Sermant's agents tell since 2.1, or else its service."""
+    name = known.meta.get("appName")
+    return name if isinstance(name, str) and name else known.service
+
+
+def _alike(a: int, b: int) -> bool:
+    return abs(a - b) * 5 <= max(a, b)
+
+
+def new_instance(beat: Beat, now_ms: int, id: int) -> Instance:
+    row = InstanceRow(
+        id=id,
+        service=beat.service,
+        instance_id=beat.instance_id,
+        state=State.NEW,
+        since_ms=now_ms,
+        reason="",
+        first_seen_ms=now_ms,
+        last_beat_ms=now_ms,
+        meta={} if beat.meta is None else beat.meta,
+        via=beat.via,
+        peer=beat.peer,
+    )
+    return Instance(row)
+
+
+def beat_of(instance: Instance) -> Beat:
+    return Beat(
+        service=instance.service,
+        instance_id=instance.instance_id,
+        via=instance.via,
+        peer=instance.peer,
+        meta=instance.meta,
+        interval_ms=instance.interval_ms if instance.interval_asked else None,
+        timeout_ms=instance.timeout_ms,
+    )

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""The state machine of an instance: each way from one state to another, with its timers, its level and its reason.
+
+Whoever calls says what has happened (a beat, a lease that ran out, a goodbye); what follows is decided here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from heartfelt.monitor import _words
+from heartfelt.monitor._book import Book
+from heartfelt.monitor._instance import Instance
+from heartfelt.monitor._timers import Timers
+from heartfelt.monitor.hold import HoldMachine
+from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.policy import Policy
+
+BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
+GONE = frozenset((State.LOST, State.LEFT))
+
+
+class Life:
+    """Belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        book: Book,
+        timers: Timers,
+        policy: Policy,
+        hold: HoldMachine,
+        now_ms: Callable[[], float],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.book = book
+        self.timers = timers
+        self.policy = policy
+        self.hold = hold
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self.leases_bounded = 0
+        self.losses = self.recoveries = 0
+
+    def set_terms(self, instance: Instance) -> None:
+        """Sets the timers anew if the lease or the interval is another. This is a beat for those that are set."""
+        lease_ms = self.policy.lease_ms(instance.service, instance.timeout_ms)
+        late_ms = self.policy.late_ms(instance.interval_ms, lease_ms)
+        if lease_ms != instance.lease_ms:
+            instance.lease_ms = lease_ms
+            instance.lease = self.timers.set(self.timers.lease, instance.id, lease_ms)
+            if instance.timeout_ms is not None and instance.timeout_ms != lease_ms:
+                self.leases_bounded += 1
+        if late_ms != instance.late_ms:
+            instance.late_ms = late_ms
+            if late_ms is None:
+                instance.late = None
+                self.timers.drop(self.timers.late, instance.id)
+            else:
+                instance.late = self.timers.set(self.timers.late, instance.id, late_ms)
+
+    def is_stuck(self, instance: Instance) -> bool:
+        lag_ms = instance.lag_ms
+        return bool(lag_ms) and lag_ms > self.policy.stuck_ms(instance.service, instance.interval_ms)  # type: ignore[operator]
+
+    # -- what happens to an instance
+
+    def beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
+        """It has beaten; its timers know. To be called unless `instance.plain`, and if its interpreter is stuck."""
+        old = instance.state
+        instance.restored_ms = None
+        gap_ms = max(gap_ms, 0)
+        if old is State.LATE or old is State.LOST:
+            instance.mark_missed()
+        if old is State.PAUSED:
+            if instance.before_pause in GONE:
+                instance.before_pause = State.UP
+            return
+        if old is State.LATE:
+            self._no_longer_due(instance)
+        stuck = self.is_stuck(instance)
+        new = State.STUCK if stuck else State.UP
+        if new is old:
+            instance.plain = not stuck
+            return
+        level, outage_ms = Level.NORMAL, None
+        reason = _words.second(gap_ms) if old is State.NEW else _words.beats_again(gap_ms)
+        if old in GONE:
+            self.recoveries += 1
+            level, outage_ms = Level.IMPORTANT, gap_ms
+            self.timers.drop(self.timers.cache, instance.id)
+            if old is State.LEFT:
+                reason = _words.came_back(gap_ms)
+        elif old is State.STUCK:
+            level, reason = Level.IMPORTANT, _words.answers(instance)
+        if stuck:
+            limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
+            level, reason = Level.IMPORTANT, _words.stuck(instance, limit_ms)
+        self.book.move(instance, new, reason, level, now_ms, outage_ms)
+
+    def late(self, instance: Instance) -> None:
+        """An interval was missed."""
+        if instance.state not in BEATING or instance.state is State.LATE or instance.late_ms is None:
+            return
+        left_ms = max(instance.lease_ms - instance.late_ms, 0)
+        due = int((self.now_ms() + left_ms) // 1000)
+        instance.due = self.hold.windows.count(instance.service, instance.due, due)
+        reason = _words.late(instance, instance.late_ms)
+        self.book.move(instance, State.LATE, reason, Level.NORMAL, self.wall_ms())
+
+    def silent(self, instance: Instance) -> bool:
+        """Its lease has run out: it counts as lost from now on, for the hold. False: nothing is to be decided."""
+        if instance.state not in BEATING or instance.held:
+            return False
+        now_s = int(self.now_ms() // 1000)
+        instance.due = self.hold.windows.count(instance.service, instance.due, now_s)
+        return True
+
+    def decide(self, instance: Instance) -> None:
+        """Lost, held, or not lost after all: it may have beaten since `silent`."""
+        if instance.state not in BEATING or instance.held:
+            return
+        if instance.id in self.timers.lease:
+            if instance.state is not State.LATE:
+                self._no_longer_due(instance)
+            return
+        if self.hold.lost(self.now_ms(), instance.id, instance.service):
+            self.book.counts.hold(instance, True)
+            now_ms = self.wall_ms()
+            reason = _words.held(self.hold.reason, instance, now_ms)
+            self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
+        else:
+            self.lose(instance)
+
+    def lose(self, instance: Instance, why: str = "", level: Level = Level.EMERGENCY) -> None:
+        """Nothing holds it back any more. `why`: what led to it, before the reason."""
+        self.losses += 1
+        self.book.counts.hold(instance, False)
+        self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
+        now_ms = self.wall_ms()
+        self.book.move(instance, State.LOST, why + _words.lost(instance, now_ms), level, now_ms)
+
+    def leave(self, instance: Instance, reason: str) -> None:
+        """It said goodbye."""
+        if instance.state is State.LEFT:
+            return
+        self.timers.drop(self.timers.lease, instance.id)
+        self.timers.drop(self.timers.late, instance.id)
+        if instance.state is State.PAUSED:
+            instance.before_pause = State.LEFT
+            return
+        self._no_longer_due(instance)
+        self._forget_in(instance, self.policy.cached_ms(instance.service))
+        self.book.move(instance, State.LEFT, _words.left(reason, instance), Level.NORMAL, self.wall_ms())
+
+    def pause(self, instance: Instance, until_ms: int | None) -> None:
+        """Its state is told to nobody, until then or until `resume`."""
+        now_ms = self.wall_ms()
+        if instance.state is not State.PAUSED:
+            instance.before_pause = instance.state if instance.state in GONE else None
+            if instance.state is not State.LOST:
+                self._no_longer_due(instance)
+        instance.paused_until_ms = until_ms
+        if until_ms is None:
+            self.timers.drop(self.timers.cache, instance.id)
+        else:
+            self.timers.set(self.timers.cache, instance.id, max(until_ms - now_ms, 1))
+        self.book.move(instance, State.PAUSED, _words.paused(until_ms), Level.NORMAL, now_ms)
+
+    def resume(self, instance: Instance, why: str) -> None:
+        """Out of PAUSED, into what is true now."""
+        before, instance.before_pause = instance.before_pause, None
+        instance.paused_until_ms = None
+        self.timers.drop(self.timers.cache, instance.id)
+        now_ms = self.wall_ms()
+        if instance.id not in self.timers.lease:
+            if before is State.LEFT:
+                self._forget_in(instance, self.policy.cached_ms(instance.service))
+                reason = f"{why}; it {_words.left('', instance)}"
+                self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
+            else:  # that it was lost may have been told before it was paused
+                self.lose(instance, f"{why}; ", Level.NORMAL if before is State.LOST else Level.EMERGENCY)
+            return
+        level = Level.NORMAL if before is None else Level.IMPORTANT
+        if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
+            reason = f"{why}; {_words.waiting(instance)}"
+            self.book.move(instance, State.LATE, reason, level, now_ms)
+        elif self.is_stuck(instance):
+            limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
+            reason = f"{why}; {_words.stuck(instance, limit_ms)}"
+            self.book.move(instance, State.STUCK, reason, Level.IMPORTANT, now_ms)
+        else:
+            if before is not None:
+                self.recoveries += 1
+            self.book.move(instance, State.UP, f"{why}; it beats", level, now_ms)
+
+    def cached(self, instance: Instance) -> None:
+        """Its time in the cache, or its pause, is over."""
+        if instance.state in GONE:
+            now_ms = self.wall_ms()
+            cache_ms = self.policy.cached_ms(instance.service)
+            self.remove(instance, _words.forgotten(instance, cache_ms, now_ms))
+        elif instance.state is State.PAUSED and instance.paused_until_ms is not None:
+            self.resume(instance, "its pause ended")
+
+    def remove(self, instance: Instance, reason: str) -> None:
+        if instance.state is not State.LOST:
+            self._no_longer_due(instance)
+        self.timers.forget(instance.id)
+        instance.plain = False
+        self.book.remove(instance, reason, self.wall_ms())
+
+    def _no_longer_due(self, instance: Instance) -> None:
+        instance.due = self.hold.windows.count(instance.service, instance.due, 0)
+        if instance.held:
+            self.hold.forget(instance.id)
+            self.book.counts.hold(instance, False)
+
+    def _forget_in(self, instance: Instance, ms: int) -> None:
+        self.timers.set(self.timers.cache, instance.id, ms)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""What the registry refuses: beats without a name, and what would make it grow beyond its limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from heartfelt.errors import HeartfeltError
+from heartfelt.monitor._counts import Counts
+from heartfelt.monitor.model import Beat, Limits
+
+REASONS = ("service_missing", "instance_missing", "key_size", "meta_size", "instances", "instances_of_client")
+
+
+class Refused(HeartfeltError, ValueError):
+    """A beat was not taken, or not all of it. `reason` is one of `REASONS`, good as a counter's label."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(reason, text)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class Gate:
+    """Counts what it refuses, by reason: nothing else is kept of it, so no number of refusals takes memory."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self._encode = msgspec.json.Encoder().encode
+
+    def refusal(self, reason: str, text: str) -> Refused:
+        self.refused[reason] += 1
+        return Refused(reason, text)
+
+    def check_new(self, beat: Beat, counts: Counts) -> None:
+        """Before an instance joins."""
+        limits = self.limits
+        for what, name, reason in (
+            ("service", beat.service, "service_missing"),
+            ("instanceId", beat.instance_id, "instance_missing"),
+        ):
+            if not name:
+                raise self.refusal(reason, f"a beat must name its {what}; it was empty")
+            size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
+            if size > limits.key_bytes:
+                text = f"{what} has {size} bytes, at most {limits.key_bytes} are taken (key_bytes): {name[:40]!r}..."
+                raise self.refusal("key_size", text)
+        if beat.meta is not None:
+            self.check_meta(beat)
+        if counts.all.total >= limits.instances:
+            text = (
+                f"{counts.all.total} instances are known, no more are taken (instances); remove some or raise the limit"
+            )
+            raise self.refusal("instances", text)
+        mine = counts.clients[beat.peer]
+        if mine >= limits.instances_of_client:
+            text = (
+                f"{beat.peer or 'this client'} has {mine} instances, no more are taken from one address "
+                "(instances_of_client); remove some or raise the limit"
+            )
+            raise self.refusal("instances_of_client", text)
+
+    def check_meta(self, beat: Beat) -> None:
+        size = self._size(beat.meta)
+        if size > self.limits.meta_bytes:
+            text = (
+                f"the metadata of {beat.service[:40]!r}, {beat.instance_id[:40]!r} has {size} bytes of JSON, at most "
+                f"{self.limits.meta_bytes} are taken (meta_bytes); what was known before is kept"
+            )
+            raise self.refusal("meta_size", text)
+
+    def _size(self, meta: Any) -> int:
+        return len(self._encode(meta))

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: MIT
+"""All instances, in memory: takes beats, keeps the state of each, and tells what changes.
+
+Everything here belongs to one thread, the event loop's, and nothing blocks or scans all instances. Leases are watched
+by the native workers of four hubs (_timers.py); `poll` takes what they say (_verdicts.py); what follows from it is
+decided in one place (_life.py), and what is held back in another (hold.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from heartfelt.monitor import _words
+from heartfelt.monitor._book import Book
+from heartfelt.monitor._counts import ServiceCounts
+from heartfelt.monitor._instance import Instance, beat_of, new_instance
+from heartfelt.monitor._life import GONE, Life
+from heartfelt.monitor._limits import REASONS, Gate, Refused
+from heartfelt.monitor._timers import Timers
+from heartfelt.monitor._verdicts import Verdicts
+from heartfelt.monitor.hold import HoldMachine
+from heartfelt.monitor.model import AgentEvent, Beat, Hold, InstanceRow, Limits, State
+from heartfelt.monitor.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.testing import ManualClock
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.store import Saved
+
+__all__ = [
+    "REASONS",
+    "HoldPolicy",
+    "Instance",
+    "Policy",
+    "Refused",
+    "Registry",
+    "ServiceCounts",
+    "ServicePolicy",
+]
+
+
+def wall_clock_ms() -> int:
+    """Ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Registry:
+    """The monitor's instances.
+
+    clock: "monotonic", or a ManualClock. wall_ms: what is shown and stored; nothing is decided by it, but what remains
+    of pauses and cache times over a restart.
+
+    on_change gets each change of state, on_row each instance of which something else than its last beat is new (so with
+    each change, too, but REMOVED), on_hold the hold when it changes, on_event what agents and the monitor report. A
+    listener is called at once, in the loop's thread, and must not call back; if it raises, that is logged and counted.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        *,
+        clock: str | ManualClock = "monotonic",
+        wall_ms: Callable[[], int] = wall_clock_ms,
+        limits: Limits | None = None,
+    ) -> None:
+        self.policy = Policy() if policy is None else policy
+        self._wall_ms = wall_ms
+        self._gate = Gate(Limits() if limits is None else limits)
+        self._book = Book()
+        self._by_key = self._book.by_key
+        self._timers = Timers(clock)
+        self._hold = HoldMachine(self.policy.hold, self._up)
+        now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
+        self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
+        self._verdicts = Verdicts(self._life)
+        self._now_ms = now_ms
+        self._dirty = self._book.dirty
+        self.beats = 0
+        """Taken, of all instances, since the start."""
+        self.goodbyes = 0
+        self.on_change = self._book.on_change
+        self.on_hold = self._book.on_hold
+        self.on_row = self._book.on_row
+        self.on_event = self._book.on_event
+
+    # -- beats
+
+    def renew(self, instance: Instance) -> None:
+        """A plain beat of an instance that is known. The hot path."""
+        instance.lease()
+        late = instance.late
+        if late is not None:
+            late()
+        now_ms = self._wall_ms()
+        gap_ms = now_ms - instance.last_beat_ms
+        instance.last_beat_ms = now_ms
+        n = instance.beats
+        instance.beats = n + 1
+        instance.note_gap(n, gap_ms)
+        self._dirty[instance.id] = now_ms
+        self.beats += 1
+        if not instance.plain:
+            self._beaten(instance, gap_ms, now_ms)
+
+    def renewing(self) -> tuple[int, dict[int, int]]:
+        """What `heartfelt._ingest` renews plain instances with: the time, and where their last beats are noted. Good
+        until
+        the loop runs on; who uses it adds what it renewed to `beats`."""
+        return self._wall_ms(), self._dirty
+
+    def beat(self, beat: Beat) -> Instance:
+        """Any heartbeat. An instance that is not known joins.
+
+        Raises Refused if it must not join. If a known instance's metadata is too large, it is refused, too, but the
+        beat counts: it is alive. The goodbye of an instance that is not known does nothing; what is returned for it is
+        REMOVED. A beat whose `meta` is the very object that it was before is the cheapest.
+        """
+        instance = self._by_key.get((beat.service, beat.instance_id))
+        if beat.goodbye:
+            return self._goodbye(instance, beat)
+        if instance is None:
+            return self._join(beat)
+        now_ms = self._wall_ms()
+        retimed = instance.learn(beat, now_ms)
+        if retimed:
+            self._life.set_terms(instance)
+        self.renew(instance)
+        if (beat.lag_ms or retimed) and instance.plain and self._life.is_stuck(instance):
+            self._life.beaten(instance, 0, now_ms)
+        fresh = retimed
+        if beat.via != instance.via:
+            instance.via = beat.via
+            fresh = True
+        if beat.peer != instance.peer:
+            self._book.set_peer(instance, beat.peer)
+            fresh = True
+        refused: Refused | None = None
+        meta = beat.meta
+        if meta is not None and meta is not instance.meta and meta != instance.meta:
+            try:
+                self._gate.check_meta(beat)
+            except Refused as error:
+                refused = error
+            else:
+                self._book.set_meta(instance, meta)
+                fresh = True
+        if fresh:
+            self._book.tell_row(instance)
+        if refused is not None:
+            raise refused
+        return instance
+
+    def _join(self, beat: Beat) -> Instance:
+        self._gate.check_new(beat, self._book.counts)
+        now_ms = self._wall_ms()
+        instance = new_instance(beat, now_ms, self._book.next_id)
+        self._book.next_id += 1
+        instance.beats = 1
+        instance.learn(beat, now_ms)
+        instance.reason = _words.joined(instance)
+        self._life.set_terms(instance)
+        self.beats += 1
+        self._dirty[instance.id] = now_ms
+        self._book.join(instance, now_ms)
+        if self._life.is_stuck(instance):
+            self._life.beaten(instance, 0, now_ms)
+        return instance
+
+    def _beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
+        if instance.state is not State.REMOVED:
+            self._life.beaten(instance, gap_ms, now_ms)
+            return
+        # Somebody kept it longer than the registry did. It beats, so it joins anew.
+        self._timers.forget(instance.id)
+        del self._dirty[instance.id]
+        known = self._by_key.get((instance.service, instance.instance_id))
+        if known is not None:
+            self.renew(known)
+        else:
+            self._join(beat_of(instance))
+
+    def _goodbye(self, instance: Instance | None, beat: Beat) -> Instance:
+        self.goodbyes += 1
+        if instance is None:
+            instance = new_instance(beat, self._wall_ms(), 0)
+            instance.state = State.REMOVED
+            return instance
+        self._life.leave(instance, "")
+        return instance
+
+    # -- what else happens to an instance
+
+    def goodbye(self, service: str, instance_id: str, reason: str = "") -> bool:
+        """It has ended as it should. False if it is not known."""
+        self.goodbyes += 1
+        instance = self._by_key.get((service, instance_id))
+        if instance is None:
+            return False
+        self._life.leave(instance, reason)
+        return True
+
+    def pause(self, id: int, until_ms: int | None = None) -> bool:
+        """From now on nobody is told of it; until that time, by the clock on the wall, or until it is resumed."""
+        return self._do(id, lambda instance: self._life.pause(instance, until_ms))
+
+    def resume(self, id: int) -> bool:
+        """Ends a pause: its state is what is true now. False if it is not known, or not paused."""
+        instance = self._book.by_id.get(id)
+        if instance is None or instance.state is not State.PAUSED:
+            return False
+        self._life.resume(instance, "resumed")
+        return True
+
+    def remove(self, id: int, reason: str) -> bool:
+        """Forgets it. Its next beat joins it as a new one."""
+
+        return self._do(id, lambda instance: self._life.remove(instance, reason))
+
+    def _do(self, id: int, what: Callable[[Instance], None]) -> bool:
+        instance = self._book.by_id.get(id)
+        if instance is None:
+            return False
+        what(instance)
+        return True
+
+    def event(self, event: AgentEvent) -> None:
+        """What an agent reports, to who listens."""
+        self._book.tell(self.on_event, event)
+
+    # -- the hold
+
+    def hold(self) -> Hold:
+        return self._hold.hold(self._now_ms(), self._wall_ms())
+
+    def release_hold(self, by: str) -> bool:
+        """What is held is told from now on, at the limited rate. False if nothing is, or it is being told already."""
+        released = self._hold.release(self._now_ms(), by)
+        self.poll()
+        return released
+
+    def stalled(self, stall_ms: float) -> None:
+        """The monitor itself could not run for so long, until now; for what the hubs do not find out by themselves."""
+        self._verdicts.stalled(stall_ms)
+
+    # -- time
+
+    def poll(self) -> int:
+        """Takes what the timers say, and acts: a bounded slice of it, a few ms.
+
+        To be called when a descriptor of `filenos` is readable; as long as more waits, one is. Returns how much was
+        done: with a ManualClock, call it until that is 0.
+        """
+        self._verdicts.beats = self.beats
+        return self._verdicts.poll()
+
+    def filenos(self) -> list[int]:
+        """Descriptors that are readable when `poll` has something to do. They live as long as the registry."""
+        return self._verdicts.filenos()
+
+    # -- reading
+
+    def find(self, service: str, instance_id: str) -> Instance | None:
+        return self._by_key.get((service, instance_id))
+
+    def get(self, id: int) -> Instance | None:
+        return self._book.by_id.get(id)
+
+    def instances(self) -> Iterator[Instance]:
+        """All of them, as they are now; to be read at once, or wrapped by list() (O(instances))."""
+        return iter(self._book.by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._book.by_id)
+
+    def services(self) -> Mapping[str, ServiceCounts]:
+        """Counts by state of each service. Kept up to date: to be read, not written. O(1)."""
+        return self._book.counts.services
+
+    def totals(self) -> ServiceCounts:
+        """Counts by state of all instances. O(1)."""
+        return self._book.counts.all
+
+    def applications(self) -> Mapping[str, int]:
+        """Applications, by `appName` (or the service's name where agents tell none), and their instances. O(1)."""
+        return self._book.counts.apps
+
+    def row(self, instance: Instance) -> InstanceRow:
+        return instance.row()
+
+    def dirty_beats(self) -> dict[int, int]:
+        """The last beats, by id, of those that have beaten since the last call. O(1): it is handed over as it is."""
+        dirty = self._dirty
+        self._dirty = self._book.dirty = {}
+        return dirty
+
+    def stats(self) -> dict[str, int | float]:
+        """Counts since the start, and how many there are now. O(1)."""
+        book, hold, verdicts = self._book, self._hold, self._verdicts
+        stats: dict[str, int | float] = {
+            "instances": book.counts.all.total,
+            "services": len(book.counts.services),
+            "applications": len(book.counts.apps),
+            "clients": len(book.counts.clients),
+            "beats": self.beats,
+            "beats_per_s": hold.listening.per_s,
+            "goodbyes": self.goodbyes,
+            "changes": book.changes,
+            "losses": self._life.losses,
+            "recoveries": self._life.recoveries,
+            "leases_bounded": self._life.leases_bounded,
+            "listener_errors": book.listener_errors,
+            "timers_waiting": self._timers.waiting(),
+            "stalls": verdicts.stalls,
+            "stalled_ms": verdicts.stalled_ms,
+            "losses_deferred": verdicts.deferred,
+            "losses_read_late_ms": verdicts.max_late_ms,
+            "holds": hold.holds,
+            "held": hold.held,
+            "held_in_all": hold.held_in_all,
+            "held_recovered": hold.recovered,
+            "held_released": hold.released,
+        }
+        for reason, n in self._gate.refused.items():
+            stats[f"refused_{reason}"] = n
+        return stats
+
+    # -- start and end
+
+    def restore(self, saved: Saved) -> None:
+        """What the store knew, into a registry that has taken no beat yet.
+
+        Whatever beat when it was written has one full lease from now on; who does not beat by then is lost, and so a
+        loss while the monitor was down is found. Nothing is told of it, but that no hold lasts. 20 us an instance.
+        """
+        now_ms = self._wall_ms()
+        for row in saved.instances:
+            if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
+                self._restore(row, now_ms)
+        self._book.next_id = max(self._book.next_id, saved.next_id)
+        self._book.next_seq = max(self._book.next_seq, saved.next_seq)
+        if saved.hold != Hold():
+            self._book.tell(self.on_hold, Hold())
+
+    def _restore(self, row: InstanceRow, now_ms: int) -> None:
+        instance = Instance(row)
+        instance.beats = 1
+        instance.restored_ms = now_ms
+        self._book.next_id = max(self._book.next_id, row.id + 1)
+        self._life.set_terms(instance)
+        if row.state in GONE:
+            self._timers.drop(self._timers.lease, row.id)
+            self._timers.drop(self._timers.late, row.id)
+            left_ms = self.policy.cached_ms(row.service) - (now_ms - row.last_beat_ms)
+            most_ms = self.policy.cached_ms(row.service)
+            self._timers.set(self._timers.cache, row.id, min(max(left_ms, instance.lease_ms, 1), most_ms))
+        elif row.state is State.PAUSED and row.paused_until_ms is not None:
+            self._timers.set(self._timers.cache, row.id, max(row.paused_until_ms - now_ms, 1))
+        self._book.add(instance)
+
+    def close(self) -> None:
+        """Ends the watch. Idempotent."""
+        self._timers.close()
+        self._verdicts.close()
+
+    def _up(self, scope: str) -> int:
+        counts = self._book.counts.services.get(scope) if scope else self._book.counts.all
+        return 0 if counts is None else counts.up
+
+
+def _monotonic_ms() -> float:
+    return time.monotonic() * 1000.0
+
+
+def _manual_ms(clock: ManualClock) -> Callable[[], float]:
+    return lambda: clock.time() * 1000.0

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""One connection of an agent: frames in, nothing out.
+
+It ends when no frame was completed for `connection_idle_s`, so slow and half-open ones end, too. If nothing more is
+to be read from it (no token, framing lost), it is held unread for a while and closed then. If its client beats faster
+than it may, reading pauses: TCP tells the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from heartfelt.errors import FrameError
+from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye
+from heartfelt.monitor.ingest.intake import INGEST, REFUSALS
+from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, FrameDecoder, Message
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.ingest.sermant import SermantServer
+
+__all__ = ["VIA", "Connection"]
+
+VIA = "sermant"
+AT_ONCE = 64
+"""Messages handled before other connections have their turn."""
+AT_ONCE_BYTES = 1 << 20
+PENDING_BYTES = 256 << 20
+"""Of frames that are not whole, of all connections."""
+EARLY_EVENTS = 16
+EARLY_BYTES = 256 << 10
+INSTANCES = 64
+
+
+class Connection(asyncio.Protocol):
+    """Belongs to the loop's thread."""
+
+    def __init__(self, server: SermantServer) -> None:
+        self._server = server
+        self._intake = server.intake
+        limits = server.intake.limits
+        self._decoder = FrameDecoder(max_frame=limits.frame_bytes, max_gunzip=limits.gunzip_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._allowed: bool | None = None
+        self._services: dict[str, str] = {}  # instance id -> service, of those that beat here last
+        self._early: list[bytes] = []  # events that came before the first beat of their instance
+        self._progress = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._pending = 0
+        self._is_closed = False
+        self._turn: asyncio.Handle | None = None
+        self.is_held = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        address = transport.get_extra_info("peername")
+        self._peer = str(address[0]) if address else ""
+        self._server.connections.add(self)
+        self._progress = self._loop.time()
+        self._timer = self._loop.call_later(self._intake.limits.connection_idle_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._turn is None:
+            self._ended()
+        elif not self.is_held:  # it has sent more than one turn's worth before it went
+            self._turn.cancel()
+            self._turn = self._loop.call_soon(self._pump)
+        self._server.counts["closed" if exc is None else "broken"] += 1
+        self._server.closed(self)
+
+    def _ended(self) -> None:
+        """All that came was handled, and nothing more will."""
+        self._tell_early(last=True)
+        if self._decoder.pending:
+            self._server.counts["ended_within_a_frame"] += 1
+        self._decoder = FrameDecoder()
+        self._count_pending()
+
+    def _count_pending(self) -> bool:
+        """Whether what all connections hold of frames that are not whole is still within bounds."""
+        pending = self._decoder.pending
+        self._server.pending_bytes += pending - self._pending
+        self._pending = pending
+        return self._server.pending_bytes <= PENDING_BYTES
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.is_held:
+            self._decoder.feed(data)
+            if self._turn is None:
+                self._pump()
+
+    def eof_received(self) -> bool | None:
+        return None  # what was read is handled already, or is in its turn: `_pump` goes on with a closing transport
+
+    # -- reading
+
+    def _pump(self) -> None:
+        """Handles what has come, a slice of it; goes on when others had their turn, or the client may beat again."""
+        self._turn = None
+        beats, is_all = self._slice()
+        if self.is_held:
+            return
+        wait = 0.0
+        if beats and not self._is_closed:
+            wait = self._intake.rates.owe(self._peer, beats)
+            self._server.counts["rate_pauses"] += wait > 0
+        if wait > 0:
+            self._pause_reading()
+            self._turn = self._loop.call_later(wait, self._pump)
+        elif not is_all:
+            self._pause_reading()
+            self._turn = self._loop.call_soon(self._pump)
+        elif self._is_closed:
+            self._ended()
+        elif not self._count_pending():
+            self._intake.refuse(VIA, BadInput("pending", "too much of frames that are not whole is held"), self._peer)
+            self._hold("pending_limit")
+        else:
+            self._resume_reading()
+
+    def _slice(self) -> tuple[int, bool]:
+        """How many beats came, and whether that was all."""
+        n_bytes = beats = 0
+        for n, item in enumerate(self._decoder, 1):
+            self._intake.counters.messages[VIA] += 1
+            if isinstance(item, FrameError):
+                self._intake.refuse(VIA, item, self._peer)
+                if item.reason == "gunzip_limit":
+                    n_bytes += AT_ONCE_BYTES
+                if item.fatal:
+                    self._hold("lost_framing")
+                    break
+            elif not self._is_allowed(item):
+                self._intake.refuse(VIA, BadInput("token", "a connection without a token that may beat"), self._peer)
+                self._hold("unauthorised")
+                break
+            else:
+                self._progress = self._loop.time()
+                beats += item.kind == HEARTBEAT
+                n_bytes += len(item.data)
+                self._handle(item)
+            if n >= AT_ONCE or n_bytes >= AT_ONCE_BYTES:
+                return beats, False
+        return beats, True
+
+    def _is_allowed(self, item: Message) -> bool:
+        # A frame's token comes before what else is in it.
+        if item.kind == TOKEN:
+            self._allowed = self._server.auth(item.data.decode(errors="replace"), INGEST)
+        elif self._allowed is None:
+            self._allowed = self._server.auth(None, INGEST)
+        return self._allowed
+
+    def _handle(self, item: Message) -> None:
+        try:
+            if item.kind == HEARTBEAT:
+                instance = self._intake.take(item.data, VIA, self._peer)
+                if instance.instance_id not in self._services:
+                    if len(self._services) >= INSTANCES:
+                        del self._services[next(iter(self._services))]
+                    self._services[instance.instance_id] = instance.service
+                    if self._early:
+                        self._tell_early()
+            elif item.kind == EVENT:
+                self._event(item.data)
+            elif item.kind == GOODBYE:
+                service, instance_id = decode_goodbye(item.data)
+                self._intake.registry.goodbye(service, instance_id, "")
+                self._intake.counters.goodbyes[VIA] += 1
+            elif item.kind != TOKEN:  # tracing and visibility data: nothing that a monitor of heartbeats keeps
+                self._server.counts["messages_ignored"] += 1
+        except REFUSALS as error:
+            self._intake.refuse(VIA, error, self._peer)
+
+    # -- events: an agent's first ones come before its first beat, and do not name their service
+
+    def _event(self, text: bytes) -> None:
+        instance_id, _ = decode_events(text)
+        if instance_id in self._services or len(self._early) >= EARLY_EVENTS or len(text) > EARLY_BYTES // EARLY_EVENTS:
+            self._intake.events(text, VIA, self._peer, self._services.get)
+        else:
+            self._early.append(text)
+
+    def _tell_early(self, last: bool = False) -> None:
+        early, self._early = self._early, []
+        for text in early:
+            if last or decode_events(text)[0] in self._services:
+                self._intake.events(text, VIA, self._peer, self._services.get)
+            else:
+                self._early.append(text)
+
+    # -- flow, and the end
+
+    def _pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _hold(self, why: str) -> None:
+        """Reads no more, and closes after a while: closed at once, the agent would be back at once."""
+        self.is_held = True
+        self._server.counts[why] += 1
+        self._decoder = FrameDecoder()
+        self._count_pending()
+        if self._is_closed:
+            return
+        self._pause_reading()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._server.hold_s, self._transport.abort)
+
+    def _look(self) -> None:
+        idle_s = self._intake.limits.connection_idle_s
+        left = self._progress + idle_s - self._loop.time()
+        if self._turn is not None:  # it is us who do not read
+            left = idle_s
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+            return
+        self._timer = None
+        self._server.counts["idle"] += 1
+        self._transport.abort()

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Pings: `/ping/<key>[/start|/ok|/fail|/<exit status>]`, as curl and cron send them.
+
+The key is the rest of the path, percent-decoded; if it has a "/" of its own that stands before one of those words, it
+is to be written %2F. A plain ping, /ok and an exit status of 0 renew the key's lease; /fail and any other status do,
+too, and report an EMERGENCY event; /start reports that a run began, and renews nothing: only its end tells that the
+job works. The query: `rid` names the run, `duration_ms` its length (measured from its /start if it is not told),
+`timeout_ms` or `timeout` (90, 5m, 1d12h) the lease that this key wants from now on. The body is the event's text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
+from heartfelt.monitor.ingest.intake import Intake, service_of
+from heartfelt.monitor.model import AgentEvent, Level
+
+__all__ = ["PREFIX", "Pings"]
+
+PREFIX = "/ping/"
+VIA = "ping"
+MOST_RUNS = 10_000
+MOST_QUERY = 4096
+MOST_RID = 100
+_WORDS = frozenset((b"start", b"ok", b"fail"))
+_STATUS = re.compile(rb"-?\d{1,10}")
+_NAMES = {"": "ping", "start": "started", "ok": "succeeded", "0": "succeeded", "fail": "failed"}
+_KNOWN = ("rid", "duration_ms", "timeout_ms", "timeout")
+
+
+class Pings:
+    """Belongs to the loop's thread. Of runs that began, the last 10,000 are known."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._runs: dict[tuple[str, str], int] = {}  # (key, rid) -> when it began
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def take(self, raw_path: bytes | None, path: str, query: bytes, body: bytes, peer: str) -> None:
+        """Raises BadInput, Refused."""
+        raw = path.encode() if raw_path is None else raw_path
+        raw = raw[raw.find(b"/ping/") + len(PREFIX) :]
+        name, _, word = raw.rpartition(b"/")
+        if name and (word in _WORDS or _STATUS.fullmatch(word)):
+            action = word.decode()
+        else:
+            name, action = raw, ""
+        plain = name if raw_path is None or b"%" not in name else unquote_to_bytes(name)
+        if not action and not query and not body:
+            self._intake.take_name(plain, VIA, peer)
+            return
+        key = self._intake.key_of(plain)
+        asked = _query(query)
+        timeout_ms = _timeout_ms(asked)
+        info = self._info(key, action, asked)
+        if action != "start":
+            self._intake.take_key(key, VIA, peer, timeout_ms)
+        if action or body:
+            self._report(key, info, body, peer)
+
+    def _info(self, key: str, action: str, asked: dict[str, str]) -> dict[str, Any]:
+        now_ms = self._intake.wall_ms()
+        rid = asked.get("rid", "")
+        duration_ms = _whole("duration_ms", asked["duration_ms"], 0) if "duration_ms" in asked else None
+        info: dict[str, Any] = {"name": _NAMES.get(action, "failed")}
+        if rid:
+            info["rid"] = rid
+        if (action and action not in _NAMES) or action == "0":
+            info["exit_status"] = int(action)
+        if action == "start":
+            self._began(key, rid, now_ms)
+        elif action:
+            began = self._runs.pop((key, rid), None)
+            if duration_ms is None and began is not None:
+                duration_ms = max(now_ms - began, 0)
+            if duration_ms is not None:
+                info["duration_ms"] = duration_ms
+        return info
+
+    def _report(self, key: str, info: dict[str, Any], body: bytes, peer: str) -> None:
+        now_ms = self._intake.wall_ms()
+        if body:
+            most = self._intake.limits.event_bytes
+            info["text"] = body[:most].decode(errors="replace")
+            if len(body) > most:
+                info["cut_from_bytes"] = len(body)
+        self._intake.event(
+            AgentEvent(
+                time_ms=now_ms,
+                received_ms=now_ms,
+                service=service_of(key),
+                instance_id=key,
+                ip=peer,
+                scope="job",
+                level=Level.EMERGENCY if info["name"] == "failed" else Level.NORMAL,
+                type="PING",
+                info=info,
+            ),
+            VIA,
+        )
+
+    def _began(self, key: str, rid: str, now_ms: int) -> None:
+        self._runs.pop((key, rid), None)
+        if len(self._runs) >= MOST_RUNS:
+            del self._runs[next(iter(self._runs))]
+        self._runs[(key, rid)] = now_ms
+
+
+def _query(query: bytes) -> dict[str, str]:
+    if len(query) > MOST_QUERY:
+        raise BadInput("query", f"a query of {len(query)} bytes; at most {MOST_QUERY} are taken")
+    try:
+        asked = dict(parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=20))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadInput("query", f"the query cannot be read: {error}") from None
+    for name in asked:
+        if name not in _KNOWN:
+            raise BadInput("query", f"{name[:40]!r} is none of {', '.join(_KNOWN)}")
+    rid = asked.get("rid", "")
+    if len(rid) > MOST_RID or not rid.isprintable():
+        raise BadInput("query", f"rid must have at most {MOST_RID} printable characters; got {rid[:40]!r}")
+    return asked
+
+
+def _timeout_ms(asked: dict[str, str]) -> int | None:
+    if "timeout" in asked:
+        return parse_duration_ms("timeout", asked["timeout"])
+    if "timeout_ms" in asked:
+        return _whole("timeout_ms", asked["timeout_ms"], 1)
+    return None
+
+
+def _whole(name: str, text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 11 or int(text) < least:
+        raise BadInput("field", f"{name} must be a whole number of ms, {least} or more; got {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Beats by HTTP: `POST /api/v1/beats` and `/ping/<key>`, as a plain ASGI callable.
+
+`/api/v1/beats` takes one heartbeat's JSON, or a list of them, plain or as gzip. 200 says how many were taken:
+`{"taken":100}`; if some were not, which and why: `"refused":[{"index":3,"reason":"field","detail":"..."}]` (at most
+20), `"refused_total"`. If none was taken it is an error: 400, or 503 if the monitor has no room for another instance.
+Others: 401 (token), 408, 413, 415, 429 with Retry-After (the client beats too fast; nothing of it was taken).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import msgspec
+
+from heartfelt.monitor.ingest._body import Deadlines, Disconnected, Receive, Scope, Send, read_body
+from heartfelt.monitor.ingest._ping import PREFIX, Pings
+from heartfelt.monitor.ingest.batch import Batch
+from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.problems import Problem, as_asgi
+
+__all__ = ["HttpIngest"]
+
+BEATS = "/api/v1/beats"
+VIA = "http"
+BODY_S = 20.0
+FULL = frozenset(("instances", "instances_of_client"))
+"""Reasons that are not the beat's fault."""
+_SHOWN = 20
+_BODY = "http.response.body"
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_JSON = (b"content-type", b"application/json")
+_OK = {"type": "http.response.start", "status": 200, "headers": [_TEXT, (b"content-length", b"2")]}
+_OK_BODY = {"type": _BODY, "body": b"OK"}
+_ONE = b'{"taken":1}'
+_ONE_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", b"11")]}
+_ONE_BODY = {"type": _BODY, "body": _ONE}
+
+
+class HttpIngest:
+    """`await ingest(scope, receive, send)` for the paths that it `serves`. Raises nothing for what a client sends.
+
+    body_s: how long a request's body may take to come. auth: who may, if it is not the intake's.
+    """
+
+    def __init__(self, intake: Intake, *, auth: Auth | None = None, body_s: float = BODY_S) -> None:
+        self.intake = intake
+        self.auth = intake.auth if auth is None else auth
+        self._deadlines = Deadlines(body_s)
+        self._pings = Pings(intake)
+        self._batch = Batch(intake, VIA)
+        self.disconnected = 0
+        self.answers: dict[int, int] = {}
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        return path == BEATS or path.startswith(PREFIX)
+
+    def stats(self) -> dict[str, int | float]:
+        out: dict[str, int | float] = {f"answers_{status}": n for status, n in self.answers.items()}
+        out["disconnected"] = self.disconnected
+        out["runs"] = len(self._pings)
+        return out
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["path"] == BEATS:
+                start, body = await self._beats(scope, receive)
+            else:
+                await self._ping(scope, receive)
+                start, body = _OK, _OK_BODY
+        except Problem as problem:
+            if not isinstance(problem, _Counted):
+                self.intake.refuse(VIA, _Told(problem), self._peer(scope))
+            self._count(problem.status)
+            for message in as_asgi(problem):
+                await send(message)
+            return
+        except Disconnected:
+            self.disconnected += 1
+            return
+        self._count(200)
+        await send(start)
+        await send(body)
+
+    def _count(self, status: int) -> None:
+        self.answers[status] = self.answers.get(status, 0) + 1
+
+    @staticmethod
+    def _peer(scope: Scope) -> str:
+        client = scope.get("client")
+        return str(client[0]) if client else ""
+
+    # -- what both have in common
+
+    async def _body(self, scope: Scope, receive: Receive, peer: str) -> bytes:
+        """The body of a request that may be made. Raises Problem, Disconnected."""
+        authorization = length = encoding = None
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = value
+            elif name == b"authorization":
+                authorization = value
+            elif name == b"content-encoding":
+                encoding = value
+        token = None
+        if authorization is not None and authorization[:7].lower() == b"bearer ":
+            token = authorization[7:].strip().decode("latin-1")
+        if not self.auth(token, INGEST):
+            text = (
+                "a token that may send beats is needed: Authorization: Bearer TOKEN; `heartfelt token create` makes one"
+            )
+            raise Problem(401, "token", text, {"WWW-Authenticate": "Bearer"})
+        wait = self.intake.rates.wait_s(peer)
+        if wait > 0:
+            self.intake.rates.limited += 1
+            raise _too_fast(peer, wait, self.intake.limits.beats_of_client_per_s)
+        limits = self.intake.limits
+        return await read_body(
+            receive,
+            self._deadlines,
+            length=length,
+            encoding=encoding,
+            most=limits.body_bytes,
+            most_unpacked=limits.gunzip_bytes,
+        )
+
+    # -- heartbeats
+
+    async def _beats(self, scope: Scope, receive: Receive) -> tuple[dict[str, Any], dict[str, Any]]:
+        if scope["method"] != "POST":
+            raise Problem(405, "method", f"{scope['method']} is not served here; POST heartbeats", {"Allow": "POST"})
+        peer = self._peer(scope)
+        body = await self._body(scope, receive, peer)
+        self.intake.counters.messages[VIA] += 1
+        if body[:1] == b"{" or body.lstrip()[:1] != b"[":
+            self.intake.rates.owe(peer, 1)
+            try:
+                self.intake.take(body, VIA, peer)
+            except REFUSALS as error:
+                raise _problem(error) from None
+            return _ONE_START, _ONE_BODY
+        try:
+            texts = self._batch.split(body, peer)
+        except REFUSALS as error:
+            raise _problem(error) from None
+        self.intake.rates.owe(peer, texts.n)
+        while self._batch.take_some(texts):
+            await asyncio.sleep(0)
+        return self._told(texts.taken, texts.refused, texts.refused_total, texts.first)
+
+    def _told(
+        self, taken: int, refused: list[dict[str, Any]], total: int, first: Exception | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        if first is not None and not taken:
+            problem = _problem(first)
+            raise _Counted(problem.status, problem.code, problem.detail, problem.headers)
+        answer: dict[str, Any] = {"taken": taken}
+        if total:
+            answer["refused"] = refused
+            answer["refused_total"] = total
+        text = msgspec.json.encode(answer)
+        headers = [_JSON, (b"content-length", b"%d" % len(text))]
+        return {"type": "http.response.start", "status": 200, "headers": headers}, {"type": _BODY, "body": text}
+
+    # -- pings
+
+    async def _ping(self, scope: Scope, receive: Receive) -> None:
+        method = scope["method"]
+        if method not in ("GET", "POST", "HEAD"):
+            raise Problem(405, "method", f"{method} is not served here; GET or POST", {"Allow": "GET, HEAD, POST"})
+        peer = self._peer(scope)
+        body = await self._body(scope, receive, peer)
+        self.intake.counters.messages["ping"] += 1
+        self.intake.rates.owe(peer, 1)
+        try:
+            self._pings.take(scope.get("raw_path"), scope["path"], scope["query_string"], body, peer)
+        except REFUSALS as error:
+            raise _problem(error) from None
+
+
+class _Counted(Problem):
+    """Its beats were counted and logged one by one."""
+
+
+class _Told(Exception):
+    """A problem, as a reason to be counted and logged."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.reason = problem.code
+
+
+def _problem(error: Exception) -> Problem:
+    reason: str = getattr(error, "reason", "error")
+    if reason in FULL:
+        return Problem(503, reason, str(error), {"Retry-After": "60"})
+    return Problem(413 if reason in ("meta_size", "beats_in_body") else 400, reason, str(error))
+
+
+def _too_fast(peer: str, wait_s: float, rate: int) -> Problem:
+    seconds = max(1, math.ceil(wait_s))
+    text = f"{peer or 'this client'} beats more than {rate} times a second (beats_of_client_per_s); wait {seconds} s"
+    return Problem(429, "rate", text, {"Retry-After": str(seconds)})

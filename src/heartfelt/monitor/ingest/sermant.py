@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""The TCP port for Sermant's agents and heartfelt's: accepts connections, up to a limit.
+
+Agents start their backoff over after each connect that succeeds. So nothing is ever accepted and closed at once: at the
+limit of connections nothing more is accepted (the kernel keeps who comes next in the backlog), and a connection that
+must end is held, unread, for a while before it is closed (`_connection.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections import Counter
+
+from heartfelt.monitor.ingest._connection import VIA, Connection
+from heartfelt.monitor.ingest.intake import Auth, Intake
+
+__all__ = ["SermantServer"]
+
+BACKLOG = 1024
+ACCEPTS_AT_ONCE = 64
+HOLD_S = 30.0
+RETRY_S = 1.0
+HANDSHAKE_S = 10.0
+_OUT_OF = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class SermantServer:
+    """`await start()`, `await stop()`. `port` 0: any free one; `address` tells which, once started.
+
+    auth: who may, if it is not the intake's. tls: a server's context. hold_s: how long a connection that will be
+    closed is held.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 6888,
+        auth: Auth | None = None,
+        tls: ssl.SSLContext | None = None,
+        hold_s: float = HOLD_S,
+    ) -> None:
+        self.intake = intake
+        self.auth = intake.auth if auth is None else auth
+        self.hold_s = hold_s
+        self.pending_bytes = 0
+        self._host, self._port, self._tls = host, port, tls
+        self._listening: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._accepting = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._joining: set[asyncio.Task[None]] = set()
+        self.connections: set[Connection] = set()
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        assert self._listening is not None, "the server was not started"
+        return self._listening.getsockname()[:2]  # type: ignore[no-any-return]
+
+    async def start(self) -> None:
+        """Raises OSError if the address cannot be had."""
+        self._loop = asyncio.get_running_loop()
+        found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, proto, _, address = found[0]
+        listening = socket.socket(family, kind, proto)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setblocking(False)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except OSError:
+            listening.close()
+            raise
+        self._listening = listening
+        self._accept_more()
+
+    async def stop(self) -> None:
+        """Accepts nothing more, closes all connections. Idempotent."""
+        if self._listening is None:
+            return
+        self._pause()
+        if self._retry is not None:
+            self._retry.cancel()
+        self._listening.close()
+        self._listening = None
+        for task in self._joining:
+            task.cancel()
+        await asyncio.gather(*self._joining, return_exceptions=True)
+        for connection in list(self.connections):
+            connection.abort()
+        while self.connections:  # each is told of its end by the loop, which abort() has asked to
+            await asyncio.sleep(0)
+
+    # -- accepting
+
+    def _accept_more(self) -> None:
+        self._retry = None
+        if self._listening is not None and not self._accepting and not self._is_full():
+            self._accepting = True
+            self._loop.add_reader(self._listening.fileno(), self._accept)
+
+    def _pause(self) -> None:
+        if self._accepting and self._listening is not None:
+            self._accepting = False
+            self._loop.remove_reader(self._listening.fileno())
+
+    def _is_full(self) -> bool:
+        return len(self.connections) + len(self._joining) >= self.intake.limits.connections
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            if self._listening is None or self._is_full():
+                break
+            try:
+                accepted, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self.counts["accept_errors"] += 1
+                self.intake.log.warn("accept", f"TCP: nothing is accepted for {RETRY_S:g} s: {error}")
+                if error.errno not in _OUT_OF:
+                    self.counts["accept_errors_other"] += 1
+                self._pause()
+                self._retry = self._loop.call_later(RETRY_S, self._accept_more)
+                return
+            accepted.setblocking(False)
+            with contextlib.suppress(OSError):  # it may be gone already, which the connection finds out
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self.counts["accepted"] += 1
+            task = self._loop.create_task(self._join(accepted))
+            self._joining.add(task)
+            task.add_done_callback(self._joined)
+        if self._is_full():
+            self.counts["times_full"] += 1
+            self.intake.log.warn(
+                "full",
+                f"TCP: {self.intake.limits.connections} connections (connections): the next are accepted when some end",
+            )
+            self._pause()
+
+    async def _join(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: Connection(self),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
+            )
+        except (OSError, ssl.SSLError, asyncio.TimeoutError) as error:
+            accepted.close()
+            self.intake.counters.refuse(VIA, "handshake")
+            self.intake.log.warn("handshake", f"TCP: a connection did not come about: {error!r}")
+        except BaseException:
+            accepted.close()
+            raise
+
+    def _joined(self, task: asyncio.Task[None]) -> None:
+        self._joining.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.counts["accept_errors_other"] += 1
+            self.intake.log.warn("accept", f"TCP: {error!r}")
+        self._accept_more()
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._accept_more()
+
+    def stats(self) -> dict[str, int | float]:
+        """Of this port: connections now and since the start, by how they ended."""
+        held = sum(1 for connection in self.connections if connection.is_held)
+        return {
+            "connections": len(self.connections),
+            "connections_held": held,
+            "accepting": int(self._accepting),
+            "pending_bytes": self.pending_bytes,
+            **self.counts,
+        }

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The UDP port: a datagram is one heartbeat's JSON, or its gzip, or plain keys, one a line, each of which beats.
+
+Before that there may be a line `Bearer TOKEN`. Nothing is ever answered. Datagrams are drained in batches; a turn of
+the event loop takes a bounded number of beats. What a client sends above its rate is dropped and counted; so is, by
+the kernel, what comes while its buffer is full: `stats()["kernel_drops"]` (Linux).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import Counter, deque
+from pathlib import Path
+
+from heartfelt.errors import FrameError
+from heartfelt.monitor.ingest._receive import receiver
+from heartfelt.monitor.ingest.decode import BadInput
+from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.wire import unpack
+
+__all__ = ["UdpServer"]
+
+VIA = "udp"
+RCVBUF = 8 << 20
+BEATS_A_TURN = 4096
+_SO_RCVBUFFORCE = 33
+BEATS_OF_ONE = 1024
+"""Beats of one client, before its rate is looked at again."""
+_OPEN_BRACE, _OPEN_BRACKET, _GZIP = b"{", b"[", b"\x1f"
+_SPECIAL = frozenset((b"", _OPEN_BRACE, _OPEN_BRACKET, _GZIP, b"B"))
+"""First bytes of what is not simply plain keys, or may not be: a token's line begins with a B."""
+
+
+class UdpServer:
+    """`await start()`, `await stop()`. `port` 0: any free one; `address` tells which, once started.
+
+    auth: who may, if it is not the intake's.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8901,
+        auth: Auth | None = None,
+        rcvbuf: int = RCVBUF,
+    ) -> None:
+        self.intake = intake
+        self.auth = intake.auth if auth is None else auth
+        self._host, self._port, self._rcvbuf = host, port, rcvbuf
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._waiting: deque[tuple[bytes, str]] = deque()  # received, and not handled in the last turn
+        self._turn: asyncio.Handle | None = None
+        self._allowed: dict[str | None, bool] = {}  # of this turn
+        self._receive = receiver()
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        assert self._socket is not None, "the server was not started"
+        return self._socket.getsockname()[:2]  # type: ignore[no-any-return]
+
+    async def start(self) -> None:
+        """Raises OSError if the address cannot be had."""
+        self._loop = asyncio.get_running_loop()
+        found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        family, kind, proto, _, address = found[0]
+        listening = socket.socket(family, kind, proto)
+        try:
+            listening.setblocking(False)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._rcvbuf)
+            with contextlib.suppress(OSError):  # beyond the system's limit: only if we may; stats() tells what it is
+                listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self._rcvbuf)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
+        self._socket = listening
+        self._loop.add_reader(listening.fileno(), self._drain)
+
+    async def stop(self) -> None:
+        """Takes what was received, then closes. Idempotent."""
+        if self._socket is None:
+            return
+        if self._turn is None:
+            self._loop.remove_reader(self._socket.fileno())
+        else:
+            self._turn.cancel()
+        while self._waiting:
+            self._handle_some()
+            await asyncio.sleep(0)
+        self._socket.close()
+        self._socket = None
+
+    def _drain(self) -> None:
+        self._turn = None
+        sock = self._socket
+        if sock is None:
+            return
+        beats = 0
+        while beats < BEATS_A_TURN:
+            if not self._waiting:
+                try:
+                    received = self._receive(sock.fileno())
+                except OSError as error:  # of an earlier sending, or the machine is out of memory
+                    self.counts["receive_errors"] += 1
+                    self.intake.log.warn("udp", f"UDP: {error}")
+                    return
+                if not received:
+                    return
+                self.counts["datagrams"] += len(received)
+                self.intake.counters.messages[VIA] += len(received)
+                self._waiting.extend(received)
+            beats += self._handle_some()
+        if self._waiting:  # others have their turn; the socket is not asked before these are handled
+            self._loop.remove_reader(sock.fileno())
+            self._turn = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._turn = None
+        if self._socket is not None:
+            self._loop.add_reader(self._socket.fileno(), self._drain)
+            self._drain()
+
+    def _handle_some(self) -> int:
+        """Handles what waits, until a turn's worth of beats; how many it was."""
+        total = 0
+        self._allowed.clear()
+        waiting = self._waiting
+        while waiting and total < BEATS_A_TURN:
+            peer = waiting[0][1]
+            if self.intake.rates.wait_s(peer) > 0:
+                self._drop(peer)
+                total += 1
+                continue
+            beats = 0
+            names: list[bytes] = []  # of datagrams of plain keys, to be taken together
+            n_names = 0
+            while waiting and waiting[0][1] == peer and beats + n_names < BEATS_OF_ONE:
+                data = waiting.popleft()[0]
+                if data[:1] in _SPECIAL or data.isspace():
+                    beats += self._take(data, peer)
+                elif self._is_allowed(None):
+                    names.append(data)
+                    n_names += 1 + data.count(b"\n")
+                else:
+                    self._refuse_token(peer)
+            if names:
+                beats += self.intake.take_names(b"\n".join(names), VIA, peer)
+            self.intake.rates.owe(peer, beats)
+            total += beats or 1
+        return total
+
+    def _drop(self, peer: str) -> None:
+        self._waiting.popleft()
+        self.intake.refuse(VIA, BadInput("rate", "beats faster than it may (beats_of_client_per_s)"), peer)
+
+    def _is_allowed(self, token: str | None) -> bool:
+        allowed = self._allowed.get(token)
+        if allowed is None:
+            allowed = self._allowed[token] = self.auth(token, INGEST)
+        return allowed
+
+    def _refuse_token(self, peer: str) -> None:
+        text = "a datagram must begin with a line `Bearer TOKEN` whose token may send beats"
+        self.intake.refuse(VIA, BadInput("token", text), peer)
+
+    def _take(self, data: bytes, peer: str) -> int:
+        """One datagram; how many beats it was."""
+        token = None
+        if data[:7] == b"Bearer ":
+            line, _, data = data.partition(b"\n")
+            token = line[7:].strip().decode(errors="replace")
+        if not self._is_allowed(token):
+            self._refuse_token(peer)
+            return 1
+        try:
+            first = data[:1]
+            if first == _OPEN_BRACE:
+                self.intake.take(data, VIA, peer)
+                return 1
+            if first == _GZIP:
+                self.intake.take(unpack(data, self.intake.limits.meta_bytes + 1024), VIA, peer)
+                return 1
+            if first == _OPEN_BRACKET or not data.strip():
+                raise BadInput("format", "a datagram is one heartbeat's JSON, its gzip, or plain keys, one a line")
+        except (*REFUSALS, FrameError) as error:
+            self.intake.refuse(VIA, error, peer)
+            return 1
+        return self.intake.take_names(data, VIA, peer)
+
+    def stats(self) -> dict[str, int | float]:
+        """Of this port. `kernel_drops` -1: not known here."""
+        out: dict[str, int | float] = dict(self.counts)
+        if self._socket is not None:
+            out["rcvbuf"] = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            out["kernel_drops"] = _kernel_drops(self._socket)
+        out["waiting"] = len(self._waiting)
+        return out
+
+
+def _kernel_drops(sock: socket.socket) -> int:
+    name = "udp6" if sock.family == socket.AF_INET6 else "udp"
+    inode = str(os.fstat(sock.fileno()).st_ino)
+    try:
+        lines = Path(f"/proc/net/{name}").read_text().splitlines()
+    except OSError:  # not Linux, or hidden
+        return -1
+    for line in lines:
+        columns = line.split()
+        if len(columns) > 12 and columns[9] == inode:
+            return int(columns[12])
+    return -1

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""One call of a webhook: bounded in time and size, to an address that may be called, and told without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable
+from urllib.parse import quote_plus, unquote_plus
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from heartfelt.monitor.webhooks.guard import Blocked, GuardedResolver, Lookup, lookup, socket_factory
+from heartfelt.monitor.webhooks.notices import Notice
+from heartfelt.monitor.webhooks.payloads import judge, make_request
+from heartfelt.monitor.webhooks.targets import Target
+from heartfelt.monitor.webhooks.template import TemplateError
+
+__all__ = ["Answer", "CallLimits", "Caller"]
+
+_EXCERPT = 500
+_MAX_RETRY_AFTER_S = 3600.0
+
+
+class CallLimits(msgspec.Struct, kw_only=True, frozen=True):
+    connect_s: float = 5.0
+    """Name lookup, connection and TLS together."""
+    total_s: float = 10.0
+    answer_bytes: int = 64 << 10
+
+
+class Answer(msgspec.Struct, kw_only=True, frozen=True):
+    """What became of a call. Nothing in it is confidential: the target's secret and address are taken out."""
+
+    ok: bool
+    status: int | None = None
+    error: str = ""
+    excerpt: str = ""
+    duration_ms: int = 0
+    reached: bool = True
+    """False: no answer, or one of a server in trouble. Many of these in a row open the breaker."""
+    permanent: bool = False
+    """The message itself was refused."""
+    blocked: bool = False
+    retry_after_s: float | None = None
+
+    def text(self) -> str:
+        parts = [f"{self.status}" if self.status is not None else "no answer", f"in {self.duration_ms} ms"]
+        if self.error:
+            parts.append(f"- {self.error}")
+        if self.excerpt and not self.ok:
+            parts.append(f"- {self.excerpt[:200]}")
+        return " ".join(parts)
+
+
+class Caller:
+    """Belongs to the loop. `close()` at the end."""
+
+    def __init__(
+        self,
+        limits: CallLimits,
+        *,
+        wall_ms: Callable[[], int],
+        allow_private: bool = False,
+        look_up: Lookup = lookup,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._limits = limits
+        self._wall_ms = wall_ms
+        self._allow_private = allow_private
+        self._look_up = look_up
+        self._tls = tls
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def close(self) -> None:
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            await session.close()
+
+    async def call(self, target: Target, notice: Notice) -> Answer:
+        """Never raises but when it is cancelled; takes at most `total_s`."""
+        start = time.monotonic()
+        try:
+            answer = await asyncio.wait_for(self._call(target, notice), self._limits.total_s)
+        except aiohttp.ServerTimeoutError as error:  # is a TimeoutError, too
+            answer = _failure(error)
+        except asyncio.TimeoutError:
+            answer = Answer(ok=False, reached=False, error=f"no whole answer within {self._limits.total_s:g} s")
+        except TemplateError as error:
+            answer = Answer(ok=False, permanent=True, error=f"the template {error}")
+        except Exception as error:  # whatever it is, it must not end the worker, and its text may hold the address
+            answer = _failure(error)
+        duration_ms = round((time.monotonic() - start) * 1000)
+        return msgspec.structs.replace(answer, duration_ms=duration_ms, error=scrub(answer.error, target))
+
+    async def _call(self, target: Target, notice: Notice) -> Answer:
+        request = make_request(target, notice, self._wall_ms())
+        session = self._session(target.allow_private or self._allow_private)
+        async with session.post(
+            URL(request.url, encoded=True), data=request.body, headers=request.headers, allow_redirects=False
+        ) as response:
+            body, whole = await self._read(response)
+            verdict = judge(target.kind, response.status, body)
+            server_fault = response.status >= 500 or verdict.limited
+            return Answer(
+                ok=verdict.ok,
+                status=response.status,
+                error=verdict.why + ("" if whole or verdict.ok else ", and the answer is too long"),
+                excerpt=_excerpt(body, target, request.url),
+                reached=not server_fault,
+                permanent=verdict.permanent,
+                retry_after_s=_retry_after(response.headers.get("Retry-After")) if server_fault else None,
+            )
+
+    async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        """At most so many bytes of the body, as they came: nothing is unpacked, so nothing grows."""
+        chunks: list[bytes] = []
+        left = self._limits.answer_bytes
+        while left > 0:
+            chunk = await response.content.read(left)
+            if not chunk:
+                return b"".join(chunks), True
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b"".join(chunks), False
+
+    def _session(self, private: bool) -> aiohttp.ClientSession:
+        session = self._sessions.get(private)
+        if session is None:
+            if self._tls is None:
+                self._tls = ssl.create_default_context()
+            connector = aiohttp.TCPConnector(
+                resolver=GuardedResolver(self._look_up, allow_private=private),
+                socket_factory=socket_factory(allow_private=private),
+                use_dns_cache=False,
+                ssl=self._tls,
+                force_close=True,
+                limit=0,
+            )
+            session = self._sessions[private] = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                headers={"Accept-Encoding": "identity"},
+            )
+        return session
+
+
+def _failure(error: Exception) -> Answer:
+    """In own words: the texts of exceptions may have the address in them."""
+    cause: BaseException | None = error
+    for _ in range(5):
+        if isinstance(cause, Blocked):
+            return Answer(ok=False, reached=False, blocked=True, error=str(cause))
+        cause = (cause.__cause__ or cause.__context__) if cause is not None else None
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        text = "no connection in time"
+    elif isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+        inner = error.__cause__ or error.__context__
+        text = f"TLS: {getattr(inner, 'verify_message', None) or getattr(inner, 'reason', None) or 'failed'}"
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        text = "the host's name cannot be resolved"
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        text = "the connection was closed without an answer"
+    elif isinstance(error, OSError) and error.errno:
+        text = os.strerror(error.errno)
+    elif isinstance(error, aiohttp.ClientResponseError):
+        text = "the answer is not HTTP"
+    else:
+        text = type(error).__name__
+    return Answer(ok=False, reached=False, error=text)
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Seconds; a date is not understood, and then the usual wait holds."""
+    if text is None or re.fullmatch(r"\s*[0-9]{1,9}\s*", text) is None:
+        return None
+    return min(float(text), _MAX_RETRY_AFTER_S)
+
+
+def _excerpt(body: bytes, target: Target, called: str) -> str:
+    text = scrub(body[: _EXCERPT * 8].decode("utf-8", errors="replace"), target, called)
+    return "".join(c if c.isprintable() else " " for c in text)[:_EXCERPT].strip()
+
+
+def scrub(text: str, target: Target, called: str = "") -> str:
+    """Without the secret, the address and the parts of it that may be keys: a server may well send back what it got.
+    `called`: the address with what was added to it."""
+    secrets = [target.secret or ""]
+    for address in (target.url, called):
+        try:
+            url = URL(address, encoded=True)
+        except ValueError:
+            continue
+        secrets += [address, url.raw_path_qs, url.path_qs, *url.query.values()]
+        secrets += [part for part in url.parts if len(part) >= 6]
+    spellings = {spelling for secret in secrets for spelling in (secret, quote_plus(secret), unquote_plus(secret))}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        if len(spelling) >= 4:
+            text = text.replace(spelling, "***")
+    return text

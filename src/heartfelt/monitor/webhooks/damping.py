@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: MIT
+"""Few messages of many changes. One Damper a target; it sees what the target wants to be told, in order.
+
+Two stages. (1) An instance that changed more than `flap_changes` times within `flap_window_ms` is flapping: its further
+changes are held back, and one entry stands for them, "changed 14 times in 4 min, now UP". It comes when the instance
+has been quiet for `flap_quiet_ms`, at the latest a window after the first change that was held. (2) What one service
+has to tell is gathered for `gather_ms`; if that is more than `gather_singles` entries, one message tells their counts
+and the first names. As long as a service goes on like that, it gathers for `gather_long_ms`.
+
+No clock, no timer: a state machine that is driven by the changes' own times, so that the same changes always make the
+same messages with the same keys. That is what lets a monitor that was killed look at its last changes again, and yet
+send each message once. Each call costs O(1), a timer's O(log n); memory: a record for each instance that changed within
+the window.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+import msgspec
+
+from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Notice, of_entry, worst
+
+__all__ = ["Damper", "Damping"]
+
+_NAMES = 10
+_END = 1 << 63
+
+
+class Damping(msgspec.Struct, kw_only=True, frozen=True):
+    flap_changes: int = 6
+    flap_window_ms: int = 300_000
+    flap_quiet_ms: int = 60_000
+    gather_ms: int = 2_000
+    gather_singles: int = 3
+    gather_long_ms: int = 30_000
+
+    @property
+    def memory_ms(self) -> int:
+        """Changes that are older than this have no influence any more."""
+        return 3 * self.flap_window_ms + 2 * self.gather_long_ms
+
+
+class _Instance:
+    __slots__ = ("count", "due_ms", "first_ms", "first_seq", "flapping", "held", "key", "last_ms", "times")
+
+    def __init__(self) -> None:
+        self.times: list[int] = []  # few: more than flap_changes are not kept
+        self.last_ms = 0
+        self.flapping = False
+        self.held: Entry | None = None
+        self.key = ""
+        self.count = 0
+        self.first_ms = 0
+        self.first_seq = _END
+        self.due_ms = 0
+
+
+class _Group:
+    __slots__ = (
+        "busy_until_ms", "count", "counts", "entries", "first", "first_seq", "instances", "last_ms", "last_seq",
+        "levels", "outage_ms", "until_ms",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.busy_until_ms = 0
+        self.clear()
+
+    def clear(self) -> None:
+        self.first: Entry | None = None
+        self.entries: list[Entry] = []
+        self.instances: dict[str, None] = {}
+        self.counts: dict[str, int] = {}
+        self.levels: set[str] = set()
+        self.count = self.until_ms = self.last_ms = 0
+        self.first_seq = _END
+        self.last_seq: int | None = None
+        self.outage_ms: int | None = None
+
+
+class Damper:
+    def __init__(self, settings: Damping) -> None:
+        self._settings = settings
+        self._instances: dict[tuple[str, str], _Instance] = {}
+        self._held: dict[tuple[str, str], _Instance] = {}
+        self._groups: dict[tuple[str, bool], _Group] = {}
+        self._timers: list[tuple[int, int, str, tuple[str, str] | tuple[str, bool]]] = []
+        self._timer = 0
+        self._quiet: deque[tuple[int, tuple[str, str]]] = deque()
+        self._now_ms = 0
+        self.held = 0
+        """Changes of flapping instances that got no message of their own."""
+        self.merged = 0
+        """Entries that went into a message of several."""
+
+    @property
+    def next_ms(self) -> int | None:
+        """When `advance` has something to do."""
+        return self._timers[0][0] if self._timers else None
+
+    def first_open_seq(self) -> int | None:
+        """The first change that is held back or gathered; None: all that were offered are in messages. O(held)."""
+        first = min((instance.first_seq for instance in self._held.values()), default=_END)
+        first = min([first, *(group.first_seq for group in self._groups.values())])
+        return None if first == _END else first
+
+    def offer(self, entry: Entry) -> list[Notice]:
+        """One more thing to tell; returns messages that are due before it."""
+        notices = self.advance(entry.time_ms)
+        if entry.event_type is not None:
+            self._gather(entry, entry.time_ms)
+            return notices
+        key = (entry.service, entry.instance_id)
+        instance = self._instances.get(key)
+        if instance is None:
+            instance = self._instances[key] = _Instance()
+            self._quiet.append((entry.time_ms, key))
+        self._note(instance, key, entry)
+        return notices
+
+    def advance(self, now_ms: int) -> list[Notice]:
+        """The messages that are due by now. A clock that was set back by more than it gathers makes all of them due."""
+        if now_ms < self._now_ms - self._settings.flap_window_ms:
+            notices = self.flush()
+            self._now_ms = now_ms
+            return notices
+        self._now_ms = max(self._now_ms, now_ms)
+        notices = []
+        while self._timers and self._timers[0][0] <= now_ms:
+            due_ms, _, kind, key = heapq.heappop(self._timers)
+            if kind == "instance":
+                self._flap_due(key, due_ms)  # type: ignore[arg-type]
+            else:
+                notices += self._close(key, due_ms)  # type: ignore[arg-type]
+        self._forget(now_ms)
+        return notices
+
+    def settle(self) -> None:
+        """Forgets what is held back or gathered; remembers what flaps."""
+        for instance in self._held.values():
+            instance.held = None
+        self._held.clear()
+        self._groups.clear()
+
+    def flush(self) -> list[Notice]:
+        """Everything that is held back or gathered, now; and what was known is forgotten."""
+        for instance in self._held.values():
+            self._gather(self._summary(instance), instance.last_ms)
+        notices = [notice for key in list(self._groups) for notice in self._close(key, _END)]
+        self._held.clear()
+        self._instances.clear()
+        self._groups.clear()
+        self._timers.clear()
+        self._quiet.clear()
+        return sorted(notices, key=lambda notice: notice.time_ms)
+
+    # -- stage 1: instances that flap
+
+    def _note(self, instance: _Instance, key: tuple[str, str], entry: Entry) -> None:
+        settings, now_ms = self._settings, entry.time_ms
+        while instance.times and instance.times[0] <= now_ms - settings.flap_window_ms:
+            del instance.times[0]
+        if instance.flapping and instance.held is None and now_ms - instance.last_ms >= settings.flap_window_ms:
+            instance.flapping = False
+        instance.times.append(now_ms)
+        instance.last_ms = now_ms
+        if not instance.flapping and len(instance.times) <= settings.flap_changes:
+            self._gather(entry, now_ms)
+            return
+        if instance.held is None:
+            instance.key = f"flapping-{entry.key}"
+            instance.count = 0 if instance.flapping else len(instance.times) - 1  # those told just before count, too
+            instance.first_ms = now_ms if instance.flapping else instance.times[0]
+            instance.first_seq = _END if entry.seq is None else entry.seq
+            instance.due_ms = now_ms + settings.flap_window_ms
+            self._held[key] = instance
+            self._set_timer(min(instance.due_ms, now_ms + settings.flap_quiet_ms), "instance", key)
+        instance.flapping = True
+        instance.times.clear()
+        instance.held = entry
+        instance.count += 1
+        self.held += 1
+
+    def _flap_due(self, key: tuple[str, str], now_ms: int) -> None:
+        instance = self._instances.get(key)
+        if instance is None or instance.held is None:
+            return
+        due_ms = min(instance.due_ms, instance.last_ms + self._settings.flap_quiet_ms)
+        if due_ms > now_ms:
+            self._set_timer(due_ms, "instance", key)
+            return
+        self._gather(self._summary(instance), now_ms)
+        instance.held = None
+        del self._held[key]
+
+    def _summary(self, instance: _Instance) -> Entry:
+        last = instance.held
+        assert last is not None
+        return Entry(
+            **{field: getattr(last, field) for field in last.__struct_fields__ if field not in _OF_SUMMARY},
+            key=instance.key,
+            first_seq=instance.first_seq,
+            count=instance.count,
+            span_ms=instance.last_ms - instance.first_ms,
+        )
+
+    def _forget(self, now_ms: int) -> None:
+        """At most two records a call, from the oldest on: a window after its last change one is as good as new."""
+        for _ in range(2):
+            if not self._quiet or self._quiet[0][0] > now_ms - self._settings.flap_window_ms:
+                return
+            _, key = self._quiet.popleft()
+            instance = self._instances[key]
+            if instance.held is None and instance.last_ms <= now_ms - self._settings.flap_window_ms:
+                del self._instances[key]
+            else:
+                self._quiet.append((max(instance.last_ms, now_ms), key))
+
+    # -- stage 2: many changes of a service at once
+
+    def _gather(self, entry: Entry, now_ms: int) -> None:
+        key = (entry.service, entry.event_type is not None)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group()
+        if group.first is None:
+            settings = self._settings
+            group.first = entry
+            group.until_ms = now_ms + (settings.gather_long_ms if now_ms < group.busy_until_ms else settings.gather_ms)
+            self._set_timer(group.until_ms, "group", key)
+        if len(group.entries) <= self._settings.gather_singles:
+            group.entries.append(entry)
+        if len(group.instances) < 100_000:
+            group.instances[entry.instance_id] = None
+        of = RECOVERED if entry.recovery else entry.new or entry.event_type or ""
+        group.counts[of] = group.counts.get(of, 0) + 1
+        group.levels.add(entry.level.value)
+        group.count += 1
+        group.last_ms = max(group.last_ms, entry.time_ms)
+        if entry.seq is not None:
+            group.first_seq = min(group.first_seq, entry.seq if entry.first_seq is None else entry.first_seq)
+            group.last_seq = max(group.last_seq or 0, entry.seq)
+        if entry.recovery and entry.outage_ms is not None:
+            group.outage_ms = max(group.outage_ms or 0, entry.outage_ms)
+
+    def _close(self, key: tuple[str, bool], due_ms: int) -> list[Notice]:
+        group = self._groups.get(key)
+        if group is None or due_ms < (group.busy_until_ms if group.first is None else group.until_ms):
+            return []  # an older timer
+        first = group.first
+        if first is None:  # was busy, and has been quiet since
+            del self._groups[key]
+            return []
+        if group.count <= self._settings.gather_singles:
+            del self._groups[key]
+            return [of_entry(entry) for entry in group.entries]
+        notice = Notice(
+            kind="mass",
+            key=f"mass-{first.key}",
+            time_ms=first.time_ms,
+            level=worst([type(first.level)(level) for level in group.levels]),
+            service=first.service,
+            count=group.count,
+            counts=group.counts,
+            instances=len(group.instances),
+            names=tuple(list(group.instances)[:_NAMES]),
+            outage_ms=group.outage_ms,
+            until_ms=group.last_ms,
+            last_seq=group.last_seq,
+        )
+        self.merged += group.count
+        group.busy_until_ms = group.until_ms + self._settings.gather_long_ms
+        busy_until_ms = group.busy_until_ms
+        group.clear()
+        self._set_timer(busy_until_ms, "group", key)
+        return [notice]
+
+    def _set_timer(self, at_ms: int, kind: str, key: tuple[str, str] | tuple[str, bool]) -> None:
+        self._timer += 1
+        heapq.heappush(self._timers, (at_ms, self._timer, kind, key))
+
+
+_OF_SUMMARY = frozenset({"key", "first_seq", "count", "span_ms"})

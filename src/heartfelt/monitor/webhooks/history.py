@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The last changes, once more, after a start: what was held back when the monitor ended is told all the same.
+
+A document in the store says up to which change everything is in the outbox. The changes behind it are offered again,
+after those of some minutes before it, which tell the dampers what flaps and are not told again themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from heartfelt.monitor.model import Change
+from heartfelt.monitor.store import Store
+
+__all__ = ["Position", "load_position", "recent_changes", "save_position"]
+
+_log = logging.getLogger("heartfelt.monitor.webhooks")
+
+_KIND, _NAME = "webhooks", "position"
+_PAGE = 1000
+_MOST = 100_000
+
+
+class Position(msgspec.Struct, kw_only=True, frozen=True):
+    seq: int
+    """The last change of which nothing, nor of those before it, is held back."""
+    flushed: bool = False
+    """The monitor ended well, and had put everything into the outbox."""
+
+
+async def load_position(store: Store) -> Position | None:
+    """None: the webhooks start for the first time."""
+    found: Any = await store.get_document(_KIND, _NAME)
+    try:
+        return None if found is None else msgspec.convert(found, Position)
+    except msgspec.ValidationError as error:
+        _log.error("the webhooks' position in the store cannot be read, and is forgotten: %s", error)
+        return None
+
+
+async def save_position(store: Store, position: Position) -> None:
+    await store.put_document(_KIND, _NAME, msgspec.to_builtins(position))
+
+
+async def recent_changes(store: Store, *, after: int, memory_ms: int) -> list[Change]:
+    """All changes behind `after`, and those of `memory_ms` before it, oldest first; at most the 100,000 newest."""
+    found: list[Change] = []
+    before: int | None = None
+    border_ms: int | None = None
+    while len(found) < _MOST:
+        page = await store.changes(id=None, service=None, before=before, limit=_PAGE)
+        for change in page:
+            if change.seq <= after:
+                border_ms = change.time_ms - memory_ms if border_ms is None else border_ms
+                if change.time_ms < border_ms:
+                    return found[::-1]
+            found.append(change)
+        if len(page) < _PAGE:
+            break
+        before = page[-1].seq
+    return found[::-1]

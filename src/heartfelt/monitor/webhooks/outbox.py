@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Takes deliveries from the store and calls the targets: one call at a time for a target, in order, all at once.
+
+A delivery that fails is tried again, after 2 s, 4 s, 8 s ... 10 min, each less up to half of it by chance, for a day;
+then it is given up. One that the target refuses for what it is (400, 413, 415, 422) is given up at the third attempt:
+it does not hold up the others for a day. What is behind it waits: the store gives a target's next delivery only
+when the one before is done or given up.
+
+The store may fail at any time. What became of a call is kept until the store has taken it, and a delivery that the
+store gives once more meanwhile is not sent once more. If the process dies between an answer and the store's note of it,
+the delivery goes out again, with the same idempotency key: nobody can do better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import msgspec
+
+from heartfelt.monitor.store import FLUSH_S, Delivery, Store
+from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
+from heartfelt.monitor.webhooks.caller import Answer
+from heartfelt.monitor.webhooks.notices import Notice
+from heartfelt.monitor.webhooks.targets import MAX_TARGETS, Kind, Target
+
+__all__ = ["Line", "Outbox", "Retry", "pause"]
+
+_log = logging.getLogger("heartfelt.monitor.webhooks")
+
+_DAY_MS = 86_400_000
+_IDLE_S = 5.0
+_PER_MINUTE = {Kind.DINGTALK: 18, Kind.FEISHU: 90, Kind.SLACK: 55, Kind.GENERIC: 6000}
+
+
+class Retry(msgspec.Struct, kw_only=True, frozen=True):
+    first_ms: int = 2_000
+    most_ms: int = 600_000
+    give_up_ms: int = _DAY_MS
+    refusals: int = 3
+    """Attempts for a message that the target refuses for what it is."""
+    breaker: BreakerSettings = BreakerSettings()
+
+
+class Line:
+    """What is known of one target since the start."""
+
+    def __init__(self, target: Target, settings: Retry) -> None:
+        self.breaker = Breaker(settings.breaker)
+        self.pace = Pace(_PER_MINUTE[target.kind])
+        self.task: asyncio.Task[None] | None = None
+        self.delivered = 0
+        self.failed = 0
+        self.last_answer = ""
+        self.last_success_ms: int | None = None
+
+
+async def pause(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, or so many seconds have passed. Tests put another in its place."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+class Outbox:
+    """Belongs to the loop. `target(id)` tells of a target as it is now, `call` is `Caller.call`."""
+
+    def __init__(
+        self,
+        store: Store,
+        target: Callable[[str], Target | None],
+        call: Callable[[Target, Notice], Awaitable[Answer]],
+        settings: Retry,
+        *,
+        wall_ms: Callable[[], int],
+        pause: Callable[[asyncio.Event, float], Awaitable[None]] = pause,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._target = target
+        self._call = call
+        self._settings = settings
+        self._wall_ms = wall_ms
+        self._pause = pause
+        self._rng = rng or random.Random()
+        self._lines: dict[str, Line] = {}
+        self._ended: dict[int, tuple[bool, int | None, str]] = {}
+        """What became of calls, until the store has taken it."""
+        self._busy: set[int] = set()
+        self._wake = asyncio.Event()
+        self._due_ms: list[int] = []
+        self._store_ok = True
+        self._worker: asyncio.Task[None] | None = None
+        self.counts = dict.fromkeys(
+            ("put", "attempts", "delivered", "retries", "given_up", "refused", "dropped", "postponed", "blocked",
+             "store_errors"),
+            0,
+        )  # fmt: skip
+
+    # -- for the service
+
+    def put(self, target_id: str, notice: Notice) -> None:
+        """Does not wait. The store takes each key once for a target."""
+        self._store.put_delivery(target_id, notice.key, msgspec.to_builtins(notice))
+        self.counts["put"] += 1
+        self._look_at(self._wall_ms())
+        self._look_at(self._wall_ms() + int(FLUSH_S * 1200))  # by when the store will have written it
+
+    def line(self, target: Target) -> Line:
+        line = self._lines.get(target.id)
+        if line is None:
+            line = self._lines[target.id] = Line(target, self._settings)
+        return line
+
+    def forget(self, target_id: str) -> None:
+        self._lines.pop(target_id, None)
+
+    def wake(self) -> None:
+        self._look_at(self._wall_ms())
+
+    def start(self) -> None:
+        self._worker = asyncio.create_task(self._work(), name="webhooks outbox")
+
+    async def stop(self) -> None:
+        """Calls under way are broken off; the store gives their deliveries again after the next start."""
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        tasks += [self._worker] if self._worker is not None else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._worker = None
+        await self._tell_store()
+
+    # -- the worker
+
+    def _look_at(self, at_ms: int) -> None:
+        if len(self._due_ms) < 1000:  # more than that: the idle rhythm finds them
+            self._due_ms.append(at_ms)
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            now_ms = self._wall_ms()
+            self._due_ms = [at_ms for at_ms in self._due_ms if at_ms > now_ms]
+            await self._tell_store()
+            try:
+                found = await self._store.next_deliveries(now_ms, MAX_TARGETS)
+                self._store_well()
+            except Exception as error:
+                self._store_ill(error)
+                found = []
+            for delivery in found:
+                self._take(delivery)
+            if found:
+                await asyncio.sleep(0)
+                self._wake.set()
+                continue
+            wait_s = min([_IDLE_S, *((at_ms - self._wall_ms()) / 1000 for at_ms in self._due_ms)])
+            if wait_s > 0 and not self._wake.is_set():
+                await self._pause(self._wake, wait_s)
+
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.number in self._busy or delivery.number in self._ended:
+            return  # is under way, or was sent and the store could not take note
+        target = self._target(delivery.target)
+        if target is None or not target.enabled:
+            self.counts["dropped"] += 1
+            self._end(delivery.number, False, None, "there is no such webhook" if target is None else "switched off")
+            return
+        line = self.line(target)
+        self._busy.add(delivery.number)
+        before, line.task = line.task, None
+        line.task = asyncio.create_task(self._deliver(target, line, delivery, before), name=f"webhook {target.id}")
+
+    async def _deliver(self, target: Target, line: Line, delivery: Delivery, before: asyncio.Task[None] | None) -> None:
+        try:
+            if before is not None and not before.done():  # a store that keeps its word gives no such delivery
+                await asyncio.wait([before])
+            now_ms = self._wall_ms()
+            wait_ms = max(line.breaker.wait_ms(now_ms), line.pace.wait_ms(now_ms))
+            if wait_ms > 0:
+                self.counts["postponed"] += 1
+                why = (
+                    "called too often: waits" if line.breaker.open_until_ms is None else "fails: not called for a while"
+                )
+                self._end(delivery.number, False, now_ms + wait_ms, why)
+                return
+            line.pace.called(now_ms)
+            self.counts["attempts"] += 1
+            try:
+                notice = msgspec.convert(delivery.payload, Notice)
+            except msgspec.ValidationError as error:
+                answer = Answer(ok=False, permanent=True, error=f"the message cannot be read: {error}")
+            else:
+                answer = await self._call(target, notice)
+            self._judge(target, line, delivery, answer)
+        finally:
+            self._busy.discard(delivery.number)
+            self._wake.set()
+
+    def _judge(self, target: Target, line: Line, delivery: Delivery, answer: Answer) -> None:
+        now_ms = self._wall_ms()
+        line.last_answer = answer.text()
+        if answer.ok:
+            line.breaker.succeeded()
+            line.delivered += 1
+            line.last_success_ms = now_ms
+            self.counts["delivered"] += 1
+            self._end(delivery.number, True, None, answer.text())
+            return
+        line.failed += 1
+        self.counts["blocked"] += answer.blocked
+        if answer.reached:
+            line.breaker.succeeded()
+        else:
+            line.breaker.failed(now_ms)
+        tried = max(1, delivery.attempts)  # which counts this one: the store does at each claim
+        if answer.permanent and tried >= self._settings.refusals:
+            self.counts["refused"] += 1
+            _log.warning("webhook %s (%s): message given up: %s", target.id, target.name, answer.text())
+            self._end(delivery.number, False, None, answer.text())
+            return
+        wait_ms = self._wait_ms(tried, answer)
+        retry_at_ms = now_ms + max(wait_ms, line.breaker.wait_ms(now_ms))
+        if retry_at_ms >= delivery.created_ms + self._settings.give_up_ms:
+            self.counts["given_up"] += 1
+            _log.warning(
+                "webhook %s (%s): given up after %d attempts: %s", target.id, target.name, tried, answer.text()
+            )
+            self._end(delivery.number, False, None, answer.text())
+            return
+        self.counts["retries"] += 1
+        if line.breaker.failures in (1, self._settings.breaker.failures):
+            _log.warning("webhook %s (%s): attempt %d failed: %s", target.id, target.name, tried, answer.text())
+        self._end(delivery.number, False, retry_at_ms, answer.text())
+
+    def _wait_ms(self, tried: int, answer: Answer) -> int:
+        most = min(self._settings.most_ms, self._settings.first_ms << min(tried - 1, 30))
+        asked = 0 if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
+        return max(int(most * self._rng.uniform(0.5, 1.0)), asked)
+
+    # -- what the store is to know
+
+    def _end(self, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
+        self._ended[number] = (ok, retry_at_ms, answer)
+        if retry_at_ms is not None:
+            self._look_at(retry_at_ms)
+        self._wake.set()
+
+    async def _tell_store(self) -> None:
+        for number, (ok, retry_at_ms, answer) in list(self._ended.items()):
+            try:
+                await self._store.finish_delivery(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
+            except Exception as error:
+                self._store_ill(error)
+                return
+            self._ended.pop(number, None)
+
+    def _store_ill(self, error: Exception) -> None:
+        self.counts["store_errors"] += 1
+        if self._store_ok:
+            _log.error("webhooks wait, for the store does not answer: %s", error)
+        self._store_ok = False
+        self._due_ms = [*self._due_ms[:999], self._wall_ms() + 1000]
+
+    def _store_well(self) -> None:
+        if not self._store_ok:
+            _log.info("the store answers again: webhooks go on")
+        self._store_ok = True

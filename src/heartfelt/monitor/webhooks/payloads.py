@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""A message for each kind of target: what is sent, and which answers mean that it was taken. Pure functions.
+
+generic: POST of JSON, or of the target's template. Headers: `Idempotency-Key` (the same at each attempt),
+`X-Heartfelt-Timestamp` (seconds since the epoch, of this attempt) and, if there is a secret, `X-Heartfelt-Signature`:
+"sha256=" and the hex HMAC-SHA256, by the secret, of the timestamp, a full stop and the body as it was sent. A receiver
+computes it anew, compares in constant time, and refuses what is older than a few minutes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote_plus
+
+import msgspec
+
+from heartfelt._version import __version__
+from heartfelt.monitor.webhooks.notices import Notice
+from heartfelt.monitor.webhooks.targets import Kind, Target
+from heartfelt.monitor.webhooks.template import render
+from heartfelt.monitor.webhooks.texts import duration, text_lines, title
+
+__all__ = ["Request", "Verdict", "judge", "make_request"]
+
+_SLACK_TEXT = 3000
+_MAX_TEXT = 18_000  # bytes; DingTalk and Feishu take 20 kB in all
+_RATE_LIMITS = {Kind.DINGTALK: {130101, 130102, 90018, 90030}, Kind.FEISHU: {9499, 11232, 99991400}}
+_REFUSED_FOR_ITSELF = frozenset({400, 413, 415, 422})
+
+
+class Request(msgspec.Struct, kw_only=True, frozen=True):
+    url: str
+    body: bytes
+    headers: dict[str, str]
+
+
+class Verdict(msgspec.Struct, kw_only=True, frozen=True):
+    """Of an answer. `permanent`: the message itself was refused, so that it will hardly be taken the next time.
+    `limited`: the target asks to be called less often."""
+
+    ok: bool
+    why: str = ""
+    permanent: bool = False
+    limited: bool = False
+
+
+def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
+    """Raises TemplateError if the target's template makes no JSON of this message."""
+    url = target.url
+    headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": f"heartfelt/{__version__}"}
+    if target.kind is Kind.DINGTALK:
+        body = _json(_dingtalk(target, notice))
+        url = _dingtalk_url(target, now_ms)
+    elif target.kind is Kind.FEISHU:
+        body = _json(_feishu(target, notice, now_ms))
+    elif target.kind is Kind.SLACK:
+        body = _json(_slack(target, notice))
+    else:
+        body = _generic(target, notice)
+        headers["Idempotency-Key"] = f"{target.id}-{notice.key}"
+        headers |= _signature(target.secret, body, now_ms)
+    return Request(url=url, body=body, headers=headers)
+
+
+def judge(kind: Kind, status: int, body: bytes) -> Verdict:
+    """Whether the message was taken: a status of 2xx, and the code in the body where the kind has one."""
+    if status == 429:
+        return Verdict(ok=False, why="called too often (429)", limited=True)
+    if not 200 <= status < 300:
+        refused = "redirects are not followed" if 300 <= status < 400 else f"status {status}"
+        return Verdict(ok=False, why=refused, permanent=status in _REFUSED_FOR_ITSELF)
+    if kind is Kind.GENERIC:
+        return Verdict(ok=True)
+    if kind is Kind.SLACK:
+        return Verdict(ok=True) if body.strip() == b"ok" else Verdict(ok=False, why='answer is not "ok"')
+    names = ("errcode",) if kind is Kind.DINGTALK else ("code", "StatusCode")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    codes = [answer[name] for name in names if name in answer] if isinstance(answer, dict) else []
+    if not codes:
+        return Verdict(ok=False, why=f"answer has no {' or '.join(names)}")
+    for code in codes:
+        if type(code) is not int or code != 0:
+            limited = type(code) is int and code in _RATE_LIMITS[kind]
+            return Verdict(ok=False, why=f"{names[0]} {str(code)[:20]}", limited=limited)
+    return Verdict(ok=True)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", errors="replace")
+
+
+# -- generic
+
+
+def _generic(target: Target, notice: Notice) -> bytes:
+    values = _values(target, notice)
+    if target.template is not None:
+        return render(target.template, values)
+    entry = notice.entry
+    whole: dict[str, Any] = {name: value for name, value in values.items() if value not in ("", None)}
+    if entry is not None and entry.seq is not None:
+        whole["seq"] = entry.seq
+    if entry is not None and entry.event_type is not None:
+        whole["event_type"], whole["event_name"] = entry.event_type, entry.event_name
+        whole["event_info"] = _info(entry.info)
+    if notice.kind == "mass":
+        whole |= {"counts": notice.counts, "instances": notice.instances, "names": list(notice.names)}
+    return _json(whole)
+
+
+def _info(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # it was cut: better some of it, as text, than nothing
+        return text
+
+
+def _values(target: Target, notice: Notice) -> dict[str, str | int | None]:
+    entry, language = notice.entry, target.language.value
+    return {
+        "event": notice.kind,
+        "key": notice.key,
+        "level": notice.level.value,
+        "title": title(notice, language),
+        "text": "\n".join(text_lines(notice, language)),
+        "service": notice.service,
+        "instance_id": entry.instance_id if entry else "",
+        "ip": entry.ip if entry else "",
+        "old": entry.old or "" if entry else "",
+        "new": entry.new or "" if entry else "",
+        "reason": entry.reason if entry else "",
+        "outage": duration(notice.outage_ms, language) if notice.outage_ms is not None else "",
+        "time_ms": notice.time_ms,
+        "count": notice.count,
+        "outage_ms": notice.outage_ms,
+    }
+
+
+def _signature(secret: str | None, body: bytes, now_ms: int) -> Mapping[str, str]:
+    stamp = str(now_ms // 1000)
+    if secret is None:
+        return {"X-Heartfelt-Timestamp": stamp}
+    digest = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return {"X-Heartfelt-Timestamp": stamp, "X-Heartfelt-Signature": f"sha256={digest}"}
+
+
+# -- DingTalk: the timestamp, in ms, and its signature are parts of the address
+
+
+def _dingtalk(target: Target, notice: Notice) -> dict[str, Any]:
+    head = title(notice, target.language.value)
+    lines = [f"### {_markdown(head)}", *(f"- {_markdown(line)}" for line in text_lines(notice, target.language.value))]
+    return {"msgtype": "markdown", "markdown": {"title": head, "text": _cut("\n".join(lines))}}
+
+
+def _dingtalk_url(target: Target, now_ms: int) -> str:
+    if target.secret is None:
+        return target.url
+    signed = hmac.new(target.secret.encode(), f"{now_ms}\n{target.secret}".encode(), hashlib.sha256).digest()
+    sign = quote_plus(base64.b64encode(signed))
+    return f"{target.url}{'&' if '?' in target.url else '?'}timestamp={now_ms}&sign={sign}"
+
+
+# The wide forms of these: DingTalk's markdown has no escape that all its clients know.
+_MARKDOWN = {ord(c): chr(ord(c) + 0xFEE0) for c in "[]<>`*~#|!\\"}
+
+
+def _markdown(text: str) -> str:
+    """Without links, pictures, headings or HTML: a service's name must not be able to lead anybody anywhere."""
+    return text.translate(_MARKDOWN)
+
+
+# -- Feishu: the timestamp, in s, and its signature are fields of the body
+
+
+def _feishu(target: Target, notice: Notice, now_ms: int) -> dict[str, Any]:
+    language = target.language.value
+    lines = _cut("\n".join(text_lines(notice, language))).split("\n")
+    post = {
+        "title": title(notice, language),
+        "content": [[{"tag": "text", "text": line}] for line in lines],
+    }
+    message: dict[str, Any] = {
+        "msg_type": "post",
+        "content": {"post": {"zh_cn" if language == "zh" else "en_us": post}},
+    }
+    if target.secret is not None:
+        stamp = str(now_ms // 1000)
+        signed = hmac.new(f"{stamp}\n{target.secret}".encode(), b"", hashlib.sha256).digest()
+        message |= {"timestamp": stamp, "sign": base64.b64encode(signed).decode()}
+    return message
+
+
+# -- Slack
+
+
+def _slack(target: Target, notice: Notice) -> dict[str, Any]:
+    head = title(notice, target.language.value)
+    lines = text_lines(notice, target.language.value)
+    bold = f"*{_slack_escape(head, _SLACK_TEXT - 2).replace('*', '∗')}*"  # noqa: RUF001
+    sections = [bold, _slack_escape("\n".join(lines), _SLACK_TEXT)]
+    return {
+        "text": _slack_escape(head, _SLACK_TEXT),
+        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in sections if text],
+    }
+
+
+_SLACK_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def _slack_escape(text: str, most: int) -> str:
+    """`<!channel>` and links are words behind that; cut between two characters, never within an entity."""
+    parts: list[str] = []
+    left = most - 1
+    for character in text:
+        part = _SLACK_ENTITIES.get(character, character)
+        left -= len(part)
+        if left < 0:
+            return "".join(parts) + "…"
+        parts.append(part)
+    return "".join(parts)
+
+
+def _cut(text: str) -> str:
+    raw = text.encode("utf-8", errors="replace")
+    return text if len(raw) <= _MAX_TEXT else raw[:_MAX_TEXT].decode(errors="ignore") + " …"

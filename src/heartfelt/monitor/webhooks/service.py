@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT
+"""The webhooks of a monitor: targets, what each is told, and the outbox. One of these; it belongs to the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from heartfelt.monitor.model import AgentEvent, Change, Level
+from heartfelt.monitor.store import Store
+from heartfelt.monitor.webhooks.caller import Caller, CallLimits
+from heartfelt.monitor.webhooks.damping import Damper, Damping
+from heartfelt.monitor.webhooks.guard import Lookup, lookup
+from heartfelt.monitor.webhooks.history import Position, load_position, recent_changes, save_position
+from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change
+from heartfelt.monitor.webhooks.outbox import Outbox, Retry, pause
+from heartfelt.monitor.webhooks.targets import (
+    MAX_TARGETS,
+    STATE_TYPE,
+    Target,
+    TargetError,
+    is_recovery,
+    make_target,
+    masked,
+    updated_target,
+)
+
+__all__ = ["Settings", "UnknownTarget", "Webhooks"]
+
+_log = logging.getLogger("heartfelt.monitor.webhooks")
+
+_KIND = "webhook"
+_MAX_WAITING = 200_000
+_SAVE_MS = 1_000
+_IDLE_S = 3600.0
+
+
+class UnknownTarget(KeyError):
+    """No webhook has this id."""
+
+    def __str__(self) -> str:
+        return f"there is no webhook {self.args[0]!r}"
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """For all targets."""
+
+    allow_private: bool = False
+    """Every target may call private networks, whatever it says itself."""
+    levels: tuple[Level, ...] = ()
+    """For targets that are made without a filter."""
+    damping: Damping = Damping()
+    retry: Retry = Retry()
+    limits: CallLimits = CallLimits()
+
+
+class Webhooks:
+    """`start()` before the registry's first change, `offer` as its listener, `stop()` before the store is closed."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings | None = None,
+        *,
+        wall_ms: Callable[[], int],
+        look_up: Lookup = lookup,
+        tls: ssl.SSLContext | None = None,
+        pause: Callable[[asyncio.Event, float], Awaitable[None]] = pause,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings or Settings()
+        self._wall_ms = wall_ms
+        self._pause = pause
+        self._targets: dict[str, Target] = {}
+        self._dampers: dict[str, Damper] = {}
+        self._caller = Caller(
+            self._settings.limits,
+            wall_ms=wall_ms,
+            allow_private=self._settings.allow_private,
+            look_up=look_up,
+            tls=tls,
+        )
+        self._outbox = Outbox(
+            store, self._targets.get, self._caller.call, self._settings.retry, wall_ms=wall_ms, pause=pause, rng=rng
+        )
+        self._waiting: deque[Change | AgentEvent] = deque()
+        self._ready = False
+        self._told_seq = -1
+        """Changes up to this one were told before the start: they only tell the dampers what flaps."""
+        self._last_seq = -1
+        self._unsaved = True
+        self._saved_ms: int | None = None
+        self._wake = asyncio.Event()
+        self._ticker: asyncio.Task[None] | None = None
+        self._counts = dict.fromkeys(
+            (
+                "offered_changes",
+                "offered_events",
+                "lost",
+                "replayed",
+                "bad_documents",
+                "store_errors",
+                "held_back",
+                "merged",
+            ),
+            0,
+        )
+
+    # -- what happens in the monitor
+
+    def offer(self, change: Change) -> None:
+        """A change of state. Never waits, never raises for what is in it."""
+        self._counts["offered_changes"] += 1
+        if self._ready:
+            self._take_change(change)
+            self._wake.set()
+        else:
+            self._wait(change)
+
+    def offer_event(self, event: AgentEvent) -> None:
+        """An event. Those of the type STATE are passed over: the changes themselves are offered."""
+        self._counts["offered_events"] += 1
+        if event.type == STATE_TYPE:
+            return
+        if self._ready:
+            self._take_event(event)
+            self._wake.set()
+        else:
+            self._wait(event)
+
+    def _wait(self, what: Change | AgentEvent) -> None:
+        if len(self._waiting) >= _MAX_WAITING:
+            self._waiting.popleft()
+            self._counts["lost"] += 1
+        self._waiting.append(what)
+
+    def _take_change(self, change: Change, *, since_ms: bool = False) -> None:
+        """`since_ms`: not for targets that were made, or changed, after it."""
+        self._last_seq = max(self._last_seq, change.seq)
+        self._unsaved = True
+        entry: Entry | None = None
+        for target in self._targets.values():
+            if since_ms and change.time_ms < target.changed_ms:
+                continue
+            if target.enabled and target.wants_change(change):
+                entry = entry or of_change(change, is_recovery(change))
+                self._put(target.id, self._dampers[target.id].offer(entry))
+
+    def _take_event(self, event: AgentEvent) -> None:
+        entry: Entry | None = None
+        for target in self._targets.values():
+            if target.enabled and target.wants_event(event):
+                entry = entry or event_entry(event)
+                self._put(target.id, self._dampers[target.id].offer(entry))
+
+    def _put(self, target_id: str, notices: list[Notice]) -> None:
+        for notice in notices:
+            self._unsaved = True
+            if notice.last_seq is None or notice.last_seq > self._told_seq:
+                self._outbox.put(target_id, notice)
+
+    # -- start and stop
+
+    async def start(self) -> None:
+        """Reads the targets and the last changes. Raises what the store raises."""
+        for id, document in (await self._store.documents(_KIND)).items():
+            try:
+                self._set(msgspec.convert(document, Target))
+            except msgspec.ValidationError as error:
+                self._counts["bad_documents"] += 1
+                _log.error("webhook %s cannot be read from the store, and is left out: %s", id, error)
+        position = await load_position(self._store)
+        if position is None:  # from here on, even if the process is killed before anything else is noted
+            newest = await self._store.changes(id=None, service=None, before=None, limit=1)
+            position = Position(seq=newest[0].seq if newest else -1, flushed=True)
+            await save_position(self._store, position)
+        if self._targets:
+            await self._replay(position)
+        else:
+            self._last_seq = position.seq
+        while self._waiting:
+            what = self._waiting.popleft()
+            if isinstance(what, AgentEvent):
+                self._take_event(what)
+            elif what.seq > self._last_seq:
+                self._take_change(what)
+        self._ready = True
+        self._outbox.start()
+        self._ticker = asyncio.create_task(self._tick(), name="webhooks ticker")
+
+    async def _replay(self, position: Position) -> None:
+        self._told_seq = self._last_seq = position.seq
+        memory_ms = self._settings.damping.memory_ms
+        flushed = position.flushed
+        for number, change in enumerate(await recent_changes(self._store, after=position.seq, memory_ms=memory_ms)):
+            if flushed and change.seq > position.seq:
+                self._settle()
+                flushed = False
+            self._take_change(change, since_ms=True)
+            self._counts["replayed"] += change.seq > position.seq
+            if number % 500 == 499:
+                await asyncio.sleep(0)
+        if flushed:
+            self._settle()
+
+    def _settle(self) -> None:
+        for damper in self._dampers.values():
+            damper.settle()
+
+    async def stop(self) -> None:
+        """What is held back goes into the outbox, and waits there for the next start. At most as long as the store
+        takes; calls under way are broken off. Idempotent."""
+        if self._ready:
+            self._ready = False
+            for id, damper in self._dampers.items():
+                self._put(id, damper.flush())
+            if self._ticker is not None:
+                self._ticker.cancel()
+                await asyncio.gather(self._ticker, return_exceptions=True)
+            await self._outbox.stop()
+            await self._save(flushed=True)
+        await self._caller.close()
+
+    async def _tick(self) -> None:
+        while True:
+            self._wake.clear()
+            now_ms = self._wall_ms()
+            for id, damper in self._dampers.items():
+                self._put(id, damper.advance(now_ms))
+            if self._unsaved and (self._saved_ms is None or not 0 <= now_ms - self._saved_ms < _SAVE_MS):
+                await self._save()
+            due = [damper.next_ms for damper in self._dampers.values() if damper.next_ms is not None]
+            if self._unsaved:
+                due.append((self._saved_ms or now_ms) + _SAVE_MS)
+            wait_s = max(0.02, min([_IDLE_S, *((due_ms - self._wall_ms()) / 1000 for due_ms in due)]))
+            await self._pause(self._wake, min(wait_s, 60.0))
+
+    async def _save(self, *, flushed: bool = False) -> None:
+        """How far everything is in the outbox, in the store; at most once a second, for it walks all that is held."""
+        open_seqs = (damper.first_open_seq() for damper in self._dampers.values())
+        seq = min([self._last_seq, *(seq - 1 for seq in open_seqs if seq is not None)])
+        self._saved_ms = self._wall_ms()
+        self._unsaved = False
+        try:
+            await save_position(self._store, Position(seq=seq, flushed=flushed))
+        except Exception as error:
+            self._unsaved = True
+            self._counts["store_errors"] += 1
+            _log.error("the webhooks' position cannot be stored: %s", error)
+
+    # -- for the API
+
+    def targets(self) -> list[dict[str, Any]]:
+        """All, without secrets, with how they fare."""
+        return [self._view(target) for target in self._targets.values()]
+
+    def get(self, id: str) -> dict[str, Any]:
+        """Raises UnknownTarget, as do all that take an id."""
+        return self._view(self._known(id))
+
+    async def create(self, fields: Mapping[str, Any], *, id: str | None = None) -> dict[str, Any]:
+        """Raises TargetError, which names the field; and what the store raises."""
+        if len(self._targets) >= MAX_TARGETS:
+            raise TargetError("id", f"there are {MAX_TARGETS} webhooks, the most there can be; delete one")
+        if id in self._targets:
+            raise TargetError("id", f"there is a webhook {id!r} already")
+        if self._settings.levels and "filter" not in fields:
+            fields = {**fields, "filter": {"levels": [level.value for level in self._settings.levels]}}
+        target = make_target(fields, now_ms=self._wall_ms(), id=id, private=self._settings.allow_private)
+        await self._store.put_document(_KIND, target.id, msgspec.to_builtins(target))
+        self._set(target)
+        return self._view(target)
+
+    async def update(self, id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are given; the others stay. Raises TargetError, and what the store raises."""
+        target = updated_target(self._known(id), fields, now_ms=self._wall_ms(), private=self._settings.allow_private)
+        await self._store.put_document(_KIND, id, msgspec.to_builtins(target))
+        self._set(target)
+        self._outbox.line(target).breaker.succeeded()  # it may be mended: the next attempt shows
+        self._outbox.wake()
+        return self._view(target)
+
+    async def delete(self, id: str) -> None:
+        """What waits for it is dropped."""
+        self._known(id)
+        await self._store.delete_document(_KIND, id)
+        self._targets.pop(id, None)
+        damper = self._dampers.pop(id)
+        self._counts["held_back"] += damper.held
+        self._counts["merged"] += damper.merged
+        self._outbox.forget(id)
+
+    async def test(self, id: str) -> dict[str, Any]:
+        """Calls it now, once, past the outbox. -> ok, status, error, excerpt (of the answer), duration_ms."""
+        target = self._known(id)
+        now_ms = self._wall_ms()
+        notice = Notice(kind="test", key=f"test-{secrets.token_hex(8)}", time_ms=now_ms, level=Level.NORMAL)
+        line = self._outbox.line(target)
+        line.pace.called(now_ms)
+        answer = await self._caller.call(target, notice)
+        if answer.ok:
+            line.breaker.succeeded()
+            self._outbox.wake()
+        return {
+            "ok": answer.ok,
+            "status": answer.status,
+            "error": answer.error,
+            "excerpt": answer.excerpt,
+            "duration_ms": answer.duration_ms,
+        }
+
+    async def deliveries(self, id: str | None, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """What waits, was delivered, was given up; newest first. The messages have no secrets in them."""
+        found = await self._store.deliveries(id, before, limit)
+        return [msgspec.to_builtins(delivery) for delivery in found]
+
+    def stats(self) -> dict[str, int | float]:
+        """Counts since the start, and `targets`, `open` (breakers) as they are."""
+        now_ms = self._wall_ms()
+        states = [self._outbox.line(target).breaker.state(now_ms) for target in self._targets.values()]
+        return {
+            **self._counts,
+            **self._outbox.counts,
+            "store_errors": self._counts["store_errors"] + self._outbox.counts["store_errors"],
+            "held_back": self._counts["held_back"] + sum(damper.held for damper in self._dampers.values()),
+            "merged": self._counts["merged"] + sum(damper.merged for damper in self._dampers.values()),
+            "targets": len(self._targets),
+            "open": sum(state != "closed" for state in states),
+        }
+
+    def _known(self, id: str) -> Target:
+        target = self._targets.get(id)
+        if target is None:
+            raise UnknownTarget(id)
+        return target
+
+    def _set(self, target: Target) -> None:
+        self._targets[target.id] = target
+        self._dampers.setdefault(target.id, Damper(self._settings.damping))
+
+    def _view(self, target: Target) -> dict[str, Any]:
+        line, now_ms = self._outbox.line(target), self._wall_ms()
+        return {
+            **masked(target),
+            "breaker": line.breaker.state(now_ms),
+            "failures": line.breaker.failures,
+            "delivered": line.delivered,
+            "failed": line.failed,
+            "last_answer": line.last_answer,
+            "last_success_ms": line.last_success_ms,
+        }

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""Webhook targets: where to, in which form, and about what; and the checks of what a user writes into one."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from heartfelt.errors import ConfigError
+from heartfelt.monitor.model import AgentEvent, Change, Level, State
+from heartfelt.monitor.webhooks.guard import check_url, mask_url
+from heartfelt.monitor.webhooks.template import TemplateError, check_template
+
+__all__ = [
+    "Filter",
+    "Kind",
+    "Language",
+    "Target",
+    "TargetError",
+    "is_recovery",
+    "make_target",
+    "masked",
+    "updated_target",
+]
+
+MAX_TARGETS = 200
+STATE_TYPE = "STATE"
+_MASK = "***"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TYPE = re.compile(r"\*|[A-Z][A-Z0-9_]{0,63}")
+_LOSSES = frozenset({State.LOST, State.STUCK})
+_ALIVE = frozenset({State.NEW, State.UP, State.LATE})
+_MAX_URL, _MAX_SECRET, _MAX_NAME, _MAX_GLOBS, _MAX_GLOB = 2048, 1024, 200, 100, 200
+
+
+class TargetError(ConfigError):
+    """A field of a target cannot be what it is; `field` names it, the text says what to write instead."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(f"{field}: {text}")
+        self.field = field
+
+
+class Kind(str, Enum):
+    GENERIC = "generic"
+    DINGTALK = "dingtalk"
+    FEISHU = "feishu"
+    SLACK = "slack"
+
+
+class Language(str, Enum):
+    ENGLISH = "en"
+    CHINESE = "zh"
+
+
+class Filter(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What a target is told. Of each field one must fit; an empty one fits all.
+
+    A recovery is told if the loss before it was: whatever its level, and with UP among the states.
+    """
+
+    states: tuple[State, ...] = (State.LOST, State.STUCK, State.UP)
+    """New states. UP is told after a state that is told, too, or after an outage: not for every start."""
+    services: tuple[str, ...] = ()
+    """Names, with `*`, `?` and `[...]` as in file names; upper and lower case differ."""
+    levels: tuple[Level, ...] = ()
+    event_types: tuple[str, ...] = (STATE_TYPE,)
+    """STATE: changes of state. Others are types of events, such as OPERATION; "*" is all."""
+
+
+class Target(msgspec.Struct, kw_only=True, frozen=True):
+    """A webhook. `secret` and `url` are confidential: show `masked()` only."""
+
+    id: str
+    name: str
+    kind: Kind
+    url: str
+    secret: str | None = None
+    """generic: of the signature; DingTalk, Feishu: of the robot's signing; Slack has none."""
+    enabled: bool = True
+    filter: Filter = msgspec.field(default_factory=Filter)
+    template: str | None = None
+    """generic only: the body, see template.py."""
+    allow_private: bool = False
+    """Whether the address may lie in a private network or on this machine."""
+    language: Language = Language.ENGLISH
+    created_ms: int = 0
+    changed_ms: int = 0
+
+    def __repr__(self) -> str:  # whatever ends in a log has no secret in it
+        return f"Target(id={self.id!r}, name={self.name!r}, kind={self.kind.value!r}, url={mask_url(self.url)!r})"
+
+    def wants_change(self, change: Change) -> bool:
+        which = self.filter
+        if not _fits_type(which, STATE_TYPE) or not _fits_service(which, change.service):
+            return False
+        recovery = is_recovery(change)
+        return _fits_states(which.states, change, recovery) and (recovery or _fits_level(which, change.level))
+
+    def wants_event(self, event: AgentEvent) -> bool:
+        which = self.filter
+        return (
+            event.type != STATE_TYPE
+            and _fits_type(which, event.type)
+            and _fits_level(which, event.level)
+            and _fits_service(which, event.service)
+        )
+
+
+def is_recovery(change: Change) -> bool:
+    return change.new in _ALIVE and (change.old in _LOSSES or change.outage_ms is not None)
+
+
+def _fits_states(states: tuple[State, ...], change: Change, recovery: bool) -> bool:
+    if not states:
+        return True
+    if recovery:
+        return (State.UP in states or change.new in states) and (change.old not in _LOSSES or change.old in states)
+    if change.new is State.UP:
+        return State.UP in states and change.old in states and change.old is not State.NEW
+    return change.new in states
+
+
+def _fits_type(which: Filter, type_: str) -> bool:
+    return not which.event_types or type_ in which.event_types or "*" in which.event_types
+
+
+def _fits_level(which: Filter, level: Level) -> bool:
+    return not which.levels or level in which.levels
+
+
+def _fits_service(which: Filter, service: str) -> bool:
+    return not which.services or any(_matcher(glob)(service) is not None for glob in which.services)
+
+
+@lru_cache(maxsize=4096)
+def _matcher(glob: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(fnmatch.translate(glob)).match
+
+
+_FIELDS = frozenset({"name", "kind", "url", "secret", "enabled", "filter", "template", "allow_private", "language"})
+
+
+def make_target(fields: Mapping[str, Any], *, now_ms: int, id: str | None = None, private: bool = False) -> Target:
+    """A target of what a user wrote. `private`: the monitor allows private addresses to all. Raises TargetError."""
+    _known(fields)
+    for needed in ("kind", "url"):
+        if not fields.get(needed):
+            raise TargetError(needed, "is missing")
+    if id is not None and _ID.fullmatch(id) is None:
+        raise TargetError("id", f"{id!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ -")
+    given = {"name": str(fields.get("kind")), **fields}
+    return _checked(
+        {**given, "id": id or secrets.token_hex(8), "created_ms": now_ms, "changed_ms": now_ms}, private=private
+    )
+
+
+def updated_target(old: Target, fields: Mapping[str, Any], *, now_ms: int, private: bool = False) -> Target:
+    """`old` with other fields. A masked url or secret, as `masked()` shows it, means the one that is there.
+
+    Another host does not inherit the secret: whoever may change the address must not make the monitor sign for it,
+    or send it what the old address was trusted with.
+    """
+    _known(fields)
+    new = {**msgspec.to_builtins(old), **fields, "changed_ms": now_ms}
+    if new["url"] == mask_url(old.url):
+        new["url"] = old.url
+    inherits = fields.get("secret", _MASK) == _MASK
+    if inherits:
+        new["secret"] = old.secret
+    if inherits and old.secret and _host(new["url"]) != _host(old.url):
+        raise TargetError("secret", "has to be given again with an address on another host")
+    return _checked(new, private=private)
+
+
+def masked(target: Target) -> dict[str, Any]:
+    """For API answers: everything but the secret, and of the address only the host, since its path may be a key."""
+    shown: dict[str, Any] = msgspec.to_builtins(target)
+    shown["url"] = mask_url(target.url)
+    shown["secret"] = None if target.secret is None else _MASK
+    return shown
+
+
+def _known(fields: Mapping[str, Any]) -> None:
+    unknown = sorted(str(name) for name in fields if name not in _FIELDS)
+    if unknown:
+        raise TargetError(unknown[0], f"is not a field of a webhook; there are {', '.join(sorted(_FIELDS))}")
+
+
+def _host(url: Any) -> str:
+    return mask_url(url) if isinstance(url, str) else ""
+
+
+def _checked(fields: dict[str, Any], *, private: bool) -> Target:
+    for name, values in (("kind", Kind), ("language", Language)):
+        if name in fields and fields[name] not in [value.value for value in values]:
+            known = ", ".join(value.value for value in values)
+            raise TargetError(name, f"{fields[name]!r} is none of {known}")
+    for name in ("url", "secret"):  # whose values must not be in the text of an error
+        if fields.get(name) is not None and not isinstance(fields[name], str):
+            raise TargetError(name, f"a text is expected, not {type(fields[name]).__name__}")
+    try:
+        target = msgspec.convert(fields, Target)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        field = re.search(r"at `\$\.(\w+)", text)
+        raise TargetError(field[1] if field else "webhook", text) from None
+    _check_texts(target)
+    if (why := check_url(target.url, allow_private=target.allow_private or private)) is not None:
+        raise TargetError("url", why)
+    if target.kind is not Kind.GENERIC and not target.url.lower().startswith("https://") and not target.allow_private:
+        raise TargetError("url", f"{target.kind.value} is called by https")
+    if target.kind is Kind.SLACK and target.secret is not None:
+        raise TargetError("secret", "Slack has none: its address is the secret")
+    if target.template is not None:
+        if target.kind is not Kind.GENERIC:
+            raise TargetError("template", "is for the kind generic only")
+        try:
+            check_template(target.template)
+        except TemplateError as error:
+            raise TargetError("template", str(error)) from None
+    return target
+
+
+def _check_texts(target: Target) -> None:
+    if not target.name.strip() or len(target.name) > _MAX_NAME or not target.name.isprintable():
+        raise TargetError("name", f"1 to {_MAX_NAME} printable characters are expected")
+    if len(target.url) > _MAX_URL:
+        raise TargetError("url", f"is longer than {_MAX_URL} characters")
+    if target.secret is not None and not 0 < len(target.secret) <= _MAX_SECRET:
+        raise TargetError("secret", f"1 to {_MAX_SECRET} characters are expected; null for none")
+    globs = target.filter.services
+    if len(globs) > _MAX_GLOBS or any(not 0 < len(glob) <= _MAX_GLOB for glob in globs):
+        raise TargetError("filter", f"at most {_MAX_GLOBS} services, each of 1 to {_MAX_GLOB} characters")
+    for type_ in target.filter.event_types:
+        if _TYPE.fullmatch(type_) is None:
+            raise TargetError("filter", f"{type_!r} is no event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *")

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+/** A cell's picture for each state and brightness, drawn once: putting one on the grid is then a copy of pixels. */
+import { NAMES } from "../lib/fleet-cells.js";
+import { STATES } from "../lib/state.js";
+import { colours } from "../lib/theme.js";
+
+export const LEVELS = 16;
+const UP = NAMES.indexOf("UP");
+/** Opacity at the end of the lease. Who is in trouble already stays well to be seen. */
+const FAINTEST = { UP: 0.16, NEW: 0.16, LATE: 0.5, STUCK: 0.5 };
+/** By state's number: whether its brightness tells the share of the lease that is left. */
+export const fades = NAMES.map((name) => name in FAINTEST);
+
+/**
+ * @param {number} pitch in canvas pixels
+ * @returns {{pixels: Uint32Array, stride: number, ground: number}} states are rows of pictures, levels columns
+ */
+export function makeSprites(pitch) {
+  const found = colours([...new Set(Object.values(STATES).map((one) => one.colour)), "--ground", "--danger-ground"]);
+  const canvas = document.createElement("canvas");
+  canvas.width = pitch * LEVELS;
+  canvas.height = pitch * NAMES.length;
+  const draw = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  draw.fillStyle = found["--ground"];
+  draw.fillRect(0, 0, canvas.width, canvas.height);
+  NAMES.forEach((name, row) => {
+    const { path, fill, colour } = STATES[name];
+    const shape = new Path2D(path);
+    const least = FAINTEST[name] ?? 1;
+    for (let level = 0; level < LEVELS; level++) {
+      draw.setTransform(1, 0, 0, 1, level * pitch, row * pitch);
+      if (name === "LOST") {
+        draw.fillStyle = found["--danger-ground"];
+        draw.fillRect(0, 0, pitch, pitch);
+      }
+      draw.scale(pitch / 16, pitch / 16);
+      draw.globalAlpha = least + ((1 - least) * level) / (LEVELS - 1);
+      draw.fillStyle = draw.strokeStyle = found[colour];
+      draw.lineWidth = Math.max(3, 16 / pitch);
+      if (fill) draw.fill(shape);
+      else draw.stroke(shape);
+      draw.globalAlpha = 1;
+    }
+  });
+  const { data } = draw.getImageData(0, 0, canvas.width, canvas.height);
+  const pixels = new Uint32Array(data.buffer);
+  return { pixels, stride: canvas.width, ground: pixels[UP * pitch * canvas.width] }; // a dot leaves its corners
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+export default {
+  title: "Settings",
+  lead: "How this monitor runs, and where each value comes from. Change them in its file, environment or flags, then start it anew.",
+  version: "Version",
+  running: "Running for",
+  warnings: "Warnings",
+  search: "Search settings",
+  only_changed: "Only those that differ from the default",
+  name: "Setting",
+  value: "Value",
+  source: "From",
+  default: "Default",
+  meaning: "Meaning",
+  from_default: "default",
+  unset: "not set",
+  empty_list: "none",
+  none_found: "No setting fits.",
+  none_found_hint: "Clear the search, or show all settings.",
+  show_all: "Show all",
+  count: { one: "{n} setting", other: "{n} settings" },
+};

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+export default {
+  NEW: "new",
+  UP: "up",
+  LATE: "late",
+  LOST: "lost",
+  LEFT: "left",
+  STUCK: "stuck",
+  PAUSED: "paused",
+  REMOVED: "removed",
+  held: "loss held",
+  NEW_means: "New: one beat so far",
+  UP_means: "Up: it beats",
+  LATE_means: "Late: a beat was missed, the lease has not run out",
+  LOST_means: "Lost: no beat within its lease",
+  LEFT_means: "Left: it said goodbye",
+  STUCK_means: "Stuck: it beats, but its interpreter does not answer",
+  PAUSED_means: "Paused: nobody is told of its changes",
+  REMOVED_means: "Removed: forgotten until it beats again",
+};

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from heartfelt._version import __version__
-from heartfelt.cli import Command, UsageError, demo
+from heartfelt.cli import Command, Failed, UsageError, beat, demo, events, ls, run, serve, token, top
 
-COMMANDS: tuple[Command, ...] = (demo,)
+COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, token, ls, events, top)
 INTERRUPTED = 130  # 128 + SIGINT, as a shell would say it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except UsageError as error:
         subparser.error(str(error))
+    except Failed as error:
+        print(f"heartfelt {command.NAME}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

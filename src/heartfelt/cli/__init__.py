@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-__all__ = ["Command", "UsageError"]
+__all__ = ["Command", "Failed", "UsageError"]
 
 
 class Command(Protocol):
@@ -26,3 +26,14 @@ class Command(Protocol):
 
 class UsageError(Exception):
     """Options that are fine one by one, but not together. Ends as argparse's own errors do: usage, text, status 2."""
+
+
+class Failed(Exception):
+    """A command cannot do what it was asked to: its text, without usage, on standard error, and status 1.
+
+    `status`: of the monitor's answer, if that is the reason.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status

@@ -11,14 +11,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from heartfelt import Event, HeartHub, HubClosed
 from heartfelt._options import MOST_SHARDS
 from heartfelt.cli import UsageError
+from heartfelt.cli._client_options import add_trust_arguments, url
 from heartfelt.cli._progress import Progress
 from heartfelt.cli._services import NS, Beater, Plan
 from heartfelt.cli._values import seconds, whole, whole_list
 
+T = TypeVar("T")
 NAME = "demo"
 HELP = "Run services that beat; some stop, and exactly those must be reported. The status is 0 if they were."
 STUCK = (67, 120, 100, 3456, 4000, 5221, 7899, 9999)
@@ -35,18 +38,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ) -> None:
         parser.add_argument(name, type=type_, default=default, help=help_, metavar=metavar)
 
-    option("--services", whole(1, MOST_SERVICES), 10_000, "how many services, with ids from 1 (%(default)s)", "N")
-    option("--interval", seconds, 0.5, "between two beats of a service (%(default)s)")
-    option("--timeout", seconds, 1.0, "after which a service without a beat is reported (%(default)s)")
-    option("--parallelism", whole(1, MOST_SHARDS), 2, "worker threads of the hub (%(default)s)", "N")
+    option("--services", whole(1, MOST_SERVICES), None, "how many services, with ids from 1 (10000)", "N")
+    option("--interval", seconds, None, "between two beats of a service (0.5)")
+    option("--timeout", seconds, None, "after which a service without a beat is reported (1.0)")
+    option("--parallelism", whole(1, MOST_SHARDS), None, "worker threads of the hub (2)", "N")
     default_stuck = ",".join(map(str, STUCK))
     stuck_help = f"services that stop, each when its id in ms has passed ({default_stuck}, as far as they exist)"
     option("--stuck", whole_list, None, stuck_help, "ID,ID,...")
-    option("--duration", seconds, 15.0, "how long; more while a stopped service is not due yet (%(default)s)")
+    option("--duration", seconds, None, "how long; more while a stopped service is not due yet (15.0)")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line; the last is the summary")
+    monitor_help = (
+        "instead, feed this monitor with instances, of which some stop, leave, get stuck, and come back; then the "
+        "defaults are --services 1000 --interval 3 --timeout 10, until interrupted"
+    )
+    option("--monitor", url, None, monitor_help, "URL")
+    add_trust_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.monitor is not None:
+        return feed(args)
+    for option in ("token_file", "token_env", "ca"):
+        if getattr(args, option) is not None:
+            raise UsageError(f"argument --{option.replace('_', '-')}: is for --monitor only; leave it out")
     plan = plan_of(args)
     outcome = watch(plan, Printer(json_lines=args.json))
     print(json.dumps(summary_object(plan, outcome)) if args.json else summary_text(plan, outcome), flush=True)
@@ -56,21 +70,51 @@ def run(args: argparse.Namespace) -> int:
     return exit_status(plan, outcome)
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
-    stuck = args.stuck
-    if stuck is None:
-        stuck = tuple(service for service in STUCK if service <= args.services)
-    if stuck and max(stuck) > args.services:
+def feed(args: argparse.Namespace) -> int:
+    from heartfelt.cli import _feed
+
+    for option in ("parallelism", "stuck"):
+        if getattr(args, option) is not None:
+            raise UsageError(f"argument --{option}: is for a hub, not for a monitor; leave it or --monitor out")
+    interval, timeout = or_else(args.interval, 3.0), or_else(args.timeout, 10.0)
+    check_interval(interval, timeout)
+    return _feed.run(
+        args.monitor,
+        instances=or_else(args.services, 1000),
+        interval_s=interval,
+        timeout_s=timeout,
+        duration_s=args.duration,
+        as_json=args.json,
+        token_file=args.token_file,
+        token_env=args.token_env,
+        ca=args.ca,
+    )
+
+
+def or_else(given: T | None, default: T) -> T:
+    return default if given is None else given
+
+
+def check_interval(interval: float, timeout: float) -> None:
+    if interval >= timeout:
         raise UsageError(
-            f"argument --stuck: {max(stuck)} is out of range; the services are 1 to {args.services}: "
-            f"leave it out, or give --services {max(stuck)}"
-        )
-    if args.interval >= args.timeout:
-        raise UsageError(
-            f"argument --interval: {args.interval:g} is not shorter than --timeout {args.timeout:g}, so healthy "
+            f"argument --interval: {interval:g} is not shorter than --timeout {timeout:g}, so healthy "
             f"services would be reported; give a shorter --interval or a longer --timeout"
         )
-    return Plan(args.services, args.interval, args.timeout, args.parallelism, args.duration, stuck)
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    services, stuck = or_else(args.services, 10_000), args.stuck
+    interval, timeout = or_else(args.interval, 0.5), or_else(args.timeout, 1.0)
+    if stuck is None:
+        stuck = tuple(service for service in STUCK if service <= services)
+    if stuck and max(stuck) > services:
+        raise UsageError(
+            f"argument --stuck: {max(stuck)} is out of range; the services are 1 to {services}: "
+            f"leave it out, or give --services {max(stuck)}"
+        )
+    check_interval(interval, timeout)
+    return Plan(services, interval, timeout, or_else(args.parallelism, 2), or_else(args.duration, 15.0), stuck)
 
 
 class Printer:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Single requests to the monitor, for the thread of link.py that makes them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from heartfelt.cli import Failed
+from heartfelt.cli._client import Client
+from heartfelt.cli._top.link import PAGE, Job, offset_of
+
+GONE = 404
+
+
+def newer(least_id: int) -> Job:
+    """All instances with this id or a greater one; ids only grow."""
+
+    def run(client: Client) -> list[dict[str, Any]]:
+        return [view for view in _pages(client, {"sort": "-id"}, least_id) if view["id"] >= least_id]
+
+    return run
+
+
+def some(ids: list[int]) -> Job:
+    """What was asked for, and all of them but those that are gone."""
+
+    def run(client: Client) -> tuple[list[int], list[dict[str, Any]]]:
+        views: list[dict[str, Any]] = []
+        for id_ in ids:
+            try:
+                views.append(client.json("GET", f"/api/v1/instances/{id_}")["instance"])
+            except Failed as error:
+                if error.status != GONE:
+                    raise
+        return ids, views
+
+    return run
+
+
+def held(client: Client) -> set[int]:
+    return {view["id"] for view in _pages(client, {"sort": "-id", "held": "true"}, 0)}
+
+
+def _pages(client: Client, query: dict[str, Any], least_id: int) -> list[dict[str, Any]]:
+    views: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = client.json("GET", "/api/v1/instances", {**query, "limit": PAGE, "cursor": cursor})
+        views += page["instances"]
+        cursor = page["cursor"]
+        if cursor is None or views[-1]["id"] < least_id:
+            return views
+
+
+def stats(client: Client) -> tuple[dict[str, Any], float]:
+    """The counters, and the offset of the clocks."""
+    before = time.time()
+    answer = client.json("GET", "/api/v1/stats")
+    return answer, offset_of(answer, before, time.time())
+
+
+def detail(id_: int, service: str, instance_id: str) -> Job:
+    """An instance with its changes and its events."""
+
+    def run(client: Client) -> dict[str, Any]:
+        found: dict[str, Any] = client.json("GET", f"/api/v1/instances/{id_}")
+        query = {"service": service, "instance": instance_id, "limit": 50}
+        found["events"] = client.json("GET", "/api/v1/events", query)["events"]
+        return found
+
+    return run
+
+
+def pause(id_: int) -> Job:
+    return lambda client: client.json("POST", f"/api/v1/instances/{id_}/pause", body={})
+
+
+def resume(id_: int) -> Job:
+    return lambda client: client.json("POST", f"/api/v1/instances/{id_}/resume", body={})
+
+
+def remove(id_: int) -> Job:
+    return lambda client: client.json("DELETE", f"/api/v1/instances/{id_}", {"reason": "removed in heartfelt top"})
+
+
+def release(client: Client) -> Any:
+    return client.json("POST", "/api/v1/hold/release", body={"by": "heartfelt top"})

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""The lines around a view: above, the monitor, the link to it and the counts; below, what is selected, and keys."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.segment import Segment
+from rich.style import Style
+
+from heartfelt.cli._top.fleet import Fleet, Row
+from heartfelt.cli._top.marks import MARKS, ago, chip_style, fitted, mark_of
+from heartfelt.cli._top.painted import Painted
+
+LIVE, CONNECTING, LOST = "live", "connecting", "lost"
+BOLD = Style(bold=True)
+DIM = Style(dim=True)
+ALARM = Style(color="#000000", bgcolor="#E69F00", bold=True)
+KEYS = (("/", "filter"), ("j k", "move"), ("enter", "detail"), ("p", "pause"), ("s", "order"), ("?", "help"))
+
+
+def counted(number: int, name: str) -> str:
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+
+
+@dataclass(slots=True)
+class LinkState:
+    """How the link to the monitor is."""
+
+    name: str = CONNECTING
+    since: float = field(default_factory=time.monotonic)
+    reason: str = ""
+    retry_at: float = 0.0
+    progress: str = ""
+
+
+class Top(Painted):
+    """Two lines; a third one while losses are held."""
+
+    def __init__(self, url: str, fleet: Fleet, link: LinkState, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._url, self._fleet, self._link = url, fleet, link
+        self.view = self.terms = self.order = ""
+        self.beats_per_s: float | None = None
+
+    def update(self) -> None:
+        self.styles.height = 3 + self._is_held() + (self._link.name == LOST)
+        self.repaint()
+
+    def _is_held(self) -> bool:
+        return bool(self._fleet.hold.get("state", "NONE") != "NONE")
+
+    def line(self, y: int) -> list[Segment]:
+        lines = [self._title(), self._counts()]
+        if self._link.name == LOST:
+            lines.append([Segment(fitted(f" {self.lost_words()}", self.size.width), ALARM)])
+        if self._is_held():
+            lines.append([Segment(fitted(f" {self.hold_words()}", self.size.width), ALARM)])
+        lines.append(self._views())
+        return lines[y] if y < len(lines) else []
+
+    def _title(self) -> list[Segment]:
+        fleet = self._fleet
+        name = {LIVE: "live", CONNECTING: self._link.progress or "connecting", LOST: "CONNECTION LOST"}[self._link.name]
+        colour = mark_of("UP" if self._link.name == LIVE else "LATE").colour
+        rate = "" if self.beats_per_s is None else f"{self.beats_per_s:,.0f} beats/s  "
+        right = f"{rate}{time.strftime('%H:%M:%S')} "
+        left = [Segment(" heartfelt top", BOLD), Segment(f"  {fitted(self._url, min(len(self._url), 40))}  ")]
+        left.append(Segment(name, Style(color=colour, bold=True)))
+        if self.size.width >= 60 and fleet.counts:
+            left.append(Segment(f"  {counted(len(fleet.services), 'service')}", DIM))
+        room = self.size.width - sum(one.cell_length for one in left)
+        return [*left, Segment(right.rjust(room), DIM) if room > len(right) else Segment("")]
+
+    def _counts(self) -> list[Segment]:
+        counts: dict[str, Any] = self._fleet.counts
+        if not counts:
+            return []
+        states = dict(counts["states"])
+        states["HELD"] = counts["held"]
+        states["LATE"] = states.get("LATE", 0) - counts["held"]  # they are shown as LATE
+        segments = [Segment(f" {counted(counts['total'], 'instance')}", BOLD)]
+        for state in ("UP", "NEW", "LATE", "STUCK", "LOST", "HELD", "PAUSED", "LEFT"):
+            number = states.get(state, 0)
+            if number > 0 or state in ("UP", "LOST"):
+                mark = MARKS[state]
+                segments += [Segment("  "), Segment(mark.letter, chip_style(state))]
+                segments.append(Segment(f" {number:,} {mark.word}", BOLD if state == "LOST" and number else Style()))
+        return segments
+
+    def lost_words(self) -> str:
+        link = self._link
+        wait_s = max(0.0, link.retry_at - time.monotonic())
+        away = ago((time.monotonic() - link.since) * 1000)
+        return f"connection lost {away} ago, what you see is old; next try in {wait_s:.0f} s: {link.reason}"
+
+    def hold_words(self) -> str:
+        hold = self._fleet.hold
+        verb = "held" if hold["state"] == "HOLDING" else "being told"
+        return f"{hold['held']:,} losses are {verb} (R releases): {hold['reason']}"
+
+    def _views(self) -> list[Segment]:
+        segments = [Segment(" ")]
+        for key, name in (("1", "grid"), ("2", "table"), ("3", "events")):
+            segments.append(Segment(f" {key} {name} ", Style(reverse=True, bold=True) if name == self.view else DIM))
+        if self.terms:
+            segments += [Segment("  filter: "), Segment(fitted(self.terms, min(len(self.terms), 24)), ALARM)]
+        if self.order:
+            segments.append(Segment(f"  {self.order}", DIM))
+        return segments
+
+
+class Bottom(Painted):
+    """Two lines: the instance under the cursor; keys, or the last answer until the next key."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.row: Row | None = None
+        self.now_ms = 0.0
+        self.text = ""
+        self.place = ""
+        self.said = ""
+        self.is_error = False
+
+    def say(self, text: str, *, is_error: bool = False) -> None:
+        self.said, self.is_error = text, is_error
+        self.repaint()
+
+    def line(self, y: int) -> list[Segment]:
+        return self._selected() if y == 0 else self._keys()
+
+    def _selected(self) -> list[Segment]:
+        row = self.row
+        if row is None:
+            room = max(0, self.size.width - len(self.place) - 3)
+            return [Segment(f" {fitted(self.text, room)} {self.place} ")]
+        mark = mark_of(row.shown)
+        room = self.size.width - len(self.place) - 5
+        who = f"{row.service}/{row.instance_id}"
+        beat = f"beat {ago(self.now_ms - row.last_beat_ms)} ago"
+        lease = f", lease {ago(row.lease_ms)}" if row.lease_ms else ""
+        text = f" {mark.word}, {beat}{lease}: {row.reason}"
+        width = max(12, min(len(who), room // 3))
+        return [
+            Segment(" "),
+            Segment(mark.letter, chip_style(row.shown)),
+            Segment(f" {fitted(who, width)}", BOLD),
+            Segment(fitted(text, max(1, room - width)) + f" {self.place} "),
+        ]
+
+    def _keys(self) -> list[Segment]:
+        if self.said:
+            style = ALARM if self.is_error else BOLD
+            return [Segment(fitted(f" {self.said}", self.size.width), style)]
+        segments = [Segment(" ")]
+        for key, name in (*KEYS, ("q", "quit")):
+            segments += [Segment(f" {key} ", Style(reverse=True)), Segment(f" {name} ", DIM)]
+        return segments

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""All about one instance, and all about one event. What agents sent is shown as plain text."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from heartfelt.cli._top.fleet import Entry
+from heartfelt.cli._top.marks import LEVELS, LONGEST_TEXT, ago, chip_style, mark_of
+from heartfelt.cli.events import words_of
+from heartfelt.cli.ls import printable
+
+BARS = "▁▂▃▄▅▆▇█"
+STRIP = 60
+SCROLLING: tuple[BindingType, ...] = (
+    Binding("j,down", "scroll(1)", "down", show=False),
+    Binding("k,up", "scroll(-1)", "up", show=False),
+    Binding("pagedown,space", "scroll(15)", "page down", show=False),
+    Binding("pageup", "scroll(-15)", "page up", show=False),
+    Binding("escape,q,enter", "leave", "back", show=False),
+)
+
+
+class _Page(Screen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = list(SCROLLING)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(can_focus=False):
+            yield Static(id="text")
+        yield Static(self.keys(), id="keys")
+
+    def keys(self) -> str:
+        return " escape back   j k scroll"
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def show(self, text: Text) -> None:
+        self.query_one("#text", Static).update(text)
+
+
+class Do(Message):
+    """A key of the detail that asks the monitor for something: "pause" or "remove"."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+
+class Detail(_Page):
+    """`fill` shows what a request found; it may be called again and again."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "ask('pause')", "pause", show=False),
+        Binding("x", "ask('remove')", "remove", show=False),
+    ]
+
+    def __init__(self, id_: int) -> None:
+        super().__init__()
+        self.instance_id = id_
+        self._found: dict[str, Any] | None = None
+        self._error = ""
+
+    def keys(self) -> str:
+        return " escape back   j k scroll   p pause or resume   x remove"
+
+    def on_mount(self) -> None:
+        self._draw(0.0)
+
+    def action_ask(self, what: str) -> None:
+        self.app.post_message(Do(what))
+
+    def fill(self, found: dict[str, Any], now_ms: float) -> None:
+        self._found, self._error = found, ""
+        self._draw(now_ms)
+
+    def fail(self, error: str, now_ms: float) -> None:
+        self._error = error
+        self._draw(now_ms)
+
+    def _draw(self, now_ms: float) -> None:
+        text = Text(no_wrap=False)
+        if self._error:
+            text.append(f"{clean(self._error)}\n\n", "bold reverse")
+        if self._found is None:
+            text.append("" if self._error else "asking the monitor ...")
+        else:
+            _describe(text, self._found, now_ms)
+        self.show(text)
+
+
+class EventDetail(_Page):
+    def __init__(self, entry: Entry) -> None:
+        super().__init__()
+        self._entry = entry
+
+    def on_mount(self) -> None:
+        event = self._entry.event
+        text = Text()
+        text.append(f"{clean(words_of(event))}\n\n", "bold")
+        fields = {"level": event["level"], "time": moment(event["time_ms"]), "service": event["service"]}
+        fields |= {"instance": event["instance_id"], "address": event.get("ip") or "", "type": event["type"]}
+        _fields(text, fields.items())
+        text.append("\n")
+        for name, value in event["info"].items():
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text.append(f"{clean(name)}\n", "bold")
+            text.append("".join(f"  {clean(line, 10_000)}\n" for line in shown.splitlines()))
+        self.show(text)
+
+
+def clean(text: object, most: int = LONGEST_TEXT) -> str:
+    return printable(str(text)[:most])
+
+
+def moment(ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+
+
+def _fields(text: Text, fields: Iterable[tuple[str, Any]]) -> None:
+    for name, value in fields:
+        if value not in (None, "", {}, []):
+            text.append(f"{clean(name):16} ", "dim").append(f"{clean(value)}\n")
+
+
+def _describe(text: Text, found: dict[str, Any], now_ms: float) -> None:
+    one = found["instance"]
+    state = "HELD" if one["held"] else one["state"]
+    text.append(mark_of(state).letter, chip_style(state)).append(f" {mark_of(state).word}  ", "bold")
+    text.append(f"{clean(one['service'])} / {clean(one['instance_id'])}\n", "bold")
+    text.append(f"for {ago(now_ms - one['since_ms'])}: {clean(one['reason'])}\n\n")
+    _fields(text, _facts(one, now_ms).items())
+    for title, versions in (("plugins", one["plugins"]), ("external agents", one["external_agents"])):
+        if versions:
+            text.append(f"\n{title}\n", "bold")
+            for name, version in versions.items():
+                text.append(f"  {clean(name)} {clean(version)}{clean(_ext_info(one, name))}\n")
+    _gaps(text, one)
+    text.append("\nchanges of state\n", "bold")
+    for change in found["changes"]:
+        text.append(f"  {moment(change['time_ms'])} ").append(
+            mark_of(change["new"]).letter, chip_style(change["new"])
+        ).append(f" {clean(change['reason'])}\n")
+    others = [event for event in found["events"] if event["type"] != "STATE"]
+    text.append("\nevents\n", "bold")
+    for event in others:
+        sign, colour = LEVELS.get(event["level"], LEVELS["NORMAL"])
+        text.append(f"  {moment(event['time_ms'])} ").append(sign, colour).append(f" {clean(words_of(event))}\n")
+    if not others:
+        text.append("  none\n", "dim")
+
+
+def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
+    def duration(ms: int | None) -> str | None:
+        return None if ms is None else f"{ms / 1000:g} s"
+
+    dynamic = one["dynamic_install"]
+    return {
+        "last beat": f"{ago(now_ms - one['last_beat_ms'])} ago, {moment(one['last_beat_ms'])}",
+        "beats": f"{one['beats']:,}, by {one['via']} from {one['peer']}",
+        "interval": duration(one["interval_ms"]),
+        "lease": duration(one["lease_ms"]),
+        "first seen": moment(one["first_seen_ms"]),
+        "application": one["app"],
+        "host": one["host"],
+        "addresses": ", ".join(one["ips"]),
+        "version": one["version"],
+        "artifact": one["artifact"],
+        "process": one["process_id"],
+        "dynamic install": None if dynamic is None else "yes" if dynamic else "no",
+        "clock skew": None if one["skew_ms"] is None else f"{one['skew_ms']:,} ms",
+        "lag": None if one["lag_ms"] is None else f"{one['lag_ms']:,} ms since its interpreter answered",
+        "paused until": None if one["paused_until_ms"] is None else moment(one["paused_until_ms"]),
+    }
+
+
+def _ext_info(one: dict[str, Any], name: str) -> str:
+    plugins = one["meta"].get("pluginInfoMap")
+    plugin = plugins.get(name) if isinstance(plugins, dict) else None
+    more = plugin.get("extInfo") if isinstance(plugin, dict) else None
+    return "  " + ", ".join(f"{key}={value}" for key, value in more.items()) if isinstance(more, dict) else ""
+
+
+def _gaps(text: Text, one: dict[str, Any]) -> None:
+    """The times between beats, against the lease: a full bar would be a loss."""
+    gaps = one["gaps"][-STRIP:]
+    if not gaps:
+        return
+    lease_s = one["lease_ms"] / 1000
+    text.append(f"\nthe last {len(gaps)} times between beats", "bold").append(
+        f"  a full bar is the lease, {lease_s:g} s\n  "
+    )
+    for seconds, missed in gaps:
+        bar = BARS[max(0, min(len(BARS) - 1, int(seconds / lease_s * len(BARS))))]
+        text.append(bar, mark_of("LATE" if missed else "UP").colour)
+    longest = max(seconds for seconds, _ in gaps)
+    missed_in_all = sum(missed for _, missed in gaps)
+    text.append(f"\n  longest {longest:.1f} s, missed {missed_in_all}\n", "dim")

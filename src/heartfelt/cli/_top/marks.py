@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""How states and levels look: a letter, a word, a colour each. The colours are those of Okabe and Ito, which people
+with any kind of colour vision can tell apart; the letter says the same without colour."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from rich.cells import set_cell_size
+from rich.style import Style
+from textual.color import Color
+
+from heartfelt.cli.ls import printable
+
+LONGEST_TEXT = 1000
+
+
+class Mark(NamedTuple):
+    letter: str
+    word: str
+    colour: str
+    worst: int
+    """Its place when the worst stand first."""
+
+
+MARKS = {
+    "LOST": Mark("X", "lost", "#D55E00", 0),
+    "HELD": Mark("H", "held", "#F0E442", 1),
+    "STUCK": Mark("S", "stuck", "#CC79A7", 2),
+    "LATE": Mark("L", "late", "#E69F00", 3),
+    "NEW": Mark("N", "new", "#56B4E9", 4),
+    "UP": Mark(".", "up", "#009E73", 5),
+    "PAUSED": Mark("P", "paused", "#3A7CB8", 6),
+    "LEFT": Mark("-", "left", "#8A8A8A", 7),
+}
+UNKNOWN = Mark("?", "unknown", "#8A8A8A", 8)
+LEVELS = {"EMERGENCY": ("!!", "#D55E00"), "IMPORTANT": ("! ", "#E69F00"), "NORMAL": ("  ", "#8A8A8A")}
+FADING = frozenset({"UP", "LATE", "NEW", "STUCK"})
+"""Whose cells fade with their lease; the others have none that runs."""
+STEPS = 6
+"""Of brightness. Few, so that few cells must be drawn anew."""
+
+
+def mark_of(state: str) -> Mark:
+    return MARKS.get(state, UNKNOWN)
+
+
+def step_of(state: str, share_left: float) -> int:
+    """Of the brightness of a cell, 0 to STEPS."""
+    return round(share_left * STEPS) if state in FADING else STEPS
+
+
+@lru_cache(maxsize=1024)
+def cell_style(state: str, step: int, background: str) -> Style:
+    """Of a cell in the grid; the letter on it can be read at each step."""
+    full = Color.parse(mark_of(state).colour)
+    fill = Color.parse(background).blend(full, 0.25 + 0.75 * step / STEPS)
+    ink = _ink_on(fill)
+    if state == "UP":
+        ink = fill.blend(ink, 0.55)  # the many that are well stay calm
+    return Style(color=ink.rich_color, bgcolor=fill.rich_color, bold=state == "LOST")
+
+
+@lru_cache(maxsize=64)
+def chip_style(state: str) -> Style:
+    """Of a letter that stands for a state outside of the grid."""
+    fill = Color.parse(mark_of(state).colour)
+    return Style(color=_ink_on(fill).rich_color, bgcolor=fill.rich_color, bold=True)
+
+
+def _ink_on(fill: Color) -> Color:
+    """Black or white, whichever has more contrast: at least 4.5 to 1 (WCAG 2.2) on any colour."""
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in fill.normalized]
+    luminance = 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+    return Color(0, 0, 0) if luminance > 0.179 else Color(255, 255, 255)
+
+
+def fitted(text: str, width: int) -> str:
+    """Exactly so many columns of it, and nothing that could steer a terminal: these are others' words."""
+    clean = printable(text[:LONGEST_TEXT])
+    fit = set_cell_size(clean, width)
+    if width > 1 and len(fit) < len(clean) and not clean.startswith(fit.rstrip() + " " * (len(clean) - len(fit))):
+        return set_cell_size(clean, width - 1) + "\N{HORIZONTAL ELLIPSIS}"
+    return fit
+
+
+def ago(ms: float) -> str:
+    """A time that has passed, in five columns at most."""
+    seconds = max(0.0, ms / 1000)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * factor:
+            return f"{seconds / factor:.0f} {unit}"
+    return f"{seconds:.0f} s"

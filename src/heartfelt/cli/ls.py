@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""`heartfelt ls`: the instances that a monitor knows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from heartfelt.cli._client_options import add_client_arguments
+
+if TYPE_CHECKING:
+    from heartfelt.cli._client import Client
+
+NAME = "ls"
+HELP = "List the instances that a monitor knows."
+STATES = ("NEW", "UP", "LATE", "LOST", "LEFT", "STUCK", "PAUSED")
+PAGE = 1000
+COLUMNS = ("STATE", "SERVICE", "INSTANCE", "ADDRESS", "VERSION", "LAST BEAT")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_client_arguments(parser)
+    for flag, help_ in (
+        ("service", "of this service"),
+        ("text", "in which this text occurs"),
+        ("ip", "with this address"),
+    ):
+        parser.add_argument(f"--{flag}", help=f"only those {help_}", metavar=flag.upper())
+    parser.add_argument("--state", action="append", type=str.upper, choices=STATES, help="only those in this state")
+    parser.add_argument(
+        "--sort", default="service", help="the order, as the REST interface names it; -name: descending"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one instance a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    from heartfelt.cli._client import Client
+
+    with Client(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca) as client:
+        rows = _instances(client, args)
+        if args.json:
+            for row in rows:
+                print(json.dumps(row, ensure_ascii=False))
+        else:
+            _print_table([_columns(row) for row in rows])
+    return 0
+
+
+def _instances(client: Client, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    query = {"service": args.service, "text": args.text, "ip": args.ip, "state": args.state, "sort": args.sort}
+    cursor = None
+    while True:
+        page = client.json("GET", "/api/v1/instances", {**query, "limit": PAGE, "cursor": cursor})
+        yield from page["instances"]
+        cursor = page["cursor"]
+        if cursor is None:
+            return
+
+
+def _columns(row: dict[str, Any]) -> tuple[str, ...]:
+    address = (row["ips"] or [row["peer"]])[0]
+    state = "HELD" if row["held"] else row["state"]
+    return state, row["service"], row["instance_id"], address, row["version"] or "", age(row["last_beat_ms"])
+
+
+def age(then_ms: int) -> str:
+    """How long ago, by this machine's clock."""
+    seconds = max(0.0, time.time() - then_ms / 1000)
+    for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= factor:
+            return f"{seconds / factor:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def printable(text: str) -> str:
+    """Without what could steer a terminal: the texts are others' words."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    table = [COLUMNS, *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

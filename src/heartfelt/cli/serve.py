@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""`heartfelt serve`: the monitor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from heartfelt.cli import Failed
+from heartfelt.cli._extra import monitor_extra
+from heartfelt.errors import HeartfeltError
+
+NAME = "serve"
+HELP = "Run the monitor: receives heartbeats over HTTP, TCP and UDP, and tells who is lost. Ends by SIGTERM."
+
+FLAGS = (
+    ("--data", "data", "DIR", "folder of its data (./heartfelt-data)"),
+    ("--host", "host", "ADDRESS", "address of all ports (127.0.0.1)"),
+    ("--http-port", "http.port", "PORT", "REST, pings, metrics (8900; 0: any free one)"),
+    ("--tcp-port", "tcp.port", "PORT", "agents (6888)"),
+    ("--udp-port", "udp.port", "PORT", "datagrams (8901)"),
+    ("--cert", "tls.cert", "FILE", "certificate, PEM: HTTP and TCP have TLS"),
+    ("--key", "tls.key", "FILE", "the certificate's key, PEM"),
+    ("--log-level", "log.level", "LEVEL", "debug, info, warning or error (info)"),
+)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, flags: tuple[tuple[str, str, str, str], ...]) -> None:
+    parser.add_argument("--config", help="TOML, or Sermant's application.properties", metavar="FILE")
+    for flag, key, metavar, help_ in flags:
+        parser.add_argument(flag, dest=key, help=help_, metavar=metavar)
+    parser.add_argument(
+        "--set", action="append", default=[], help="any setting, for example lease.timeout=30s", metavar="KEY=VALUE"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser, FLAGS)
+    parser.add_argument("--check", action="store_true", help="check the configuration, print it, and end")
+    parser.add_argument("--json", action="store_true", help="with --check: print JSON")
+    parser.add_argument("--ready-json", action="store_true", help="print one line of JSON when all ports are open")
+
+
+def flags_of(args: argparse.Namespace, flags: tuple[tuple[str, str, str, str], ...]) -> dict[str, object]:
+    """What was given, by the keys' names."""
+    found: dict[str, object] = {key: getattr(args, key) for _, key, _, _ in flags if getattr(args, key) is not None}
+    for pair in args.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise Failed(f"--set {pair}: there is no =; write --set KEY=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    with monitor_extra():
+        from heartfelt.monitor import server
+        from heartfelt.monitor._parts import make_policy, make_tls
+        from heartfelt.monitor.config import MonitorConfig
+    try:
+        config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
+        if args.check:
+            make_policy(config)
+            make_tls(config)
+            print(_checked(config, as_json=args.json))
+            return 0
+        server.run(config, ready_json=args.ready_json)
+    except HeartfeltError as error:
+        raise Failed(str(error)) from None
+    return 0
+
+
+def _checked(config: object, *, as_json: bool) -> str:
+    from heartfelt.monitor.config import DEFAULT, MonitorConfig
+
+    assert isinstance(config, MonitorConfig)
+    rows = config.sources()
+    if as_json:
+        return json.dumps({"settings": rows, "warnings": config.warnings, "token_needed": config.auth_needed}, indent=2)
+    lines = []
+    for row in rows:
+        source = "" if row["source"] == DEFAULT else f"   # {row['source']}"
+        lines.append(f"{row['name']} = {json.dumps(row['value'])}{source}")
+    lines += [f"warning: {text}" for text in config.warnings]
+    token = "are needed: ports are reached from elsewhere" if config.auth_needed else "are not needed"
+    return "\n".join([*lines, f"tokens {token}", "the configuration is fine"])

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""`heartfelt token`: makes, lists and revokes tokens, in the monitor's data folder, whether the monitor runs or not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heartfelt.cli import Failed
+from heartfelt.cli._extra import monitor_extra
+from heartfelt.cli.serve import add_config_arguments, flags_of
+from heartfelt.errors import HeartfeltError
+
+if TYPE_CHECKING:
+    from heartfelt.monitor._documents import Documents
+
+NAME = "token"
+HELP = "Make, list or revoke tokens. A running monitor knows of it within seconds."
+
+FLAGS = (("--data", "data", "DIR", "folder of the monitor's data (./heartfelt-data)"),)
+SCOPES = ("ingest", "read", "admin")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="make a token, and print it this once", allow_abbrev=False)
+    create.add_argument("name", help="what it is for, in your words", metavar="NAME")
+    create.add_argument(
+        "--scope", action="append", choices=SCOPES, required=True,
+        help="what it allows: ingest (send beats), read, admin (all); may be given more than once",
+    )  # fmt: skip
+    list_ = actions.add_parser("list", help="all tokens, without their secrets", allow_abbrev=False)
+    revoke = actions.add_parser("revoke", help="make a token worthless", allow_abbrev=False)
+    revoke.add_argument("id", help="as `heartfelt token list` shows it", metavar="ID")
+    for one in (create, list_, revoke):
+        add_config_arguments(one, FLAGS)
+
+
+def run(args: argparse.Namespace) -> int:
+    with monitor_extra():
+        from heartfelt.monitor import auth
+        from heartfelt.monitor._documents import Documents
+        from heartfelt.monitor._parts import FILE
+        from heartfelt.monitor.config import MonitorConfig
+    try:
+        config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
+        with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:
+            if args.action == "create":
+                _create(documents, args.name, args.scope)
+            elif args.action == "list":
+                _list(documents)
+            elif not documents.delete(args.id):
+                raise Failed(f"there is no token {args.id!r} in {config.data}; see `heartfelt token list`")
+    except HeartfeltError as error:
+        raise Failed(str(error)) from None
+    return 0
+
+
+def _create(documents: Documents, name: str, scopes: list[str]) -> None:
+    import msgspec
+
+    from heartfelt.monitor.auth import make_token
+
+    secret, token = make_token(name, scopes, time.time_ns() // 1_000_000)
+    documents.put(token.id, msgspec.to_builtins(token))
+    print("The token, which is not shown again:", file=sys.stderr)
+    print(secret)
+
+
+def _list(documents: Documents) -> None:
+    for id_, one in sorted(documents.all().items(), key=lambda item: item[1]["created_ms"]):
+        made = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one["created_ms"] / 1000))
+        print(f"{id_}  {made}  {'+'.join(one['scopes']):20}  {one['name']}")

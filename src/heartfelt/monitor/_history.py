@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What the monitor remembers of its own figures, for who looks at it: rates of the last minutes, and how late losses
+were told. Bounded, in memory, gone with the process. Belongs to the loop's thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+
+import msgspec
+
+STEP_S = 5.0
+KEPT_S = 900.0
+
+
+class Rates(msgspec.Struct, kw_only=True, frozen=True):
+    """Per second, in steps; oldest first. While the monitor is stalled a step is longer."""
+
+    step_s: float
+    times_ms: list[int]
+    """Where each step ends."""
+    beats_per_s: list[float]
+    events_per_s: list[float]
+    """Changes of state, and events of agents."""
+
+
+class RateHistory:
+    """`sample` costs nothing until a step is over; then O(1)."""
+
+    def __init__(self, *, step_s: float = STEP_S, kept_s: float = KEPT_S) -> None:
+        self._step_s = step_s
+        self._steps: deque[tuple[int, float, float]] = deque(maxlen=max(1, round(kept_s / step_s)))
+        self._last: tuple[float, int, int] | None = None
+
+    def is_due(self, now_s: float) -> bool:
+        return self._last is None or now_s - self._last[0] >= self._step_s
+
+    def sample(self, now_s: float, wall_ms: int, beats: int, events: int) -> None:
+        """`now_s` is monotonic; `beats`, `events`: how many in all. To be called when it is due."""
+        if self._last is not None:
+            then_s, beats_then, events_then = self._last
+            passed_s = now_s - then_s
+            if passed_s <= 0:
+                return
+            self._steps.append((wall_ms, (beats - beats_then) / passed_s, (events - events_then) / passed_s))
+        self._last = (now_s, beats, events)
+
+    def rates(self) -> Rates:
+        return Rates(
+            step_s=self._step_s,
+            times_ms=[one[0] for one in self._steps],
+            beats_per_s=[round(one[1], 3) for one in self._steps],
+            events_per_s=[round(one[2], 3) for one in self._steps],
+        )
+
+
+def _bounds() -> list[int]:
+    """Ten a decade, 1 ms to 100 s, whole ms (so fewer below 10)."""
+    return sorted({round(10 ** (step / 10)) for step in range(51)})
+
+
+class LatenessCounts(msgspec.Struct, kw_only=True, frozen=True):
+    """From the deadline of an instance to when its loss was told, since the monitor started. Without held losses."""
+
+    count: int
+    p50_ms: int | None
+    """At most so late were half of them; the bound of the bucket that it falls in. null: there was none."""
+    p99_ms: int | None
+    max_ms: int | None
+    buckets: list[tuple[int, int]]
+    """[upper bound in ms, how many], without what lies below the first and above the last that have any."""
+
+
+class Lateness:
+    """Counts in buckets whose bounds grow by a quarter; above the last bound in one more."""
+
+    def __init__(self) -> None:
+        self._bounds = _bounds()
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._count = 0
+        self._max_ms = 0
+
+    def observe(self, late_ms: int) -> None:
+        self._counts[bisect_left(self._bounds, late_ms)] += 1
+        self._count += 1
+        self._max_ms = max(self._max_ms, late_ms)
+
+    def _quantile(self, share: float) -> int | None:
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if count and seen >= share * self._count:
+                return min(self._bounds[index], self._max_ms) if index < len(self._bounds) else self._max_ms
+        return None
+
+    def counts(self) -> LatenessCounts:
+        filled = [index for index, count in enumerate(self._counts) if count]
+        bounds = [*self._bounds, max(self._max_ms, self._bounds[-1] + 1)]
+        some = range(filled[0], filled[-1] + 1) if filled else range(0)
+        return LatenessCounts(
+            count=self._count,
+            p50_ms=self._quantile(0.5),
+            p99_ms=self._quantile(0.99),
+            max_ms=self._max_ms if self._count else None,
+            buckets=[(bounds[index], self._counts[index]) for index in some],
+        )

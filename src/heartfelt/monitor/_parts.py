@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""From the configuration to what the parts are made with."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from heartfelt.errors import ConfigError
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.model import Level
+from heartfelt.monitor.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.store.sqlite import Retention, SqliteStore
+from heartfelt.monitor.webhooks import Settings
+
+FILE = "heartfelt.db"
+_LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
+
+
+def make_policy(config: MonitorConfig) -> Policy:
+    return Policy(
+        effective_ms=_ms(config.lease_timeout_s),
+        cache_ms=_ms(config.lease_cache_s),
+        stuck_after_ms=None if config.stuck_after_s is None else _ms(config.stuck_after_s),
+        services={
+            name: ServicePolicy(
+                effective_ms=_ms(one["timeout"]) if "timeout" in one else None,
+                cache_ms=_ms(one["cache"]) if "cache" in one else None,
+            )
+            for name, one in config.services.items()
+        },
+        hold=HoldPolicy(
+            enabled=config.hold_enable,
+            window_ms=_ms(config.hold_window_s),
+            service_share=config.hold_share,
+            service_min=config.hold_least,
+            all_share=config.hold_share_of_all,
+            all_min=config.hold_least_of_all,
+            max_ms=_ms(config.hold_longest_s),
+            release_per_s=float(config.hold_release_per_s),
+        ),
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:
+    retention = Retention(
+        events_ms=_ms(config.keep_events_s),
+        changes_ms=_ms(config.keep_changes_s),
+        deliveries_ms=_ms(config.keep_deliveries_s),
+        file_bytes=config.keep_bytes,
+    )
+    return SqliteStore(Path(config.data) / FILE, retention=retention, wall_ms=wall_ms)
+
+
+def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
+    """Those that a webhook tells if it names none: `webhooks.level` and what is worse."""
+    return _LEVELS[: _LEVELS.index(Level(config.webhook_level.upper())) + 1]
+
+
+def make_webhook_settings(config: MonitorConfig) -> Settings:
+    return Settings(allow_private=config.webhook_private, levels=webhook_levels(config))
+
+
+def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
+    """Of the certificate, if one is named. Raises ConfigError if it cannot be used. Blocks to read the files."""
+    if config.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for name in ("tls_cert", "tls_key"):
+        if (path := getattr(config, name)) is not None:
+            try:
+                Path(path).open("rb").close()
+            except OSError as error:
+                key = name.replace("_", ".")
+                raise ConfigError(f"{key} {path} cannot be read: {error.strerror or error}") from None
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except ssl.SSLError as error:
+        raise ConfigError(f"tls.cert {config.tls_cert} and its key cannot be used: {error.reason or error}") from None
+    return context

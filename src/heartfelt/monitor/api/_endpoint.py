@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""What a route is, and how a request becomes a handler's call and its result an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from heartfelt.errors import ConfigError, StoreError
+from heartfelt.monitor.auth import Scope
+from heartfelt.monitor.problems import CONTENT_TYPE, Problem
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.monitor import Monitor
+
+MOST_BODY = 256 << 10
+JSON = "application/json"
+_T = TypeVar("_T")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, for a handler: its parameters are checked already."""
+
+    monitor: Monitor
+    request: Request
+    values: Mapping[str, Any]
+    path: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    async def body(self, kind: type[_T]) -> _T:
+        """The body, as what it should be. Raises Problem."""
+        if (
+            kind is not None
+            and (declared := self.request.headers.get("content-type", JSON)).split(";")[0].strip() != JSON
+        ):
+            raise Problem(415, "content_type", f"the body must be {JSON}; got {declared[:100]!r}")
+        data = bytearray()
+        async for chunk in self.request.stream():
+            data += chunk
+            if len(data) > MOST_BODY:
+                raise Problem(413, "body_limit", f"the body must be at most {MOST_BODY} bytes long; send less")
+        try:
+            return msgspec.json.decode(data or b"{}", type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, "bad_body", f"the body does not fit: {error}; see /api/v1/openapi.json") from None
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter of the query. `parse` raises Problem. `many`: it may be there more than once."""
+
+    name: str
+    parse: Callable[[str, str], Any]
+    meaning: str
+    default: Any = None
+    many: bool = False
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    path: str
+    scope: Scope | None
+    """None: nobody needs a token."""
+    handler: Handler
+    summary: str
+    params: tuple[Param, ...] = ()
+    body: Any = None
+    answer: Any = None
+    """The type of what is answered, for the description; None: no body."""
+    status: int = 200
+    media: str = JSON
+    tag: str = ""
+    external: bool = False
+    """Served outside this table; here for the description alone."""
+
+
+def token_of(request: Request) -> str | None:
+    """The bearer's token. Raises Problem for another kind of authorization."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    kind, _, secret = header.partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        raise Problem(
+            401, "authorization", "the Authorization header must be `Bearer TOKEN`", {"WWW-Authenticate": "Bearer"}
+        )
+    return secret.strip()
+
+
+def check_scope(monitor: Monitor, request: Request, scope: Scope | None) -> None:
+    """Raises Problem if the request may not do this."""
+    if scope is None or not monitor.auth.needed:
+        return
+    secret = token_of(request)
+    if monitor.auth.allows(secret, scope):
+        return
+    if secret is None:
+        detail = f"a token for {scope.value} is needed; make one by `heartfelt token create`, and send it as a bearer's"
+        raise Problem(401, "token_needed", detail, {"WWW-Authenticate": "Bearer"})
+    if any(monitor.auth.allows(secret, other) for other in Scope):
+        raise Problem(
+            403, "scope", f"this token is not for {scope.value}; make one that is by `heartfelt token create`"
+        )
+    detail = "this token is not known, or was revoked; see `heartfelt token list`"
+    raise Problem(401, "token_unknown", detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
+    """The values of all parameters. Raises Problem for one that is not known, is there twice, or cannot be."""
+    known = {param.name for param in endpoint.params}
+    for name in request.query_params:
+        if name not in known and not endpoint.path.startswith("/sermant/"):  # whose backend overlooks them
+            hint = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise Problem(400, "unknown_parameter", f"{endpoint.path} has no parameter {name[:100]!r}; {hint}")
+    values: dict[str, Any] = {}
+    for param in endpoint.params:
+        given = request.query_params.getlist(param.name)
+        if param.many:
+            values[param.name] = tuple(param.parse(param.name, text) for text in given)
+        elif len(given) > 1:
+            raise Problem(400, "bad_parameter", f"{param.name} may be there only once; got it {len(given)} times")
+        else:
+            values[param.name] = param.parse(param.name, given[0]) if given else param.default
+    return values
+
+
+async def answer(endpoint: Endpoint, monitor: Monitor, request: Request) -> Response:
+    """Raises nothing but what means that the client has gone, or a fault of the program."""
+    try:
+        check_scope(monitor, request, endpoint.scope)
+        call = Call(monitor, request, parsed(endpoint, request), request.path_params)
+        result = await endpoint.handler(call)
+    except Problem as problem:
+        return problem_response(problem)
+    except ConfigError as error:
+        return problem_response(Problem(400, "bad_value", str(error)))
+    except StoreError as error:
+        return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody reads it
+    if isinstance(result, Response):
+        return result
+    if endpoint.status == 204:
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store"}
+    return Response(_encode(result), status_code=endpoint.status, media_type=endpoint.media, headers=headers)
+
+
+def problem_response(problem: Problem) -> Response:
+    return Response(problem.body(), status_code=problem.status, media_type=CONTENT_TYPE, headers=problem.headers)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""What the HTTP interface tells of an instance. `meta` is the sender's word: any field of it may be of any type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from heartfelt.monitor.model import State
+
+if TYPE_CHECKING:
+    from heartfelt.monitor._instance import Instance
+
+
+class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
+    """An instance in a list."""
+
+    id: int
+    service: str
+    instance_id: str
+    state: State
+    held: bool
+    """Its lease has run out, and that is held back."""
+    since_ms: int
+    reason: str
+    first_seen_ms: int
+    last_beat_ms: int
+    app: str
+    host: str | None
+    ips: list[str]
+    version: str | None
+    artifact: str | None
+    process_id: str | None
+    dynamic_install: bool | None
+    plugins: dict[str, str]
+    """Name to version."""
+    external_agents: dict[str, str]
+    via: str
+    peer: str
+    interval_ms: int | None
+    lease_ms: int
+    skew_ms: int | None
+    """The agent's clock less the monitor's."""
+    lag_ms: int | None
+    beats: int
+    """Since it joined, or since the monitor started."""
+    paused_until_ms: int | None
+    ext_info: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    """Of each plugin that has any, if asked for by `ext=true`."""
+
+
+class InstanceDetail(InstanceView, kw_only=True, frozen=True):
+    meta: dict[str, Any]
+    gaps: list[tuple[float, bool]]
+    """The last times between two beats, oldest first: seconds, and whether one was missed."""
+
+
+def text_of(meta: dict[str, Any], name: str) -> str | None:
+    value = meta.get(name)
+    return value if isinstance(value, str) else None
+
+
+def ips_of(meta: dict[str, Any]) -> list[str]:
+    value = meta.get("ip")
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def versions_of(meta: dict[str, Any], name: str) -> dict[str, str]:
+    """Of pluginInfoMap or externalAgentInfoMap."""
+    value = meta.get(name)
+    if not isinstance(value, dict):
+        return {}
+    found = {}
+    for key, one in value.items():
+        version = one.get("version") if isinstance(one, dict) else None
+        found[str(key)] = version if isinstance(version, str) else ""
+    return found
+
+
+def ext_info_of(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Plugin's name to its extra information, of those that have any."""
+    plugins = meta.get("pluginInfoMap")
+    if not isinstance(plugins, dict):
+        return {}
+    found = {str(name): one.get("extInfo") for name, one in plugins.items() if isinstance(one, dict)}
+    return {name: info for name, info in found.items() if info and isinstance(info, dict)}
+
+
+def _fields(instance: Instance) -> dict[str, Any]:
+    meta = instance.meta
+    dynamic = meta.get("dynamicInstall")
+    return {
+        "id": instance.id,
+        "service": instance.service,
+        "instance_id": instance.instance_id,
+        "state": instance.state,
+        "held": instance.held,
+        "since_ms": instance.since_ms,
+        "reason": instance.reason,
+        "first_seen_ms": instance.first_seen_ms,
+        "last_beat_ms": instance.last_beat_ms,
+        "app": instance.app,
+        "host": text_of(meta, "hostName"),
+        "ips": ips_of(meta),
+        "version": text_of(meta, "version"),
+        "artifact": text_of(meta, "artifact"),
+        "process_id": text_of(meta, "processId"),
+        "dynamic_install": dynamic if isinstance(dynamic, bool) else None,
+        "plugins": versions_of(meta, "pluginInfoMap"),
+        "external_agents": versions_of(meta, "externalAgentInfoMap"),
+        "via": instance.via,
+        "peer": instance.peer,
+        "interval_ms": instance.interval_ms,
+        "lease_ms": instance.lease_ms,
+        "skew_ms": instance.skew_ms,
+        "lag_ms": instance.lag_ms,
+        "beats": instance.beats,
+        "paused_until_ms": instance.paused_until_ms,
+    }
+
+
+def view(instance: Instance, *, ext: bool = False) -> InstanceView:
+    fields = _fields(instance)
+    if ext:
+        fields["ext_info"] = ext_info_of(instance.meta)
+    return InstanceView(**fields)
+
+
+def detail(instance: Instance) -> InstanceDetail:
+    return InstanceDetail(**_fields(instance), meta=instance.meta, gaps=list(instance.gaps()))

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Webhooks: list, make, change, delete, try; and what was delivered. Secrets are never shown again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from heartfelt.monitor.api._endpoint import Call
+from heartfelt.monitor.api.control import Deliveries
+from heartfelt.monitor.problems import no_such
+from heartfelt.monitor.webhooks import UnknownTarget
+
+
+class Webhooks(msgspec.Struct, kw_only=True, frozen=True):
+    webhooks: list[dict[str, Any]]
+
+
+def _target(call: Call) -> dict[str, Any]:
+    try:
+        return call.monitor.webhooks.get(call.path["id"])
+    except UnknownTarget:
+        raise no_such("webhook", call.path["id"], "take an `id` of GET /api/v1/webhooks") from None
+
+
+async def list_webhooks(call: Call) -> Webhooks:
+    return Webhooks(webhooks=call.monitor.webhooks.targets())
+
+
+async def create_webhook(call: Call) -> dict[str, Any]:
+    return await call.monitor.webhooks.create(await call.body(dict[str, Any]))
+
+
+async def get_webhook(call: Call) -> dict[str, Any]:
+    return _target(call)
+
+
+async def update_webhook(call: Call) -> dict[str, Any]:
+    _target(call)
+    fields: dict[str, Any] = await call.body(dict[str, Any])
+    return await call.monitor.webhooks.update(call.path["id"], fields)
+
+
+async def delete_webhook(call: Call) -> None:
+    _target(call)
+    await call.monitor.webhooks.delete(call.path["id"])
+
+
+async def test_webhook(call: Call) -> Any:
+    _target(call)
+    return await call.monitor.webhooks.test(call.path["id"])
+
+
+async def list_deliveries(call: Call) -> Deliveries:
+    limit = call["limit"]
+    found = await call.monitor.store.deliveries(call["webhook"], call["before"], limit)
+    return Deliveries(deliveries=found, before=found[-1].number if len(found) == limit else None)

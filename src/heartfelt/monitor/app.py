@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The monitor as an ASGI application, for `heartfelt serve` and for any ASGI server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from heartfelt.errors import HeartfeltError
+from heartfelt.monitor.api._endpoint import problem_response
+from heartfelt.monitor.api.routes import starlette_routes
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.monitor import Monitor
+from heartfelt.monitor.panel import panel_routes
+from heartfelt.monitor.problems import Problem, as_asgi
+from heartfelt.monitor.shield import SECURITY_HEADERS
+
+SEND_S = 30.0
+"""A client that takes nothing of an answer for so long is given up."""
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """It does not read its answer."""
+
+
+class App:
+    """Dispatches: beats and pings to the ingest, past everything that they need not pay for; the rest to the routes."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self._refusal = monitor.shield.refusal
+        self._ingest = monitor.http_ingest
+        self._routes = Starlette(
+            routes=[*starlette_routes(lambda: self.monitor), *panel_routes()],
+            exception_handlers={HTTPException: _http_error, Exception: _fault},
+        )
+        self._routes.router.redirect_slashes = False  # a path is right, or it is not
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if (problem := self._refusal(scope)) is not None:
+                for message in as_asgi(problem):
+                    await send(message)
+                return
+            path = scope["path"]
+            if path == "/api/v1/beats" or path.startswith("/ping/"):
+                await self._ingest(scope, receive, send)
+            else:
+                try:
+                    await self._routes(scope, receive, _guarded(send))
+                except ClientGone:
+                    self.monitor.clients_gone += 1  # the answer stays a part; the server ends the connection
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.monitor.start()
+                except HeartfeltError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.monitor.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _guarded(send: Send) -> Send:
+    """With the headers that every answer has, and an end for clients that do not read."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = list(message.get("headers", ()))
+            names = {name for name, _ in own}  # the panel has a policy of its own
+            message["headers"] = own + [one for one in SECURITY_HEADERS if one[0] not in names]
+        try:
+            await asyncio.wait_for(send(message), SEND_S)
+        except asyncio.TimeoutError:
+            raise ClientGone from None
+
+    return guarded
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        problem = Problem(404, "no_such_path", f"there is no {request.url.path!r}; see /api/v1/openapi.json")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = f"{request.url.path} does not take {request.method}; it takes {allowed}"
+        problem = Problem(405, "method", detail, {"Allow": allowed})
+    else:
+        problem = Problem(error.status_code, "http", str(error.detail), dict(error.headers or {}))
+    return problem_response(problem)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return problem_response(
+        Problem(500, "fault", "the monitor made a mistake, which is in its log; please report it with that log")
+    )
+
+
+def create_app(config: MonitorConfig | None = None) -> App:
+    """An ASGI application; its lifespan starts and stops the monitor, with its TCP and UDP ports.
+
+    config None: `MonitorConfig()`. Where HTTP is served is the ASGI server's business; whether tokens are needed
+    follows from the configuration's `http.host`. Give the server a limit for its graceful shutdown: open streams end by
+    it. Raises ConfigError.
+    """
+    return App(Monitor(config if config is not None else MonitorConfig()))

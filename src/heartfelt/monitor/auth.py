@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""Who may do what: tokens for ingest, reading and administration.
+
+A token is shown once, when it is made. What is stored is its SHA-256; since it holds 256 random bits, nothing slower is
+needed. It reads `hf_<id>_<secret>`: the id finds the one to compare with, in constant time, and may stand in logs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from heartfelt.errors import ConfigError, HeartfeltError
+from heartfelt.monitor.store import Store
+
+KIND = "token"
+_TOKEN = re.compile(r"hf_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_logger = logging.getLogger("heartfelt.monitor")
+
+
+class Scope(str, Enum):
+    """What a token allows. ADMIN allows all, READ and INGEST themselves only."""
+
+    INGEST = "ingest"
+    READ = "read"
+    ADMIN = "admin"
+
+
+class Token(msgspec.Struct, kw_only=True, frozen=True):
+    """What is known of a token; not the token itself."""
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created_ms: int
+    sha256: str
+
+    def shown(self) -> dict[str, Any]:
+        """For people: without the hash."""
+        return {"id": self.id, "name": self.name, "scopes": self.scopes, "created_ms": self.created_ms}
+
+
+class TokenUnknown(HeartfeltError):
+    """There is no token with this id."""
+
+
+def make_token(name: str, scopes: Iterable[str], now_ms: int) -> tuple[str, Token]:
+    """The secret, to be shown once, and what is stored. Raises ConfigError for a name or scopes that cannot be."""
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise ConfigError(f"a token's name must have 1 to 100 printable characters; got {name!r}")
+    wanted = set(scopes)
+    known = [scope.value for scope in Scope]
+    if not wanted or not wanted <= set(known):
+        raise ConfigError(f"a token's scopes must be of {', '.join(known)}; got {', '.join(sorted(wanted)) or 'none'}")
+    id_ = secrets.token_hex(6)
+    secret = f"hf_{id_}_{secrets.token_urlsafe(32)}"
+    kept = tuple(scope for scope in Scope if scope.value in wanted)
+    return secret, Token(id=id_, name=name, scopes=kept, created_ms=now_ms, sha256=_hash(secret))
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Auth:
+    """Says whether a token allows a scope. Asked by every request that needs one: no I/O, no lock.
+
+    `needed` False: nobody needs a token. Belongs to the loop's thread.
+    """
+
+    def __init__(self, store: Store, *, needed: bool, tcp_needed: bool = True, wall_ms: Callable[[], int]) -> None:
+        self.needed = needed
+        self._tcp_needed = needed and tcp_needed
+        self._store = store
+        self._wall_ms = wall_ms
+        self._tokens: dict[str, Token] = {}
+        self._version = 0
+        self.refused = 0
+        self.reload_failures = 0
+
+    def allows(self, secret: str | None, scope: str) -> bool:
+        """Constant time for all secrets that name the same token."""
+        if not self.needed:
+            return True
+        ok = secret is not None and self._fits(secret, Scope(scope))
+        self.refused += not ok
+        return ok
+
+    def allows_tcp(self, secret: str | None, scope: str) -> bool:
+        """The same for agents over TCP, of which `auth.tcp` may ask for none."""
+        return not self._tcp_needed or self.allows(secret, scope)
+
+    def _fits(self, secret: str, scope: Scope) -> bool:
+        match = _TOKEN.fullmatch(secret)
+        token = self._tokens.get(match[1]) if match else None
+        if token is None or not hmac.compare_digest(token.sha256, _hash(secret)):
+            return False
+        return scope in token.scopes or Scope.ADMIN in token.scopes
+
+    async def reload(self) -> None:
+        """Takes what the store has: also what another process (`heartfelt token`) put there. Logged if it fails."""
+        version = self._version
+        try:
+            found = await self._store.documents(KIND)
+        except Exception as error:
+            self.reload_failures += 1
+            _logger.warning("the tokens cannot be read, those known stay valid: %s", error)
+            return
+        if version == self._version:  # else what was read may be older than what is known
+            self.take(found)
+
+    def take(self, documents: Mapping[str, Any]) -> None:
+        tokens = {}
+        for name, value in documents.items():
+            try:
+                tokens[name] = msgspec.convert(value, Token)
+            except msgspec.ValidationError as error:
+                _logger.error("the token %s is damaged in the store, and not valid: %s", name, error)
+        self._tokens = tokens
+
+    def tokens(self) -> list[Token]:
+        """The oldest first."""
+        return sorted(self._tokens.values(), key=lambda token: (token.created_ms, token.id))
+
+    async def create(self, name: str, scopes: Iterable[str]) -> tuple[str, Token]:
+        """Valid at once, stored on return."""
+        secret, token = make_token(name, scopes, self._wall_ms())
+        await self._store.put_document(KIND, token.id, msgspec.to_builtins(token))
+        self._version += 1
+        self._tokens = self._tokens | {token.id: token}
+        return secret, token
+
+    async def revoke(self, id: str) -> Token:
+        """Invalid at once, and forgotten on return. Raises TokenUnknown."""
+        token = self._tokens.get(id)
+        if token is None:
+            raise TokenUnknown(f"there is no token {id!r}; see the list of tokens")
+        self._tokens = {name: one for name, one in self._tokens.items() if name != id}
+        self._version += 1
+        await self._store.delete_document(KIND, id)
+        self._version += 1
+        return token
+
+    def stats(self) -> dict[str, int]:
+        return {"tokens": len(self._tokens), "refused": self.refused, "reload_failures": self.reload_failures}

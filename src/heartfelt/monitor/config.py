@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""The monitor's configuration: from a file, the environment, and flags, each value with the place that it came from."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from heartfelt.errors import ConfigError
+from heartfelt.monitor._config_sources import Source, from_environ, from_file, from_flags
+from heartfelt.monitor._keys import BY_FIELD, KEYS, SERVICE_KINDS, checked
+from heartfelt.monitor.model import Limits
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorConfig:
+    """How a monitor runs; `_keys.py` tells what each value means. Spans of time are seconds.
+
+    The constructor takes values by keyword, and looks neither at files nor at the environment; `load` does. Raises
+    ConfigError for a value that cannot be. `warnings` tells what can be, but will not be meant.
+    """
+
+    data: str = "heartfelt-data"
+    host: str = "127.0.0.1"
+    http_host: str | None = None
+    http_port: int = 8900
+    allowed_hosts: tuple[str, ...] = ()
+    request_timeout_s: float = 20.0
+    keep_alive_s: float = 65.0
+    header_bytes: int = 64 << 10
+    viewers: int = 500
+    viewer_bytes: int = 4 << 20
+    tcp_enable: bool = True
+    tcp_host: str | None = None
+    tcp_port: int = 6888
+    udp_enable: bool = True
+    udp_host: str | None = None
+    udp_port: int = 8901
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    http_tls: bool = True
+    tcp_tls: bool = True
+    auth_require: str = "auto"
+    auth_tcp: bool = True
+    lease_timeout_s: float = 60.0
+    lease_cache_s: float = 600.0
+    stuck_after_s: float | None = None
+    hold_enable: bool = True
+    hold_share: float = 0.5
+    hold_least: int = 5
+    hold_share_of_all: float = 0.3
+    hold_least_of_all: int = 10
+    hold_window_s: float = 5.0
+    hold_longest_s: float = 300.0
+    hold_release_per_s: int = 20
+    frame_bytes: int = Limits().frame_bytes
+    gunzip_bytes: int = Limits().gunzip_bytes
+    body_bytes: int = Limits().body_bytes
+    beats_in_body: int = Limits().beats_in_body
+    key_bytes: int = Limits().key_bytes
+    meta_bytes: int = Limits().meta_bytes
+    event_bytes: int = Limits().event_bytes
+    instances: int = Limits().instances
+    instances_of_client: int = Limits().instances_of_client
+    beats_of_client_per_s: int = Limits().beats_of_client_per_s
+    connections: int = Limits().connections
+    connection_idle_s: float = Limits().connection_idle_s
+    keep_events_s: float = 7 * 86400.0
+    keep_changes_s: float = 90 * 86400.0
+    keep_deliveries_s: float = 7 * 86400.0
+    keep_bytes: int = 1 << 30
+    webhook_level: str = "emergency"
+    webhook_private: bool = False
+    session_expire_s: float = 60.0
+    log_level: str = "info"
+    services: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of a service its own "timeout" and "cache"."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for key in KEYS:
+            value = getattr(self, key.field)
+            if key.field not in self.places:  # what has a place was checked where it was read
+                object.__setattr__(self, key.field, checked(key.kind, value, key.field, None))
+        for name, of_service in self.services.items():
+            for what, value in of_service.items():
+                if what not in SERVICE_KINDS:
+                    raise ConfigError(f"services: {name}: {what} is no setting of a service; take timeout or cache")
+                checked(SERVICE_KINDS[what], value, f"service.{name}.{what}", None)
+        self._check_together()
+
+    @classmethod
+    def load(
+        cls,
+        file: str | Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
+    ) -> MonitorConfig:
+        """The configuration of all sources: `flags` (by the keys' names) go before the environment (`environ` stands
+        for os.environ), that before the file, a .toml or, with Sermant's keys, a .properties one.
+
+        Blocks to read files. Raises ConfigError, with file and line, variable or flag.
+        """
+        sources = [from_file(Path(file))] if file is not None else []
+        sources.append(from_environ(os.environ if environ is None else environ))
+        sources.append(from_flags(flags or {}))
+        total = Source()
+        for source in sources:
+            total.override(source)
+        values: dict[str, Any] = {**total.values}
+        return cls(**values, services=total.services, places=total.places, warnings=tuple(total.warnings))
+
+    def address(self, which: str) -> tuple[str, int]:
+        """Of "http", "tcp" or "udp": where it is to listen."""
+        host: str | None = getattr(self, f"{which}_host")
+        port: int = getattr(self, f"{which}_port")
+        return host or self.host, port
+
+    def is_local(self, which: str) -> bool:
+        """Whether only this machine reaches it."""
+        return is_loopback(self.address(which)[0])
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """Those of "http", "tcp", "udp" that are switched on."""
+        return ("http", *(name for name in ("tcp", "udp") if getattr(self, f"{name}_enable")))
+
+    @property
+    def auth_needed(self) -> bool:
+        """Whether tokens are needed: always, or since some port is reached from elsewhere."""
+        return self.auth_require == "always" or not all(map(self.is_local, self.listeners))
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+
+    def sources(self) -> list[dict[str, object]]:
+        """All settings, for people: name, value, the place that it came from, the default, the meaning, the unit."""
+        defaults = {one.name: one.default for one in fields(self)}
+        rows: list[dict[str, object]] = [
+            {
+                "name": key.name,
+                "value": _plain(getattr(self, key.field)),
+                "source": self.places.get(key.field, DEFAULT),
+                "default": _plain(defaults[key.field]),
+                "meaning": key.meaning,
+                "unit": _unit(key.field),
+            }
+            for key in KEYS
+        ]
+        rows += [
+            {
+                "name": f"service.{service}.{what}",
+                "value": value,
+                "source": self.places.get(f"service.{service}.{what}", "keyword"),
+                "default": self.lease_timeout_s if what == "timeout" else self.lease_cache_s,
+                "meaning": f"of the service {service}: {BY_FIELD[f'lease_{what}_s'].meaning}",
+                "unit": "s",
+            }
+            for service, of_service in self.services.items()
+            for what, value in of_service.items()
+        ]
+        return rows
+
+    def _at(self, field_name: str) -> str:
+        name = BY_FIELD[field_name].name
+        return f"{self.places[field_name]}: {name}" if field_name in self.places else name
+
+    def _check_together(self) -> None:
+        pairs = [("", self.lease_timeout_s, self.lease_cache_s)]
+        for name, one in self.services.items():
+            timeout, cache = one.get("timeout", self.lease_timeout_s), one.get("cache", self.lease_cache_s)
+            pairs.append((f"service.{name}: ", timeout, cache))
+        for label, timeout, cache in pairs:
+            if cache < timeout:
+                where = label or f"{self._at('lease_cache_s')} "
+                raise ConfigError(
+                    f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
+                    f"{timeout:g} s, after which it is lost; give a longer cache or a shorter timeout"
+                )
+        if self.tls_key and not self.tls_cert:
+            raise ConfigError(f"{self._at('tls_key')} is set, and tls.cert is not; name the certificate's file, too")
+        if self.tls_cert is None and not all(map(self.is_local, self.listeners)):
+            warning = "ports are reached from elsewhere without TLS; give tls.cert and tls.key"
+            object.__setattr__(self, "warnings", (*self.warnings, warning))
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _unit(field_name: str) -> str | None:
+    """ "s" of spans of time, "B" of sizes, None of all else."""
+    if field_name.endswith("_s") and not field_name.endswith("_per_s"):
+        return "s"
+    return "B" if field_name.endswith("bytes") else None
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The monitor: makes its parts, starts them in order, stops them in the other, and says how they are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from heartfelt.errors import HeartfeltError
+from heartfelt.monitor._history import Lateness, RateHistory
+from heartfelt.monitor._parts import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor._telling import Telling
+from heartfelt.monitor._upkeep import Upkeep
+from heartfelt.monitor.api.health import Ready
+from heartfelt.monitor.api.sermant import Sessions
+from heartfelt.monitor.auth import Auth
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
+from heartfelt.monitor.metrics import Metrics
+from heartfelt.monitor.registry import Registry
+from heartfelt.monitor.shield import Shield
+from heartfelt.monitor.stream import Stream
+from heartfelt.monitor.webhooks import Webhooks
+from heartfelt.testing import ManualClock
+
+_logger = logging.getLogger("heartfelt.monitor")
+
+
+class StartError(HeartfeltError):
+    """The monitor cannot start; the text says what to do."""
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Monitor:
+    """Everything but the HTTP server, which calls `app.App`. Belongs to one event loop's thread."""
+
+    def __init__(
+        self,
+        config: MonitorConfig,
+        *,
+        clock: str | ManualClock = "monotonic",
+        wall_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
+        self.config = config
+        self.wall_ms = wall_ms
+        self.started_ms = wall_ms()
+        self._started_s = time.monotonic()
+        self.store = make_store(config, wall_ms)
+        self.stream = Stream(most_viewers=config.viewers, viewer_bytes=config.viewer_bytes)
+        self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
+        self.shield = Shield(config.allowed_hosts)
+        self.sessions = Sessions(config.session_expire_s, wall_ms)
+        self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
+        self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
+        self.metrics = Metrics(self.stats, self._states, self.intake.counters)
+        self.rates = RateHistory()
+        self.lateness = Lateness()
+        self.telling = Telling(self)
+        self.upkeep = Upkeep(self)
+        self.webhooks = Webhooks(self.store, make_webhook_settings(config), wall_ms=wall_ms)
+        self.http_ingest = HttpIngest(self.intake, body_s=config.request_timeout_s)
+        self.tcp: SermantServer | None = None
+        self.udp: UdpServer | None = None
+        self.clients_gone = 0
+        self.more_stats: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._readers: list[int] = []
+        self._undo: list[Callable[[], Any]] = [self.registry.close]
+
+    async def start(self) -> None:
+        """Returns when agents can beat. Raises StartError, ConfigError or StoreError, and has then stopped again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        tls = make_tls(self.config)
+        self._undo.append(lambda: loop.run_in_executor(None, self.store.close))
+        saved = await loop.run_in_executor(None, self.store.open)
+        await self.auth.reload()
+        self._check_tokens()
+        self.telling.connect()
+        self._undo.append(self.telling.close)
+        self.registry.restore(saved)
+        for descriptor in self.registry.filenos():
+            loop.add_reader(descriptor, self.registry.poll)
+            self._undo.append(lambda descriptor=descriptor: loop.remove_reader(descriptor))  # type: ignore[misc]
+        await self.webhooks.start()
+        self._undo.append(self.webhooks.stop)
+        self.upkeep.start()
+        self._undo.append(self.upkeep.stop)
+        await self._listen(tls)
+
+    async def _listen(self, tls: ssl.SSLContext | None) -> None:
+        config = self.config
+        if config.tcp_enable:
+            context = tls if config.tcp_tls else None
+            host, port = config.address("tcp")
+            tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context)
+            self._undo.append(tcp.stop)
+            await _bound("tcp", config, tcp.start)
+            self.tcp = tcp
+        if config.udp_enable:
+            host, port = config.address("udp")
+            udp = UdpServer(self.intake, host=host, port=port)
+            self._undo.append(udp.stop)
+            await _bound("udp", config, udp.start)
+            self.udp = udp
+
+    def _check_tokens(self) -> None:
+        if not self.auth.needed or self.auth.tokens():
+            return
+        where = [f"{name} on {self.config.address(name)[0]}" for name in self.config.listeners]
+        raise StartError(
+            f"a token is needed, since ports are reached from elsewhere ({', '.join(where)}), and there is none: make "
+            f"one by `heartfelt token create NAME --scope admin --data {self.config.data}`, or set host to 127.0.0.1"
+        )
+
+    async def stop(self) -> None:
+        """Stops taking beats, ends the streams, writes what waits. Idempotent; errors are logged, the rest is done."""
+        self.stream.close()
+        undo, self._undo = self._undo, []
+        for step in reversed(undo):
+            try:
+                result = step()
+                if asyncio.iscoroutine(result) or asyncio.isfuture(result):
+                    await result
+            except Exception:
+                _logger.exception("a part of the monitor did not stop as it should")
+
+    # -- how it is
+
+    def uptime_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def ports(self) -> dict[str, tuple[str, int]]:
+        """Of "tcp" and "udp", as far as they are open: where they listen."""
+        open_ = {"tcp": self.tcp, "udp": self.udp}
+        return {name: part.address for name, part in open_.items() if part is not None}
+
+    def readiness(self) -> Ready:
+        health = self.store.health()
+        listeners = {name: name == "http" or name in self.ports() for name in self.config.listeners}
+        text = "ok" if health.ok else f"{health.error or 'not written to'}"
+        return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners)
+
+    def _states(self) -> dict[str, int]:
+        return {state.value: count for state, count in self.registry.totals().states.items()}
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Of each part its counters."""
+        health = self.store.health()
+        parts: dict[str, dict[str, Any]] = {
+            "registry": self.registry.stats(),
+            "store": {name: getattr(health, name) for name in health.__struct_fields__},
+            "intake": self.intake.stats(),
+            "http": self.http_ingest.stats(),
+            "stream": self.stream.stats(),
+            "webhooks": self.webhooks.stats(),
+            "auth": self.auth.stats(),
+            "shield": self.shield.stats(),
+            "upkeep": {"faults": self.upkeep.faults, "clients_gone": self.clients_gone},
+        }
+        for name, part in (("tcp", self.tcp), ("udp", self.udp)):
+            if part is not None:
+                parts[name] = part.stats()
+        return parts | {name: made() for name, made in self.more_stats.items()}
+
+
+async def _bound(which: str, config: MonitorConfig, start: Callable[[], Any]) -> None:
+    try:
+        await start()
+    except OSError as error:
+        raise StartError(cannot_listen(which, *config.address(which), error)) from error
+
+
+def cannot_listen(which: str, host: str, port: int, error: OSError) -> str:
+    return (
+        f"{which}: cannot listen on {host}, port {port}: {error.strerror or error}; end what listens there, or set "
+        f"{which}.host and {which}.port to another address, 0 for any free port"
+    )

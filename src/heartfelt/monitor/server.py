@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The process `heartfelt serve`: the monitor with its own HTTP server, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import uvicorn
+
+from heartfelt.monitor._http_protocol import RequestGuard, protocol_class
+from heartfelt.monitor._parts import make_tls
+from heartfelt.monitor.app import App
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
+
+GRACEFUL_S = 5
+BACKLOG = 2048
+USER_TIMEOUT_MS = 30_000
+_logger = logging.getLogger("heartfelt.monitor")
+
+
+class _Seldom(logging.Filter):
+    """Of what clients can make the HTTP server say, one line a second; the next one tells how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = 0.0
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.WARNING and record.exc_info:
+            return True  # a fault of ours
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            self._left_out += 1
+            return False
+        if self._left_out:
+            record.msg = f"{record.getMessage()} ({self._left_out} more were left out)"
+            record.args = ()
+        self._next_s, self._left_out = now_s + 1.0, 0
+        return True
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The HTTP port. Raises StartError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(cannot_listen("http", host, port, error)) from error
+    try:
+        if sys.platform != "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it: peers that are gone are noticed
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        sock.bind(address)
+        sock.listen(BACKLOG)  # now: another process that listens there is noticed before anything else is begun
+    except OSError as error:
+        sock.close()
+        raise StartError(cannot_listen("http", host, port, error)) from error
+    sock.setblocking(False)
+    return sock
+
+
+class Process:
+    """One run. `ready_json`: when all ports are open, one line of JSON on standard output tells them."""
+
+    def __init__(self, config: MonitorConfig, *, ready_json: bool = False) -> None:
+        self._config = config
+        self._ready_json = ready_json
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until a signal comes. Raises StartError, ConfigError, StoreError if it cannot start."""
+        sock = bind(*self._config.address("http"))
+        try:
+            monitor = Monitor(self._config)
+            await monitor.start()
+            gc.collect()
+            gc.freeze()  # what was restored stays: no collection need look at it again
+            try:
+                await self._serve(monitor, sock)
+            finally:
+                await monitor.stop()
+        finally:
+            sock.close()
+
+    async def _serve(self, monitor: Monitor, sock: socket.socket) -> None:
+        config = self._config
+        guard = RequestGuard(request_timeout_s=config.request_timeout_s, header_bytes=config.header_bytes)
+        monitor.more_stats["requests"] = guard.stats
+        settings = uvicorn.Config(
+            App(monitor),
+            http=protocol_class(guard),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=max(1, round(config.keep_alive_s)),
+            timeout_graceful_shutdown=GRACEFUL_S,
+            limit_concurrency=config.connections,
+        )
+        settings.load()
+        settings.ssl = make_tls(config) if config.http_tls else None
+        server = _Server(settings)
+        loop = asyncio.get_running_loop()
+        with _signals(loop, self._stopping.set):
+            serving = loop.create_task(server.serve(sockets=[sock]))
+            stopping = loop.create_task(self._stopping.wait())
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.005)
+            if server.started:
+                self._tell(monitor, sock, tls=settings.ssl is not None)
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            monitor.stream.close()  # so that no viewer holds up the end
+            server.should_exit = True
+            await serving
+            guard.close()
+
+    def _tell(self, monitor: Monitor, sock: socket.socket, *, tls: bool) -> None:
+        host, port = sock.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{'https' if tls else 'http'}://{shown}:{port}"
+        ports = {name: list(address[:2]) for name, address in monitor.ports().items()}
+        if self._ready_json:
+            ready = {"ready": True, "pid": os.getpid(), "url": url, "http": [host, port], **ports}
+            print(json.dumps(ready), flush=True)
+        told = ", ".join(f"{name} {host}:{port}" for name, (host, port) in ports.items())
+        _logger.info("ready: %s, %s; data in %s", url, told, self._config.data)
+        for warning in self._config.warnings:
+            _logger.warning("%s", warning)
+
+
+@contextlib.contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, stop: Any) -> Iterator[None]:
+    signals = (signal.SIGTERM, signal.SIGINT)
+    if sys.platform == "win32":
+        before = {one: signal.signal(one, lambda *_: loop.call_soon_threadsafe(stop)) for one in signals}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+        return
+    for one in signals:
+        loop.add_signal_handler(one, stop)
+    try:
+        yield
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+
+def run(config: MonitorConfig, *, ready_json: bool = False) -> None:
+    """Blocks until the process is told to end. Raises StartError, ConfigError, StoreError."""
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_Seldom())
+
+    async def main() -> None:
+        await Process(config, ready_json=ready_json).run()
+
+    _run_loop(main())
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    if sys.platform == "win32":
+        asyncio.run(main)
+    else:
+        import uvloop
+
+        uvloop.run(main)

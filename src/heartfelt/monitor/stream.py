@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Server-sent events: what happens, encoded once for all viewers.
+
+Each message has a topic and a number. The newest are kept in a ring, so that a viewer who comes back with its last
+number goes on where it was. A viewer that does not keep up, or comes back too late, is told to read everything anew
+(`resync`) instead of what it missed: it costs the monitor a bounded queue, and no waiting.
+
+| topic | what |
+|---|---|
+| change | an instance's change of state |
+| event | an event of an agent |
+| hold | losses are held, or are not any more |
+| counts | instances by state, of all and of each service that changed; at most 4 times a second |
+| beats | [[id, last_beat_ms], ...] of those that beat since the last; at most 2 times a second |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+TOPICS = ("change", "event", "hold", "counts", "beats")
+COMMENT = b": still here\n\n"
+
+
+class TooManyViewers(Exception):
+    """As many streams are open as may be."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    number: int
+    topic: str
+    data: bytes
+    """As it goes over the wire."""
+
+
+class Viewer:
+    """One open stream: a bounded queue. `offer` never waits."""
+
+    def __init__(self, topics: frozenset[str], most_bytes: int) -> None:
+        self.topics = topics
+        self._most_bytes = most_bytes
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self.closed = False
+        self.resyncs = 0
+
+    def offer(self, data: bytes) -> bool:
+        """False: it did not fit, and what waited is gone, too; a resync must come next."""
+        if self._bytes + len(data) > self._most_bytes:
+            self._queue.clear()
+            self._bytes = 0
+            self.resyncs += 1
+            return False
+        self._queue.append(data)
+        self._bytes += len(data)
+        self._wake.set()
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake.set()
+
+    async def take(self, timeout_s: float) -> bytes:
+        """All that waits; a comment if nothing came for so long; b"" at the end."""
+        if not self._queue and not self.closed:
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout_s)
+            except asyncio.TimeoutError:
+                return COMMENT
+        self._wake.clear()
+        data = b"".join(self._queue)
+        self._queue.clear()
+        self._bytes = 0
+        return data
+
+
+class Stream:
+    """Belongs to the loop's thread. `publish` costs one encoding, and an append for each viewer who wants the topic."""
+
+    def __init__(
+        self,
+        *,
+        most_viewers: int = 500,
+        ring_messages: int = 20_000,
+        ring_bytes: int = 16 << 20,
+        viewer_bytes: int = 4 << 20,
+        comment_s: float = 15.0,
+    ) -> None:
+        self.epoch = secrets.token_hex(4)
+        self._number = 0
+        self._ring: deque[Message] = deque()
+        self._ring_bytes = 0
+        self._dropped = 0  # the newest that has left the ring
+        self._most_messages, self._most_bytes = ring_messages, ring_bytes
+        self._most_viewers, self._viewer_bytes, self._comment_s = most_viewers, viewer_bytes, comment_s
+        self._viewers: set[Viewer] = set()
+        self._encode = msgspec.json.Encoder().encode
+        self._closed = False
+        self._resyncs = 0
+        self._refused = 0
+        self._bytes_published = 0
+
+    @property
+    def last_id(self) -> str:
+        """The newest message's."""
+        return f"{self.epoch}-{self._number}"
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody looks: what is only made for viewers need not be made else."""
+        return bool(self._viewers)
+
+    def publish(self, topic: str, value: Any) -> None:
+        if self._closed:
+            return
+        self._number += 1
+        text = self._encode(value)
+        data = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (self.epoch.encode(), self._number, topic.encode(), text)
+        self._bytes_published += len(data)
+        if topic != "beats":  # newer ones stand for them
+            self._keep(Message(self._number, topic, data))
+        for viewer in self._viewers:
+            if topic in viewer.topics and not viewer.offer(data):
+                self._resyncs += 1
+                viewer.offer(self._resync("you did not keep up"))
+
+    def _keep(self, message: Message) -> None:
+        self._ring.append(message)
+        self._ring_bytes += len(message.data)
+        while len(self._ring) > self._most_messages or self._ring_bytes > self._most_bytes:
+            oldest = self._ring.popleft()
+            self._ring_bytes -= len(oldest.data)
+            self._dropped = oldest.number
+
+    def _resync(self, reason: str) -> bytes:
+        text = self._encode({"reason": reason, "epoch": self.epoch, "seq": self._number})
+        return b"id: %s\nevent: resync\ndata: %s\n\n" % (self.last_id.encode(), text)
+
+    def _since(self, last_id: str | None, topics: frozenset[str]) -> list[bytes]:
+        """What a viewer must be sent first."""
+        if last_id is None:
+            return [self._resync("welcome")]
+        epoch, _, number_text = last_id.partition("-")
+        number = int(number_text) if number_text.isascii() and number_text.isdigit() and len(number_text) < 19 else -1
+        if epoch != self.epoch or number > self._number or number < 0:
+            return [self._resync("the monitor has started anew")]
+        if number < self._dropped:
+            return [self._resync("you were away for too long")]
+        missed: list[bytes] = []
+        for message in reversed(self._ring):
+            if message.number <= number:
+                break
+            if message.topic in topics:
+                missed.append(message.data)
+        return missed[::-1]
+
+    def open(self, topics: frozenset[str], last_id: str | None) -> Viewer:
+        """A viewer that gets all from now on, and what it missed since `last_id`. Raises TooManyViewers."""
+        if len(self._viewers) >= self._most_viewers or self._closed:
+            self._refused += 1
+            raise TooManyViewers
+        viewer = Viewer(topics, self._viewer_bytes)
+        for data in self._since(last_id, topics):
+            if not viewer.offer(data):
+                viewer.offer(self._resync("you were away for too long"))
+                break
+        self._viewers.add(viewer)
+        return viewer
+
+    async def read(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        """What the viewer is to be sent, as it comes. Ends when the stream is closed; then the viewer is gone."""
+        try:
+            yield b"retry: 2000\n\n"
+            while data := await viewer.take(self._comment_s):
+                yield data
+        finally:
+            self._viewers.discard(viewer)
+
+    def discard(self, viewer: Viewer) -> None:
+        viewer.close()
+        self._viewers.discard(viewer)
+
+    def close(self) -> None:
+        """Ends all streams, once what waits is sent."""
+        self._closed = True
+        for viewer in self._viewers:
+            viewer.close()
+
+    def stats(self) -> dict[str, int]:
+        return {
+            "viewers": len(self._viewers),
+            "messages": self._number,
+            "bytes_published": self._bytes_published,
+            "kept": len(self._ring),
+            "resyncs": self._resyncs,
+            "refused": self._refused,
+        }

@@ -5,13 +5,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CORE := $(wildcard heartfelt_core/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] tests/core/*.[ch] tests/model/*.[ch] tests/model/*.cpp tests/speed/*.c \
-	benchmarks/*.c)
+CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/*)
+C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
+	tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test core-test py-test parallel-test asan tsan fuzz sanitized-install sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare \
-	bench-instructions bench-lateness wheel clean
+.PHONY: help demo serve build test core-test py-test parallel-test soak asan tsan fuzz sanitized-install \
+	sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare bench-instructions \
+	bench-lateness bench-panel \
+	wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,6 +21,14 @@ help: ## what there is to make
 demo: build ## watch 10,000 services for 15 s; eight of them stop beating
 	@echo '== python -m heartfelt demo'
 	@$(BIN)/python -m heartfelt demo
+
+serve: build $(VENV)/.monitor ## start the monitor at http://127.0.0.1:8900, and feed it with 1,000 simulated instances
+	@echo '== heartfelt serve, and heartfelt demo --monitor; Ctrl-C ends both'
+	@$(BIN)/python -m heartfelt serve --data build/monitor $(SERVE_ARGS) & serving=$$!; \
+		trap 'kill $$serving 2>/dev/null; wait $$serving' EXIT INT TERM; \
+		$(BIN)/python -m heartfelt demo --monitor $(MONITOR) $(FEED_ARGS)
+
+MONITOR ?= http://127.0.0.1:8900
 
 build: $(VENV)/.built ## make .venv, build the core, install heartfelt into it
 
@@ -28,9 +38,9 @@ core-test: ## the C core's own tests
 	@echo '== the C core'
 	@$(MAKE) --no-print-directory -f tests/core/Makefile core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
 	@echo '== the tests in Python'
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile $(PYTEST_ARGS)
 
 parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at once: for a Python without a GIL
 	@echo '== the tests of many threads, in many threads'
@@ -46,10 +56,24 @@ tsan: ## the same under ThreadSanitizer
 	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
 
-fuzz: ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
+fuzz: build/fuzz_answer ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
+	@build/fuzz_answer $(FUZZ_ANSWER_ARGS)
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-fuzz
 
 FUZZ_SECONDS ?= 60
+
+# libFuzzer where there is clang; elsewhere the target mutates by itself.
+CLANG := $(shell command -v clang)
+FUZZ_ANSWER_ARGS = $(if $(CLANG),-max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(if $(SEED),-seed=$(SEED)),$(FUZZ_SECONDS) $(SEED))
+
+build/fuzz_answer: tests/fuzz/fuzz_answer.c $(wildcard heartfelt_core/sender/hf_answer.*)
+	@mkdir -p build
+	@$(if $(CLANG),$(CLANG) -fsanitize=fuzzer -DHF_LIBFUZZER,$(CC)) -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra \
+		-fsanitize=address,undefined -fno-sanitize-recover=all -Iheartfelt_core -Iheartfelt_core/sender \
+		tests/fuzz/fuzz_answer.c heartfelt_core/sender/hf_answer.c -o $@
+
+soak: build $(VENV)/.tests ## 500 lines of one process beat for a minute while the GIL is held: is one missed?
+	@$(BIN)/python tests/agent/soak.py $(SOAK_ARGS)
 
 ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
 	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
@@ -60,13 +84,13 @@ model-check: ## the core's protocols, model-checked; the checkers must find plan
 	@echo '== the model checkers'
 	@$(PYTHON) -B tests/model/check.py
 
-lint: build $(VENV)/.lint ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
+lint: build $(VENV)/.lint $(VENV)/.monitor ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
 	@echo '== lint'
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._event heartfelt._hot \
-		heartfelt._rows \
+		heartfelt._rows heartfelt._sender heartfelt._ingest \
 		--allowlist tests/typing/stubtest_allow.txt --ignore-unused-allowlist
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt
@@ -95,6 +119,18 @@ bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the work
 	@$(BIN)/python benchmarks/lateness.py --json build/lateness.json
 	@$(BIN)/python benchmarks/workers.py --json build/workers.json
 
+.PHONY: browser-test screenshots
+browser-test: build $(VENV)/.tests $(VENV)/.browser ## the panel, in a real browser, with axe
+	@echo '== the panel in a browser'
+	@$(BIN)/python -m pytest -q tests/browser $(PYTEST_ARGS)
+
+screenshots: build $(VENV)/.tests $(VENV)/.browser ## draw docs/images/*.png: each page of the panel, light and dark
+	@$(BIN)/python tests/browser/screenshots.py
+
+bench-panel: $(VENV)/.monitor $(VENV)/.browser ## frame times of the panel with 10,000 instances, in chromium
+	@mkdir -p build
+	@$(BIN)/python benchmarks/panel.py --json build/panel.json $(BENCH_ARGS)
+
 wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .
 	@ls dist
@@ -119,6 +155,7 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) $(wildcard src/hea
 $(VENV)/.tests: $(VENV)/.made pyproject.toml
 	@echo '== installing what the tests need'
 	@$(PIP) install --prefer-binary --group test
+	@$(PIP) install --only-binary :all: --group certificates 2>/dev/null || echo 'no cryptography for this Python: TLS is not tested'
 	@touch $@
 
 GET_VALGRIND := tests/get_tool.sh valgrind valgrind 'instructions are not counted'
@@ -132,6 +169,22 @@ $(VENV)/.faketime: | $(VENV)/.made
 	@tests/get_tool.sh faketime faketime 'clocks that are set while a hub watches are not tested' || true
 	@touch $@
 
+$(VENV)/.monitor: $(VENV)/.built pyproject.toml
+	@echo '== installing what the monitor needs'
+	@$(PIP) install --prefer-binary 'heartfelt[monitor]' # which is installed already: this brings what the extra names
+	@touch $@
+
+$(VENV)/.monitor-tested: $(VENV)/.built pyproject.toml
+	@$(PIP) install --only-binary :all: 'heartfelt[monitor]' 2>/dev/null || \
+		echo 'not all that the monitor needs is there for this Python: the monitor is not tested'
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.monitor pyproject.toml
+	@tests/get_tool.sh chromium chromium 'the panel is not tested in a browser' || true
+	@echo '== installing what drives a browser'
+	@$(PIP) install --prefer-binary --group browser
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.made pyproject.toml
 	@echo '== installing what the benchmarks need'
 	@$(PIP) install --group bench
@@ -142,7 +195,7 @@ build/bench.json:
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	@echo '== installing what lint needs'
-	@$(PIP) install --group test --group lint
+	@$(PIP) install --group test --group certificates --group lint
 	@touch $@
 
 # -- the extension under a sanitizer, in an environment of its own (not editable: the tree keeps its own build)
@@ -166,6 +219,7 @@ sanitized-install: $(VENV)/.made $(VENV)/.tests
 	@HEARTFELT_BUILD=$(SANITIZER) $(PIP) install --no-build-isolation --no-deps --force-reinstall .
 
 sanitized-fuzz: sanitized-install
+	@$(PIP) install --prefer-binary 'heartfelt[monitor]'
 	@for fuzzer in tests/fuzz/fuzz_*.py; do $(SANITIZED) $$fuzzer $(FUZZ_SECONDS) $(SEED) || exit 1; done
 
 sanitized-test: sanitized-install

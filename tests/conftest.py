@@ -1,17 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""What the tests share. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends."""
+"""What the tests share. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends.
 
+How long hypothesis searches: HEARTFELT_EXAMPLES=5000 runs that many new random examples of each property; without it
+the same few examples run each time, so that CI is quick and repeatable.
+"""
+
+import os
 import subprocess
 import sys
 import textwrap
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from heartfelt import EventType, HeartHub
 from heartfelt.testing import ManualClock
 
-LONG_S = 30  # a wait that ends at once if nothing is wrong
+_EXAMPLES = int(os.environ.get("HEARTFELT_EXAMPLES", "0"))
+_HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]  # a shared machine is slow at times
+
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, suppress_health_check=_HEALTH)
+settings.register_profile(
+    "long",
+    deadline=None,
+    database=None,
+    suppress_health_check=_HEALTH,
+    max_examples=_EXAMPLES or 100,
+    print_blob=True,
+)
+settings.load_profile("long" if _EXAMPLES else "ci")
+
+LONG_S = 120  # a wait that ends at once if nothing is wrong
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from heartfelt import EventType, HeartfeltError, HeartHub, HubClosed, KeyNotWatched
 
-LONG_S = 30
+LONG_S = 120
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is not there")
 
 BEATS = {
@@ -166,11 +166,12 @@ def test_a_signal_whose_handler_raises_nothing_does_not_end_the_wait(hub):
 
 
 def workers():
-    """The native threads of hubs."""
-    found = 0
+    """The native threads of hubs, those of other tests that have not ended yet among them."""
+    found = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # it may have ended meanwhile
-            found += (task / "comm").read_text() == "heartfelt\n"
+            if (task / "comm").read_text() == "heartfelt\n":
+                found.add(task.name)
     return found
 
 
@@ -178,21 +179,21 @@ def workers():
 def test_close_ends_the_workers():
     before = workers()
     hub = HeartHub(1, parallelism=5)
-    assert workers() == before + 5
+    assert len(workers() - before) == 5
     hub.close()
-    assert workers() == before
+    assert workers() <= before
 
 
 @linux
 def test_a_hub_that_nobody_holds_ends_its_threads(eventually):
-    before, python_before = workers(), threading.active_count()
+    before, python_before = workers(), set(threading.enumerate())
     hub = HeartHub(1, parallelism=3, on_event=print, verbose=True)
     hub.heartbeat("a")
     gone = weakref.ref(hub)
     del hub
     gc.collect()
     eventually(lambda: gone() is None)
-    eventually(lambda: (workers(), threading.active_count()) == (before, python_before))
+    eventually(lambda: workers() <= before and set(threading.enumerate()) <= python_before)
 
 
 def in_a_circle(through):

@@ -8,7 +8,7 @@ import pytest
 
 from heartfelt import ConfigError, EventType, HeartHub, HubClosed, KeyNotWatched
 
-LONG_S = 30
+LONG_S = 120
 
 
 def test_1_a_short_timeout_is_not_held_up_by_a_longer_one_that_is_slept_for():
@@ -129,7 +129,7 @@ def test_8_verdicts_of_one_shard_are_not_limited_to_a_number_a_millisecond(hub, 
 
 def test_9_a_key_that_is_watched_on_counts_from_deadline_to_deadline():
     """Go: the next period counts from when the verdict was taken, so each one's lateness adds up."""
-    with HeartHub(0.003, disposable=False) as hub:
+    with HeartHub(0.003, disposable=False, stall_guard=False) as hub:  # a stall of a busy machine moves deadlines
         hub.heartbeat("a")
         events = []
         while not events or events[-1].missed < 50:

@@ -225,7 +225,7 @@ def test_check_prints_every_setting_and_its_source(tmp_path):
     assert f"lease.timeout = 30.0   # {path}:2" in done.stdout
     assert "http.port = 1234   # flag http.port" in done.stdout
     found = json.loads(run_command("serve", "--check", "--json", "--config", path).stdout)
-    assert {"name", "value", "source", "default", "meaning"} == set(found["settings"][0])
+    assert {"name", "value", "unit", "source", "default", "meaning"} == set(found["settings"][0])
     path.write_text("[lease]\ntimeout = -1\n")
     bad = run_command("serve", "--check", "--config", path)
     assert (bad.returncode, bad.stdout) == (1, "")

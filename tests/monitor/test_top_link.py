@@ -122,12 +122,12 @@ def test_a_monitor_that_comes_back_on_its_port_is_found_again(read):
 
 
 def test_tries_get_rarer_and_say_why(monitor, read, monkeypatch):
-    monkeypatch.setattr(link, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(link, "MOST_WAIT_S", 0.004)
+    monkeypatch.setattr(link, "FIRST_WAIT_S", 100)
+    monkeypatch.setattr(link, "MOST_WAIT_S", 400)
     waits = []
     reader = Reader(monitor.url)
     wait = reader.link._closed.wait
-    monkeypatch.setattr(reader.link._closed, "wait", lambda s: (waits.append(s), wait(s))[1])
+    monkeypatch.setattr(reader.link._closed, "wait", lambda s: (waits.append(s), wait(0.001))[1])
     monitor.refuse = (401, "this token is not known")
     reader.link.start()
     try:
@@ -135,7 +135,7 @@ def test_tries_get_rarer_and_say_why(monitor, read, monkeypatch):
     finally:
         reader.link.close()
     assert all("this token is not known" in one.reason for one in reader.told)
-    for n, wanted in enumerate([0.001, 0.002, 0.004, 0.004, 0.004]):
+    for n, wanted in enumerate([100, 200, 400, 400, 400]):
         assert wanted / 2 <= waits[n] <= wanted
 
 

@@ -1,9 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# get_tool.sh PACKAGE COMMAND WITHOUT_IT: installs a program, where it is missing and that can be done unasked: by apt-get
-# as root, or with sudo on a CI runner. Says in one line what is not done WITHOUT_IT otherwise, with exit status 1.
+# get_tool.sh PACKAGE COMMAND WITHOUT_IT: installs a program, or a file if COMMAND is its path, where it is missing and that
+# can be done unasked: by apt-get as root, or with sudo on a CI runner. Says in one line what is not done WITHOUT_IT
+# otherwise, with exit status 1.
 package=$1 command=$2 without_it=$3
-command -v "$command" >/dev/null && exit 0
+is_here() {
+  case $command in
+    /*) [ -r "$command" ] ;;
+    *) command -v "$command" >/dev/null ;;
+  esac
+}
+is_here && exit 0
 
 cannot() {
   echo "$package is not here, and $1: $without_it"
@@ -28,4 +35,4 @@ log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 install="install --yes --no-install-recommends $package"
 apt $install || { apt update && apt $install; } || cannot "apt-get failed ($(tail -n 1 "$log"))"
-command -v "$command" >/dev/null || cannot 'apt-get did not bring it'
+is_here || cannot 'apt-get did not bring it'

@@ -148,3 +148,8 @@ class World:
 
     def close(self):
         self.registry.close()
+
+
+def told(world):
+    change = world.last()
+    return change.old, change.new, change.level

@@ -28,6 +28,7 @@ def test_search_rows_and_help(monitor, visit):
     expect(page.locator("tbody tr[data-id]")).to_have_count(11)  # shop-1, and shop-10 to shop-19
     page.keyboard.press("Escape")
     expect(page.get_by_role("searchbox")).not_to_be_focused()
+    expect(page.get_by_role("searchbox")).to_have_value("shop-1")  # which a browser would clear
 
     page.keyboard.press("j")
     page.keyboard.press("j")

@@ -41,7 +41,9 @@ export function start() {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (document.querySelector("dialog[open]")) return;
     if (isTyping(event.target)) {
-      if (event.key === "Escape") event.target.blur();
+      if (event.key !== "Escape") return;
+      event.preventDefault(); // a search field would clear itself
+      event.target.blur();
       return;
     }
     const pair = performance.now() - beforeMs < 1000 ? `${before} ${event.key}` : "";

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from heartfelt.monitor._counts import Counts
 from heartfelt.monitor._instance import Instance, app_name
+from heartfelt.monitor._shared import Shared
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
 
 _Told = TypeVar("_Told")
@@ -22,6 +23,7 @@ class Book:
         self.by_id: dict[int, Instance] = {}
         self.by_key: dict[tuple[str, str], Instance] = {}
         self.counts = Counts()
+        self._shared = Shared()
         self.dirty: dict[int, int] = {}
         """Last beats that nobody has asked for yet, by id."""
         self.next_id = 1
@@ -47,6 +49,7 @@ class Book:
             self.tell(self.on_row, instance.row())
 
     def add(self, instance: Instance) -> None:
+        self._shared.share(instance.meta)
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
         self.counts.join(instance)
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from heartfelt.errors import HeartfeltError
@@ -85,12 +87,14 @@ class Monitor:
         loop = asyncio.get_running_loop()
         tls = make_tls(self.config)
         self._undo.append(lambda: loop.run_in_executor(None, self.store.close))
-        saved = await loop.run_in_executor(None, self.store.open)
-        await self.auth.reload()
-        self._check_tokens()
-        self.telling.connect()
-        self._undo.append(self.telling.close)
-        self.registry.restore(saved)
+        with _no_collections():
+            saved = await loop.run_in_executor(None, self.store.open)
+            await self.auth.reload()
+            self._check_tokens()
+            self.telling.connect()
+            self._undo.append(self.telling.close)
+            self.registry.restore(saved)
+            del saved
         for descriptor in self.registry.filenos():
             loop.add_reader(descriptor, self.registry.poll)
             self._undo.append(lambda descriptor=descriptor: loop.remove_reader(descriptor))  # type: ignore[misc]
@@ -174,6 +178,19 @@ class Monitor:
             if part is not None:
                 parts[name] = part.stats()
         return parts | {name: made() for name, made in self.more_stats.items()}
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """For what makes many objects that all stay: the collector would look at them again and again, and take more time
+    than making them does."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 async def _bound(which: str, config: MonitorConfig, start: Callable[[], Any]) -> None:

@@ -149,25 +149,41 @@ class Taking(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_webhook_that_hangs_delays_no_other(serve):
-    with (
-        socket.create_server(("127.0.0.1", 0)) as hanging,  # connects, and nobody ever answers
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taking) as taking,
-    ):
-        taking.taken = []
-        thread = threading.Thread(target=taking.serve_forever)
+@pytest.fixture
+def taking():
+    """A server that takes what webhooks send: `taken`, the bodies."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+        server.taken = []
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            serving = serve(lease_timeout="0.3 s", hold_enable="false")
-            for name, port in (("hangs", hanging.getsockname()[1]), ("takes", taking.server_port)):
-                answer = serving.post("/api/v1/webhooks", {
-                    "name": name, "kind": "generic", "url": f"http://127.0.0.1:{port}/", "allow_private": True,
-                })  # fmt: skip
-                assert answer.status == 201, answer.body
-            serving.beats(3)
-            until(lambda: sum(body.count(b'"new": "LOST"') for body in taking.taken) >= 3, "all three losses")
-            serving.beat("shop", "later")
-            until(lambda: any(b"later" in body for body in taking.taken), "one more loss")
+            yield server
         finally:
-            taking.shutdown()
+            server.shutdown()
             thread.join()
+
+
+def add_webhook(serving, name, port):
+    answer = serving.post("/api/v1/webhooks", {
+        "name": name, "kind": "generic", "url": f"http://127.0.0.1:{port}/", "allow_private": True,
+    })  # fmt: skip
+    assert answer.status == 201, answer.body
+
+
+def test_a_webhook_that_hangs_delays_no_other(serve, taking):
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # connects, and nobody ever answers
+        serving = serve(lease_timeout="0.3 s", hold_enable="false")
+        add_webhook(serving, "hangs", hanging.getsockname()[1])
+        add_webhook(serving, "takes", taking.server_port)
+        serving.beats(3)
+        until(lambda: sum(body.count(b'"new": "LOST"') for body in taking.taken) >= 3, "all three losses")
+        serving.beat("shop", "later")
+        until(lambda: any(b"later" in body for body in taking.taken), "one more loss")
+
+
+def test_that_losses_are_held_is_told_by_webhook(serve, taking):
+    serving = serve(lease_timeout="0.3 s", hold_enable="true")
+    add_webhook(serving, "takes", taking.server_port)
+    serving.beats(20)
+    until(lambda: any(b"HOLD_BEGAN" in body for body in taking.taken), "that they are held")
+    assert not any(b'"new": "LOST"' in body for body in taking.taken)

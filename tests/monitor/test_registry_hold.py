@@ -56,6 +56,27 @@ def test_a_rack_that_dies_is_held_from_its_first_loss_on(world):
     assert [hold.state for hold in world.holds if hold.held == 0][-1] is HoldState.NONE
 
 
+def told_of_hold(world):
+    return [(one.info["name"], one.level, one.service) for one in world.events if one.info["name"].startswith("HOLD")]
+
+
+def test_a_hold_is_an_event_from_its_begin_to_its_end(world):
+    rack = fleet(12)
+    at_interval(world, rack)
+    world.run(63)
+    began = world.events[-1]
+    assert told_of_hold(world) == [("HOLD_BEGAN", Level.EMERGENCY, "web")]
+    assert began.info["untilMs"] == world.hold.until_ms
+    assert began.info["description"].startswith("losses are held back, until ")
+    assert world.hold.reason in began.info["description"]
+    assert world.registry.release_hold("mary")
+    assert told_of_hold(world)[1:] == [("HOLD_RELEASING", Level.IMPORTANT, "web")]
+    assert world.events[-1].info["description"].startswith("released by mary; it was held because 12 of 12")
+    world.run(2)
+    assert told_of_hold(world)[2:] == [("HOLD_ENDED", Level.NORMAL, "web")]
+    assert world.hold.state is HoldState.NONE
+
+
 def test_what_is_held_and_beats_again_was_never_lost(world):
     rack = fleet(20)
     at_interval(world, rack)
@@ -100,6 +121,10 @@ def test_a_second_service_widens_the_hold_to_all_with_the_same_end(world):
     until_ms = world.hold.until_ms
     world.run(20, beating=rest)
     assert world.hold.scope == ""
+    assert told_of_hold(world) == [
+        ("HOLD_BEGAN", Level.EMERGENCY, "web"),
+        ("HOLD_WIDENED", Level.EMERGENCY, "heartfelt-monitor"),
+    ]
     assert world.hold.reason.startswith("many instances of service web, and then of others, db among them")
     assert world.hold.held == 24
     assert abs(world.hold.until_ms - until_ms) <= 1
@@ -273,8 +298,10 @@ def test_a_short_stall_or_a_small_fleet_holds_nothing(world):
     more = fleet(9, "db")
     at_interval(world, more)
     world.run(59, beating=names[2:] + more)
+    told = len(world.events)
     world.registry.stalled(900)
-    assert world.events[-1].level is Level.NORMAL
+    assert len(world.events) == told  # it is only counted
+    assert world.registry.stats()["stalls"] == 2
     world.run(3, beating=names[2:] + more)
     assert world.lost() == names[:2]
 

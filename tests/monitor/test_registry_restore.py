@@ -177,6 +177,7 @@ def test_a_hold_does_not_outlive_the_monitor(make_world, restart):
     assert world.hold.state is HoldState.HOLDING
     new = restart(world, policy=policy)
     assert new.holds == [Hold()]
+    assert [event.info["name"] for event in new.events] == ["HOLD_ENDED"]
     assert new.hold == Hold()
     assert new.changes == []
     assert new.registry.totals().of(State.LATE) == 40

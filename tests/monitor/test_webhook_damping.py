@@ -128,6 +128,17 @@ def test_events_are_gathered_but_not_taken_for_changes():
     assert kinds["change"].key == "change-1"
 
 
+def test_that_losses_are_held_is_told_at_once_and_by_itself():
+    damper = Damper(Damping())
+    for n in range(5):
+        assert damper.offer(event_entry(make_event(time_ms=at(0) + n, received_ms=at(0)))) == []
+    hold = event_entry(make_event(type="HOLD", time_ms=at(0.5), received_ms=at(0.5)))
+    (told,) = damper.offer(hold)
+    assert (told.kind, told.entry) == ("event", hold)
+    (others,) = damper.advance(at(2))
+    assert (others.kind, others.count) == ("mass", 5)
+
+
 def test_the_same_event_has_the_same_key_and_another_has_not():
     keys = {event_entry(make_event(received_ms=n)).key for n in range(3)}
     assert len(keys) == 1

@@ -143,5 +143,21 @@ def test_which_events_are_told(which, told):
     assert target(filter=which).wants_event(make_event(level=Level.EMERGENCY)) is told
 
 
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [
+        ({}, True),
+        ({"levels": ["EMERGENCY"]}, True),
+        ({"levels": ["NORMAL"]}, True),
+        ({"levels": ["IMPORTANT"]}, False),
+        ({"event_types": ["HOLD"]}, True),
+        ({"event_types": ["LOG"]}, False),
+        ({"services": ["other"]}, False),
+    ],
+)
+def test_who_is_told_of_losses_is_told_that_a_hold_has_ended(which, told):
+    assert target(filter=which).wants_event(make_event(type="HOLD", level=Level.NORMAL)) is told
+
+
 def test_events_that_repeat_a_change_are_not_told():
     assert not target(filter={"event_types": ["*"]}).wants_event(make_event(type="STATE"))

@@ -18,11 +18,11 @@ from collections import deque
 
 from heartfelt._event import Event
 from heartfelt._types import EventType
-from heartfelt.monitor import _words
+from heartfelt.monitor import _own_events
 from heartfelt.monitor._instance import Instance
 from heartfelt.monitor._life import Life
 from heartfelt.monitor._timers import TICK, TICK_S, Timers
-from heartfelt.monitor.model import AgentEvent, Level
+from heartfelt.monitor.model import Hold
 from heartfelt.testing import ManualClock
 
 SLICE = 64
@@ -56,6 +56,7 @@ class Verdicts:
         self._more = False
         """More losses wait to be noted, in the hub: so its descriptor is readable."""
         self._version = 0
+        self._told_hold = Hold()
         self._tick = self.timers.set(self.timers.control, TICK, TICK_S * 1000)
         self._bell, self._ringer = socket.socketpair()
         self._bell.setblocking(False)
@@ -103,19 +104,8 @@ class Verdicts:
         self.stalls += 1
         self.stalled_ms += stall_ms
         self.hold.stalled(self.life.now_ms(), stall_ms)
-        now_ms = self.life.wall_ms()
-        event = AgentEvent(
-            time_ms=now_ms,
-            received_ms=now_ms,
-            service="heartfelt-monitor",
-            instance_id="",
-            ip="",
-            scope="monitor",
-            level=Level.IMPORTANT if stall_ms >= self.hold.policy.stall_ms else Level.NORMAL,
-            type="OPERATION",
-            info={"name": "MONITOR_STALLED", "description": _words.stalled(stall_ms), "stallMs": round(stall_ms)},
-        )
-        self.book.tell(self.book.on_event, event)
+        if stall_ms >= self.hold.policy.stall_ms:  # shorter ones are many on a busy machine, and change nothing
+            self.book.tell(self.book.on_event, _own_events.stalled(self.life.wall_ms(), stall_ms))
 
     def _late(self) -> int:
         events = self.timers.taken(self.timers.late, SLICE)
@@ -180,7 +170,12 @@ class Verdicts:
         self._version = self.hold.version
         if next_ms is None:
             self.timers.drop(self.timers.control, _HOLD)
-        self.book.tell(self.book.on_hold, self.hold.hold(now_ms, self.life.wall_ms()))
+        wall_ms = self.life.wall_ms()
+        before, self._told_hold = self._told_hold, self.hold.hold(now_ms, wall_ms)
+        event = _own_events.hold_changed(wall_ms, before, self._told_hold)
+        if event is not None:
+            self.book.tell(self.book.on_event, event)
+        self.book.tell(self.book.on_hold, self._told_hold)
 
     def _known(self, event: Event) -> Instance | None:
         return self.book.by_id.get(event.key)

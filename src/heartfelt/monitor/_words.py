@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from heartfelt.monitor._instance import Instance
+from heartfelt.monitor.model import Hold
 
 
 def seconds(ms: float) -> str:
@@ -115,6 +116,16 @@ def silence(silent_ms: float, per_s: float) -> str:
         f"no beat from anybody for {seconds(silent_ms)}, where before there were {per_s:.0f} a second: "
         "the monitor's network may be down"
     )
+
+
+def hold_began(hold: Hold) -> str:
+    """The name in the event tells that it is about a hold."""
+    until = f", until {at(hold.until_ms)} at the latest" if hold.until_ms is not None else ""
+    return f"losses are held back{until}, since {hold.reason}"
+
+
+def hold_ended() -> str:
+    return "no losses are held back any more"
 
 
 def waiting(instance: Instance) -> str:

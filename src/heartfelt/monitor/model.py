@@ -80,6 +80,9 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
     ip: str = ""
 
 
+HOLD_TYPE = "HOLD"
+
+
 class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     """What an agent, a job or the monitor itself reports. Stored under a number that grows."""
 
@@ -92,7 +95,8 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     scope: str
     level: Level
     type: str
-    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for those of jobs."""
+    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for those of jobs; HOLD_TYPE
+    for the beginning and the end of a hold."""
     info: dict[str, Any]
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from heartfelt.monitor import _words
+from heartfelt.monitor import _own_events, _words
 from heartfelt.monitor._book import Book
 from heartfelt.monitor._counts import ServiceCounts
 from heartfelt.monitor._instance import Instance, beat_of, new_instance
@@ -341,6 +341,9 @@ class Registry:
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
             self._book.tell(self.on_hold, Hold())
+            ended = _own_events.hold_changed(now_ms, saved.hold, Hold())
+            if ended is not None:
+                self._book.tell(self.on_event, ended)
 
     def _restore(self, row: InstanceRow, now_ms: int) -> None:
         instance = Instance(row)

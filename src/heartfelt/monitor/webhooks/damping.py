@@ -20,6 +20,7 @@ from collections import deque
 
 import msgspec
 
+from heartfelt.monitor.model import HOLD_TYPE
 from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Notice, of_entry, worst
 
 __all__ = ["Damper", "Damping"]
@@ -108,6 +109,8 @@ class Damper:
     def offer(self, entry: Entry) -> list[Notice]:
         """One more thing to tell; returns messages that are due before it."""
         notices = self.advance(entry.time_ms)
+        if entry.event_type == HOLD_TYPE:  # in the place of many messages already
+            return [*notices, of_entry(entry)]
         if entry.event_type is not None:
             self._gather(entry, entry.time_ms)
             return notices

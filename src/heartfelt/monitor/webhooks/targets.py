@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from heartfelt.errors import ConfigError
-from heartfelt.monitor.model import AgentEvent, Change, Level, State
+from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Change, Level, State
 from heartfelt.monitor.webhooks.guard import check_url, mask_url
 from heartfelt.monitor.webhooks.template import TemplateError, check_template
 
@@ -72,7 +72,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """Names, with `*`, `?` and `[...]` as in file names; upper and lower case differ."""
     levels: tuple[Level, ...] = ()
     event_types: tuple[str, ...] = (STATE_TYPE,)
-    """STATE: changes of state. Others are types of events, such as OPERATION; "*" is all."""
+    """STATE: changes of state, and HOLD, that they are held back. Others are types of events, such as OPERATION; "*" is
+    all."""
 
 
 class Target(msgspec.Struct, kw_only=True, frozen=True):
@@ -106,12 +107,12 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
 
     def wants_event(self, event: AgentEvent) -> bool:
         which = self.filter
-        return (
-            event.type != STATE_TYPE
-            and _fits_type(which, event.type)
-            and _fits_level(which, event.level)
-            and _fits_service(which, event.service)
-        )
+        if event.type == STATE_TYPE or not _fits_service(which, event.service):
+            return False
+        if event.type == HOLD_TYPE:  # who is told of losses is told that they are held, and when that ends
+            wanted = _fits_type(which, HOLD_TYPE) or _fits_type(which, STATE_TYPE)
+            return wanted and (_fits_level(which, Level.EMERGENCY) or _fits_level(which, event.level))
+        return _fits_type(which, event.type) and _fits_level(which, event.level)
 
 
 def is_recovery(change: Change) -> bool:

@@ -19,6 +19,7 @@ export default {
   type_GOVERNANCE: "governance",
   type_LOG: "logs",
   type_PING: "jobs",
+  type_HOLD: "holds",
   range: "Range of time",
   range_last: "the last {time}",
   range_all: "all that is kept",

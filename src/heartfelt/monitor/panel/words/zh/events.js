@@ -19,6 +19,7 @@ export default {
   type_GOVERNANCE: "治理",
   type_LOG: "日志",
   type_PING: "任务",
+  type_HOLD: "暂缓",
   range: "时间范围",
   range_last: "最近 {time}",
   range_all: "全部保留的事件",

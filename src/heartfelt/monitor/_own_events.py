@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""What the monitor reports of itself, as an event among those of the agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heartfelt.monitor import _words
+from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Level
+
+SERVICE = "heartfelt-monitor"
+"""Whose events they are, unless they are about one service."""
+
+
+def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
+    info = {"name": "MONITOR_STALLED", "description": _words.stalled(stall_ms), "stallMs": round(stall_ms)}
+    return _event(now_ms, Level.IMPORTANT, SERVICE, "OPERATION", info)
+
+
+def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
+    """None if it goes on as it was. That losses are held is an emergency: nobody is told of them one by one."""
+    if (hold.state, hold.scope) == (before.state, before.scope):
+        return None
+    level = Level.IMPORTANT
+    if hold.state is HoldState.NONE:
+        level, name, description = Level.NORMAL, "HOLD_ENDED", _words.hold_ended()
+    elif hold.state is HoldState.RELEASING:
+        name, description = "HOLD_RELEASING", hold.reason
+    else:
+        level = Level.EMERGENCY
+        name = "HOLD_WIDENED" if before.state is HoldState.HOLDING else "HOLD_BEGAN"
+        description = _words.hold_began(hold)
+    info: dict[str, Any] = {"name": name, "description": description, "held": hold.held}
+    if hold.until_ms is not None:
+        info["untilMs"] = hold.until_ms
+    scope = before.scope if hold.state is HoldState.NONE else hold.scope
+    return _event(now_ms, level, scope or SERVICE, HOLD_TYPE, info)
+
+
+def _event(now_ms: int, level: Level, service: str, type_: str, info: dict[str, Any]) -> AgentEvent:
+    return AgentEvent(
+        time_ms=now_ms,
+        received_ms=now_ms,
+        service=service,
+        instance_id="",
+        ip="",
+        scope="monitor",
+        level=level,
+        type=type_,
+        info=info,
+    )

@@ -68,6 +68,8 @@ def test_what_a_job_tells(word, name, level, renews):
         assert event.info["text"] == "12 files, é"
         assert event.info.get("duration_ms") == (1500 if renews else None)
         assert event.info.get("exit_status") == (int(word) if word.lstrip("-").isdigit() else None)
+        status = f"exit status {word}, " if word in ("1", "137", "-9") else ""
+        assert event.info.get("description") == (f"{status}after 1.5 s" if renews else None)
         assert (world.find("job/x", "job") is not None) == renews
 
     run(test)

@@ -81,6 +81,8 @@ def test_generic_carries_an_events_own_json():
     body = json.loads(make_request(target(), of_entry(event_entry(make_event())), START_MS).body)
     assert body["event"] == "event" and body["event_type"] == "LOG"
     assert body["event_info"] == {"name": "disk", "description": "full"}
+    job = make_event(type="PING", info={"name": "failed", "description": "exit status 3, after 2 s", "text": "no disk"})
+    assert event_entry(job).reason == "exit status 3, after 2 s: no disk"
     long = of_entry(event_entry(make_event(info={"name": "n", "text": "x" * 9000})))
     assert body["title"] == "[EMERGENCY] shop / i1: disk"
     assert len(make_request(target(), long, START_MS).body) < 9000

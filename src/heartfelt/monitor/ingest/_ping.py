@@ -14,6 +14,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from heartfelt.monitor import _words
 from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
 from heartfelt.monitor.ingest.intake import Intake, service_of
 from heartfelt.monitor.model import AgentEvent, Level
@@ -80,6 +81,11 @@ class Pings:
                 duration_ms = max(now_ms - began, 0)
             if duration_ms is not None:
                 info["duration_ms"] = duration_ms
+        how = [f"exit status {info['exit_status']}"] if info.get("exit_status") else []
+        if "duration_ms" in info:
+            how.append(f"after {_words.seconds(info['duration_ms'])}")
+        if how:
+            info["description"] = ", ".join(how)
         return info
 
     def _report(self, key: str, info: dict[str, Any], body: bytes, peer: str) -> None:

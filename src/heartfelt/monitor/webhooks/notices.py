@@ -90,6 +90,9 @@ def of_change(change: Change, recovery: bool) -> Entry:
     )
 
 
+_SAID = ("description", "logMessage", "text")
+
+
 def event_entry(event: AgentEvent) -> Entry:
     """An event that is reported twice, as after a connection that broke, has the same key both times."""
     info = msgspec.json.encode(event.info, order="deterministic", enc_hook=str)
@@ -106,7 +109,7 @@ def event_entry(event: AgentEvent) -> Entry:
         ip=event.ip,
         event_type=event.type,
         event_name=name if isinstance(name, str) else "",
-        reason=str(event.info.get("description") or event.info.get("logMessage") or "")[:_MAX_INFO],
+        reason=": ".join(str(event.info[name]) for name in _SAID if event.info.get(name))[:_MAX_INFO],
         info=text if len(text) <= _MAX_INFO else text[:_MAX_INFO] + " ...",
     )
 

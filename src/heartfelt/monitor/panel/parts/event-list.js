@@ -13,7 +13,7 @@ const known = (state) => (typeof state === "string" && state in STATES ? state :
 /** The one line of an event: its name, and what it says. */
 function headline({ type, info }) {
   if (type === "LOG") return [asText(info.logLevel ?? "LOG"), asText(info.logMessage ?? "")];
-  return [asText(info.name ?? type), asText(info.description ?? info.text ?? "")];
+  return [asText(info.name ?? type), [info.description, info.text].filter(Boolean).map(asText).join(": ")];
 }
 
 function Line({ event, nowMs, ofOne }) {

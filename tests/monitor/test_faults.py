@@ -105,7 +105,7 @@ def test_a_locked_file_stops_no_beat_and_all_is_written_afterwards(serve, tmp_pa
 def test_a_full_disk_stops_no_beat_and_all_is_written_when_there_is_room(serve, tmp_path):
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no small disk can be had here")
     try:

@@ -36,10 +36,15 @@ class Forgetter:
         self._wall_ms = wall_ms
         self.removed = 0
         self.unsent = 0
+        self._to_shrink = False
 
     def step(self, connection: sqlite3.Connection) -> bool:
         """True if there may be more to do. Raises sqlite3.Error; inside no transaction."""
-        return self._by_age(connection) or self._by_size(connection) or self._vacuum(connection)
+        if self._by_age(connection) or self._by_size(connection) or self._vacuum(connection):
+            return True
+        if self._to_shrink:
+            self._shrink(connection)
+        return False
 
     def _by_age(self, connection: sqlite3.Connection) -> bool:
         now = self._wall_ms()
@@ -86,20 +91,30 @@ class Forgetter:
         return False  # the rest is what has to be kept: instances, documents, uptime
 
     def _vacuum(self, connection: sqlite3.Connection) -> bool:
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        if free <= KEPT_FREE_PAGES:
+        spare = free_pages(connection) - KEPT_FREE_PAGES
+        if spare <= 0:
             return False
-        pages = min(VACUUM_PAGES, free - KEPT_FREE_PAGES)
-        connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-        return bool(free - pages > KEPT_FREE_PAGES)
+        # A script, since execute() takes a single step of a statement without columns, and each step frees one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, spare)})")
+        self._to_shrink = True
+        return free_pages(connection) > KEPT_FREE_PAGES
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        """The file itself becomes smaller only by a checkpoint of the whole WAL, for which no query may be reading what
+        was before. It waits for none: if there is one, the next time will do."""
+        _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._to_shrink = copied < pages
+
+
+def free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
     """Of the file, without pages that are free."""
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-    return int((pages - free) * page_size)
+    return int((pages - free_pages(connection)) * page_size)
 
 
 def _oldest(table: str, key: str, time: str) -> str:

@@ -19,7 +19,7 @@ class Documents:
     def __init__(self):
         self.rows = {}
         self.broken = False
-        self.on_read = None
+        self.on_read = self.on_delete = None
 
     async def documents(self, kind):
         if self.broken:
@@ -33,6 +33,8 @@ class Documents:
         self.rows[name] = value
 
     async def delete_document(self, kind, name):
+        if self.on_delete:
+            await self.on_delete()
         return self.rows.pop(name, None) is not None
 
 
@@ -126,6 +128,60 @@ def test_a_reload_that_read_before_a_revocation_does_not_undo_it(store):
         return secret
 
     assert not auth.allows(asyncio.run(scenario()), "read")
+
+
+def test_a_reload_while_the_store_forgets_a_token_does_not_make_it_valid_again(store):
+    auth = make(store)
+
+    async def scenario():
+        secret, token = await auth.create("t", ["read"])
+        store.on_delete = auth.reload
+        await auth.revoke(token.id)
+        return secret
+
+    assert not auth.allows(asyncio.run(scenario()), "read")
+
+
+def test_a_revocation_that_the_store_does_not_take_is_told_and_undone(store):
+    auth = make(store)
+
+    async def scenario():
+        secret, token = await auth.create("t", ["read"])
+
+        async def fail():
+            raise StoreError("the disk is gone")
+
+        store.on_delete = fail
+        with pytest.raises(StoreError):
+            await auth.revoke(token.id)
+        refused = not auth.allows(secret, "read")
+        await auth.reload()
+        return refused, auth.allows(secret, "read")
+
+    assert asyncio.run(scenario()) == (True, True)
+
+
+def test_who_has_let_somebody_in_is_told_to_ask_again_when_a_token_goes_and_only_then(store):
+    auth = make(store)
+    asked = []
+    auth.on_revoked.append(lambda: asked.append(len(auth.tokens())))
+
+    async def scenario():
+        _, one = await auth.create("one", ["read"])
+        _, two = await auth.create("two", ["ingest"])
+        await auth.reload()
+        assert asked == []
+        await auth.revoke(one.id)
+        await auth.reload()
+        assert asked == [1]
+        store.rows[two.id] = store.rows[two.id] | {"scopes": ["read"]}  # by another process
+        await auth.reload()
+        assert asked == [1, 1]
+        del store.rows[two.id]
+        await auth.reload()
+        assert asked == [1, 1, 0]
+
+    asyncio.run(scenario())
 
 
 def test_revoked_is_revoked(store):

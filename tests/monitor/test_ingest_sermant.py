@@ -365,3 +365,27 @@ def test_stop_closes_what_is_open_and_may_be_called_twice():
         writer.close()
 
     run(test)
+
+
+def test_connections_whose_token_is_revoked_end_some_at_a_time(monkeypatch):
+    monkeypatch.setattr("heartfelt.monitor.ingest.sermant.ASKED_AT_ONCE", 2)
+    valid = {"one", "two"}
+
+    async def test(world):
+        open_ = {"one": [], "two": []}
+        for n in range(7):
+            token = "one" if n % 3 else "two"
+            open_[token].append(await world.connect())
+            open_[token][-1][1].write(frame(heartbeat(instance_id=str(n)), token=token))
+        await world.until(lambda: len(world.registry) == 7)
+        valid.discard("one")
+        world.sermant.ask_again()
+        for reader, _ in open_["one"]:
+            await is_closed(reader)
+        await world.until(lambda: len(world.sermant.connections) == 3)
+        assert world.sermant.stats()["token_revoked"] == 4
+        assert world.sermant.stats()["connections_held"] == 0
+        for _, writer in open_["one"] + open_["two"]:
+            writer.close()
+
+    run(test, auth=lambda token, scope: token in valid)

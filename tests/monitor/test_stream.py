@@ -134,3 +134,19 @@ def test_texts_cannot_break_the_framing():
     viewer = welcome(stream)
     stream.publish("change", {"reason": "a\n\nevent: hold\ndata: {}\r\n"})
     assert [one[1:] for one in taken(viewer)] == [("change", {"reason": "a\n\nevent: hold\ndata: {}\r\n"})]
+
+
+def test_a_viewer_who_may_not_look_any_more_gets_nothing_more():
+    stream = Stream()
+    may = True
+    viewer = stream.open(ALL, None, lambda: may)
+    other = welcome(stream)
+    stream.publish("change", 1)
+    stream.ask_again()
+    assert stream.stats()["viewers"] == 2
+    may = False
+    stream.ask_again()
+    stream.publish("change", 2)
+    assert asyncio.run(viewer.take(10)) == b""  # the end: what waited is gone, too
+    assert [one[2] for one in taken(other)] == [1, 2]
+    assert (stream.stats()["viewers"], stream.stats()["token_revoked"]) == (1, 1)

@@ -74,7 +74,8 @@ def _hash(secret: str) -> str:
 class Auth:
     """Says whether a token allows a scope. Asked by every request that needs one: no I/O, no lock.
 
-    `needed` False: nobody needs a token. Belongs to the loop's thread.
+    `needed` False: nobody needs a token. What stays open longer than a request asks again when a token is no longer
+    what it was: `on_revoked` are called then. Belongs to the loop's thread.
     """
 
     def __init__(self, store: Store, *, needed: bool, tcp_needed: bool = True, wall_ms: Callable[[], int]) -> None:
@@ -84,8 +85,10 @@ class Auth:
         self._wall_ms = wall_ms
         self._tokens: dict[str, Token] = {}
         self._version = 0
+        self._revoking: set[str] = set()  # the store may still tell of them
         self.refused = 0
         self.reload_failures = 0
+        self.on_revoked: list[Callable[[], None]] = []
 
     def allows(self, secret: str | None, scope: str) -> bool:
         """Constant time for all secrets that name the same token."""
@@ -121,11 +124,23 @@ class Auth:
     def take(self, documents: Mapping[str, Any]) -> None:
         tokens = {}
         for name, value in documents.items():
+            if name in self._revoking:
+                continue
             try:
                 tokens[name] = msgspec.convert(value, Token)
             except msgspec.ValidationError as error:
                 _logger.error("the token %s is damaged in the store, and not valid: %s", name, error)
-        self._tokens = tokens
+        self._set(tokens)
+
+    def _set(self, tokens: dict[str, Token]) -> None:
+        before, self._tokens = self._tokens, tokens
+        revoked = [id_ for id_, token in before.items() if tokens.get(id_) != token]
+        if not revoked:
+            return
+        for id_ in revoked:
+            _logger.info("token revoked: %s (%s)", id_, before[id_].name)
+        for ask_again in self.on_revoked:
+            ask_again()
 
     def tokens(self) -> list[Token]:
         """The oldest first."""
@@ -144,10 +159,13 @@ class Auth:
         token = self._tokens.get(id)
         if token is None:
             raise TokenUnknown(f"there is no token {id!r}; see the list of tokens")
-        self._tokens = {name: one for name, one in self._tokens.items() if name != id}
-        self._version += 1
-        await self._store.delete_document(KIND, id)
-        self._version += 1
+        self._revoking.add(id)
+        try:
+            self._set({name: one for name, one in self._tokens.items() if name != id})
+            await self._store.delete_document(KIND, id)
+        finally:
+            self._revoking.discard(id)
+            self._version += 1
         return token
 
     def stats(self) -> dict[str, int]:

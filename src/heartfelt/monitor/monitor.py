@@ -57,6 +57,7 @@ class Monitor:
         self.store = make_store(config, wall_ms)
         self.stream = Stream(most_viewers=config.viewers, viewer_bytes=config.viewer_bytes)
         self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
+        self.auth.on_revoked.append(self.stream.ask_again)
         self.shield = Shield(config.allowed_hosts)
         self.sessions = Sessions(config.session_expire_s, wall_ms)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
@@ -112,6 +113,7 @@ class Monitor:
             tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context)
             self._undo.append(tcp.stop)
             await _bound("tcp", config, tcp.start)
+            self.auth.on_revoked.append(tcp.ask_again)
             self.tcp = tcp
         if config.udp_enable:
             host, port = config.address("udp")

@@ -17,15 +17,17 @@ number goes on where it was. A viewer that does not keep up, or comes back too l
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 
 TOPICS = ("change", "event", "hold", "counts", "beats")
 COMMENT = b": still here\n\n"
+_logger = logging.getLogger("heartfelt.monitor")
 
 
 class TooManyViewers(Exception):
@@ -42,8 +44,9 @@ class Message(msgspec.Struct, frozen=True):
 class Viewer:
     """One open stream: a bounded queue. `offer` never waits."""
 
-    def __init__(self, topics: frozenset[str], most_bytes: int) -> None:
+    def __init__(self, topics: frozenset[str], most_bytes: int, allowed: Callable[[], bool] | None = None) -> None:
         self.topics = topics
+        self.allowed = allowed
         self._most_bytes = most_bytes
         self._queue: deque[bytes] = deque()
         self._bytes = 0
@@ -54,14 +57,17 @@ class Viewer:
     def offer(self, data: bytes) -> bool:
         """False: it did not fit, and what waited is gone, too; a resync must come next."""
         if self._bytes + len(data) > self._most_bytes:
-            self._queue.clear()
-            self._bytes = 0
+            self.clear()
             self.resyncs += 1
             return False
         self._queue.append(data)
         self._bytes += len(data)
         self._wake.set()
         return True
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self._bytes = 0
 
     def close(self) -> None:
         self.closed = True
@@ -76,8 +82,7 @@ class Viewer:
                 return COMMENT
         self._wake.clear()
         data = b"".join(self._queue)
-        self._queue.clear()
-        self._bytes = 0
+        self.clear()
         return data
 
 
@@ -105,6 +110,7 @@ class Stream:
         self._closed = False
         self._resyncs = 0
         self._refused = 0
+        self._revoked = 0
         self._bytes_published = 0
 
     @property
@@ -161,12 +167,15 @@ class Stream:
                 missed.append(message.data)
         return missed[::-1]
 
-    def open(self, topics: frozenset[str], last_id: str | None) -> Viewer:
-        """A viewer that gets all from now on, and what it missed since `last_id`. Raises TooManyViewers."""
+    def open(self, topics: frozenset[str], last_id: str | None, allowed: Callable[[], bool] | None = None) -> Viewer:
+        """A viewer that gets all from now on, and what it missed since `last_id`. Raises TooManyViewers.
+
+        allowed: whether it may look, to be asked when a token was revoked (`ask_again`); None: anybody may.
+        """
         if len(self._viewers) >= self._most_viewers or self._closed:
             self._refused += 1
             raise TooManyViewers
-        viewer = Viewer(topics, self._viewer_bytes)
+        viewer = Viewer(topics, self._viewer_bytes, allowed)
         for data in self._since(last_id, topics):
             if not viewer.offer(data):
                 viewer.offer(self._resync("you were away for too long"))
@@ -187,6 +196,16 @@ class Stream:
         viewer.close()
         self._viewers.discard(viewer)
 
+    def ask_again(self) -> None:
+        """Ends the streams of viewers who may not look any more; what waits for them is dropped. O(viewers)."""
+        ended = [viewer for viewer in self._viewers if viewer.allowed is not None and not viewer.allowed()]
+        for viewer in ended:
+            viewer.clear()
+            self.discard(viewer)
+        self._revoked += len(ended)
+        if ended:
+            _logger.warning("token revoked: %d streams that were open by it ended", len(ended))
+
     def close(self) -> None:
         """Ends all streams, once what waits is sent."""
         self._closed = True
@@ -201,4 +220,5 @@ class Stream:
             "kept": len(self._ring),
             "resyncs": self._resyncs,
             "refused": self._refused,
+            "token_revoked": self._revoked,
         }

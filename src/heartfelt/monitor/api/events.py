@@ -10,7 +10,8 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from heartfelt.monitor.api._endpoint import Call
+from heartfelt.monitor.api._endpoint import Call, token_of
+from heartfelt.monitor.auth import Scope as TokenScope
 from heartfelt.monitor.model import AgentEvent, Level
 from heartfelt.monitor.problems import Problem, bad
 from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
@@ -91,9 +92,12 @@ async def stream(call: Call) -> Response:
         raise bad("topic", min(unknown), f"must be one of {', '.join(TOPICS)}")
     if call.request.method == "HEAD":
         return Response(media_type=EVENT_STREAM)
-    hub = call.monitor.stream
+    hub, auth = call.monitor.stream, call.monitor.auth
+    secret = token_of(call.request) if auth.needed else None
     try:
-        viewer = hub.open(wanted, call.request.headers.get("last-event-id"))
+        viewer = hub.open(
+            wanted, call.request.headers.get("last-event-id"), lambda: auth.allows(secret, TokenScope.READ)
+        )
     except TooManyViewers:
         detail = "as many streams are open as http.viewers allows; close one, or raise that setting"
         raise Problem(503, "viewers", detail, {"Retry-After": "10"}) from None

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._peer = ""
         self._allowed: bool | None = None
+        self._token: str | None = None
         self._services: dict[str, str] = {}  # instance id -> service, of those that beat here last
         self._early: list[bytes] = []  # events that came before the first beat of their instance
         self._progress = 0.0
@@ -91,6 +92,15 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def ask_again(self) -> bool:
+        """Whether this ends it: it came in by a token that is not valid any more. What it sent and was not handled yet
+        is not taken."""
+        if not self._allowed or self.is_held or self._server.auth(self._token, INGEST):
+            return False
+        self._hold("token_revoked")
+        self._transport.abort()  # once: when it comes back with this token, it is held as with any wrong one
+        return True
 
     def data_received(self, data: bytes) -> None:
         if not self.is_held:
@@ -155,7 +165,8 @@ class Connection(asyncio.Protocol):
     def _is_allowed(self, item: Message) -> bool:
         # A frame's token comes before what else is in it.
         if item.kind == TOKEN:
-            self._allowed = self._server.auth(item.data.decode(errors="replace"), INGEST)
+            self._token = item.data.decode(errors="replace")
+            self._allowed = self._server.auth(self._token, INGEST)
         elif self._allowed is None:
             self._allowed = self._server.auth(None, INGEST)
         return self._allowed

@@ -22,6 +22,8 @@ __all__ = ["SermantServer"]
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
+ASKED_AT_ONCE = 128
+"""Connections asked again for their token before others have their turn, about 5 us each."""
 HOLD_S = 30.0
 RETRY_S = 1.0
 HANDSHAKE_S = 10.0
@@ -170,6 +172,21 @@ class SermantServer:
     def closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._accept_more()
+
+    # -- tokens
+
+    def ask_again(self) -> None:
+        """Ends the connections that came in by a token that is not valid any more. To be called when one was revoked;
+        a beat costs nothing by it. O(connections), a slice at a time."""
+        self._ask_some(list(self.connections), 0)
+
+    def _ask_some(self, connections: list[Connection], ended: int) -> None:
+        ended += sum(connection.ask_again() for connection in connections[:ASKED_AT_ONCE])
+        left = connections[ASKED_AT_ONCE:]
+        if left:
+            self._loop.call_soon(self._ask_some, left, ended)
+        elif ended:
+            self.intake.log.warn("token revoked", f"TCP: token revoked: {ended} connections that came in by it ended")
 
     def stats(self) -> dict[str, int | float]:
         """Of this port: connections now and since the start, by how they ended."""

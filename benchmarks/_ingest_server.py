@@ -14,6 +14,7 @@ import time
 import uvicorn
 import uvloop
 
+from heartfelt.monitor._polling import Polling
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.model import Limits
 from heartfelt.monitor.registry import Registry
@@ -56,11 +57,10 @@ async def serve(kind: str) -> None:
             ended.set_result(None)
 
     loop.add_reader(0, ask)
-    for fd in registry.filenos():
-        loop.add_reader(fd, registry.poll)
+    polling = Polling(registry)
+    polling.start()
     await ended
-    for fd in registry.filenos():
-        loop.remove_reader(fd)
+    polling.stop()
     if http is not None:
         http.should_exit = True
         await task

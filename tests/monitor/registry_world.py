@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from heartfelt.monitor.model import Beat, Hold, HoldState, Limits, State
@@ -27,9 +28,10 @@ def saved(rows=(), next_id=1, next_seq=1, hold=None):
 
 
 class World:
-    """policy: by default none but that nothing is held."""
+    """policy: by default none but that nothing is held. work_s: what a poll measures its time by; by default that is
+    up with the first round."""
 
-    def __init__(self, policy=None, limits=None, clock=None, wall_ms=EPOCH_MS):
+    def __init__(self, policy=None, limits=None, clock=None, wall_ms=EPOCH_MS, work_s=None):
         self.clock = ManualClock() if clock is None else clock
         self.wall_offset_ms = wall_ms - round(self.clock.time() * 1000)
         self.changes, self.rows, self.holds, self.events = [], {}, [], []
@@ -38,6 +40,7 @@ class World:
             clock=self.clock,
             wall_ms=self.wall_ms,
             limits=Limits() if limits is None else limits,
+            work_s=itertools.count().__next__ if work_s is None else work_s,
         )
         self.registry.on_change.append(self._changed)
         self.registry.on_row.append(lambda row: self.rows.__setitem__(row.id, row))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Takes what the timers say, in bounded slices, and acts on it.
+"""Takes what the timers say, for a bounded time, and acts on it.
 
 A time that is up is only a hint: it may have been read late. Whether it is still true is asked of the hub when it is
 acted upon, and then it is decided once. Losses are first noted, many at a time, so that the hold sees how many come
-together, and decided after that, a slice at each call.
+together, and decided after that. All of it is done in rounds of small slices: a call ends with the round in which its
+time is up, so what a change costs (that is its listeners' affair) does not lengthen it.
 
 If the event loop was busy for long, beats wait in sockets that nobody has read: then what ran out meanwhile is decided
 only when the loop has had as long to read them, or two seconds.
@@ -15,6 +16,7 @@ import contextlib
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 
 from heartfelt._event import Event
 from heartfelt._types import EventType
@@ -25,20 +27,24 @@ from heartfelt.monitor._timers import TICK, TICK_S, Timers
 from heartfelt.monitor.model import Hold
 from heartfelt.testing import ManualClock
 
-SLICE = 64
-"""Changes of one kind in a call, about 20 us each."""
-NOTED = 1024
-"""Losses noted in a call, about 1 us each."""
+TURN_S = 0.005
+"""How long a call works; others have their turn then. It may last for one round more."""
+SLICE = 8
+"""Changes of one kind in a round, about 20 us each."""
+NOTED = 512
+"""Losses noted in a round, about 1 us each."""
+CONTROL = 64
 BUSY_MS = 100.0
 MOST_DEFERRED_MS = 2000.0
 _HOLD, _LATER = "hold", "later"
 
 
 class Verdicts:
-    """Belongs to the loop's thread."""
+    """Belongs to the loop's thread. work_s: the clock that a call's time is measured by."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, work_s: Callable[[], float] = time.perf_counter) -> None:
         self.life = life
+        self._work_s = work_s
         self.book = life.book
         self.timers: Timers = life.timers
         self.hold = life.hold
@@ -54,7 +60,7 @@ class Verdicts:
         self._not_before_ms = 0.0
         self._backlog = False
         self._more = False
-        """More losses wait to be noted, in the hub: so its descriptor is readable."""
+        """More losses wait to be noted, in the hub."""
         self._version = 0
         self._told_hold = Hold()
         self._tick = self.timers.set(self.timers.control, TICK, TICK_S * 1000)
@@ -76,18 +82,26 @@ class Verdicts:
             self._rung = False
             with contextlib.suppress(BlockingIOError):
                 self._bell.recv(64)
+        ends_s = self._work_s() + TURN_S
         now_ms = self.life.now_ms()
-        done = self._control(now_ms) + self._late() + self._note(now_ms) + self._cache()
-        if now_ms >= self._not_before_ms and not self._more:
-            done += self._decide()
-            if self._noted:
-                self._ring()
-        done += self._release(now_ms)
+        done = 0
+        while n := self._round(now_ms):
+            done += n
+            if self._work_s() >= ends_s:
+                self._ring()  # to come back at once
+                break
         self._tell_hold(now_ms)
         return done
 
+    def _round(self, now_ms: float) -> int:
+        """How much was read or done: of each kind a slice, so that none waits for another."""
+        done = self._control(now_ms) + self._late() + self._note(now_ms) + self._cache()
+        if now_ms >= self._not_before_ms and not self._more:
+            done += self._decide()
+        return done + self._release(now_ms)
+
     def _control(self, now_ms: float) -> int:
-        events = self.timers.taken(self.timers.control, SLICE)
+        events = self.timers.taken(self.timers.control, CONTROL)
         for event in events:
             if event.type is EventType.STALL:
                 self.stalled(event.timeout * 1000.0)

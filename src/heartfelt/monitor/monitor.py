@@ -15,6 +15,7 @@ from typing import Any
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor._history import Lateness, RateHistory
 from heartfelt.monitor._parts import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor._polling import Polling
 from heartfelt.monitor._telling import Telling
 from heartfelt.monitor._upkeep import Upkeep
 from heartfelt.monitor.api.health import Ready
@@ -73,7 +74,6 @@ class Monitor:
         self.udp: UdpServer | None = None
         self.clients_gone = 0
         self.more_stats: dict[str, Callable[[], dict[str, Any]]] = {}
-        self._readers: list[int] = []
         self._undo: list[Callable[[], Any]] = [self.registry.close]
 
     async def start(self) -> None:
@@ -96,9 +96,9 @@ class Monitor:
             self._undo.append(self.telling.close)
             self.registry.restore(saved)
             del saved
-        for descriptor in self.registry.filenos():
-            loop.add_reader(descriptor, self.registry.poll)
-            self._undo.append(lambda descriptor=descriptor: loop.remove_reader(descriptor))  # type: ignore[misc]
+        polling = Polling(self.registry)
+        self._undo.append(polling.stop)
+        polling.start()
         await self.webhooks.start()
         self._undo.append(self.webhooks.stop)
         self.upkeep.start()

@@ -49,7 +49,7 @@ class Registry:
     """The monitor's instances.
 
     clock: "monotonic", or a ManualClock. wall_ms: what is shown and stored; nothing is decided by it, but what remains
-    of pauses and cache times over a restart.
+    of pauses and cache times over a restart. work_s: by what `poll` measures how long it works.
 
     on_change gets each change of state, on_row each instance of which something else than its last beat is new (so with
     each change, too, but REMOVED), on_hold the hold when it changes, on_event what agents and the monitor report. A
@@ -63,6 +63,7 @@ class Registry:
         clock: str | ManualClock = "monotonic",
         wall_ms: Callable[[], int] = wall_clock_ms,
         limits: Limits | None = None,
+        work_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = Policy() if policy is None else policy
         self._wall_ms = wall_ms
@@ -73,7 +74,7 @@ class Registry:
         self._hold = HoldMachine(self.policy.hold, self._up)
         now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
         self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
-        self._verdicts = Verdicts(self._life)
+        self._verdicts = Verdicts(self._life, work_s)
         self._now_ms = now_ms
         self._dirty = self._book.dirty
         self.beats = 0
@@ -246,7 +247,7 @@ class Registry:
     # -- time
 
     def poll(self) -> int:
-        """Takes what the timers say, and acts: a bounded slice of it, a few ms.
+        """Takes what the timers say, and acts: for 5 ms, and some changes more, if so much waits.
 
         To be called when a descriptor of `filenos` is readable; as long as more waits, one is. Returns how much was
         done: with a ManualClock, call it until that is 0.

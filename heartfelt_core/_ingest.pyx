@@ -32,18 +32,54 @@ cdef enum:
 
 WHOLE_FIRST = FIRST
 WHOLE_EVERY = EVERY
-WHOLE_LAG_MS = LAG_TO_TELL_MS
 
 
 cdef class Hot:
     """What a beat of an instance reads and writes. The base of the registry's Instance, which tells what each means."""
+    # The ring last: what each beat touches lies together, in as few cache lines as can be.
     cdef public object lease, late, id
     cdef public str via, peer
     cdef public int64_t last_beat_ms, beats
     cdef public bint plain
-    cdef uint16_t ring[RING]
+    cdef public int lag_to_tell_ms
     cdef bytes head
     cdef Hot follower
+    cdef int64_t lag  # -1: not told
+    cdef int64_t skews[3]  # of the beats that told their time, the newest last
+    cdef int n_skews
+    cdef uint16_t ring[RING]
+
+    def __cinit__(self, *args, **options):
+        self.lag = -1
+        self.lag_to_tell_ms = LAG_TO_TELL_MS
+
+    def note_times(self, time_ms, lag_ms, int64_t now_ms):
+        """What a beat that came now told of its clock and its lag; None: nothing."""
+        _note_times(self, -1 if time_ms is None else time_ms, -1 if lag_ms is None else lag_ms, now_ms)
+
+    def restore_times(self, skew_ms, lag_ms):
+        """What was last known of them, until beats tell."""
+        self.n_skews = 0
+        if skew_ms is not None:
+            self.skews[2] = skew_ms
+            self.n_skews = -1
+        self.lag = -1 if lag_ms is None else lag_ms
+
+    @property
+    def lag_ms(self):
+        return _told(self.lag)
+
+    @property
+    def skew_ms(self):
+        # The median of three: one beat that was on its way for long does not show.
+        cdef int64_t a = self.skews[0], b = self.skews[1], c = self.skews[2]
+        if self.n_skews == 0:
+            return None
+        if self.n_skews == 2:
+            return (b + c) // 2
+        if self.n_skews < 3:
+            return c
+        return max(min(a, b), min(max(a, b), c))
 
     def gap_at(self, int64_t n):
         """(hundredths of a second between the beats n - 1 and n, whether one was missed in between)."""
@@ -67,6 +103,18 @@ cdef inline uint16_t _gap(int64_t gap_ms) noexcept:
         return 0
     gap_ms //= 10
     return <uint16_t>(gap_ms if gap_ms < LONGEST_GAP else LONGEST_GAP)
+
+
+cdef inline void _note_times(Hot hot, int64_t time_ms, int64_t lag_ms, int64_t now_ms) noexcept:
+    if lag_ms >= 0:
+        hot.lag = lag_ms
+    if time_ms < 0:
+        return
+    hot.skews[0] = hot.skews[1]
+    hot.skews[1] = hot.skews[2]
+    hot.skews[2] = time_ms - now_ms
+    if hot.n_skews < 3:
+        hot.n_skews = 1 if hot.n_skews < 0 else hot.n_skews + 1
 
 
 cdef inline bint _is_plain(Hot hot, str via, str peer):
@@ -264,8 +312,9 @@ cdef class Scan:
             hot = <Hot>self.found[self.at]
             tail = &self.tails[self.at]
             self.at += 1
-            if tail.lag_ms < LAG_TO_TELL_MS and _is_plain(hot, via, peer):
+            if tail.lag_ms < hot.lag_to_tell_ms and _is_plain(hot, via, peer):
                 _renew(hot, now_ms, now, dirty)
+                _note_times(hot, tail.time_ms, tail.lag_ms, now_ms)
                 renewed += 1
             else:
                 others.append((hot, tail.time_ms, _told(tail.last_ms), _told(tail.lag_ms), _told(tail.number)))

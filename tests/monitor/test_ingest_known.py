@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from ingest_world import heartbeat
 
 from heartfelt._ingest import Scan
+from heartfelt.monitor.api._view import detail
 from heartfelt.monitor.ingest.decode import BadInput, decode_beat
 from heartfelt.monitor.ingest.intake import Intake
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.model import Limits, State
-from heartfelt.monitor.registry import Registry
+from heartfelt.monitor.registry import Policy, Registry
 from heartfelt.testing import ManualClock
 
 
@@ -47,6 +48,46 @@ def test_sermants_order_of_fields_is_known_again(intake):
         instance = take(intake, text)
     assert intake.counters.fast["http"] == 4
     assert instance.interval_ms == 1000  # learned from the agent's clock, by beats that were not parsed
+
+
+MIDDLE = '{"appName":"a","heartbeatTime":%d,"lagMs":%d,"instanceId":"shop-1","lastHeartbeatTime":1,"service":"shop"}'
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["the tail last", "in the middle"])
+def test_clock_and_lag_are_those_of_the_newest_beats_however_they_were_taken(ours):
+    now_ms, skews = 1_700_000_000_000, []
+    registry = Registry(clock=ManualClock(), wall_ms=lambda: now_ms)
+    intake = Intake(registry, Limits())
+    try:
+        for n in range(60):
+            now_ms += 1000
+            skews.append((n * 7919) % 101 - 50)
+            at, lag = now_ms + skews[-1], (n * 37) % 1200
+            text = heartbeat(at=at, lag=lag) if ours else (MIDDLE % (at, lag)).encode()
+            shown = detail(take(intake, text))
+            assert shown.lag_ms == lag
+            if n >= 2:
+                assert shown.skew_ms == sorted(skews[-3:])[1]
+        assert intake.counters.fast["http"] > 50
+        assert shown.state is State.UP
+    finally:
+        registry.close()
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["the tail last", "in the middle"])
+def test_who_is_stuck_by_less_than_a_second_is_found_at_once(ours):
+    registry = Registry(Policy(stuck_after_ms=200), clock=ManualClock())
+    intake = Intake(registry, Limits())
+
+    def state(lag):
+        return take(intake, heartbeat(lag=lag) if ours else (MIDDLE % (1, lag)).encode()).state
+
+    try:
+        for _ in range(20):
+            assert state(200) is not State.STUCK
+        assert state(201) is State.STUCK
+    finally:
+        registry.close()
 
 
 def test_new_metadata_is_taken_at_once_and_the_old_text_forgotten(intake):

@@ -28,7 +28,6 @@ class Instance(Hot):
         "interval_asked",
         "interval_ms",
         "interval_seen_ms",
-        "lag_ms",
         "late_ms",
         "lease_ms",
         "meta",
@@ -38,9 +37,6 @@ class Instance(Hot):
         "restored_ms",
         "service",
         "since_ms",
-        "skew_a",
-        "skew_b",
-        "skew_ms",
         "state",
         "timeout_ms",
     )
@@ -59,8 +55,7 @@ class Instance(Hot):
         self.peer = row.peer
         self.interval_ms = row.interval_ms
         self.timeout_ms = row.timeout_ms
-        self.skew_ms = row.skew_ms
-        self.lag_ms = row.lag_ms
+        self.restore_times(row.skew_ms, row.lag_ms)
         self.paused_until_ms = row.paused_until_ms
 
         self.app = app_name(row)
@@ -86,8 +81,6 @@ class Instance(Hot):
         """When the monitor started, until its first beat since."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
-        self.skew_a: int | None = None
-        self.skew_b: int | None = None
 
     def gaps(self) -> Iterator[tuple[float, bool]]:
         """The last times between beats, oldest first, at most 120: seconds (in hundredths, at most 327.67), and
@@ -113,12 +106,9 @@ class Instance(Hot):
                 changed = True
         elif not self.interval_asked and beat.agent_time_ms is not None and beat.agent_last_time_ms:
             changed = self._learn_interval(beat.agent_time_ms - beat.agent_last_time_ms) or changed
-        if beat.lag_ms is not None:
-            self.lag_ms = beat.lag_ms
+        self.note_times(beat.agent_time_ms, beat.lag_ms, now_ms)
         if beat.number is not None:
             self.number = beat.number
-        if beat.agent_time_ms is not None:
-            self._learn_skew(beat.agent_time_ms - now_ms)
         return changed
 
     def _learn_interval(self, seen_ms: int) -> bool:
@@ -132,15 +122,6 @@ class Instance(Hot):
             return False
         self.interval_ms = seen_ms
         return True
-
-    def _learn_skew(self, skew_ms: int) -> None:
-        # The median of three: one beat that was on its way for long does not show.
-        a, b = self.skew_a, self.skew_b
-        self.skew_a, self.skew_b = b, skew_ms
-        if a is None or b is None:
-            self.skew_ms = skew_ms if self.skew_ms is None or b is None else (b + skew_ms) // 2
-        else:
-            self.skew_ms = sorted((a, b, skew_ms))[1]
 
     def row(self) -> InstanceRow:
         return InstanceRow(

@@ -17,6 +17,8 @@ from heartfelt.monitor.model import Level, State
 from heartfelt.monitor.policy import Policy
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
+LAG_TO_TELL_MS = 1000
+"""A beat that tells more is never taken by the fast path."""
 GONE = frozenset((State.LOST, State.LEFT))
 
 
@@ -45,6 +47,8 @@ class Life:
         """Sets the timers anew if the lease or the interval is another. This is a beat for those that are set."""
         lease_ms = self.policy.lease_ms(instance.service, instance.timeout_ms)
         late_ms = self.policy.late_ms(instance.interval_ms, lease_ms)
+        stuck_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
+        instance.lag_to_tell_ms = min(LAG_TO_TELL_MS, stuck_ms + 1)
         if lease_ms != instance.lease_ms:
             instance.lease_ms = lease_ms
             instance.lease = self.timers.set(self.timers.lease, instance.id, lease_ms)

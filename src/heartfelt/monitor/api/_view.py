@@ -41,8 +41,9 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     interval_ms: int | None
     lease_ms: int
     skew_ms: int | None
-    """The agent's clock less the monitor's."""
+    """The agent's clock less the monitor's: the median of its last three beats."""
     lag_ms: int | None
+    """With its last beat: for how long its interpreter had not run what reports."""
     beats: int
     """Since it joined, or since the monitor started."""
     paused_until_ms: int | None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, WHOLE_LAG_MS, Scan, renew_names
+from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
 from heartfelt.monitor._instance import Instance
 from heartfelt.monitor.ingest._lograte import RateLog
 from heartfelt.monitor.ingest.counters import Counters
@@ -28,9 +28,9 @@ REFUSALS = (BadInput, Refused)
 class Intake:
     """One for all ingests of a monitor. Belongs to the loop's thread.
 
-    A beat of a known instance of which nothing is new only renews it. Its clock, lag and number are taken with its
-    first 8 beats and each 16th after that, and at once when the lag is 1 s or more: that is when it decides
-    something.
+    A beat of a known instance of which nothing is new renews it, and its clock and its lag are noted. The registry gets
+    all that it tells, and decides, with its first 8 beats and each 16th after that, and at once when the lag is 1 s or
+    more, or so much that it is stuck.
     """
 
     def __init__(
@@ -77,11 +77,12 @@ class Intake:
                     or instance.beats < WHOLE_FIRST
                     or instance.peer != peer
                     or instance.via != via
-                    or (parts.lag_ms or 0) >= WHOLE_LAG_MS
+                    or (parts.lag_ms or 0) >= instance.lag_to_tell_ms
                 ):
                     self._renew_whole(instance, *parts[1:], via, peer)
                 else:
                     self.registry.renew(instance)
+                    instance.note_times(parts.time_ms, parts.lag_ms, instance.last_beat_ms)
                 return instance
         beat = decode_beat(text, via, peer, meta_bytes=self.limits.meta_bytes)
         instance = self.registry.beat(beat)

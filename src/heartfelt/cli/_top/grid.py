@@ -18,7 +18,7 @@ from heartfelt.cli._top.feed import entry_line
 from heartfelt.cli._top.fleet import HELD, Entry, Row
 from heartfelt.cli._top.lines import Chosen, Moved
 from heartfelt.cli._top.marks import cell_style, fitted, mark_of, step_of
-from heartfelt.cli._top.painted import Painted
+from heartfelt.cli._top.painted import PAGES_AND_ENDS, Painted
 
 NOT_BAD = mark_of("LATE").worst
 """From here on there is nothing to do about an instance."""
@@ -40,11 +40,7 @@ class Grid(Painted, can_focus=True):
         Binding("k,up", "move_lines(-1)", "up", show=False),
         Binding("l,right", "move(1)", "right", show=False),
         Binding("h,left", "move(-1)", "left", show=False),
-        Binding("pagedown,ctrl+f", "move_pages(1)", "page down", show=False),
-        Binding("pageup,ctrl+b", "move_pages(-1)", "page up", show=False),
-        Binding("g,home", "go_top", "top", show=False),
-        Binding("G,end", "go_end", "end", show=False),
-        Binding("enter", "choose", "detail", show=False),
+        *PAGES_AND_ENDS,
     ]
 
     def __init__(self, now_ms: Callable[[], float], *, id: str | None = None) -> None:

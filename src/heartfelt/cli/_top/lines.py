@@ -16,7 +16,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from heartfelt.cli._top.painted import Painted
+from heartfelt.cli._top.painted import PAGES_AND_ENDS, Painted
 
 Item = TypeVar("Item")
 
@@ -37,11 +37,7 @@ class Lines(Painted, Generic[Item], can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False),
         Binding("k,up", "move(-1)", "up", show=False),
-        Binding("pagedown,ctrl+f", "move_pages(1)", "page down", show=False),
-        Binding("pageup,ctrl+b", "move_pages(-1)", "page up", show=False),
-        Binding("g,home", "go_top", "top", show=False),
-        Binding("G,end", "go_end", "end", show=False),
-        Binding("enter", "choose", "detail", show=False),
+        *PAGES_AND_ENDS,
     ]
     HEADER = 1
 

@@ -6,9 +6,19 @@ from __future__ import annotations
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
+
+PAGES_AND_ENDS: tuple[BindingType, ...] = (
+    Binding("pagedown,ctrl+f", "move_pages(1)", "page down", show=False),
+    Binding("pageup,ctrl+b", "move_pages(-1)", "page up", show=False),
+    Binding("g,home", "go_top", "top", show=False),
+    Binding("G,end", "go_end", "end", show=False),
+    Binding("enter", "choose", "detail", show=False),
+)
+"""Keys of all widgets in which one thing of many is current. They move by one each in their own way."""
 
 
 class Painted(Widget):

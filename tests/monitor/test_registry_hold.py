@@ -22,6 +22,25 @@ def world(make_world):
     return make_world(policy=Policy(hold=HOLD))
 
 
+def detected(world):
+    found = []
+    world.registry.on_detected.append(lambda instance: found.append(f"{instance.service}/{instance.instance_id}"))
+    return found
+
+
+def test_what_was_held_or_paused_does_not_count_as_detected(world):
+    found = detected(world)
+    rack, rest = fleet(12), fleet(10, "db")
+    at_interval(world, [*rack, *rest, "one/1", "one/2"])
+    world.registry.pause(world.of("one/2").id)
+    world.run(200, beating=rest)
+    assert len(world.lost()) == 12 + 1
+    assert world.hold.state is HoldState.NONE
+    world.registry.resume(world.of("one/2").id)
+    assert world.state("one/2") is State.LOST
+    assert found == ["one/1"]
+
+
 def at_interval(world, names, every=3):
     """They are UP, each at its own phase."""
     world.join(*names, interval_ms=every * 1000)

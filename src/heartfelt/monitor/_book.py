@@ -29,6 +29,7 @@ class Book:
         self.next_id = 1
         self.next_seq = 1
         self.on_change: list[Callable[[Change], None]] = []
+        self.on_detected: list[Callable[[Instance], None]] = []
         self.on_hold: list[Callable[[Hold], None]] = []
         self.on_row: list[Callable[[InstanceRow], None]] = []
         self.on_event: list[Callable[[AgentEvent], None]] = []

@@ -134,6 +134,7 @@ class Life:
             self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
         else:
             self.lose(instance)
+            self.book.tell(self.book.on_detected, instance)
 
     def lose(self, instance: Instance, why: str = "", level: Level = Level.EMERGENCY) -> None:
         """Nothing holds it back any more. `why`: what led to it, before the reason."""

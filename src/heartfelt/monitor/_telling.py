@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from heartfelt.monitor.model import AgentEvent, Change, Hold, HoldState, InstanceRow, State
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
 
 if TYPE_CHECKING:
+    from heartfelt.monitor._instance import Instance
     from heartfelt.monitor.monitor import Monitor
 
 COUNTS_S = 0.25
@@ -46,6 +47,7 @@ class Telling:
     def connect(self) -> None:
         registry = self._monitor.registry
         registry.on_change.append(self.change)
+        registry.on_detected.append(self.detected)
         registry.on_hold.append(self.hold)
         registry.on_row.append(self.row)
         registry.on_event.append(self.event)
@@ -55,23 +57,17 @@ class Telling:
         monitor.store.put_change(change)
         if change.new is State.REMOVED:
             monitor.store.remove_instance(change.id)
-        elif change.new is State.LOST:
-            self._observe_lateness(change)
         monitor.store.put_event(event_of(change))
         monitor.stream.publish("change", change)
         monitor.webhooks.offer(change)
         self._count(change.service)
 
-    def _observe_lateness(self, change: Change) -> None:
-        instance = self._monitor.registry.get(change.id)
-        held = self._monitor.registry.hold().state is not HoldState.NONE
-        if (
-            instance is None or held or instance.restored_ms is not None
-        ):  # told when it was decided to, not when it was due
-            return
-        late_ms = change.time_ms - instance.last_beat_ms - instance.lease_ms
-        self._monitor.metrics.lateness.observe(max(0, late_ms) / 1000)
-        self._monitor.lateness.observe(max(0, late_ms))
+    def detected(self, instance: Instance) -> None:
+        """How late its loss was found. One from before the monitor's start has no deadline to compare with."""
+        if instance.restored_ms is None:
+            late_ms = max(0, instance.since_ms - instance.last_beat_ms - instance.lease_ms)
+            self._monitor.metrics.lateness.observe(late_ms / 1000)
+            self._monitor.lateness.observe(late_ms)
 
     def row(self, row: InstanceRow) -> None:
         self._monitor.store.put_instance(row)

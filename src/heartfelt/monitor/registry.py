@@ -52,8 +52,10 @@ class Registry:
     of pauses and cache times over a restart. work_s: by what `poll` measures how long it works.
 
     on_change gets each change of state, on_row each instance of which something else than its last beat is new (so with
-    each change, too, but REMOVED), on_hold the hold when it changes, on_event what agents and the monitor report. A
-    listener is called at once, in the loop's thread, and must not call back; if it raises, that is logged and counted.
+    each change, too, but REMOVED), on_detected the instance of a loss that was told when its lease ran out (after its
+    change; not one that was held, or came to light when a pause ended), on_hold the hold when it changes, on_event what
+    agents and the monitor report. A listener is called at once, in the loop's thread, and must not call back; if it
+    raises, that is logged and counted.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Registry:
         """Taken, of all instances, since the start."""
         self.goodbyes = 0
         self.on_change = self._book.on_change
+        self.on_detected = self._book.on_detected
         self.on_hold = self._book.on_hold
         self.on_row = self._book.on_row
         self.on_event = self._book.on_event

@@ -113,3 +113,11 @@ def test_where_agents_need_no_token_over_tcp_none_is_closed(serve, tmp_path):
         revoke(serving, admin, gone, "api")
         agent.beat()
         until(lambda: serving.find("one", token=admin)["beats"] == 2, "the second beat")
+
+
+def test_a_request_that_is_refused_counts_once(secured):
+    serving, admin = secured
+    before = serving.json("/api/v1/stats", token=admin)["parts"]["auth"]["refused"]
+    assert serving.get("/api/v1/services", token="hf_000000000000_" + "x" * 43).status == 401
+    assert serving.get("/api/v1/tokens", token=make_token(serving, admin, "read")).status == 403
+    assert serving.json("/api/v1/stats", token=admin)["parts"]["auth"]["refused"] == before + 2

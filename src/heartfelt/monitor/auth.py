@@ -98,6 +98,10 @@ class Auth:
         self.refused += not ok
         return ok
 
+    def knows(self, secret: str) -> bool:
+        """Whether it is a token at all, whatever it allows. Counts nothing."""
+        return any(self._fits(secret, scope) for scope in Scope)
+
     def allows_tcp(self, secret: str | None, scope: str) -> bool:
         """The same for agents over TCP, of which `auth.tcp` may ask for none."""
         return not self._tcp_needed or self.allows(secret, scope)

@@ -135,8 +135,8 @@ async def list_services(call: Call) -> Services:
 
 
 async def pause_instance(call: Call) -> InstanceDetail:
-    instance = _instance(call)
     wanted = await call.body(Pause)
+    instance = _instance(call)
     until_ms = None
     if wanted.for_s is not None:
         if not 0 < wanted.for_s <= LONGEST_PAUSE_S:

@@ -123,7 +123,8 @@ async def _page(call: Call, session: Session, number: int) -> list[dict[str, Any
         found = await store.events(session.which, before=session.starts[-1], limit=PAGE)
         if len(found) < PAGE:
             return []
-        session.starts.append(found[-1].number)
+        if len(session.starts) == known:  # else another request of this session has found it meanwhile
+            session.starts.append(found[-1].number)
     found = await store.events(session.which, before=session.starts[number - 1], limit=PAGE)
     return [event_row(one.event) for one in found]
 

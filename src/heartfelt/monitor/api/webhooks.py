@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,9 +19,11 @@ class Webhooks(msgspec.Struct, kw_only=True, frozen=True):
     webhooks: list[dict[str, Any]]
 
 
-def _target(call: Call) -> dict[str, Any]:
+@contextlib.contextmanager
+def _known(call: Call) -> Iterator[str]:
+    """The webhook's id. Around the whole of what is done with it: another request may delete it meanwhile."""
     try:
-        return call.monitor.webhooks.get(call.path["id"])
+        yield call.path["id"]
     except UnknownTarget:
         raise no_such("webhook", call.path["id"], "take an `id` of GET /api/v1/webhooks") from None
 
@@ -33,23 +37,24 @@ async def create_webhook(call: Call) -> dict[str, Any]:
 
 
 async def get_webhook(call: Call) -> dict[str, Any]:
-    return _target(call)
+    with _known(call) as id_:
+        return call.monitor.webhooks.get(id_)
 
 
 async def update_webhook(call: Call) -> dict[str, Any]:
-    _target(call)
     fields: dict[str, Any] = await call.body(dict[str, Any])
-    return await call.monitor.webhooks.update(call.path["id"], fields)
+    with _known(call) as id_:
+        return await call.monitor.webhooks.update(id_, fields)
 
 
 async def delete_webhook(call: Call) -> None:
-    _target(call)
-    await call.monitor.webhooks.delete(call.path["id"])
+    with _known(call) as id_:
+        await call.monitor.webhooks.delete(id_)
 
 
 async def test_webhook(call: Call) -> Any:
-    _target(call)
-    return await call.monitor.webhooks.test(call.path["id"])
+    with _known(call) as id_:
+        return await call.monitor.webhooks.test(id_)
 
 
 async def list_deliveries(call: Call) -> Deliveries:

@@ -293,7 +293,8 @@ class Webhooks:
         """What waits for it is dropped."""
         self._known(id)
         await self._store.delete_document(_KIND, id)
-        self._targets.pop(id, None)
+        if self._targets.pop(id, None) is None:
+            raise UnknownTarget(id)  # somebody else has deleted it meanwhile
         damper = self._dampers.pop(id)
         self._counts["held_back"] += damper.held
         self._counts["merged"] += damper.merged

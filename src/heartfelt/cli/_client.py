@@ -93,11 +93,22 @@ class Client:
 
     def json(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        text = self.request(method, path, query, data).read(MOST_ANSWER)
+        text = self.read(self.request(method, path, query, data))
         try:
             return json.loads(text) if text else None
         except ValueError:
             raise Failed(f"{self._url}{path} answered something else than JSON: is that a monitor?") from None
+
+    def read(self, answer: http.client.HTTPResponse, most: int = MOST_ANSWER) -> bytes:
+        """What the answer says. Raises Failed if it does not come whole."""
+        try:
+            text = answer.read(most)
+            if answer.length and len(text) < most:
+                raise http.client.IncompleteRead(text, answer.length)
+            return text
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Failed(f"the answer of {self._url} did not come whole: {_words(error)}") from None
 
     def events(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (name, data), until the monitor ends them."""
@@ -138,7 +149,9 @@ class Client:
             raise Failed(f"the connection to {self._url} is lost: {_words(error)}") from None
 
     def _raise(self, answer: http.client.HTTPResponse) -> None:
-        text = answer.read(1 << 20)
+        text = b""
+        with contextlib.suppress(Failed):  # the status says enough
+            text = self.read(answer, 1 << 20)
         try:
             detail = json.loads(text)["detail"]
         except (ValueError, TypeError, KeyError):

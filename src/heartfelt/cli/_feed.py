@@ -80,7 +80,7 @@ class Feed:
 
     def _try(self, path: str, body: bytes, now_s: float) -> bool:
         try:
-            self._client.request("POST", path, None, body).read()
+            self._client.read(self._client.request("POST", path, None, body))
         except Failed as error:
             if error.status is not None and error.status not in (429, 500, 503):
                 raise

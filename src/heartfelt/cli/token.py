@@ -71,6 +71,16 @@ def _create(documents: Documents, name: str, scopes: list[str]) -> None:
 
 
 def _list(documents: Documents) -> None:
-    for id_, one in sorted(documents.all().items(), key=lambda item: item[1]["created_ms"]):
-        made = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one["created_ms"] / 1000))
-        print(f"{id_}  {made}  {'+'.join(one['scopes']):20}  {one['name']}")
+    import msgspec
+
+    from heartfelt.monitor.auth import Token
+
+    tokens: list[Token] = []
+    for id_, document in documents.all().items():
+        try:
+            tokens.append(msgspec.convert(document, Token))
+        except msgspec.ValidationError as error:
+            print(f"heartfelt token: {id_} is damaged, and not valid: {error}; revoke it", file=sys.stderr)
+    for one in sorted(tokens, key=lambda token: (token.created_ms, token.id)):
+        made = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.created_ms / 1000))
+        print(f"{one.id}  {made}  {'+'.join(scope.value for scope in one.scopes):20}  {one.name}")

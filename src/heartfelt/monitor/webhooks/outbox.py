@@ -95,7 +95,7 @@ class Outbox:
         self._worker: asyncio.Task[None] | None = None
         self.counts = dict.fromkeys(
             ("put", "attempts", "delivered", "retries", "given_up", "refused", "dropped", "postponed", "blocked",
-             "store_errors"),
+             "store_errors", "faults"),
             0,
         )  # fmt: skip
 
@@ -116,6 +116,13 @@ class Outbox:
 
     def forget(self, target_id: str) -> None:
         self._lines.pop(target_id, None)
+
+    def fault(self, error: Exception) -> None:
+        """Of the program: it is told, and webhooks go on."""
+        self.counts["faults"] += 1
+        n = self.counts["faults"]
+        if n & (n - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+            _log.error("a fault of the webhooks, %d so far; they go on", n, exc_info=error)
 
     def wake(self) -> None:
         self._look_at(self._wall_ms())
@@ -153,7 +160,10 @@ class Outbox:
                 self._store_ill(error)
                 found = []
             for delivery in found:
-                self._take(delivery)
+                try:
+                    self._take(delivery)
+                except Exception as error:  # ours: it must not end the worker
+                    self.fault(error)
             if found:
                 await asyncio.sleep(0)
                 self._wake.set()

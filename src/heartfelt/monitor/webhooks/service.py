@@ -235,7 +235,10 @@ class Webhooks:
             self._wake.clear()
             now_ms = self._wall_ms()
             for id, damper in self._dampers.items():
-                self._put(id, damper.advance(now_ms))
+                try:
+                    self._put(id, damper.advance(now_ms))
+                except Exception as error:  # ours: the other targets must not wait for it
+                    self._outbox.fault(error)
             if self._unsaved and (self._saved_ms is None or not 0 <= now_ms - self._saved_ms < _SAVE_MS):
                 await self._save()
             due = [damper.next_ms for damper in self._dampers.values() if damper.next_ms is not None]

@@ -19,6 +19,7 @@ NAME = "beat"
 HELP = "Tell the monitor that KEY lives. The status is 0 only if the monitor took it."
 TIMEOUT_INTERVALS = 3  # with --every, a timeout that is not given is so many of it
 MOST_STATUS = 2**32 - 1
+MOST_NAP_S = 86_400.0  # some systems sleep no longer than some weeks at once
 TERMINATED = 128 + 15  # as a shell would say it
 
 
@@ -159,4 +160,7 @@ def beat_every(
         before = problems
         now = clock()
         due += interval_s * max(1, -(-(now - due) // interval_s))  # what was missed is not made up for
-        sleep(min(max(0.0, due - now), 86400.0))
+        while due - now > MOST_NAP_S:
+            sleep(MOST_NAP_S)
+            now = clock()
+        sleep(max(0.0, due - now))

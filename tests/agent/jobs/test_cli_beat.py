@@ -128,6 +128,23 @@ class TestEvery:
         assert naps == [0.9, 0.8, 0.5, 1.0, 0.0]
 
 
+def test_an_interval_longer_than_a_nap_is_kept():
+    now, sent = [0.0], []
+
+    def send():
+        if len(sent) == 3:
+            raise StopIteration
+        sent.append(now[0])
+        return []
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    with pytest.raises(StopIteration):
+        beat.beat_every(send, 2.5 * beat.MOST_NAP_S, clock=lambda: now[0], sleep=sleep)
+    assert sent == [n * 2.5 * beat.MOST_NAP_S for n in range(3)]
+
+
 class TestUdp:
     def test_keys_are_lines(self, receiver):
         assert main(["beat", "a", "müde", "--udp", address(receiver)]) == 0

@@ -66,6 +66,15 @@ def make_webhook_settings(config: MonitorConfig) -> Settings:
     return Settings(allow_private=config.webhook_private, levels=webhook_levels(config))
 
 
+class _Encrypted(Exception):
+    pass
+
+
+def no_password() -> str:
+    """Without it OpenSSL would ask on the terminal, and wait."""
+    raise _Encrypted
+
+
 def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
     """Of the certificate, if one is named. Raises ConfigError if it cannot be used. Blocks to read the files."""
     if config.tls_cert is None:
@@ -80,7 +89,12 @@ def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
                 key = name.replace("_", ".")
                 raise ConfigError(f"{key} {path} cannot be read: {error.strerror or error}") from None
     try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
+        context.load_cert_chain(config.tls_cert, config.tls_key, password=no_password)
+    except _Encrypted:
+        raise ConfigError(
+            f"{'tls.key' if config.tls_key else 'tls.cert'} {config.tls_key or config.tls_cert}: the key is encrypted, "
+            "and nobody is there to give its password; take one that is not, which only the monitor's user may read"
+        ) from None
     except ssl.SSLError as error:
         raise ConfigError(f"tls.cert {config.tls_cert} and its key cannot be used: {error.reason or error}") from None
     return context

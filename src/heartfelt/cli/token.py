@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what it allows: ingest (send beats), read, admin (all); may be given more than once",
     )  # fmt: skip
     list_ = actions.add_parser("list", help="all tokens, without their secrets", allow_abbrev=False)
-    revoke = actions.add_parser("revoke", help="make a token worthless", allow_abbrev=False)
+    revoke = actions.add_parser("revoke", help="make a token worthless, and end what is open by it", allow_abbrev=False)
     revoke.add_argument("id", help="as `heartfelt token list` shows it", metavar="ID")
     for one in (create, list_, revoke):
         add_config_arguments(one, FLAGS)

@@ -109,8 +109,7 @@ class Registry:
 
     def renewing(self) -> tuple[int, dict[int, int]]:
         """What `heartfelt._ingest` renews plain instances with: the time, and where their last beats are noted. Good
-        until
-        the loop runs on; who uses it adds what it renewed to `beats`."""
+        until the loop runs on; who uses it adds what it renewed to `beats`."""
         return self._wall_ms(), self._dirty
 
     def beat(self, beat: Beat) -> Instance:

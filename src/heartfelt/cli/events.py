@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from heartfelt.cli import Failed
@@ -34,30 +36,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from heartfelt.cli._client import Client
 
-    timeout_s = SILENCE_S if args.follow else 30.0
     trust = {"token_file": args.token_file, "token_env": args.token_env, "ca": args.ca}
-    with Client(args.url, **trust, timeout_s=timeout_s) as client:
-        query = {"service": args.service, "level": args.level, "limit": args.limit}
-        for event in reversed(client.json("GET", "/api/v1/events", query)["events"]):
-            _show(event, args)
-        if args.follow:
-            _follow(client, args)
+    with Client(args.url, **trust) as client:
+        if not args.follow:
+            _list(client, args)
+            return 0
+        with Client(args.url, **trust, timeout_s=SILENCE_S) as following:
+            # First the stream, then the list: so nothing that happens in between is in neither.
+            stream = following.stream("/api/v1/stream", {"topic": ["change", "event"]})
+            _follow(stream, _list(client, args), args)
     return 0
 
 
-def _follow(client: Client, args: argparse.Namespace) -> None:
-    stream = client.events("/api/v1/stream", {"topic": ["change", "event"]})
-    for name, data in stream:
+def _list(client: Client, args: argparse.Namespace) -> Counter[str]:
+    """Shows the newest; which they were."""
+    query = {"service": args.service, "level": args.level, "limit": args.limit}
+    events = client.json("GET", "/api/v1/events", query)["events"]
+    for event in reversed(events):
+        _show(event, args)
+    return Counter(map(_mark, events))
+
+
+def _mark(event: dict[str, Any]) -> str:
+    """The same of an event in the list and in the stream."""
+    seq = event["info"].get("seq") if event["type"] == "STATE" else None
+    if seq is not None:
+        return f"change {seq}"
+    return json.dumps({name: value for name, value in event.items() if name != "number"}, sort_keys=True)
+
+
+def _follow(stream: Iterable[tuple[str | None, str, Any]], shown: Counter[str], args: argparse.Namespace) -> None:
+    """`shown`: of the list; those of them that the stream has, too, are not shown again."""
+    for _, name, data in stream:
         if name == "resync" and data["reason"] != "welcome":
             raise Failed(f"the monitor cannot go on where it was: {data['reason']}; start anew")
         event = of_change(data) if name == "change" else data if name == "event" else None
-        if event is not None and _fits(event, args):
-            _show(event, args)
+        if event is None or not _fits(event, args):
+            continue
+        if shown and shown[mark := _mark(event)]:
+            shown[mark] -= 1
+            continue
+        _show(event, args)
     raise Failed("the monitor has ended the stream")
 
 
 def of_change(change: dict[str, Any]) -> dict[str, Any]:
-    info = {"name": f"INSTANCE_{change['new']}", "description": change["reason"]}
+    info = {"name": f"INSTANCE_{change['new']}", "description": change["reason"], "seq": change["seq"]}
     return {**change, "type": "STATE", "scope": "monitor", "info": info}
 
 

@@ -137,12 +137,13 @@ class Life:
             self.book.tell(self.book.on_detected, instance)
 
     def lose(self, instance: Instance, why: str = "", level: Level = Level.EMERGENCY) -> None:
-        """Nothing holds it back any more. `why`: what led to it, before the reason."""
+        """Nothing holds it back any more. `why`: what led to it, if it is not the silence alone."""
         self.losses += 1
         self.book.counts.hold(instance, False)
         self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
         now_ms = self.wall_ms()
-        self.book.move(instance, State.LOST, why + _words.lost(instance, now_ms), level, now_ms)
+        reason = _words.lost(instance, now_ms)
+        self.book.move(instance, State.LOST, _words.after(why, reason) if why else reason, level, now_ms)
 
     def leave(self, instance: Instance, reason: str) -> None:
         """It said goodbye."""
@@ -180,23 +181,23 @@ class Life:
         if instance.id not in self.timers.lease:
             if before is State.LEFT:
                 self._forget_in(instance, self.policy.cached_ms(instance.service))
-                reason = f"{why}; it {_words.left('', instance)}"
+                reason = _words.after(why, _words.has_left(instance))
                 self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
             else:  # that it was lost may have been told before it was paused
-                self.lose(instance, f"{why}; ", Level.NORMAL if before is State.LOST else Level.EMERGENCY)
+                self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
             return
         level = Level.NORMAL if before is None else Level.IMPORTANT
         if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
-            reason = f"{why}; {_words.waiting(instance)}"
+            reason = _words.after(why, _words.waiting(instance))
             self.book.move(instance, State.LATE, reason, level, now_ms)
         elif self.is_stuck(instance):
             limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
-            reason = f"{why}; {_words.stuck(instance, limit_ms)}"
+            reason = _words.after(why, _words.stuck(instance, limit_ms))
             self.book.move(instance, State.STUCK, reason, Level.IMPORTANT, now_ms)
         else:
             if before is not None:
                 self.recoveries += 1
-            self.book.move(instance, State.UP, f"{why}; it beats", level, now_ms)
+            self.book.move(instance, State.UP, _words.after(why, _words.IT_BEATS), level, now_ms)
 
     def cached(self, instance: Instance) -> None:
         """Its time in the cache, or its pause, is over."""
@@ -205,7 +206,7 @@ class Life:
             cache_ms = self.policy.cached_ms(instance.service)
             self.remove(instance, _words.forgotten(instance, cache_ms, now_ms))
         elif instance.state is State.PAUSED and instance.paused_until_ms is not None:
-            self.resume(instance, "its pause ended")
+            self.resume(instance, _words.PAUSE_ENDED)
 
     def remove(self, instance: Instance, reason: str) -> None:
         if instance.state is not State.LOST:

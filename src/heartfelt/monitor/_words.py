@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The sentences that say why. With figures, for people; nothing is parsed out of them."""
+"""The sentences that say why: all of them. With figures, for people; the monitor parses nothing out of them.
+
+They are English wherever they are stored or sent. The panel finds them in panel/words/zh/reasons.js, clause by clause
+("; " joins them), to show them in Chinese: a new one stands there, too, and among the samples of its test.
+"""
 
 from __future__ import annotations
 
 from heartfelt.monitor._instance import Instance
 from heartfelt.monitor.model import Hold
+
+RESUMED = "resumed"
+PAUSE_ENDED = "its pause ended"
+REMOVED_BY_HAND = "removed by hand"
+IT_BEATS = "it beats"
 
 
 def seconds(ms: float) -> str:
@@ -78,8 +87,17 @@ def answers(instance: Instance) -> str:
     return f"its interpreter answers again (within {seconds(instance.lag_ms or 0)})"
 
 
+def after(why: str, now: str) -> str:
+    """What led to it, and what is."""
+    return f"{why}; {now}"
+
+
 def left(reason: str, instance: Instance) -> str:
     return f"said goodbye{': ' + reason if reason else ''}; {last_beat(instance)}"
+
+
+def has_left(instance: Instance) -> str:
+    return f"it {left('', instance)}"
 
 
 def forgotten(instance: Instance, cache_ms: int, now_ms: int) -> str:
@@ -116,6 +134,18 @@ def silence(silent_ms: float, per_s: float) -> str:
         f"no beat from anybody for {seconds(silent_ms)}, where before there were {per_s:.0f} a second: "
         "the monitor's network may be down"
     )
+
+
+def released(by: str) -> str:
+    return f"released by {by}" if by else "released"
+
+
+def now_told(held_ms: float, per_s: float) -> str:
+    return f"held for {seconds(held_ms)}, now told, {per_s:g} a second"
+
+
+def no_longer_held(how: str, reason: str) -> str:
+    return f"{how}; it was held because {reason}"
 
 
 def hold_began(hold: Hold) -> str:

@@ -138,15 +138,14 @@ class HoldMachine:
         """From now on what is held is told, at the limited rate. False if nothing is being held."""
         if self.state is not HoldState.HOLDING:
             return False
-        self._release(now_ms, f"released by {by}" if by else "released")
+        self._release(now_ms, _words.released(by))
         return True
 
     def due(self, now_ms: float, most: int) -> list[int]:
         """At most so many whose loss is to be told now. To be called when `next_ms` says so, and once a second."""
         if self.state is HoldState.HOLDING:
             if now_ms >= self._until_ms:
-                held_for = _words.seconds(now_ms - self._since_ms)
-                self._release(now_ms, f"held for {held_for}, now told, {self.policy.release_per_s:g} a second")
+                self._release(now_ms, _words.now_told(now_ms - self._since_ms, self.policy.release_per_s))
             elif not self._held and now_ms - self._since_ms >= self.policy.window_ms:
                 self._end(now_ms)
         told: list[int] = []
@@ -250,7 +249,7 @@ class HoldMachine:
 
     def _release(self, now_ms: float, how: str) -> None:
         self.state = HoldState.RELEASING
-        self.reason = f"{how}; it was held because {self.reason}"
+        self.reason = _words.no_longer_held(how, self.reason)
         self._until_ms = now_ms + len(self._held) * 1000.0 / self.policy.release_per_s
         self._step_ms = now_ms
         self._settled_ms = now_ms  # a stall is used up with the hold that it made

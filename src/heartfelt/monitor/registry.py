@@ -212,7 +212,7 @@ class Registry:
         instance = self._book.by_id.get(id)
         if instance is None or instance.state is not State.PAUSED:
             return False
-        self._life.resume(instance, "resumed")
+        self._life.resume(instance, _words.RESUMED)
         return True
 
     def remove(self, id: int, reason: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from heartfelt.monitor import _words
 from heartfelt.monitor.api._endpoint import Call
 from heartfelt.monitor.api._listing import Filter, InstancePage, page
 from heartfelt.monitor.api._order import InstanceOrder, order
@@ -154,4 +155,4 @@ async def resume_instance(call: Call) -> InstanceDetail:
 
 async def remove_instance(call: Call) -> None:
     instance = _instance(call)
-    call.monitor.registry.remove(instance.id, call["reason"] or "removed by hand")
+    call.monitor.registry.remove(instance.id, call["reason"] or _words.REMOVED_BY_HAND)

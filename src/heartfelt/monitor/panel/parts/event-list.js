@@ -3,6 +3,7 @@
 import { html } from "../lib/html.js";
 import { age, dateTime, duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
+import { reasonText } from "../lib/reason.js";
 import { STATES } from "../lib/state.js";
 import { LevelMark } from "./level-mark.js";
 import { StateMark } from "./state-mark.js";
@@ -10,10 +11,16 @@ import { StateMark } from "./state-mark.js";
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
 const known = (state) => (typeof state === "string" && state in STATES ? state : null);
 
+/** What it says; of an agent's own events that is its own words. */
+const description = ({ scope, info }) =>
+  scope === "monitor" ? reasonText(asText(info.description ?? "")) : asText(info.description ?? "");
+
 /** The one line of an event: its name, and what it says. */
-function headline({ type, info }) {
+function headline(event) {
+  const { type, info } = event;
   if (type === "LOG") return [asText(info.logLevel ?? "LOG"), asText(info.logMessage ?? "")];
-  return [asText(info.name ?? type), [info.description, info.text].filter(Boolean).map(asText).join(": ")];
+  const text = asText(info.text ?? "");
+  return [asText(info.name ?? type), [description(event), text].filter(Boolean).join(": ")];
 }
 
 function Line({ event, nowMs, ofOne }) {
@@ -63,7 +70,7 @@ function More({ event }) {
       ...(isLog ? LOG.map((name) => [t(`events.${name}`), info[name] === undefined ? null : asText(info[name])]) : []),
       ...rest.map(([name, value]) => [name, value === null ? null : asText(value)]),
     ].map(([name, value]) => [name, value === false ? null : value])} />
-    ${!isLog && info.description && html`<pre>${asText(info.description)}</pre>`}
+    ${!isLog && info.description && html`<pre>${description(event)}</pre>`}
     ${isLog && html`<pre>${asText(info.logMessage ?? "")}</pre>`}
     ${isLog && info.logThrowable && html`<pre class="throwable">${asText(info.logThrowable)}</pre>`}
   </div>`;

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from operator import ne
+
 import pytest
+from fleet import LONG_MS, SHORT_MS
 from serving import until
 
 GROUND = ".grid-frame"
@@ -75,3 +78,64 @@ def test_keys_move_tell_and_open(monitor, visit):
     page.locator(".grid-tip").get_by_text("shop-0").wait_for()
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/instances/{monitor.find('shop-0')['id']}")
+
+
+def cell(page, key, words):
+    """The ink of the cell that the key leads to, once that is said of it: what is left of it without any colour."""
+
+    def is_said():
+        for one in ("Escape", "ArrowRight", key):  # it is said when a key comes to it
+            page.keyboard.press(one)
+        return words in spoken(page).inner_text()
+
+    page.locator(GROUND).focus()
+    until(is_said, words)
+    return page.evaluate("""async () => {
+      for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame); // so it is drawn, too
+      const canvas = document.querySelector('.grid-frame canvas');
+      const mark = document.querySelector('.grid-mark');
+      const scale = canvas.width / canvas.getBoundingClientRect().width;
+      const here = [mark.offsetLeft + 2, mark.offsetTop + 2, mark.offsetWidth - 4];
+      const [x, y, size] = here.map((one) => Math.round(one * scale));
+      const { data } = canvas.getContext('2d').getImageData(x, y, size, size);
+      const grey = Array.from({ length: size * size }, (_, i) =>
+        0.3 * data[4 * i] + 0.59 * data[4 * i + 1] + 0.11 * data[4 * i + 2]);
+      const ground = grey[0];
+      const most = Math.max(...grey.map((one) => Math.abs(one - ground)));
+      return grey.map((one) => Math.abs(one - ground) > most / 2);
+    }""")
+
+
+def differ(one, other):
+    """The share of pixels that are ink in one of them only."""
+    return sum(map(ne, one, other)) / len(one)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_who_is_held_has_a_shape_of_its_own(serve, visit, fleet_of, scheme):
+    monitor = serve(hold_window="20s", hold_longest="600s")
+    fleet = fleet_of(monitor)
+    fleet.join_many("shop", 12, timeoutMs=2 * SHORT_MS)
+    fleet.join("alone", "late-1")
+    page = visit(monitor, scheme=scheme, motion="no-preference").page
+    wait_for_blocks(page, shop=12, alone=1)
+    fleet.stop("alone", "late-1")
+    for n in range(12):
+        fleet.stop("shop", f"shop-{n:04}")
+    until(lambda: monitor.json("/api/v1/hold")["held"] == 12, "all of them are held")
+    until(lambda: monitor.find("late-1")["state"] == "LATE", "one is late")
+    late = cell(page, "Home", "alone, 1 of 1: late, ")
+    held = cell(page, "PageDown", "shop, 1 of 12: late (loss held), ")
+    assert differ(late, held) > 0.2
+    page.locator(".grid-tip").get_by_text("late (loss held)").wait_for()
+    page.locator(".legend").get_by_text("framed: loss held").wait_for()
+
+    page.keyboard.press("Escape")
+    other = visit(monitor, scheme=scheme, motion="no-preference").page  # which was not told, but has read it
+    wait_for_blocks(other, shop=12, alone=1)
+    assert differ(cell(other, "PageDown", "shop, 1 of 12: late (loss held), "), held) < 0.05
+
+    fleet.join("shop", "shop-0000", timeoutMs=LONG_MS)
+    for one in (page, other):
+        assert differ(cell(one, "PageDown", "shop, 1 of 12: up, "), held) > 0.2
+        assert differ(cell(one, "Home", "alone, 1 of 1: late, "), late) < 0.05

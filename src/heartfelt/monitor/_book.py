@@ -31,6 +31,7 @@ class Book:
         self.on_change: list[Callable[[Change], None]] = []
         self.on_detected: list[Callable[[Instance], None]] = []
         self.on_hold: list[Callable[[Hold], None]] = []
+        self.on_held: list[Callable[[Instance], None]] = []
         self.on_row: list[Callable[[InstanceRow], None]] = []
         self.on_event: list[Callable[[AgentEvent], None]] = []
         self.changes = 0

@@ -132,6 +132,7 @@ class Life:
             now_ms = self.wall_ms()
             reason = _words.held(self.hold.reason, instance, now_ms)
             self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
+            self.book.tell(self.book.on_held, instance)
         else:
             self.lose(instance)
             self.book.tell(self.book.on_detected, instance)

@@ -42,6 +42,7 @@ class Telling:
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._dirty: set[str] = set()
+        self._held: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def connect(self) -> None:
@@ -49,6 +50,7 @@ class Telling:
         registry.on_change.append(self.change)
         registry.on_detected.append(self.detected)
         registry.on_hold.append(self.hold)
+        registry.on_held.append(self.held)
         registry.on_row.append(self.row)
         registry.on_event.append(self.event)
 
@@ -76,6 +78,11 @@ class Telling:
         self._monitor.store.put_hold(hold)
         self._monitor.stream.publish("hold", hold)
 
+    def held(self, instance: Instance) -> None:
+        """Mostly it was LATE before, and still is: no change of state tells of it."""
+        self._held.append(instance.id)
+        self._count(instance.service)
+
     def event(self, event: AgentEvent) -> None:
         self._monitor.store.put_event(event)
         self._monitor.stream.publish("event", event)
@@ -100,6 +107,10 @@ class Telling:
                 "services": {name: None if one is None else _plain(one) for name, one in services.items()},
             },
         )
+        held, self._held = self._held, []
+        still = [id for id in held if (one := registry.get(id)) is not None and one.held]
+        if still:
+            self._monitor.stream.publish("held", still)
 
     def close(self) -> None:
         if self._timer is not None:

@@ -53,9 +53,9 @@ class Registry:
 
     on_change gets each change of state, on_row each instance of which something else than its last beat is new (so with
     each change, too, but REMOVED), on_detected the instance of a loss that was told when its lease ran out (after its
-    change; not one that was held, or came to light when a pause ended), on_hold the hold when it changes, on_event what
-    agents and the monitor report. A listener is called at once, in the loop's thread, and must not call back; if it
-    raises, that is logged and counted.
+    change; not one that was held, or came to light when a pause ended), on_hold the hold when it changes, on_held each
+    instance whose loss is held from now on (until its next change), on_event what agents and the monitor report. A
+    listener is called at once, in the loop's thread, and must not call back; if it raises, that is logged and counted.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Registry:
         self.on_change = self._book.on_change
         self.on_detected = self._book.on_detected
         self.on_hold = self._book.on_hold
+        self.on_held = self._book.on_held
         self.on_row = self._book.on_row
         self.on_event = self._book.on_event
 

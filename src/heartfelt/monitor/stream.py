@@ -10,6 +10,7 @@ number goes on where it was. A viewer that does not keep up, or comes back too l
 | change | an instance's change of state |
 | event | an event of an agent |
 | hold | losses are held, or are not any more |
+| held | [id, ...] of those whose loss is held from now on, until a change of theirs; at most 4 times a second |
 | counts | instances by state, of all and of each service that changed; at most 4 times a second |
 | beats | [[id, last_beat_ms], ...] of those that beat since the last; at most 2 times a second |
 """
@@ -25,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-TOPICS = ("change", "event", "hold", "counts", "beats")
+TOPICS = ("change", "event", "hold", "held", "counts", "beats")
 COMMENT = b": still here\n\n"
 _logger = logging.getLogger("heartfelt.monitor")
 

@@ -22,6 +22,8 @@ class Fleet(msgspec.Struct, kw_only=True, frozen=True):
     rows: list[tuple[int, int, int, int, int]]
     """Of each instance: its id, its service and its state as their places in the lists above, its last beat in ms since
     the epoch, its lease in ms."""
+    held: list[int]
+    """Ids of those LATE ones whose loss is held. Of others the stream tells by `held`; a change ends it."""
 
 
 async def get_fleet(call: Call) -> Response:
@@ -32,6 +34,7 @@ async def get_fleet(call: Call) -> Response:
     stream_id = monitor.stream.last_id
     services: dict[str, int] = {}
     parts: list[bytes] = []
+    held: list[int] = []
     async for some in in_slices(monitor.registry.instances()):
         rows = [
             (
@@ -44,8 +47,9 @@ async def get_fleet(call: Call) -> Response:
             for one in some
             if one.id > after
         ]
+        held += [one.id for one in some if one.held and one.id > after]
         if rows:
             parts.append(encode(rows)[1:-1])
     head = encode({"stream_id": stream_id, "states": _STATES, "services": list(services)})[:-1]
-    body = b'%s,"rows":[%s]}' % (head, b",".join(parts))
+    body = b'%s,"rows":[%s],"held":%s}' % (head, b",".join(parts), encode(held))
     return Response(body, media_type=JSON, headers={"Cache-Control": "no-store"})

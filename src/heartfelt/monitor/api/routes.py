@@ -18,6 +18,7 @@ from heartfelt.monitor.api._params import choice, limit, moment, text, whole, wh
 from heartfelt.monitor.api._view import InstanceDetail
 from heartfelt.monitor.auth import Scope
 from heartfelt.monitor.model import Hold, Level, State
+from heartfelt.monitor.stream import TOPICS
 
 if TYPE_CHECKING:
     from heartfelt.monitor.monitor import Monitor
@@ -106,7 +107,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/v1/settings", ADMIN, control.settings, "All settings, and where each comes from",
              answer=control.Settings),
     Endpoint("GET", "/api/v1/stream", READ, events.stream, "What happens, as server-sent events",
-             (text("topic", "only these: change, event, hold, counts, beats", many=True),), media="text/event-stream"),
+             (text("topic", f"only these: {', '.join(TOPICS)}", many=True),), media="text/event-stream"),
     Endpoint("GET", "/api/v1/openapi.json", None, health.openapi, "This description", answer=dict[str, Any]),
     Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain"),
     Endpoint("GET", "/healthz", None, health.healthz, "Whether the process answers", answer=dict[str, bool]),

@@ -10,7 +10,9 @@ import { STATES } from "./state.js";
 
 export const NAMES = Object.keys(STATES);
 const NUMBERS = Object.fromEntries(NAMES.map((name, number) => [name, number]));
-const REMOVED = NUMBERS.REMOVED;
+const { LATE, REMOVED } = NUMBERS;
+/** Stands for LATE in `state` where the loss is held: so it costs whoever draws nothing. */
+const HELD = NAMES.length;
 const LEASE_MS = 60_000; // until the monitor tells an instance's own
 const CATCH_UP_MS = 1000;
 
@@ -46,7 +48,7 @@ export class FleetCells {
   #gone; // slots that still stand in a service's list
   #sorted;
   #newest; // the greatest id that was read
-  #waiting = null; // changes that came while all was being read
+  #waiting = null; // what came while all was being read
   #timer = 0;
   #ends = [];
   #followers = new Set();
@@ -56,7 +58,8 @@ export class FleetCells {
     this.#followers.add(tell);
     this.#ends = [
       onFresh(() => this.load()),
-      subscribe("change", (change) => (this.#waiting ? this.#waiting.push(change) : this.#change(change))),
+      subscribe("change", this.#inTurn((change) => this.#change(change))),
+      subscribe("held", this.#inTurn((ids) => this.#hold(ids))),
       subscribe("beats", (beats) => this.#beats(beats)),
     ];
   }
@@ -66,6 +69,9 @@ export class FleetCells {
     clearTimeout(this.#timer);
     this.#followers.clear();
   }
+
+  /** `take`, but after what is being read. */
+  #inTurn = (take) => (data) => (this.#waiting ? this.#waiting.push(() => take(data)) : take(data));
 
   async load() {
     if (this.#waiting) return; // is being read
@@ -81,7 +87,7 @@ export class FleetCells {
     }
     const waiting = this.#waiting;
     this.#waiting = null;
-    for (const change of waiting) this.#change(change);
+    for (const take of waiting) take();
     for (const tell of this.#followers) tell();
   }
 
@@ -95,7 +101,7 @@ export class FleetCells {
     }
   }
 
-  #take({ states, services, rows }) {
+  #take({ states, services, rows, held }) {
     const stateOf = states.map((name) => NUMBERS[name]);
     const placeOf = services.map((name) => this.#place(name));
     for (const [id, service, state, lastMs, leaseMs] of rows) {
@@ -105,6 +111,15 @@ export class FleetCells {
       this.lastMs[slot] = Math.max(lastMs, this.lastMs[slot]);
       this.leaseMs[slot] = leaseMs;
       if (id > this.#newest) this.#newest = id;
+    }
+    this.#hold(held);
+  }
+
+  /** Their losses are held from now on: until their next change. */
+  #hold(ids) {
+    for (const id of ids) {
+      const slot = this.#slots.get(id);
+      if (slot !== undefined && this.state[slot] === LATE) this.state[slot] = HELD;
     }
   }
 
@@ -173,7 +188,11 @@ export class FleetCells {
   }
 
   stateOf(slot) {
-    return NAMES[this.state[slot]];
+    return NAMES[this.isHeld(slot) ? LATE : this.state[slot]];
+  }
+
+  isHeld(slot) {
+    return this.state[slot] === HELD;
   }
 
   /** The share of the lease that is left, 0 to 1. */

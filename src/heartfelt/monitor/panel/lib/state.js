@@ -17,8 +17,11 @@ export const STATES = {
   REMOVED: { letter: "R", colour: "--removed", fill: false, path: "M4 8H12", rank: 7 },
 };
 
+/** How LATE is shown of whom the loss is held: framed. Never by the colour alone here either, which is that of LATE. */
+export const HELD = { ...STATES.LATE, letter: "H", path: "M1 1H15V15H1ZM3 3V13H13V3ZM8 4.5L12 12H4Z" };
+
 /** Worst first. REMOVED occurs in changes only. */
 export const STATE_NAMES = Object.keys(STATES).filter((name) => name !== "REMOVED");
 
-export const stateWord = (state) => t(`states.${state}`);
+export const stateWord = (state, held = false) => t(`states.${state}`) + (held ? ` (${t("states.held")})` : "");
 export const stateMeaning = (state) => t(`states.${state}_means`);

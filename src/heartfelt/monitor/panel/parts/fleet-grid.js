@@ -116,7 +116,7 @@ function describe(cells, painter, place) {
   const slot = painter.slotOf(place);
   const values = {
     service: painter.groups[place[0]].name, number: number(place[1] + 1), of: number(painter.sizes[place[0]]),
-    state: stateWord(cells.stateOf(slot)), left: percent(cells.left(slot), 0),
+    state: stateWord(cells.stateOf(slot), cells.isHeld(slot)), left: percent(cells.left(slot), 0),
   };
   return t("overview.cell", values);
 }

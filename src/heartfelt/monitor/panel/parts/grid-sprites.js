@@ -1,36 +1,38 @@
 // SPDX-License-Identifier: MIT
 /** A cell's picture for each state and brightness, drawn once: putting one on the grid is then a copy of pixels. */
 import { NAMES } from "../lib/fleet-cells.js";
-import { STATES } from "../lib/state.js";
+import { HELD, STATES } from "../lib/state.js";
 import { colours } from "../lib/theme.js";
 
 export const LEVELS = 16;
 const UP = NAMES.indexOf("UP");
 /** Opacity at the end of the lease. Who is in trouble already stays well to be seen. */
 const FAINTEST = { UP: 0.16, NEW: 0.16, LATE: 0.5, STUCK: 0.5 };
-/** By state's number: whether its brightness tells the share of the lease that is left. */
-export const fades = NAMES.map((name) => name in FAINTEST);
+/** By number: of the states, and of a loss that is held. */
+const LOOKS = [...NAMES.map((name) => ({ name, ...STATES[name] })), { name: "HELD", ...HELD }];
+const GROUNDS = { LOST: "--danger-ground", HELD: "--warning-ground" };
+/** By the same number: whether its brightness tells the share of the lease that is left. */
+export const fades = LOOKS.map(({ name }) => name in FAINTEST);
 
 /**
  * @param {number} pitch in canvas pixels
- * @returns {{pixels: Uint32Array, stride: number, ground: number}} states are rows of pictures, levels columns
+ * @returns {{pixels: Uint32Array, stride: number, ground: number}} looks are rows of pictures, levels columns
  */
 export function makeSprites(pitch) {
-  const found = colours([...new Set(Object.values(STATES).map((one) => one.colour)), "--ground", "--danger-ground"]);
+  const found = colours([...new Set([...LOOKS.map(({ colour }) => colour), "--ground", ...Object.values(GROUNDS)])]);
   const canvas = document.createElement("canvas");
   canvas.width = pitch * LEVELS;
-  canvas.height = pitch * NAMES.length;
+  canvas.height = pitch * LOOKS.length;
   const draw = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   draw.fillStyle = found["--ground"];
   draw.fillRect(0, 0, canvas.width, canvas.height);
-  NAMES.forEach((name, row) => {
-    const { path, fill, colour } = STATES[name];
+  LOOKS.forEach(({ name, path, fill, colour }, row) => {
     const shape = new Path2D(path);
     const least = FAINTEST[name] ?? 1;
     for (let level = 0; level < LEVELS; level++) {
       draw.setTransform(1, 0, 0, 1, level * pitch, row * pitch);
-      if (name === "LOST") {
-        draw.fillStyle = found["--danger-ground"];
+      if (name in GROUNDS) {
+        draw.fillStyle = found[GROUNDS[name]];
         draw.fillRect(0, 0, pitch, pitch);
       }
       draw.scale(pitch / 16, pitch / 16);

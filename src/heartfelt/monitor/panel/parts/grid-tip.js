@@ -59,7 +59,7 @@ function Tip({ painter, cells, frame, marked, slot }) {
   };
   const more = found?.id === id ? found : null;
   return html`<div class="grid-tip" style=${style}>
-    <p class="spread row"><${StateMark} state=${cells.stateOf(slot)} held=${more?.held} /><span class="muted small">${painter.groups[marked[0]].name}</span></p>
+    <p class="spread row"><${StateMark} state=${cells.stateOf(slot)} held=${cells.isHeld(slot)} /><span class="muted small">${painter.groups[marked[0]].name}</span></p>
     <p class="mono small">${more ? more.instance_id : `#${id}`}</p>
     <p class="small">${t("overview.tip", {
       age: age(cells.lastMs[slot], nowMs), left: percent(cells.left(slot, nowMs), 0), lease: duration(cells.leaseMs[slot]),

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 /** A state as its shape, and its word beside it (`word: false`: the word for screen readers and as the tooltip only). */
 import { html } from "../lib/html.js";
-import { STATES, stateMeaning, stateWord } from "../lib/state.js";
-import { t } from "../lib/i18n.js";
+import { HELD, STATES, stateMeaning, stateWord } from "../lib/state.js";
 
-export function StateShape({ state }) {
-  const { path, fill } = STATES[state];
+export function StateShape({ state, held = false }) {
+  const { path, fill } = held ? HELD : STATES[state];
   return html`<svg class="shape" data-state=${state} viewBox="0 0 16 16" width="12" height="12" aria-hidden="true">
     <path d=${path} class=${fill ? "filled" : "line"} />
   </svg>`;
 }
 
 export function StateMark({ state, held = false, word = true }) {
-  const text = stateWord(state) + (held ? ` (${t("states.held")})` : "");
   return html`<span class="state" title=${stateMeaning(state)}>
-    <${StateShape} state=${state} /><span class=${word ? "" : "only-read"}>${text}</span>
+    <${StateShape} state=${state} held=${held} /><span class=${word ? "" : "only-read"}>${stateWord(state, held)}</span>
   </span>`;
 }

@@ -95,6 +95,7 @@ export default function View() {
 
 function Legend() {
   return html`<div class="legend small muted">
-    <span class="fade" aria-hidden="true"><i /><i /><i /><i /><i /></span>${t("overview.legend")}
+    <span><span class="fade" aria-hidden="true"><i /><i /><i /><i /><i /></span>${t("overview.legend")}</span>
+    <span title=${t("overview.legend_held_means")}><${StateShape} state="LATE" held=${true} />${t("overview.legend_held")}</span>
   </div>`;
 }

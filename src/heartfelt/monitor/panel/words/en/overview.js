@@ -7,6 +7,8 @@ export default {
   grid: "Fleet",
   grid_keys: "Fleet, {n} instances by service. Arrow keys move between instances, page keys between services, Enter opens one.",
   legend: "brightness: share of the lease that is left",
+  legend_held: "framed: loss held",
+  legend_held_means: "Its lease has run out, and that is told to nobody yet",
   cell: "{service}, {number} of {of}: {state}, {left} of the lease left",
   service: "{name}: {up} of {total} up",
   tip: "last beat {age}; {left} of its lease of {lease} left",

@@ -7,6 +7,8 @@ export default {
   grid: "全部实例",
   grid_keys: "全部实例，共 {n} 个，按服务分组。方向键在实例间移动，翻页键在服务间移动，回车键打开。",
   legend: "亮度：租约剩余比例",
+  legend_held: "带框：失联暂缓通告",
+  legend_held_means: "租约已到期，暂不通知任何人",
   cell: "{service}，第 {number} 个，共 {of} 个：{state}，租约剩余 {left}",
   service: "{name}：{total} 个中 {up} 个正常",
   tip: "上次心跳 {age}；租约 {lease}，剩余 {left}",

@@ -13,7 +13,7 @@ from pages import PHONE
 from playwright.sync_api import expect
 from target import Target
 
-PATHS = ("/", "/instances", "/instances/1", "/services", "/events", "/webhooks", "/tokens", "/settings")
+PATHS = ("/", "/instances", "/instances/1", "/services", "/events", "/webhooks", "/tokens", "/settings", "/nowhere")
 LOOKS = {
     "light-en-desk": {},
     "dark-zh-phone": {"scheme": "dark", "locale": "zh-CN", "size": PHONE},
@@ -73,7 +73,7 @@ def faults(page, axe):
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("path", PATHS)
 def test_axe_finds_nothing_grave(monitor, visit, axe, path, look):
-    one = visit(monitor, path, **LOOKS[look])
+    one = visit(monitor, path, failing=path == "/nowhere", **LOOKS[look])
     settle(one.page)
     assert faults(one.page, axe) == []
     assert one.overflow() == 0

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from serving import run_command
+from serving import Serving, run_command
 
 from heartfelt.monitor import panel
 
@@ -133,6 +133,14 @@ def test_the_router_and_the_server_know_the_same_pages():
 # -- how they are served
 
 
+@pytest.fixture(scope="module")
+def monitor(tmp_path_factory):
+    one = Serving(data=tmp_path_factory.mktemp("panel") / "data")
+    one.wait_ready()
+    yield one
+    one.end()
+
+
 def test_pages_and_files_are_served_with_a_policy_and_kept(serve):
     monitor = serve()
     index = monitor.get("/")
@@ -155,6 +163,47 @@ def test_nothing_else_is_served(serve):
     for name in ("nothing.js", "__init__.py", "../app.py", "%2e%2e/app.py", "vendor", "README.md", ""):
         answer = monitor.get(f"/panel/{name}")
         assert (answer.status, answer.json["code"]) == (404, "no_such_path"), name
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def test_an_unknown_path_is_a_page_for_browsers(monitor):
+    index = monitor.get("/").body
+    etag = monitor.get("/").headers["etag"]
+    for path in ("/instancez", "/instances/", "/instances/seven", "/index.html", "/apiary", "/a/b/c?d=e", "//"):
+        answer = monitor.get(path, headers={"Accept": BROWSER, "If-None-Match": etag})
+        assert (answer.status, answer.body) == (404, index), path
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["content-security-policy"] == panel.CSP
+        assert answer.headers["cache-control"] == "no-store"
+        assert "etag" not in answer.headers
+    head = monitor.request("HEAD", "/instancez", headers={"Accept": "TEXT/HTML"})
+    assert (head.status, head.headers["content-length"], head.body) == (404, str(len(index)), b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        *((path, BROWSER) for path in (
+            "/api", "/api/v1/none", "/api/v1/instances/", "/sermant", "/sermant/none", "/panel/", "/panel/none.js",
+            "/metrics/none", "/healthz/", "/readyz/", "//api/v1/none",
+        )),
+        *(("/instancez", accept) for accept in (
+            None, "", "*/*", "text/*", "application/json", "text/htmlx", "text/html;q=0", "text/html; level=1; q=0.00",
+        )),
+    ],
+)  # fmt: skip
+def test_an_unknown_path_is_a_problem_for_programs(monitor, path, accept):
+    answer = monitor.get(path, headers={} if accept is None else {"Accept": accept})
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json["code"] == "no_such_path"
+
+
+def test_what_changes_something_gets_no_page(monitor):
+    for method in ("POST", "PUT", "DELETE"):
+        answer = monitor.request(method, "/instancez", {}, headers={"Accept": BROWSER})
+        assert (answer.status, answer.json["code"]) == (404, "no_such_path")
 
 
 def test_the_page_needs_no_token_and_its_data_does(serve, tmp_path):

@@ -101,6 +101,10 @@ def test_what_is_no_route_is_served_to_nobody(guarded):
     for path in (*paths, "/api/v1/beats/"):
         answer = serving.get(path, token=tokens["admin"])
         assert (answer.status, answer.json["code"]) == (404, "no_such_path"), path
+        page = serving.get(path, token=tokens["admin"], headers={"Accept": "text/html"})
+        assert page.status == 404
+        if page.headers["content-type"] != "application/problem+json":
+            assert page.body == serving.get("/").body  # which anybody may have
     answer = serving.request("DELETE", "/api/v1/services", token=tokens["admin"])
     assert answer.status == 405
     assert "GET" in answer.headers["allow"]

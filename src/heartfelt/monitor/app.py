@@ -17,7 +17,7 @@ from heartfelt.monitor.api._endpoint import problem_response
 from heartfelt.monitor.api.routes import starlette_routes
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
-from heartfelt.monitor.panel import panel_routes
+from heartfelt.monitor.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.problems import Problem, as_asgi
 from heartfelt.monitor.shield import SECURITY_HEADERS
 
@@ -40,9 +40,10 @@ class App:
         self.monitor = monitor
         self._refusal = monitor.shield.refusal
         self._ingest = monitor.http_ingest
+        self._panel = read_files()
         self._routes = Starlette(
-            routes=[*starlette_routes(lambda: self.monitor), *panel_routes()],
-            exception_handlers={HTTPException: _http_error, Exception: _fault},
+            routes=[*starlette_routes(lambda: self.monitor), *panel_routes(self._panel)],
+            exception_handlers={HTTPException: self._http_error, Exception: _fault},
         )
         self._routes.router.redirect_slashes = False  # a path is right, or it is not
 
@@ -64,6 +65,12 @@ class App:
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404 and wants_page(request):
+            return no_such_page(self._panel)
+        return _refused(request, error)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -97,8 +104,7 @@ def _guarded(send: Send) -> Send:
     return guarded
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _refused(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         problem = Problem(404, "no_such_path", f"there is no {request.url.path!r}; see /api/v1/openapi.json")
     elif error.status_code == 405:

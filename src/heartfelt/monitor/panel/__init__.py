@@ -8,6 +8,7 @@ this host only, and nothing inline: what a stranger writes into its metadata can
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ PAGES = (
 )  # fmt: skip
 """The paths of lib/router.js."""
 FILES = "/panel/{name:path}"
+OF_PROGRAMS = frozenset({"api", "sermant", "ping", "panel", "metrics", "healthz", "readyz"})
+"""Whatever begins with these is asked for by programs, so a wrong path there is a problem document, not a page."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -35,6 +38,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+_NOT = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", re.IGNORECASE)
 _ALWAYS = "no-cache"  # kept, but asked for each time: a 304 if it is the same
 _FOR_GOOD = "public, max-age=31536000, immutable"  # the version stands in the name
 
@@ -68,9 +72,23 @@ def read_files(folder: Path | None = None) -> dict[str, _File]:
     return found
 
 
-def panel_routes() -> list[Route]:
-    """Blocks for as long as it takes to read the files: some ms."""
-    files = read_files()
+def wants_page(request: Request) -> bool:
+    """Whether somebody typed or followed this address, and so is to be shown a page even if there is none."""
+    first = request.scope["path"].lstrip("/").partition("/")[0]
+    if request.method not in ("GET", "HEAD") or first in OF_PROGRAMS:
+        return False
+    accepted = (one.partition(";") for one in request.headers.get("accept", "").split(","))
+    return any(kind.strip().lower() == "text/html" and not _NOT.search(more) for kind, _, more in accepted)
+
+
+def no_such_page(files: dict[str, _File]) -> Response:
+    """The panel, which says that there is no such page, and leads back."""
+    index = files["index.html"]
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": CSP}
+    return Response(index.body, status_code=404, media_type=index.media, headers=headers)
+
+
+def panel_routes(files: dict[str, _File]) -> list[Route]:
     index = files["index.html"]
 
     async def page(request: Request) -> Response:

@@ -12,7 +12,7 @@ import { Shell, MENU } from "./parts/shell.js";
 import { LostBanner } from "./parts/connection.js";
 import { KeyHelp } from "./parts/key-help.js";
 import { TokenDialog } from "./parts/token-dialog.js";
-import { Empty, Failure, Loading } from "./parts/notes.js";
+import { Failure, Loading } from "./parts/notes.js";
 import { Component } from "./vendor/preact-11.2.0.js";
 
 const { t } = i18n;
@@ -49,13 +49,16 @@ function useView(name) {
   return loaded.get(name);
 }
 
-function View({ view, values }) {
+function View({ path, view, values }) {
   const module = useView(view);
   useEffect(() => badge.setTitle(t(view ? `${view}.title` : "shell.no_page")));
   if (!view) {
-    return html`<${Empty} title=${t("shell.no_page")} hint=${t("shell.no_page_detail")}>
-      <p><a href="/">${t("overview.title")}</a></p>
-    <//>`;
+    return html`<div class="note">
+      <h1>${t("shell.no_page")}</h1>
+      <p><code>${path}</code></p>
+      <p>${t("shell.no_page_detail")}</p>
+      <p><a href="/">${t("shell.no_page_back")}</a></p>
+    </div>`;
   }
   if (!module) return html`<${Loading} />`;
   if (module.error) {
@@ -80,7 +83,7 @@ function App() {
   return html`
     <${Shell} path=${path}>
       <${LostBanner} />
-      <${Guard} key=${path}><${View} view=${view} values=${values} /><//>
+      <${Guard} key=${path}><${View} path=${path} view=${view} values=${values} /><//>
     <//>
     ${helps && html`<${KeyHelp} close=${() => setHelps(false)} />`}
     <${TokenDialog} />`;

@@ -122,7 +122,7 @@ bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the work
 .PHONY: browser-test screenshots
 browser-test: build $(VENV)/.tests $(VENV)/.browser ## the panel, in a real browser, with axe
 	@echo '== the panel in a browser'
-	@$(BIN)/python -m pytest -q tests/browser $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/browser $(PYTEST_ARGS)
 
 screenshots: build $(VENV)/.tests $(VENV)/.browser ## draw docs/images/*.png: each page of the panel, light and dark
 	@$(BIN)/python tests/browser/screenshots.py

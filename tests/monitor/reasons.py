@@ -8,7 +8,7 @@ import inspect
 from registry_world import World, saved
 
 from heartfelt.monitor import _words
-from heartfelt.monitor.model import AgentEvent, Beat, State
+from heartfelt.monitor.model import AgentEvent, Beat, Hold, State
 from heartfelt.monitor.policy import HoldPolicy, Policy
 
 NOON_MS = 1_700_049_600_000
@@ -65,6 +65,8 @@ SAMPLES = {
         for how in (_words.released("Ann"), _words.now_told(20_000, 10.0))
         for why in (SHARE, _words.stalled(2000), _words.silence(7000, 20), *map(_words.two_services, NAMES, NAMES))
     ],
+    "hold_began": [(Hold(reason=SHARE, until_ms=until_ms),) for until_ms in (None, NOON_MS)],
+    "hold_ended": [()],
     "waiting": [(one,) for one in ONES],
 }  # fmt: skip
 PARTS = {"seconds", "at", "source"}

@@ -27,6 +27,6 @@ def test_what_comes_about_has_each_kind_of_sentence():
         "answers again", "said goodbye: scaled down", "it said goodbye", "it left and sent", "it was lost and sent",
         "paused until it is resumed", "paused until 2", "resumed; it beats", "its pause ended; ", "the loss is held: ",
         "itself was stalled", "went silent within", "many instances of service", "released by Ann; it was held because",
-        "now told, 10 a second",
+        "now told, 10 a second", "losses are held back, until", "no losses are held back any more",
     ):  # fmt: skip
         assert part in told, part

@@ -59,4 +59,7 @@ export default [
   ["released by {text}", "已由 {text} 放行"],
   ["held for {span}, now told, {rate} a second", "已暂缓 {span}，现在开始通告，每秒 {rate} 个"],
   ["it was held because {why}", "暂缓的原因：{why}"],
+  ["losses are held back, since {why}", "失联暂缓通告，原因：{why}"],
+  ["losses are held back, until {at} at the latest, since {why}", "失联暂缓通告，最晚到 {at}，原因：{why}"],
+  ["no losses are held back any more", "不再有失联暂缓通告"],
 ];

@@ -20,7 +20,7 @@ export function tells(filter) {
   const types = filter.event_types;
   const any = types.length === 0 || types.includes("*");
   const others = types.filter((type) => type !== "STATE" && type !== "*");
-  const states = filter.states.length ? filter.states.map(stateWord).join(", ") : t("webhooks.all_states");
+  const states = filter.states.length ? filter.states.map((state) => stateWord(state)).join(", ") : t("webhooks.all_states");
   return [
     any || types.includes("STATE") ? states : t("webhooks.no_states"),
     filter.levels.length ? filter.levels.map((level) => t(`webhooks.level_${level}`)).join(", ") : t("webhooks.all_levels"),

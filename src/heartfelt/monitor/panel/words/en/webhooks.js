@@ -32,7 +32,7 @@ export default {
   working: "Working",
   untried: "Not called yet",
   failing: { one: "The last call failed", other: "The last {n} calls failed" },
-  paused_calls: { one: "Left in peace after {n} failure", other: "Left in peace after {n} failures" },
+  paused_calls: { one: "Not called for a while, after {n} failure", other: "Not called for a while, after {n} failures" },
   switched_off: "Switched off",
   delivered: "delivered",
   failed: "failed",

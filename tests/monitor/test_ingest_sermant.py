@@ -102,6 +102,19 @@ def test_events_that_come_before_the_first_beat_wait_for_it():
     run(test)
 
 
+def test_an_event_has_the_address_that_its_instance_has():
+    async def test(world):
+        _, writer = await world.connect()
+        writer.write(
+            frame(heartbeat(instance_id="i-1", ip=["10.9.8.7", "10.9.8.8"])) + frame(events("i-1"), kind=EVENT)
+        )
+        await world.until(lambda: world.events)
+        assert world.events[0].ip == "10.9.8.7" == world.find("i-1").ip()
+        writer.close()
+
+    run(test)
+
+
 def test_what_an_agent_sent_before_it_went_is_taken_all():
     async def test(world):
         _, writer = await world.connect()

@@ -179,10 +179,12 @@ class Intake:
         """Sermant's EVENT_DATA. One that cannot be taken is counted, those beside it are taken. Raises BadInput."""
         instance_id, events = decode_events(text)
         service = service_of_instance(instance_id) or ""
+        instance = self.registry.find(service, instance_id)
+        ip = peer if instance is None else instance.ip()  # as its changes of state have it
         now_ms = self.wall_ms()
         for event in events:
             try:
-                told = agent_event(event, service, instance_id, peer, now_ms, self.limits.event_bytes)
+                told = agent_event(event, service, instance_id, ip, now_ms, self.limits.event_bytes)
             except BadInput as error:
                 self.refuse(via, error, peer)
             else:

@@ -52,6 +52,7 @@ def test_keys():
         ("start", "started", Level.NORMAL, False),
         ("ok", "succeeded", Level.NORMAL, True),
         ("0", "succeeded", Level.NORMAL, True),
+        ("00", "succeeded", Level.NORMAL, True),
         ("fail", "failed", Level.EMERGENCY, True),
         ("1", "failed", Level.EMERGENCY, True),
         ("137", "failed", Level.EMERGENCY, True),

@@ -48,7 +48,7 @@ class Pings:
         raw = raw[raw.find(b"/ping/") + len(PREFIX) :]
         name, _, word = raw.rpartition(b"/")
         if name and (word in _WORDS or _STATUS.fullmatch(word)):
-            action = word.decode()
+            action = word.decode() if word in _WORDS else str(int(word))
         else:
             name, action = raw, ""
         plain = name if raw_path is None or b"%" not in name else unquote_to_bytes(name)

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartfelt._checks import shown
-from heartfelt._config import properties, toml
+from heartfelt._config import files, properties, toml
 from heartfelt.agent._keys import BY_KEYWORD, BY_NAME, KEYS, checked, from_environment, is_others, like
 from heartfelt.agent._url import split_url
 from heartfelt.errors import ConfigError
-
-LARGEST_FILE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -83,13 +81,7 @@ def from_environ(environ: Mapping[str, str]) -> Source:
 def from_file(path: str | Path) -> Source:
     """A .toml file, or a .properties file: any other name is taken for one."""
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror or error}") from None
-    if len(data) > LARGEST_FILE:
-        raise ConfigError(f"the configuration {path} is larger than {LARGEST_FILE} bytes: this is the wrong file")
+    data = files.read(path)
     source = Source()
     name = str(path)
     if path.suffix.lower() == ".toml":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartfelt._checks import shown
-from heartfelt._config import properties, toml
+from heartfelt._config import files, properties, toml
 from heartfelt.errors import ConfigError
 from heartfelt.monitor._keys import (
     BY_NAME,
@@ -21,8 +21,6 @@ from heartfelt.monitor._keys import (
     checked,
     like,
 )
-
-LARGEST_FILE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -73,13 +71,7 @@ def from_environ(environ: Mapping[str, str]) -> Source:
 
 def from_file(path: Path) -> Source:
     """A .properties file with Sermant's keys or the monitor's own; anything else is taken for TOML."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror or error}") from None
-    if len(data) > LARGEST_FILE:
-        raise ConfigError(f"the configuration {path} is larger than {LARGEST_FILE} bytes: this is the wrong file")
+    data = files.read(path)
     return _properties(data, str(path)) if path.suffix.lower() == ".properties" else _toml(data, str(path))
 
 

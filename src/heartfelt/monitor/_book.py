@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from heartfelt.monitor import _own_events
 from heartfelt.monitor._counts import Counts
 from heartfelt.monitor._instance import Instance, app_name
 from heartfelt.monitor._shared import Shared
@@ -49,6 +50,13 @@ class Book:
     def tell_row(self, instance: Instance) -> None:
         if self.on_row:
             self.tell(self.on_row, instance.row())
+
+    def tell_hold(self, before: Hold, hold: Hold, now_ms: int) -> None:
+        """What is shown of it, and, if it is another one than before, the event."""
+        event = _own_events.hold_changed(now_ms, before, hold)
+        if event is not None:
+            self.tell(self.on_event, event)
+        self.tell(self.on_hold, hold)
 
     def add(self, instance: Instance) -> None:
         self._shared.share(instance.meta)

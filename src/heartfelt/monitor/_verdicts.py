@@ -186,10 +186,7 @@ class Verdicts:
             self.timers.drop(self.timers.control, _HOLD)
         wall_ms = self.life.wall_ms()
         before, self._told_hold = self._told_hold, self.hold.hold(now_ms, wall_ms)
-        event = _own_events.hold_changed(wall_ms, before, self._told_hold)
-        if event is not None:
-            self.book.tell(self.book.on_event, event)
-        self.book.tell(self.book.on_hold, self._told_hold)
+        self.book.tell_hold(before, self._told_hold, wall_ms)
 
     def _known(self, event: Event) -> Instance | None:
         return self.book.by_id.get(event.key)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from heartfelt.monitor import _own_events, _words
+from heartfelt.monitor import _words
 from heartfelt.monitor._book import Book
 from heartfelt.monitor._counts import ServiceCounts
 from heartfelt.monitor._instance import Instance, beat_of, new_instance
@@ -344,10 +344,7 @@ class Registry:
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
-            self._book.tell(self.on_hold, Hold())
-            ended = _own_events.hold_changed(now_ms, saved.hold, Hold())
-            if ended is not None:
-                self._book.tell(self.on_event, ended)
+            self._book.tell_hold(saved.hold, Hold(), now_ms)
 
     def _restore(self, row: InstanceRow, now_ms: int) -> None:
         instance = Instance(row)

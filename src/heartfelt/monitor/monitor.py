@@ -135,6 +135,11 @@ class Monitor:
             f"one by `heartfelt token create NAME --scope admin --data {self.config.data}`, or set host to 127.0.0.1"
         )
 
+    def begin_stop(self) -> None:
+        """Ends requests that would hold up the end of an HTTP server: streams, and tests of webhooks. Idempotent."""
+        self.stream.close()
+        self.webhooks.trials.end()
+
     async def stop(self) -> None:
         """Stops taking beats, ends the streams, writes what waits. Idempotent; errors are logged, the rest is done.
 
@@ -147,7 +152,7 @@ class Monitor:
         the longest stop takes `stopping.seconds`, 20.5 s. If everything answers it takes some tens of milliseconds.
         `heartfelt serve` ends its HTTP server before, within `server.HTTP_STOP_S`.
         """
-        self.stream.close()
+        self.begin_stop()
         await self.stopping.run()
 
     # -- how it is

@@ -142,7 +142,7 @@ class Process:
                 self._tell(monitor, sock, tls=settings.ssl is not None)
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            monitor.stream.close()  # so that no viewer holds up the end
+            monitor.begin_stop()  # so that no request holds up the end
             server.should_exit = True
             await _end_serving(server, serving)
             guard.close()

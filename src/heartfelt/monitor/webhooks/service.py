@@ -17,6 +17,7 @@ import msgspec
 from heartfelt.monitor._tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.model import AgentEvent, Change, Level
 from heartfelt.monitor.store import Store
+from heartfelt.monitor.webhooks._trials import Trials
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.damping import Damper, Damping
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
@@ -91,6 +92,7 @@ class Webhooks:
             look_up=look_up,
             tls=tls,
         )
+        self.trials = Trials(self._caller.call)
         self._outbox = Outbox(
             store,
             self._targets.get,
@@ -241,8 +243,9 @@ class Webhooks:
             for id, damper in self._dampers.items():
                 self._put(id, damper.flush())
             self._wake.set()
+            self.trials.end()
             if self._ticker is not None:
-                left = await end_tasks([self._ticker], seconds=limits.tasks_s, logger=_log)
+                left = await end_tasks([self._ticker, *self.trials.tasks], seconds=limits.tasks_s, logger=_log)
                 self._counts["left_running"] += len(left)
             await self._outbox.stop()
             try:
@@ -336,7 +339,7 @@ class Webhooks:
         notice = Notice(kind="test", key=f"test-{secrets.token_hex(8)}", time_ms=now_ms, level=Level.NORMAL)
         line = self._outbox.line(target)
         line.pace.called(now_ms)
-        answer = await self._caller.call(target, notice)
+        answer = await self.trials.run(target, notice)
         if answer.ok:
             line.breaker.succeeded()
             self._outbox.wake()

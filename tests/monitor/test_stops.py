@@ -281,6 +281,7 @@ def test_connections_and_handshakes_that_do_not_end_are_counted_and_left(caplog)
             (connection,) = tcp.connections
             connection.abort, abort = (lambda: None), connection.abort
             tcp._joining.add(asyncio.create_task(never.wait(), name="tcp handshake"))
+            await asyncio.sleep(0)
             await asyncio.wait_for(tcp.stop(), LONG_S)
             assert (tcp.counts["left_running"], tcp.counts["left_open"]) == (1, 1)
             never.released.set()

@@ -72,7 +72,8 @@ class Writer:
         self._something = threading.Event()  # is noted, or to be done
         self._hurry = threading.Event()  # a job, or the end
         self._stop_at: float | None = None
-        self.ended = False
+        self._ended = False
+        self.is_left = False
         self._retry_s = 0.0
         self._logged_at = float("-inf")
         self._forget_at = 0.0
@@ -124,9 +125,10 @@ class Writer:
                 self._stop_at = time.monotonic() + self._close_s
         self._hurry.set()
         self._something.set()
-        if not join_thread(self._thread, self.stop_s, self._logger):
+        self.is_left = not join_thread(self._thread, self.stop_s, self._logger)
+        if self.is_left:
             self._refuse_jobs()
-        return self.ended and self.error is None
+        return self._ended and self.error is None
 
     @property
     def stop_s(self) -> float:
@@ -272,7 +274,7 @@ class Writer:
             self._logger.error("the store is closed with %d rows that could not be written: %s", left, self.error)
             self._file.abandon()
         self._refuse_jobs()
-        self.ended = True
+        self._ended = True
 
 
 def describe(error: Exception, file: StoreFile) -> str:

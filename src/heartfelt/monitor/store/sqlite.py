@@ -101,7 +101,7 @@ class SqliteStore:
         self._state = "closed"
         self.left_running += self._readers.close()
         written = self._writer.stop()
-        self.left_running += not self._writer.ended
+        self.left_running += self._writer.is_left
         if not written:
             self._logger.error("the store %s was not closed cleanly: %s", self.path, self._writer.error)
 

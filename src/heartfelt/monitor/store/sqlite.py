@@ -103,7 +103,8 @@ class SqliteStore:
         written = self._writer.stop()
         self.left_running += self._writer.is_left
         if not written:
-            self._logger.error("the store %s was not closed cleanly: %s", self.path, self._writer.error)
+            why = self._writer.error or "its disk does not answer"
+            self._logger.error("the store %s was not closed cleanly: %s", self.path, why)
 
     @property
     def stop_s(self) -> float:

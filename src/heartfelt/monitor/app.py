@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heartfelt.errors import HeartfeltError
+from heartfelt.monitor._tasks import within
 from heartfelt.monitor.api._endpoint import problem_response
 from heartfelt.monitor.api.routes import starlette_routes
 from heartfelt.monitor.config import MonitorConfig
@@ -97,7 +98,7 @@ def _guarded(send: Send) -> Send:
             names = {name for name, _ in own}  # the panel has a policy of its own
             message["headers"] = own + [one for one in SECURITY_HEADERS if one[0] not in names]
         try:
-            await asyncio.wait_for(send(message), SEND_S)
+            await within(SEND_S, send(message))
         except asyncio.TimeoutError:
             raise ClientGone from None
 

@@ -40,7 +40,7 @@ core-test: ## the C core's own tests
 
 py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
 	@echo '== the tests in Python'
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
 parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at once: for a Python without a GIL
 	@echo '== the tests of many threads, in many threads'
@@ -122,7 +122,7 @@ bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the work
 .PHONY: browser-test screenshots
 browser-test: build $(VENV)/.tests $(VENV)/.browser ## the panel, in a real browser, with axe
 	@echo '== the panel in a browser'
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/browser $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10 tests/browser $(PYTEST_ARGS)
 
 screenshots: build $(VENV)/.tests $(VENV)/.browser ## draw docs/images/*.png: each page of the panel, light and dark
 	@$(BIN)/python tests/browser/screenshots.py
@@ -211,6 +211,10 @@ NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py ex
 NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/test_fork.py stress/test_interrupts.py \
 	stress/test_stalls.py unit/test_rounds.py)
 
+# How much more time a test has than its limit.
+LIMIT_TIMES_asan := 3
+LIMIT_TIMES_tsan := 5
+
 .PHONY: sanitized-test
 SANITIZED = $(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python
 
@@ -224,4 +228,4 @@ sanitized-fuzz: sanitized-install
 
 sanitized-test: sanitized-install
 	@echo '== the extension under $(SANITIZER)'
-	@$(SANITIZED) -m pytest -q -p no:cacheprovider tests/stress tests/unit $(NOT_WHEN_SANITIZED)
+	@$(SANITIZED) -m pytest -q -p no:cacheprovider --limit-times=$(LIMIT_TIMES_$(SANITIZER)) tests/stress tests/unit $(NOT_WHEN_SANITIZED)

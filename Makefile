@@ -45,7 +45,7 @@ py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/
 parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at once: for a Python without a GIL
 	@echo '== the tests of many threads, in many threads'
 	@$(PIP) install --prefer-binary --group parallel
-	@$(BIN)/python -m pytest -q --parallel-threads=4 $(addprefix tests/stress/test_, \
+	@$(BIN)/python -m pytest -q --parallel-threads=4 --limit-times=3 --durations=10 $(addprefix tests/stress/test_, \
 		beaters.py callbacks.py close.py edge.py readers.py sharing.py simulation.py)
 
 asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan

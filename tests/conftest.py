@@ -33,7 +33,7 @@ settings.register_profile(
 )
 settings.load_profile("long" if _EXAMPLES else "ci")
 
-LONG_S = 120  # a wait that ends at once if nothing is wrong
+LONG_S = 40  # a wait that ends at once if nothing is wrong
 
 
 @pytest.fixture
@@ -81,11 +81,17 @@ def drained():
 
 
 @pytest.fixture
-def eventually():
+def patience_s(pytestconfig):
+    """How long to wait for what comes at once if nothing is wrong; less than the test's own limit."""
+    return LONG_S * pytestconfig.getoption("limit_times")
+
+
+@pytest.fixture
+def eventually(patience_s):
     """eventually(condition): waits until it is true, or fails the test."""
 
     def wait(condition):
-        give_up = time.monotonic() + LONG_S
+        give_up = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < give_up, "it did not come about"
             time.sleep(0.001)
@@ -94,12 +100,16 @@ def eventually():
 
 
 @pytest.fixture
-def run_python():
+def run_python(patience_s):
     """run_python(code): its standard output, from an interpreter of its own that must end well."""
 
     def run(code):
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            timeout=patience_s,
+            check=False,
         )
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -6,18 +6,21 @@ from __future__ import annotations
 import re
 import socket
 
+import pytest
 from playwright.sync_api import expect
 from serving import Serving
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture
+def port():
+    """A port that nobody else gets while the test runs, whether the test's own monitor listens at it or not."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
-def test_a_lost_connection_is_shown_and_resumed(serve, visit, fleet_of, tmp_path):
-    port = free_port()
+def test_a_lost_connection_is_shown_and_resumed(serve, visit, fleet_of, tmp_path, port):
     first = serve(data=tmp_path / "data", http_port=port)
     fleet = fleet_of(first)
     fleet.join("shop", "web-1")

@@ -15,7 +15,7 @@ from heartfelt.cli._client import Client
 from heartfelt.cli._top.app import TopApp
 from heartfelt.cli._top.link import Link
 
-PATIENCE_S = 60
+PATIENCE_S = 40
 COLUMN = 12.2  # how wide a column is in such an SVG
 TEXT = re.compile(r'<text([^>]*) x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', re.DOTALL)
 

@@ -13,6 +13,7 @@ import pytest
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 LIMITS = ("--timeout=2", "--limit-grace=1")  # of the planted tests
+PLUGINS_USED = ("timeout", "rerunfailures", "xdist", "time_limits", "reruns")
 HANG_S = 50  # far longer than a planted run takes
 
 on_posix = pytest.mark.skipif(os.name == "nt", reason="pytest-timeout ends the process there: no SIGALRM")
@@ -53,10 +54,10 @@ def run_planted(tmp_path):
         (tmp_path / "test_planted.py").write_text(textwrap.dedent(source))
         plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "time_limits", "-p", "reruns", "-p", "no:cacheprovider",
+            [sys.executable, "-m", "pytest", "-q", *(f"-p{name}" for name in PLUGINS_USED), "-pno:cacheprovider", "-Wignore",
              f"--rootdir={tmp_path}", *LIMITS, *arguments, str(tmp_path)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HANG_S, check=False,
-            env=plain | {"PYTHONPATH": str(PLUGINS)} | environ,
+            env=plain | {"PYTHONPATH": str(PLUGINS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environ,
         )  # fmt: skip
         return done.returncode, done.stdout
 
@@ -64,7 +65,7 @@ def run_planted(tmp_path):
 
 
 @on_posix
-@pytest.mark.parametrize("how", [(), WITH_WORKER, ("--reruns", "1")])
+@pytest.mark.parametrize("how", [("--reruns", "1"), (*WITH_WORKER, "--reruns", "1")])
 def test_a_wait(run_planted, how):
     """The run goes on after it. It is not run again, though failures are."""
     status, output = run_planted(WAITS, *how)
@@ -77,9 +78,8 @@ def test_a_wait(run_planted, how):
 
 
 @on_posix
-@pytest.mark.parametrize("how", [(), ("--reruns", "1")])
-def test_c_code_that_holds_the_gil(run_planted, how):
-    status, output = run_planted(HOLDS_THE_GIL, *how)
+def test_c_code_that_holds_the_gil(run_planted):
+    status, output = run_planted(HOLDS_THE_GIL, "--reruns", "1")
     assert status == 1, output
     assert "in test_that_holds_the_gil" in output
     assert "Timeout (0:00:03)!" in output
@@ -174,7 +174,7 @@ def test_the_second_run_of_a_test(run_planted):
 
 def test_the_threads_of_a_test_in_many(run_planted):
     pytest.importorskip("pytest_run_parallel", reason="pytest-run-parallel is not installed")
-    status, output = run_planted(WAITS, "--parallel-threads=2", "--limit-times=0.05")
+    status, output = run_planted(WAITS, "-prun-parallel", "--parallel-threads=2", "--limit-times=0.05")
     assert status == 1, output
     assert "in test_that_waits" in output
 

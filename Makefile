@@ -57,7 +57,7 @@ tsan: ## the same under ThreadSanitizer
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
 
 fuzz: build/fuzz_answer ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
-	@build/fuzz_answer $(FUZZ_ANSWER_ARGS)
+	@tests/limited.sh $$(($(FUZZ_SECONDS) + 120)) build/fuzz_answer $(FUZZ_ANSWER_ARGS)
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-fuzz
 
 FUZZ_SECONDS ?= 60

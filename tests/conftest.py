@@ -104,13 +104,8 @@ def run_python(patience_s):
     """run_python(code): its standard output, from an interpreter of its own that must end well."""
 
     def run(code):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            capture_output=True,
-            text=True,
-            timeout=patience_s,
-            check=False,
-        )
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 

@@ -193,7 +193,7 @@ class Server:
             self._accepting = self._loop.create_task(take(self._listener))
 
     def _keep_port(self, kind: socket.SocketKind) -> socket.socket:
-        """A socket at the server's port that takes nothing: whoever connects is refused, and nobody else gets the port."""
+        """A socket at the server's port that takes nothing: who connects is refused, and nobody else gets the port."""
         kept = socket.socket(socket.AF_INET, kind)
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.bind((self.host, self.port))

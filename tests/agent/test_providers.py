@@ -138,9 +138,7 @@ def test_a_provider_that_hangs_is_failed_and_not_called_again(make_service):
             let_go.wait(30)
         return {"calls": str(len(calls))}
 
-    service = make_service(
-        provider_timeout=0.5
-    )  # a provider that answers at once does so within it on a busy machine, too
+    service = make_service(provider_timeout=0.5)  # on a busy machine, too, one that does not hang answers within it
     service.set_ext_info("p", hanging)
     service.set_ext_info("q", lambda: {"q": "q"})
     service.start()

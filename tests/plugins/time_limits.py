@@ -79,7 +79,9 @@ class Watchdog:
         self._stderr = os.dup(2)  # pytest does not capture it now; in a worker it is that of the controller
         self._times = config.getoption("limit_times")
         self._grace_s = config.getoption("limit_grace")
-        self._off = config.getoption("timeout") == 0 or config.getoption("usepdb")
+        given = config.getoption("timeout")
+        self._between_s = (LIMIT_S if given is None else given) * self._times + self._grace_s
+        self._off = given == 0 or config.getoption("usepdb")
         self._is_worker = hasattr(config, "workerinput")
         self._is_controller = not self._is_worker and bool(config.getoption("tx", None))
         self._own_task: set[str] = set()
@@ -121,7 +123,7 @@ class Watchdog:
 
     def pytest_sessionfinish(self) -> None:
         if not self._is_controller:
-            self._arm(LIMIT_S * self._times + self._grace_s)
+            self._arm(self._between_s)
 
     def pytest_enter_pdb(self) -> None:
         self._off = True
@@ -135,7 +137,7 @@ class Watchdog:
         elif self._is_controller:
             self._arm(SESSION_S * self._times)
         else:
-            self._arm(LIMIT_S * self._times + self._grace_s)
+            self._arm(self._between_s)
 
     def _arm(self, seconds: float) -> None:
         self._cancel()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
-LIMITS = ("--timeout=2", "--limit-grace=1")  # of the planted tests
+LIMITS = ("--timeout=2", "--limit-grace=2")  # of the planted tests
 PLUGINS_USED = ("timeout", "rerunfailures", "xdist", "time_limits", "reruns")
 HANG_S = 50  # far longer than a planted run takes
 
@@ -53,9 +54,10 @@ def run_planted(tmp_path):
     def run(source, *arguments, **environ):
         (tmp_path / "test_planted.py").write_text(textwrap.dedent(source))
         plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        plugins = [f"-p{name}" for name in (*PLUGINS_USED, "no:cacheprovider")]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", *(f"-p{name}" for name in PLUGINS_USED), "-pno:cacheprovider", "-Wignore",
-             f"--rootdir={tmp_path}", *LIMITS, *arguments, str(tmp_path)],
+            [sys.executable, "-m", "pytest", "-q", "-Wignore", f"--rootdir={tmp_path}", *plugins, *LIMITS, *arguments,
+             str(tmp_path)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HANG_S, check=False,
             env=plain | {"PYTHONPATH": str(PLUGINS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environ,
         )  # fmt: skip
@@ -82,7 +84,7 @@ def test_c_code_that_holds_the_gil(run_planted):
     status, output = run_planted(HOLDS_THE_GIL, "--reruns", "1")
     assert status == 1, output
     assert "in test_that_holds_the_gil" in output
-    assert "Timeout (0:00:03)!" in output
+    assert "Timeout (0:00:04)!" in output
 
 
 @on_posix
@@ -144,8 +146,7 @@ def test_a_thread_that_keeps_the_interpreter_from_its_end(run_planted):
 
         def test_that_leaves_a_thread():
             threading.Thread(target=wait_for_ever).start()
-        """,
-        "--limit-times=0.02",
+        """
     )
     assert status == 1, output
     assert "in wait_for_ever" in output
@@ -174,7 +175,7 @@ def test_the_second_run_of_a_test(run_planted):
 
 def test_the_threads_of_a_test_in_many(run_planted):
     pytest.importorskip("pytest_run_parallel", reason="pytest-run-parallel is not installed")
-    status, output = run_planted(WAITS, "-prun-parallel", "--parallel-threads=2", "--limit-times=0.05")
+    status, output = run_planted(WAITS, "-prun-parallel", "--parallel-threads=2")
     assert status == 1, output
     assert "in test_that_waits" in output
 
@@ -235,3 +236,35 @@ def test_reruns_are_listed(run_planted, tmp_path, how):
     (line,) = path.read_text().splitlines()
     assert line.startswith("test_planted.py::test_that_fails_once (call, Python 3.")
     assert "the first run" in line
+
+
+@pytest.fixture
+def limited():
+    """limited(seconds, *command): exit status and stderr of a command that tests/limited.sh runs."""
+    if shutil.which("cc") is None or os.name == "nt":
+        pytest.skip("no C programs are tested here")
+
+    def run(seconds, *command):
+        command = [str(Path(__file__).parents[1] / "limited.sh"), str(seconds), *map(str, command)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+        return done.returncode, done.stderr
+
+    return run
+
+
+def test_a_c_program_that_hangs(limited, tmp_path):
+    source, program = tmp_path / "planted.c", tmp_path / "planted"
+    source.write_text("""
+        #include <unistd.h>
+        __attribute__((noinline)) static int hang_here(void) { return pause() + 1; }
+        int main(void) { return hang_here(); }
+    """)
+    subprocess.run(["cc", "-g", "-O1", str(source), "-o", str(program)], check=True, timeout=HANG_S)
+    status, told = limited(1, program)
+    assert status == 134, told
+    assert f"did not end in 1 s, and is aborted: {program}" in told
+    assert "hang_here" in told or "gdb is not here" in told
+
+
+def test_a_c_program_that_ends(limited):
+    assert limited(HANG_S, "sh", "-c", "echo told >&2; exit 3") == (3, "told\n")

@@ -76,7 +76,7 @@ soak: build $(VENV)/.tests ## 500 lines of one process beat for a minute while t
 	@$(BIN)/python tests/agent/soak.py $(SOAK_ARGS)
 
 ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
-	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
+	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s --limit-times=100 tests/stress/test_exit.py \
 		tests/stress/test_close.py tests/stress/test_fork.py tests/stress/test_interrupts.py tests/stress/test_stalls.py \
 		tests/unit/test_rounds.py
 

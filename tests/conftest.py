@@ -6,6 +6,7 @@ the same few examples run each time, so that CI is quick and repeatable.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -97,6 +98,15 @@ def eventually(patience_s):
             time.sleep(0.001)
 
     return wait
+
+
+@pytest.fixture
+def kept_port():
+    """A TCP port of the loopback that nobody else gets while the test runs, whether the test listens at it or not."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 @pytest.fixture

@@ -75,4 +75,4 @@ async def screen_of(url, size=(80, 24), token_env=None):
 
 
 def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 2 * PATIENCE_S))
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_S + 10))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +85,13 @@ class Watchdog:
         self._off = given == 0 or config.getoption("usepdb")
         self._is_worker = hasattr(config, "workerinput")
         self._is_controller = not self._is_worker and bool(config.getoption("tx", None))
+        self._lock = threading.RLock()  # a test may fork from any thread
+        self._expires: float | None = None
         self._own_task: set[str] = set()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._lock.release
+            )
         self._arm_between_tests()
 
     # -- hooks
@@ -140,19 +147,35 @@ class Watchdog:
             self._arm(self._between_s)
 
     def _arm(self, seconds: float) -> None:
-        self._cancel()
-        if not self._off:
-            before = _tasks()
-            faulthandler.dump_traceback_later(seconds, exit=True, file=self._stderr)
-            self._own_task = _tasks() - before
+        with self._lock:
+            self._cancel()
+            if not self._off:
+                before = _tasks()
+                faulthandler.dump_traceback_later(seconds, exit=True, file=self._stderr)
+                self._own_task = _tasks() - before
+                self._expires = time.monotonic() + seconds
 
     def _cancel(self) -> None:
         """Stops the watchdog's thread. Waits until it is gone, since there are tests that count threads."""
-        faulthandler.cancel_dump_traceback_later()
-        give_up = time.monotonic() + 1
-        while len(self._own_task) == 1 and self._own_task <= _tasks() and time.monotonic() < give_up:
-            time.sleep(0.0001)
-        self._own_task = set()
+        with self._lock:
+            faulthandler.cancel_dump_traceback_later()
+            give_up = time.monotonic() + 1
+            while len(self._own_task) == 1 and self._own_task <= _tasks() and time.monotonic() < give_up:
+                time.sleep(0.0001)
+            self._own_task, self._expires = set(), None
+
+    def _before_fork(self) -> None:
+        """A child would wait for ever for the watchdog's thread, which it does not have: at its exit, or when it uses
+        faulthandler itself."""
+        self._lock.acquire()
+        expires = self._expires
+        self._cancel()
+        self._expires = expires
+
+    def _after_fork(self) -> None:
+        if self._expires is not None:
+            self._arm(max(0.001, self._expires - time.monotonic()))
+        self._lock.release()
 
 
 def _tasks() -> set[str]:

@@ -116,6 +116,31 @@ def test_a_worker_that_ends_is_a_failure_though_the_rerun_passes(run_planted, tm
     assert "A worker ended while it ran test_planted.py::test_that_crashes_once" in output
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_takes_no_watchdog_along_and_leaves_the_parent_its_own(run_planted):
+    status, output = run_planted(
+        """
+        import ctypes, faulthandler, os, sys
+
+        def test_that_forks_and_then_holds_the_gil():
+            child = os.fork()
+            if child == 0:
+                faulthandler.dump_traceback_later(50)
+                faulthandler.cancel_dump_traceback_later()
+                os._exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            print("the child has ended", file=sys.__stderr__)
+            libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+            libc.pthread_mutex_lock(mutex)
+            libc.pthread_mutex_lock(mutex)
+    """,
+        "-s",
+    )
+    assert status == 1, output
+    assert "the child has ended" in output
+    assert "in test_that_forks_and_then_holds_the_gil" in output
+
+
 @on_posix
 def test_a_teardown_after_a_failure(run_planted):
     """pytest-timeout takes its timer back when a test fails."""

@@ -9,6 +9,9 @@ CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
 	tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
 
+# Two programs at once, each one's output together where this make can do that.
+CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -f tests/core/Makefile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve build test core-test py-test parallel-test soak asan tsan fuzz sanitized-install \
 	sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare bench-instructions \
@@ -36,7 +39,7 @@ test: core-test py-test ## everything that has to hold, under 5 minutes
 
 core-test: ## the C core's own tests
 	@echo '== the C core'
-	@$(MAKE) --no-print-directory -f tests/core/Makefile core-test
+	@$(CORE_TESTS) core-test
 
 py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
 	@echo '== the tests in Python'
@@ -49,11 +52,11 @@ parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at on
 		beaters.py callbacks.py close.py edge.py readers.py sharing.py simulation.py)
 
 asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -f tests/core/Makefile asan
+	@$(CORE_TESTS) asan
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-test
 
 tsan: ## the same under ThreadSanitizer
-	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
+	@$(CORE_TESTS) tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
 
 fuzz: build/fuzz_answer ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
@@ -202,9 +205,12 @@ $(VENV)/.lint: $(VENV)/.made pyproject.toml
 
 RUNTIME_asan := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
 RUNTIME_tsan := $(shell $(CC) -print-file-name=libtsan.so)
-OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+# Of a worker of xdist nobody sees the exit status: what is reported goes to files, and any file is a failure.
+REPORTS := $(CURDIR)/build/$(SANITIZER)-reports
+LOG_PATH := $(if $(filter sanitized-test,$(MAKECMDGOALS)),:log_path=$(REPORTS)/report)
+OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0$(LOG_PATH) UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1$(LOG_PATH)
 # A child of a fork may start threads of its own, as the program under test does; by default the sanitizer ends there.
-OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:die_after_fork=0
+OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:halt_on_error=1:die_after_fork=0$(LOG_PATH)
 
 # What measures memory, or runs programs of its own that would have to be told about the sanitizer.
 NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py)
@@ -215,12 +221,20 @@ NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/tes
 LIMIT_TIMES_asan := 3
 LIMIT_TIMES_tsan := 5
 
+SANITIZED_TESTS ?= tests/stress tests/unit $(NOT_WHEN_SANITIZED)
+
 .PHONY: sanitized-test
 SANITIZED = $(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python
 
-sanitized-install: $(VENV)/.made $(VENV)/.tests
+# It is no editable install: what is not compiled is copied, too.
+INSTALLED := $(CORE) pyproject.toml setup.py $(shell find src/heartfelt -type f ! -name '*.so' ! -path '*/__pycache__/*')
+
+sanitized-install: $(VENV)/.sanitized
+
+$(VENV)/.sanitized: $(VENV)/.made $(VENV)/.tests $(INSTALLED)
 	@echo '== building the extension for $(SANITIZER)'
 	@HEARTFELT_BUILD=$(SANITIZER) $(PIP) install --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
 
 sanitized-fuzz: sanitized-install
 	@$(PIP) install --prefer-binary 'heartfelt[monitor]'
@@ -228,4 +242,7 @@ sanitized-fuzz: sanitized-install
 
 sanitized-test: sanitized-install
 	@echo '== the extension under $(SANITIZER)'
-	@$(SANITIZED) -m pytest -q -p no:cacheprovider --limit-times=$(LIMIT_TIMES_$(SANITIZER)) tests/stress tests/unit $(NOT_WHEN_SANITIZED)
+	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
+	@status=0; $(SANITIZED) -m pytest -q -n 2 --dist worksteal -p no:cacheprovider --durations=10 \
+		--limit-times=$(LIMIT_TIMES_$(SANITIZER)) $(SANITIZED_TESTS) || status=$$?; \
+		if cat $(REPORTS)/* 2>/dev/null; then echo 'the sanitizer has reported what is above'; exit 1; fi; exit $$status

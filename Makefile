@@ -238,7 +238,8 @@ $(VENV)/.sanitized: $(VENV)/.made $(VENV)/.tests $(INSTALLED)
 
 sanitized-fuzz: sanitized-install
 	@$(PIP) install --prefer-binary 'heartfelt[monitor]'
-	@for fuzzer in tests/fuzz/fuzz_*.py; do $(SANITIZED) $$fuzzer $(FUZZ_SECONDS) $(SEED) || exit 1; done
+	@printf '%s\n' tests/fuzz/fuzz_*.py | $(OPTIONS_$(SANITIZER)) xargs -P 2 -I FUZZER env \
+		LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python FUZZER $(FUZZ_SECONDS) $(SEED)
 
 sanitized-test: sanitized-install
 	@echo '== the extension under $(SANITIZER)'

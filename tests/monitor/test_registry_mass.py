@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import pytest
 from registry_world import NO_HOLD
 
 from heartfelt.monitor._verdicts import CONTROL, NOTED, SLICE
 from heartfelt.monitor.model import HoldState, Limits, State
 from heartfelt.monitor.policy import HoldPolicy, Policy
+
+pytestmark = pytest.mark.time_limit(180, reason="100,000 instances: some 8 s of pure work, on a busy machine far more")
 
 N = 100_000
 BOUND = CONTROL + NOTED + 4 * SLICE

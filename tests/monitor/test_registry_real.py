@@ -15,7 +15,7 @@ from heartfelt.monitor.model import Beat, Limits, State
 from heartfelt.monitor.policy import HoldPolicy, Policy
 from heartfelt.monitor.registry import Registry
 
-LONG_S = 120
+LONG_S = 40
 POLICY = Policy(effective_ms=300, least_lease_ms=50, cache_ms=700, hold=HoldPolicy(enabled=False))
 
 

@@ -19,7 +19,7 @@ from top_screen import run, screen_of
 
 from heartfelt.cli._top.detail import Detail
 
-PATIENCE_S = 60
+PATIENCE_S = 40
 
 
 def cells(screen, service):

@@ -93,12 +93,11 @@ def eventually():
 
 @pytest.fixture
 def run_python():
-    """run_python(code): its standard output, from an interpreter of its own that must end well."""
+    """run_python(code, *options): its standard output, from an interpreter of its own that must end well."""
 
-    def run(code):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
-        )
+    def run(code, *options):
+        command = [sys.executable, *options, "-c", textwrap.dedent(code)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 

@@ -14,18 +14,18 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from heartfelt import _canary, _options, _rows, _snapshot
+from heartfelt import _canary, _options, _rows, _snapshot, _views
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher, abandon_parting, join_parting
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, Watch, shard_stats
-from heartfelt._types import UNSET, EventType, Unset, WatchState
+from heartfelt._types import UNSET, EventType, Unset
 from heartfelt._verbose import Reporter
 from heartfelt.errors import HubClosed
 from heartfelt.events import CALLBACKS, READERS, Events
@@ -52,7 +52,12 @@ _hubs = Hubs()  # the closed ones, too
 class HeartHub(Hub, Mapping[Key, Watch]):
     """Watches keys: a key that does not beat within its timeout gives a TIME_OUT event.
 
-    A read-only Mapping of the watched keys to what is known of them. Every method may be called from any thread.
+    A read-only Mapping of the watched keys to what is known about them. Every method may be called from any thread.
+
+    Iterating, also over `keys()`, `items()` and `values()`, takes one pass over the hub, which is over before the first
+    key is given. A key that is watched throughout the pass is listed once, as it was at some instant of the pass; a key
+    that joins or leaves during it may be listed or not. To copy a hub use `dict(hub.items())`: `dict(hub)` looks up each
+    key a second time, and raises KeyNotWatched if one has left by then.
 
     timeout: default timeout, seconds or a timedelta; without one each key must bring its own.
     parallelism: number of shards, each with its own worker thread, 1 to 64.
@@ -225,14 +230,24 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return register
 
     def __iter__(self) -> Iterator[Key]:
-        """The keys that are watched now. O(keys)."""
-        return iter([row[0] for row in _rows.rows(self)])
+        """The keys that are watched now: keys that join or leave later change nothing in it. O(keys)."""
+        return iter(_views.keys(self))
+
+    def keys(self) -> KeysView[Key]:
+        """A view of the watched keys. Each iteration, and each set operation, is one pass over the hub."""
+        return _views.HubKeys(self)
+
+    def items(self) -> ItemsView[Key, Watch]:
+        """A view of the watched keys, each with its Watch. Each iteration, and each set operation, is one pass."""
+        return _views.HubItems(self)
+
+    def values(self) -> ValuesView[Watch]:
+        """A view of the Watch of each watched key. Each iteration is one pass over the hub."""
+        return _views.HubValues(self)
 
     def __getitem__(self, key: Key) -> Watch:
         """How a watched key is; raises KeyNotWatched. O(1)."""
-        key, lost, join, beat, deadline, timeout, disposable, extra, missed, _ = _rows.row(self, key)
-        state = WatchState.LOST if lost else WatchState.ALIVE
-        return Watch(key, state, join, beat, deadline, timeout, disposable, extra, missed)
+        return _views.watch(_rows.row(self, key))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -266,7 +281,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     def snapshot(self) -> Array:
         """All watched keys as a numpy structured array, one row a key, with the fields of Watch and `id`.
 
-        Each row is whole; the rows are not of one instant. Needs numpy. O(keys).
+        One pass over the hub, as iteration is. Needs numpy. O(keys).
         """
         numpy = _numpy("snapshot")
         fields = [
@@ -281,7 +296,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             ("missed", numpy.uint32),
             ("id", numpy.int64),
         ]
-        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in _rows.rows(self)]
+        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in _views.rows(self)]
         table: Array = numpy.array(rows, dtype=fields)
         return table
 

@@ -7,6 +7,8 @@ hub's bell), which is quiet while there is nothing: no polling, no thread for a 
 handled at once. What had been taken when it came waits again. (Between a call and what its caller does with the result
 it is the interpreter that decides: up to Python 3.10 it may raise there, and drop any call's result.)
 
+In a process that gevent or eventlet has patched a reader waits by their means, and other greenlets run meanwhile.
+
 In asyncio a waiting task is a future in `_Waiting.tasks`; the loop watches the descriptor while there is one. Where a
 loop cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
 """
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 from heartfelt._checks import duration_or_zero_ns
 from heartfelt._event import Event
+from heartfelt._greenlets import wait_for
+from heartfelt._threads import Thread
 from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
 
@@ -135,12 +138,12 @@ class Events:
                 if ended:  # before the look: so nothing can have come after it
                     raise HubClosed("the hub is closed, and all of its events have been read")
                 if deadline is None:
-                    self._bell.wait()
+                    wait_for(self._bell)
                     continue
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return taken
-                self._bell.wait(int(left * 1e9) + 1)
+                wait_for(self._bell, int(left * 1e9) + 1)
         except BaseException:
             if taken:  # Ctrl-C between the taking and the return
                 self._hub._give_back(taken)
@@ -165,7 +168,7 @@ class Events:
         except NotImplementedError:
             if loop not in self._waiting.helped:
                 self._waiting.helped.add(loop)
-                threading.Thread(target=self._help, args=(loop,), name="heartfelt-events", daemon=True).start()
+                Thread(self._help, (loop,), "heartfelt-events").start()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         del self._waiting.tasks[loop]

@@ -11,7 +11,6 @@ import atexit
 import logging
 import math
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from heartfelt import _canary, _options, _rows, _snapshot, _views
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher, abandon_parting, join_parting
+from heartfelt._greenlets import allocate_lock
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, Watch, shard_stats
@@ -43,7 +43,7 @@ Duration = float | timedelta
 StrPath = str | os.PathLike[str]
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
-_registering = threading.Lock()
+_registering = allocate_lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed; at exit, for those of all hubs
 _exit_waits_until = math.inf  # by time.monotonic(); from exit on
 _hubs = Hubs()  # the closed ones, too
@@ -56,8 +56,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
     Iterating, also over `keys()`, `items()` and `values()`, takes one pass over the hub, which is over before the first
     key is given. A key that is watched throughout the pass is listed once, as it was at some instant of the pass; a key
-    that joins or leaves during it may be listed or not. To copy a hub use `dict(hub.items())`: `dict(hub)` looks up each
-    key a second time, and raises KeyNotWatched if one has left by then.
+    that joins or leaves during it may be listed or not. To copy a hub use `dict(hub.items())`: `dict(hub)` looks each
+    key up a second time, and raises KeyNotWatched if one has left by then.
 
     timeout: default timeout, seconds or a timedelta; without one each key must bring its own.
     parallelism: number of shards, each with its own worker thread, 1 to 64.
@@ -374,7 +374,7 @@ def _abandon_all() -> None:
     What other threads held at that moment is held for good, so nothing here or later may wait for it.
     """
     global _registering
-    _registering = threading.Lock()
+    _registering = allocate_lock()
     abandon_parting()
     for hub in _hubs:
         hub._close(abandon=True)

@@ -61,6 +61,8 @@ class Events:
 
         Blocks until there is one, for at most `timeout` seconds; not at all with block=False or timeout=0. Raises
         queue.Empty when that time is over, HubClosed when the hub is closed and everything has been read. O(1).
+        Other greenlets run meanwhile in a process that gevent or eventlet has patched; without a patch they do not: wait
+        with `gevent.socket.wait_read(hub.events.fileno())`, then call `get_nowait`, until that does not raise Empty.
         """
         found = self._take(1, _deadline(timeout) if block else 0.0)
         if not found:
@@ -94,8 +96,8 @@ class Events:
     def fileno(self) -> int:
         """A descriptor for select, poll and event loops, readable while an event waits or the hub has ended.
 
-        It may, rarely, be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and
-        do not close it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
+        It may be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and do not
+        close it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
         """
         return self._bell.fileno()
 

@@ -63,7 +63,8 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     parallelism: number of shards, each with its own worker thread, 1 to 64.
     subscribe: the event types wanted.
     disposable: True: a key that times out is not watched any more; False: it is, and times out again each timeout.
-    on_event: called with every event, on one thread of the hub's own; `events` then gives none.
+    on_event: called with every event, on one thread of the hub's own; `events` then gives none. It is a thread of the
+        system's also where gevent or eventlet has patched threads: the callback must not switch greenlets there.
     event_buffer, on_full: the ring that holds events other than TIME_OUT, and what to do when it is full:
         "drop_oldest" or "drop_newest" (counted, and told by one OVERFLOW event for each run of losses), or "block":
         nothing is dropped; beats never wait, so the ring grows instead.
@@ -210,7 +211,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         """A decorator: call this function with every event of these types (all that are subscribed, if none is named).
 
         The hub subscribes to them if it has not. They then go to callbacks alone, not to `events`. Callbacks are called
-        one after the other on one thread of the hub's own; what they raise is logged and counted.
+        one after the other on one thread of the hub's own (see on_event); what they raise is logged and counted.
         """
         if len(types) == 1 and callable(types[0]) and not isinstance(types[0], EventType):
             raise TypeError("write @hub.on(EventType.TIME_OUT) or @hub.on(), with parentheses")

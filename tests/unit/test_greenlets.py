@@ -56,14 +56,20 @@ def run(*parts):
 
 
 @pytest.fixture(params=["patched, then imported", "imported, then patched"])
-def script(library, request):
-    """script(code): the standard output of this code, in which `green` is the library, and which must end well."""
+def in_either_order(library, request):
+    """in_either_order(code): what this code writes, in which `green` is the library; it must end well."""
     order = [PATCH[library], IMPORT] if request.param.startswith("patched") else [IMPORT, PATCH[library]]
     return lambda code: run(*order, TOOLS, textwrap.dedent(code))
 
 
-def test_on_event_is_called_on_a_real_thread(script):
-    told = script("""
+@pytest.fixture
+def script(library):
+    """script(code): the same, patched before heartfelt was imported."""
+    return lambda code: run(PATCH[library], IMPORT, TOOLS, textwrap.dedent(code))
+
+
+def test_on_event_is_called_on_a_real_thread(in_either_order):
+    told = in_either_order("""
         seen = []
         hub = HeartHub(0.01, on_event=lambda event: (sleep_for_real(0.05), seen.append(event.key)))
         green.spawn(take_turns)
@@ -75,8 +81,8 @@ def test_on_event_is_called_on_a_real_thread(script):
     assert told == ["['a'] True"]
 
 
-def test_on_is_called_on_a_real_thread(script):
-    told = script("""
+def test_on_is_called_on_a_real_thread(in_either_order):
+    told = in_either_order("""
         seen = []
         hub = HeartHub(0.01)
         @hub.on(EventType.TIME_OUT)
@@ -112,8 +118,8 @@ hub.close()
     assert run(IMPORT, before, PATCH[library], TOOLS, after) == ["c"]
 
 
-def test_the_guard_for_the_gil_lets_verdicts_through(script):
-    told = script("""
+def test_the_guard_for_the_gil_lets_verdicts_through(in_either_order):
+    told = in_either_order("""
         with HeartHub(0.05, stall_guard="gil") as hub:
             hub.heartbeat("a")
             print(hub.events.get(timeout=60).key)
@@ -121,9 +127,9 @@ def test_the_guard_for_the_gil_lets_verdicts_through(script):
     assert told == ["a"]
 
 
-def test_get_lets_other_greenlets_run(script):
+def test_get_lets_other_greenlets_run(in_either_order):
     """Without a time limit, it waits for what only another greenlet can bring about."""
-    told = script("""
+    told = in_either_order("""
         hub = HeartHub(100, subscribe=[EventType.JOIN])
         green.spawn(lambda: (green.sleep(0.02), hub.heartbeat("a"), green.sleep(0.02), hub.heartbeat_many(["b", "c"])))
         print(hub.events.get().key)
@@ -169,8 +175,8 @@ def test_greenlets_that_wait_together_get_each_event_once(script):
     assert told == ["True"]
 
 
-def test_iteration_ends_when_another_greenlet_closes_the_hub(script):
-    told = script("""
+def test_iteration_ends_when_another_greenlet_closes_the_hub(in_either_order):
+    told = in_either_order("""
         hub = HeartHub(100, subscribe=[EventType.JOIN])
         def work():
             for key in "abc":
@@ -210,8 +216,8 @@ def test_a_timeout_of_the_librarys_own_ends_a_get(script):
     assert told == ["over"]
 
 
-def test_close_lets_greenlets_run_while_it_waits_for_a_callback(script):
-    told = script("""
+def test_close_lets_greenlets_run_while_it_waits_for_a_callback(in_either_order):
+    told = in_either_order("""
         go_on, began = [], []
         def told(event):
             began.append(1)
@@ -227,8 +233,8 @@ def test_close_lets_greenlets_run_while_it_waits_for_a_callback(script):
     assert told == ["[1] 0"]
 
 
-def test_a_process_ends_though_its_hubs_are_not_closed(script):
-    told = script("""
+def test_a_process_ends_though_its_hubs_are_not_closed(in_either_order):
+    told = in_either_order("""
         hubs = [HeartHub(0.01, on_event=lambda event: print(event.key), stall_guard="gil", verbose=True),
                 HeartHub(0.01)]
         for hub in hubs:
@@ -332,3 +338,22 @@ def test_a_fork_leaves_the_parent_as_it_was(script):
         print(os.waitpid(pid, 0)[1], seen, readable.events.get().key)
     """)
     assert told == ["0 ['a'] b"]
+
+
+def test_without_a_patch_a_greenlet_waits_for_the_descriptor(library):
+    wait = {
+        "gevent": "import gevent as green, gevent.socket; wait = gevent.socket.wait_read",
+        "eventlet": "import eventlet as green, eventlet.hubs; wait = lambda fd: eventlet.hubs.trampoline(fd, read=True)",
+    }
+    code = """
+hub = HeartHub(100, subscribe=[EventType.JOIN])
+green.spawn(lambda: (green.sleep(0.02), hub.heartbeat("a")))
+while True:
+    wait(hub.events.fileno())
+    try:
+        print(hub.events.get_nowait().key)
+        break
+    except queue.Empty:
+        pass
+"""
+    assert run(IMPORT, wait[library], code) == ["a"]

@@ -343,7 +343,7 @@ def test_a_fork_leaves_the_parent_as_it_was(script):
 def test_without_a_patch_a_greenlet_waits_for_the_descriptor(library):
     wait = {
         "gevent": "import gevent as green, gevent.socket; wait = gevent.socket.wait_read",
-        "eventlet": "import eventlet as green, eventlet.hubs; wait = lambda fd: eventlet.hubs.trampoline(fd, read=True)",
+        "eventlet": "import eventlet as green, eventlet.hubs as hubs; wait = lambda fd: hubs.trampoline(fd, read=True)",
     }
     code = """
 hub = HeartHub(100, subscribe=[EventType.JOIN])

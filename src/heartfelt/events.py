@@ -61,8 +61,8 @@ class Events:
 
         Blocks until there is one, for at most `timeout` seconds; not at all with block=False or timeout=0. Raises
         queue.Empty when that time is over, HubClosed when the hub is closed and everything has been read. O(1).
-        Other greenlets run meanwhile in a process that gevent or eventlet has patched. Without a patch they do not: call
-        `gevent.socket.wait_read(hub.events.fileno())` and then `get_nowait`, until that does not raise Empty.
+        Other greenlets run meanwhile in a process that gevent or eventlet has patched. Without a patch they do not:
+        call `gevent.socket.wait_read(hub.events.fileno())` and then `get_nowait`, until that does not raise Empty.
         """
         found = self._take(1, _deadline(timeout) if block else 0.0)
         if not found:

@@ -164,10 +164,19 @@ def test_what_a_view_contains(hub):
     assert watch not in hub.values()
 
 
-OTHERS = [set(), {"a"}, {"a", "b"}, {"a", "b", "c"}, {"c"}, {1.5, None}, frozenset("ab"), dict.fromkeys("ab").keys()]
+OTHERS = {
+    "empty": set(),
+    "smaller": {"a"},
+    "equal": {"a", "b"},
+    "larger": {"a", "b", "c"},
+    "apart": {"c"},
+    "no keys": {1.5, None},
+    "frozen": frozenset("ab"),
+    "a dict's": dict.fromkeys("ab").keys(),
+}
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=repr)
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_set_operations_on_keys_are_those_of_a_set(hub, other):
     hub.heartbeat_many(["a", "b"])
     view, plain, other_set = hub.keys(), {"a", "b"}, set(other)

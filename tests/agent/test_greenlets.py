@@ -46,7 +46,7 @@ green.spawn(take_turns)
 @pytest.fixture(params=PATCH)
 def script(request, run_python):
     if not importlib.util.find_spec(request.param):
-        pytest.skip(f"no {request.param} here")
+        pytest.skip(f"no {request.param} for this Python")
     return lambda code: run_python("\n".join([PATCH[request.param], BACKEND, code]), "-W", "ignore").splitlines()
 
 

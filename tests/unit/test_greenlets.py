@@ -5,6 +5,7 @@ Each scenario is a process of its own, with a time limit: what these tests are a
 """
 
 import importlib.util
+import os
 import subprocess
 import sys
 import textwrap
@@ -37,15 +38,12 @@ def take_turns():
         green.sleep(0.001)
 """
 
-pytestmark = [
-    pytest.mark.parametrize(
-        "library",
-        [
-            pytest.param(name, marks=pytest.mark.skipif(not importlib.util.find_spec(name), reason=f"no {name} here"))
-            for name in PATCH
-        ],
-    )
-]
+
+@pytest.fixture(params=PATCH)
+def library(request):
+    if not importlib.util.find_spec(request.param):
+        pytest.skip(f"no {request.param} for this Python")
+    return request.param
 
 
 def run(*parts):
@@ -320,7 +318,7 @@ def test_real_threads_beside_the_greenlets_may_read_too(library, script):
     assert told == ["a"]
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_leaves_the_parent_as_it_was(script):
     told = script("""
         seen = []

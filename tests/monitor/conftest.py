@@ -56,3 +56,19 @@ def serve(tmp_path):
     yield start
     for one in running:
         one.end()
+
+
+@pytest.fixture
+def serve_app():
+    """serve_app(application, **options): a running `http_server.Server`; stopped when the test ends."""
+    from http_server import Server
+
+    running = []
+
+    def start(application, **options):
+        running.append(Server(application, **options))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()

@@ -18,12 +18,12 @@ from typing import Any
 
 import uvicorn
 
-from heartfelt.monitor._http_protocol import RequestGuard, protocol_class
 from heartfelt.monitor._loop import run_loop
 from heartfelt.monitor._parts import make_tls
 from heartfelt.monitor._tasks import end_tasks
-from heartfelt.monitor.app import App
+from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.http1 import RequestGuard, protocol_class
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 
 GRACEFUL_S = 5
@@ -114,7 +114,12 @@ class Process:
 
     async def _serve(self, monitor: Monitor, sock: socket.socket) -> None:
         config = self._config
-        guard = RequestGuard(request_timeout_s=config.request_timeout_s, header_bytes=config.header_bytes)
+        guard = RequestGuard(
+            request_timeout_s=config.request_timeout_s,
+            header_bytes=config.header_bytes,
+            keep_alive_s=config.keep_alive_s,
+            send_timeout_s=SEND_S,
+        )
         monitor.more_stats["requests"] = guard.stats
         settings = uvicorn.Config(
             App(monitor),
@@ -125,7 +130,6 @@ class Process:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=max(1, round(config.keep_alive_s)),
             timeout_graceful_shutdown=GRACEFUL_S,
             limit_concurrency=config.connections,
         )

@@ -109,11 +109,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_own_thread)
 
 
-def _library() -> type[_Gevent | _Eventlet] | None:
+def _find_library() -> type[_Gevent | _Eventlet] | None:
     for library in _LIBRARIES:
         if library.has_patched():
             return library
     return None
+
+
+# Without a GIL a thread that reads sys.modules just as the interpreter ends may be stopped for good with its lock, and
+# the interpreter then never ends. There, patches that come later are not seen; gevent has no such build anyway.
+_FREE_THREADED = "free-threading" in sys.version
+_library_at_import = _find_library()
+
+
+def _library() -> type[_Gevent | _Eventlet] | None:
+    return _library_at_import if _FREE_THREADED else _find_library()
 
 
 def is_patched() -> bool:

@@ -42,6 +42,9 @@ green.spawn(serve)
 green.spawn(take_turns)
 """
 
+if not any(map(importlib.util.find_spec, PATCH)):
+    pytest.skip("neither gevent nor eventlet for this Python", allow_module_level=True)
+
 
 @pytest.fixture(params=PATCH)
 def script(request, run_python):

@@ -38,6 +38,9 @@ def take_turns():
         green.sleep(0.001)
 """
 
+if not any(map(importlib.util.find_spec, PATCH)):
+    pytest.skip("neither gevent nor eventlet for this Python", allow_module_level=True)
+
 
 @pytest.fixture(params=PATCH)
 def library(request):

@@ -13,7 +13,7 @@ from serving import run_command
 
 from heartfelt.cli import Failed
 from heartfelt.cli._client import Client
-from heartfelt.monitor._parts import FILE
+from heartfelt.monitor.config.build import FILE
 
 RESET = struct.pack("ii", 1, 0)
 

@@ -8,9 +8,9 @@ from dataclasses import fields
 import pytest
 
 from heartfelt import ConfigError
-from heartfelt.monitor._keys import KEYS
-from heartfelt.monitor._parts import make_policy, webhook_levels
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.config.build import make_policy, webhook_levels
+from heartfelt.monitor.config.keys import KEYS
 from heartfelt.monitor.model import Level, Limits
 
 

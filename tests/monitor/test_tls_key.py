@@ -11,7 +11,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt.monitor import MonitorConfig
-from heartfelt.monitor._parts import make_tls
+from heartfelt.monitor.config.build import make_tls
 
 sys.path.append(str(Path(__file__).parents[1] / "agent"))
 pytest.importorskip("cryptography")

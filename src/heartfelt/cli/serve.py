@@ -55,8 +55,8 @@ def flags_of(args: argparse.Namespace, flags: tuple[tuple[str, str, str, str], .
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor import server
-        from heartfelt.monitor._parts import make_policy, make_tls
         from heartfelt.monitor.config import MonitorConfig
+        from heartfelt.monitor.config.build import make_policy, make_tls
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         if args.check:

@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor import auth
         from heartfelt.monitor._documents import Documents
-        from heartfelt.monitor._parts import FILE
         from heartfelt.monitor.config import MonitorConfig
+        from heartfelt.monitor.config.build import FILE
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:

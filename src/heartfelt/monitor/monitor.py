@@ -14,7 +14,6 @@ from typing import Any
 
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor._history import Lateness, RateHistory
-from heartfelt.monitor._parts import make_policy, make_store, make_tls, make_webhook_settings
 from heartfelt.monitor._polling import Polling
 from heartfelt.monitor._telling import Telling
 from heartfelt.monitor._upkeep import Upkeep
@@ -22,6 +21,7 @@ from heartfelt.monitor.api.health import Ready
 from heartfelt.monitor.api.sermant import Sessions
 from heartfelt.monitor.auth import Auth
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.metrics import Metrics
 from heartfelt.monitor.registry import Registry

@@ -19,9 +19,9 @@ from typing import Any
 import uvicorn
 
 from heartfelt.monitor._http_protocol import RequestGuard, protocol_class
-from heartfelt.monitor._parts import make_tls
 from heartfelt.monitor.app import App
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.config.build import make_tls
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 
 GRACEFUL_S = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 from heartfelt._checks import shown
 from heartfelt._config import files, properties, toml
 from heartfelt.errors import ConfigError
-from heartfelt.monitor._keys import (
+from heartfelt.monitor.config.keys import (
     BY_NAME,
     BY_SERMANT,
     BY_VARIABLE,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt.errors import ConfigError
-from heartfelt.monitor._config_sources import Source, from_environ, from_file, from_flags
-from heartfelt.monitor._keys import BY_FIELD, KEYS, SERVICE_KINDS, checked
+from heartfelt.monitor.config.keys import BY_FIELD, KEYS, SERVICE_KINDS, checked
+from heartfelt.monitor.config.sources import Source, from_environ, from_file, from_flags
 from heartfelt.monitor.model import Limits
 
 DEFAULT = "default"
@@ -20,7 +20,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorConfig:
-    """How a monitor runs; `_keys.py` tells what each value means. Spans of time are seconds.
+    """How a monitor runs; `keys.py` tells what each value means. Spans of time are seconds.
 
     The constructor takes values by keyword, and looks neither at files nor at the environment; `load` does. Raises
     ConfigError for a value that cannot be. `warnings` tells what can be, but will not be meant.

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from _findings import Findings, parser
 
 from heartfelt import HeartHub
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Beat, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
-from heartfelt.monitor.registry import Registry
 from heartfelt.testing import ManualClock
 
 PLAIN, FULL, FIRST, LOSS = "renew", "beat, with metadata", "first beat", "loss"

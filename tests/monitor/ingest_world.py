@@ -11,9 +11,9 @@ import time
 
 import uvicorn
 
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.model import Limits
-from heartfelt.monitor.registry import Registry
 
 LONG_S = 120.0
 

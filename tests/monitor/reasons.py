@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every sentence that the monitor gives as a reason: of each function of `_words` by itself, and as they come about."""
+"""Every sentence that the monitor gives as a reason: from each function of the catalogue, and as they come about."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import inspect
 
 from registry_world import World, saved
 
-from heartfelt.monitor import _words
+from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import AgentEvent, Beat, Hold, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
 
 NOON_MS = 1_700_049_600_000
 NAMES = ("shop", 'a "shop" of {n}; it beats', "商店/订单 (lease 5 s)")
@@ -34,7 +34,7 @@ def instances():
 
 ONES = instances()
 LATER_MS = NOON_MS + 65_250
-SHARE = _words.share(12, 20, 5000, "shop", 0.5)
+SHARE = reasons.share(12, 20, 5000, "shop", 0.5)
 
 # By the names of public functions: what they are called with. "joined" and the like are called for each instance.
 SAMPLES = {
@@ -44,7 +44,7 @@ SAMPLES = {
     "silent": [(one, LATER_MS) for one in ONES],
     "lost": [(one, LATER_MS) for one in ONES],
     "late": [(one, 4500) for one in ONES],
-    "held": [(why, one, LATER_MS) for one in ONES for why in (SHARE, _words.no_longer_held("released", SHARE))],
+    "held": [(why, one, LATER_MS) for one in ONES for why in (SHARE, reasons.no_longer_held("released", SHARE))],
     "stuck": [(one, 1500) for one in ONES],
     "beats_again": [(80,), (3_600_000,)],
     "came_back": [(80,)],
@@ -53,7 +53,7 @@ SAMPLES = {
     "has_left": [(one,) for one in ONES],
     "forgotten": [(one, 600_000, LATER_MS) for one in ONES],
     "paused": [(None,), (NOON_MS,)],
-    "after": [(_words.RESUMED, _words.IT_BEATS), (_words.PAUSE_ENDED, _words.lost(ONES[0], LATER_MS))],
+    "after": [(reasons.RESUMED, reasons.IT_BEATS), (reasons.PAUSE_ENDED, reasons.lost(ONES[0], LATER_MS))],
     "stalled": [(1234.5,), (60_000.0,)],
     "share": [(12, 20, 5000, scope, limit) for scope in ("", *NAMES) for limit in (0.5, 0.333, 1.0)],
     "two_services": [(first, second) for first in NAMES for second in NAMES],
@@ -62,8 +62,8 @@ SAMPLES = {
     "now_told": [(held_ms, per_s) for held_ms in (120_000, 5250.0) for per_s in (10.0, 0.5, 1e-5, 1e9)],
     "no_longer_held": [
         (how, why)
-        for how in (_words.released("Ann"), _words.now_told(20_000, 10.0))
-        for why in (SHARE, _words.stalled(2000), _words.silence(7000, 20), *map(_words.two_services, NAMES, NAMES))
+        for how in (reasons.released("Ann"), reasons.now_told(20_000, 10.0))
+        for why in (SHARE, reasons.stalled(2000), reasons.silence(7000, 20), *map(reasons.two_services, NAMES, NAMES))
     ],
     "hold_began": [(Hold(reason=SHARE, until_ms=until_ms),) for until_ms in (None, NOON_MS)],
     "hold_ended": [()],
@@ -74,15 +74,15 @@ PARTS = {"seconds", "at", "source"}
 
 
 def functions():
-    """The names of the public functions of `_words`."""
-    found = inspect.getmembers(_words, inspect.isfunction)
-    return {name for name, one in found if one.__module__ == _words.__name__ and not name.startswith("_")}
+    """The names of the public functions of `reasons`."""
+    found = inspect.getmembers(reasons, inspect.isfunction)
+    return {name for name, one in found if one.__module__ == reasons.__name__ and not name.startswith("_")}
 
 
 def sentences():
     """What they all give, and the constants."""
-    constants = [value for name, value in vars(_words).items() if name.isupper() and isinstance(value, str)]
-    made = [getattr(_words, name)(*values) for name, calls in SAMPLES.items() for values in calls]
+    constants = [value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)]
+    made = [getattr(reasons, name)(*values) for name, calls in SAMPLES.items() for values in calls]
     return list(dict.fromkeys(constants + made))
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Beat, Hold, HoldState, Limits, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
-from heartfelt.monitor.registry import Registry
 from heartfelt.monitor.store import Saved
 from heartfelt.testing import ManualClock
 

@@ -10,8 +10,8 @@ import pytest
 from registry_world import World
 from serving import PATIENCE_S, until
 
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import State
-from heartfelt.monitor.policy import HoldPolicy, Policy
 
 N = 12
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from heartfelt.errors import ConfigError
-from heartfelt.monitor.hold import HoldMachine, Listening
-from heartfelt.monitor.policy import HoldPolicy
+from heartfelt.monitor.fleet.hold import HoldMachine, Listening
+from heartfelt.monitor.fleet.policy import HoldPolicy
 
 
 def test_listening_knows_bursts_from_silence():

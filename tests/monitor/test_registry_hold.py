@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import HoldState, Level, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
 
 HOLD = HoldPolicy(max_ms=120_000, release_per_s=10.0)
 

@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
+from heartfelt.monitor.fleet.policy import Policy
+from heartfelt.monitor.fleet.registry import REASONS, Refused
 from heartfelt.monitor.model import Limits, State
-from heartfelt.monitor.policy import Policy
-from heartfelt.monitor.registry import REASONS, Refused
 
 LIMITS = Limits(instances=4, instances_of_client=2, key_bytes=10, meta_bytes=100)
 

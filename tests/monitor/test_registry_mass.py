@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from registry_world import NO_HOLD
 
-from heartfelt.monitor._verdicts import CONTROL, NOTED, SLICE
+from heartfelt.monitor.fleet.expiry import CONTROL, NOTED, SLICE
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import HoldState, Limits, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
 
 N = 100_000
 BOUND = CONTROL + NOTED + 4 * SLICE

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from registry_model import RegistryModel
 from registry_world import NO_HOLD, World, saved
 
-from heartfelt.monitor.policy import Policy
+from heartfelt.monitor.fleet.policy import Policy
 
 EFFECTIVE_MS, CACHE_MS, LEAST_MS, FACTOR = 8_000, 30_000, 1_000, 1.5
 POLICY = Policy(effective_ms=EFFECTIVE_MS, cache_ms=CACHE_MS, least_lease_ms=LEAST_MS, late_factor=FACTOR, hold=NO_HOLD)

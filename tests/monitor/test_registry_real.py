@@ -9,11 +9,11 @@ import socket
 
 import pytest
 
-from heartfelt.monitor._polling import Polling
-from heartfelt.monitor._verdicts import NOTED, SLICE, TURN_S
+from heartfelt.monitor.fleet.expiry import NOTED, SLICE, TURN_S
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
+from heartfelt.monitor.fleet.polling import Polling
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Beat, Limits, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
-from heartfelt.monitor.registry import Registry
 
 LONG_S = 120
 POLICY = Policy(effective_ms=300, least_lease_ms=50, cache_ms=700, hold=HoldPolicy(enabled=False))

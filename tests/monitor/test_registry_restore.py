@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from registry_world import EPOCH_MS, NO_HOLD, World, saved
 
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import Hold, HoldState, Level, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 from registry_world import saved
 
-from heartfelt.monitor._shared import MOST, Shared
+from heartfelt.monitor.fleet.shared import MOST, Shared
 
 
 def plugins(version="2.1.0"):

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from registry_world import NO_HOLD, told
 
+from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.model import Level, State
-from heartfelt.monitor.policy import Policy, ServicePolicy
 
 
 def test_the_first_beat_joins_and_the_second_makes_it_up(world):

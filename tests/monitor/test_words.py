@@ -14,8 +14,8 @@ def test_a_function_without_a_sample_is_noticed(monkeypatch):
     def drowned(depth_m):
         return f"it lies {depth_m} m under water"
 
-    drowned.__module__ = reasons._words.__name__
-    monkeypatch.setattr(reasons._words, "drowned", drowned, raising=False)
+    drowned.__module__ = reasons.reasons.__name__
+    monkeypatch.setattr(reasons.reasons, "drowned", drowned, raising=False)
     assert reasons.functions() - set(reasons.SAMPLES) - reasons.PARTS == {"drowned"}
 
 

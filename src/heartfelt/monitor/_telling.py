@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._instance import Instance
+    from heartfelt.monitor.fleet.instance import Instance
     from heartfelt.monitor.monitor import Monitor
 
 COUNTS_S = 0.25

@@ -14,7 +14,6 @@ from typing import Any
 
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor._history import Lateness, RateHistory
-from heartfelt.monitor._polling import Polling
 from heartfelt.monitor._telling import Telling
 from heartfelt.monitor._upkeep import Upkeep
 from heartfelt.monitor.api.health import Ready
@@ -22,9 +21,10 @@ from heartfelt.monitor.api.sermant import Sessions
 from heartfelt.monitor.auth import Auth
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor.fleet.polling import Polling
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.metrics import Metrics
-from heartfelt.monitor.registry import Registry
 from heartfelt.monitor.shield import Shield
 from heartfelt.monitor.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks

@@ -21,7 +21,7 @@ from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import bad
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._instance import Instance
+    from heartfelt.monitor.fleet.instance import Instance
 
 SLICE = 250
 Place: TypeAlias = "tuple[str | int, int]"

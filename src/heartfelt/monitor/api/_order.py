@@ -14,7 +14,7 @@ import msgspec
 from heartfelt.monitor.api._listing import SORTS, Filter, Place, in_slices
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._instance import Instance
+    from heartfelt.monitor.fleet.instance import Instance
 
 
 class InstanceOrder(msgspec.Struct, kw_only=True, frozen=True):

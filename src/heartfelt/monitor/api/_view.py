@@ -10,7 +10,7 @@ import msgspec
 from heartfelt.monitor.model import State
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._instance import Instance
+    from heartfelt.monitor.fleet.instance import Instance
 
 
 class InstanceView(msgspec.Struct, kw_only=True, frozen=True):

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heartfelt.monitor import _words
 from heartfelt.monitor.api._endpoint import Call
 from heartfelt.monitor.api._listing import Filter, InstancePage, page
 from heartfelt.monitor.api._order import InstanceOrder, order
 from heartfelt.monitor.api._view import InstanceDetail, detail
+from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.model import Change, State
 from heartfelt.monitor.problems import bad, no_such
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._counts import ServiceCounts
-    from heartfelt.monitor._instance import Instance
+    from heartfelt.monitor.fleet.counts import ServiceCounts
+    from heartfelt.monitor.fleet.instance import Instance
 
 HISTORY = 50
 LONGEST_PAUSE_S = 366 * 86400
@@ -155,4 +155,4 @@ async def resume_instance(call: Call) -> InstanceDetail:
 
 async def remove_instance(call: Call) -> None:
     instance = _instance(call)
-    call.monitor.registry.remove(instance.id, call["reason"] or _words.REMOVED_BY_HAND)
+    call.monitor.registry.remove(instance.id, call["reason"] or reasons.REMOVED_BY_HAND)

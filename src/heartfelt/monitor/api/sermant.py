@@ -21,7 +21,7 @@ from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.webhooks import UnknownTarget
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._instance import Instance
+    from heartfelt.monitor.fleet.instance import Instance
 
 PAGE = 10
 COOKIE = "JSESSIONID"

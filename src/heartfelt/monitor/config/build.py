@@ -9,8 +9,8 @@ from pathlib import Path
 
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import Level
-from heartfelt.monitor.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
 from heartfelt.monitor.webhooks import Settings
 

@@ -14,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from heartfelt.monitor import _words
+from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
 from heartfelt.monitor.ingest.intake import Intake, service_of
 from heartfelt.monitor.model import AgentEvent, Level
@@ -83,7 +83,7 @@ class Pings:
                 info["duration_ms"] = duration_ms
         how = [f"exit status {info['exit_status']}"] if info.get("exit_status") else []
         if "duration_ms" in info:
-            how.append(f"after {_words.seconds(info['duration_ms'])}")
+            how.append(f"after {reasons.seconds(info['duration_ms'])}")
         if how:
             info["description"] = ", ".join(how)
         return info

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from heartfelt.monitor._instance import Instance
+from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.model import Beat, Change, State
 
 __all__ = ["Cut", "Known", "cut"]

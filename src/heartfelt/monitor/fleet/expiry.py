@@ -20,10 +20,10 @@ from collections.abc import Callable
 
 from heartfelt._event import Event
 from heartfelt._types import EventType
-from heartfelt.monitor import _own_events
-from heartfelt.monitor._instance import Instance
-from heartfelt.monitor._life import Life
-from heartfelt.monitor._timers import TICK, TICK_S, Timers
+from heartfelt.monitor.fleet import own_events
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.lifecycle import Life
+from heartfelt.monitor.fleet.timers import TICK, TICK_S, Timers
 from heartfelt.monitor.model import Hold
 from heartfelt.testing import ManualClock
 
@@ -119,7 +119,7 @@ class Verdicts:
         self.stalled_ms += stall_ms
         self.hold.stalled(self.life.now_ms(), stall_ms)
         if stall_ms >= self.hold.policy.stall_ms:  # shorter ones are many on a busy machine, and change nothing
-            self.book.tell(self.book.on_event, _own_events.stalled(self.life.wall_ms(), stall_ms))
+            self.book.tell(self.book.on_event, own_events.stalled(self.life.wall_ms(), stall_ms))
 
     def _late(self) -> int:
         events = self.timers.taken(self.timers.late, SLICE)

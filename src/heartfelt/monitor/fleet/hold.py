@@ -29,10 +29,10 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 
-from heartfelt.monitor import _words
-from heartfelt.monitor._windows import Windows
+from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.loss_window import Windows
+from heartfelt.monitor.fleet.policy import HoldPolicy
 from heartfelt.monitor.model import Hold, HoldState
-from heartfelt.monitor.policy import HoldPolicy
 
 _STEP_MS = 50.0
 _RATE_OVER_MS = 30_000.0
@@ -122,7 +122,7 @@ class HoldMachine:
         """The monitor could not run for so long, until now."""
         if stall_ms >= self.policy.stall_ms:
             self._settled_ms = max(self._settled_ms, now_ms + max(float(self.policy.settle_ms), stall_ms))
-            self._stall_reason = _words.stalled(stall_ms)
+            self._stall_reason = reasons.stalled(stall_ms)
 
     def heard(self, now_ms: float, total: int) -> None:
         """Once a second: how many beats there have been since the start."""
@@ -138,14 +138,14 @@ class HoldMachine:
         """From now on what is held is told, at the limited rate. False if nothing is being held."""
         if self.state is not HoldState.HOLDING:
             return False
-        self._release(now_ms, _words.released(by))
+        self._release(now_ms, reasons.released(by))
         return True
 
     def due(self, now_ms: float, most: int) -> list[int]:
         """At most so many whose loss is to be told now. To be called when `next_ms` says so, and once a second."""
         if self.state is HoldState.HOLDING:
             if now_ms >= self._until_ms:
-                self._release(now_ms, _words.now_told(now_ms - self._since_ms, self.policy.release_per_s))
+                self._release(now_ms, reasons.now_told(now_ms - self._since_ms, self.policy.release_per_s))
             elif not self._held and now_ms - self._since_ms >= self.policy.window_ms:
                 self._end(now_ms)
         told: list[int] = []
@@ -201,7 +201,7 @@ class HoldMachine:
             silent_ms = self.listening.silent_ms(now_ms)
             usual_ms = max(float(policy.silence_ms), 3.0 * self.listening.gap_ms)
             if silent_ms >= usual_ms and self.listening.per_s > policy.silence_beats_per_s:
-                self._begin(now_ms, "", _words.silence(silent_ms, self.listening.per_s), math.inf)
+                self._begin(now_ms, "", reasons.silence(silent_ms, self.listening.per_s), math.inf)
                 self._for_silence = True
                 return True
         own = self._is_hit(now_ms, service)
@@ -210,14 +210,14 @@ class HoldMachine:
         scope = service if own and not self._are_others_hit(now_ms, service) else ""
         n, total = self._share(now_ms, scope)
         share = policy.service_share if scope else policy.all_share
-        self._begin(now_ms, scope, _words.share(n, total, policy.window_ms, scope, share), math.inf)
+        self._begin(now_ms, scope, reasons.share(n, total, policy.window_ms, scope, share), math.inf)
         return True
 
     def _widens(self, now_ms: float, service: str) -> bool:
         # What is silent in the service that is held does not count: it must not hold single losses elsewhere.
         if not self._is_hit(now_ms, service) and not self._are_others_hit(now_ms, self.scope):
             return False
-        self.reason = _words.two_services(self.scope, service)
+        self.reason = reasons.two_services(self.scope, service)
         self.scope = ""
         self.version += 1
         return True
@@ -249,7 +249,7 @@ class HoldMachine:
 
     def _release(self, now_ms: float, how: str) -> None:
         self.state = HoldState.RELEASING
-        self.reason = _words.no_longer_held(how, self.reason)
+        self.reason = reasons.no_longer_held(how, self.reason)
         self._until_ms = now_ms + len(self._held) * 1000.0 / self.policy.release_per_s
         self._step_ms = now_ms
         self._settled_ms = now_ms  # a stall is used up with the hold that it made

@@ -2,8 +2,8 @@
 """All instances, in memory: takes beats, keeps the state of each, and tells what changes.
 
 Everything here belongs to one thread, the event loop's, and nothing blocks or scans all instances. Leases are watched
-by the native workers of four hubs (_timers.py); `poll` takes what they say (_verdicts.py); what follows from it is
-decided in one place (_life.py), and what is held back in another (hold.py).
+by the native workers of four hubs (timers.py); `poll` takes what they say (expiry.py); what follows from it is
+decided in one place (lifecycle.py), and what is held back in another (hold.py).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from heartfelt.monitor import _words
-from heartfelt.monitor._book import Book
-from heartfelt.monitor._counts import ServiceCounts
-from heartfelt.monitor._instance import Instance, beat_of, new_instance
-from heartfelt.monitor._life import GONE, Life
-from heartfelt.monitor._limits import REASONS, Gate, Refused
-from heartfelt.monitor._timers import Timers
-from heartfelt.monitor._verdicts import Verdicts
-from heartfelt.monitor.hold import HoldMachine
+from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.admission import REASONS, Gate, Refused
+from heartfelt.monitor.fleet.counts import ServiceCounts
+from heartfelt.monitor.fleet.expiry import Verdicts
+from heartfelt.monitor.fleet.hold import HoldMachine
+from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
+from heartfelt.monitor.fleet.lifecycle import GONE, Life
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import AgentEvent, Beat, Hold, InstanceRow, Limits, State
-from heartfelt.monitor.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Registry:
         self._book.next_id += 1
         instance.beats = 1
         instance.learn(beat, now_ms)
-        instance.reason = _words.joined(instance)
+        instance.reason = reasons.joined(instance)
         self._life.set_terms(instance)
         self.beats += 1
         self._dirty[instance.id] = now_ms
@@ -213,7 +213,7 @@ class Registry:
         instance = self._book.by_id.get(id)
         if instance is None or instance.state is not State.PAUSED:
             return False
-        self._life.resume(instance, _words.RESUMED)
+        self._life.resume(instance, reasons.RESUMED)
         return True
 
     def remove(self, id: int, reason: str) -> bool:

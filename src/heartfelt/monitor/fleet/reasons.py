@@ -7,7 +7,7 @@ They are English wherever they are stored or sent. The panel finds them in panel
 
 from __future__ import annotations
 
-from heartfelt.monitor._instance import Instance
+from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.model import Hold
 
 RESUMED = "resumed"

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from heartfelt.monitor import _own_events
-from heartfelt.monitor._counts import Counts
-from heartfelt.monitor._instance import Instance, app_name
-from heartfelt.monitor._shared import Shared
+from heartfelt.monitor.fleet import own_events
+from heartfelt.monitor.fleet.counts import Counts
+from heartfelt.monitor.fleet.instance import Instance, app_name
+from heartfelt.monitor.fleet.shared import Shared
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
 
 _Told = TypeVar("_Told")
@@ -53,7 +53,7 @@ class Book:
 
     def tell_hold(self, before: Hold, hold: Hold, now_ms: int) -> None:
         """What is shown of it, and, if it is another one than before, the event."""
-        event = _own_events.hold_changed(now_ms, before, hold)
+        event = own_events.hold_changed(now_ms, before, hold)
         if event is not None:
             self.tell(self.on_event, event)
         self.tell(self.on_hold, hold)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from heartfelt.monitor import _words
+from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Level
 
 SERVICE = "heartfelt-monitor"
@@ -13,7 +13,7 @@ SERVICE = "heartfelt-monitor"
 
 
 def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
-    info = {"name": "MONITOR_STALLED", "description": _words.stalled(stall_ms), "stallMs": round(stall_ms)}
+    info = {"name": "MONITOR_STALLED", "description": reasons.stalled(stall_ms), "stallMs": round(stall_ms)}
     return _event(now_ms, Level.IMPORTANT, SERVICE, "OPERATION", info)
 
 
@@ -23,13 +23,13 @@ def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
         return None
     level = Level.IMPORTANT
     if hold.state is HoldState.NONE:
-        level, name, description = Level.NORMAL, "HOLD_ENDED", _words.hold_ended()
+        level, name, description = Level.NORMAL, "HOLD_ENDED", reasons.hold_ended()
     elif hold.state is HoldState.RELEASING:
         name, description = "HOLD_RELEASING", hold.reason
     else:
         level = Level.EMERGENCY
         name = "HOLD_WIDENED" if before.state is HoldState.HOLDING else "HOLD_BEGAN"
-        description = _words.hold_began(hold)
+        description = reasons.hold_began(hold)
     info: dict[str, Any] = {"name": name, "description": description, "held": hold.held}
     if hold.until_ms is not None:
         info["untilMs"] = hold.until_ms

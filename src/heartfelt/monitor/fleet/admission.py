@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from heartfelt.errors import HeartfeltError
-from heartfelt.monitor._counts import Counts
+from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.model import Beat, Limits
 
 REASONS = ("service_missing", "instance_missing", "key_size", "meta_size", "instances", "instances_of_client")

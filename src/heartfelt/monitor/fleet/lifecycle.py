@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from heartfelt.monitor import _words
-from heartfelt.monitor._book import Book
-from heartfelt.monitor._instance import Instance
-from heartfelt.monitor._timers import Timers
-from heartfelt.monitor.hold import HoldMachine
+from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.hold import HoldMachine
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.policy import Policy
+from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import Level, State
-from heartfelt.monitor.policy import Policy
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
 LAG_TO_TELL_MS = 1000
@@ -87,18 +87,18 @@ class Life:
             instance.plain = not stuck
             return
         level, outage_ms = Level.NORMAL, None
-        reason = _words.second(gap_ms) if old is State.NEW else _words.beats_again(gap_ms)
+        reason = reasons.second(gap_ms) if old is State.NEW else reasons.beats_again(gap_ms)
         if old in GONE:
             self.recoveries += 1
             level, outage_ms = Level.IMPORTANT, gap_ms
             self.timers.drop(self.timers.cache, instance.id)
             if old is State.LEFT:
-                reason = _words.came_back(gap_ms)
+                reason = reasons.came_back(gap_ms)
         elif old is State.STUCK:
-            level, reason = Level.IMPORTANT, _words.answers(instance)
+            level, reason = Level.IMPORTANT, reasons.answers(instance)
         if stuck:
             limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
-            level, reason = Level.IMPORTANT, _words.stuck(instance, limit_ms)
+            level, reason = Level.IMPORTANT, reasons.stuck(instance, limit_ms)
         self.book.move(instance, new, reason, level, now_ms, outage_ms)
 
     def late(self, instance: Instance) -> None:
@@ -108,7 +108,7 @@ class Life:
         left_ms = max(instance.lease_ms - instance.late_ms, 0)
         due = int((self.now_ms() + left_ms) // 1000)
         instance.due = self.hold.windows.count(instance.service, instance.due, due)
-        reason = _words.late(instance, instance.late_ms)
+        reason = reasons.late(instance, instance.late_ms)
         self.book.move(instance, State.LATE, reason, Level.NORMAL, self.wall_ms())
 
     def silent(self, instance: Instance) -> bool:
@@ -130,7 +130,7 @@ class Life:
         if self.hold.lost(self.now_ms(), instance.id, instance.service):
             self.book.counts.hold(instance, True)
             now_ms = self.wall_ms()
-            reason = _words.held(self.hold.reason, instance, now_ms)
+            reason = reasons.held(self.hold.reason, instance, now_ms)
             self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
             self.book.tell(self.book.on_held, instance)
         else:
@@ -143,8 +143,8 @@ class Life:
         self.book.counts.hold(instance, False)
         self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
         now_ms = self.wall_ms()
-        reason = _words.lost(instance, now_ms)
-        self.book.move(instance, State.LOST, _words.after(why, reason) if why else reason, level, now_ms)
+        reason = reasons.lost(instance, now_ms)
+        self.book.move(instance, State.LOST, reasons.after(why, reason) if why else reason, level, now_ms)
 
     def leave(self, instance: Instance, reason: str) -> None:
         """It said goodbye."""
@@ -157,7 +157,7 @@ class Life:
             return
         self._no_longer_due(instance)
         self._forget_in(instance, self.policy.cached_ms(instance.service))
-        self.book.move(instance, State.LEFT, _words.left(reason, instance), Level.NORMAL, self.wall_ms())
+        self.book.move(instance, State.LEFT, reasons.left(reason, instance), Level.NORMAL, self.wall_ms())
 
     def pause(self, instance: Instance, until_ms: int | None) -> None:
         """Its state is told to nobody, until then or until `resume`."""
@@ -171,7 +171,7 @@ class Life:
             self.timers.drop(self.timers.cache, instance.id)
         else:
             self.timers.set(self.timers.cache, instance.id, max(until_ms - now_ms, 1))
-        self.book.move(instance, State.PAUSED, _words.paused(until_ms), Level.NORMAL, now_ms)
+        self.book.move(instance, State.PAUSED, reasons.paused(until_ms), Level.NORMAL, now_ms)
 
     def resume(self, instance: Instance, why: str) -> None:
         """Out of PAUSED, into what is true now."""
@@ -182,32 +182,32 @@ class Life:
         if instance.id not in self.timers.lease:
             if before is State.LEFT:
                 self._forget_in(instance, self.policy.cached_ms(instance.service))
-                reason = _words.after(why, _words.has_left(instance))
+                reason = reasons.after(why, reasons.has_left(instance))
                 self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
             else:  # that it was lost may have been told before it was paused
                 self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
             return
         level = Level.NORMAL if before is None else Level.IMPORTANT
         if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
-            reason = _words.after(why, _words.waiting(instance))
+            reason = reasons.after(why, reasons.waiting(instance))
             self.book.move(instance, State.LATE, reason, level, now_ms)
         elif self.is_stuck(instance):
             limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
-            reason = _words.after(why, _words.stuck(instance, limit_ms))
+            reason = reasons.after(why, reasons.stuck(instance, limit_ms))
             self.book.move(instance, State.STUCK, reason, Level.IMPORTANT, now_ms)
         else:
             if before is not None:
                 self.recoveries += 1
-            self.book.move(instance, State.UP, _words.after(why, _words.IT_BEATS), level, now_ms)
+            self.book.move(instance, State.UP, reasons.after(why, reasons.IT_BEATS), level, now_ms)
 
     def cached(self, instance: Instance) -> None:
         """Its time in the cache, or its pause, is over."""
         if instance.state in GONE:
             now_ms = self.wall_ms()
             cache_ms = self.policy.cached_ms(instance.service)
-            self.remove(instance, _words.forgotten(instance, cache_ms, now_ms))
+            self.remove(instance, reasons.forgotten(instance, cache_ms, now_ms))
         elif instance.state is State.PAUSED and instance.paused_until_ms is not None:
-            self.resume(instance, _words.PAUSE_ENDED)
+            self.resume(instance, reasons.PAUSE_ENDED)
 
     def remove(self, instance: Instance, reason: str) -> None:
         if instance.state is not State.LOST:

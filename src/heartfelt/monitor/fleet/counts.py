@@ -7,7 +7,7 @@ from collections import Counter
 
 import msgspec
 
-from heartfelt.monitor._instance import Instance
+from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.model import State
 
 

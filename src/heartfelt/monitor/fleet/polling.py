@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from heartfelt.monitor.registry import Registry
+    from heartfelt.monitor.fleet.registry import Registry
 
 __all__ = ["Polling"]
 

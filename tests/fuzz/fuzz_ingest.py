@@ -23,10 +23,10 @@ if importlib.util.find_spec("msgspec") is None:
 from heartfelt.errors import FrameError
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import Intake, UdpServer
-from heartfelt.monitor.ingest._ping import Pings
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.decode import decode_beat
 from heartfelt.monitor.ingest.intake import REFUSALS
+from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.model import Limits
 from heartfelt.testing import ManualClock
 from heartfelt.wire import pack

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from heartfelt.monitor.ingest._lograte import RateLog
 from heartfelt.monitor.ingest.limits import ClientRates
+from heartfelt.monitor.ingest.log_rate import RateLog
 
 
 class Clock:

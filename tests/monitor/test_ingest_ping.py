@@ -98,10 +98,10 @@ def test_runs_that_are_remembered_are_bounded():
         await world.talk([request(f"/ping/j/start?rid={n}", method="GET") for n in range(12)])
         assert world.http.stats()["runs"] == 10
 
-    from heartfelt.monitor.ingest import _ping
+    from heartfelt.monitor.ingest import ping
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_ping, "MOST_RUNS", 10)
+        patch.setattr(ping, "MOST_RUNS", 10)
         run(test)
 
 

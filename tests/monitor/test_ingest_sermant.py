@@ -250,9 +250,9 @@ def test_a_client_that_beats_too_fast_is_read_slower_and_never_closed():
 
 
 def test_what_is_held_of_frames_that_are_not_whole_is_bounded(monkeypatch):
-    from heartfelt.monitor.ingest import _connection
+    from heartfelt.monitor.ingest import connection
 
-    monkeypatch.setattr(_connection, "PENDING_BYTES", 100_000)
+    monkeypatch.setattr(connection, "PENDING_BYTES", 100_000)
 
     async def test(world):
         writers = []

@@ -2,7 +2,7 @@
 """Bytes from outside -> beats and events for the registry; limits; answers.
 
     SermantServer   Sermant's TCP frames            sermant.py
-    HttpIngest      /api/v1/beats and /ping/...     http.py, _ping.py
+    HttpIngest      /api/v1/beats and /ping/...     http.py, ping.py
     UdpServer       datagrams                       udp.py
     Intake          what all of them hand on to     intake.py: known.py (beats of which nothing is new), decode.py
 

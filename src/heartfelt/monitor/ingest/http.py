@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.ingest._body import Deadlines, Disconnected, Receive, Scope, Send, read_body
-from heartfelt.monitor.ingest._ping import PREFIX, Pings
 from heartfelt.monitor.ingest.batch import Batch
+from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.ingest.ping import PREFIX, Pings
 from heartfelt.monitor.problems import Problem, as_asgi
 
 __all__ = ["HttpIngest"]

@@ -10,11 +10,11 @@ from typing import Any
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Refused, Registry
-from heartfelt.monitor.ingest._lograte import RateLog
 from heartfelt.monitor.ingest.counters import Counters
 from heartfelt.monitor.ingest.decode import BadInput, agent_event, check_name, decode_beat, decode_events
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
+from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.model import AgentEvent, Beat, Limits
 
 __all__ = ["REFUSALS", "Auth", "Intake"]

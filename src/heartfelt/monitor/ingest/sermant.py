@@ -3,7 +3,7 @@
 
 Agents start their backoff over after each connect that succeeds. So nothing is ever accepted and closed at once: at the
 limit of connections nothing more is accepted (the kernel keeps who comes next in the backlog), and a connection that
-must end is held, unread, for a while before it is closed (`_connection.py`).
+must end is held, unread, for a while before it is closed (`connection.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import ssl
 from collections import Counter
 
-from heartfelt.monitor.ingest._connection import VIA, Connection
+from heartfelt.monitor.ingest.connection import VIA, Connection
 from heartfelt.monitor.ingest.intake import Auth, Intake
 
 __all__ = ["SermantServer"]

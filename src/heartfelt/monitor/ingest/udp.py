@@ -16,9 +16,9 @@ from collections import Counter, deque
 from pathlib import Path
 
 from heartfelt.errors import FrameError
-from heartfelt.monitor.ingest._receive import receiver
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.ingest.receive import receiver
 from heartfelt.wire import unpack
 
 __all__ = ["UdpServer"]

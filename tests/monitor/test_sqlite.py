@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from store_contract import StoreContract
 
-from heartfelt.monitor.store import _queries
+from heartfelt.monitor.store import queries
 from heartfelt.monitor.store.sqlite import SqliteStore
 
 
@@ -22,7 +22,7 @@ class TestSqliteStore(StoreContract):
         return SqliteStore(place / "data" / "heartfelt.db", wall_ms=wall_ms)
 
     def say_what_is_few(self, monkeypatch, few):
-        monkeypatch.setattr(_queries, "_FEW", few)
+        monkeypatch.setattr(queries, "_FEW", few)
 
     def scan_only(self, monkeypatch, count):
-        monkeypatch.setattr(_queries, "TEXT_SCAN", count)
+        monkeypatch.setattr(queries, "TEXT_SCAN", count)

@@ -298,7 +298,7 @@ def test_large_events_are_bounded_by_their_bytes(hung):
 
 
 def test_closing_a_store_that_cannot_be_written(opened, path, caplog, monkeypatch):
-    monkeypatch.setattr("heartfelt.monitor.store._writer.CLOSE_S", 0.3)
+    monkeypatch.setattr("heartfelt.monitor.store.writer.CLOSE_S", 0.3)
     store = opened(path)
     ten_in(store)
     away = path.with_name("away.db")

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parent))
 from store_values import DAY_MS, MINUTE_MS, NOON_MS, Clock, change, event, instance, until
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store import EventFilter, _retention, _schema, _writer
+from heartfelt.monitor.store import EventFilter, retention, schema, writer
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
 
 run = asyncio.run
@@ -70,13 +70,13 @@ def test_a_newer_schema(path, closed):
     store.open()
     store.close()
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {_schema.VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.execute("CREATE TABLE of_the_future (x)")
     connection.commit()
     if closed:
         connection.close()
-    refused(path, "newer heartfelt", f"schema {_schema.VERSION + 1}", "install that version")
+    refused(path, "newer heartfelt", f"schema {schema.VERSION + 1}", "install that version")
     connection.close()
 
 
@@ -176,7 +176,7 @@ def test_a_store_is_opened_once(path):
 @pytest.fixture
 def store_with(path, monkeypatch):
     """store_with(retention, wall): a store that forgets at once."""
-    monkeypatch.setattr(_writer, "FORGET_EVERY_S", 0.01)
+    monkeypatch.setattr(writer, "FORGET_EVERY_S", 0.01)
     stores = []
 
     def make(retention, wall):
@@ -238,7 +238,7 @@ def test_what_is_old_is_forgotten(store_with):
 def used(path):
     connection = sqlite3.connect(path)
     try:
-        return _retention.used_bytes(connection)
+        return retention.used_bytes(connection)
     finally:
         connection.close()
 

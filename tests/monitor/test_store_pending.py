@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store_values import MINUTE_MS, NOON_MS, change, event, instance
 
 from heartfelt.monitor.model import Hold
-from heartfelt.monitor.store._pending import Bounds, Dropped, Pending
+from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
 
 BOUNDS = Bounds(changes=4, events=5, event_bytes=4000, deliveries=3, cells=5)
 STORED_ID = 3  # the file knows of instances 1 to 3

@@ -15,7 +15,7 @@ from heartfelt.cli.serve import add_config_arguments, flags_of
 from heartfelt.errors import HeartfeltError
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._documents import Documents
+    from heartfelt.monitor.store.documents import Documents
 
 NAME = "token"
 HELP = "Make, list or revoke tokens. A running monitor knows of it within seconds."
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor import auth
-        from heartfelt.monitor._documents import Documents
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import FILE
+        from heartfelt.monitor.store.documents import Documents
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:

@@ -20,15 +20,15 @@ from heartfelt.monitor.store import (
     Saved,
     StoredEvent,
     UptimeDay,
-    _outbox,
-    _queries,
+    deliveries,
+    queries,
 )
-from heartfelt.monitor.store._file import StoreFile
-from heartfelt.monitor.store._pending import Bounds
-from heartfelt.monitor.store._readers import Readers
-from heartfelt.monitor.store._retention import Forgetter, Retention
-from heartfelt.monitor.store._rows import DAY_MS, to_json
-from heartfelt.monitor.store._writer import Writer
+from heartfelt.monitor.store.file import StoreFile
+from heartfelt.monitor.store.pending import Bounds
+from heartfelt.monitor.store.readers import Readers
+from heartfelt.monitor.store.retention import Forgetter, Retention
+from heartfelt.monitor.store.rows import DAY_MS, to_json
+from heartfelt.monitor.store.writer import Writer
 
 __all__ = ["Bounds", "Retention", "SqliteStore"]
 
@@ -201,55 +201,55 @@ class SqliteStore:
     # -- read
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
-        return await self._readers.read(lambda c: _queries.changes(c, id, service, before, limit))
+        return await self._readers.read(lambda c: queries.changes(c, id, service, before, limit))
 
     async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
-        return await self._readers.read(lambda c: _queries.events(c, which, before, limit))
+        return await self._readers.read(lambda c: queries.events(c, which, before, limit))
 
     async def count_events(self, which: EventFilter) -> dict[Level, int]:
-        return await self._readers.read(lambda c: _queries.count_events(c, which))
+        return await self._readers.read(lambda c: queries.count_events(c, which))
 
     async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
         today = self._wall_ms() // DAY_MS
-        return await self._readers.read(lambda c: _queries.uptime(c, services, days, today))
+        return await self._readers.read(lambda c: queries.uptime(c, services, days, today))
 
     async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
-        return await self._readers.read(lambda c: _queries.heat(c, services, start_ms, end_ms))
+        return await self._readers.read(lambda c: queries.heat(c, services, start_ms, end_ms))
 
     # -- documents
 
     async def get_document(self, kind: str, name: str) -> Any | None:
-        return await self._readers.read(lambda c: _queries.document(c, kind, name))
+        return await self._readers.read(lambda c: queries.document(c, kind, name))
 
     async def put_document(self, kind: str, name: str, value: Any) -> None:
-        row = (_queries.text_of(kind), _queries.text_of(name), to_json(value))
+        row = (queries.text_of(kind), queries.text_of(name), to_json(value))
         await self._writer.do(lambda c: c.execute(_PUT_DOCUMENT, row).rowcount)
 
     async def delete_document(self, kind: str, name: str) -> bool:
-        key = (_queries.text_of(kind), _queries.text_of(name))
+        key = (queries.text_of(kind), queries.text_of(name))
         deleted = await self._writer.do(
             lambda c: c.execute("DELETE FROM documents WHERE kind = ? AND name = ?", key).rowcount
         )
         return deleted > 0
 
     async def documents(self, kind: str) -> dict[str, Any]:
-        return await self._readers.read(lambda c: _queries.documents(c, kind))
+        return await self._readers.read(lambda c: queries.documents(c, kind))
 
     # -- the outbox
 
     async def next_deliveries(self, now_ms: int, limit: int) -> list[Delivery]:
         """Writes only if one is due."""
-        if not await self._readers.read(lambda c: _outbox.has_due(c, now_ms)):
+        if not await self._readers.read(lambda c: deliveries.has_due(c, now_ms)):
             return []
-        return await self._writer.do(lambda c: _outbox.claim(c, now_ms, limit))
+        return await self._writer.do(lambda c: deliveries.claim(c, now_ms, limit))
 
     async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
         await self._writer.do(
-            functools.partial(_outbox.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
+            functools.partial(deliveries.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
         )
 
     async def waiting_deliveries(self) -> dict[str, int]:
-        return await self._readers.read(_outbox.waiting)
+        return await self._readers.read(deliveries.waiting)
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
-        return await self._readers.read(lambda c: _outbox.deliveries(c, target, before, limit))
+        return await self._readers.read(lambda c: deliveries.deliveries(c, target, before, limit))

@@ -7,8 +7,8 @@ from __future__ import annotations
 import sqlite3
 
 from heartfelt.monitor.store import LEASE_MS, Delivery
-from heartfelt.monitor.store._queries import text_of
-from heartfelt.monitor.store._rows import DELIVERY_COLUMNS, delivery_of
+from heartfelt.monitor.store.queries import text_of
+from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, delivery_of
 
 # Each target's first row of the index, one look a target however many rows wait.
 _FIRST_OF_EACH = """

@@ -13,8 +13,8 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from heartfelt.monitor.store import _rows
-from heartfelt.monitor.store._pending import Pending
+from heartfelt.monitor.store import rows
+from heartfelt.monitor.store.pending import Pending
 
 CHUNK = 256
 _REMOVE_FROM = ("instances", "beats")
@@ -39,7 +39,7 @@ def _insert(table: str, columns: str, n_rows: int, then: str) -> str:
 
 
 _UPDATE_INSTANCE = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(
-    f"{column} = excluded.{column}" for column in _rows.INSTANCE_COLUMNS.split(", ") if column != "id"
+    f"{column} = excluded.{column}" for column in rows.INSTANCE_COLUMNS.split(", ") if column != "id"
 )
 _UPDATE_BEAT = "ON CONFLICT (id) DO UPDATE SET last_beat_ms = excluded.last_beat_ms"
 _UPDATE_DAY = """ON CONFLICT (day, service) DO UPDATE SET watched_s = watched_s + excluded.watched_s,
@@ -59,10 +59,10 @@ class Applier:
     def apply(self, batch: Pending) -> None:
         """Raises sqlite3.Error as it comes, and one of BAD_ROW if not careful; the caller then rolls back."""
         self._instances(batch)
-        self._put("changes", _rows.CHANGE_COLUMNS, batch.changes, "ON CONFLICT (seq) DO NOTHING", _rows.change_row)
+        self._put("changes", rows.CHANGE_COLUMNS, batch.changes, "ON CONFLICT (seq) DO NOTHING", rows.change_row)
         losses = [(day, service, 0.0, 0.0, n) for (day, service), n in batch.losses.items()]
         self._put("days", "day, service, watched_s, up_s, losses", losses, _UPDATE_DAY)
-        self._put("events", _rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")
+        self._put("events", rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")
         deliveries = ((target, key, payload, at, at) for target, key, payload, at in batch.deliveries)
         self._put(
             "outbox", "target, key, payload, created_ms, next_ms", deliveries, "ON CONFLICT (target, key) DO NOTHING"
@@ -71,11 +71,10 @@ class Applier:
             self._minute(minute_ms, counts)
 
     def _instances(self, batch: Pending) -> None:
-        for ids in _rows.slices(list(batch.removed), CHUNK):
+        for ids in rows.slices(list(batch.removed), CHUNK):
             for table in _REMOVE_FROM:
                 self._connection.execute(f"DELETE FROM {table} WHERE id IN ({','.join('?' * len(ids))})", ids)
-        rows = batch.instances.values()
-        self._put("instances", _rows.INSTANCE_COLUMNS, rows, _UPDATE_INSTANCE, _rows.instance_row)
+        self._put("instances", rows.INSTANCE_COLUMNS, batch.instances.values(), _UPDATE_INSTANCE, rows.instance_row)
         # They are not compared with the row's last beat: the later of the two counts when they are read.
         beats: dict[int, int] = {}
         for some in batch.beats:
@@ -94,7 +93,7 @@ class Applier:
                 old = old or (0, 0)
                 heat.append((service, minute_ms, *new))
                 watched_s, up_s = 60.0 * (new[0] - old[0]), 60.0 * (new[1] - old[1])
-                days.append((minute_ms // _rows.DAY_MS, service, watched_s, up_s, 0))
+                days.append((minute_ms // rows.DAY_MS, service, watched_s, up_s, 0))
         self._put("heat", "service, minute_ms, total, up", heat, _UPDATE_HEAT)
         self._put("days", "day, service, watched_s, up_s, losses", days, _UPDATE_DAY)
 
@@ -115,7 +114,7 @@ class Applier:
         while values:
             while size > len(values):
                 size >>= 1  # the rest in halves: few different statements, which stay prepared
-            for some in _rows.slices(values[: len(values) // size * size], size):
+            for some in rows.slices(values[: len(values) // size * size], size):
                 flat: list[Any] = []
                 for value in some:
                     flat.extend(value if row_of is None else row_of(value))

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
-from heartfelt.monitor.store._rows import DAY_MS, event_row, to_json
+from heartfelt.monitor.store.rows import DAY_MS, event_row, to_json
 
 EVENT_OVERHEAD = 700  # bytes that an event takes in memory beside its JSON: the tuple and nine small values
 _BEATS_KEPT_APART = 8

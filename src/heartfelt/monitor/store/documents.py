@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store._schema import check_file, configure, create_file, prepare
+from heartfelt.monitor.store.schema import check_file, configure, create_file, prepare
 
 BUSY_MS = 5000
 

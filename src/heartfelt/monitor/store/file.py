@@ -14,11 +14,11 @@ import msgspec
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Hold
-from heartfelt.monitor.store import Saved, _schema
-from heartfelt.monitor.store._apply import BAD_ROW, Applier
-from heartfelt.monitor.store._lock import FileLock
-from heartfelt.monitor.store._pending import Pending
-from heartfelt.monitor.store._rows import INSTANCE_COLUMNS, instance_of
+from heartfelt.monitor.store import Saved, schema
+from heartfelt.monitor.store.apply import BAD_ROW, Applier
+from heartfelt.monitor.store.lock import FileLock
+from heartfelt.monitor.store.pending import Pending
+from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, instance_of
 
 BUSY_MS = 100
 RESERVED = 1 << 24
@@ -46,11 +46,11 @@ class StoreFile:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.32 or newer is needed")
         path = self.path
-        _schema.check_file(path)
-        _schema.create_file(path)
+        schema.check_file(path)
+        schema.create_file(path)
         self._lock.take()
         try:
-            _schema.check_file(path)  # again: another may have written it until now
+            schema.check_file(path)  # again: another may have written it until now
             return self._open()
         except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             self.abandon()
@@ -65,7 +65,7 @@ class StoreFile:
 
     def _open(self) -> Saved:
         connection = self.connection()
-        _schema.prepare(connection)
+        schema.prepare(connection)
         meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
         columns = INSTANCE_COLUMNS.replace("id,", "instances.id,", 1).replace("last_beat_ms", "instances.last_beat_ms")
         found = connection.execute(
@@ -114,7 +114,7 @@ class StoreFile:
                 cached_statements=_STATEMENTS,
             )
             try:
-                _schema.configure(connection, busy_ms=BUSY_MS)
+                schema.configure(connection, busy_ms=BUSY_MS)
             except BaseException:
                 connection.close()
                 raise

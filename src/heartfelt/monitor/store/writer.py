@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import FLUSH_S
-from heartfelt.monitor.store._file import StoreFile
-from heartfelt.monitor.store._pending import Bounds, Dropped, Pending
-from heartfelt.monitor.store._retention import Forgetter
+from heartfelt.monitor.store.file import StoreFile
+from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
+from heartfelt.monitor.store.retention import Forgetter
 
 RETRY_MOST_S = 2.0
 CLOSE_S = 3.0

@@ -18,7 +18,7 @@ from msgspec import structs
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.model import Change, Level
 from heartfelt.monitor.store import HEAT_CELLS, TEXT_CHARS, TEXT_SCAN, EventFilter, HeatCell, StoredEvent, UptimeDay
-from heartfelt.monitor.store import _rows as rows
+from heartfelt.monitor.store import rows as rows
 
 _BY_SELECTIVITY = (
     ("instance_id", "events_instance", "instance_ids"),

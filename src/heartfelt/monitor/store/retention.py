@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from heartfelt.monitor.store._rows import DAY_MS
+from heartfelt.monitor.store.rows import DAY_MS
 
 SLICE_ROWS = 500
 VACUUM_PAGES = 500

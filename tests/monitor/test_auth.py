@@ -10,7 +10,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt.errors import StoreError
-from heartfelt.monitor.auth import Auth, Scope, TokenUnknown, make_token
+from heartfelt.monitor.web.auth import Auth, Scope, TokenUnknown, make_token
 
 
 class Documents:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from ingest_world import heartbeat
 
 from heartfelt._ingest import Scan
-from heartfelt.monitor.api._view import detail
 from heartfelt.monitor.fleet.registry import Policy, Registry
 from heartfelt.monitor.ingest.decode import BadInput, decode_beat
 from heartfelt.monitor.ingest.intake import Intake
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.model import Limits, State
+from heartfelt.monitor.web.api._view import detail
 from heartfelt.testing import ManualClock
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartfelt.monitor.api._listing import SORT_NAMES, SORTS, Filter, page
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import Problem
+from heartfelt.monitor.web.api._listing import SORT_NAMES, SORTS, Filter, page
 
 
 class Fake:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from serving import Serving, run_command
 
-from heartfelt.monitor import panel
+from heartfelt.monitor.web import panel
 
 FOLDER = Path(panel.__file__).parent
 OWN = sorted(path for path in FOLDER.rglob("*.js") if "vendor" not in path.parts)

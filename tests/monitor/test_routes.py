@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from serving import run_command
 
-from heartfelt.monitor.api.openapi import plain_path
-from heartfelt.monitor.api.routes import ENDPOINTS, INGEST_ENDPOINTS, starlette_routes
+from heartfelt.monitor.web.api.openapi import plain_path
+from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS, starlette_routes
 
 # Written down once more, so that a route that opens itself is noticed. Whatever is not here is for administrators.
 OPEN = {"/healthz", "/readyz", "/api/v1/openapi.json"}

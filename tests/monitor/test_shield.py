@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from heartfelt.monitor.shield import Shield
+from heartfelt.monitor.web.shield import Shield
 
 
 def refusal(shield, method="GET", path="/api/v1/instances", scheme="http", **headers):

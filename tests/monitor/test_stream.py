@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from heartfelt.monitor.stream import COMMENT, TOPICS, Stream, TooManyViewers
+from heartfelt.monitor.web.stream import COMMENT, TOPICS, Stream, TooManyViewers
 
 ALL = frozenset(TOPICS)
 

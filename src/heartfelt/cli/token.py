@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
-        from heartfelt.monitor import auth
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import FILE
         from heartfelt.monitor.store.documents import Documents
+        from heartfelt.monitor.web import auth
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _create(documents: Documents, name: str, scopes: list[str]) -> None:
     import msgspec
 
-    from heartfelt.monitor.auth import make_token
+    from heartfelt.monitor.web.auth import make_token
 
     secret, token = make_token(name, scopes, time.time_ns() // 1_000_000)
     documents.put(token.id, msgspec.to_builtins(token))
@@ -73,7 +73,7 @@ def _create(documents: Documents, name: str, scopes: list[str]) -> None:
 def _list(documents: Documents) -> None:
     import msgspec
 
-    from heartfelt.monitor.auth import Token
+    from heartfelt.monitor.web.auth import Token
 
     tokens: list[Token] = []
     for id_, document in documents.all().items():

@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heartfelt.errors import HeartfeltError
-from heartfelt.monitor.api._endpoint import problem_response
-from heartfelt.monitor.api.routes import starlette_routes
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
-from heartfelt.monitor.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.problems import Problem, as_asgi
-from heartfelt.monitor.shield import SECURITY_HEADERS
+from heartfelt.monitor.web.api._endpoint import problem_response
+from heartfelt.monitor.web.api.routes import starlette_routes
+from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
+from heartfelt.monitor.web.shield import SECURITY_HEADERS
 
 SEND_S = 30.0
 """A client that takes nothing of an answer for so long is given up."""

@@ -16,17 +16,17 @@ from heartfelt.errors import HeartfeltError
 from heartfelt.monitor._history import Lateness, RateHistory
 from heartfelt.monitor._telling import Telling
 from heartfelt.monitor._upkeep import Upkeep
-from heartfelt.monitor.api.health import Ready
-from heartfelt.monitor.api.sermant import Sessions
-from heartfelt.monitor.auth import Auth
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
 from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
-from heartfelt.monitor.metrics import Metrics
-from heartfelt.monitor.shield import Shield
-from heartfelt.monitor.stream import Stream
+from heartfelt.monitor.web.api.health import Ready
+from heartfelt.monitor.web.api.sermant import Sessions
+from heartfelt.monitor.web.auth import Auth
+from heartfelt.monitor.web.metrics import Metrics
+from heartfelt.monitor.web.shield import Shield
+from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
 from heartfelt.testing import ManualClock
 

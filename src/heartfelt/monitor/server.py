@@ -18,11 +18,11 @@ from typing import Any
 
 import uvicorn
 
-from heartfelt.monitor._http_protocol import RequestGuard, protocol_class
 from heartfelt.monitor.app import App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_tls
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
+from heartfelt.monitor.web.protocol import RequestGuard, protocol_class
 
 GRACEFUL_S = 5
 BACKLOG = 2048

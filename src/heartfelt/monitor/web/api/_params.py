@@ -7,8 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from heartfelt.monitor.api._endpoint import Param
 from heartfelt.monitor.problems import bad
+from heartfelt.monitor.web.api._endpoint import Param
 
 MOST_TEXT = 1000
 MOST_MS = 1 << 53

@@ -6,9 +6,9 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
-from heartfelt.monitor.api._endpoint import JSON, Call
-from heartfelt.monitor.api._listing import in_slices
 from heartfelt.monitor.model import State
+from heartfelt.monitor.web.api._endpoint import JSON, Call
+from heartfelt.monitor.web.api._listing import in_slices
 
 _STATES = tuple(State)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from heartfelt.errors import ConfigError, StoreError
-from heartfelt.monitor.auth import Scope
 from heartfelt.monitor.problems import CONTENT_TYPE, Problem
+from heartfelt.monitor.web.auth import Scope
 
 if TYPE_CHECKING:
     from heartfelt.monitor.monitor import Monitor

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heartfelt.monitor.api._endpoint import Call
-from heartfelt.monitor.api._listing import Filter, InstancePage, page
-from heartfelt.monitor.api._order import InstanceOrder, order
-from heartfelt.monitor.api._view import InstanceDetail, detail
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.model import Change, State
 from heartfelt.monitor.problems import bad, no_such
+from heartfelt.monitor.web.api._endpoint import Call
+from heartfelt.monitor.web.api._listing import Filter, InstancePage, page
+from heartfelt.monitor.web.api._order import InstanceOrder, order
+from heartfelt.monitor.web.api._view import InstanceDetail, detail
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.counts import ServiceCounts

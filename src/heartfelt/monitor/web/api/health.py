@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from heartfelt.monitor.api._endpoint import JSON, Call
+from heartfelt.monitor.web.api._endpoint import JSON, Call
 
 
 class Ready(msgspec.Struct, kw_only=True, frozen=True):
@@ -35,6 +35,6 @@ async def metrics(call: Call) -> Response:
 
 
 async def openapi(call: Call) -> Response:
-    from heartfelt.monitor.api.openapi import document
+    from heartfelt.monitor.web.api.openapi import document
 
     return Response(document(), media_type=JSON)

@@ -10,12 +10,12 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from heartfelt.monitor.api._endpoint import Call, token_of
-from heartfelt.monitor.auth import Scope as TokenScope
 from heartfelt.monitor.model import AgentEvent, Level
 from heartfelt.monitor.problems import Problem, bad
 from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
-from heartfelt.monitor.stream import TOPICS, Stream, TooManyViewers, Viewer
+from heartfelt.monitor.web.api._endpoint import Call, token_of
+from heartfelt.monitor.web.auth import Scope as TokenScope
+from heartfelt.monitor.web.stream import TOPICS, Stream, TooManyViewers, Viewer
 
 EVENT_STREAM = "text/event-stream"
 LONGEST_HEAT_MS = 2 * 86_400_000

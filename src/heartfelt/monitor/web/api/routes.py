@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from heartfelt.monitor.api import control, events, fleet, health, instances, sermant, webhooks
-from heartfelt.monitor.api._endpoint import Call, Endpoint, answer
-from heartfelt.monitor.api._listing import SORT_NAMES, InstancePage
-from heartfelt.monitor.api._order import InstanceOrder
-from heartfelt.monitor.api._params import choice, limit, moment, text, whole, wholes, words
-from heartfelt.monitor.api._view import InstanceDetail
-from heartfelt.monitor.auth import Scope
 from heartfelt.monitor.model import Hold, Level, State
-from heartfelt.monitor.stream import TOPICS
+from heartfelt.monitor.web.api import control, events, fleet, health, instances, sermant, webhooks
+from heartfelt.monitor.web.api._endpoint import Call, Endpoint, answer
+from heartfelt.monitor.web.api._listing import SORT_NAMES, InstancePage
+from heartfelt.monitor.web.api._order import InstanceOrder
+from heartfelt.monitor.web.api._params import choice, limit, moment, text, whole, wholes, words
+from heartfelt.monitor.web.api._view import InstanceDetail
+from heartfelt.monitor.web.auth import Scope
+from heartfelt.monitor.web.stream import TOPICS
 
 if TYPE_CHECKING:
     from heartfelt.monitor.monitor import Monitor

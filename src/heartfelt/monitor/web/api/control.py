@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor._history import LatenessCounts, Rates
-from heartfelt.monitor.api._endpoint import Call
-from heartfelt.monitor.auth import Scope, TokenUnknown
 from heartfelt.monitor.model import Hold
 from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.store import Delivery
+from heartfelt.monitor.web.api._endpoint import Call
+from heartfelt.monitor.web.auth import Scope, TokenUnknown
 
 
 class Release(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from heartfelt._version import __version__
-from heartfelt.monitor.api._endpoint import JSON, Endpoint
-from heartfelt.monitor.api.routes import ENDPOINTS, INGEST_ENDPOINTS
 from heartfelt.monitor.problems import CONTENT_TYPE, ProblemDocument
+from heartfelt.monitor.web.api._endpoint import JSON, Endpoint
+from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS
 
 _PATH_PARAM = re.compile(r"\{(\w+)(?::(\w+))?\}")
 

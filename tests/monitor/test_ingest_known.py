@@ -16,7 +16,7 @@ from heartfelt.monitor.ingest.decode import BadInput, decode_beat
 from heartfelt.monitor.ingest.intake import Intake
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.model import Limits, State
-from heartfelt.monitor.web.api._view import detail
+from heartfelt.monitor.web.api.view import detail
 from heartfelt.testing import ManualClock
 
 

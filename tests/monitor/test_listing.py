@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import Problem
-from heartfelt.monitor.web.api._listing import SORT_NAMES, SORTS, Filter, page
+from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter, page
 
 
 class Fake:

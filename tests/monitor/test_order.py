@@ -12,9 +12,9 @@ from test_listing import Fake, turns_during
 
 pytest.importorskip("msgspec")
 
-from heartfelt.monitor.web.api._listing import SORT_NAMES, SORTS, Filter
-from heartfelt.monitor.web.api._order import order
-from heartfelt.monitor.web.api._view import ext_info_of
+from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter
+from heartfelt.monitor.web.api.order import order
+from heartfelt.monitor.web.api.view import ext_info_of
 
 
 def ordered(fleet, which=None, *, sort="service"):

@@ -16,7 +16,7 @@ from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
 from heartfelt.monitor.problems import Problem, as_asgi
-from heartfelt.monitor.web.api._endpoint import problem_response
+from heartfelt.monitor.web.api.endpoint import problem_response
 from heartfelt.monitor.web.api.routes import starlette_routes
 from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.web.shield import SECURITY_HEADERS

@@ -11,7 +11,7 @@ from heartfelt.monitor._history import LatenessCounts, Rates
 from heartfelt.monitor.model import Hold
 from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.store import Delivery
-from heartfelt.monitor.web.api._endpoint import Call
+from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.auth import Scope, TokenUnknown
 
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from heartfelt.monitor.model import AgentEvent, Level
 from heartfelt.monitor.problems import Problem, bad
 from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
-from heartfelt.monitor.web.api._endpoint import Call, token_of
+from heartfelt.monitor.web.api.endpoint import Call, token_of
 from heartfelt.monitor.web.auth import Scope as TokenScope
 from heartfelt.monitor.web.stream import TOPICS, Stream, TooManyViewers, Viewer
 

@@ -7,8 +7,8 @@ import msgspec
 from starlette.responses import Response
 
 from heartfelt.monitor.model import State
-from heartfelt.monitor.web.api._endpoint import JSON, Call
-from heartfelt.monitor.web.api._listing import in_slices
+from heartfelt.monitor.web.api.endpoint import JSON, Call
+from heartfelt.monitor.web.api.listing import in_slices
 
 _STATES = tuple(State)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from heartfelt.monitor.web.api._endpoint import JSON, Call
+from heartfelt.monitor.web.api.endpoint import JSON, Call
 
 
 class Ready(msgspec.Struct, kw_only=True, frozen=True):

@@ -10,10 +10,10 @@ import msgspec
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.model import Change, State
 from heartfelt.monitor.problems import bad, no_such
-from heartfelt.monitor.web.api._endpoint import Call
-from heartfelt.monitor.web.api._listing import Filter, InstancePage, page
-from heartfelt.monitor.web.api._order import InstanceOrder, order
-from heartfelt.monitor.web.api._view import InstanceDetail, detail
+from heartfelt.monitor.web.api.endpoint import Call
+from heartfelt.monitor.web.api.listing import Filter, InstancePage, page
+from heartfelt.monitor.web.api.order import InstanceOrder, order
+from heartfelt.monitor.web.api.view import InstanceDetail, detail
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.counts import ServiceCounts

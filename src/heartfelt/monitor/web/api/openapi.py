@@ -11,7 +11,7 @@ import msgspec
 
 from heartfelt._version import __version__
 from heartfelt.monitor.problems import CONTENT_TYPE, ProblemDocument
-from heartfelt.monitor.web.api._endpoint import JSON, Endpoint
+from heartfelt.monitor.web.api.endpoint import JSON, Endpoint
 from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS
 
 _PATH_PARAM = re.compile(r"\{(\w+)(?::(\w+))?\}")

@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 from heartfelt.monitor.model import Hold, Level, State
 from heartfelt.monitor.web.api import control, events, fleet, health, instances, sermant, webhooks
-from heartfelt.monitor.web.api._endpoint import Call, Endpoint, answer
-from heartfelt.monitor.web.api._listing import SORT_NAMES, InstancePage
-from heartfelt.monitor.web.api._order import InstanceOrder
-from heartfelt.monitor.web.api._params import choice, limit, moment, text, whole, wholes, words
-from heartfelt.monitor.web.api._view import InstanceDetail
+from heartfelt.monitor.web.api.endpoint import Call, Endpoint, answer
+from heartfelt.monitor.web.api.listing import SORT_NAMES, InstancePage
+from heartfelt.monitor.web.api.order import InstanceOrder
+from heartfelt.monitor.web.api.params import choice, limit, moment, text, whole, wholes, words
+from heartfelt.monitor.web.api.view import InstanceDetail
 from heartfelt.monitor.web.auth import Scope
 from heartfelt.monitor.web.stream import TOPICS
 

@@ -16,8 +16,8 @@ from heartfelt.monitor.config.build import webhook_levels
 from heartfelt.monitor.model import AgentEvent, Level, State
 from heartfelt.monitor.problems import Problem, no_such
 from heartfelt.monitor.store import EventFilter
-from heartfelt.monitor.web.api._endpoint import JSON, Call
-from heartfelt.monitor.web.api._listing import in_slices
+from heartfelt.monitor.web.api.endpoint import JSON, Call
+from heartfelt.monitor.web.api.listing import in_slices
 from heartfelt.monitor.webhooks import UnknownTarget
 
 if TYPE_CHECKING:

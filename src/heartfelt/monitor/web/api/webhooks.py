@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.problems import no_such
-from heartfelt.monitor.web.api._endpoint import Call
 from heartfelt.monitor.web.api.control import Deliveries
+from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.webhooks import UnknownTarget
 
 

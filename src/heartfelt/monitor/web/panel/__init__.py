@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from heartfelt.monitor.problems import Problem
-from heartfelt.monitor.web.api._endpoint import problem_response
+from heartfelt.monitor.web.api.endpoint import problem_response
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

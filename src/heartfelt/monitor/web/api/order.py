@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heartfelt.monitor.web.api._listing import SORTS, Filter, Place, in_slices
+from heartfelt.monitor.web.api.listing import SORTS, Filter, Place, in_slices
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance

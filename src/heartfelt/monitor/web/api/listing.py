@@ -18,7 +18,7 @@ import msgspec
 
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import bad
-from heartfelt.monitor.web.api._view import InstanceView, ips_of, text_of, versions_of, view
+from heartfelt.monitor.web.api.view import InstanceView, ips_of, text_of, versions_of, view
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from heartfelt.monitor.problems import bad
-from heartfelt.monitor.web.api._endpoint import Param
+from heartfelt.monitor.web.api.endpoint import Param
 
 MOST_TEXT = 1000
 MOST_MS = 1 << 53

@@ -8,7 +8,7 @@ import random
 import pytest
 from serving import until
 
-from heartfelt.monitor._history import Lateness, RateHistory
+from heartfelt.monitor.history import Lateness, RateHistory
 
 
 def test_rates_are_of_the_time_that_passed():

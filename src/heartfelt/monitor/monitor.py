@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from heartfelt.errors import HeartfeltError
-from heartfelt.monitor._history import Lateness, RateHistory
-from heartfelt.monitor._telling import Telling
-from heartfelt.monitor._upkeep import Upkeep
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor.fanout import Telling
 from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
+from heartfelt.monitor.history import Lateness, RateHistory
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
+from heartfelt.monitor.upkeep import Upkeep
 from heartfelt.monitor.web.api.health import Ready
 from heartfelt.monitor.web.api.sermant import Sessions
 from heartfelt.monitor.web.auth import Auth

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor._history import LatenessCounts, Rates
+from heartfelt.monitor.history import LatenessCounts, Rates
 from heartfelt.monitor.model import Hold
 from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.store import Delivery

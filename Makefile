@@ -112,7 +112,7 @@ bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE
 
 bench-instructions: build ## count the instructions of a beat, and store them for the tests
 	@$(GET_VALGRIND)
-	@$(BIN)/python tests/speed/instructions.py --record
+	@$(BIN)/python -m tests.speed.instructions --record
 
 bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the worker threads cost (Linux)
 	@mkdir -p build
@@ -125,7 +125,7 @@ browser-test: build $(VENV)/.tests $(VENV)/.browser ## the panel, in a real brow
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/browser $(PYTEST_ARGS)
 
 screenshots: build $(VENV)/.tests $(VENV)/.browser ## draw docs/images/*.png: each page of the panel, light and dark
-	@$(BIN)/python tests/browser/screenshots.py
+	@$(BIN)/python -m tests.browser.screenshots
 
 bench-panel: $(VENV)/.monitor $(VENV)/.browser ## frame times of the panel with 10,000 instances, in chromium
 	@mkdir -p build
@@ -162,7 +162,7 @@ GET_VALGRIND := tests/get_tool.sh valgrind valgrind 'instructions are not counte
 
 # Looked for once: where there is none, and it cannot be had, the tests that need it say so.
 $(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
-	@! $(BIN)/python tests/speed/instructions.py --is-stored || $(GET_VALGRIND) || true
+	@! $(BIN)/python -m tests.speed.instructions --is-stored || $(GET_VALGRIND) || true
 	@touch $@
 
 $(VENV)/.faketime: | $(VENV)/.made

@@ -103,3 +103,21 @@ def run_python():
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """serve(*arguments, **settings): a running `heartfelt serve` on free ports; ended when the test ends."""
+    from tests.monitor.serving import Serving
+
+    running = []
+
+    def start(*arguments, **options):
+        options.setdefault("data", tmp_path / "data")
+        running.append(Serving(*arguments, **options))
+        running[-1].wait_ready()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.end()

@@ -7,7 +7,8 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from serving import run_command
+
+from tests.monitor.serving import run_command
 
 
 def test_a_token_is_made_shown_once_used_and_revoked(serve, visit):

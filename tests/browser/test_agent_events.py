@@ -10,10 +10,10 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from serving import PATIENCE_S, until
 
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import EVENT, HEARTBEAT
+from tests.monitor.serving import PATIENCE_S, until
 
 THROWABLE = (
     "java.io.IOException: disk full\n\tat com.example.Store.write(Store.java:42)\nCaused by: <b>no space</b> left"

@@ -7,7 +7,8 @@ import re
 import socket
 
 from playwright.sync_api import expect
-from serving import Serving
+
+from tests.monitor.serving import Serving
 
 
 def free_port():

@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from fleet import SHORT_MS
 from playwright.sync_api import expect
+
+from tests.browser.fleet import SHORT_MS
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from __future__ import annotations
 from operator import ne
 
 import pytest
-from fleet import LONG_MS, SHORT_MS
-from serving import until
+
+from tests.browser.fleet import LONG_MS, SHORT_MS
+from tests.monitor.serving import until
 
 GROUND = ".grid-frame"
 PIXELS = """() => {

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from fleet import SHORT_MS
 from playwright.sync_api import expect
-from serving import until
+
+from tests.browser.fleet import SHORT_MS
+from tests.monitor.serving import until
 
 
 @pytest.fixture

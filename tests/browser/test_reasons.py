@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 
 import pytest
-import reasons
-from fleet import SHORT_MS
 from playwright.sync_api import expect
+
+from tests.browser.fleet import SHORT_MS
+from tests.monitor.fleet import reasons
 
 FREE = (
     "scaled down", "removed by Ann", "no beat for long", "said goodbye:", "paused until Monday", "it beats well", "",

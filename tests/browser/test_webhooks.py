@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from fleet import SHORT_MS
 from playwright.sync_api import expect
-from serving import until
-from target import Target
+
+from tests.browser.fleet import SHORT_MS
+from tests.browser.target import Target
+from tests.monitor.serving import until
 
 
 @pytest.fixture

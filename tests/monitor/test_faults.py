@@ -16,7 +16,8 @@ import threading
 import time
 
 import pytest
-from serving import until
+
+from tests.monitor.serving import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, mounts")
 

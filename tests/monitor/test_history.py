@@ -6,9 +6,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from serving import until
 
 from heartfelt.monitor.history import Lateness, RateHistory
+from tests.monitor.serving import until
 
 
 def test_rates_are_of_the_time_that_passed():

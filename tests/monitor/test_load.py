@@ -13,10 +13,10 @@ import threading
 import time
 
 import pytest
-from serving import until
 
 from heartfelt.cli._client import Client
 from heartfelt.cli._fleet import encode, make_fleet
+from tests.monitor.serving import until
 
 FULL = os.environ.get("HEARTFELT_FULL") == "1"
 INSTANCES, DURATION_S = (10_000, 60.0) if FULL else (2000, 6.0)

@@ -8,12 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from serving import PATIENCE_S, Serving, run_command, stream_events, until
 
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
+from tests.monitor.serving import PATIENCE_S, Serving, run_command, stream_events, until
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
@@ -198,7 +197,7 @@ def test_tokens_by_the_interface(serve, tmp_path):
 
 
 def test_https(serve, tmp_path):
-    from certificates import Certificates
+    from tests.agent.certificates import Certificates
 
     made = Certificates(tmp_path)
     context = made.client_context()

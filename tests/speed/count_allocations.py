@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable
 
 import numpy  # noqa: F401  (hot_beats takes it from here)
-from hot_beats import beats, each
+
+from tests.speed.hot_beats import beats, each
 
 ALLOCATIONS = ctypes.c_long.in_dll(ctypes.CDLL(None), "n_allocations")
 

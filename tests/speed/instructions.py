@@ -21,7 +21,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from callgrind import Cost, count
+from tests.speed.callgrind import Cost, count
 
 STORE = Path(__file__).with_name("instructions.json")
 ROOM = 0.03

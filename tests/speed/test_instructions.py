@@ -8,8 +8,9 @@ import shutil
 import sys
 
 import pytest
-from callgrind import N_KEYS, Cost, cost_in
-from instructions import HOW_TO_STORE, changes, counted, fewer, none_stored, stored, table, too_many
+
+from tests.speed.callgrind import N_KEYS, Cost, cost_in
+from tests.speed.instructions import HOW_TO_STORE, changes, counted, fewer, none_stored, stored, table, too_many
 
 # None of them allocates, locks or waits, with the arguments that a beat gives them.
 MAY_BE_CALLED = {"clock_gettime", "memcmp", "PyLong_AsLongLongAndOverflow", "PyObject_Hash"}

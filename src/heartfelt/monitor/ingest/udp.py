@@ -18,12 +18,13 @@ from pathlib import Path
 from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
-from heartfelt.monitor.ingest.receive import receiver
 from heartfelt.wire import unpack
 
 __all__ = ["UdpServer"]
 
 VIA = "udp"
+DATAGRAMS_AT_ONCE = 64
+_LARGEST = 65535
 RCVBUF = 8 << 20
 BEATS_A_TURN = 4096
 _SO_RCVBUFFORCE = 33
@@ -57,7 +58,6 @@ class UdpServer:
         self._waiting: deque[tuple[bytes, str]] = deque()  # received, and not handled in the last turn
         self._turn: asyncio.Handle | None = None
         self._allowed: dict[str | None, bool] = {}  # of this turn
-        self._receive = receiver()
         self.counts: Counter[str] = Counter()
 
     @property
@@ -106,7 +106,7 @@ class UdpServer:
         while beats < BEATS_A_TURN:
             if not self._waiting:
                 try:
-                    received = self._receive(sock.fileno())
+                    received = _receive(sock)
                 except OSError as error:  # of an earlier sending, or the machine is out of memory
                     self.counts["receive_errors"] += 1
                     self.intake.log.warn("udp", f"UDP: {error}")
@@ -216,3 +216,21 @@ def _kernel_drops(sock: socket.socket) -> int:
         if len(columns) > 12 and columns[9] == inode:
             return int(columns[12])
     return -1
+
+
+def _receive(sock: socket.socket) -> list[tuple[bytes, str]]:
+    """Datagrams and their senders' addresses, as many as wait, up to DATAGRAMS_AT_ONCE. Does not block.
+
+    Raises OSError only before the first datagram: an error never drops what was received before it.
+    """
+    received: list[tuple[bytes, str]] = []
+    try:
+        for _ in range(DATAGRAMS_AT_ONCE):
+            data, address = sock.recvfrom(_LARGEST)
+            received.append((data, address[0]))
+    except (BlockingIOError, InterruptedError):
+        pass
+    except OSError:
+        if not received:
+            raise
+    return received

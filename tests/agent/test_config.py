@@ -13,7 +13,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt.agent import AgentConfig, config
-from heartfelt.agent._keys import KEYS, environment_names
+from heartfelt.agent.config.keys import KEYS, environment_names
 
 SERMANTS_OWN = """\
 # agent config

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from heartfelt.agent._keys import BY_KEYWORD, checked
+from heartfelt.agent.config.keys import BY_KEYWORD, checked
 from heartfelt.agent._line import Plan
 from heartfelt.agent.config import AgentConfig
 from heartfelt.errors import ConfigError

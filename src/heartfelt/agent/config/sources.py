@@ -9,8 +9,8 @@ from pathlib import Path
 
 from heartfelt._checks import shown
 from heartfelt._config import files, properties, toml
-from heartfelt.agent._keys import BY_KEYWORD, BY_NAME, KEYS, checked, from_environment, is_others, like
-from heartfelt.agent._url import split_url
+from heartfelt.agent.config.keys import BY_KEYWORD, BY_NAME, KEYS, checked, from_environment, is_others, like
+from heartfelt.agent.config.url import split_url
 from heartfelt.errors import ConfigError
 
 

@@ -17,8 +17,8 @@ from lines import HEAD, INTERVAL_S
 from server import Server
 
 from heartfelt.agent import AgentConfig, HeartbeatService
-from heartfelt.agent._line import Plan, open_line
-from heartfelt.agent._thread import ThreadLine
+from heartfelt.agent.line import Plan, open_line
+from heartfelt.agent.line.thread import ThreadLine
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def make_service(monkeypatch):
 def native_line_to():
     """native_line_to(server, **plan): a line that has a head and beats, closed when the test ends."""
     from heartfelt import _sender  # there is none on Windows
-    from heartfelt.agent._native import NativeLine
+    from heartfelt.agent.line.native import NativeLine
 
     lines = []
 

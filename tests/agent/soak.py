@@ -20,8 +20,8 @@ from typing import Any
 from elsewhere import Elsewhere
 
 from heartfelt import _sender
-from heartfelt.agent._line import Plan
-from heartfelt.agent._native import NativeLine
+from heartfelt.agent.line import Plan
+from heartfelt.agent.line.native import NativeLine
 
 HOLD_S, REST_S = 5.0, 1.0
 

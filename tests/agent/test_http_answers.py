@@ -9,7 +9,7 @@ import random
 import pytest
 
 from heartfelt import __version__
-from heartfelt.agent._http import MOST_HEADERS, Answer, BadAnswer, post, read_answer
+from heartfelt._net.http import MOST_HEADERS, Answer, BadAnswer, post, read_answer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -15,13 +15,13 @@ import traceback
 
 import pytest
 
-from heartfelt.agent._line import Plan, has_native, open_line
+from heartfelt.agent.line import Plan, has_native, open_line
 
 pytestmark = pytest.mark.skipif(not has_native(), reason="there is no native sender here")
 
 if has_native():  # on Windows there is none to import
     from heartfelt import _sender
-    from heartfelt.agent import _resolve
+    from heartfelt.agent.line import names
 
 LONG_S = 120.0
 HEAD = b'{"service":"orders","instanceId":"one"'
@@ -86,7 +86,7 @@ def test_a_name_is_looked_up_aside(serve, native_line_to, monkeypatch, eventuall
     assert line.stats().last_error == "no address for 'backend.example': no such name"
     for one in (line, other):
         one.close(None, LONG_S)
-    eventually(lambda: _resolve._waiter is None)  # no line with a name is left
+    eventually(lambda: names._waiter is None)  # no line with a name is left
 
 
 def test_a_name_is_looked_up_again_when_the_backend_has_moved(serve, native_line_to, monkeypatch):
@@ -201,7 +201,7 @@ def test_the_process_ends_while_lines_beat(serve, run_python):
     server = serve("sermant")
     run_python(f"""
         import time
-        from heartfelt.agent._line import Plan, open_line
+        from heartfelt.agent.line import Plan, open_line
         line = open_line(Plan(transport="sermant", host="localhost", port={server.port}, interval_s=0.01))
         line.set_head(b'{{"service":"s"')
         line.start()

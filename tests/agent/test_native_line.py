@@ -12,7 +12,7 @@ import time
 import pytest
 from http_side import Answer
 
-from heartfelt.agent._line import Plan, has_native, open_line
+from heartfelt.agent.line import Plan, has_native, open_line
 
 pytestmark = pytest.mark.skipif(not has_native(), reason="there is no native sender here")
 

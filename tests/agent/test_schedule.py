@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heartfelt.agent._schedule import Backoff, Schedule
+from heartfelt.agent.line.schedule import Backoff, Schedule
 
 
 def test_slots_at_a_fixed_rate():

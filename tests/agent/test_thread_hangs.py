@@ -9,7 +9,7 @@ import threading
 import pytest
 from lines import GOODBYE
 
-from heartfelt.agent import _lookup
+from heartfelt._net import resolver
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def hung_look_up(monkeypatch):
             raise socket.gaierror(socket.EAI_AGAIN, "no answer")
         return real(host, *arguments, **options)
 
-    monkeypatch.setattr(_lookup.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(resolver.socket, "getaddrinfo", getaddrinfo)
     yield started
     release.set()
     for thread in threading.enumerate():

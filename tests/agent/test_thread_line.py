@@ -10,9 +10,8 @@ import time
 import pytest
 from lines import GOODBYE, HEAD, INTERVAL_S
 
-from heartfelt.agent import _line
-from heartfelt.agent._line import Plan, open_line
-from heartfelt.agent._thread import ThreadLine
+from heartfelt.agent.line import Plan, open_line
+from heartfelt.agent.line.thread import ThreadLine
 
 
 @pytest.fixture(params=["sermant", "http", "udp"])
@@ -288,11 +287,11 @@ def test_abandon_frees_without_a_word(serve, beating):
 
 def test_which_line_is_opened(monkeypatch, certificates):
     plan = Plan(transport="sermant", host="127.0.0.1", port=1, interval_s=1)
-    monkeypatch.setattr(_line, "has_native", lambda: False)
+    monkeypatch.setattr("heartfelt.agent.line.open.has_native", lambda: False)
     line = open_line(plan)
     assert isinstance(line, ThreadLine)
     line.close(None, 0)
-    monkeypatch.setattr(_line, "has_native", lambda: True)
+    monkeypatch.setattr("heartfelt.agent.line.open.has_native", lambda: True)
     line = open_line(Plan(transport="http", host="h", port=1, interval_s=1, tls=certificates.client_context()))
     assert isinstance(line, ThreadLine)
     line.close(None, 0)

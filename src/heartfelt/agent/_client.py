@@ -22,8 +22,8 @@ from http.client import HTTPException
 from urllib.parse import quote, urlencode
 
 from heartfelt._checks import duration_ns, shown
+from heartfelt._net.post import Answer, Where, post, where_of
 from heartfelt._version import __version__
-from heartfelt.agent._post import Answer, Where, post, where_of
 from heartfelt.errors import ConfigError, HeartfeltError
 
 DEFAULT_URL = "http://127.0.0.1:8900"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from heartfelt.agent.config.keys import BY_KEYWORD, checked
-from heartfelt.agent._line import Plan
 from heartfelt.agent.config import AgentConfig
+from heartfelt.agent.config.keys import BY_KEYWORD, checked
+from heartfelt.agent.line import Plan
 from heartfelt.errors import ConfigError
 
 LARGEST_TOKEN_FILE = 64 * 1024

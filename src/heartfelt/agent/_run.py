@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from heartfelt.agent import _content, _host
 from heartfelt.agent._identity import Identity
-from heartfelt.agent._line import Line, LineStats
 from heartfelt.agent._providers import Providers, reason_of
 from heartfelt.agent._refresh import grid, the_refresher
 from heartfelt.agent.config import AgentConfig
+from heartfelt.agent.line import Line, LineStats
 
 FIRST_WAIT_S = 0.05  # for providers, before the first beat goes without what they say
 MOST_TICK_S = 1.0

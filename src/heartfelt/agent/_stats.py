@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from heartfelt.agent._line import LineStats
+from heartfelt.agent.line import LineStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

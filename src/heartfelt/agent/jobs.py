@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from heartfelt._checks import duration_ns, shown
+from heartfelt._net.post import where_of
 from heartfelt.agent._client import DEFAULT_URL, Client, Event, checked_key, checked_token
 from heartfelt.agent._outbox import Outbox, Ping, flush_all
-from heartfelt.agent._post import where_of
 from heartfelt.errors import ConfigError
 
 __all__ = ["Job", "JobRun", "JobStats", "flush", "job"]

@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any
 
 from heartfelt._checks import duration_or_zero_ns, shown
-from heartfelt.agent import _fork, _line, _plugins, _refresh
+from heartfelt.agent import _fork, _plugins, _refresh
 from heartfelt.agent._identity import new_identity
-from heartfelt.agent._line import Line, Plan
 from heartfelt.agent._plan import plan_of
 from heartfelt.agent._providers import Provider, Providers
 from heartfelt.agent._run import Run
 from heartfelt.agent._stats import NO_LINE, AgentStats, with_line
 from heartfelt.agent.config import AgentConfig
+from heartfelt.agent.line import Line, Plan, open_line
 
 STOP_WAIT_S = 2.0
 _logger = logging.getLogger("heartfelt.agent")
@@ -46,7 +46,7 @@ class HeartbeatService:
         self, config: AgentConfig | None = None, *, _open_line: Callable[[Plan], Line] | None = None, **keywords: Any
     ) -> None:
         self._config = config = configured(config, keywords)
-        self._open_line = _open_line or _line.open_line
+        self._open_line = _open_line or open_line
         self._lock = threading.RLock()
         self._providers = Providers(config.provider_timeout, config.provider_limit, self._provider_done)
         self._versions: dict[str, str] = {}

@@ -41,8 +41,8 @@ def token_of(args: argparse.Namespace) -> str | None:
 
 def client_of(args: argparse.Namespace, *, raise_errors: bool) -> Client:
     """A client for the monitor of the options and the environment. Raises UsageError if they cannot be."""
+    from heartfelt._net.post import where_of
     from heartfelt.agent._client import DEFAULT_URL, Client, checked_token
-    from heartfelt.agent._post import where_of
 
     url = args.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     token = token_of(args)

@@ -20,7 +20,7 @@ SERMANT_TIMEOUT_S = 60.0  # its max.effective.time, and heartfelt's monitor's de
 
 @dataclass(frozen=True, kw_only=True)
 class AgentConfig:
-    """How an agent beats; the text of `heartfelt.agent.config` has the table. Durations are seconds or timedeltas, and stored as seconds.
+    """How an agent beats; `heartfelt.agent.config` has the table. Durations: seconds or timedeltas, stored as seconds.
 
     The constructor looks neither at the environment nor at a file; `load` does. Raises TypeError and ConfigError (a
     ValueError) for what cannot be. What can be, but will not be meant, is told in `warnings`, which the service logs.

@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import Any
 
-from heartfelt.agent._channel import Waker
+from heartfelt._net.connection import Waker
 
 __all__ = ["Addresses"]
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from heartfelt.agent._channel import Channel
-from heartfelt.agent._http import post, read_answer
-from heartfelt.agent._line import Plan
+from heartfelt._net.connection import Channel
+from heartfelt._net.http import post, read_answer
+from heartfelt.agent.line.line import Plan
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import HEARTBEAT
 

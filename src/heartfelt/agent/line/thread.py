@@ -12,11 +12,11 @@ import logging
 import threading
 import time
 
-from heartfelt.agent._carrier import Carrier, Refused, Spent, carrier_for, socket_kind
-from heartfelt.agent._channel import Channel, Closing, Waker
-from heartfelt.agent._line import LineStats, Plan
-from heartfelt.agent._lookup import Addresses
-from heartfelt.agent._schedule import Backoff, Schedule
+from heartfelt._net.connection import Channel, Closing, Waker
+from heartfelt._net.resolver import Addresses
+from heartfelt.agent.line.line import LineStats, Plan
+from heartfelt.agent.line.schedule import Backoff, Schedule
+from heartfelt.agent.line.wire_protocol import Carrier, Refused, Spent, carrier_for, socket_kind
 from heartfelt.wire import whole_beat
 
 __all__ = ["ThreadLine"]

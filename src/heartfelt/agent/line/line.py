@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""A line: one agent's way to one backend, which beats on its own. What all of them can do, and which one is taken."""
+"""A line: one agent's way to one backend, which beats on its own; what all of them can do."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Line", "LineStats", "Plan", "has_native", "open_line"]
+__all__ = ["Line", "LineStats", "Plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +87,3 @@ class Line(Protocol):
 
     def stats(self) -> LineStats:
         """The counters, read at any time."""
-
-
-def has_native() -> bool:
-    """Whether there is a native sender: not on Windows, nor if the core was built without it."""
-    if importlib.util.find_spec("heartfelt._sender") is None:
-        return False
-    return bool(getattr(importlib.import_module("heartfelt._sender"), "available", True))
-
-
-def open_line(plan: Plan) -> Line:
-    """A line for the plan, not started: the native one where there is one and the plan has no TLS, else a thread."""
-    if plan.tls is None and has_native():
-        make: Callable[[Plan], Line] = importlib.import_module("heartfelt.agent._native").NativeLine
-        return make(plan)
-    from heartfelt.agent._thread import ThreadLine
-
-    return ThreadLine(plan)

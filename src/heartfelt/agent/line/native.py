@@ -14,8 +14,8 @@ import zlib
 
 from heartfelt import _sender
 from heartfelt._version import __version__
-from heartfelt.agent._line import LineStats, Plan
-from heartfelt.agent._resolve import Named, literal
+from heartfelt.agent.line.line import LineStats, Plan
+from heartfelt.agent.line.names import Named, literal
 from heartfelt.wire import pack
 
 __all__ = ["NativeLine"]

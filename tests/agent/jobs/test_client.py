@@ -11,7 +11,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt._net.post import where_of
-from heartfelt.agent._client import MOST_TEXT, Client, MonitorError, cut
+from heartfelt.agent.jobs.client import MOST_TEXT, Client, MonitorError, cut
 
 
 @pytest.fixture

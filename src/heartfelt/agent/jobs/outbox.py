@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from heartfelt.agent._client import Client, Event
+from heartfelt.agent.jobs.client import Client, Event
 
 MOST_PINGS = 1000
 LINGER_S = 10.0  # how long the thread waits for more

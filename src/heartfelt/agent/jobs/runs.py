@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`job`: a monitor is told when a run of a job starts, that it makes progress, and how it ends.
 
-Nothing here blocks the job or raises into it because of the monitor: pings go through an outbox, `_outbox.py`.
+Nothing here blocks the job or raises into it because of the monitor: pings go through an outbox, `outbox.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any, TypeVar, cast
 
 from heartfelt._checks import duration_ns, shown
 from heartfelt._net.post import where_of
-from heartfelt.agent._client import DEFAULT_URL, Client, Event, checked_key, checked_token
-from heartfelt.agent._outbox import Outbox, Ping, flush_all
+from heartfelt.agent.jobs.client import DEFAULT_URL, Client, Event, checked_key, checked_token
+from heartfelt.agent.jobs.outbox import Outbox, Ping, flush_all
 from heartfelt.errors import ConfigError
 
 __all__ = ["Job", "JobRun", "JobStats", "flush", "job"]

@@ -12,12 +12,13 @@ import uuid
 import pytest
 
 import heartfelt
-from heartfelt.agent import AgentConfig, _host, _identity, _plugins
+from heartfelt.agent import AgentConfig
 from heartfelt.agent._run import ADDRESSES_EVERY_S
+from heartfelt.agent.content import host, identity, plugins
 
 
 def test_every_field(make_service, monkeypatch):
-    monkeypatch.setattr(_host, "ipv4_addresses", lambda: ["10.0.0.7"])
+    monkeypatch.setattr(host, "ipv4_addresses", lambda: ["10.0.0.7"])
     service = make_service(
         service="shop", app_name="store", app_type="web", artifact="shop.whl", timeout=3, dynamic_install=True
     )
@@ -49,8 +50,8 @@ def test_every_field(make_service, monkeypatch):
 
 
 def test_fields_without_a_value_are_absent(make_service, monkeypatch):
-    monkeypatch.setattr(_host, "ipv4_addresses", list)
-    monkeypatch.setattr(_host, "host_name", lambda: None)
+    monkeypatch.setattr(host, "ipv4_addresses", list)
+    monkeypatch.setattr(host, "host_name", lambda: None)
     service = make_service()
     service.start()
     assert not {"hostName", "ip", "artifact", "timeoutMs", "extInfoFailures"} & set(service.lines[0].head)
@@ -89,9 +90,9 @@ def test_what_did_not_change_is_not_handed_over_again(make_service):
 @pytest.mark.skipif(sys.platform != "linux", reason="interfaces are listed on Linux")
 def test_addresses_of_the_interfaces():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        assert "127.0.0.1" in _host._of_interfaces(sock)
-        of_route = _host._of_default_route(sock)
-    found = _host.ipv4_addresses()
+        assert "127.0.0.1" in host._of_interfaces(sock)
+        of_route = host._of_default_route(sock)
+    found = host.ipv4_addresses()
     assert "127.0.0.1" not in found and set(of_route) - {"127.0.0.1"} <= set(found)
     for address in found:
         socket.inet_aton(address)
@@ -105,7 +106,7 @@ def test_addresses_are_looked_at_again(make_service, monkeypatch, caplog):
             raise now[-1]
         return now[-1]
 
-    monkeypatch.setattr(_host, "ipv4_addresses", addresses)
+    monkeypatch.setattr(host, "ipv4_addresses", addresses)
     service = make_service()
     service.start()
     [line] = service.lines
@@ -151,13 +152,14 @@ def own_directory(monkeypatch, tmp_path):
 
 def test_stable_ids(own_directory, run_python):
     config = AgentConfig(instance="stable", service="shop")
-    first, second = _identity.new_identity(config), _identity.new_identity(config)
+    first, second = identity.new_identity(config), identity.new_identity(config)
     assert first.instance_id != second.instance_id
-    other = _identity.new_identity(config.replace(service="other"))
+    other = identity.new_identity(config.replace(service="other"))
     assert other.instance_id not in (first.instance_id, second.instance_id)
     code = """
-        from heartfelt.agent import AgentConfig, _identity
-        print(_identity.new_identity(AgentConfig(instance="stable", service="shop")).instance_id)
+        from heartfelt.agent import AgentConfig
+        from heartfelt.agent.content import identity
+        print(identity.new_identity(AgentConfig(instance="stable", service="shop")).instance_id)
     """
     third = run_python(code).strip()  # of another process, which then ends
     assert third not in (first.instance_id, second.instance_id)
@@ -166,7 +168,7 @@ def test_stable_ids(own_directory, run_python):
     assert run_python(code).strip() == first.instance_id
     second.release()
     other.release()
-    assert _identity.new_identity(config).instance_id == first.instance_id
+    assert identity.new_identity(config).instance_id == first.instance_id
 
 
 def test_a_stable_id_is_the_same_after_a_restart_of_the_service(own_directory, make_service):
@@ -183,7 +185,7 @@ def test_a_directory_that_others_can_write_to_is_not_trusted(own_directory, capl
     own_directory.mkdir()
     own_directory.chmod(0o777)
     config = AgentConfig(instance="stable")
-    found = _identity.new_identity(config).instance_id
+    found = identity.new_identity(config).instance_id
     assert uuid.UUID(found).version == 4
     assert "must be a directory that this user alone can write to" in caplog.text
 
@@ -243,7 +245,7 @@ def test_entry_points_that_cannot_be_read_stop_nothing(make_service, monkeypatch
     def broken():
         raise ValueError("bad metadata")
 
-    monkeypatch.setattr(_plugins.importlib.metadata, "entry_points", broken)
+    monkeypatch.setattr(plugins.importlib.metadata, "entry_points", broken)
     service = make_service(entry_points=True)
     service.start()
     assert service.lines[0].calls[:2] == ["set_head", "start"]

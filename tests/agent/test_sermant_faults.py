@@ -9,7 +9,8 @@ import threading
 import pytest
 from fakes import FakeLine
 
-from heartfelt.agent import AgentConfig, HeartbeatService, _host
+from heartfelt.agent import AgentConfig, HeartbeatService
+from heartfelt.agent.content import host
 
 KINDS = ("sermant", "http")
 
@@ -114,7 +115,7 @@ def test_slow_dns_delays_no_beats(serve, monkeypatch):
     with monkeypatch.context() as patched:
         for name in ("gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getfqdn"):
             patched.setattr(socket, name, asked)
-        assert "127.0.0.1" not in _host.ipv4_addresses() and _host.host_name() == socket.gethostname()
+        assert "127.0.0.1" not in host.ipv4_addresses() and host.host_name() == socket.gethostname()
         with service:
             server.wait_for(lambda: len(server.beats) >= 3)
     assert service.stats().failures_of_refresh == failures
@@ -167,7 +168,7 @@ def test_a_restart_leaves_no_ghost(serve, tmp_path, monkeypatch):
 
 def test_a_beat_without_an_address_is_a_beat(serve, monkeypatch):
     """Sermant's backend drops it silently; that of heartfelt does not, and the field is absent, not empty."""
-    monkeypatch.setattr(_host, "ipv4_addresses", list)
+    monkeypatch.setattr(host, "ipv4_addresses", list)
     server = serve("sermant")
     with service_for(server):
         server.wait_for(lambda: server.beats)

@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from heartfelt.agent import _content, _host
-from heartfelt.agent._identity import Identity
-from heartfelt.agent._providers import Providers, reason_of
 from heartfelt.agent._refresh import grid, the_refresher
 from heartfelt.agent.config import AgentConfig
+from heartfelt.agent.content import beat_json, host
+from heartfelt.agent.content.identity import Identity
+from heartfelt.agent.content.providers import Providers, reason_of
 from heartfelt.agent.line import Line, LineStats
 
 FIRST_WAIT_S = 0.05  # for providers, before the first beat goes without what they say
@@ -90,7 +90,7 @@ class Run:
             self._ended = True
             head = self._head
         try:
-            return self.line.close(_content.goodbye(self.config, self.identity.instance_id, head), wait_s)
+            return self.line.close(beat_json.goodbye(self.config, self.identity.instance_id, head), wait_s)
         finally:
             self.identity.release()
 
@@ -136,7 +136,7 @@ class Run:
         """Whether they are others than before."""
         self._addresses_due = now + ADDRESSES_EVERY_S
         try:
-            found = _host.ipv4_addresses()
+            found = host.ipv4_addresses()
         except OSError as error:
             failure = reason_of(error)
             if failure != self._addresses_failure:
@@ -154,13 +154,13 @@ class Run:
                 return
             plugins, agents = self._announced()
             values, failures = self._providers.values()
-            plugin_map = _content.plugin_map(
+            plugin_map = beat_json.plugin_map(
                 plugins, {name: value for name, value in values.items() if name in plugins}
             )
-            head = _content.head(
+            head = beat_json.head(
                 self.config,
                 self.identity.instance_id,
-                host_name=_host.host_name(),
+                host_name=host.host_name(),
                 addresses=self._addresses,
                 plugins=plugin_map,
                 agents=agents,

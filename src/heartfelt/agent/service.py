@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import Any
 
 from heartfelt._checks import duration_or_zero_ns, shown
-from heartfelt.agent import _fork, _plugins, _refresh
-from heartfelt.agent._identity import new_identity
+from heartfelt.agent import _fork, _refresh
 from heartfelt.agent._plan import plan_of
-from heartfelt.agent._providers import Provider, Providers
 from heartfelt.agent._run import Run
 from heartfelt.agent._stats import NO_LINE, AgentStats, with_line
 from heartfelt.agent.config import AgentConfig
+from heartfelt.agent.content import plugins
+from heartfelt.agent.content.identity import new_identity
+from heartfelt.agent.content.providers import Provider, Providers
 from heartfelt.agent.line import Line, Plan, open_line
 
 STOP_WAIT_S = 2.0
@@ -151,16 +152,16 @@ class HeartbeatService:
 
     # -- content
 
-    def add_plugin(self, name: str, version: str = _plugins.UNKNOWN) -> None:
+    def add_plugin(self, name: str, version: str = plugins.UNKNOWN) -> None:
         """Tells of a plugin; another version under the same name replaces the one before."""
-        name = _plugins.checked_name(name, "a plugin's name")
-        self._versions[name] = _plugins.checked_name(version, "a plugin's version")
+        name = plugins.checked_name(name, "a plugin's name")
+        self._versions[name] = plugins.checked_name(version, "a plugin's version")
         self._changed()
 
-    def add_external_agent(self, name: str, version: str = _plugins.UNKNOWN) -> None:
+    def add_external_agent(self, name: str, version: str = plugins.UNKNOWN) -> None:
         """Tells of another agent in this process."""
-        name = _plugins.checked_name(name, "an agent's name")
-        self._agents[name] = _plugins.checked_name(version, "an agent's version")
+        name = plugins.checked_name(name, "an agent's name")
+        self._agents[name] = plugins.checked_name(version, "an agent's version")
         self._changed()
 
     def set_ext_info(self, plugin: str, provider: Provider | None) -> None:
@@ -172,21 +173,21 @@ class HeartbeatService:
         nothing: the beat has its last good value, and why it failed (extInfoFailures). While it hangs it is not called
         again.
         """
-        plugin = _plugins.checked_name(plugin, "a plugin's name")
+        plugin = plugins.checked_name(plugin, "a plugin's name")
         if provider is not None and not callable(provider):
             raise TypeError(f"provider must be callable without arguments, not {shown(provider)}")
         self._providers.set(plugin, provider)
         if provider is not None:
-            self._versions.setdefault(plugin, _plugins.UNKNOWN)
+            self._versions.setdefault(plugin, plugins.UNKNOWN)
         self._changed()
 
     def _add_installed(self) -> None:
-        found = _plugins.installed()
+        found = plugins.installed()
         for name, version in found.plugins.items():
             self._versions.setdefault(name, version)
         for name, provider in found.providers.items():
             if self._providers.add(name, provider):
-                self._versions.setdefault(name, _plugins.UNKNOWN)
+                self._versions.setdefault(name, plugins.UNKNOWN)
         for failure in found.failures:
             _logger.warning("%s", failure)
         self._providers.count(found.failures)

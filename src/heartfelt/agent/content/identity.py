@@ -18,8 +18,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from heartfelt.agent import _host
 from heartfelt.agent.config import AgentConfig
+from heartfelt.agent.content import host
 
 MOST_NUMBERS = 4096
 _NAMESPACE = uuid.UUID("a4bd1e0e-6a5c-5d0f-8f0b-5d6c1d0a9e55")
@@ -47,7 +47,7 @@ def new_identity(config: AgentConfig, in_child: bool = False) -> Identity:
         return Identity(str(uuid.uuid4()))
     if config.instance != "stable":
         return Identity(f"{config.instance}-{os.getpid()}" if in_child else config.instance)
-    what = "\0".join((_host.host_name() or "", config.service, config.app_name, config.artifact or ""))
+    what = "\0".join((host.host_name() or "", config.service, config.app_name, config.artifact or ""))
     try:
         number, descriptor = _hold(what)
     except (OSError, ImportError) as error:

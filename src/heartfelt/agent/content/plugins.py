@@ -16,7 +16,7 @@ from typing import Any
 
 from heartfelt._checks import shown
 from heartfelt._config.values import Bad, text
-from heartfelt.agent._providers import Provider, reason_of
+from heartfelt.agent.content.providers import Provider, reason_of
 from heartfelt.errors import ConfigError
 
 PLUGINS_GROUP = "heartfelt.plugins"

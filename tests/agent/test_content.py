@@ -13,8 +13,8 @@ import pytest
 
 import heartfelt
 from heartfelt.agent import AgentConfig
-from heartfelt.agent._run import ADDRESSES_EVERY_S
 from heartfelt.agent.content import host, identity, plugins
+from heartfelt.agent.service.run import ADDRESSES_EVERY_S
 
 
 def test_every_field(make_service, monkeypatch):

@@ -153,12 +153,12 @@ def test_children_that_end_at_once_were_no_instances(serve, run_forking):
         one = service()
         one.start()
         until(lambda: one.stats().beats >= 1)
-        from heartfelt.agent import _refresh
+        from heartfelt.agent.service import refresh
         for n in range(20):
             forked = time.monotonic()
             pid = os.fork()
             if pid == 0:
-                for due in _refresh.the_refresher._due.values():
+                for due in refresh.the_refresher._due.values():
                     assert due > forked + 0.1  # a program has time to become another
                 if n % 2:
                     os._exit(0)
@@ -250,13 +250,13 @@ def test_nothing_is_left_to_be_imported_by_a_senders_thread(run_python):
     assert run_python("import sys, heartfelt.agent; print('encodings.idna' in sys.modules)") == "True\n"
 
 
-LOCKS = ("service._lock", "service._providers._lock", "_refresh.the_refresher._changed", "ServiceManager._lock")
+LOCKS = ("service._lock", "service._providers._lock", "refresh.the_refresher._changed", "ServiceManager._lock")
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, "service._run._lock"])
 def test_a_lock_that_another_thread_holds_at_the_fork_does_not_matter(serve, run_forking, lock):
     code = """
-        from heartfelt.agent import _refresh
+        from heartfelt.agent.service import refresh
         service = ServiceManager.start(AgentConfig(url=URL, interval=0.1, entry_points=False))
         service.set_ext_info("p", dict)
         until(lambda: service.stats().beats)

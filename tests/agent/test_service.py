@@ -15,7 +15,7 @@ import time
 import pytest
 
 from heartfelt import ConfigError, HeartfeltError
-from heartfelt.agent import AgentConfig, AgentStats, HeartbeatService, ServiceManager, ServiceNotStarted, _refresh
+from heartfelt.agent import AgentConfig, AgentStats, HeartbeatService, ServiceManager, ServiceNotStarted
 
 KINDS = ("sermant", "http", "udp")
 
@@ -165,7 +165,7 @@ def test_one_refresh_thread_serves_all_and_ends_with_the_last(make_service, even
 
 
 def test_a_refresh_that_fails_is_counted_and_stops_no_other(make_service, monkeypatch, caplog):
-    monkeypatch.setattr(_refresh, "AFTER_ERROR_S", 0.01)
+    monkeypatch.setattr("heartfelt.agent.service.refresh.AFTER_ERROR_S", 0.01)
     bad, good = make_service(), make_service()
     bad.start()
     good.start()

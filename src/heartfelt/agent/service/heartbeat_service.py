@@ -12,15 +12,15 @@ from types import TracebackType
 from typing import Any
 
 from heartfelt._checks import duration_or_zero_ns, shown
-from heartfelt.agent import _fork, _refresh
-from heartfelt.agent._plan import plan_of
-from heartfelt.agent._run import Run
-from heartfelt.agent._stats import NO_LINE, AgentStats, with_line
 from heartfelt.agent.config import AgentConfig
 from heartfelt.agent.content import plugins
 from heartfelt.agent.content.identity import new_identity
 from heartfelt.agent.content.providers import Provider, Providers
 from heartfelt.agent.line import Line, Plan, open_line
+from heartfelt.agent.service import fork, refresh
+from heartfelt.agent.service.plan import plan_of
+from heartfelt.agent.service.run import Run
+from heartfelt.agent.service.stats import NO_LINE, AgentStats, with_line
 
 STOP_WAIT_S = 2.0
 _logger = logging.getLogger("heartfelt.agent")
@@ -100,7 +100,7 @@ class HeartbeatService:
             identity.release()
             raise
         self._instance_id = identity.instance_id
-        _fork.remember(self)
+        fork.remember(self)
         self._run = run
         try:
             run.start()
@@ -131,7 +131,7 @@ class HeartbeatService:
                 self._stopping.remove(run)
                 self._last, self._last_run = run.line_stats(), run
                 if self._run is None:
-                    _fork.forget(self)
+                    fork.forget(self)
 
     def __enter__(self) -> HeartbeatService:
         self.start()
@@ -220,7 +220,7 @@ class HeartbeatService:
                 providers_hanging=hanging,
                 lag_ms=self._run.lag_s() * 1000 if self._run is not None else 0.0,
                 max_lag_ms=run.max_lag_s * 1000 if run else 0.0,
-                failures_of_refresh=_refresh.the_refresher.errors,
+                failures_of_refresh=refresh.the_refresher.errors,
             )
 
     def __repr__(self) -> str:
@@ -248,7 +248,7 @@ class HeartbeatService:
         self._life = "silent"
         if self._config.fork == "restart":
             self._life = "restarting"
-            _fork.start_later(self)
+            fork.start_later(self)
 
     def _start_in_child(self) -> None:
         with self._lock:

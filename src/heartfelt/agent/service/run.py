@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from heartfelt.agent._refresh import grid, the_refresher
 from heartfelt.agent.config import AgentConfig
 from heartfelt.agent.content import beat_json, host
 from heartfelt.agent.content.identity import Identity
 from heartfelt.agent.content.providers import Providers, reason_of
 from heartfelt.agent.line import Line, LineStats
+from heartfelt.agent.service.refresh import grid, the_refresher
 
 FIRST_WAIT_S = 0.05  # for providers, before the first beat goes without what they say
 MOST_TICK_S = 1.0

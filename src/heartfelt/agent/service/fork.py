@@ -13,12 +13,9 @@ import logging
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from heartfelt.agent import _refresh
-
-if TYPE_CHECKING:
-    from heartfelt.agent.service import HeartbeatService
+from heartfelt.agent.service import refresh
 
 RESTART_AFTER_S = 0.2
 EXIT_WAIT_S = 2.0  # for all goodbyes together
@@ -28,28 +25,41 @@ EXIT_WAIT_S = 2.0  # for all goodbyes together
 codecs.lookup("idna")
 
 _logger = logging.getLogger("heartfelt.agent")
-_running: dict[
-    HeartbeatService, None
-] = {}  # each operation is one of a dict's own: no lock that a fork could leave locked
 
 
-def remember(service: HeartbeatService) -> None:
+class Running(Protocol):
+    """A service, as far as forks and the exit concern it."""
+
+    def _in_child(self) -> None:
+        """Called in a forked child, in its only thread: lets go of what the parent's threads had."""
+
+    def _start_in_child(self) -> None:
+        """Starts again, a moment after the fork."""
+
+    def _stop_at_exit(self, wait_s: float) -> None:
+        """Says goodbye, for at most `wait_s`."""
+
+
+_running: dict[Running, None] = {}  # each operation is one of a dict's own: no lock that a fork could leave locked
+
+
+def remember(service: Running) -> None:
     _running[service] = None
 
 
-def forget(service: HeartbeatService) -> None:
+def forget(service: Running) -> None:
     _running.pop(service, None)
 
 
-def start_later(service: HeartbeatService) -> None:
+def start_later(service: Running) -> None:
     """In a child."""
-    _refresh.the_refresher.add(_Restart(service), time.monotonic() + RESTART_AFTER_S)
+    refresh.the_refresher.add(_Restart(service), time.monotonic() + RESTART_AFTER_S)
 
 
 class _Restart:
     """What the refresh thread of a child does once."""
 
-    def __init__(self, service: HeartbeatService) -> None:
+    def __init__(self, service: Running) -> None:
         self._service = service
 
     def tick(self, now: float) -> None:
@@ -60,7 +70,7 @@ class _Restart:
 
 
 def _in_child() -> None:
-    _refresh.in_child()
+    refresh.in_child()
     for service in list(_running):
         try:
             service._in_child()

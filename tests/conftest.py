@@ -103,3 +103,11 @@ def run_python():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    pytest.importorskip("cryptography", reason="nothing here makes certificates")
+    from tests.certificates import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))

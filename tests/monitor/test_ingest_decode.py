@@ -12,7 +12,7 @@ from heartfelt.monitor.ingest.decode import BadInput, agent_event, decode_beat, 
 from heartfelt.monitor.model import Level
 from heartfelt.wire import FrameDecoder
 
-VECTOR = bytes.fromhex((Path(__file__).parents[1] / "agent" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
+VECTOR = bytes.fromhex((Path(__file__).parents[1] / "wire" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
 
 
 def beat(text, meta_bytes=1 << 16):

@@ -10,7 +10,6 @@ import gzip
 import json
 import resource
 import socket
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -21,9 +20,7 @@ from heartfelt.monitor.model import Limits, State
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import EVENT, HEARTBEAT, TRACING
 
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
-
-VECTOR = bytes.fromhex((Path(__file__).parents[1] / "agent" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
+VECTOR = bytes.fromhex((Path(__file__).parents[1] / "wire" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
 
 
 def run(test, **options):
@@ -328,7 +325,7 @@ def test_memory_stays_flat_whatever_comes():
 
 def test_tls(tmp_path):
     pytest.importorskip("cryptography")
-    from certificates import Certificates
+    from tests.certificates import Certificates
 
     certificates = Certificates(tmp_path)
 

@@ -8,12 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from serving import PATIENCE_S, Serving, run_command, stream_events, until
 
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
@@ -198,7 +196,7 @@ def test_tokens_by_the_interface(serve, tmp_path):
 
 
 def test_https(serve, tmp_path):
-    from certificates import Certificates
+    from tests.certificates import Certificates
 
     made = Certificates(tmp_path)
     context = made.client_context()

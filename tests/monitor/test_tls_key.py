@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import ssl
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,13 +11,12 @@ from heartfelt import ConfigError
 from heartfelt.monitor import MonitorConfig
 from heartfelt.monitor._parts import make_tls
 
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
 pytest.importorskip("cryptography")
 
 
 @pytest.fixture
 def certificates(tmp_path):
-    from certificates import Certificates
+    from tests.certificates import Certificates
 
     return Certificates(tmp_path)
 

@@ -16,16 +16,15 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
 
 import msgspec
-from certificates import Certificates
 from webhook_parts import START_MS, Hook, make_change
 
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.guard import Blocked, check_address, check_url, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
 from heartfelt.monitor.webhooks.targets import make_target
+from tests.certificates import Certificates
 
 NOTICE = of_entry(of_change(make_change(7), False))
 PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]

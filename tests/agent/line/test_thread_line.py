@@ -8,10 +8,10 @@ import random
 import time
 
 import pytest
-from lines import GOODBYE, HEAD, INTERVAL_S
 
 from heartfelt.agent.line import Plan, open_line
 from heartfelt.agent.line.thread import ThreadLine
+from tests.agent.lines import GOODBYE, HEAD, INTERVAL_S
 
 
 @pytest.fixture(params=["sermant", "http", "udp"])

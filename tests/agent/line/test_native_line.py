@@ -10,9 +10,9 @@ import string
 import time
 
 import pytest
-from http_side import Answer
 
 from heartfelt.agent.line import Plan, has_native, open_line
+from tests.agent.http_side import Answer
 
 pytestmark = pytest.mark.skipif(not has_native(), reason="there is no native sender here")
 

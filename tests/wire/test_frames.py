@@ -13,10 +13,10 @@ from google.protobuf.internal import api_implementation
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
-from protobuf_side import NettyMessage, Ours, ServiceData
 
 from heartfelt.wire import FrameDecoder, FrameError, Message, encode_frame, pack, split_frame, unpack, whole_beat
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, VISIBILITY
+from tests.wire.protobuf_side import NettyMessage, Ours, ServiceData
 
 VECTOR = bytes.fromhex((Path(__file__).parent / "vectors" / "heartbeat_jdk17.hex").read_text())
 

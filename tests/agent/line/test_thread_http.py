@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from lines import GOODBYE
-from server import Answer
+
+from tests.agent.lines import GOODBYE
+from tests.agent.server import Answer
 
 # -- http
 

@@ -7,9 +7,9 @@ import socket
 import threading
 
 import pytest
-from lines import GOODBYE
 
 from heartfelt._net import resolver
+from tests.agent.lines import GOODBYE
 
 
 @pytest.fixture

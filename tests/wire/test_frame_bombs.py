@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import gzip
 import struct
-import sys
 import tracemalloc
 import zlib
-from pathlib import Path
 
 import pytest
 
 from heartfelt.wire import FrameDecoder, FrameError, encode_frame, pack, unpack
 from heartfelt.wire.packing import MAX_MEMBERS
-
-sys.path.append(str(Path(__file__).parent.parent / "fuzz"))
-
-import fuzz_frames
+from tests.fuzz import fuzz_frames
 
 BOMB = pack(bytes(64 << 20))  # 64 kB of gzip
 

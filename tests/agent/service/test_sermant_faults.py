@@ -7,10 +7,10 @@ import socket
 import threading
 
 import pytest
-from fakes import FakeLine
 
 from heartfelt.agent import AgentConfig, HeartbeatService
 from heartfelt.agent.content import host
+from tests.agent.fakes import FakeLine
 
 KINDS = ("sermant", "http")
 

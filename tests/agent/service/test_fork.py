@@ -317,14 +317,14 @@ def test_gunicorn_with_preload(serve, kind, tmp_path):
     pytest.importorskip("gunicorn", reason="gunicorn is not here: pip install --group test")
     server = serve(kind)
     command = [
-        sys.executable, "-m", "gunicorn", "forking:application", "--preload", "--workers", "2",
+        sys.executable, "-m", "gunicorn", "tests.agent.forking:application", "--preload", "--workers", "2",
         "--bind", f"unix:{tmp_path / 'socket'}", "--worker-tmp-dir", str(tmp_path), "--no-control-socket",
     ]  # fmt: skip
     log = tmp_path / "log"
     with log.open("wb") as output:
         master = subprocess.Popen(
             command,
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[3],
             env={**os.environ, "TEST_URL": server.url, "PYTHONWARNINGS": "ignore::DeprecationWarning"},
             stdout=output, stderr=output,
         )  # fmt: skip

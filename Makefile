@@ -73,7 +73,7 @@ build/fuzz_answer: tests/fuzz/fuzz_answer.c $(wildcard heartfelt_core/sender/hf_
 		tests/fuzz/fuzz_answer.c heartfelt_core/sender/hf_answer.c -o $@
 
 soak: build $(VENV)/.tests ## 500 lines of one process beat for a minute while the GIL is held: is one missed?
-	@$(BIN)/python tests/agent/soak.py $(SOAK_ARGS)
+	@$(BIN)/python -m tests.agent.soak $(SOAK_ARGS)
 
 ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
 	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \

@@ -177,7 +177,7 @@ def udp(rounds: int, found: dict[str, dict[str, float]]) -> None:
 def sermant(rounds: int, found: dict[str, dict[str, float]]) -> None:
     from heartfelt.wire import encode_frame, pack
 
-    vector = bytes.fromhex((HERE.parent / "tests/agent/vectors/heartbeat_jdk17.hex").read_text().strip())
+    vector = bytes.fromhex((HERE.parent / "tests/wire/vectors/heartbeat_jdk17.hex").read_text().strip())
     side = python_side("sermant")
     try:
         for title, data in (

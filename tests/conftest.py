@@ -121,3 +121,11 @@ def serve(tmp_path):
     yield start
     for one in running:
         one.end()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    pytest.importorskip("cryptography", reason="nothing here makes certificates")
+    from tests.certificates import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))

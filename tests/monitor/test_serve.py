@@ -197,7 +197,7 @@ def test_tokens_by_the_interface(serve, tmp_path):
 
 
 def test_https(serve, tmp_path):
-    from tests.agent.certificates import Certificates
+    from tests.certificates import Certificates
 
     made = Certificates(tmp_path)
     context = made.client_context()

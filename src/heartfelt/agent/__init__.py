@@ -7,10 +7,9 @@ coroutine, or the body of a `with`. All of it needs the standard library only.
 
 from __future__ import annotations
 
-from heartfelt.agent._stats import AgentStats
 from heartfelt.agent.config import AgentConfig
 from heartfelt.agent.jobs import job
 from heartfelt.agent.manager import ServiceManager, ServiceNotStarted
-from heartfelt.agent.service import HeartbeatService
+from heartfelt.agent.service import AgentStats, HeartbeatService
 
 __all__ = ["AgentConfig", "AgentStats", "HeartbeatService", "ServiceManager", "ServiceNotStarted", "job"]

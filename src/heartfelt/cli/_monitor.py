@@ -11,7 +11,7 @@ from heartfelt.cli import UsageError
 from heartfelt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from heartfelt.agent._client import Client
+    from heartfelt.agent.jobs.client import Client
 
 URL_VARIABLE, TOKEN_VARIABLE = "HEARTFELT_URL", "HEARTFELT_TOKEN"
 
@@ -41,8 +41,8 @@ def token_of(args: argparse.Namespace) -> str | None:
 
 def client_of(args: argparse.Namespace, *, raise_errors: bool) -> Client:
     """A client for the monitor of the options and the environment. Raises UsageError if they cannot be."""
-    from heartfelt.agent._client import DEFAULT_URL, Client, checked_token
-    from heartfelt.agent._post import where_of
+    from heartfelt._net.post import where_of
+    from heartfelt.agent.jobs.client import DEFAULT_URL, Client, checked_token
 
     url = args.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     token = token_of(args)
@@ -58,7 +58,7 @@ def client_of(args: argparse.Namespace, *, raise_errors: bool) -> Client:
 
 
 def checked_keys(keys: list[str]) -> list[str]:
-    from heartfelt.agent._client import checked_key
+    from heartfelt.agent.jobs.client import checked_key
 
     try:
         return [checked_key(key) for key in keys]

@@ -90,7 +90,7 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
     )
 
     def send() -> list[str]:
-        from heartfelt.agent._client import MonitorError
+        from heartfelt.agent.jobs.client import MonitorError
 
         problems = []
         for at, key in enumerate(args.keys, 1):
@@ -107,7 +107,7 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
 
 
 def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:
-    from heartfelt.agent._client import checked_token
+    from heartfelt.agent.jobs.client import checked_token
     from heartfelt.cli import _datagrams
     from heartfelt.errors import ConfigError
 
@@ -128,7 +128,7 @@ def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:
 def message_of(message: str | None) -> str | None:
     if message != "-":
         return message
-    from heartfelt.agent._client import MOST_TEXT
+    from heartfelt.agent.jobs.client import MOST_TEXT
 
     raw = sys.stdin.buffer.read(MOST_TEXT + 1)
     while sys.stdin.buffer.read(1 << 16):  # whoever writes there is not to fail

@@ -79,8 +79,8 @@ def report_of(args: argparse.Namespace, command: list[str]) -> JobRun:
             f"command in good health would be reported; give a shorter --interval or a longer --timeout"
         )
     logging.basicConfig(format="heartfelt run: %(message)s", level=logging.INFO)
-    from heartfelt.agent._outbox import Outbox
     from heartfelt.agent.jobs import Job, JobRun
+    from heartfelt.agent.jobs.outbox import Outbox
 
     job = Job(key, interval=interval_s, timeout=timeout_s)
     try:
@@ -93,6 +93,6 @@ def report_of(args: argparse.Namespace, command: list[str]) -> JobRun:
 
 def flush() -> None:
     """What cannot be sent in time is logged: it must not hold the command's status back."""
-    from heartfelt.agent._outbox import flush_all
+    from heartfelt.agent.jobs.outbox import flush_all
 
     flush_all()

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from heartfelt import ConfigError
-from heartfelt.agent._client import MOST_TEXT, Client, MonitorError, cut
-from heartfelt.agent._post import where_of
+from heartfelt._net.post import where_of
+from heartfelt.agent.jobs.client import MOST_TEXT, Client, MonitorError, cut
 
 
 @pytest.fixture

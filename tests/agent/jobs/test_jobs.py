@@ -15,7 +15,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt.agent import job, jobs
-from heartfelt.agent._client import MOST_TEXT, Client
+from heartfelt.agent.jobs.client import MOST_TEXT, Client
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -24,7 +24,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def clock(monkeypatch):
     """A list with the time that jobs see."""
     now = [100.0]
-    monkeypatch.setattr(jobs, "monotonic", lambda: now[0])
+    monkeypatch.setattr("heartfelt.agent.jobs.runs.monotonic", lambda: now[0])
     return now
 
 

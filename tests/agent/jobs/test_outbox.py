@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from heartfelt.agent import _outbox
-from heartfelt.agent._outbox import Outbox, Ping
+from heartfelt.agent.jobs.outbox import Outbox, Ping
 
 
 class Slow:
@@ -105,7 +104,7 @@ def test_client_that_raises_does_not_end_the_thread(make, slow, caplog):
 
 
 def test_thread_ends_when_idle_and_comes_back(slow, monkeypatch, eventually):
-    monkeypatch.setattr(_outbox, "LINGER_S", 0.001)
+    monkeypatch.setattr("heartfelt.agent.jobs.outbox.LINGER_S", 0.001)
     slow.gate.set()
     outbox = Outbox(slow)
     for n in range(3):
@@ -118,7 +117,7 @@ def test_without_a_thread_flush_sends(slow, monkeypatch, caplog):
     def refuse():
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_outbox.threading, "Thread", lambda **_: SimpleNamespace(start=refuse))
+    monkeypatch.setattr("heartfelt.agent.jobs.outbox.threading.Thread", lambda **_: SimpleNamespace(start=refuse))
     slow.gate.set()
     outbox = Outbox(slow)
     outbox.put(ping("a", "start"))

@@ -16,7 +16,7 @@ pytest.importorskip("cryptography")
 
 @pytest.fixture
 def certificates(tmp_path):
-    from tests.agent.certificates import Certificates
+    from tests.certificates import Certificates
 
     return Certificates(tmp_path)
 

@@ -12,7 +12,7 @@ from heartfelt.monitor.model import Level
 from heartfelt.wire import FrameDecoder
 from tests import ROOT
 
-VECTOR = bytes.fromhex((ROOT / "tests" / "agent" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
+VECTOR = bytes.fromhex((ROOT / "tests" / "wire" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
 
 
 def beat(text, meta_bytes=1 << 16):

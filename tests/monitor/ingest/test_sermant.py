@@ -20,7 +20,7 @@ from heartfelt.wire.frames import EVENT, HEARTBEAT, TRACING
 from tests import ROOT
 from tests.monitor.ingest.world import LONG_S, heartbeat, ingest
 
-VECTOR = bytes.fromhex((ROOT / "tests" / "agent" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
+VECTOR = bytes.fromhex((ROOT / "tests" / "wire" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
 
 
 def run(test, **options):
@@ -325,7 +325,7 @@ def test_memory_stays_flat_whatever_comes():
 
 def test_tls(tmp_path):
     pytest.importorskip("cryptography")
-    from tests.agent.certificates import Certificates
+    from tests.certificates import Certificates
 
     certificates = Certificates(tmp_path)
 

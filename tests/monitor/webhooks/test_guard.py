@@ -19,7 +19,7 @@ from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.guard import Blocked, check_address, check_url, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
 from heartfelt.monitor.webhooks.targets import make_target
-from tests.agent.certificates import Certificates
+from tests.certificates import Certificates
 from tests.monitor.webhooks.parts import START_MS, Hook, make_change
 
 NOTICE = of_entry(of_change(make_change(7), False))

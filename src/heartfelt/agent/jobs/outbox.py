@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+"""What takes pings from a job at once, and sends them in their order from a thread of its own.
+
+The queue is bounded. Of beats that wait only the last one of each run is kept. If it is full nevertheless, the oldest
+beat makes room, then the oldest ping; both are counted. The thread starts with the first ping and ends when there has
+been nothing to do for a while. At the end of the process what waits is sent, for FLUSH_S at most.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from heartfelt.agent.jobs.client import Client, Event
+
+MOST_PINGS = 1000
+LINGER_S = 10.0  # how long the thread waits for more
+FLUSH_S = 5.0  # at the end of the process, for all outboxes together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    key: str
+    event: Event
+    rid: str
+    text: str | None = None
+    duration_ms: int | None = None
+    timeout_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxStats:
+    """waiting: pings not sent; merged: beats that a newer one of their run replaced; dropped: the queue was full."""
+
+    waiting: int
+    merged: int
+    dropped: int
+
+
+@dataclass(slots=True)
+class _Rhythm:
+    """A run that beats by itself."""
+
+    ping: Ping
+    interval_s: float
+    due: float
+
+
+class Outbox:
+    """For any number of threads. No method blocks but flush."""
+
+    def __init__(self, client: Client, *, most: int = MOST_PINGS, clock: Callable[[], float] = time.monotonic) -> None:
+        self.client = client
+        self._most = most
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._queue: dict[int, Ping] = {}  # by number, in order
+        self._numbers = itertools.count()
+        self._beats: dict[str, int] = {}  # rid: number of its beat in the queue
+        self._rhythms: dict[str, _Rhythm] = {}  # by rid
+        self._sending = False
+        self._thread: threading.Thread | None = None
+        self._merged = self._dropped = 0
+        self._logger = logging.getLogger("heartfelt.agent")
+        _outboxes[weakref.ref(self, _forget)] = None
+
+    def put(self, ping: Ping) -> None:
+        """Takes a ping, to be sent soon."""
+        with self._changed:
+            self._add(ping)
+            self._wake()
+
+    def beat_every(self, interval_s: float, ping: Ping) -> None:
+        """Sends this beat at a fixed rate from now on, until `stop_beating` of its rid."""
+        with self._changed:
+            self._rhythms[ping.rid] = _Rhythm(ping, interval_s, self._clock() + interval_s)
+            self._wake()
+
+    def stop_beating(self, rid: str) -> None:
+        with self._changed:
+            self._rhythms.pop(rid, None)
+
+    def flush(self, wait_s: float) -> bool:
+        """Blocks until all that was put is sent, or given up, for `wait_s` at most. False if that was too short."""
+        give_up = time.monotonic() + wait_s
+        with self._changed:
+            while self._queue or self._sending:
+                if self._thread is None or not self._thread.is_alive():
+                    break
+                if (left := give_up - time.monotonic()) <= 0:
+                    return False
+                self._changed.wait(left)
+            else:
+                return True
+        return self._drain(give_up)
+
+    def stats(self) -> OutboxStats:
+        with self._changed:
+            return OutboxStats(waiting=len(self._queue) + self._sending, merged=self._merged, dropped=self._dropped)
+
+    def after_fork(self) -> None:
+        """In a child: what waits, and what beats, is the parent's."""
+        self._changed = threading.Condition()
+        self._queue, self._beats, self._rhythms = {}, {}, {}
+        self._thread, self._sending = None, False
+        self.client.after_fork()
+
+    # -- under self._changed
+
+    def _add(self, ping: Ping) -> None:
+        if ping.event is None and (number := self._beats.get(ping.rid)) is not None:
+            text = self._queue[number].text if ping.text is None else ping.text
+            self._queue[number] = replace(ping, text=text)
+            self._merged += 1
+            return
+        if len(self._queue) >= self._most:
+            self._make_room()
+        number = next(self._numbers)
+        self._queue[number] = ping
+        if ping.event is None:
+            self._beats[ping.rid] = number
+
+    def _make_room(self) -> None:
+        oldest = next(iter(self._beats.values()), None)
+        lost = self._queue.pop(next(iter(self._queue)) if oldest is None else oldest)
+        if lost.event is None:
+            del self._beats[lost.rid]
+        self._dropped += 1
+        level = logging.WARNING if self._dropped == 1 else logging.DEBUG
+        self._logger.log(level, "%d pings wait for the monitor already; dropped: %r", self._most, lost)
+
+    def _take(self) -> Ping | None:
+        if not self._queue:
+            return None
+        ping = self._queue.pop(next(iter(self._queue)))
+        if ping.event is None:
+            del self._beats[ping.rid]
+        return ping
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._run, name="heartfelt-jobs", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the process ends, or has no room for a thread; flush sends what waits
+            self._thread = None
+            self._logger.warning("no thread to send pings, they wait for the end of the process: %s", error)
+        _flush_at_exit()
+
+    def _add_due(self) -> float | None:
+        """Queues the beats that are due. Returns how long until the next one; None if no run beats by itself."""
+        now = self._clock()
+        for rhythm in self._rhythms.values():
+            if rhythm.due <= now:
+                self._add(rhythm.ping)
+                missed = int((now - rhythm.due) / rhythm.interval_s)
+                rhythm.due += (missed + 1) * rhythm.interval_s
+        return min((rhythm.due for rhythm in self._rhythms.values()), default=now) - now if self._rhythms else None
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while (ping := self._next()) is not None:
+            self._send(ping)
+
+    def _next(self) -> Ping | None:
+        """Waits for the next ping; None if there is nothing to do any more."""
+        with self._changed:
+            self._sending = False
+            idle_until = time.monotonic() + LINGER_S
+            while True:
+                until_due = self._add_due()
+                if (ping := self._take()) is not None:
+                    self._sending = True
+                    return ping
+                self._changed.notify_all()  # whoever flushes
+                wait_s = idle_until - time.monotonic() if until_due is None else until_due
+                if wait_s <= 0:
+                    self._thread = None
+                    return None
+                self._changed.wait(min(wait_s, threading.TIMEOUT_MAX))
+
+    def _send(self, ping: Ping) -> None:
+        try:
+            self.client.ping(
+                ping.key,
+                ping.event,
+                ping.text,
+                duration_ms=ping.duration_ms,
+                timeout_ms=ping.timeout_ms,
+                rid=ping.rid,
+            )
+        except Exception as error:  # a client that raises: it counts by itself. The thread must go on
+            self._logger.warning("not sent, %s of %r: %s", ping.event or "a beat", ping.key, error)
+
+    def _drain(self, give_up: float) -> bool:
+        """As the thread does, where there is none."""
+        while time.monotonic() < give_up:
+            with self._changed:
+                ping = self._take()
+            if ping is None:
+                return True
+            self._send(ping)
+        with self._changed:
+            return not self._queue
+
+
+_outboxes: dict[weakref.ref[Outbox], None] = {}  # each operation on it is one of a dict's own: no lock, none to break
+
+
+def _forget(ref: weakref.ref[Outbox]) -> None:
+    _outboxes.pop(ref, None)
+
+
+def _there() -> list[Outbox]:
+    return [outbox for ref in list(_outboxes) if (outbox := ref()) is not None]
+
+
+def flush_all(wait_s: float = FLUSH_S) -> bool:
+    """Flushes all outboxes of the process, for `wait_s` in all. False, and a warning, if something is left."""
+    give_up = time.monotonic() + wait_s
+    left = 0
+    for outbox in _there():
+        if not outbox.flush(max(give_up - time.monotonic(), 0)):
+            left += outbox.stats().waiting
+    if left:
+        logging.getLogger("heartfelt.agent").warning("%d pings were not sent: not done within %g s", left, wait_s)
+    return not left
+
+
+def _after_fork() -> None:
+    for outbox in _there():
+        outbox.after_fork()
+
+
+_flushes_in = 0  # the child of multiprocessing that was told to flush at its end
+
+
+def _flush_at_exit() -> None:
+    """In a child of multiprocessing, which does not run what atexit has; in other processes nothing."""
+    global _flushes_in
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is None or process is None or process.parent_process() is None or _flushes_in == os.getpid():
+        return
+    _flushes_in = os.getpid()
+    util.Finalize(None, flush_all, exitpriority=0)
+
+
+atexit.register(flush_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -75,7 +75,7 @@ class TestHttp:
             ([""], "name"),
             (["k", "--url", "h"], "--url"),
             (["k", "--token-env", "NOT_THERE"], "NOT_THERE"),
-            (["k", "--timeout", "soon"], "25h"),
+            (["k", "--timeout", "soon"], "1h30m"),
             (["k", "--timeout", "0"], "longer than zero"),
             (["k", "--status", "x"], "whole number"),
             (["k", "--event", "ok", "--status", "1"], "not allowed"),

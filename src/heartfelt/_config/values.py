@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What a value of the configuration may be: each kind takes what was written and gives what is meant.
 
-A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. Durations differ:
-text and TOML count the key's own unit, keywords take seconds or a timedelta, as everywhere in heartfelt.
+A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. A number alone
+differs between them: in text and TOML it counts the key's own unit, by keyword seconds, as everywhere in heartfelt.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeAlias
 
-from heartfelt._checks import duration_ns
-from heartfelt.errors import ConfigError
+from heartfelt._duration import EXAMPLES, format_duration, parse_duration_ns
 
 Kind: TypeAlias = Callable[[object, bool], object]  # (what was written, whether by keyword) -> what is meant
 
@@ -94,44 +94,37 @@ def whole(least: int, most: int) -> Kind:
     return check
 
 
-def duration(unit: str, least_s: float, most_s: float) -> Kind:
-    """Seconds as float. `unit`, "ms" or "s", is what text and TOML count."""
-    factor = {"ms": 1e-3, "s": 1.0}[unit]
+_UNIT_S = {"ms": 1e-3, "s": 1.0, "d": 86400.0}
 
-    def span(typed: bool) -> str:
-        low, high = (_number(limit if typed else limit / factor) for limit in (least_s, most_s))
-        return f"from {low} to {high} {'s' if typed else unit}"
+
+def duration(least_s: float, most_s: float, unit: str = "s") -> Kind:
+    """Seconds as float: a duration as text (`_duration.py`), or a number of `unit`, "ms", "s" or "d".
+
+    By keyword: seconds or a timedelta.
+    """
+    bounds = f"{format_duration(least_s)} to {format_duration(most_s)}"
+    counts = {"ms": "milliseconds", "s": "seconds", "d": "days"}[unit]
 
     def check(value: object, typed: bool) -> float:
-        if typed:
+        if isinstance(value, timedelta):
+            seconds = value.total_seconds()
+        elif isinstance(value, str) and not typed:
             try:
-                seconds = duration_ns(value, "it") / 1e9
-            except TypeError:
-                raise Bad("must be seconds (int, float) or a timedelta", mistyped=True) from None
-            except ConfigError:
-                raise Bad(f"must be {span(typed)}") from None
+                seconds = parse_duration_ns(value, unit) / 1e9
+            except ValueError as error:
+                raise Bad(f"must be a duration such as {EXAMPLES}, or a number of {counts}: {error}") from None
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            seconds = value * (1.0 if typed else _UNIT_S[unit])
+        elif typed:
+            raise Bad("must be seconds (int, float) or a timedelta", mistyped=True)
         else:
-            seconds = _count(value, unit) * factor
+            raise Bad(f"must be a duration such as {EXAMPLES}, or a number of {counts}", mistyped=True)
         if not least_s <= seconds <= most_s:  # NaN, too
-            hint = f"; the keyword takes seconds, the key in files {unit}" if typed and unit != "s" else ""
-            raise Bad(f"must be {span(typed)}{hint}")
+            hint = "; the keyword takes seconds, the key in files milliseconds" if typed and unit == "ms" else ""
+            raise Bad(f"must be from {bounds}{hint}")
         return seconds
 
     return check
-
-
-def _count(value: object, unit: str) -> float:
-    if isinstance(value, str):
-        if not re.fullmatch(r"\s*\+?[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
-            raise Bad(f"must be a number of {unit}")
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad(f"must be a number of {unit}", mistyped=True)
-    return float(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:.10g}"
 
 
 def token(value: object, typed: bool) -> str:

@@ -4,39 +4,25 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 
 from heartfelt._checks import duration_ns, shown
+from heartfelt._duration import EXAMPLES, parse_duration_ns
 from heartfelt.errors import ConfigError
 
 
-def seconds(text: str) -> float:
-    """A duration: more than 0, at most 100 years."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no number; give seconds, for example 0.5") from None
-    try:
-        duration_ns(value, "a duration")
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(f"{error}; give seconds, for example 0.5") from None
-    return value
-
-
-UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
 def duration(text: str) -> float:
-    """A duration in seconds, with a unit or none: 90, 90s, 500ms, 5m, 25h, 1d. More than 0, at most 100 years."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?", text.strip())
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no duration; give seconds or a unit: 90, 500ms, 5m, 25h")
-    value = float(found[1]) * UNITS_S[found[2] or "s"]
+    """A duration in seconds: a number of seconds, or numbers with units. More than 0, at most 100 years."""
+    try:
+        value = parse_duration_ns(text, "s") / 1e9
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not a duration: {error}; give seconds, or {EXAMPLES}"
+        ) from None
     try:
         duration_ns(value, "a duration")
     except ConfigError as error:
-        raise argparse.ArgumentTypeError(f"{error}; for example 90, 500ms, 5m, 25h, 1d") from None
+        raise argparse.ArgumentTypeError(f"{error}; give seconds, or {EXAMPLES}") from None
     return value
 
 

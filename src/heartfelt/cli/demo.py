@@ -19,7 +19,7 @@ from heartfelt.cli import UsageError
 from heartfelt.cli._client_options import add_trust_arguments, url
 from heartfelt.cli._progress import Progress
 from heartfelt.cli._services import NS, Beater, Plan
-from heartfelt.cli._values import seconds, whole, whole_list
+from heartfelt.cli._values import duration, whole, whole_list
 
 T = TypeVar("T")
 NAME = "demo"
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=type_, default=default, help=help_, metavar=metavar)
 
     option("--services", whole(1, MOST_SERVICES), None, "how many services, with ids from 1 (10000)", "N")
-    option("--interval", seconds, None, "between two beats of a service (0.5)")
-    option("--timeout", seconds, None, "after which a service without a beat is reported (1.0)")
+    option("--interval", duration, None, "between two beats of a service (0.5)")
+    option("--timeout", duration, None, "after which a service without a beat is reported (1.0)")
     option("--parallelism", whole(1, MOST_SHARDS), None, "worker threads of the hub (2)", "N")
     default_stuck = ",".join(map(str, STUCK))
     stuck_help = f"services that stop, each when its id in ms has passed ({default_stuck}, as far as they exist)"
     option("--stuck", whole_list, None, stuck_help, "ID,ID,...")
-    option("--duration", seconds, None, "how long; more while a stopped service is not due yet (15.0)")
+    option("--duration", duration, None, "how long; more while a stopped service is not due yet (15.0)")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line; the last is the summary")
     monitor_help = (
         "instead, feed this monitor with instances, of which some stop, leave, get stuck, and come back; then the "

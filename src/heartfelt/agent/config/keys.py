@@ -26,8 +26,8 @@ class Key:
 
 KEYS = (
     Key("agent.service.heartbeat.enable", "enable", flag),
-    Key("heartbeat.interval", "interval", duration("ms", LEAST_INTERVAL_S, MOST_INTERVAL_S)),
-    Key("heartbeat.timeout", "timeout", maybe(duration("ms", LEAST_INTERVAL_S, 30 * 86400))),
+    Key("heartbeat.interval", "interval", duration(LEAST_INTERVAL_S, MOST_INTERVAL_S, "ms")),
+    Key("heartbeat.timeout", "timeout", maybe(duration(LEAST_INTERVAL_S, 30 * 86400, "ms"))),
     Key("serviceName", "service", text()),
     Key("appName", "app_name", text()),
     Key("appType", "app_type", text()),
@@ -35,14 +35,14 @@ KEYS = (
     Key("dynamicInstall", "dynamic_install", flag),
     Key("gateway.nettyIp", "host", host),
     Key("gateway.nettyPort", "port", whole(1, 65535)),
-    Key("gateway.nettyConnectTimeout", "connect_timeout", duration("ms", 0.001, 600)),
-    Key("gateway.initReconnectInternalTime", "first_reconnect", duration("s", 0.001, 86400)),
-    Key("gateway.maxReconnectInternalTime", "most_reconnect", duration("s", 0.001, 86400)),
+    Key("gateway.nettyConnectTimeout", "connect_timeout", duration(0.001, 600, "ms")),
+    Key("gateway.initReconnectInternalTime", "first_reconnect", duration(0.001, 86400)),
+    Key("gateway.maxReconnectInternalTime", "most_reconnect", duration(0.001, 86400)),
     Key("heartfelt.url", "url", maybe(text(2048)), secret=True),  # it may have a password in it, which is then refused
     Key("heartfelt.transport", "transport", one_of("sermant", "http", "udp")),
     Key("heartfelt.backend", "backend", maybe(one_of("sermant", "heartfelt"))),
     Key("heartfelt.path", "path", text(1024)),
-    Key("heartfelt.write_timeout", "write_timeout", duration("ms", 0.001, 600)),
+    Key("heartfelt.write_timeout", "write_timeout", duration(0.001, 600, "ms")),
     Key("heartfelt.tls.enable", "tls", flag),
     Key("heartfelt.tls.ca", "tls_ca", maybe(text(4096))),
     Key("heartfelt.tls.hostname", "tls_hostname", maybe(host)),
@@ -51,7 +51,7 @@ KEYS = (
     Key("heartfelt.instance_id", "instance", text(128)),
     Key("heartfelt.fork", "fork", one_of("restart", "silent")),
     Key("heartfelt.entry_points", "entry_points", flag),
-    Key("heartfelt.provider.timeout", "provider_timeout", duration("ms", 0.001, 600)),
+    Key("heartfelt.provider.timeout", "provider_timeout", duration(0.001, 600, "ms")),
     Key("heartfelt.provider.limit", "provider_limit", whole(1, 1 << 20)),
 )
 BY_NAME = {key.name: key for key in KEYS}

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 
 from heartfelt._checks import shown
-from heartfelt._config.spans import share, size, span, words
-from heartfelt._config.values import Bad, Kind, flag, host, maybe, one_of, text, whole
+from heartfelt._config.units import share, size, words
+from heartfelt._config.values import Bad, Kind, duration, flag, host, maybe, one_of, text, whole
 from heartfelt.errors import ConfigError
 
 DAY_S = 86400.0
@@ -41,8 +41,8 @@ KEYS = (
     Key("http.host", "http_host", maybe(host), "the HTTP port's address, if another", "server.address"),
     Key("http.port", "http_port", _PORT, "HTTP: REST, pings, metrics; 0: any free one", "server.port"),
     Key("http.allowed_hosts", "allowed_hosts", words, "names in the Host header that are served, beside addresses"),
-    Key("http.request_timeout", "request_timeout_s", span(0.1, 3600), "in which a request must have come whole"),
-    Key("http.keep_alive", "keep_alive_s", span(0.1, 3600), "how long a connection may be idle between requests"),
+    Key("http.request_timeout", "request_timeout_s", duration(0.1, 3600), "in which a request must have come whole"),
+    Key("http.keep_alive", "keep_alive_s", duration(0.1, 3600), "how long a connection may be idle between requests"),
     Key("http.header_bytes", "header_bytes", size(1024, 1 << 20), "the most that a request's head may have"),
     Key("http.viewers", "viewers", whole(1, 10_000), "how many streams of events may be open at once"),
     Key("http.viewer_bytes", "viewer_bytes", size(4096, 1 << 28), "what may wait for one viewer; more: it reads anew"),
@@ -58,18 +58,18 @@ KEYS = (
     Key("tcp.tls", "tcp_tls", flag, "with a certificate: whether agents' connections have TLS"),
     Key("auth.require", "auth_require", one_of("auto", "always"), "auto: tokens are needed beyond loopback addresses"),
     Key("auth.tcp", "auth_tcp", flag, "tokens, where needed, for TCP, too; Sermant's agents cannot send one"),
-    Key("lease.timeout", "lease_timeout_s", span(0.05, 30 * DAY_S), "no beat for so long: lost",
-        "max.effective.time", span(0.05, 30 * DAY_S, "ms")),
-    Key("lease.cache", "lease_cache_s", span(0.05, 366 * DAY_S), "no beat for so long: removed",
-        "max.cache.time", span(0.05, 366 * DAY_S, "ms")),
-    Key("lease.stuck_after", "stuck_after_s", maybe(span(0.05, DAY_S)), "interpreter silent for so long: stuck"),
+    Key("lease.timeout", "lease_timeout_s", duration(0.05, 30 * DAY_S), "no beat for so long: lost",
+        "max.effective.time", duration(0.05, 30 * DAY_S, "ms")),
+    Key("lease.cache", "lease_cache_s", duration(0.05, 366 * DAY_S), "no beat for so long: removed",
+        "max.cache.time", duration(0.05, 366 * DAY_S, "ms")),
+    Key("lease.stuck_after", "stuck_after_s", maybe(duration(0.05, DAY_S)), "interpreter silent for so long: stuck"),
     Key("hold.enable", "hold_enable", flag, "whether losses are held when too many come at once"),
     Key("hold.share", "hold_share", share, "of a service's instances: more within the window are held"),
     Key("hold.least", "hold_least", whole(2, 1_000_000), "of a service: never held below so many instances"),
     Key("hold.share_of_all", "hold_share_of_all", share, "of all instances: more within the window are held"),
     Key("hold.least_of_all", "hold_least_of_all", whole(2, 1_000_000), "never held below so many instances in all"),
-    Key("hold.window", "hold_window_s", span(0.05, 3600), "the window in which losses are counted"),
-    Key("hold.longest", "hold_longest_s", span(0.1, DAY_S), "the latest end of a hold"),
+    Key("hold.window", "hold_window_s", duration(0.05, 3600), "the window in which losses are counted"),
+    Key("hold.longest", "hold_longest_s", duration(0.1, DAY_S), "the latest end of a hold"),
     Key("hold.release_per_s", "hold_release_per_s", whole(1, 1_000_000), "how many held losses a second are told then"),
     Key("limits.frame_bytes", "frame_bytes", size(1024, 1 << 28), "of an agent's frame"),
     Key("limits.gunzip_bytes", "gunzip_bytes", size(1024, 1 << 28), "of what gzip holds"),
@@ -82,17 +82,19 @@ KEYS = (
     Key("limits.instances_of_client", "instances_of_client", whole(1, 10_000_000), "instances that one address brings"),
     Key("limits.beats_of_client_per_s", "beats_of_client_per_s", whole(1, 10_000_000), "beats a second of one address"),
     Key("limits.connections", "connections", whole(1, 1_000_000), "open connections, on each port"),
-    Key("limits.connection_idle", "connection_idle_s", span(0.1, DAY_S), "an agent's connection silent so long ends",
-        "netty.wait.time", span(0.1, DAY_S)),
-    Key("retention.events", "keep_events_s", span(60, 3660 * DAY_S), "how long events are kept",
-        "database.event.expire", span(60, 3660 * DAY_S, "d")),
-    Key("retention.changes", "keep_changes_s", span(60, 3660 * DAY_S), "how long changes of state are kept"),
-    Key("retention.deliveries", "keep_deliveries_s", span(60, 3660 * DAY_S), "how long webhooks' deliveries are kept"),
+    Key("limits.connection_idle", "connection_idle_s", duration(0.1, DAY_S),
+        "an agent's connection silent for this long is closed",
+        "netty.wait.time", duration(0.1, DAY_S)),
+    Key("retention.events", "keep_events_s", duration(60, 3660 * DAY_S), "how long events are kept",
+        "database.event.expire", duration(60, 3660 * DAY_S, "d")),
+    Key("retention.changes", "keep_changes_s", duration(60, 3660 * DAY_S), "how long changes of state are kept"),
+    Key("retention.deliveries", "keep_deliveries_s", duration(60, 3660 * DAY_S),
+        "how long webhooks' deliveries are kept"),
     Key("retention.bytes", "keep_bytes", size(1 << 20, 1 << 46), "size of the file beyond which old events go"),
     Key("webhooks.level", "webhook_level", one_of(*LEVELS), "lowest level that new webhooks tell, if they name none",
         "webhook.eventpush.level"),
     Key("webhooks.allow_private", "webhook_private", flag, "whether webhooks may call private networks"),
-    Key("session.expire", "session_expire_s", span(1, DAY_S), "how long a paged query of Sermant's stays valid",
+    Key("session.expire", "session_expire_s", duration(1, DAY_S), "how long a paged query of Sermant's stays valid",
         "session.expire"),
     Key("log.level", "log_level", one_of("debug", "info", "warning", "error"), "the least that is logged"),
 )  # fmt: skip
@@ -102,7 +104,7 @@ BY_SERMANT = {key.sermant: key for key in KEYS if key.sermant}
 BY_VARIABLE = {key.variable: key for key in KEYS}
 
 SERVICE = re.compile(r"service\.(.+)\.(timeout|cache)")
-SERVICE_KINDS = {"timeout": span(0.05, 30 * DAY_S), "cache": span(0.05, 366 * DAY_S)}
+SERVICE_KINDS = {"timeout": duration(0.05, 30 * DAY_S), "cache": duration(0.05, 366 * DAY_S)}
 
 # Keys of Sermant's backend, and of the frameworks under it, that the monitor has no use for.
 SERMANTS_OTHERS = re.compile(

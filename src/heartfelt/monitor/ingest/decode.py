@@ -7,11 +7,11 @@ kept as they are, as metadata.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
+from heartfelt._duration import EXAMPLES, parse_duration_ns
 from heartfelt.monitor.model import AgentEvent, Beat, Level
 from heartfelt.wire import fields
 
@@ -208,23 +208,12 @@ def check_name(what: str, name: str | None, missing: str) -> str:
     return name
 
 
-_UNITS = {"ms": 1, "": 1000, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_UNITS["w"] = 7 * _UNITS["d"]
-_PARTS = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|sec|min|[smhdw]?)")
-
-
 def parse_duration_ms(name: str, text: str) -> int:
-    """`90`, `90s`, `1.5h`, `1d12h`: in ms; a bare number is seconds. Raises BadInput "field"."""
-    at, total = 0, 0.0
-    text = text.strip().lower()
-    while at < len(text):
-        match = _PARTS.match(text, at)
-        if match is None or (not match[2] and match.end() - match.start() != len(text)):
-            break
-        total += float(match[1]) * _UNITS[match[2]]
-        at = match.end()
-    if not text or at < len(text) or not 1 <= total <= _LONGEST_MS:
-        raise BadInput(
-            "field", f"{name} must be a duration of 1 ms to 366 d, as 90, 90s, 5m, 1h30m or 1d; got {text[:40]!r}"
-        )
-    return round(total)
+    """Parses `90`, `90s`, `1.5h`, `1d12h` to ms; a number alone is seconds. Raises BadInput "field"."""
+    try:
+        ms = round(parse_duration_ns(text, "s") / 1_000_000)
+    except ValueError as error:
+        raise BadInput("field", f"{name} must be a duration such as {EXAMPLES}: {error}; got {text[:40]!r}") from None
+    if not 1 <= ms <= _LONGEST_MS:
+        raise BadInput("field", f"{name} must be a duration from 1 ms to 366 d; got {text[:40]!r}")
+    return ms

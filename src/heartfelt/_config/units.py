@@ -1,45 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of values that may name their unit: spans of time ("90 s", "7 d"), sizes ("1 GiB"), shares, lists."""
+"""Kinds of values that may name their unit: sizes ("1 GiB") and shares ("50 %"); lists of words."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 from heartfelt._config.values import Bad, Kind
 
-UNITS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "days": 86400.0}
 _SIZES = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
 _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")
-
-
-def span(least_s: float, most_s: float, unit: str = "s") -> Kind:
-    """Seconds as float: a number of `unit`, a text with a unit of its own, or, by keyword, seconds or a timedelta."""
-
-    def check(value: object, typed: bool) -> float:
-        if isinstance(value, timedelta):
-            seconds = value.total_seconds()
-        elif isinstance(value, str):
-            match = _NUMBER.fullmatch(value)
-            if match is None or (match[2] or unit) not in UNITS:
-                raise Bad(f"must be a number of {unit}, or one with a unit: 500 ms, 90 s, 5 min, 12 h, 7 d")
-            seconds = float(match[1]) * UNITS[match[2] or unit]
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            seconds = value * (1.0 if typed else UNITS[unit])
-        else:
-            raise Bad("must be a span of time: a number of seconds, or a text as 5 min", mistyped=True)
-        if not least_s <= seconds <= most_s:  # NaN, too
-            raise Bad(f"must be from {shown_span(least_s)} to {shown_span(most_s)}")
-        return seconds
-
-    return check
-
-
-def shown_span(seconds: float) -> str:
-    for unit, factor in (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        if seconds >= factor and seconds % factor == 0:
-            return f"{seconds / factor:g} {unit}"
-    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"
 
 
 def size(least: int, most: int) -> Kind:

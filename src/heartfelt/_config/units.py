@@ -5,28 +5,31 @@ from __future__ import annotations
 
 import re
 
-from heartfelt._config.values import Bad, Kind
+from heartfelt._config.values import Bad
 
 _SIZES = {"": 1, "b": 1, "kb": 1000, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20, "gb": 10**9, "gib": 1 << 30}
 _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")
 
 
-def size(least: int, most: int) -> Kind:
+class Size:
     """Bytes: a whole number, or a text with a unit: 64 KiB, 1 GiB."""
 
-    def check(value: object, typed: bool) -> int:
+    unit = "B"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+
+    def __call__(self, value: object, typed: bool) -> int:
         if isinstance(value, str):
             match = _NUMBER.fullmatch(value)
             if match is None or match[2].lower() not in _SIZES:
                 raise Bad("must be a number of bytes, or one with a unit: 64 KiB, 10 MiB, 1 GiB")
             value = int(float(match[1]) * _SIZES[match[2].lower()])
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Bad("must be a whole number of bytes, or a text as 64 KiB", mistyped=True)
-        if not least <= value <= most:
-            raise Bad(f"must be from {least} to {most} bytes")
+            raise Bad("must be a whole number of bytes, or text such as 64 KiB", mistyped=True)
+        if not self._least <= value <= self._most:
+            raise Bad(f"must be from {self._least} to {self._most} bytes")
         return value
-
-    return check
 
 
 def share(value: object, typed: bool) -> float:

@@ -95,36 +95,38 @@ def whole(least: int, most: int) -> Kind:
 
 
 _UNIT_S = {"ms": 1e-3, "s": 1.0, "d": 86400.0}
+_COUNTED = {"ms": "milliseconds", "s": "seconds", "d": "days"}
 
 
-def duration(least_s: float, most_s: float, unit: str = "s") -> Kind:
-    """Seconds as float: a duration as text (`_duration.py`), or a number of `unit`, "ms", "s" or "d".
+class Duration:
+    """Seconds as float: a duration as text (`_duration.py`), or a number of `number_unit`, "ms", "s" or "d".
 
     By keyword: seconds or a timedelta.
     """
-    bounds = f"{format_duration(least_s)} to {format_duration(most_s)}"
-    counts = {"ms": "milliseconds", "s": "seconds", "d": "days"}[unit]
 
-    def check(value: object, typed: bool) -> float:
+    unit = "s"
+
+    def __init__(self, least_s: float, most_s: float, number_unit: str = "s") -> None:
+        self._least_s, self._most_s, self._number_unit = least_s, most_s, number_unit
+
+    def __call__(self, value: object, typed: bool) -> float:
+        unit = self._number_unit
+        wanted = f"must be a duration such as {EXAMPLES}, or a number of {_COUNTED[unit]}"
         if isinstance(value, timedelta):
             seconds = value.total_seconds()
         elif isinstance(value, str) and not typed:
             try:
                 seconds = parse_duration_ns(value, unit) / 1e9
             except ValueError as error:
-                raise Bad(f"must be a duration such as {EXAMPLES}, or a number of {counts}: {error}") from None
+                raise Bad(f"{wanted}: {error}") from None
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             seconds = value * (1.0 if typed else _UNIT_S[unit])
-        elif typed:
-            raise Bad("must be seconds (int, float) or a timedelta", mistyped=True)
         else:
-            raise Bad(f"must be a duration such as {EXAMPLES}, or a number of {counts}", mistyped=True)
-        if not least_s <= seconds <= most_s:  # NaN, too
-            hint = "; the keyword takes seconds, the key in files milliseconds" if typed and unit == "ms" else ""
-            raise Bad(f"must be from {bounds}{hint}")
+            raise Bad("must be seconds (int, float) or a timedelta" if typed else wanted, mistyped=True)
+        if not self._least_s <= seconds <= self._most_s:  # NaN, too
+            hint = "; the keyword takes seconds, the setting in files milliseconds" if typed and unit == "ms" else ""
+            raise Bad(f"must be from {format_duration(self._least_s)} to {format_duration(self._most_s)}{hint}")
         return seconds
-
-    return check
 
 
 def token(value: object, typed: bool) -> str:

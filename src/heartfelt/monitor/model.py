@@ -157,5 +157,5 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     beats_of_client_per_s: int = 100_000
     event_bytes: int = 64 << 10
     connections: int = 20_000
-    connection_idle_s: float = 60.0
+    connection_idle: float = 60.0
     """`netty.wait.time`."""

@@ -56,11 +56,11 @@ class Monitor:
         self.started_ms = wall_ms()
         self._started_s = time.monotonic()
         self.store = make_store(config, wall_ms)
-        self.stream = Stream(most_viewers=config.viewers, viewer_bytes=config.viewer_bytes)
+        self.stream = Stream(most_viewers=config.http_viewers, viewer_bytes=config.http_viewer_bytes)
         self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
         self.auth.on_revoked.append(self.stream.ask_again)
-        self.shield = Shield(config.allowed_hosts)
-        self.sessions = Sessions(config.session_expire_s, wall_ms)
+        self.shield = Shield(config.http_allowed_hosts)
+        self.sessions = Sessions(config.session_expire, wall_ms)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
         self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
         self.metrics = Metrics(self.stats, self._states, self.intake.counters)
@@ -69,7 +69,7 @@ class Monitor:
         self.telling = Telling(self)
         self.upkeep = Upkeep(self)
         self.webhooks = Webhooks(self.store, make_webhook_settings(config), wall_ms=wall_ms)
-        self.http_ingest = HttpIngest(self.intake, body_s=config.request_timeout_s)
+        self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout)
         self.tcp: SermantServer | None = None
         self.udp: UdpServer | None = None
         self.clients_gone = 0

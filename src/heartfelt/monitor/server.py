@@ -107,7 +107,7 @@ class Process:
 
     async def _serve(self, monitor: Monitor, sock: socket.socket) -> None:
         config = self._config
-        guard = RequestGuard(request_timeout_s=config.request_timeout_s, header_bytes=config.header_bytes)
+        guard = RequestGuard(request_timeout_s=config.http_request_timeout, header_bytes=config.http_header_bytes)
         monitor.more_stats["requests"] = guard.stats
         settings = uvicorn.Config(
             App(monitor),
@@ -118,9 +118,9 @@ class Process:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=max(1, round(config.keep_alive_s)),
+            timeout_keep_alive=max(1, round(config.http_keep_alive)),
             timeout_graceful_shutdown=GRACEFUL_S,
-            limit_concurrency=config.connections,
+            limit_concurrency=config.limits_connections,
         )
         settings.load()
         settings.ssl = make_tls(config) if config.http_tls else None

@@ -13,7 +13,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt.agent import AgentConfig, config
-from heartfelt.agent.config.keys import KEYS, environment_names
+from heartfelt.agent.config.settings import SETTINGS, environment_names
 
 SERMANTS_OWN = """\
 # agent config
@@ -67,7 +67,7 @@ def load(path=None, **keywords):
 def test_the_table_tells_of_every_key():
     rows = re.findall(r"^\| `([^`]+)`[^|]*\| `([^`]+)`", config.__doc__, re.MULTILINE)
     assert rows == [
-        (key.name, key.keyword) for key in sorted(KEYS, key=lambda key: rows.index((key.name, key.keyword)))
+        (one.name, one.field) for one in sorted(SETTINGS, key=lambda one: rows.index((one.name, one.field)))
     ]
     assert {keyword for _, keyword in rows} == {one.name for one in dataclasses.fields(AgentConfig)} - {"warnings"}
 
@@ -154,9 +154,9 @@ def test_unknown_keys_are_named_with_file_and_line(write):
     found = load(path)
     assert found.app_name == "b"
     assert found.warnings == (
-        f"{path}:2: heartbeat.intervals is no key of the agent's configuration; did you mean heartbeat.interval?",
-        f"{path}:3: appName is told again; line 1 does not count any more",
-        f"{path}:4: something.else is no key of the agent's configuration",
+        f"{path}:2: unknown setting heartbeat.intervals; did you mean heartbeat.interval?",
+        f"{path}:3: appName is given again; the value in line 1 is ignored",
+        f"{path}:4: unknown setting something.else",
     )
     with pytest.raises(ConfigError, match="did you mean"):
         load(path, strict=True)
@@ -193,7 +193,7 @@ def test_toml_names_file_and_line(write):
     with pytest.raises(ConfigError, match=re.escape(f"{path}:3: heartbeat.interval must be a duration")):
         load(path)
     found = load(write(text.replace('"no"', "5000"), "c.toml"))
-    assert found.warnings == (f"{path}:5: x.text is no key of the agent's configuration",)
+    assert found.warnings == (f"{path}:5: unknown setting x.text",)
     with pytest.raises(ConfigError, match=re.escape(f"{path}:2: this is no TOML")):
         load(write("a = 1\nb = = 2\n", "c.toml"))
     with pytest.raises(ConfigError, match=r"c\.toml:1: gateway\.nettyPort must be a whole number .* got True"):
@@ -259,7 +259,7 @@ def test_keywords():
         (
             {"interval": 30000},
             ConfigError,
-            "interval must be from 50 ms to 30 min; the keyword takes seconds, the key in f",
+            "interval must be from 50 ms to 30 min; the keyword takes seconds, the setting in f",
         ),
         ({"interval": float("nan")}, ConfigError, "interval must be from"),
         ({"interval": True}, TypeError, "interval must be seconds"),
@@ -274,7 +274,7 @@ def test_keywords():
             AgentConfig(**keywords)
         with pytest.raises(kind, match=said):
             load(**keywords)
-    with pytest.raises(TypeError, match="servic is no keyword of the agent's configuration"):
+    with pytest.raises(TypeError, match="unknown setting servic; did you mean service"):
         load(servic="x")
 
 

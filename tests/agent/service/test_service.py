@@ -132,7 +132,7 @@ def test_files_that_start_needs(make_service, tmp_path):
 def test_what_cannot_be_a_configuration():
     with pytest.raises(TypeError, match=r"config must be an AgentConfig, not 'x\.properties'"):
         HeartbeatService("x.properties")
-    with pytest.raises(TypeError, match="intervals is no keyword"):
+    with pytest.raises(TypeError, match="unknown setting intervals; did you mean interval"):
         HeartbeatService(AgentConfig(), intervals=3)
     assert HeartbeatService(AgentConfig(service="a"), service="b").config.service == "b"
     service = HeartbeatService()

@@ -10,7 +10,7 @@ import pytest
 from heartfelt import ConfigError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, webhook_levels
-from heartfelt.monitor.config.keys import KEYS
+from heartfelt.monitor.config.settings import SETTINGS, variable_of
 from heartfelt.monitor.model import Level, Limits
 
 
@@ -34,13 +34,15 @@ def setting(config, name):
 
 def test_each_key_is_a_field_and_each_field_a_key():
     own = {"services", "places", "warnings"}
-    assert {key.field for key in KEYS} == {one.name for one in fields(MonitorConfig)} - own
-    assert len({key.name for key in KEYS}) == len({key.variable for key in KEYS}) == len(KEYS)
+    assert {one.field for one in SETTINGS} == {one.name for one in fields(MonitorConfig)} - own
+    assert len({one.name for one in SETTINGS}) == len(set(map(variable_of, SETTINGS))) == len(SETTINGS.all)
+    assert all(one.field == one.name.replace(".", "_") for one in SETTINGS)  # one name from file to use
 
 
 def test_each_limit_has_a_key():
     assert MonitorConfig().limits == Limits()
-    assert MonitorConfig(instances=7, connection_idle_s=5).limits == Limits(instances=7, connection_idle_s=5.0)
+    config = MonitorConfig(limits_instances=7, limits_connection_idle=5)
+    assert config.limits == Limits(instances=7, connection_idle=5.0)
 
 
 def test_flags_go_before_the_environment_and_that_before_the_file(write):
@@ -73,10 +75,10 @@ def test_spans_sizes_shares_and_lists_may_be_written_with_units(write):
             """
         )
     )
-    assert (config.lease_timeout_s, config.lease_cache_s) == (0.5, 300)
-    assert (config.body_bytes, config.keep_events_s, config.hold_share) == (1 << 20, 172800, 0.25)
-    assert config.allowed_hosts == ("a.example", "b.example")
-    assert load(None, {"HEARTFELT_HTTP_ALLOWED_HOSTS": "a, b"}).allowed_hosts == ("a", "b")
+    assert (config.lease_timeout, config.lease_cache) == (0.5, 300)
+    assert (config.limits_body_bytes, config.retention_events, config.hold_share) == (1 << 20, 172800, 0.25)
+    assert config.http_allowed_hosts == ("a.example", "b.example")
+    assert load(None, {"HEARTFELT_HTTP_ALLOWED_HOSTS": "a, b"}).http_allowed_hosts == ("a", "b")
 
 
 def test_a_service_has_terms_of_its_own(write):
@@ -107,9 +109,9 @@ def test_sermants_application_properties_are_read_with_their_units(write):
             "application.properties",
         )
     )
-    assert (config.http_port, config.tcp_port, config.connection_idle_s) == (8900, 6000, 30)
-    assert (config.lease_timeout_s, config.lease_cache_s) == (10, 20)
-    assert (config.keep_events_s, config.session_expire_s) == (3 * 86400, 90)
+    assert (config.http_port, config.tcp_port, config.limits_connection_idle) == (8900, 6000, 30)
+    assert (config.lease_timeout, config.lease_cache) == (10, 20)
+    assert (config.retention_events, config.session_expire) == (3 * 86400, 90)
     assert webhook_levels(config) == (Level.EMERGENCY, Level.IMPORTANT)
     assert ["database.address" in text for text in config.warnings] == [True]
 
@@ -118,7 +120,7 @@ def test_sermants_application_properties_are_read_with_their_units(write):
     ("text", "name", "said"),
     [
         ("[http]\nport = 70000\n", "m.toml", ["m.toml:2: http.port", "70000", "65535"]),
-        ("[http]\nprot = 1\n", "m.toml", ["m.toml:2: http.prot", "did you mean http.port"]),
+        ("[http]\nprot = 1\n", "m.toml", ["m.toml:2: unknown setting http.prot", "did you mean http.port"]),
         ("[lease]\ntimeout = 'soon'\n", "m.toml", ["m.toml:2", "lease.timeout", "soon", "90s"]),
         ("x = [\n", "m.toml", ["m.toml", "no TOML"]),
         ("max.effective.time=never\n", "a.properties", ["a.properties:1: max.effective.time", "never"]),
@@ -148,7 +150,7 @@ def test_slips_are_warned_of(write):
     config = load(write("max.effectve.time=1\nserver.port=1\nserver.port=2\n", "a.properties"))
     assert config.http_port == 2
     assert any("did you mean max.effective.time" in text for text in config.warnings)
-    assert any("told again" in text and ":3" in text for text in config.warnings)
+    assert any("given again" in text and ":3" in text for text in config.warnings)
     config = load(None, {"HEARTFELT_HTTP_PROT": "1", "HEARTFELT_EXAMPLES": "5"})
     assert len(config.warnings) == 1
     assert "did you mean HEARTFELT_HTTP_PORT" in config.warnings[0]

@@ -230,7 +230,7 @@ def test_slow_and_half_open_connections_end():
         for writer in (w1, w2):
             writer.close()
 
-    run(test, limits=Limits(connection_idle_s=0.2))
+    run(test, limits=Limits(connection_idle=0.2))
 
 
 def test_a_client_that_beats_too_fast_is_read_slower_and_never_closed():

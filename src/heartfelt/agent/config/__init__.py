@@ -26,7 +26,7 @@
 | `heartfelt.tls.hostname` | `tls_hostname` | the host | the name that the backend's certificate must have |
 | `heartfelt.token` | `token` | none | secret that the monitor may ask for |
 | `heartfelt.token_file` | `token_file` | none | file that has it instead, read at each start |
-| `heartfelt.instance_id` | `instance` | new | `new` at each start, `stable` over restarts, or the id itself |
+| `heartfelt.instance` | `instance` | new | `new` at each start, `stable` over restarts, or the id itself |
 | `heartfelt.fork` | `fork` | restart | a forked child beats as another instance (`restart`) or not (`silent`) |
 | `heartfelt.entry_points` | `entry_points` | true | whether installed packages may add plugins and extra information |
 | `heartfelt.provider.timeout` (ms) | `provider_timeout` (s) | 1 s | time limit of a provider of extra information |

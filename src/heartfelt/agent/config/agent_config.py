@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from heartfelt.agent.config.sources import Source, from_arguments, from_environ, from_file, from_keywords
+from heartfelt._config.settings import Source
+from heartfelt.agent.config.sources import from_arguments, from_environ, from_file, from_keywords
 from heartfelt.agent.config.url import BEATS_PATH, PORTS
 from heartfelt.errors import ConfigError
 

@@ -4,53 +4,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartfelt._checks import shown
-from heartfelt._config import files, properties, toml
-from heartfelt.agent.config.keys import BY_KEYWORD, BY_NAME, KEYS, checked, from_environment, is_others, like
+from heartfelt._config.settings import Source, entries_of
+from heartfelt.agent.config.settings import SETTINGS, from_environment, is_others
 from heartfelt.agent.config.url import split_url
 from heartfelt.errors import ConfigError
 
 
-@dataclass(slots=True)
-class Source:
-    """One source's values by keyword, checked, with the place of each."""
-
-    values: dict[str, object] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    def put(self, keyword: str, value: object, place: str | None) -> None:
-        self.values[keyword] = checked(BY_KEYWORD[keyword], value, place)
-        self.places[keyword] = place or keyword
-
-    def expand_url(self) -> None:
-        """A URL becomes what it stands for; another value of the same source for one of these is refused."""
-        url = self.values.pop("url", None)
-        if url is None:
-            return
-        place = self.places.pop("url")
-        assert isinstance(url, str)
-        label = "url" if place == "url" else f"{place}: heartfelt.url"
-        for keyword, value in split_url(url, label).items():
-            if keyword in self.values and self.values[keyword] != value:
-                raise ConfigError(
-                    f"{label} and {self.places[keyword]} ({BY_KEYWORD[keyword].name}) contradict each other: "
-                    f"the URL says {shown(value)}; take one of the two away"
-                )
-            self.values[keyword] = value
-            self.places[keyword] = place
+def expand_url(source: Source) -> None:
+    """Replaces a URL by the values it stands for. Raises ConfigError if the same source gives another value for one."""
+    url = source.values.pop("url", None)
+    if url is None:
+        return
+    place = source.places.pop("url")
+    assert isinstance(url, str)
+    label = "url" if place == "url" else f"{place}: heartfelt.url"
+    for keyword, value in split_url(url, label).items():
+        if keyword in source.values and source.values[keyword] != value:
+            raise ConfigError(
+                f"{label} and {source.places[keyword]} ({SETTINGS.by_field[keyword].name}) contradict each other: "
+                f"the URL says {shown(value)}; remove one of the two"
+            )
+        source.values[keyword] = value
+        source.places[keyword] = place
 
 
 def from_keywords(keywords: Mapping[str, object]) -> Source:
     source = Source()
     for keyword, value in keywords.items():
-        if keyword not in BY_KEYWORD:
-            raise TypeError(f"{keyword} is no keyword of the agent's configuration{like(keyword)}")
-        source.put(keyword, value, None)
-    source.expand_url()
+        setting = SETTINGS.by_field.get(keyword)
+        if setting is None:
+            raise TypeError(SETTINGS.unknown(keyword, keyword=True))
+        source.put(setting, value, None)
+    expand_url(source)
     return source
 
 
@@ -65,43 +53,31 @@ def from_arguments(arguments: str | Mapping[str, str]) -> Source:
     source = Source()
     for name, value in arguments.items():
         _put_named(source, name, value, f"start argument {name}")
-    source.expand_url()
+    expand_url(source)
     return source
 
 
 def from_environ(environ: Mapping[str, str]) -> Source:
     source = Source()
-    for key in KEYS:
-        if found := from_environment(key, environ):
-            source.put(key.keyword, found[1], f"environment variable {found[0]}")
-    source.expand_url()
+    for setting in SETTINGS:
+        if found := from_environment(setting, environ):
+            source.put(setting, found[1], f"environment variable {found[0]}")
+    expand_url(source)
     return source
 
 
 def from_file(path: str | Path) -> Source:
-    """A .toml file, or a .properties file: any other name is taken for one."""
+    """Reads a .toml file, or a .properties file under any other name. Raises ConfigError."""
     path = Path(path)
-    data = files.read(path)
     source = Source()
-    name = str(path)
-    if path.suffix.lower() == ".toml":
-        for entry in toml.parse(data, name):
-            _put_named(source, entry.key, entry.value, name if entry.line is None else f"{name}:{entry.line}")
-    else:
-        told: dict[str, int] = {}
-        for prop in properties.parse(data, name):
-            if prop.key in told:
-                source.warnings.append(
-                    f"{name}:{prop.line}: {prop.key} is told again; line {told[prop.key]} does not count any more"
-                )
-            told[prop.key] = prop.line
-            _put_named(source, prop.key, prop.value, f"{name}:{prop.line}")
-    source.expand_url()
+    for entry in entries_of(path, toml_file=path.suffix.lower() == ".toml", warnings=source.warnings):
+        _put_named(source, entry.key, entry.value, entry.place)
+    expand_url(source)
     return source
 
 
 def _put_named(source: Source, name: str, value: object, place: str) -> None:
-    if key := BY_NAME.get(name):
-        source.put(key.keyword, value, place)
+    if setting := SETTINGS.by_name.get(name):
+        source.put(setting, value, place)
     elif not is_others(name):
-        source.warnings.append(f"{place}: {name} is no key of the agent's configuration{like(name)}")
+        source.warnings.append(f"{place}: {SETTINGS.unknown(name)}")

@@ -6,8 +6,9 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from heartfelt._config.settings import check
 from heartfelt.agent.config import AgentConfig
-from heartfelt.agent.config.keys import BY_KEYWORD, checked
+from heartfelt.agent.config.settings import SETTINGS
 from heartfelt.agent.line import Plan
 from heartfelt.errors import ConfigError
 
@@ -46,4 +47,4 @@ def _token_of(path: str) -> str:
             data = file.read(LARGEST_TOKEN_FILE)
     except OSError as error:
         raise ConfigError(f"token_file: {path} cannot be read: {error.strerror or error}") from None
-    return str(checked(BY_KEYWORD["token"], data.decode("ascii", "replace").strip(), f"token_file {path}"))
+    return str(check(SETTINGS.by_field["token"], data.decode("ascii", "replace").strip(), f"token_file {path}"))

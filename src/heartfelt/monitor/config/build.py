@@ -20,9 +20,9 @@ _LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
 
 def make_policy(config: MonitorConfig) -> Policy:
     return Policy(
-        effective_ms=_ms(config.lease_timeout_s),
-        cache_ms=_ms(config.lease_cache_s),
-        stuck_after_ms=None if config.stuck_after_s is None else _ms(config.stuck_after_s),
+        effective_ms=_ms(config.lease_timeout),
+        cache_ms=_ms(config.lease_cache),
+        stuck_after_ms=None if config.lease_stuck_after is None else _ms(config.lease_stuck_after),
         services={
             name: ServicePolicy(
                 effective_ms=_ms(one["timeout"]) if "timeout" in one else None,
@@ -32,12 +32,12 @@ def make_policy(config: MonitorConfig) -> Policy:
         },
         hold=HoldPolicy(
             enabled=config.hold_enable,
-            window_ms=_ms(config.hold_window_s),
+            window_ms=_ms(config.hold_window),
             service_share=config.hold_share,
             service_min=config.hold_least,
             all_share=config.hold_share_of_all,
             all_min=config.hold_least_of_all,
-            max_ms=_ms(config.hold_longest_s),
+            max_ms=_ms(config.hold_longest),
             release_per_s=float(config.hold_release_per_s),
         ),
     )
@@ -49,21 +49,21 @@ def _ms(seconds: float) -> int:
 
 def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:
     retention = Retention(
-        events_ms=_ms(config.keep_events_s),
-        changes_ms=_ms(config.keep_changes_s),
-        deliveries_ms=_ms(config.keep_deliveries_s),
-        file_bytes=config.keep_bytes,
+        events_ms=_ms(config.retention_events),
+        changes_ms=_ms(config.retention_changes),
+        deliveries_ms=_ms(config.retention_deliveries),
+        file_bytes=config.retention_bytes,
     )
     return SqliteStore(Path(config.data) / FILE, retention=retention, wall_ms=wall_ms)
 
 
 def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
     """Those that a webhook tells if it names none: `webhooks.level` and what is worse."""
-    return _LEVELS[: _LEVELS.index(Level(config.webhook_level.upper())) + 1]
+    return _LEVELS[: _LEVELS.index(Level(config.webhooks_level.upper())) + 1]
 
 
 def make_webhook_settings(config: MonitorConfig) -> Settings:
-    return Settings(allow_private=config.webhook_private, levels=webhook_levels(config))
+    return Settings(allow_private=config.webhooks_allow_private, levels=webhook_levels(config))
 
 
 class _Encrypted(Exception):

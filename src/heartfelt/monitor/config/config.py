@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt.errors import ConfigError
-from heartfelt.monitor.config.keys import BY_FIELD, KEYS, SERVICE_KINDS, checked
-from heartfelt.monitor.config.sources import Source, from_environ, from_file, from_flags
+from heartfelt.monitor.config.settings import OF_A_SERVICE, SETTINGS, of_a_service
+from heartfelt.monitor.config.sources import MonitorSource, checked, from_environ, from_file, from_flags
 from heartfelt.monitor.model import Limits
 
 DEFAULT = "default"
@@ -30,12 +30,12 @@ class MonitorConfig:
     host: str = "127.0.0.1"
     http_host: str | None = None
     http_port: int = 8900
-    allowed_hosts: tuple[str, ...] = ()
-    request_timeout_s: float = 20.0
-    keep_alive_s: float = 65.0
-    header_bytes: int = 64 << 10
-    viewers: int = 500
-    viewer_bytes: int = 4 << 20
+    http_allowed_hosts: tuple[str, ...] = ()
+    http_request_timeout: float = 20.0
+    http_keep_alive: float = 65.0
+    http_header_bytes: int = 64 << 10
+    http_viewers: int = 500
+    http_viewer_bytes: int = 4 << 20
     tcp_enable: bool = True
     tcp_host: str | None = None
     tcp_port: int = 6888
@@ -48,36 +48,36 @@ class MonitorConfig:
     tcp_tls: bool = True
     auth_require: str = "auto"
     auth_tcp: bool = True
-    lease_timeout_s: float = 60.0
-    lease_cache_s: float = 600.0
-    stuck_after_s: float | None = None
+    lease_timeout: float = 60.0
+    lease_cache: float = 600.0
+    lease_stuck_after: float | None = None
     hold_enable: bool = True
     hold_share: float = 0.5
     hold_least: int = 5
     hold_share_of_all: float = 0.3
     hold_least_of_all: int = 10
-    hold_window_s: float = 5.0
-    hold_longest_s: float = 300.0
+    hold_window: float = 5.0
+    hold_longest: float = 300.0
     hold_release_per_s: int = 20
-    frame_bytes: int = Limits().frame_bytes
-    gunzip_bytes: int = Limits().gunzip_bytes
-    body_bytes: int = Limits().body_bytes
-    beats_in_body: int = Limits().beats_in_body
-    key_bytes: int = Limits().key_bytes
-    meta_bytes: int = Limits().meta_bytes
-    event_bytes: int = Limits().event_bytes
-    instances: int = Limits().instances
-    instances_of_client: int = Limits().instances_of_client
-    beats_of_client_per_s: int = Limits().beats_of_client_per_s
-    connections: int = Limits().connections
-    connection_idle_s: float = Limits().connection_idle_s
-    keep_events_s: float = 7 * 86400.0
-    keep_changes_s: float = 90 * 86400.0
-    keep_deliveries_s: float = 7 * 86400.0
-    keep_bytes: int = 1 << 30
-    webhook_level: str = "emergency"
-    webhook_private: bool = False
-    session_expire_s: float = 60.0
+    limits_frame_bytes: int = Limits().frame_bytes
+    limits_gunzip_bytes: int = Limits().gunzip_bytes
+    limits_body_bytes: int = Limits().body_bytes
+    limits_beats_in_body: int = Limits().beats_in_body
+    limits_key_bytes: int = Limits().key_bytes
+    limits_meta_bytes: int = Limits().meta_bytes
+    limits_event_bytes: int = Limits().event_bytes
+    limits_instances: int = Limits().instances
+    limits_instances_of_client: int = Limits().instances_of_client
+    limits_beats_of_client_per_s: int = Limits().beats_of_client_per_s
+    limits_connections: int = Limits().connections
+    limits_connection_idle: float = Limits().connection_idle
+    retention_events: float = 7 * 86400.0
+    retention_changes: float = 90 * 86400.0
+    retention_deliveries: float = 7 * 86400.0
+    retention_bytes: int = 1 << 30
+    webhooks_level: str = "emergency"
+    webhooks_allow_private: bool = False
+    session_expire: float = 60.0
     log_level: str = "info"
     services: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Of a service its own "timeout" and "cache"."""
@@ -85,15 +85,16 @@ class MonitorConfig:
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for key in KEYS:
-            value = getattr(self, key.field)
-            if key.field not in self.places:  # what has a place was checked where it was read
-                object.__setattr__(self, key.field, checked(key.kind, value, key.field, None))
+        for setting in SETTINGS:
+            if setting.field not in self.places:  # values with a place were checked when they were read
+                object.__setattr__(self, setting.field, checked(setting, getattr(self, setting.field)))
         for name, of_service in self.services.items():
             for what, value in of_service.items():
-                if what not in SERVICE_KINDS:
-                    raise ConfigError(f"services: {name}: {what} is no setting of a service; take timeout or cache")
-                checked(SERVICE_KINDS[what], value, f"service.{name}.{what}", None)
+                if what not in OF_A_SERVICE:
+                    raise ConfigError(
+                        f"services: {name}: unknown setting {what} of a service; known are {' and '.join(OF_A_SERVICE)}"
+                    )
+                checked(of_a_service(name, what), value)
         self._check_together()
 
     @classmethod
@@ -112,7 +113,7 @@ class MonitorConfig:
         sources = [from_file(Path(file))] if file is not None else []
         sources.append(from_environ(os.environ if environ is None else environ))
         sources.append(from_flags(flags or {}))
-        total = Source()
+        total = MonitorSource()
         for source in sources:
             total.override(source)
         values: dict[str, Any] = {**total.values}
@@ -140,29 +141,29 @@ class MonitorConfig:
 
     @property
     def limits(self) -> Limits:
-        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+        return Limits(**{name: getattr(self, f"limits_{name}") for name in Limits.__struct_fields__})
 
     def sources(self) -> list[dict[str, object]]:
         """All settings, for people: name, value, the place that it came from, the default, the meaning, the unit."""
         defaults = {one.name: one.default for one in fields(self)}
         rows: list[dict[str, object]] = [
             {
-                "name": key.name,
-                "value": _plain(getattr(self, key.field)),
-                "source": self.places.get(key.field, DEFAULT),
-                "default": _plain(defaults[key.field]),
-                "meaning": key.meaning,
-                "unit": _unit(key.field),
+                "name": one.name,
+                "value": _plain(getattr(self, one.field)),
+                "source": self.places.get(one.field, DEFAULT),
+                "default": _plain(defaults[one.field]),
+                "meaning": one.meaning,
+                "unit": one.unit,
             }
-            for key in KEYS
+            for one in SETTINGS
         ]
         rows += [
             {
                 "name": f"service.{service}.{what}",
                 "value": value,
                 "source": self.places.get(f"service.{service}.{what}", "keyword"),
-                "default": self.lease_timeout_s if what == "timeout" else self.lease_cache_s,
-                "meaning": f"of the service {service}: {BY_FIELD[f'lease_{what}_s'].meaning}",
+                "default": getattr(self, OF_A_SERVICE[what].field),
+                "meaning": f"for the service {service}: {OF_A_SERVICE[what].meaning}",
                 "unit": "s",
             }
             for service, of_service in self.services.items()
@@ -171,17 +172,17 @@ class MonitorConfig:
         return rows
 
     def _at(self, field_name: str) -> str:
-        name = BY_FIELD[field_name].name
+        name = SETTINGS.by_field[field_name].name
         return f"{self.places[field_name]}: {name}" if field_name in self.places else name
 
     def _check_together(self) -> None:
-        pairs = [("", self.lease_timeout_s, self.lease_cache_s)]
+        pairs = [("", self.lease_timeout, self.lease_cache)]
         for name, one in self.services.items():
-            timeout, cache = one.get("timeout", self.lease_timeout_s), one.get("cache", self.lease_cache_s)
+            timeout, cache = one.get("timeout", self.lease_timeout), one.get("cache", self.lease_cache)
             pairs.append((f"service.{name}: ", timeout, cache))
         for label, timeout, cache in pairs:
             if cache < timeout:
-                where = label or f"{self._at('lease_cache_s')} "
+                where = label or f"{self._at('lease_cache')} "
                 raise ConfigError(
                     f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
                     f"{timeout:g} s, after which it is lost; give a longer cache or a shorter timeout"
@@ -200,13 +201,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
-
-
-def _unit(field_name: str) -> str | None:
-    """ "s" of spans of time, "B" of sizes, None of all else."""
-    if field_name.endswith("_s") and not field_name.endswith("_per_s"):
-        return "s"
-    return "B" if field_name.endswith("bytes") else None
 
 
 def _plain(value: object) -> object:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One connection of an agent: frames in, nothing out.
 
-It ends when no frame was completed for `connection_idle_s`, so slow and half-open ones end, too. If nothing more is
+It ends when no frame was completed for `connection_idle`, so slow and half-open ones end, too. If nothing more is
 to be read from it (no token, framing lost), it is held unread for a while and closed then. If its client beats faster
 than it may, reading pauses: TCP tells the client.
 """
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._peer = str(address[0]) if address else ""
         self._server.connections.add(self)
         self._progress = self._loop.time()
-        self._timer = self._loop.call_later(self._intake.limits.connection_idle_s, self._look)
+        self._timer = self._loop.call_later(self._intake.limits.connection_idle, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closed = True
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(self._server.hold_s, self._transport.abort)
 
     def _look(self) -> None:
-        idle_s = self._intake.limits.connection_idle_s
+        idle_s = self._intake.limits.connection_idle
         left = self._progress + idle_s - self._loop.time()
         if self._turn is not None:  # it is us who do not read
             left = idle_s

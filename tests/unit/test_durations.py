@@ -43,7 +43,7 @@ def by_agent_file(text, tmp_path):
 def by_monitor(text):
     from heartfelt.monitor.config import MonitorConfig
 
-    return MonitorConfig.load(environ={"HEARTFELT_RETENTION_CHANGES": text}).keep_changes_s
+    return MonitorConfig.load(environ={"HEARTFELT_RETENTION_CHANGES": text}).retention_changes
 
 
 def by_ping(text):

@@ -75,10 +75,11 @@ build/fuzz_answer: tests/fuzz/fuzz_answer.c $(wildcard heartfelt_core/sender/hf_
 soak: build $(VENV)/.tests ## 500 lines of one process beat for a minute while the GIL is held: is one missed?
 	@$(BIN)/python tests/agent/soak.py $(SOAK_ARGS)
 
-ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
+ends: build $(VENV)/.tests $(VENV)/.monitor-tested ## the ends of a hub 1,000 times each, of a monitor 200 times, stalls and memory in full size; half an hour
 	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
 		tests/stress/test_close.py tests/stress/test_fork.py tests/stress/test_interrupts.py tests/stress/test_stalls.py \
 		tests/unit/test_rounds.py
+	@HEARTFELT_ENDS=200 $(BIN)/python -m pytest -q -s tests/monitor/test_stop_process.py
 
 model-check: ## the core's protocols, model-checked; the checkers must find planted bugs
 	@echo '== the model checkers'

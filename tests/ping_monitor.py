@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote
 
 import pytest
 
-LONG_S = 120  # a wait that ends at once if nothing is wrong
+LONG_S = 40  # a wait that ends at once if nothing is wrong
 
 
 @dataclass(frozen=True)

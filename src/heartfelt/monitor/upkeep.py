@@ -8,40 +8,48 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from heartfelt.monitor.tasks import end_tasks
+
 if TYPE_CHECKING:
     from heartfelt.monitor.monitor import Monitor
 
 CHECKPOINT_S = 0.5
 RELOAD_S = 2.0
+END_S = 1.0
+"""How long its tasks may take to end."""
 MINUTE_MS = 60_000
 MOST_TOLD_BEATS = 5000
 _logger = logging.getLogger("heartfelt.monitor")
 
 
 class Upkeep:
-    def __init__(self, monitor: Monitor) -> None:
+    """`start()`, `await stop()`, which takes at most `end_s`."""
+
+    def __init__(self, monitor: Monitor, *, end_s: float = END_S) -> None:
         self._monitor = monitor
+        self.end_s = end_s
+        self._running = False
         self._tasks: list[asyncio.Task[None]] = []
         self._minute = monitor.wall_ms() // MINUTE_MS
         self.faults = 0
+        self.left_running = 0
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._running = True
         self._tasks = [
-            loop.create_task(self._repeat(CHECKPOINT_S, self._checkpoint, measured=True)),
-            loop.create_task(self._repeat(RELOAD_S, self._monitor.auth.reload)),
+            asyncio.create_task(self._repeat(CHECKPOINT_S, self._checkpoint, measured=True), name="upkeep checkpoint"),
+            asyncio.create_task(self._repeat(RELOAD_S, self._monitor.auth.reload), name="upkeep tokens"),
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        self._running = False
+        tasks, self._tasks = self._tasks, []
+        self.left_running += len(await end_tasks(tasks, seconds=self.end_s))
         self.checkpoint()
 
     async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]], *, measured: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while self._running:
             due = loop.time() + every_s
             await asyncio.sleep(every_s)
             if measured:

@@ -160,6 +160,7 @@ $(VENV)/.tests: $(VENV)/.made pyproject.toml
 	@echo '== installing what the tests need'
 	@$(PIP) install --prefer-binary --group test
 	@$(PIP) install --only-binary :all: --group certificates 2>/dev/null || echo 'no cryptography for this Python: TLS is not tested'
+	@$(PIP) install --only-binary :all: --group greenlets 2>/dev/null || echo 'no gevent for this Python: greenlets are not tested'
 	@touch $@
 
 GET_VALGRIND := tests/get_tool.sh valgrind valgrind 'instructions are not counted'

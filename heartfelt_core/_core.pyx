@@ -354,7 +354,7 @@ cdef object get_row(hf_hub *hub, object key, hf_row *row):
     key = hashed_key(key, &hash)
     cdef hf_status status = hf_hub_get(hub, <void *> key, hash, row)
     if status != HF_OK:
-        raise refusal(STATUS[status], key)
+        raise refusal("not_found" if status == HF_NOT_WATCHED else STATUS[status], key)
 
 
 cdef uint32_t list_rows(hf_hub *hub, uint64_t *cursor, hf_row *rows, uint32_t most) noexcept:

@@ -57,19 +57,54 @@ def row(HotHub hub, key):
     return row_tuple(&found, hf_clock_wall_offset_ns(hub.hub.clock))
 
 
-def rows(HotHub hub):
-    """All watched keys as they are, each such a tuple; shard by shard."""
-    cdef hf_row page[PAGE]
-    cdef uint64_t cursor = 0
-    cdef uint32_t i, n
-    cdef int64_t offset_ns = hf_clock_wall_offset_ns(hub.hub.clock)
-    cdef list found = []
-    while True:
-        n = list_rows(hub.hub, &cursor, page, PAGE)
+cdef class Listing:
+    """Lists the keys that a hub watches, some pages at a time: other threads run between two calls.
+
+    A key that is watched all the while is listed once. One that joins or leaves meanwhile may be listed or not, and one
+    that leaves and joins again may be listed twice: then `repeats` is set.
+    """
+    cdef HotHub hub
+    cdef uint64_t cursor
+    cdef int64_t began_ns, offset_ns
+    cdef readonly bint done
+    cdef readonly bint repeats  # a key joined since the listing began
+
+    def __cinit__(self, HotHub hub):
+        self.hub = hub
+        self.began_ns = hf_clock_now(hub.hub.clock)
+        self.offset_ns = hf_clock_wall_offset_ns(hub.hub.clock)
+
+    cdef uint32_t next_page(self, hf_row *page) noexcept:
+        cdef uint32_t i, n = list_rows(self.hub.hub, &self.cursor, page, PAGE)
         for i in range(n):
-            found.append(row_tuple(&page[i], offset_ns))
-        if cursor == 0:
-            return found
+            self.repeats |= page[i].join_ns >= self.began_ns
+        self.done = self.cursor == 0
+        return n
+
+    def keys(self, uint32_t n_pages):
+        """The keys of the next pages."""
+        cdef hf_row page[PAGE]
+        cdef uint32_t i, n
+        cdef list found = []
+        while n_pages > 0 and not self.done:
+            n = self.next_page(page)
+            for i in range(n):
+                taken(page[i].extra)
+                found.append(taken(page[i].key))
+            n_pages -= 1
+        return found
+
+    def rows(self, uint32_t n_pages):
+        """The rows of the next pages, each a tuple as `row` gives it."""
+        cdef hf_row page[PAGE]
+        cdef uint32_t i, n
+        cdef list found = []
+        while n_pages > 0 and not self.done:
+            n = self.next_page(page)
+            for i in range(n):
+                found.append(row_tuple(&page[i], self.offset_ns))
+            n_pages -= 1
+        return found
 
 
 cdef void put(unsigned char *to, uint64_t value, int n_bytes) noexcept:

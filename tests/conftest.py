@@ -111,10 +111,10 @@ def kept_port():
 
 @pytest.fixture
 def run_python(patience_s):
-    """run_python(code): its standard output, from an interpreter of its own that must end well."""
+    """run_python(code, *options): its standard output, from an interpreter of its own that must end well."""
 
-    def run(code):
-        command = [sys.executable, "-c", textwrap.dedent(code)]
+    def run(code, *options):
+        command = [sys.executable, *options, "-c", textwrap.dedent(code)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -8,9 +8,10 @@ beats, so a hub that nobody else holds is collected, and the thread ends.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import TYPE_CHECKING
+
+from heartfelt._threads import Thread
 
 if TYPE_CHECKING:
     from heartfelt._core import Bell
@@ -20,9 +21,7 @@ CANARY = 2  # among a hub's bells
 
 
 def start(hub: HeartHub) -> None:
-    threading.Thread(
-        target=_run, args=(weakref.ref(hub), hub._bells[CANARY]), name="heartfelt-canary", daemon=True
-    ).start()
+    Thread(_run, (weakref.ref(hub), hub._bells[CANARY]), "heartfelt-canary").start()
 
 
 def _run(ref: weakref.ref[HeartHub], bell: Bell) -> None:

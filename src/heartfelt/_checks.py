@@ -77,6 +77,11 @@ def refusal(status: str, key: object) -> Exception:
         return HubClosed("the hub is closed: it takes no beats, and watches nothing")
     if status == "not_watched":
         return KeyNotWatched(f"{shown(key)} is not watched: it never joined, timed out or was removed")
+    if status == "not_found":
+        return KeyNotWatched(
+            f"{shown(key)} is not watched: it never joined, timed out or was removed; hub.get(key) gives None instead, "
+            "and dict(hub.items()) copies a hub whose keys come and go"
+        )
     if status == "stale_id":
         return KeyNotWatched(
             f"id {key} is stale: its key was removed, or it never was one; get it anew by hub.ids([key])"

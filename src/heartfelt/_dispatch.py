@@ -9,7 +9,6 @@ delivered. An exception in a callback is logged and counted, and nothing else.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from logging import Logger
 from typing import TYPE_CHECKING
 
 from heartfelt._event import Event
+from heartfelt._greenlets import allocate_lock
+from heartfelt._threads import Latch, Thread
 from heartfelt._types import EventType
 from heartfelt.events import CALLBACKS
 
@@ -46,7 +47,7 @@ class Legacy:
     """What a collected hub leaves to its thread: events, and all that is needed to tell them."""
 
     def __init__(self) -> None:
-        self.is_there = threading.Event()
+        self.is_there = Latch()
         self.dispatcher: Dispatcher | None = None
         self.logger: Logger | None = None
         self.events: list[Event] = []
@@ -61,42 +62,39 @@ class Legacy:
 
 
 class Dispatcher:
-    """Owned by its hub. `add` and `flush` from any thread."""
+    """Owned by its hub. `add` by one thread at a time, `flush` and `join` by any."""
 
     def __init__(self, hub: HeartHub) -> None:
         self.errors = 0  # callbacks that raised; written by the thread alone
         self._callbacks: dict[EventType, tuple[Callback, ...]] = {}
-        self._changed = threading.Condition()
-        self._idle = True  # under _changed: nothing taken that is not delivered
+        self._taking = allocate_lock()  # held while events leave the hub, and for nothing else
+        self._idle = True  # nothing was taken that is not delivered; written by the thread alone
+        self._flushes: list[Latch] = []  # set when the thread is idle again
         self._legacy = Legacy()
-        self._thread = threading.Thread(
-            target=_run,
-            args=(weakref.ref(hub), hub._bells[CALLBACKS], self._legacy),
-            name="heartfelt-callbacks",
-            daemon=True,
-        )
+        self._thread = Thread(_run, (weakref.ref(hub), hub._bells[CALLBACKS], self._legacy), "heartfelt-callbacks")
 
     def add(self, types: frozenset[EventType], callback: Callback) -> None:
-        with self._changed:
-            for event_type in types:
-                self._callbacks[event_type] = (*self._callbacks.get(event_type, ()), callback)
-            if self._thread.ident is None:
-                self._thread.start()
+        for event_type in types:
+            self._callbacks[event_type] = (*self._callbacks.get(event_type, ()), callback)
+        if not self._thread.is_started:
+            self._thread.start()
 
     def flush(self, hub: HeartHub) -> None:
         """Blocks until all that waits is delivered; returns at once in a callback."""
-        if threading.current_thread() is self._thread or self._thread.ident is None:
+        if self._thread.is_current():
             return
-        with self._changed:
-            while self._thread.is_alive() and not (self._idle and hub._waiting(CALLBACKS) == 0):
-                self._changed.wait(0.1)
+        while self._thread.is_alive() and not self._is_done(hub):
+            done = Latch()
+            self._flushes.append(done)
+            if not self._is_done(hub):  # it may have become idle just before it could see this one
+                done.wait(0.1)
+
+    def _is_done(self, hub: HeartHub) -> bool:
+        return hub._waiting(CALLBACKS) == 0 and self._idle  # in this order: _take does the opposite
 
     def join(self, seconds: float) -> bool:
         """Waits for the end of the thread after the hub has ended; False if it is still in a callback."""
-        if self._thread.ident is None or threading.current_thread() is self._thread:
-            return True
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._thread.is_current() or self._thread.join(seconds)
 
     def part_from(self, hub: HeartHub) -> None:
         """The hub's finalizer: its watch ends, and what waits is left to the thread. Does not wait for callbacks."""
@@ -106,7 +104,7 @@ class Dispatcher:
         legacy.dispatcher, legacy.logger = self, hub._logger
         _parting.add(self)  # first: the thread may get hold of the hub once more, and be in a callback when exit comes
         hub._close()
-        with self._changed:
+        with self._taking:
             while events := hub._drain(CALLBACKS, BATCH):
                 legacy.events += events
         legacy.is_there.set()
@@ -121,12 +119,14 @@ class Dispatcher:
         return len(events)
 
     def _take(self, hub: HeartHub) -> list[Event]:
-        with self._changed:
+        self._idle = False
+        with self._taking:
             events = hub._drain(CALLBACKS, BATCH)
-            self._idle = not events
-            if self._idle:
-                self._changed.notify_all()
-            return events
+        if not events:
+            self._idle = True
+            while self._flushes:
+                self._flushes.pop().set()
+        return events
 
     def _deliver_one(self, logger: Logger, event: Event) -> None:
         for callback in self._callbacks.get(event.type, ()):

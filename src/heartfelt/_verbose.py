@@ -6,9 +6,11 @@ The workers themselves never touch Python; a small Python thread reads their cou
 
 from __future__ import annotations
 
-import threading
+import math
 import weakref
 from typing import TYPE_CHECKING
+
+from heartfelt._threads import Latch, Thread
 
 if TYPE_CHECKING:
     from heartfelt._stats import ShardStats
@@ -26,17 +28,15 @@ class Reporter:
 
     def __init__(self, hub: HeartHub) -> None:
         self._told: tuple[ShardStats, ...] = ()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=_run, args=(weakref.ref(hub), self, self._stop), name="heartfelt-verbose", daemon=True
-        )
+        self._stop = Latch()
+        self._thread = Thread(_run, (weakref.ref(hub), self, self._stop), "heartfelt-verbose")
         self._thread.start()
 
     def stop(self, hub: HeartHub) -> None:
         """Ends the thread, and reports what was not reported yet."""
         self._stop.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+        if not self._thread.is_current():
+            self._thread.join(math.inf)
         self.report(hub)
 
     def report(self, hub: HeartHub) -> None:
@@ -52,7 +52,7 @@ class Reporter:
         self._told = shards
 
 
-def _run(hub_ref: weakref.ref[HeartHub], reporter: Reporter, stop: threading.Event) -> None:
+def _run(hub_ref: weakref.ref[HeartHub], reporter: Reporter, stop: Latch) -> None:
     while not stop.wait(PERIOD_S):
         hub = hub_ref()
         if hub is None:

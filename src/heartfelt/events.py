@@ -7,6 +7,8 @@ hub's bell), which is quiet while there is nothing: no polling, no thread for a 
 handled at once. What had been taken when it came waits again. (Between a call and what its caller does with the result
 it is the interpreter that decides: up to Python 3.10 it may raise there, and drop any call's result.)
 
+In a process that gevent or eventlet has patched a reader waits by their means, and other greenlets run meanwhile.
+
 In asyncio a waiting task is a future in `_Waiting.tasks`; the loop watches the descriptor while there is one. Where a
 loop cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
 """
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 from heartfelt._checks import duration_or_zero_ns
 from heartfelt._event import Event
+from heartfelt._greenlets import wait_for
+from heartfelt._threads import Thread
 from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
 
@@ -58,6 +61,8 @@ class Events:
 
         Blocks until there is one, for at most `timeout` seconds; not at all with block=False or timeout=0. Raises
         queue.Empty when that time is over, HubClosed when the hub is closed and everything has been read. O(1).
+        Other greenlets run meanwhile in a process that gevent or eventlet has patched. Without a patch they do not:
+        call `gevent.socket.wait_read(hub.events.fileno())` and then `get_nowait`, until that does not raise Empty.
         """
         found = self._take(1, _deadline(timeout) if block else 0.0)
         if not found:
@@ -91,8 +96,8 @@ class Events:
     def fileno(self) -> int:
         """A descriptor for select, poll and event loops, readable while an event waits or the hub has ended.
 
-        It may, rarely, be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and
-        do not close it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
+        It may be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and do not
+        close it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
         """
         return self._bell.fileno()
 
@@ -135,12 +140,12 @@ class Events:
                 if ended:  # before the look: so nothing can have come after it
                     raise HubClosed("the hub is closed, and all of its events have been read")
                 if deadline is None:
-                    self._bell.wait()
+                    wait_for(self._bell)
                     continue
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return taken
-                self._bell.wait(int(left * 1e9) + 1)
+                wait_for(self._bell, int(left * 1e9) + 1)
         except BaseException:
             if taken:  # Ctrl-C between the taking and the return
                 self._hub._give_back(taken)
@@ -165,7 +170,7 @@ class Events:
         except NotImplementedError:
             if loop not in self._waiting.helped:
                 self._waiting.helped.add(loop)
-                threading.Thread(target=self._help, args=(loop,), name="heartfelt-events", daemon=True).start()
+                Thread(self._help, (loop,), "heartfelt-events").start()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         del self._waiting.tasks[loop]

@@ -11,21 +11,21 @@ import atexit
 import logging
 import math
 import os
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from heartfelt import _canary, _options, _rows, _snapshot
+from heartfelt import _canary, _options, _rows, _snapshot, _views
 from heartfelt._core import Heart, Hub
 from heartfelt._dispatch import Callback, Dispatcher, abandon_parting, join_parting
+from heartfelt._greenlets import allocate_lock
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, Watch, shard_stats
-from heartfelt._types import UNSET, EventType, Unset, WatchState
+from heartfelt._types import UNSET, EventType, Unset
 from heartfelt._verbose import Reporter
 from heartfelt.errors import HubClosed
 from heartfelt.events import CALLBACKS, READERS, Events
@@ -43,7 +43,7 @@ Duration = float | timedelta
 StrPath = str | os.PathLike[str]
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
 
-_registering = threading.Lock()
+_registering = allocate_lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed; at exit, for those of all hubs
 _exit_waits_until = math.inf  # by time.monotonic(); from exit on
 _hubs = Hubs()  # the closed ones, too
@@ -52,13 +52,19 @@ _hubs = Hubs()  # the closed ones, too
 class HeartHub(Hub, Mapping[Key, Watch]):
     """Watches keys: a key that does not beat within its timeout gives a TIME_OUT event.
 
-    A read-only Mapping of the watched keys to what is known of them. Every method may be called from any thread.
+    A read-only Mapping of the watched keys to what is known about them. Every method may be called from any thread.
+
+    Iterating, also over `keys()`, `items()` and `values()`, takes one pass over the hub, which is over before the first
+    key is given. A key that is watched throughout the pass is listed once, as it was at some instant of the pass; a key
+    that joins or leaves during it may be listed or not. To copy a hub use `dict(hub.items())`: `dict(hub)` looks each
+    key up a second time, and raises KeyNotWatched if one has left by then.
 
     timeout: default timeout, seconds or a timedelta; without one each key must bring its own.
     parallelism: number of shards, each with its own worker thread, 1 to 64.
     subscribe: the event types wanted.
     disposable: True: a key that times out is not watched any more; False: it is, and times out again each timeout.
-    on_event: called with every event, on one thread of the hub's own; `events` then gives none.
+    on_event: called with every event, on one thread of the hub's own; `events` then gives none. It is a thread of the
+        system's also where gevent or eventlet has patched threads: the callback must not switch greenlets there.
     event_buffer, on_full: the ring that holds events other than TIME_OUT, and what to do when it is full:
         "drop_oldest" or "drop_newest" (counted, and told by one OVERFLOW event for each run of losses), or "block":
         nothing is dropped; beats never wait, so the ring grows instead.
@@ -205,7 +211,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         """A decorator: call this function with every event of these types (all that are subscribed, if none is named).
 
         The hub subscribes to them if it has not. They then go to callbacks alone, not to `events`. Callbacks are called
-        one after the other on one thread of the hub's own; what they raise is logged and counted.
+        one after the other on one thread of the hub's own (see on_event); what they raise is logged and counted.
         """
         if len(types) == 1 and callable(types[0]) and not isinstance(types[0], EventType):
             raise TypeError("write @hub.on(EventType.TIME_OUT) or @hub.on(), with parentheses")
@@ -225,14 +231,24 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return register
 
     def __iter__(self) -> Iterator[Key]:
-        """The keys that are watched now. O(keys)."""
-        return iter([row[0] for row in _rows.rows(self)])
+        """The keys that are watched now: keys that join or leave later change nothing in it. O(keys)."""
+        return iter(_views.keys(self))
+
+    def keys(self) -> KeysView[Key]:
+        """A view of the watched keys. Each iteration, and each set operation, is one pass over the hub."""
+        return _views.HubKeys(self)
+
+    def items(self) -> ItemsView[Key, Watch]:
+        """A view of the watched keys, each with its Watch. Each iteration, and each set operation, is one pass."""
+        return _views.HubItems(self)
+
+    def values(self) -> ValuesView[Watch]:
+        """A view of the Watch of each watched key. Each iteration is one pass over the hub."""
+        return _views.HubValues(self)
 
     def __getitem__(self, key: Key) -> Watch:
         """How a watched key is; raises KeyNotWatched. O(1)."""
-        key, lost, join, beat, deadline, timeout, disposable, extra, missed, _ = _rows.row(self, key)
-        state = WatchState.LOST if lost else WatchState.ALIVE
-        return Watch(key, state, join, beat, deadline, timeout, disposable, extra, missed)
+        return _views.watch(_rows.row(self, key))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -266,7 +282,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
     def snapshot(self) -> Array:
         """All watched keys as a numpy structured array, one row a key, with the fields of Watch and `id`.
 
-        Each row is whole; the rows are not of one instant. Needs numpy. O(keys).
+        One pass over the hub, as iteration is. Needs numpy. O(keys).
         """
         numpy = _numpy("snapshot")
         fields = [
@@ -281,7 +297,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             ("missed", numpy.uint32),
             ("id", numpy.int64),
         ]
-        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in _rows.rows(self)]
+        rows = [(row[0], "LOST" if row[1] else "ALIVE", *row[2:]) for row in _views.rows(self)]
         table: Array = numpy.array(rows, dtype=fields)
         return table
 
@@ -359,7 +375,7 @@ def _abandon_all() -> None:
     What other threads held at that moment is held for good, so nothing here or later may wait for it.
     """
     global _registering
-    _registering = threading.Lock()
+    _registering = allocate_lock()
     abandon_parting()
     for hub in _hubs:
         hub._close(abandon=True)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 
 from heartfelt._checks import LONGEST_NS, duration_or_zero_ns
 from heartfelt._core import ManualClockBase
+from heartfelt._greenlets import allocate_lock
 from heartfelt._hubs import Hubs
 
 __all__ = ["ManualClock"]
@@ -22,7 +22,7 @@ class ManualClock(ManualClockBase):
 
     def __init__(self) -> None:
         self._hubs = Hubs()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def time(self) -> float:
         """Seconds since the clock's start."""
@@ -47,7 +47,7 @@ class ManualClock(ManualClockBase):
 
     def _abandon(self) -> None:
         """In the child after a fork: its hubs are closed, and a thread that is not there may hold the lock."""
-        self._hubs, self._lock = Hubs(), threading.Lock()
+        self._hubs, self._lock = Hubs(), allocate_lock()
 
     def __repr__(self) -> str:
         return f"<ManualClock at {self.time()!r} s>"

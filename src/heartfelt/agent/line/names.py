@@ -3,17 +3,19 @@
 
 A look-up may hang for a minute, and nothing can cut it short, so each has a thread of its own, at most one a line. The
 last good addresses stay in use until there are others. An address needs no look-up and none of these threads. All are
-daemon threads. The one that waits ends with the last line that it serves.
+daemon threads of the system's, also where gevent or eventlet makes greenlets of others: they wait in compiled code. The
+one that waits ends with the last line that it serves.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import threading
 import weakref
 
 from heartfelt import _sender
+from heartfelt._greenlets import allocate_lock, original
+from heartfelt._threads import Thread
 
 __all__ = ["Named", "literal"]
 
@@ -31,7 +33,7 @@ def literal(host: str, port: int) -> list[Address] | None:
 
 def _looked_up(host: str, port: int, kind: socket.SocketKind, flags: int = 0) -> list[Address]:
     found = []
-    for family, _, _, _, address in socket.getaddrinfo(host, port, type=kind, flags=flags):
+    for family, _, _, _, address in original(socket, "getaddrinfo")(host, port, type=kind, flags=flags):
         if family in (socket.AF_INET, socket.AF_INET6):
             text = str(address[0]).partition("%")[0]
             found.append((text, port, int(address[3]) if len(address) > 3 else 0))
@@ -63,7 +65,7 @@ class Named:
             return
         self._under_way = True
         try:
-            threading.Thread(target=self._look_up, name="heartfelt look-up", daemon=True).start()
+            Thread(self._look_up, (), "heartfelt look-up").start()
         except RuntimeError as error:  # no thread to be had, now or any more; the line tries again after its wait
             self._under_way = False
             self._failed(str(error))
@@ -87,8 +89,8 @@ class Named:
 
 # Lines that wish, by their id(): each operation on the dict is whole, with a GIL and without one.
 _served: dict[int, weakref.ref[Named]] = {}
-_starting = threading.Lock()  # guards _waiter
-_waiter: threading.Thread | None = None
+_starting = allocate_lock()  # guards _waiter
+_waiter: Thread | None = None
 
 
 def _forget(number: int) -> None:
@@ -100,7 +102,7 @@ def _keep_waiting() -> None:
     global _waiter
     with _starting:
         if _waiter is None:
-            waiter = threading.Thread(target=_wait, name="heartfelt names", daemon=True)
+            waiter = Thread(_wait, (), "heartfelt names")
             waiter.start()
             _waiter = waiter
     _sender.ring_wishes()
@@ -124,7 +126,7 @@ def _wait() -> None:
 def _start_anew() -> None:
     """In the child after a fork there is no thread that waits, and its lock may be held for good."""
     global _starting, _waiter
-    _starting, _waiter = threading.Lock(), None
+    _starting, _waiter = allocate_lock(), None
     _served.clear()
 
 

@@ -54,7 +54,8 @@ class TestHttp:
         assert main(["beat", "k", "other", "--url", nobody]) == 1
         told = capsys.readouterr().err.splitlines()
         assert told == [
-            f"heartfelt beat: k: nothing listens at {nobody}: start the monitor, or give its URL (HEARTFELT_URL)",
+            f"heartfelt beat: k: nothing listens at {nobody}: "
+            "start the monitor there (heartfelt serve), or give another URL (HEARTFELT_URL)",
             "heartfelt beat: not tried any more: other",
         ]
 

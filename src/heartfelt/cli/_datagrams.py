@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Iterator, Sequence
 
 from heartfelt._checks import shown
+from heartfelt._net.resolver import Resolver
 from heartfelt.cli import UsageError
 
 MOST_BYTES = 1400  # of a datagram; more might be cut to pieces on the way
+LOOK_UP_S = 10.0  # how long looking up the host may take
 REFUSAL_S = 0.05  # how long to wait for the word that nobody listens
 TOKEN_MARK = b"Bearer "
 
@@ -54,10 +57,10 @@ def send(address: tuple[str, int], packets: Sequence[bytes]) -> str | None:
     """Sends them. What went wrong, or None: that says only that they have left, or that this host takes them."""
     problem = f"{address[0]}:{address[1]}"
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        return f"the host {address[0]!r} is not known ({error}): check the argument --udp"
-    with socket.socket(family, kind, protocol) as sock:
+        family, kind, target = Resolver(*address, socket.SOCK_DGRAM).get(time.monotonic() + LOOK_UP_S)[0]
+    except OSError as error:
+        return f"cannot find the host {address[0]!r} ({error}): check the argument --udp"
+    with socket.socket(family, kind) as sock:
         try:
             sock.connect(target)
             for packet in packets:

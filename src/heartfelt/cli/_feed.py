@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 from heartfelt.cli._fleet import Simulated, encode, make_fleet
 from heartfelt.cli._progress import Progress
 
@@ -39,7 +39,7 @@ class Fed:
 class Feed:
     """Sends the beats that are due, one connection, one thread."""
 
-    def __init__(self, client: Client, fleet: list[Simulated]) -> None:
+    def __init__(self, client: ApiClient, fleet: list[Simulated]) -> None:
         self._client = client
         self._due = [(one.due_s, one.number, one) for one in fleet]
         heapq.heapify(self._due)
@@ -80,7 +80,7 @@ class Feed:
 
     def _try(self, path: str, body: bytes, now_s: float) -> bool:
         try:
-            self._client.read(self._client.request("POST", path, None, body))
+            self._client.send("POST", path, None, body)
         except Failed as error:
             if error.status is not None and error.status not in (429, 500, 503):
                 raise
@@ -103,7 +103,7 @@ def run(
     fleet = make_fleet(instances, interval_s, timeout_s)
     progress = Progress()
     began = time.monotonic()
-    with Client(url, token_file=token_file, token_env=token_env, ca=ca, timeout_s=10) as client:
+    with ApiClient(url, token_file=token_file, token_env=token_env, ca=ca, timeout_s=10) as client:
         feed = Feed(client, fleet)
         if not as_json:
             print(

@@ -11,7 +11,7 @@ from heartfelt.cli import UsageError
 from heartfelt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from heartfelt.agent.jobs.client import Client
+    from heartfelt.agent.jobs.client import PingClient
 
 URL_VARIABLE, TOKEN_VARIABLE = "HEARTFELT_URL", "HEARTFELT_TOKEN"
 
@@ -39,22 +39,24 @@ def token_of(args: argparse.Namespace) -> str | None:
     return token or None
 
 
-def client_of(args: argparse.Namespace, *, raise_errors: bool) -> Client:
+def client_of(args: argparse.Namespace, *, raise_errors: bool) -> PingClient:
     """A client for the monitor of the options and the environment. Raises UsageError if they cannot be."""
-    from heartfelt._net.post import where_of
-    from heartfelt.agent.jobs.client import DEFAULT_URL, Client, checked_token
+    from heartfelt._net.token import checked_token
+    from heartfelt._net.url import DEFAULT_URL, parse_url
+    from heartfelt.agent.jobs.client import PingClient
 
     url = args.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     token = token_of(args)
     name, refused = "", UsageError
     try:
         name, refused = ("argument --url", UsageError) if args.url else (URL_VARIABLE, EnvironmentRefused)
-        where_of(url)
+        parse_url(url)
         name, refused = args.token_env or TOKEN_VARIABLE, UsageError if args.token_env else EnvironmentRefused
-        checked_token(token or "")
+        if token is not None:
+            checked_token(token)
     except ConfigError as error:
         raise refused(f"{name}: {error}") from None
-    return Client(url, token, args.ca, raise_errors=raise_errors)
+    return PingClient(url, token, args.ca, raise_errors=raise_errors)
 
 
 def checked_keys(keys: list[str]) -> list[str]:

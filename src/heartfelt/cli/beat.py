@@ -107,7 +107,7 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
 
 
 def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:
-    from heartfelt.agent.jobs.client import checked_token
+    from heartfelt._net.token import checked_token
     from heartfelt.cli import _datagrams
     from heartfelt.errors import ConfigError
 

@@ -16,7 +16,7 @@ from heartfelt.cli._values import whole
 from heartfelt.cli.ls import printable
 
 if TYPE_CHECKING:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
 NAME = "events"
 HELP = "List the newest events that a monitor knows: changes of state, and what agents and jobs report."
@@ -34,21 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
     trust = {"token_file": args.token_file, "token_env": args.token_env, "ca": args.ca}
-    with Client(args.url, **trust) as client:
+    with ApiClient(args.url, **trust) as client:
         if not args.follow:
             _list(client, args)
             return 0
-        with Client(args.url, **trust, timeout_s=SILENCE_S) as following:
+        with ApiClient(args.url, **trust, timeout_s=SILENCE_S) as following:
             # First the stream, then the list: so nothing that happens in between is in neither.
             stream = following.stream("/api/v1/stream", {"topic": ["change", "event"]})
             _follow(stream, _list(client, args), args)
     return 0
 
 
-def _list(client: Client, args: argparse.Namespace) -> Counter[str]:
+def _list(client: ApiClient, args: argparse.Namespace) -> Counter[str]:
     """Shows the newest; which they were."""
     query = {"service": args.service, "level": args.level, "limit": args.limit}
     events = client.json("GET", "/api/v1/events", query)["events"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from heartfelt.cli._client_options import add_client_arguments
 
 if TYPE_CHECKING:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
 NAME = "ls"
 HELP = "List the instances that a monitor knows."
@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
-    with Client(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca) as client:
+    with ApiClient(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca) as client:
         rows = _instances(client, args)
         if args.json:
             for row in rows:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _instances(client: Client, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     query = {"service": args.service, "text": args.text, "ip": args.ip, "state": args.state, "sort": args.sort}
     cursor = None
     while True:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
     with tui_extra():
         from heartfelt.cli._top.app import TopApp
@@ -27,8 +27,10 @@ def run(args: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Failed("this needs a terminal; `heartfelt ls` and `heartfelt events` print")
 
-    def client(timeout_s: float) -> Client:
-        return Client(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca, timeout_s=timeout_s)
+    def client(timeout_s: float) -> ApiClient:
+        return ApiClient(
+            args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca, timeout_s=timeout_s
+        )
 
     with client(ANSWER_S) as first:
         first.json("GET", "/api/v1/hold")  # a wrong address or token is told here, in words, before the screen is taken

@@ -117,10 +117,13 @@ def test_the_plan_is_the_configurations(make_service, tmp_path):
 def test_files_that_start_needs(make_service, tmp_path):
     (tmp_path / "token").write_text("hunter2 hunter2")
     for keywords, said in [
-        ({"token_file": str(tmp_path / "none")}, "token_file: .*none cannot be read: No such file"),
-        ({"token_file": str(tmp_path / "token")}, "token_file .*token: heartfelt.token must be 1 to 4096 printable"),
-        ({"tls": True, "tls_ca": str(tmp_path / "none")}, "tls_ca: .*none must be a file of certificates"),
-        ({"tls": True, "tls_ca": str(tmp_path / "token")}, "tls_ca: .*token must be a file of certificates"),
+        ({"token_file": str(tmp_path / "none")}, "token_file: cannot read .*none: No such file"),
+        ({"token_file": str(tmp_path / "token")}, "token_file: the token in .*token must be 1 to 4096 printable"),
+        ({"tls": True, "tls_ca": str(tmp_path / "none")}, "tls_ca: .*none must be a readable file of CA certificates"),
+        (
+            {"tls": True, "tls_ca": str(tmp_path / "token")},
+            "tls_ca: .*token must be a readable file of CA certificates",
+        ),
     ]:
         service = make_service(**keywords)
         with pytest.raises(ConfigError, match=said) as caught:

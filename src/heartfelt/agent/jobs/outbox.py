@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from heartfelt.agent.jobs.client import Client, Event
+from heartfelt.agent.jobs.client import Event, PingClient
 
 MOST_PINGS = 1000
 LINGER_S = 10.0  # how long the thread waits for more
@@ -57,7 +57,9 @@ class _Rhythm:
 class Outbox:
     """For any number of threads. No method blocks but flush."""
 
-    def __init__(self, client: Client, *, most: int = MOST_PINGS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: PingClient, *, most: int = MOST_PINGS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.client = client
         self._most = most
         self._clock = clock

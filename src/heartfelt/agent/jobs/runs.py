@@ -22,8 +22,9 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from heartfelt._checks import duration_ns, shown
-from heartfelt._net.post import where_of
-from heartfelt.agent.jobs.client import DEFAULT_URL, Client, Event, checked_key, checked_token
+from heartfelt._net.token import checked_token
+from heartfelt._net.url import DEFAULT_URL, parse_url
+from heartfelt.agent.jobs.client import Event, PingClient, checked_key
 from heartfelt.agent.jobs.outbox import Outbox, Ping, flush_all
 from heartfelt.errors import ConfigError
 
@@ -153,7 +154,7 @@ class Job:
         interval: Duration | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
-        client: Client | None = None,
+        client: PingClient | None = None,
     ) -> None:
         self.key = checked_key(key)
         self.interval_s = None if interval is None else duration_ns(interval, "interval") / 1e9
@@ -169,7 +170,7 @@ class Job:
         if client is not None and not (url is None and token is None and ca is None):
             raise ConfigError("a client has its own url, token and ca; give it, or them, not both")
         if url is not None:
-            where_of(url)
+            parse_url(url)
         if token is not None:
             checked_token(token)
         self._settings = (url, token, ca)
@@ -280,7 +281,7 @@ def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str
     outbox = _shared.get(settings)
     if outbox is None:
         try:
-            client = Client(url, token, ca)
+            client = PingClient(url, token, ca)
         except ConfigError as error:  # what was given to the job is checked already, and a job must not fail by this
             text = f"{URL_VARIABLE} or {TOKEN_VARIABLE}: {error}"
             if _env_error != text:

@@ -12,32 +12,20 @@ import os
 import socket
 import threading
 import weakref
+from collections.abc import Sequence
 
 from heartfelt import _sender
+from heartfelt._net.resolver import Address, LookUp, Resolver
 
-__all__ = ["Named", "literal"]
-
-Address = tuple[str, int, int]
-"""The address as text, port, scope id: as SenderLine.set_addresses takes it."""
+__all__ = ["Named", "native_addresses"]
 
 
-def literal(host: str, port: int) -> list[Address] | None:
-    """The address that `host` is; None if it is a name."""
-    try:
-        return _looked_up(host, port, socket.SOCK_STREAM, socket.AI_NUMERICHOST)
-    except (socket.gaierror, UnicodeError):
-        return None
-
-
-def _looked_up(host: str, port: int, kind: socket.SocketKind, flags: int = 0) -> list[Address]:
-    found = []
-    for family, _, _, _, address in socket.getaddrinfo(host, port, type=kind, flags=flags):
-        if family in (socket.AF_INET, socket.AF_INET6):
-            text = str(address[0]).partition("%")[0]
-            found.append((text, port, int(address[3]) if len(address) > 3 else 0))
-    if not found:
-        raise OSError(f"{host!r} has neither an IPv4 nor an IPv6 address")
-    return found
+def native_addresses(addresses: Sequence[Address]) -> list[tuple[str, int, int]]:
+    """Addresses as SenderLine.set_addresses takes them: the address as text, the port, the scope id."""
+    return [
+        (str(where[0]).partition("%")[0], int(where[1]), int(where[3]) if len(where) > 3 else 0)
+        for _, _, where in addresses
+    ]
 
 
 class Named:
@@ -45,8 +33,9 @@ class Named:
 
     def __init__(self, line: _sender.SenderLine, host: str, port: int, kind: socket.SocketKind) -> None:
         self.error: str | None = None
-        self._line, self._host, self._port, self._kind = line, host, port, kind
-        self._under_way = False  # set by the waiting thread, unset by the look-up's
+        self._line = line
+        self._resolver = Resolver(host, port, kind)
+        self._look_up: LookUp | None = None  # set by the waiting thread, unset by the look-up's
 
     def attend(self) -> None:
         """From now on its wishes are granted. Raises RuntimeError: no thread; MemoryError: no descriptor to wait at."""
@@ -59,25 +48,22 @@ class Named:
         _forget(id(self))
 
     def _look_up_if_wished(self) -> None:
-        if self._under_way or not self._line.take_wish():
+        if self._look_up is not None or not self._line.take_wish():
             return
-        self._under_way = True
         try:
-            threading.Thread(target=self._look_up, name="heartfelt look-up", daemon=True).start()
-        except RuntimeError as error:  # no thread to be had, now or any more; the line tries again after its wait
-            self._under_way = False
-            self._failed(str(error))
-
-    def _look_up(self) -> None:
-        try:
-            found = _looked_up(self._host, self._port, self._kind)
-        except OSError as error:
-            self._failed(error.strerror or str(error))
-        except ValueError as error:  # what cannot be a name, such as a label of more than 63 characters
+            self._look_up = self._resolver.start()
+        except RuntimeError as error:  # no thread can be started; the line tries again after its wait
             self._failed(str(error))
         else:
-            self._line.set_addresses(found)
-        self._under_way = False
+            self._look_up.listen(self._looked_up)
+
+    def _looked_up(self) -> None:
+        look_up, self._look_up = self._look_up, None
+        assert look_up is not None
+        if look_up.error is None:
+            self._line.set_addresses(native_addresses(look_up.found))
+        else:
+            self._failed(look_up.error.strerror or str(look_up.error))
         _sender.ring_wishes()  # there may be a new wish by now
 
     def _failed(self, why: str) -> None:

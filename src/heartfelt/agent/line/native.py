@@ -7,15 +7,17 @@ Python hands the beat's head over, compressed; the sender adds what changes with
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import zlib
 
 from heartfelt import _sender
-from heartfelt._version import __version__
+from heartfelt._net.http import request_head
+from heartfelt._net.resolver import literal
+from heartfelt._net.url import bracketed
 from heartfelt.agent.line.line import LineStats, Plan
-from heartfelt.agent.line.names import Named, literal
+from heartfelt.agent.line.names import Named, native_addresses
+from heartfelt.agent.line.wire_protocol import beat_headers, socket_kind
 from heartfelt.wire import pack
 
 __all__ = ["NativeLine"]
@@ -27,26 +29,13 @@ def _ns(seconds: float) -> int:
     return max(1, round(min(seconds, 3e9) * _NS))
 
 
-def _host_header(host: str, port: int) -> str:
-    return f"{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def _preamble(plan: Plan) -> bytes:
     """What goes before a beat: http the request's head up to its length, udp the token's line; sermant the token."""
     if plan.transport == "udp":
         return b"" if plan.token is None else f"Bearer {plan.token}\n".encode()
     if plan.transport == "sermant":
         return (plan.token or "").encode()
-    lines = [
-        f"POST {plan.path} HTTP/1.1",
-        f"Host: {_host_header(plan.host, plan.port)}",
-        f"User-Agent: heartfelt/{__version__}",
-        "Content-Type: application/json",
-        "Content-Encoding: gzip",
-    ]
-    if plan.token is not None:
-        lines.append(f"Authorization: Bearer {plan.token}")
-    return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
+    return request_head("POST", plan.path, plan.host, plan.port, beat_headers(plan)) + b"Content-Length: "
 
 
 class NativeLine:
@@ -59,7 +48,8 @@ class NativeLine:
         if plan.tls is not None:
             raise ValueError("the native sender does not speak TLS; open_line takes the thread for such a plan")
         self._plan = plan
-        addresses = literal(plan.host, plan.port)
+        kind = socket_kind(plan)
+        addresses = literal(plan.host, plan.port, kind)
         seed = int.from_bytes(os.urandom(8), "little") if plan.jitter_seed is None else plan.jitter_seed
         self._line = _sender.SenderLine(
             _sender.TRANSPORTS[plan.transport],
@@ -74,10 +64,9 @@ class NativeLine:
         )
         self._named: Named | None = None
         if addresses is None:
-            kind = socket.SOCK_DGRAM if plan.transport == "udp" else socket.SOCK_STREAM
             self._named = Named(self._line, plan.host, plan.port, kind)
         else:
-            self._line.set_addresses(addresses)
+            self._line.set_addresses(native_addresses(addresses))
         self._closing = threading.Lock()
         self._goodbye_sent: bool | None = None  # None until it is closed
 
@@ -143,7 +132,7 @@ class NativeLine:
     def _words(self, stage: str, code: int) -> str | None:
         plan = self._plan
         why = os.strerror(code) if code else ""
-        where = _host_header(plan.host, plan.port)
+        where = f"{bracketed(plan.host)}:{plan.port}"
         if stage == "resolve":
             why = (self._named.error if self._named is not None else None) or "no address"
         words = {

@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 
-from heartfelt._net.connection import Channel, Closing, Waker
-from heartfelt._net.resolver import Addresses
+from heartfelt._net.connection import Cancelled, Connection, Waker, connect
+from heartfelt._net.http_client import Stale
+from heartfelt._net.resolver import Resolver
 from heartfelt.agent.line.line import LineStats, Plan
 from heartfelt.agent.line.schedule import Backoff, Schedule
-from heartfelt.agent.line.wire_protocol import Carrier, Refused, Spent, carrier_for, socket_kind
+from heartfelt.agent.line.wire_protocol import RefusedByServer, Transport, socket_kind, transport_for
 from heartfelt.wire import whole_beat
 
 __all__ = ["ThreadLine"]
@@ -32,7 +33,7 @@ class ThreadLine:
         self._plan = plan
         self._lock = threading.Lock()  # over what other threads and the line's own both touch; never held in a wait
         self._waker = Waker()
-        self._addresses = Addresses(plan.host, plan.port, socket_kind(plan), self._waker)
+        self._resolver = Resolver(plan.host, plan.port, socket_kind(plan))
         self._schedule = Schedule(plan.interval_s)
         self._backoff = Backoff(plan.first_reconnect_s, plan.most_reconnect_s, plan.interval_s, plan.jitter_seed)
         self._thread: threading.Thread | None = None
@@ -45,8 +46,8 @@ class ThreadLine:
         self._goodbye: bytes | None = None
         self._said_goodbye = False
         # the line's own thread only
-        self._channel: Channel | None = None
-        self._carrier: Carrier | None = None
+        self._connection: Connection | None = None
+        self._transport: Transport | None = None
         self._connected_at = 0.0
         self._fresh = False  # connected anew, and no beat has gone over it yet
         self._failing = False
@@ -93,7 +94,7 @@ class ThreadLine:
             if not self._closing:
                 self._goodbye = goodbye
                 self._closed_at = time.monotonic()
-                tell = goodbye is not None and (self._beats > 0 or self._channel is not None)
+                tell = goodbye is not None and (self._beats > 0 or self._connection is not None)
                 self._waker.until = end if tell else self._closed_at  # who was never seen need not take leave
                 self._closing = True
                 if self._thread is None:
@@ -109,8 +110,8 @@ class ThreadLine:
         self._closing = True
         self._state = "closed"
         self._ended.set()
-        if self._channel is not None:
-            self._channel.close()
+        if self._connection is not None:
+            self._connection.close()
         self._waker.abandon()
 
     def stats(self) -> LineStats:
@@ -135,7 +136,7 @@ class ThreadLine:
             while not self._closing:
                 self._turn()
             self._finish()
-        except Closing:
+        except Cancelled:
             pass
         except BaseException as error:
             self._note(error)
@@ -159,7 +160,7 @@ class ThreadLine:
             due_at = self._schedule.due()
         if self._head is None:
             self._waker.wait_for(None, 0, _FOR_EVER)
-        elif self._channel is None:
+        elif self._connection is None:
             if self._failing and now < self._retry_at:
                 self._waker.wait_for(None, 0, self._retry_at)
             elif due or self._urgent or self._failing or self._plan.transport == "sermant":
@@ -168,34 +169,29 @@ class ThreadLine:
                 self._waker.wait_for(None, 0, due_at)
         elif due or self._urgent or self._fresh:
             self._beat(due)
-        elif self._channel.idle(due_at):
+        elif self._connection.idle(due_at):
             self._listen()
 
     def _dial(self) -> None:
         plan = self._plan
-        error: OSError
         try:
             self._state = "resolving"
-            places = self._addresses.get(time.monotonic() + plan.connect_timeout_s)
+            addresses = self._resolver.get(time.monotonic() + plan.connect_timeout_s, self._waker)
             self._state = "connecting"
-            error = OSError(f"{plan.host!r} has no address")
-            for family, kind, address in places:
-                deadline = time.monotonic() + plan.connect_timeout_s
-                name = plan.server_hostname or plan.host
-                try:
-                    channel = Channel.dial(family, kind, address, self._waker, deadline, plan.tls, name)
-                    break
-                except OSError as failed:
-                    error = failed
-            else:
-                raise error
+            connection = connect(
+                addresses,
+                deadline=time.monotonic() + plan.connect_timeout_s * len(addresses),
+                tls=plan.tls,
+                server_hostname=plan.server_hostname or plan.host,
+                waker=self._waker,
+            )
         except OSError as failed:
             self._failed(failed)
             return
         now = time.monotonic()
         self._backoff.connected(now)
         with self._lock:
-            self._channel, self._carrier = channel, carrier_for(plan, channel)
+            self._connection, self._transport = connection, transport_for(plan, connection)
             self._connected_at = now
             self._fresh, self._failing = True, False
             self._connects += 1
@@ -204,7 +200,7 @@ class ThreadLine:
         _log.debug("connected to %s", self._place())
 
     def _beat(self, due: bool) -> None:
-        assert self._carrier is not None
+        assert self._transport is not None
         assert self._head is not None
         self._urgent = False
         now, time_ms = time.monotonic(), time.time_ns() // 1_000_000
@@ -217,10 +213,10 @@ class ThreadLine:
         )
         due_at = self._schedule.due()
         try:
-            self._carrier.beat(text)
-        except Refused as refusal:
+            self._transport.beat(text)
+        except RefusedByServer as refusal:
             self._refuse(str(refusal), due)
-        except Spent:
+        except Stale:
             self._urgent = not due  # a new connection, and again
             self._drop()
             return
@@ -236,7 +232,7 @@ class ThreadLine:
                 self._beats += 1
             self._last_time_ms = time_ms
         self._fresh = False
-        if not self._carrier.keeps:
+        if not self._transport.keeps:
             self._drop()
 
     def _refuse(self, text: str, due: bool) -> None:
@@ -249,9 +245,9 @@ class ThreadLine:
 
     def _listen(self) -> None:
         """Something came, or the connection ended."""
-        assert self._channel is not None
+        assert self._connection is not None
         try:
-            if not self._channel.discard():
+            if not self._connection.discard():
                 if self._plan.transport == "http":  # as it may, between requests
                     self._drop()
                 elif self._plan.transport == "sermant":
@@ -264,7 +260,7 @@ class ThreadLine:
         now = time.monotonic()
         self._note(error)
         self._warn(self._last_error)
-        if self._plan.transport == "udp" and self._channel is not None:
+        if self._plan.transport == "udp" and self._connection is not None:
             if not isinstance(error, ConnectionRefusedError):  # that tells of an earlier one: this one is sent again
                 with self._lock:
                     if self._schedule.look(now):
@@ -284,33 +280,33 @@ class ThreadLine:
 
     def _drop(self) -> None:
         with self._lock:
-            channel, self._channel, self._carrier = self._channel, None, None
+            connection, self._connection, self._transport = self._connection, None, None
             self._fresh = False
             self._state = "idle"
-        if channel is not None:
-            channel.close()
+        if connection is not None:
+            connection.close()
 
     def _finish(self) -> None:
         """Says goodbye: over the connection there is, or one attempt of another if the backend has ever had a beat."""
         if self._goodbye is None:
             return
         for _ in range(2):
-            if self._channel is None and self._beats:
+            if self._connection is None and self._beats:
                 self._dial()
-            if self._carrier is None or self._channel is None:
+            if self._transport is None or self._connection is None:
                 return
             try:
-                self._carrier.goodbye(self._goodbye)
-            except Spent:
+                self._transport.goodbye(self._goodbye)
+            except Stale:
                 self._drop()
                 continue
-            except Refused as refusal:
+            except RefusedByServer as refusal:
                 self._refuse(str(refusal), due=False)
             except OSError as error:
                 self._failed(error)
             else:
                 self._said_goodbye = True
-                self._channel.finish()
+                self._connection.finish()
             return
 
     def _warn(self, text: str | None) -> None:

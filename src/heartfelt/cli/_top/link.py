@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 
 PAGE = 1000
 EVENTS = 500
@@ -81,13 +81,13 @@ class Answered:
 
 
 Told: TypeAlias = "Live | Lost | Loading | Loaded | Happened | Answered"
-Job: TypeAlias = Callable[[Client], Any]
+Job: TypeAlias = Callable[[ApiClient], Any]
 
 
 class Link:
     """`client(timeout_s)` makes a connection; it may raise Failed. `close` ends the threads."""
 
-    def __init__(self, client: Callable[[float], Client], *, jitter_seed: int | None = None) -> None:
+    def __init__(self, client: Callable[[float], ApiClient], *, jitter_seed: int | None = None) -> None:
         self._new_client = client
         self._jitter = random.Random(jitter_seed)
         self._told: queue.Queue[Told] = queue.Queue(QUEUE)
@@ -95,7 +95,7 @@ class Link:
         self._asked: set[str] = set()
         self._closed = threading.Event()
         self._last_id: str | None = None
-        self._open: set[Client] = set()
+        self._open: set[ApiClient] = set()
         self._threads = [
             threading.Thread(target=self._follow_for_ever, name="heartfelt-top-stream", daemon=True),
             threading.Thread(target=self._work, name="heartfelt-top-requests", daemon=True),
@@ -219,10 +219,10 @@ class Link:
 class _Kept:
     """A client that `close` of the link can cut while it is in use."""
 
-    def __init__(self, client: Client, kept: set[Client], closed: threading.Event) -> None:
+    def __init__(self, client: ApiClient, kept: set[ApiClient], closed: threading.Event) -> None:
         self._client, self._kept, self._closed = client, kept, closed
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> ApiClient:
         self._kept.add(self._client)
         if self._closed.is_set():  # after the line above: either this sees it, or `close` sees the client
             self._kept.discard(self._client)

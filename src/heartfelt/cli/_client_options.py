@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options of commands that talk to a monitor. Apart from the client, which takes its time to load."""
+"""Options of commands that query a monitor. Separate from the client, which takes longer to load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def add_client_arguments(parser: argparse.ArgumentParser) -> None:
 def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     token = parser.add_mutually_exclusive_group()
     token.add_argument(
-        "--token-file", help="file with a token; else the environment's HEARTFELT_TOKEN, if set", metavar="FILE"
+        "--token-file", help="file with a token (default: HEARTFELT_TOKEN in the environment, if set)", metavar="FILE"
     )
-    token.add_argument("--token-env", help="another environment variable with the token", metavar="NAME")
-    parser.add_argument("--ca", help="PEM file of the authorities that are trusted, for https", metavar="FILE")
+    token.add_argument("--token-env", help="another environment variable that holds the token", metavar="NAME")
+    parser.add_argument(
+        "--ca", help="PEM file of trusted CA certificates, for https (default: the system's)", metavar="FILE"
+    )

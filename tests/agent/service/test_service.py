@@ -135,7 +135,7 @@ def test_files_that_start_needs(make_service, tmp_path):
 def test_what_cannot_be_a_configuration():
     with pytest.raises(TypeError, match=r"config must be an AgentConfig, not 'x\.properties'"):
         HeartbeatService("x.properties")
-    with pytest.raises(TypeError, match="intervals is no keyword"):
+    with pytest.raises(TypeError, match="intervals is not a keyword"):
         HeartbeatService(AgentConfig(), intervals=3)
     assert HeartbeatService(AgentConfig(service="a"), service="b").config.service == "b"
     service = HeartbeatService()
@@ -215,15 +215,15 @@ def manager():
 
 def test_the_manager(serve, manager):
     server = serve("http")
-    with pytest.raises(ServiceNotStarted, match="no HeartbeatService was started") as caught:
+    with pytest.raises(ServiceNotStarted, match="there is no running HeartbeatService") as caught:
         manager.get_service(HeartbeatService)
     assert isinstance(caught.value, KeyError) and isinstance(caught.value, HeartfeltError)
     config = AgentConfig(url=server.url, interval=0.1)
     service = manager.start(config)
     assert manager.get_service(HeartbeatService) is manager.start(config) is manager.start() is service
-    with pytest.raises(ConfigError, match="started with another configuration"):
+    with pytest.raises(ConfigError, match="running with a different configuration"):
         manager.start(config, service="other")
-    with pytest.raises(TypeError, match="HeartbeatService, not <class 'int'>"):
+    with pytest.raises(TypeError, match="HeartbeatService or a subclass, not <class 'int'>"):
         manager.get_service(int)
     server.wait_for(lambda: server.beats)
     service.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The keys of the configuration: Sermant's and heartfelt's own, each with its keyword and the kind of its value."""
+"""The keys of the configuration, Sermant's and heartfelt's own, each with its keyword and the kind of its value."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = (
     Key("gateway.nettyConnectTimeout", "connect_timeout", duration("ms", 0.001, 600)),
     Key("gateway.initReconnectInternalTime", "first_reconnect", duration("s", 0.001, 86400)),
     Key("gateway.maxReconnectInternalTime", "most_reconnect", duration("s", 0.001, 86400)),
-    Key("heartfelt.url", "url", maybe(text(2048)), secret=True),  # it may have a password in it, which is then refused
+    Key("heartfelt.url", "url", maybe(text(2048)), secret=True),  # it may contain a password, which is then refused
     Key("heartfelt.transport", "transport", one_of("sermant", "http", "udp")),
     Key("heartfelt.backend", "backend", maybe(one_of("sermant", "heartfelt"))),
     Key("heartfelt.path", "path", text(1024)),
@@ -57,7 +57,7 @@ KEYS = (
 BY_NAME = {key.name: key for key in KEYS}
 BY_KEYWORD = {key.keyword: key for key in KEYS}
 
-# What Sermant's own files tell to other parts of Sermant. A file may be shared with a Java agent.
+# Keys of other parts of Sermant: a file may be shared with a Java agent.
 _OTHERS = re.compile(
     r"agent\.(config|service)\.|event\.|dynamic\.config\.|service\.meta\.|visibility\.|monitor\.|httpserver\.|"
     r"xds\.|metric\.|external\.agent\.|gateway\.(nettyWriteAndReadWaitTime|sendInternalTime)$"
@@ -65,12 +65,12 @@ _OTHERS = re.compile(
 
 
 def is_others(name: str) -> bool:
-    """Whether it is a key of Sermant's that heartfelt has no use for."""
+    """Whether it is a key of Sermant's that heartfelt does not use."""
     return bool(_OTHERS.match(name))
 
 
 def like(name: str) -> str:
-    """'; did you mean ...?' where a key looks like it, else nothing."""
+    """Returns '; did you mean ...?' if a key looks similar, otherwise an empty text."""
     near = difflib.get_close_matches(name, [*BY_NAME, *BY_KEYWORD], 1, 0.7)
     if not near:
         return ""
@@ -78,7 +78,7 @@ def like(name: str) -> str:
 
 
 def environment_names(name: str) -> Iterator[str]:
-    """The names under which the environment may have a key, in Sermant's order: the first that is there counts."""
+    """The names that a key may have in the environment, in Sermant's order: the first one that is set counts."""
     separators = (".", "_", "-")
     as_is = [name.replace(".", separator) for separator in separators]
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", ".", name)
@@ -90,7 +90,7 @@ def environment_names(name: str) -> Iterator[str]:
 
 
 def from_environment(key: Key, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The name of the variable that has it, and its value."""
+    """Returns the name of the variable for the key, and its value; None if there is none."""
     for name in environment_names(key.name):
         if name in environ:
             return name, environ[name]
@@ -98,9 +98,9 @@ def from_environment(key: Key, environ: Mapping[str, str]) -> tuple[str, str] | 
 
 
 def checked(key: Key, value: object, where: str | None) -> object:
-    """What is meant by a value. `where` it was written; None: by keyword.
+    """Checks and converts a value. `where` says where it was written; None means by keyword.
 
-    Raises ConfigError with where and what; for a keyword's value of another type TypeError.
+    Raises ConfigError, which names the place and the value, and TypeError for a keyword's value of a wrong type.
     """
     try:
         return key.kind(value, where is None)

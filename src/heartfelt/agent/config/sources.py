@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the configuration comes from: file, environment, start arguments, keywords; each value with its place."""
+"""Sources of the configuration: file, environment, start arguments, keywords; each value with its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from heartfelt.errors import ConfigError
 
 @dataclass(slots=True)
 class Source:
-    """One source's values by keyword, checked, with the place of each."""
+    """The values of one source by keyword, checked, and the place of each."""
 
     values: dict[str, object] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Source:
         self.places[keyword] = place or keyword
 
     def expand_url(self) -> None:
-        """A URL becomes what it stands for; another value of the same source for one of these is refused."""
+        """Replaces a URL by the settings that it stands for; refuses a different value in the same source for one."""
         url = self.values.pop("url", None)
         if url is None:
             return
@@ -38,7 +38,7 @@ class Source:
             if keyword in self.values and self.values[keyword] != value:
                 raise ConfigError(
                     f"{label} and {self.places[keyword]} ({BY_KEYWORD[keyword].name}) contradict each other: "
-                    f"the URL says {shown(value)}; take one of the two away"
+                    f"the URL says {shown(value)}; remove one of them"
                 )
             self.values[keyword] = value
             self.places[keyword] = place
@@ -48,19 +48,19 @@ def from_keywords(keywords: Mapping[str, object]) -> Source:
     source = Source()
     for keyword, value in keywords.items():
         if keyword not in BY_KEYWORD:
-            raise TypeError(f"{keyword} is no keyword of the agent's configuration{like(keyword)}")
+            raise TypeError(f"{keyword} is not a keyword of the agent's configuration{like(keyword)}")
         source.put(keyword, value, None)
     source.expand_url()
     return source
 
 
 def from_arguments(arguments: str | Mapping[str, str]) -> Source:
-    """Sermant's start arguments: a mapping of keys, or "key=value,key2=value2"."""
+    """Reads Sermant's start arguments: a mapping by keys, or "key=value,key2=value2"."""
     if isinstance(arguments, str):
         pairs = [part.partition("=") for part in arguments.split(",") if part.strip()]
         for name, equals, _ in pairs:
             if not equals:
-                raise ConfigError(f"start arguments: {shown(name.strip())} has no =; write key=value,key2=value2")
+                raise ConfigError(f"start arguments: {shown(name.strip())} has no '='; write key=value,key2=value2")
         arguments = {name.strip(): value for name, _, value in pairs}
     source = Source()
     for name, value in arguments.items():
@@ -79,7 +79,7 @@ def from_environ(environ: Mapping[str, str]) -> Source:
 
 
 def from_file(path: str | Path) -> Source:
-    """A .toml file, or a .properties file: any other name is taken for one."""
+    """Reads a .toml file, or a .properties file, which any other name is taken for."""
     path = Path(path)
     data = files.read(path)
     source = Source()
@@ -88,13 +88,13 @@ def from_file(path: str | Path) -> Source:
         for entry in toml.parse(data, name):
             _put_named(source, entry.key, entry.value, name if entry.line is None else f"{name}:{entry.line}")
     else:
-        told: dict[str, int] = {}
+        seen: dict[str, int] = {}
         for prop in properties.parse(data, name):
-            if prop.key in told:
+            if prop.key in seen:
                 source.warnings.append(
-                    f"{name}:{prop.line}: {prop.key} is told again; line {told[prop.key]} does not count any more"
+                    f"{name}:{prop.line}: {prop.key} is repeated; the value in line {seen[prop.key]} is ignored"
                 )
-            told[prop.key] = prop.line
+            seen[prop.key] = prop.line
             _put_named(source, prop.key, prop.value, f"{name}:{prop.line}")
     source.expand_url()
     return source
@@ -104,4 +104,4 @@ def _put_named(source: Source, name: str, value: object, place: str) -> None:
     if key := BY_NAME.get(name):
         source.put(key.keyword, value, place)
     elif not is_others(name):
-        source.warnings.append(f"{place}: {name} is no key of the agent's configuration{like(name)}")
+        source.warnings.append(f"{place}: unknown setting {name}{like(name)}")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Host names for the native sender, which cannot look them up: one thread waits for wishes of lines that have a name.
+"""Look-ups of host names for the native sender, which cannot do them itself.
 
-A look-up may hang for a minute, and nothing can cut it short, so each has a thread of its own, at most one a line. The
-last good addresses stay in use until there are others. An address needs no look-up and none of these threads. All are
-daemon threads. The one that waits ends with the last line that it serves.
+One thread waits until a line wishes for a look-up, which then runs on a thread of its own (heartfelt._net.resolver).
+The native sender uses the last addresses until it gets others. All are daemon threads; the one that waits ends with the
+last line that has a name. A line to an IP address needs none of these threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def native_addresses(addresses: Sequence[Address]) -> list[tuple[str, int, int]]
 
 
 class Named:
-    """A line to a host that has a name. `error` is what the last look-up that failed failed with."""
+    """A line to a host that has a name. `error` is the reason of the last look-up that failed."""
 
     def __init__(self, line: _sender.SenderLine, host: str, port: int, kind: socket.SocketKind) -> None:
         self.error: str | None = None
@@ -38,7 +38,7 @@ class Named:
         self._look_up: LookUp | None = None  # set by the waiting thread, unset by the look-up's
 
     def attend(self) -> None:
-        """From now on its wishes are granted. Raises RuntimeError: no thread; MemoryError: no descriptor to wait at."""
+        """Serves the line's wishes. Raises RuntimeError without a thread, MemoryError without a descriptor."""
         number = id(self)
         _sender.wait_for_wish(0)
         _served[number] = weakref.ref(self, lambda _: _forget(number))
@@ -71,7 +71,7 @@ class Named:
         self._line.lookup_failed()
 
 
-# Lines that wish, by their id(): each operation on the dict is whole, with a GIL and without one.
+# The lines that are served, by their id(). Each operation on the dict is atomic, with a GIL and without one.
 _served: dict[int, weakref.ref[Named]] = {}
 _starting = threading.Lock()  # guards _waiter
 _waiter: threading.Thread | None = None
@@ -107,11 +107,11 @@ def _wait() -> None:
                 return
 
 
-def _start_anew() -> None:
-    """In the child after a fork there is no thread that waits, and its lock may be held for good."""
+def _reset() -> None:
+    """Called in a forked child, where the waiting thread does not exist, and its lock may be held for ever."""
     global _starting, _waiter
     _starting, _waiter = threading.Lock(), None
     _served.clear()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A line on a Python thread: for TLS, and where there is no native sender.
 
-It needs the GIL for each beat: while a C call holds it, no beat goes out. The native line does not have this.
-A due beat ends as one of three: `beats`, `missed` or `refused`. Beats out of turn (`beat_now`, or on a connection made
-anew after the beat that was due) are counted in `beats`, too, and never in `missed`.
+It needs the GIL for each beat: while a C call holds the GIL, no beat is sent. The native line does not have this limit.
+Each beat that is due is counted once: in `beats`, `missed` or `refused`. Additional beats (by `beat_now`, or the first
+on a new connection) are counted in `beats` too, but never in `missed`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _log = logging.getLogger("heartfelt.agent")
 
 
 class ThreadLine:
-    """See Line, the protocol."""
+    """Implements Line."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._lock = threading.Lock()  # over what other threads and the line's own both touch; never held in a wait
+        self._lock = threading.Lock()  # guards what the line's thread shares with others; never held in a wait
         self._waker = Waker()
         self._resolver = Resolver(plan.host, plan.port, socket_kind(plan))
         self._schedule = Schedule(plan.interval_s)
@@ -45,15 +45,15 @@ class ThreadLine:
         self._closed_at = _FOR_EVER
         self._goodbye: bytes | None = None
         self._said_goodbye = False
-        # the line's own thread only
+        # used by the line's own thread only
         self._connection: Connection | None = None
         self._transport: Transport | None = None
         self._connected_at = 0.0
-        self._fresh = False  # connected anew, and no beat has gone over it yet
+        self._fresh = False  # newly connected, and no beat was sent on it yet
         self._failing = False
         self._retry_at = 0.0
         self._last_time_ms: int | None = None
-        self._warned: str | None = None  # what the last warning in the log says, since the connection was made
+        self._warned: str | None = None  # the last warning logged since the connection was made
         # for stats; written by the line's own thread
         self._state = "idle"
         self._beats = self._refused = self._connects = self._failures = 0
@@ -66,7 +66,7 @@ class ThreadLine:
     def start(self) -> None:
         with self._lock:
             if self._closing:
-                raise RuntimeError("the line is closed: open another one")
+                raise RuntimeError("the line is closed; open another one")
             if self._thread is not None:
                 return
             thread = threading.Thread(target=self._run, name="heartfelt agent", daemon=True)
@@ -94,8 +94,8 @@ class ThreadLine:
             if not self._closing:
                 self._goodbye = goodbye
                 self._closed_at = time.monotonic()
-                tell = goodbye is not None and (self._beats > 0 or self._connection is not None)
-                self._waker.until = end if tell else self._closed_at  # who was never seen need not take leave
+                say_goodbye = goodbye is not None and (self._beats > 0 or self._connection is not None)
+                self._waker.until = end if say_goodbye else self._closed_at  # without beats there is no goodbye
                 self._closing = True
                 if self._thread is None:
                     self._state = "closed"
@@ -106,7 +106,7 @@ class ThreadLine:
         return self._said_goodbye
 
     def abandon(self) -> None:
-        self._lock = threading.Lock()  # the old one may be held by a thread that this process does not have
+        self._lock = threading.Lock()  # the old one may be held by a thread that does not exist in this process
         self._closing = True
         self._state = "closed"
         self._ended.set()
@@ -140,7 +140,7 @@ class ThreadLine:
             pass
         except BaseException as error:
             self._note(error)
-            _log.exception("the line to %s has ended by a fault of its own", self._place())
+            _log.exception("the line to %s ended because of an internal error", self._place())
         finally:
             self._drop()
             with self._lock:
@@ -151,7 +151,7 @@ class ThreadLine:
             self._ended.set()
 
     def _turn(self) -> None:
-        """One wait, or one thing to do."""
+        """Waits once, or does the one thing that is due."""
         with self._lock:
             now = time.monotonic()
             if self._head is not None and not self._schedule.begun:
@@ -217,7 +217,7 @@ class ThreadLine:
         except RefusedByServer as refusal:
             self._refuse(str(refusal), due)
         except Stale:
-            self._urgent = not due  # a new connection, and again
+            self._urgent = not due  # sent again on a new connection
             self._drop()
             return
         except OSError as error:
@@ -244,11 +244,11 @@ class ThreadLine:
             self._last_error = text
 
     def _listen(self) -> None:
-        """Something came, or the connection ended."""
+        """Handles incoming data, or the end of the connection."""
         assert self._connection is not None
         try:
             if not self._connection.discard():
-                if self._plan.transport == "http":  # as it may, between requests
+                if self._plan.transport == "http":  # which is normal between requests
                     self._drop()
                 elif self._plan.transport == "sermant":
                     raise ConnectionError("the server closed the connection")
@@ -256,17 +256,19 @@ class ThreadLine:
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        """The connection could not be made, or broke."""
+        """Handles a connection that broke or could not be made."""
         now = time.monotonic()
         self._note(error)
         self._warn(self._last_error)
         if self._plan.transport == "udp" and self._connection is not None:
-            if not isinstance(error, ConnectionRefusedError):  # that tells of an earlier one: this one is sent again
+            if not isinstance(
+                error, ConnectionRefusedError
+            ):  # which is about an earlier datagram: this beat is sent again
                 with self._lock:
                     if self._schedule.look(now):
                         self._schedule.skipped()
                 self._fresh = False
-            return  # the socket stays as it is: there is nothing to connect
+            return  # the socket stays: UDP has no connection
         self._drop()
         wait = self._backoff.failed(now)
         self._failing, self._retry_at = True, now + wait
@@ -287,7 +289,7 @@ class ThreadLine:
             connection.close()
 
     def _finish(self) -> None:
-        """Says goodbye: over the connection there is, or one attempt of another if the backend has ever had a beat."""
+        """Sends the goodbye, on the connection, or on a new one (one attempt) if the backend has received beats."""
         if self._goodbye is None:
             return
         for _ in range(2):
@@ -310,7 +312,7 @@ class ThreadLine:
             return
 
     def _warn(self, text: str | None) -> None:
-        """Each failure is counted; it is logged as a warning where it is another than the one before."""
+        """Logs a failure: as a warning if it differs from the one before."""
         level = logging.DEBUG if text == self._warned else logging.WARNING
         _log.log(level, "%s: %s", self._place(), text)
         self._warned = text

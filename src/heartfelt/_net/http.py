@@ -108,7 +108,7 @@ class Answer:
     def skip(self, most: int) -> None:
         """Reads a body of at most `most` bytes and throws it away, so that the connection can be kept.
 
-        Nothing is raised but what cancels a wait: who calls this has the status, and needs no more of the answer.
+        Raises no OSError: the caller has the status already, and the connection is just not kept.
         """
         framing = self._framing()
         if framing is None or framing == "bad" or (isinstance(framing, int) and framing > most):

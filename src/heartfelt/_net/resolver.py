@@ -136,7 +136,7 @@ class Resolver:
 
     def _run(self, look_up: LookUp) -> None:
         look_up.run(self._port, self._kind)
-        with self._lock:  # before it is done: who waits for that may start the next one at once
+        with self._lock:  # before `finish`: a thread that waits for that may start the next one at once
             if self._under_way is look_up:
                 self._under_way = None
             if look_up.error is None:

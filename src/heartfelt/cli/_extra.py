@@ -32,5 +32,5 @@ def monitor_extra() -> contextlib.AbstractContextManager[None]:
 
 
 def tui_extra() -> contextlib.AbstractContextManager[None]:
-    """The same for `heartfelt top`."""
+    """Does as `monitor_extra`, for `heartfelt top`."""
     return _extra("tui", TUI)

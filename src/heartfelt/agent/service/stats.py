@@ -16,7 +16,7 @@ class AgentStats(LineStats):
     """ "new", "disabled" (by agent.service.heartbeat.enable), "running" or "stopped"; in a forked child "silent", or
     "restarting" until it starts as an instance of its own."""
     instance_id: str | None
-    """Of the present run, otherwise of the last one."""
+    """The instanceId of the present run, otherwise of the last one."""
     refreshes: int
     """How often the refresh thread ran since the start."""
     heads: int

@@ -124,7 +124,7 @@ async def test_the_table_sorts_filters_and_keeps_its_place(monitor, screen):
     await screen.press("/", *"LOST shop")
     await screen.until(lambda: [row.id for row in table.items] == [1, 2], "the filter")
     await screen.press("x")  # is text, while the filter is written
-    await screen.shows("nothing fits the filter")
+    await screen.shows("nothing matches the filter")
     await screen.press("escape")
     await screen.until(lambda: len(table.items) == 4, "no filter")
     assert screen.app.focused is table
@@ -199,7 +199,7 @@ async def test_a_hold_is_told_with_its_reason_and_released(monitor, screen):
     await screen.shows("12 losses are held", "a rack died", "1 held")
     await screen.until(lambda: any(line.split()[:3] == ["shop", "0/2", "H"] for line in screen.lines), "the cell")
     await screen.press("R")
-    await screen.shows("Release 12 losses")
+    await screen.shows("Release 12 held losses")
     await screen.press("y")
     await screen.until(lambda: ("POST", "/api/v1/hold/release") in monitor.asked, "the release")
     monitor.put(view_of(1))
@@ -212,7 +212,7 @@ async def test_a_hold_is_told_with_its_reason_and_released(monitor, screen):
 async def test_a_lost_connection_is_told_and_taken_up_again(monitor, screen):
     monitor.refuse = (503, "as many streams are open as http.viewers allows")
     monitor.drop()
-    await screen.shows("CONNECTION LOST", "what you see is old", "next try in")
+    await screen.shows("CONNECTION LOST", "data is stale", "next try in")
     assert "4 instances" in screen.text
     monitor.push("change", change_of(1, 1, "LOST"))
     monitor.refuse = None
@@ -290,11 +290,11 @@ def test_hostile_texts_do_not_break_a_line_of_any_width(monitor, size):
 def test_no_instance_says_what_to_do(monitor):
     async def main():
         async with screen_of(monitor.url) as screen:
-            await screen.shows("no instance yet; try: heartfelt demo --monitor")
+            await screen.shows("no instances yet; try: heartfelt demo --monitor")
             await screen.press("j", "k", "enter", "p", "x", "R", "l", "h", "G")
             await screen.press("3", "j", "enter")
             assert screen.app.screen is screen.app.base
-            await screen.shows("no event yet")
+            await screen.shows("no events yet")
             assert not screen.app.query_one(Input).has_focus
 
     run(main())

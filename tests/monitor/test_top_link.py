@@ -143,7 +143,7 @@ def test_tries_get_rarer_and_say_why(monitor, read, monkeypatch):
 def test_what_is_no_monitor_is_said_and_tried_again(monitor, read, path):
     monitor.nonsense = path
     reader = read(monitor.url)
-    assert "not understood" in reader.until(Lost)[0].reason
+    assert "cannot understand" in reader.until(Lost)[0].reason
     monitor.nonsense = None
     reader.until(Live)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Single requests to the monitor, for the thread of link.py that makes them."""
+"""Single requests to the monitor, run by a thread of link.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GONE = 404
 
 
 def newer(least_id: int) -> Job:
-    """All instances with this id or a greater one; ids only grow."""
+    """Reads all instances with this id or a greater one; ids only grow."""
 
     def run(client: ApiClient) -> list[dict[str, Any]]:
         return [view for view in _pages(client, {"sort": "-id"}, least_id) if view["id"] >= least_id]
@@ -23,7 +23,7 @@ def newer(least_id: int) -> Job:
 
 
 def some(ids: list[int]) -> Job:
-    """What was asked for, and all of them but those that are gone."""
+    """Reads these instances; returns their ids, and those instances that still exist."""
 
     def run(client: ApiClient) -> tuple[list[int], list[dict[str, Any]]]:
         views: list[dict[str, Any]] = []
@@ -54,14 +54,14 @@ def _pages(client: ApiClient, query: dict[str, Any], least_id: int) -> list[dict
 
 
 def stats(client: ApiClient) -> tuple[dict[str, Any], float]:
-    """The counters, and the offset of the clocks."""
+    """Reads the counters, and the offset of the clocks."""
     before = time.time()
     answer = client.json("GET", "/api/v1/stats")
     return answer, offset_of(answer, before, time.time())
 
 
 def detail(id_: int, service: str, instance_id: str) -> Job:
-    """An instance with its changes and its events."""
+    """Reads an instance with its changes and its events."""
 
     def run(client: ApiClient) -> dict[str, Any]:
         found: dict[str, Any] = client.json("GET", f"/api/v1/instances/{id_}")

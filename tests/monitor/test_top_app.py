@@ -233,6 +233,14 @@ async def test_a_frozen_screen_stays_and_then_catches_up(monitor, screen):
 
 
 @on_screen()
+async def test_timers_that_fire_while_the_widgets_are_removed_do_no_harm(monitor, screen):
+    """As they may at the end of the application."""
+    await screen.app.base.remove_children()
+    screen.app.draw()
+    screen.app.take()
+
+
+@on_screen()
 async def test_help_theme_and_end(monitor, screen):
     await screen.press("?")
     await screen.shows("filter by words and states", "A cell fades")

@@ -99,6 +99,7 @@ class TopApp(App[None]):
             self.register_theme(theme)
         self.theme = DARK.name
         self.base = self.screen
+        self.switcher = self.query_one(ContentSwitcher)
         self.top = self.query_one(Top)
         self.bottom = self.query_one(Bottom)
         self.grid, self.table, self.feed = self.query_one(Grid), self.query_one(Table), self.query_one(Feed)
@@ -263,7 +264,7 @@ class TopApp(App[None]):
 
     @property
     def view(self) -> str:
-        return self.base.query_one(ContentSwitcher).current or VIEWS[0]
+        return self.switcher.current or VIEWS[0]
 
     @property
     def current(self) -> Row | None:
@@ -291,7 +292,7 @@ class TopApp(App[None]):
     def action_view(self, name: str) -> None:
         if self.screen is not self.base:
             return
-        self.base.query_one(ContentSwitcher).current = name
+        self.switcher.current = name
         self.base.query_one(f"#{name}").focus()
         self.call_after_refresh(self.draw)
 

@@ -300,6 +300,16 @@ class TestProcess:
         """)
         monitor.wait_for(lambda got: got[-1:] and got[-1].event == "ok")
 
+    def test_the_host_of_a_job_in_an_atexit_handler_is_looked_up(self, monitor, run_python, monkeypatch):
+        """From Python 3.12 on no thread can be started then."""
+        monkeypatch.setenv("HEARTFELT_URL", monitor.url.replace("127.0.0.1", "localhost"))
+        run_python("""
+            import atexit
+            from heartfelt.agent import job
+            atexit.register(job("late")(print))
+        """)
+        monitor.wait_for(lambda got: got[-1:] and got[-1].event == "ok")
+
     def test_uncaught_exception(self, monitor, run_python):
         with pytest.raises(AssertionError, match="exit status 1"):
             run_python("from heartfelt.agent import job\nwith job('short'): 1 / 0")

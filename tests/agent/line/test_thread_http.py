@@ -48,11 +48,12 @@ def test_http_that_closes_kept_connections(serve, beating):
     """As servers do after a while: neither a failure nor a missed beat."""
     server = serve("http")
     line = beating(server)
-    for _ in range(5):
+    for n in range(1, 6):
+        server.wait_for(lambda n=n: line.stats().connects == n)
         seen = line.stats().beats
-        server.wait_for(lambda seen=seen: line.stats().beats > seen)
+        server.wait_for(lambda seen=seen: line.stats().beats > seen)  # on the new connection, which is used then
         server.drop_connections()
-    server.wait_for(lambda: line.stats().connects >= 4)
+    server.wait_for(lambda: line.stats().connects == 6)
     assert line.stats().failures == 0
 
 

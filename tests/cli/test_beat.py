@@ -54,8 +54,9 @@ class TestHttp:
         assert main(["beat", "k", "other", "--url", nobody]) == 1
         told = capsys.readouterr().err.splitlines()
         assert told == [
-            f"heartfelt beat: k: nothing listens at {nobody}: start the monitor, or give its URL (HEARTFELT_URL)",
-            "heartfelt beat: not tried any more: other",
+            f"heartfelt beat: k: nothing listens at {nobody}: "
+            "start the monitor there (heartfelt serve), or give another URL (HEARTFELT_URL)",
+            "heartfelt beat: did not try: other",
         ]
 
     def test_one_key_refused(self, monitor, capsys):
@@ -108,7 +109,7 @@ class TestEvery:
         assert process.returncode == status
         assert [line.partition(";")[0].partition(" at ")[0] for line in told.splitlines()] == [
             f"heartfelt beat: k: {monitor.url} answered 404",
-            "heartfelt beat: the monitor takes it again",
+            "heartfelt beat: the monitor accepts it again",
         ]
         assert monitor.got[0].query == {"timeout_ms": "60"}
 

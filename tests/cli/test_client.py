@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 from heartfelt.monitor.config.build import FILE
 from tests.monitor.serving import run_command
 
@@ -21,8 +21,8 @@ RESET = struct.pack("ii", 1, 0)
 @pytest.mark.parametrize(
     ("status", "linger", "said"),
     [
-        ("200 OK", None, "did not come whole"),
-        ("200 OK", RESET, "did not come whole"),
+        ("200 OK", None, "did not arrive completely"),
+        ("200 OK", RESET, "did not arrive completely"),
         ("500 Fault", RESET, "the monitor answered 500"),
     ],
     ids=["ended", "reset", "reset within a problem"],
@@ -42,16 +42,16 @@ def test_an_answer_that_breaks_off_is_told_as_that(status, linger, said):
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
-            ask = client._ask
+        with ApiClient(f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+            request = client._http.request
 
-            def asked(*args):
+            def requested(*args, **options):
                 try:
-                    return ask(*args)
+                    return request(*args, **options)
                 finally:
                     read.set()  # the head was read
 
-            client._ask = asked
+            client._http.request = requested
             with pytest.raises(Failed, match=said):
                 client.json("GET", "/api/v1/stats")
         thread.join()

@@ -63,7 +63,7 @@ class Monitor:
 
 def test_each_event_is_shown_once(monkeypatch, capsys):
     monitor = Monitor()
-    monkeypatch.setattr("heartfelt.cli._client.Client", monitor)
+    monkeypatch.setattr("heartfelt.cli._client.ApiClient", monitor)
     monitor.happen("event", event(1), event(1))
     assert main(["events", "--follow", "--json", "--url", "http://127.0.0.1:1"]) == 1
     captured = capsys.readouterr()

@@ -124,7 +124,7 @@ async def test_the_table_sorts_filters_and_keeps_its_place(monitor, screen):
     await screen.press("/", *"LOST shop")
     await screen.until(lambda: [row.id for row in table.items] == [1, 2], "the filter")
     await screen.press("x")  # is text, while the filter is written
-    await screen.shows("nothing fits the filter")
+    await screen.shows("nothing matches the filter")
     await screen.press("escape")
     await screen.until(lambda: len(table.items) == 4, "no filter")
     assert screen.app.focused is table
@@ -199,7 +199,7 @@ async def test_a_hold_is_told_with_its_reason_and_released(monitor, screen):
     await screen.shows("12 losses are held", "a rack died", "1 held")
     await screen.until(lambda: any(line.split()[:3] == ["shop", "0/2", "H"] for line in screen.lines), "the cell")
     await screen.press("R")
-    await screen.shows("Release 12 losses")
+    await screen.shows("Release 12 held losses")
     await screen.press("y")
     await screen.until(lambda: ("POST", "/api/v1/hold/release") in monitor.asked, "the release")
     monitor.put(view_of(1))
@@ -212,7 +212,7 @@ async def test_a_hold_is_told_with_its_reason_and_released(monitor, screen):
 async def test_a_lost_connection_is_told_and_taken_up_again(monitor, screen):
     monitor.refuse = (503, "as many streams are open as http.viewers allows")
     monitor.drop()
-    await screen.shows("CONNECTION LOST", "what you see is old", "next try in")
+    await screen.shows("CONNECTION LOST", "data is stale", "next try in")
     assert "4 instances" in screen.text
     monitor.push("change", change_of(1, 1, "LOST"))
     monitor.refuse = None
@@ -230,6 +230,14 @@ async def test_a_frozen_screen_stays_and_then_catches_up(monitor, screen):
     assert any(line.split()[:3] == ["shop", "1/2", "."] for line in screen.lines)
     await screen.press("space")
     await screen.until(lambda: any(line.split()[:3] == ["shop", "0/2", "X"] for line in screen.lines), "the cells")
+
+
+@on_screen()
+async def test_timers_that_fire_while_the_widgets_are_removed_do_no_harm(monitor, screen):
+    """As they may at the end of the application."""
+    await screen.app.base.remove_children()
+    screen.app.draw()
+    screen.app.take()
 
 
 @on_screen()
@@ -306,11 +314,11 @@ def test_a_tick_while_the_screen_is_taken_down_does_nothing(monitor):
 def test_no_instance_says_what_to_do(monitor):
     async def main():
         async with screen_of(monitor.url) as screen:
-            await screen.shows("no instance yet; try: heartfelt demo --monitor")
+            await screen.shows("no instances yet; try: heartfelt demo --monitor")
             await screen.press("j", "k", "enter", "p", "x", "R", "l", "h", "G")
             await screen.press("3", "j", "enter")
             assert screen.app.screen is screen.app.base
-            await screen.shows("no event yet")
+            await screen.shows("no events yet")
             assert not screen.app.query_one(Input).has_focus
 
     run(main())

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("textual")
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 from heartfelt.cli._top import _jobs, link
 from heartfelt.cli._top.link import Answered, Happened, Link, Live, Loaded, Lost
 from tests.cli.fake_monitor import NOW_MS, FakeMonitor, change_of, view_of
@@ -28,7 +28,7 @@ class Reader:
     """Keeps what a link tells."""
 
     def __init__(self, url, **options):
-        self.link = Link(lambda timeout_s: Client(url, timeout_s=timeout_s), jitter_seed=1, **options)
+        self.link = Link(lambda timeout_s: ApiClient(url, timeout_s=timeout_s), jitter_seed=1, **options)
         self.told = []
 
     def take(self):
@@ -142,7 +142,7 @@ def test_tries_get_rarer_and_say_why(monitor, read, monkeypatch):
 def test_what_is_no_monitor_is_said_and_tried_again(monitor, read, path):
     monitor.nonsense = path
     reader = read(monitor.url)
-    assert "not understood" in reader.until(Lost)[0].reason
+    assert "cannot understand" in reader.until(Lost)[0].reason
     monitor.nonsense = None
     reader.until(Live)
 
@@ -230,8 +230,8 @@ def test_its_end_while_a_request_waits(monitor):
 def test_a_token_comes_from_the_variable_that_is_named(monitor, monkeypatch):
     monkeypatch.setenv("HEARTFELT_TOKEN", "other")
     monkeypatch.setenv("TOP_TOKEN", "secret ")
-    with Client(monitor.url, token_env="TOP_TOKEN") as client:
+    with ApiClient(monitor.url, token_env="TOP_TOKEN") as client:
         client.json("GET", "/api/v1/hold")
     assert monitor.headers[-1]["Authorization"] == "Bearer secret"
     with pytest.raises(Failed, match="NO_TOKEN"):
-        Client(monitor.url, token_env="NO_TOKEN")
+        ApiClient(monitor.url, token_env="NO_TOKEN")

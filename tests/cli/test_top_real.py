@@ -41,7 +41,7 @@ def test_the_life_of_an_instance(serve):
             serving.beat("shop", "brief", timeoutMs=600_000, version="7.8")
             await screen.until(lambda: cells(screen, "shop") in ("N.", "NN"), "its recovery")
             await screen.press("2", "/", *"brief", "enter")
-            await screen.shows("1/1", "7.8", "lease 10 m")  # not what it was before
+            await screen.shows("1/1", "7.8", "timeout 10 m")  # not what it was before
             await screen.press("enter")
             await screen.until(lambda: isinstance(screen.app.screen, Detail), "the detail")
             await screen.shows("shop / brief", "600 s", "changes of state")

@@ -96,15 +96,15 @@ class TestJudgement:
 
     def test_missing_event_is_a_failure(self):
         assert demo.exit_status(plan(), outcome("67")) == 1
-        assert demo.complaints(plan(), outcome("67")) == ["missing, stopped but not reported: 120"]
+        assert demo.complaints(plan(), outcome("67")) == ["missing (stopped but not reported): 120"]
 
     def test_extra_event_is_a_failure(self):
         assert demo.exit_status(plan(), outcome("67", "120", "5")) == 1
-        assert demo.complaints(plan(), outcome("67", "120", "5")) == ["extra, reported but not stopped: 5"]
+        assert demo.complaints(plan(), outcome("67", "120", "5")) == ["extra (reported but not stopped): 5"]
 
     def test_double_event_is_a_failure(self):
         assert demo.exit_status(plan(), outcome("67", "120", "67")) == 1
-        assert "more often: 67" in demo.complaints(plan(), outcome("67", "120", "67"))[0]
+        assert "more often): 67" in demo.complaints(plan(), outcome("67", "120", "67"))[0]
 
     def test_live_service_that_the_hub_forgot_is_a_failure(self):
         assert "not watched at the end: 1 " in demo.complaints(plan(), outcome("67", "120", watched_at_end=197))[0]
@@ -121,17 +121,21 @@ class TestJudgement:
 
     def test_real_run_fails_a_plan_with_one_more_stop(self, real_outcome):
         planted = plan(stuck=(67, 120, 150))
-        assert demo.complaints(planted, real_outcome) == ["missing, stopped but not reported: 150"]
+        assert demo.complaints(planted, real_outcome) == ["missing (stopped but not reported): 150"]
         assert demo.exit_status(planted, real_outcome) == 1
 
     def test_real_run_fails_a_plan_with_one_stop_less(self, real_outcome):
         planted = plan(stuck=(67,))
-        assert demo.complaints(planted, real_outcome) == ["extra, reported but not stopped: 120"]
+        assert demo.complaints(planted, real_outcome) == ["extra (reported but not stopped): 120"]
         assert demo.exit_status(planted, real_outcome) == 1
 
     @pytest.mark.parametrize(
         ("late", "pause", "text"),
-        [(0.01, 0.11, "on time"), (0.3, 0.4, "which the timeout of 1 s allows"), (0.3, 1.2, "live services are right")],
+        [
+            (0.01, 0.11, "on time"),
+            (0.3, 0.4, "which the timeout of 1 s allows"),
+            (0.3, 1.2, "live services are correct"),
+        ],
     )
     def test_summary_says_whether_beating_fell_behind(self, late, pause, text):
         summary = demo.summary_text(plan(), outcome("67", "120", late=late, pause=pause))
@@ -192,7 +196,7 @@ class TestCommand:
         tight = ["--services", "3", "--interval", "500ns", "--timeout", "1us", "--duration", "0.01", "--stuck", ""]
         done = run_command("demo", *tight)
         assert "BEATING FELL BEHIND" in done.stdout
-        assert "FAILED: extra, reported but not stopped: " in done.stdout.splitlines()[-1]
+        assert "FAILED: extra (reported but not stopped): " in done.stdout.splitlines()[-1]
         assert done.returncode == 1
 
     @posix_only
@@ -238,11 +242,11 @@ class TestOptions:
             (["--duration", "999999 days"], "at most 100 years; got 86399913600.0"),
             (["--duration", "soon"], "argument --duration: 'soon' is not a duration"),
             (["--services", "0"], "argument --services: '0' is out of range; give a number from 1"),
-            (["--services", "many"], "'many' is no whole number"),
+            (["--services", "many"], "'many' is not a whole number"),
             (["--parallelism", "65"], "argument --parallelism: '65' is out of range; give a number from 1 to 64"),
-            (["--stuck", "67,x"], "argument --stuck: 'x' is no whole number"),
-            (["--stuck", "0"], "argument --stuck: '0' is out of range; the first number is 1"),
-            (["--stuck", "67,120,67"], "argument --stuck: 67 is there twice; give each number once"),
+            (["--stuck", "67,x"], "argument --stuck: 'x' is not a whole number"),
+            (["--stuck", "0"], "argument --stuck: '0' is out of range; the smallest number is 1"),
+            (["--stuck", "67,120,67"], "argument --stuck: 67 is repeated; give each number once"),
             (["--services", "9", "--stuck", "10"], "10 is out of range; the services are 1 to 9"),
             (["--interval", "2", "--timeout", "2"], "healthy services would be reported; give a shorter --interval"),
         ],

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Sockets for a thread that must never hang: every wait has a deadline, and can be cut short from another thread."""
+"""Sockets for threads that must never hang: each wait has a deadline, and another thread can cancel it.
+
+Deadlines are times of time.monotonic().
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import os
 import selectors
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-__all__ = ["Channel", "Closing", "Waker"]
+from heartfelt._greenlets import allocate_lock
+
+__all__ = ["Cancelled", "Connection", "Waker", "connect"]
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # neither has a descriptor that a fork shares
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -22,38 +26,43 @@ _LONGEST_WAIT_S = 3600.0  # poll takes at most 2**31 ms
 
 T = TypeVar("T")
 
-FORGOTTEN = (OSError, ValueError)  # what closing may raise: there is nobody left whom it would concern
+_IGNORED = (OSError, ValueError)  # what closing may raise; nobody is left to handle it
 
 
-class Closing(Exception):
-    """The wait was cut short: the line is being closed, and its time is over."""
+class Cancelled(Exception):
+    """The wait was cancelled by its Waker."""
 
 
 class Waker:
-    """Wakes a thread that waits for a channel; `until` bounds all its waits, whatever their own deadlines."""
+    """Wakes a thread that waits. `until` bounds all its waits, whatever their own deadlines."""
 
     def __init__(self) -> None:
         self.until = float("inf")
-        self._lock = threading.Lock()  # wake and close: no byte for a descriptor that is another's by then
+        self._lock = allocate_lock()  # wake and close: the byte must not go to a descriptor that was reused
         self._here, self._there = socket.socketpair()
         self._here.setblocking(False)
         self._there.setblocking(False)
 
     def wake(self) -> None:
-        """From any thread."""
+        """Ends the current wait, or the next one, early. From any thread."""
         with self._lock, contextlib.suppress(BlockingIOError, OSError):  # full: it will wake; closed: nobody waits
             self._there.send(b"\0")
 
+    def cancel(self) -> None:
+        """Makes all waits, from now on, raise Cancelled. From any thread."""
+        self.until = float("-inf")
+        self.wake()
+
     def wait(self, deadline: float, done: Callable[[], object]) -> None:
-        """Until done() or the deadline; looks anew whenever it is woken. Raises Closing beyond `until`."""
+        """Waits until done() is true, which is checked after each wake-up, or the deadline. Raises Cancelled."""
         while not done() and time.monotonic() < deadline:
             self.wait_for(None, 0, deadline)
 
     def wait_for(self, channel: socket.socket | None, events: int, deadline: float) -> bool:
-        """Until the channel is ready for the events (True), or it is woken, or the deadline has come."""
+        """Waits for the socket's events (True), a wake-up or the deadline. Raises Cancelled beyond `until`."""
         now = time.monotonic()
         if now >= self.until:
-            raise Closing
+            raise Cancelled
         left = min(deadline - now, self.until - now, _LONGEST_WAIT_S)
         with _Selector() as selector:
             selector.register(self._here, _READ)
@@ -75,15 +84,15 @@ class Waker:
             self._there.close()
 
     def abandon(self) -> None:
-        """close, in a forked child, where the lock may be held by a thread that is not there."""
-        self._lock = threading.Lock()
+        """Closes it in a forked child, where the lock may be held by a thread that does not exist there."""
+        self._lock = allocate_lock()
         self.close()
 
 
-class Channel:
-    """A connected socket, with or without TLS. Raises OSError (TimeoutError, ssl.SSLError among them) and Closing."""
+class Connection:
+    """A connected socket, with or without TLS. Raises OSError (TimeoutError and ssl.SSLError among them), Cancelled."""
 
-    def __init__(self, connected: socket.socket, waker: Waker) -> None:
+    def __init__(self, connected: socket.socket, waker: Waker | None = None) -> None:
         self._socket = connected
         self._waker = waker
 
@@ -92,15 +101,16 @@ class Channel:
         cls,
         family: int,
         kind: socket.SocketKind,
-        address: tuple[object, ...],
-        waker: Waker,
+        address: tuple[Any, ...],
+        *,
         deadline: float,
-        tls: ssl.SSLContext | None,
-        server_hostname: str,
-    ) -> Channel:
-        """Connects to one address, and shakes hands."""
+        tls: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        waker: Waker | None = None,
+    ) -> Connection:
+        """Connects to one address; with `tls`, a handshake follows."""
         plain = socket.socket(family, kind)
-        channel = cls(plain, waker)
+        connection = cls(plain, waker)
         try:
             plain.setblocking(False)
             if kind == socket.SOCK_STREAM:
@@ -108,32 +118,32 @@ class Channel:
             try:
                 plain.connect(address)
             except (BlockingIOError, InterruptedError):
-                channel._wait(_WRITE, deadline, "connecting")
+                connection._wait(_WRITE, deadline, "connecting")
                 failed = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if failed:
                     raise OSError(failed, os.strerror(failed)) from None
             if tls is not None:
                 wrapped = tls.wrap_socket(plain, server_hostname=server_hostname, do_handshake_on_connect=False)
-                channel._socket = wrapped
-                channel._repeat(wrapped.do_handshake, _WRITE, deadline, "the TLS handshake")
+                connection._socket = wrapped
+                connection._repeat(wrapped.do_handshake, _WRITE, deadline, "the TLS handshake")
         except BaseException:
-            channel.close()
+            connection.close()
             raise
-        return channel
+        return connection
 
     def send(self, data: bytes, deadline: float) -> None:
-        """All of it; of a datagram socket: as one datagram."""
+        """Sends all of it; on a datagram socket, as one datagram."""
         view = memoryview(data)
         while view:
             view = view[self._repeat(lambda: self._socket.send(view), _WRITE, deadline, "writing") :]  # noqa: B023
 
     def receive(self, deadline: float) -> bytes:
-        """Some bytes; none if the peer has closed."""
+        """Returns some bytes; none if the peer has closed the connection."""
         return self._repeat(lambda: self._socket.recv(_PIECE), _READ, deadline, "the answer")
 
     def discard(self) -> bool:
-        """Throws away what has come; False if the peer has closed. Does not wait."""
-        for _ in range(16):  # more stays for the next time, so that a peer that talks without end keeps no beat waiting
+        """Throws away what has arrived; False if the peer has closed the connection. Does not wait."""
+        for _ in range(16):  # the rest stays for the next time, so that a peer that never stops delays no beat
             try:
                 if not self._socket.recv(_PIECE):
                     return False
@@ -142,21 +152,21 @@ class Channel:
         return True
 
     def idle(self, deadline: float) -> bool:
-        """Waits for the deadline, or to be woken; True if there is something to be read, or an end, before."""
-        return self._waker.wait_for(self._socket, _READ, deadline)
+        """Waits for the deadline or a wake-up; True if there is something to read, or the end, before that."""
+        return self._wait_for(_READ, deadline)
 
     def finish(self) -> None:
-        """Closes it such that the peer gets all that was sent."""
-        with contextlib.suppress(*FORGOTTEN):
-            self.discard()  # unread data would make a reset of the close
+        """Closes it in such a way that the peer receives everything that was sent."""
+        with contextlib.suppress(*_IGNORED):
+            self.discard()  # with unread data the kernel would reset the connection
             if isinstance(self._socket, ssl.SSLSocket):
                 self._socket.unwrap()
-        with contextlib.suppress(*FORGOTTEN):
+        with contextlib.suppress(*_IGNORED):
             self._socket.shutdown(socket.SHUT_WR)
         self.close()
 
     def close(self) -> None:
-        with contextlib.suppress(*FORGOTTEN):
+        with contextlib.suppress(*_IGNORED):
             self._socket.close()
 
     def _repeat(self, function: Callable[[], T], events: int, deadline: float, what: str) -> T:
@@ -171,6 +181,39 @@ class Channel:
                 self._wait(_WRITE, deadline, what)
 
     def _wait(self, events: int, deadline: float, what: str) -> None:
-        while not self._waker.wait_for(self._socket, events, deadline):
+        while not self._wait_for(events, deadline):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"{what} took too long")
+
+    def _wait_for(self, events: int, deadline: float) -> bool:
+        if self._waker is not None:
+            return self._waker.wait_for(self._socket, events, deadline)
+        with _Selector() as selector:
+            selector.register(self._socket, events)
+            return bool(selector.select(max(0.0, min(deadline - time.monotonic(), _LONGEST_WAIT_S))))
+
+
+def connect(
+    addresses: Sequence[tuple[int, socket.SocketKind, tuple[Any, ...]]],
+    *,
+    deadline: float,
+    tls: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    waker: Waker | None = None,
+) -> Connection:
+    """Connects to the first address that takes the connection.
+
+    Each attempt gets an equal share of the time that is left, so that an address that does not answer leaves some for
+    the others. Raises the last attempt's OSError, and Cancelled.
+    """
+    error: OSError = OSError("there is no address to connect to")
+    for tried, (family, kind, address) in enumerate(addresses):
+        now = time.monotonic()
+        until = now + (deadline - now) / (len(addresses) - tried)
+        try:
+            return Connection.dial(
+                family, kind, address, deadline=until, tls=tls, server_hostname=server_hostname, waker=waker
+            )
+        except OSError as failed:
+            error = failed
+    raise error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Types of option values for argparse: each refusal names the value and what would do."""
+"""Types of option values for argparse: each error names the value and an example of a valid one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from heartfelt.errors import ConfigError
 
 
 def duration(text: str) -> float:
-    """A duration in seconds: a number of seconds, or numbers with units. More than 0, at most 100 years."""
+    """Parses a duration in seconds: a number of seconds, or numbers with units. More than 0, at most 100 years."""
     try:
         value = parse_duration_ns(text, "s") / 1e9
     except ValueError as error:
@@ -27,14 +27,14 @@ def duration(text: str) -> float:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """An int from `least` to `most`."""
+    """Makes a parser for integers from `least` to `most`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{shown(text)} is no whole number; give one from {least} to {most}"
+                f"{shown(text)} is not a whole number; give one from {least} to {most}"
             ) from None
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"{shown(text)} is out of range; give a number from {least} to {most}")
@@ -44,18 +44,18 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def whole_list(text: str) -> tuple[int, ...]:
-    """Ints of at least 1, with commas between them, none twice. Empty text: none."""
+    """Parses different integers of at least 1, separated by commas. An empty text gives none."""
     values: list[int] = []
     for part in text.split(",") if text.strip() else []:
         try:
             value = int(part)
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{shown(part)} is no whole number; give numbers with commas between them, for example 67,120"
+                f"{shown(part)} is not a whole number; give numbers separated by commas, for example 67,120"
             ) from None
         if value < 1:
-            raise argparse.ArgumentTypeError(f"{shown(part)} is out of range; the first number is 1")
+            raise argparse.ArgumentTypeError(f"{shown(part)} is out of range; the smallest number is 1")
         if value in values:
-            raise argparse.ArgumentTypeError(f"{value} is there twice; give each number once")
+            raise argparse.ArgumentTypeError(f"{value} is repeated; give each number once")
         values.append(value)
     return tuple(values)

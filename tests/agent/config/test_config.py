@@ -127,15 +127,15 @@ def test_properties_by_javas_rules(write):
         (b"appName=a\nserviceName=\xff\n", ":2: this is no UTF-8"),
         ("heartfelt.url=ftp://x", r":1: heartfelt\.url must be a URL such as"),
         ("heartfelt.url=udp://x:0", ":1: .* port from 1 to 65535"),
-        ("heartfelt.url=udp://x:99999", ":1: .* cannot be read"),
-        ("heartfelt.url=udp://x/y", ":1: .* without a path"),
-        ("heartfelt.url=http://x/?a=b", ":1: .* without . and #"),
+        ("heartfelt.url=udp://x:99999", ":1: .* port is invalid"),
+        ("heartfelt.url=udp://x/y", ":1: .* must not have a path"),
+        ("heartfelt.url=http://x/?a=b", ":1: .* must not contain . or #"),
         ("\ngateway.nettyPort=1\nheartfelt.url=udp://x", r":3: heartfelt\.url and .*:2 \(gateway\.nettyPort\) contra"),
         ("heartfelt.path=beats", r"path \(.*:1\) must begin with /"),
-        ("heartfelt.tls.enable=true\nheartfelt.transport=udp", r"tls \(.*:1\) is on, which udp cannot have"),
-        ("\nheartfelt.tls.ca=x", r"tls_ca \(.*:2\) is set, and tls is off"),
+        ("heartfelt.tls.enable=true\nheartfelt.transport=udp", r"tls \(.*:1\) is on, but udp has no TLS"),
+        ("\nheartfelt.tls.ca=x", r"tls_ca \(.*:2\) is set, but TLS is off"),
         ("heartfelt.token=a\nheartfelt.token_file=b", r"token \(.*:1\) and token_file \(.*:2\) are both set"),
-        ("heartfelt.backend=sermant\nheartfelt.transport=udp", r"transport \(.*:2\) is udp, which no Sermant"),
+        ("heartfelt.backend=sermant\nheartfelt.transport=udp", r"transport \(.*:2\) is udp, which a Sermant backend"),
         (
             "gateway.initReconnectInternalTime=9\ngateway.maxReconnectInternalTime=8",
             r"first_reconnect \(.*:1\), 9 s, must not be longer than most_reconnect \(.*:2\), 8 s",
@@ -246,7 +246,7 @@ def test_precedence(write):
 def test_start_arguments_that_cannot_be():
     with pytest.raises(ConfigError, match=r"start argument heartbeat\.interval: .* must be a duration"):
         load(args="heartbeat.interval=x")
-    with pytest.raises(ConfigError, match="'appName' has no ="):
+    with pytest.raises(ConfigError, match="'appName' has no '='"):
         load(args="appName,serviceName=a")
     assert "start argument servicName: " in load(args="servicName=a").warnings[0]
 

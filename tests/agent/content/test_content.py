@@ -187,7 +187,7 @@ def test_a_directory_that_others_can_write_to_is_not_trusted(own_directory, capl
     config = AgentConfig(instance="stable")
     found = identity.new_identity(config).instance_id
     assert uuid.UUID(found).version == 4
-    assert "must be a directory that this user alone can write to" in caplog.text
+    assert "must be a directory that only this user can write to" in caplog.text
 
 
 # -- entry points
@@ -249,7 +249,7 @@ def test_entry_points_that_cannot_be_read_stop_nothing(make_service, monkeypatch
     service = make_service(entry_points=True)
     service.start()
     assert service.lines[0].calls[:2] == ["set_head", "start"]
-    assert "cannot be read: ValueError: bad metadata" in caplog.text
+    assert "cannot read the entry points of the installed packages: ValueError: bad metadata" in caplog.text
     assert "bad metadata" in service.stats().last_provider_failure
     assert service.stats().provider_failures == 1
 

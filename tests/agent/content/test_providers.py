@@ -96,10 +96,10 @@ def raising(error):
         (raising(ValueError("x" * 1000)), "ValueError: " + "x" * 185 + "..."),
         (lambda: ["a"], "it returned a list, not a mapping of str to str"),
         (lambda: "text", "it returned a str, not a mapping of str to str"),
-        (lambda: {"a": 1}, "it returned a mapping with an int in it, not one of str to str"),
-        (lambda: {b"a": "b"}, "it returned a mapping with a bytes in it, not one of str to str"),
-        (lambda: {"a": "\ud800"}, "it returned text that is no Unicode: half of a surrogate pair"),
-        (lambda: {"a": "ä" * 500}, "it returned 1009 bytes, and at most 1000 are taken (heartfelt.provider.limit)"),
+        (lambda: {"a": 1}, "it returned a mapping that contains an int, not one of str to str"),
+        (lambda: {b"a": "b"}, "it returned a mapping that contains a bytes, not one of str to str"),
+        (lambda: {"a": "\ud800"}, "it returned text that is not valid Unicode: half of a surrogate pair"),
+        (lambda: {"a": "ä" * 500}, "it returned 1009 bytes; at most 1000 are allowed (heartfelt.provider.limit)"),
     ],
 )  # fmt: skip
 def test_a_failure_keeps_the_last_good_value_and_says_why(make_service, caplog, provider, said):
@@ -118,7 +118,7 @@ def test_a_failure_keeps_the_last_good_value_and_says_why(make_service, caplog, 
     line.wait_for(lambda: plugin(line)["extInfo"] == {"status": "good again"})
     assert failure(line) is None
     told = [(one.levelno, one.getMessage()) for one in caplog.records if "extra information" in one.getMessage()]
-    assert (logging.WARNING, f"the provider of extra information of p failed: {said}") == told[0]
+    assert (logging.WARNING, f"the provider of extra information for p failed: {said}") == told[0]
     assert len(told) == 1  # once, though it failed often; that it is good again is told at INFO
 
 
@@ -144,12 +144,12 @@ def test_a_provider_that_hangs_is_failed_and_not_called_again(make_service):
     service.start()
     [line] = service.lines
     line.wait_for(lambda: failure(line) is not None)
-    assert (failure(line), plugin(line)["extInfo"]) == ("no answer within 0.5 s", {"calls": "1"})
+    assert (failure(line), plugin(line)["extInfo"]) == ("it did not return within 0.5 s", {"calls": "1"})
     refreshed_often(line)
     assert len(calls) == 2
     assert line.head["pluginInfoMap"]["q"]["extInfo"] == {"q": "q"}
     stats = service.stats()
-    assert (stats.providers_hanging, stats.last_provider_failure) == (1, "p: no answer within 0.5 s")
+    assert (stats.providers_hanging, stats.last_provider_failure) == (1, "p: it did not return within 0.5 s")
     assert all(thread.daemon for thread in calls)
     let_go.set()  # its answer comes too late, and is dropped; it is called anew
     line.wait_for(lambda: int(plugin(line)["extInfo"]["calls"]) > 2)

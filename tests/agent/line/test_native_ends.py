@@ -83,7 +83,7 @@ def test_a_name_is_looked_up_aside(serve, native_line_to, monkeypatch, eventuall
     hang.set()
     server.wait_for(lambda: server.connections == 2)
     server.wait_for(lambda: line.stats().beats >= 2)
-    assert line.stats().last_error == "no address for 'backend.example': no such name"
+    assert line.stats().last_error == "cannot find the host 'backend.example': no such name"
     for one in (line, other):
         one.close(None, LONG_S)
     eventually(lambda: names._waiter is None)  # no line with a name is left
@@ -117,7 +117,7 @@ def test_what_cannot_be_sent_is_refused(serve):
     server = serve("sermant")
     line = open_line(Plan(transport="sermant", host=server.host, port=server.port, interval_s=1))
     for head in (b"", b"{", b'"service"'):
-        with pytest.raises(ValueError, match="a head is a JSON object"):
+        with pytest.raises(ValueError, match="a head must be a JSON object"):
             line.set_head(head)
     with pytest.raises(ValueError, match="too long"):
         line.set_head(b'{"a":"' + random.Random(1).randbytes(1 << 20))

@@ -203,7 +203,7 @@ def test_a_backend_that_does_not_read_is_given_up(serve, native_line_to, eventua
     line = native_line_to(server, head, write_timeout_s=0.2, interval_s=0.1)
     server.wait_for(lambda: server.beats)
     server.pause_reading()
-    eventually(lambda: "did not take a beat" in (line.stats().last_error or ""))
+    eventually(lambda: "did not accept a beat" in (line.stats().last_error or ""))
     assert line.stats().missed > 0
 
 

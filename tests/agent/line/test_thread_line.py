@@ -250,7 +250,7 @@ def test_a_fault_of_its_own_is_told(serve, beating, monkeypatch, caplog):
     monkeypatch.setattr(line, "_beat", None)
     server.wait_for(lambda: line.stats().state == "closed")
     assert "TypeError" in line.stats().last_error
-    assert "ended by a fault of its own" in caplog.text
+    assert "ended because of an internal error" in caplog.text
 
 
 def test_a_failure_is_a_warning_once_and_again_after_it_was_good(serve, beating, caplog):

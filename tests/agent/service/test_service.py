@@ -117,10 +117,13 @@ def test_the_plan_is_the_configurations(make_service, tmp_path):
 def test_files_that_start_needs(make_service, tmp_path):
     (tmp_path / "token").write_text("hunter2 hunter2")
     for keywords, said in [
-        ({"token_file": str(tmp_path / "none")}, "token_file: .*none cannot be read: No such file"),
-        ({"token_file": str(tmp_path / "token")}, "token_file .*token: heartfelt.token must be 1 to 4096 printable"),
-        ({"tls": True, "tls_ca": str(tmp_path / "none")}, "tls_ca: .*none must be a file of certificates"),
-        ({"tls": True, "tls_ca": str(tmp_path / "token")}, "tls_ca: .*token must be a file of certificates"),
+        ({"token_file": str(tmp_path / "none")}, "token_file: cannot read .*none: No such file"),
+        ({"token_file": str(tmp_path / "token")}, "token_file: the token in .*token must be 1 to 4096 printable"),
+        ({"tls": True, "tls_ca": str(tmp_path / "none")}, "tls_ca: .*none must be a readable file of CA certificates"),
+        (
+            {"tls": True, "tls_ca": str(tmp_path / "token")},
+            "tls_ca: .*token must be a readable file of CA certificates",
+        ),
     ]:
         service = make_service(**keywords)
         with pytest.raises(ConfigError, match=said) as caught:
@@ -212,15 +215,15 @@ def manager():
 
 def test_the_manager(serve, manager):
     server = serve("http")
-    with pytest.raises(ServiceNotStarted, match="no HeartbeatService was started") as caught:
+    with pytest.raises(ServiceNotStarted, match="there is no running HeartbeatService") as caught:
         manager.get_service(HeartbeatService)
     assert isinstance(caught.value, KeyError) and isinstance(caught.value, HeartfeltError)
     config = AgentConfig(url=server.url, interval=0.1)
     service = manager.start(config)
     assert manager.get_service(HeartbeatService) is manager.start(config) is manager.start() is service
-    with pytest.raises(ConfigError, match="started with another configuration"):
+    with pytest.raises(ConfigError, match="running with a different configuration"):
         manager.start(config, service="other")
-    with pytest.raises(TypeError, match="HeartbeatService, not <class 'int'>"):
+    with pytest.raises(TypeError, match="HeartbeatService or a subclass, not <class 'int'>"):
         manager.get_service(int)
     server.wait_for(lambda: server.beats)
     service.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""AgentConfig: the settings, how sources override each other, and the checks across settings."""
+"""AgentConfig: the settings, how sources override each other, and checks that concern several settings."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SERMANT_TIMEOUT_S = 60.0  # its max.effective.time, and heartfelt's monitor's de
 class AgentConfig:
     """How an agent beats; `heartfelt.agent.config` has the table. Durations: seconds or timedeltas, stored as seconds.
 
-    The constructor looks neither at the environment nor at a file; `load` does. Raises TypeError and ConfigError (a
-    ValueError) for what cannot be. What can be, but will not be meant, is told in `warnings`, which the service logs.
+    The constructor reads neither the environment nor a file; `load` does. Raises TypeError and ConfigError (a
+    ValueError) for invalid values. `warnings` lists valid values that are probably mistakes; the service logs them.
     """
 
     enable: bool = True
@@ -74,11 +74,12 @@ class AgentConfig:
         strict: bool = False,
         **keywords: Any,
     ) -> AgentConfig:
-        """The configuration from all sources. `path` names a .properties or a .toml file, `args` are start arguments by
-        their keys (a mapping, or Sermant's "key=value,key2=value2"), `environ` stands for os.environ, keywords are
-        those of AgentConfig. strict=True makes each warning a ConfigError.
+        """Makes the configuration from all sources. `path` names a .properties or .toml file, `args` are start
+        arguments (a mapping by keys, or Sermant's "key=value,key2=value2"), `environ` replaces os.environ, keywords
+        are those of AgentConfig. With strict=True, each warning becomes a ConfigError.
 
-        Blocks to read the file. Raises ConfigError, with file and line, variable or argument, TypeError for keywords.
+        Blocks to read the file. Raises ConfigError, which names the file and line, variable or argument, and TypeError
+        for keywords.
         """
         sources = [from_file(path)] if path is not None else []
         sources.append(from_environ(os.environ if environ is None else environ))
@@ -95,7 +96,7 @@ class AgentConfig:
         return cls(**complete)
 
     def replace(self, **keywords: Any) -> AgentConfig:
-        """Another configuration, with these keywords' values instead."""
+        """Returns a copy with these keywords' values."""
         changes: dict[str, Any] = from_keywords(keywords).values
         if "transport" in changes and changes["transport"] != self.transport:
             changes = {"port": None, "backend": None} | changes
@@ -105,10 +106,10 @@ class AgentConfig:
 
 
 def _same(value: object, default: object) -> bool:
-    return type(value) is type(default) and value == default  # True is no 1
+    return type(value) is type(default) and value == default  # True is not 1 here
 
 
-# An address from a source of higher precedence takes nothing of one from a lower: another host, another port.
+# An address from a source of higher precedence replaces one from a lower source completely, port and TLS included.
 _ADDRESS = ("transport", "backend", "port", "path", "tls", "tls_ca", "tls_hostname")
 _TOKEN = ("token", "token_file")
 
@@ -127,7 +128,7 @@ def _override(total: Source, source: Source) -> None:
 
 
 def _complete(values: dict[str, Any], places: Mapping[str, str], warnings: list[str]) -> dict[str, Any]:
-    """All values with those that follow from others, checked against each other."""
+    """Adds the values that follow from others, and checks the values against each other."""
 
     def at(keyword: str) -> str:
         place = places.get(keyword, keyword)
@@ -141,17 +142,17 @@ def _complete(values: dict[str, Any], places: Mapping[str, str], warnings: list[
         values["backend"] = "sermant" if transport == "sermant" else "heartfelt"
     if values["backend"] == "sermant" and transport != "sermant":
         raise ConfigError(
-            f"{at('transport')} is {transport}, which no Sermant backend takes: backend must be heartfelt"
+            f"{at('transport')} is {transport}, which a Sermant backend does not support: backend must be heartfelt"
         )
     if not values["path"].startswith("/") or not values["path"].isascii() or " " in values["path"]:
-        raise ConfigError(f"{at('path')} must begin with / and be ASCII without blanks; got {values['path']!r}")
+        raise ConfigError(f"{at('path')} must begin with / and be ASCII without spaces; got {values['path']!r}")
     if values["tls"] and transport == "udp":
-        raise ConfigError(f"{at('tls')} is on, which udp cannot have: take transport http or sermant")
+        raise ConfigError(f"{at('tls')} is on, but udp has no TLS: use transport http or sermant")
     if not values["tls"] and (values["tls_ca"] or values["tls_hostname"]):
         which = "tls_ca" if values["tls_ca"] else "tls_hostname"
-        raise ConfigError(f"{at(which)} is set, and tls is off: switch heartfelt.tls.enable on, or take it away")
+        raise ConfigError(f"{at(which)} is set, but TLS is off: set heartfelt.tls.enable to true, or remove it")
     if values["token"] and values["token_file"]:
-        raise ConfigError(f"{at('token')} and {at('token_file')} are both set: take one of the two away")
+        raise ConfigError(f"{at('token')} and {at('token_file')} are both set: remove one of them")
     if values["first_reconnect"] > values["most_reconnect"]:
         raise ConfigError(
             f"{at('first_reconnect')}, {values['first_reconnect']:g} s, must not be longer than "
@@ -160,14 +161,14 @@ def _complete(values: dict[str, Any], places: Mapping[str, str], warnings: list[
     if values["backend"] == "sermant" and values["interval"] < LEAST_SERMANT_INTERVAL_S:
         warnings.append(
             f"interval: {at('interval')} is raised from {values['interval']:g} s to 3 s, a Sermant backend's minimum; "
-            f"heartfelt's monitor takes less: heartfelt.backend = heartfelt"
+            f"heartfelt's monitor accepts shorter ones: heartfelt.backend = heartfelt"
         )
         values["interval"] = LEAST_SERMANT_INTERVAL_S
     lease = values["timeout"] or SERMANT_TIMEOUT_S
     if values["interval"] > lease / 2 and not any(HALF in text for text in warnings):
-        told = f"the timeout of {lease:g} s" if values["timeout"] else f"a monitor's usual timeout of {lease:g} s"
+        timeout = f"the timeout of {lease:g} s" if values["timeout"] else f"a monitor's default timeout of {lease:g} s"
         warnings.append(
-            f"interval: {at('interval')}, {values['interval']:g} s, {HALF} {told}: "
-            f"one beat lost or late, and the instance counts as dead; a third of the timeout is a good interval"
+            f"interval: {at('interval')}, {values['interval']:g} s, {HALF} {timeout}: "
+            f"a single lost or late beat makes the instance count as lost; a third of the timeout is a good interval"
         )
     return {**values, "warnings": tuple(dict.fromkeys(warnings))}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the configuration comes from: file, environment, start arguments, keywords; each value with its place."""
+"""Sources of the configuration: file, environment, start arguments, keywords; each value with its place."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def from_keywords(keywords: Mapping[str, object]) -> Source:
 
 
 def from_arguments(arguments: str | Mapping[str, str]) -> Source:
-    """Sermant's start arguments: a mapping of keys, or "key=value,key2=value2"."""
+    """Reads Sermant's start arguments: a mapping by keys, or "key=value,key2=value2"."""
     if isinstance(arguments, str):
         pairs = [part.partition("=") for part in arguments.split(",") if part.strip()]
         for name, equals, _ in pairs:
             if not equals:
-                raise ConfigError(f"start arguments: {shown(name.strip())} has no =; write key=value,key2=value2")
+                raise ConfigError(f"start arguments: {shown(name.strip())} has no '='; write key=value,key2=value2")
         arguments = {name.strip(): value for name, _, value in pairs}
     source = Source()
     for name, value in arguments.items():

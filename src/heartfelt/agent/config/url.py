@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One URL for a backend's address: http://, https://, udp://, sermant:// and sermants:// (Sermant's in TLS)."""
+"""URLs of backends: http://, https://, udp://, sermant:// and sermants:// (Sermant's protocol over TLS)."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _FORM = "a URL such as http://127.0.0.1:8900, https://monitor, udp://monitor:890
 
 
 def split_url(url: str, where: str) -> dict[str, object]:
-    """The keywords that a URL stands for: transport, host, port, tls; path for http. A https URL without a port means
-    443; for the others it is heartfelt's default port.
+    """Splits a URL into the keywords that it stands for: transport, host, port, tls, and for http path. Without a port,
+    https means 443, and the others heartfelt's default port.
 
-    Raises ConfigError, which does not show the URL: there may be a password in it.
+    Raises ConfigError, which does not show the URL: it may contain a password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"{where} must be {_FORM}; its host or port cannot be read") from None
+        raise ConfigError(f"{where} must be {_FORM}; its host or port is invalid") from None
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ConfigError(f"{where} must be {_FORM}")
     if "@" in parts.netloc:
-        raise ConfigError(f"{where} must be without user and password: give a token instead (heartfelt.token)")
+        raise ConfigError(f"{where} must not contain a user name or a password: use a token instead (heartfelt.token)")
     if parts.query or parts.fragment:
-        raise ConfigError(f"{where} must be without ? and #: beats go to the path {BEATS_PATH} below it")
+        raise ConfigError(f"{where} must not contain ? or #: beats go to the path {BEATS_PATH} below it")
     if port == 0:
         raise ConfigError(f"{where} must have a port from 1 to 65535")
     transport, tls = _SCHEMES[parts.scheme]
     path = parts.path.rstrip("/")
     if path and transport != "http":
-        raise ConfigError(f"{where} must be without a path: only http has one")
+        raise ConfigError(f"{where} must not have a path: only http URLs have one")
     found: dict[str, object] = {
         "transport": transport,
         "host": parts.hostname,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a beat says: the instance's identity, the host, plugins and other agents, and what providers add; as JSON."""
+"""The content of a beat: identity, host, plugins and other agents, extra information by providers; as JSON."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The JSON of a beat from what is known: the head, which the sender completes, and the goodbye."""
+"""The JSON of beats and goodbyes. A beat's is made as a head, to which the sender adds what changes with each beat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from heartfelt.wire import fields
 
 
 def plugin_map(versions: Mapping[str, str], values: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Sermant's pluginInfoMap."""
+    """Makes Sermant's pluginInfoMap."""
     found: dict[str, dict[str, Any]] = {
         name: {fields.NAME: name, fields.VERSION: version} for name, version in versions.items()
     }
@@ -34,7 +34,7 @@ def head(
     agents: Mapping[str, str],
     failures: Mapping[str, str],
 ) -> bytes:
-    """A beat's JSON without the fields that change at each beat, and without the closing brace."""
+    """Makes a beat's JSON without the fields that change at each beat, and without the closing brace."""
     beat: dict[str, Any] = {
         fields.HOST_NAME: host_name,
         fields.IP: list(addresses) or None,
@@ -59,7 +59,7 @@ def head(
 
 
 def goodbye(config: AgentConfig, instance_id: str, beat_head: bytes) -> bytes:
-    """The JSON of a goodbye: service and instance for Sermant's protocol, else a whole beat that says so."""
+    """Makes the JSON of a goodbye: service and instance for Sermant's protocol, otherwise a marked beat."""
     if config.transport == "sermant":
         return _json({fields.SERVICE: config.service, fields.INSTANCE_ID: instance_id})
     return b'%b,"%b":%d,"%b":true}' % (

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The instanceId: new at each start, stable over restarts, or as configured.
 
-A stable id is made of host, service, application, artifact, and a number: the lowest that no other process of this host
-and user holds. A process holds its number by a lock on a file, which the kernel gives back however the process ends. So
-the workers of one service have an id each, and a restarted one takes up the id of the one that it replaces.
+A stable id is made from host, service, application, artifact, and a number: the lowest that no other process of this
+user on this host holds. A process holds its number by a lock on a file, which the kernel releases however the process
+ends. So each worker of a service has an id of its own, and a restarted worker gets the id of the one that it replaces.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _logger = logging.getLogger("heartfelt.agent")
 
 
 class Identity:
-    """An id, and what is held for it until `release`."""
+    """An id, and the lock that is held for it until `release`."""
 
     def __init__(self, instance_id: str, descriptor: int | None = None) -> None:
         self.instance_id = instance_id
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Idempotent. In a forked child it closes the child's copy: the parent goes on to hold the number."""
+        """Releases the number. Idempotent. In a forked child, the parent still holds it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def new_identity(config: AgentConfig, in_child: bool = False) -> Identity:
-    """One for a start; `in_child`: for one that a fork brought about, so that a literal id is told apart by the pid."""
+    """Makes the identity for a start. `in_child`: after a fork, where a literal id gets the pid as a suffix."""
     if config.instance == "new":
         return Identity(str(uuid.uuid4()))
     if config.instance != "stable":
@@ -51,13 +51,13 @@ def new_identity(config: AgentConfig, in_child: bool = False) -> Identity:
     try:
         number, descriptor = _hold(what)
     except (OSError, ImportError) as error:
-        _logger.warning("no stable instanceId, but a new one: no number can be held: %s", error)
+        _logger.warning("using a new instanceId instead of a stable one: cannot lock a number: %s", error)
         return Identity(str(uuid.uuid4()))
     return Identity(str(uuid.uuid5(_NAMESPACE, f"{what}\0{number}")), descriptor)
 
 
 def _hold(what: str) -> tuple[int, int]:
-    """The lowest free number, and the descriptor that holds it."""
+    """Locks the lowest free number; returns it and the descriptor that holds it."""
     directory = _directory()
     name = hashlib.sha256(what.encode()).hexdigest()[:32]
     for number in range(MOST_NUMBERS):
@@ -67,11 +67,11 @@ def _hold(what: str) -> tuple[int, int]:
         if _locked(descriptor):
             return number, descriptor
         os.close(descriptor)
-    raise OSError(f"all {MOST_NUMBERS} are held")
+    raise OSError(f"all {MOST_NUMBERS} numbers are in use")
 
 
 def _directory() -> Path:
-    """One that is this user's alone. Raises OSError."""
+    """Makes the directory for the locks, which only this user can write to. Raises OSError."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir() and os.access(runtime, os.W_OK):
         directory = Path(runtime) / "heartfelt"
@@ -83,7 +83,7 @@ def _directory() -> Path:
     if sys.platform != "win32":
         state = directory.lstat()
         if not directory.is_dir() or directory.is_symlink() or state.st_uid != os.getuid() or state.st_mode & 0o022:
-            raise PermissionError(f"{directory} must be a directory that this user alone can write to")
+            raise PermissionError(f"{directory} must be a directory that only this user can write to")
     return directory
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What a service tells of plugins and other agents, and what installed packages add to it by entry points.
+"""Plugins and other agents that a service reports, and those that installed packages add by entry points.
 
-`heartfelt.plugins`: the entry point's name is the plugin's name, and the version of its package the plugin's; nothing
-is imported. `heartfelt.ext_info`: the name of the plugin, and its provider, which is imported at its first call: under
-the provider's time limit, so that a bad package stops nothing.
+`heartfelt.plugins`: the entry point's name is the plugin's name, and its package's version the plugin's version;
+nothing is imported. `heartfelt.ext_info`: the entry point's name is the plugin's name, and its object the provider of
+extra information, which is imported when it is first called, within the provider's time limit, so that a broken package
+delays nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _name = text(256)
 
 
 def checked_name(value: object, what: str) -> str:
-    """A plugin's or an agent's name or version. Raises TypeError, ConfigError."""
+    """Checks the name or version of a plugin or an agent. Raises TypeError and ConfigError."""
     try:
         found = _name(value, True)
     except Bad as bad:
@@ -38,7 +39,7 @@ def checked_name(value: object, what: str) -> str:
 
 @dataclass(slots=True)
 class Found:
-    """What the installed packages add."""
+    """Plugins and providers of the installed packages."""
 
     plugins: dict[str, str] = field(default_factory=dict)  # name -> version
     providers: dict[str, Provider] = field(default_factory=dict)
@@ -46,13 +47,13 @@ class Found:
 
 
 def installed() -> Found:
-    """Reads the entry points of all installed packages: tens of ms. What is broken is told in `failures`."""
+    """Reads the entry points of all installed packages, which takes tens of ms. `failures` lists what is broken."""
     found = Found()
     try:
         points = importlib.metadata.entry_points()
         plugins, providers = points.select(group=PLUGINS_GROUP), points.select(group=EXT_INFO_GROUP)
     except Exception as error:  # a package with broken metadata
-        found.failures.append(f"the entry points of the installed packages cannot be read: {reason_of(error)}")
+        found.failures.append(f"cannot read the entry points of the installed packages: {reason_of(error)}")
         return found
     for point in plugins:
         try:

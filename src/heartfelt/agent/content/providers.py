@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Providers of extra information: foreign code that may raise, hang, or return anything, and that no beat waits for.
+"""Providers of extra information: users' code, which may raise, hang, or return anything, and delays no beat.
 
-A round starts each provider on a daemon thread of its own, and its end is noticed by the refresh thread. A provider
-that has not answered within the time limit has failed; while its thread still hangs it is not called again. What it
-says afterwards is dropped. A failure keeps the last good value, and says why.
+A round calls each provider on a daemon thread of its own; the refresh thread collects the results. A provider that has
+not returned within the time limit has failed; while its thread still hangs, it is not called again, and what it returns
+then is dropped. After a failure, beats have the last good value, and the reason of the failure.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ LONGEST_REASON = 200
 _logger = logging.getLogger("heartfelt.agent")
 
 
-class Refused(Exception):
-    """What a provider returned cannot be sent; the text says why."""
+class InvalidResult(Exception):
+    """A provider's result that cannot be sent; the text says why."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """One run of a provider. `over` is set last, by the thread that runs it."""
+    """One call of a provider. `over` is set last, by the thread that runs it."""
 
     provider: Provider
     deadline: float
@@ -40,7 +40,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a plugin's provider. Its owner's lock is held to read and to change it."""
+    """The state of a plugin's provider. Guarded by the lock of Providers."""
 
     provider: Provider
     value: dict[str, str] | None = None
@@ -49,7 +49,7 @@ class _Known:
 
 
 class Providers:
-    """One service's providers, for any thread. `done` is called, by a provider's thread, when its call is over."""
+    """The providers of one service, for any thread. A provider's thread calls `done` when its call is over."""
 
     def __init__(self, limit_s: float, most_bytes: int, done: Callable[[], None]) -> None:
         self._limit_s = limit_s
@@ -61,7 +61,7 @@ class Providers:
         self._last_failure: str | None = None
 
     def set(self, plugin: str, provider: Provider | None) -> None:
-        """The plugin's provider from now on; None: it has none. The value of another one is forgotten."""
+        """Sets the plugin's provider; None removes it. The value of the one before is forgotten."""
         with self._lock:
             if provider is None:
                 self._known.pop(plugin, None)
@@ -69,19 +69,19 @@ class Providers:
                 self._known[plugin] = _Known(provider)
 
     def add(self, plugin: str, provider: Provider) -> bool:
-        """Sets it if the plugin has none; whether it did."""
+        """Sets the provider if the plugin has none; returns whether it did."""
         with self._lock:
             return self._known.setdefault(plugin, _Known(provider)).provider is provider
 
     def count(self, failures: Sequence[str]) -> None:
-        """Failures to find providers; they are logged already."""
+        """Counts failures to find providers, which are logged already."""
         with self._lock:
             self._failures += len(failures)
             if failures:
                 self._last_failure = failures[-1]
 
     def begin(self) -> bool:
-        """Starts a round: all providers that do not run. Whether any was started."""
+        """Starts a round: calls all providers that are not running. Returns whether there was any."""
         with self._lock:
             calls = []
             for plugin, known in self._known.items():
@@ -103,10 +103,12 @@ class Providers:
             call.over = True
 
     def collect(self) -> tuple[float | None, bool]:
-        """Takes what has come, and fails who is too late. The monotonic time of the next deadline, None if nobody is
-        waited for; and whether anything was taken or failed."""
+        """Takes the results, and counts providers that are too late as failed.
+
+        Returns the monotonic time of the next deadline, or None if no provider is running, and whether anything
+        changed."""
         now = time.monotonic()
-        told: list[tuple[int, str]] = []
+        messages: list[tuple[int, str]] = []
         deadlines = []
         changed = False
         with self._lock:
@@ -118,48 +120,48 @@ class Providers:
                     known.call = None
                     if not call.late:
                         changed = True
-                        self._take(plugin, known, call, told)
+                        self._take(plugin, known, call, messages)
                 elif call.late:
                     continue
                 elif now >= call.deadline:
                     changed = call.late = True
-                    self._fail(plugin, known, f"no answer within {self._limit_s:g} s", told)
+                    self._fail(plugin, known, f"it did not return within {self._limit_s:g} s", messages)
                 else:
                     deadlines.append(call.deadline)
-        for level, text in told:
+        for level, text in messages:
             _logger.log(level, "%s", text)
         return min(deadlines, default=None), changed
 
-    def _take(self, plugin: str, known: _Known, call: _Call, told: list[tuple[int, str]]) -> None:
+    def _take(self, plugin: str, known: _Known, call: _Call, messages: list[tuple[int, str]]) -> None:
         if call.failure is not None:
-            self._fail(plugin, known, call.failure, told)
+            self._fail(plugin, known, call.failure, messages)
             return
         if known.failure is not None:
-            told.append((logging.INFO, f"the provider of extra information of {plugin} answers again"))
+            messages.append((logging.INFO, f"the provider of extra information for {plugin} works again"))
         known.value, known.failure = call.value, None
 
-    def _fail(self, plugin: str, known: _Known, failure: str, told: list[tuple[int, str]]) -> None:
+    def _fail(self, plugin: str, known: _Known, failure: str, messages: list[tuple[int, str]]) -> None:
         self._failures += 1
         self._last_failure = f"{plugin}: {failure}"
-        if known.failure != failure:  # told once, counted each time
-            told.append((logging.WARNING, f"the provider of extra information of {plugin} failed: {failure}"))
+        if known.failure != failure:  # logged once, counted each time
+            messages.append((logging.WARNING, f"the provider of extra information for {plugin} failed: {failure}"))
         known.failure = failure
 
     def values(self) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-        """The last good values by plugin, and why those failed that did at their last call."""
+        """Returns the last good values by plugin, and the reasons of those whose last call failed."""
         with self._lock:
             values = {plugin: known.value for plugin, known in self._known.items() if known.value is not None}
             failures = {plugin: known.failure for plugin, known in self._known.items() if known.failure is not None}
         return values, failures
 
     def counts(self) -> tuple[int, str | None, int]:
-        """Failures so far; the last, with its plugin; how many providers hang."""
+        """Returns the failures so far, the last one with its plugin, and how many providers hang."""
         with self._lock:
             hanging = sum(known.call is not None and known.call.late for known in self._known.values())
             return self._failures, self._last_failure, hanging
 
     def in_child(self) -> None:
-        """After a fork: no call goes on here, and the lock may have been held by a thread that is not here."""
+        """Called in a forked child: no call continues, and the lock may be held by a thread that does not exist."""
         self._lock = threading.Lock()
         for known in self._known.values():
             known.call = None
@@ -168,32 +170,32 @@ class Providers:
 def _run(call: _Call, most_bytes: int, done: Callable[[], None]) -> None:
     try:
         call.value = checked_value(call.provider(), most_bytes)
-    except Refused as refused:
-        call.failure = str(refused)
-    except BaseException as error:  # SystemExit, too: it is told to the monitor, and ends nothing
+    except InvalidResult as error:
+        call.failure = str(error)
+    except BaseException as error:  # SystemExit too: it is reported to the monitor, and ends nothing
         call.failure = reason_of(error)
     call.over = True
     done()
 
 
 def checked_value(value: Any, most_bytes: int) -> dict[str, str] | None:
-    """A provider's answer as a dict of its own; None for nothing. Raises Refused."""
+    """Copies a provider's result; None stays None. Raises InvalidResult."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise Refused(f"it returned {_a(value)}, not a mapping of str to str")
+        raise InvalidResult(f"it returned {_a(value)}, not a mapping of str to str")
     copied = {}
     for key, text in value.items():
         if not isinstance(key, str) or not isinstance(text, str):
             odd = text if isinstance(key, str) else key
-            raise Refused(f"it returned a mapping with {_a(odd)} in it, not one of str to str")
+            raise InvalidResult(f"it returned a mapping that contains {_a(odd)}, not one of str to str")
         copied[key] = text
     try:
         size = len(json.dumps(copied, ensure_ascii=False).encode())
     except UnicodeEncodeError:
-        raise Refused("it returned text that is no Unicode: half of a surrogate pair") from None
+        raise InvalidResult("it returned text that is not valid Unicode: half of a surrogate pair") from None
     if size > most_bytes:
-        raise Refused(f"it returned {size} bytes, and at most {most_bytes} are taken (heartfelt.provider.limit)")
+        raise InvalidResult(f"it returned {size} bytes; at most {most_bytes} are allowed (heartfelt.provider.limit)")
     return copied
 
 
@@ -203,7 +205,7 @@ def _a(value: object) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception's type and text, without what JSON cannot carry, cut where it is long."""
+    """Returns an exception's type and text, cut if it is long, without characters that JSON cannot contain."""
     try:
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     except Exception:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Jobs: a monitor is told when a run of a job starts, that it makes progress, and how it ends.
+"""Jobs: reports to a monitor when a run of a job starts, that it makes progress, and how it ends.
 
-`client` makes single calls to a monitor, `outbox` sends pings from a thread of its own, `runs` has what users call.
+`client` makes single calls to a monitor, `outbox` sends pings from a thread of its own, `runs` is what users call.
 """
 
 from __future__ import annotations

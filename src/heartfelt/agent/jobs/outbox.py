@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What takes pings from a job at once, and sends them in their order from a thread of its own.
+"""The outbox: takes pings from jobs at once, and sends them in order from a thread of its own.
 
-The queue is bounded. Of beats that wait only the last one of each run is kept. If it is full nevertheless, the oldest
-beat makes room, then the oldest ping; both are counted. The thread starts with the first ping and ends when there has
-been nothing to do for a while. At the end of the process what waits is sent, for FLUSH_S at most.
+The queue is bounded. Of the beats that wait, only the last one of each run is kept. If it is full even so, the oldest
+beat is dropped, or the oldest ping if there is no beat; both are counted. The thread starts with the first ping and
+ends when there has been nothing to do for a while. At the end of the process, waiting pings are sent for at most
+FLUSH_S.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from heartfelt.agent.jobs.client import Client, Event
+from heartfelt.agent.jobs.client import Event, PingClient
 
 MOST_PINGS = 1000
-LINGER_S = 10.0  # how long the thread waits for more
-FLUSH_S = 5.0  # at the end of the process, for all outboxes together
+LINGER_S = 10.0  # how long the idle thread waits for another ping
+FLUSH_S = 5.0  # at the end of the process, all outboxes together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxStats:
-    """waiting: pings not sent; merged: beats that a newer one of their run replaced; dropped: the queue was full."""
+    """waiting: pings not sent yet; merged: beats replaced by a newer one of their run; dropped: the queue was full."""
 
     waiting: int
     merged: int
@@ -47,7 +48,7 @@ class OutboxStats:
 
 @dataclass(slots=True)
 class _Rhythm:
-    """A run that beats by itself."""
+    """A run for which the outbox sends beats."""
 
     ping: Ping
     interval_s: float
@@ -55,9 +56,11 @@ class _Rhythm:
 
 
 class Outbox:
-    """For any number of threads. No method blocks but flush."""
+    """Pings for one monitor, from any number of threads. Only `flush` blocks."""
 
-    def __init__(self, client: Client, *, most: int = MOST_PINGS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: PingClient, *, most: int = MOST_PINGS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.client = client
         self._most = most
         self._clock = clock
@@ -73,13 +76,13 @@ class Outbox:
         _outboxes[weakref.ref(self, _forget)] = None
 
     def put(self, ping: Ping) -> None:
-        """Takes a ping, to be sent soon."""
+        """Queues a ping."""
         with self._changed:
             self._add(ping)
             self._wake()
 
     def beat_every(self, interval_s: float, ping: Ping) -> None:
-        """Sends this beat at a fixed rate from now on, until `stop_beating` of its rid."""
+        """Sends this beat at a fixed rate from now on, until `stop_beating` is called with its rid."""
         with self._changed:
             self._rhythms[ping.rid] = _Rhythm(ping, interval_s, self._clock() + interval_s)
             self._wake()
@@ -89,7 +92,7 @@ class Outbox:
             self._rhythms.pop(rid, None)
 
     def flush(self, wait_s: float) -> bool:
-        """Blocks until all that was put is sent, or given up, for `wait_s` at most. False if that was too short."""
+        """Blocks until all queued pings are sent or given up, at most `wait_s`. False if that was too short."""
         give_up = time.monotonic() + wait_s
         with self._changed:
             while self._queue or self._sending:
@@ -107,7 +110,7 @@ class Outbox:
             return OutboxStats(waiting=len(self._queue) + self._sending, merged=self._merged, dropped=self._dropped)
 
     def after_fork(self) -> None:
-        """In a child: what waits, and what beats, is the parent's."""
+        """Called in a forked child: the queue and the running jobs belong to the parent."""
         self._changed = threading.Condition()
         self._queue, self._beats, self._rhythms = {}, {}, {}
         self._thread, self._sending = None, False
@@ -135,7 +138,7 @@ class Outbox:
             del self._beats[lost.rid]
         self._dropped += 1
         level = logging.WARNING if self._dropped == 1 else logging.DEBUG
-        self._logger.log(level, "%d pings wait for the monitor already; dropped: %r", self._most, lost)
+        self._logger.log(level, "the queue is full (%d pings); dropped: %r", self._most, lost)
 
     def _take(self) -> Ping | None:
         if not self._queue:
@@ -152,13 +155,15 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name="heartfelt-jobs", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError as error:  # the process ends, or has no room for a thread; flush sends what waits
+        except RuntimeError as error:  # the process is ending, or can have no more threads; flush sends the pings
             self._thread = None
-            self._logger.warning("no thread to send pings, they wait for the end of the process: %s", error)
+            self._logger.warning(
+                "cannot start a thread to send pings; they will be sent at the end of the process: %s", error
+            )
         _flush_at_exit()
 
     def _add_due(self) -> float | None:
-        """Queues the beats that are due. Returns how long until the next one; None if no run beats by itself."""
+        """Queues the beats that are due. Returns the time until the next one; None if there are none to send."""
         now = self._clock()
         for rhythm in self._rhythms.values():
             if rhythm.due <= now:
@@ -174,7 +179,7 @@ class Outbox:
             self._send(ping)
 
     def _next(self) -> Ping | None:
-        """Waits for the next ping; None if there is nothing to do any more."""
+        """Waits for the next ping; None if there is nothing left to do."""
         with self._changed:
             self._sending = False
             idle_until = time.monotonic() + LINGER_S
@@ -183,7 +188,7 @@ class Outbox:
                 if (ping := self._take()) is not None:
                     self._sending = True
                     return ping
-                self._changed.notify_all()  # whoever flushes
+                self._changed.notify_all()  # threads in flush
                 wait_s = idle_until - time.monotonic() if until_due is None else until_due
                 if wait_s <= 0:
                     self._thread = None
@@ -200,11 +205,11 @@ class Outbox:
                 timeout_ms=ping.timeout_ms,
                 rid=ping.rid,
             )
-        except Exception as error:  # a client that raises: it counts by itself. The thread must go on
-            self._logger.warning("not sent, %s of %r: %s", ping.event or "a beat", ping.key, error)
+        except Exception as error:  # with raise_errors; the client has counted it, and the thread must go on
+            self._logger.warning("could not send %s for %r: %s", ping.event or "a beat", ping.key, error)
 
     def _drain(self, give_up: float) -> bool:
-        """As the thread does, where there is none."""
+        """Sends the queue from the calling thread, when there is no other."""
         while time.monotonic() < give_up:
             with self._changed:
                 ping = self._take()
@@ -215,39 +220,41 @@ class Outbox:
             return not self._queue
 
 
-_outboxes: dict[weakref.ref[Outbox], None] = {}  # each operation on it is one of a dict's own: no lock, none to break
+_outboxes: dict[
+    weakref.ref[Outbox], None
+] = {}  # each operation on it is atomic: no lock that a fork could leave locked
 
 
 def _forget(ref: weakref.ref[Outbox]) -> None:
     _outboxes.pop(ref, None)
 
 
-def _there() -> list[Outbox]:
+def _all_outboxes() -> list[Outbox]:
     return [outbox for ref in list(_outboxes) if (outbox := ref()) is not None]
 
 
 def flush_all(wait_s: float = FLUSH_S) -> bool:
-    """Flushes all outboxes of the process, for `wait_s` in all. False, and a warning, if something is left."""
+    """Flushes all outboxes of the process, within `wait_s`. If pings are left, logs a warning and returns False."""
     give_up = time.monotonic() + wait_s
     left = 0
-    for outbox in _there():
+    for outbox in _all_outboxes():
         if not outbox.flush(max(give_up - time.monotonic(), 0)):
             left += outbox.stats().waiting
     if left:
-        logging.getLogger("heartfelt.agent").warning("%d pings were not sent: not done within %g s", left, wait_s)
+        logging.getLogger("heartfelt.agent").warning("%d pings were not sent within %g s, and are lost", left, wait_s)
     return not left
 
 
 def _after_fork() -> None:
-    for outbox in _there():
+    for outbox in _all_outboxes():
         outbox.after_fork()
 
 
-_flushes_in = 0  # the child of multiprocessing that was told to flush at its end
+_flushes_in = 0  # pid of the child of multiprocessing in which a flush at the end is registered
 
 
 def _flush_at_exit() -> None:
-    """In a child of multiprocessing, which does not run what atexit has; in other processes nothing."""
+    """Registers a flush at the end of a child of multiprocessing, which does not run atexit's functions."""
     global _flushes_in
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`job`: a monitor is told when a run of a job starts, that it makes progress, and how it ends.
+"""`job`: reports to a monitor when a run of a job starts, that it makes progress, and how it ends.
 
-Nothing here blocks the job or raises into it because of the monitor: pings go through an outbox, `outbox.py`.
+A job is never delayed, and never gets an exception, because of the monitor: pings go through an outbox.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from heartfelt._checks import duration_ns, shown
-from heartfelt._net.post import where_of
-from heartfelt.agent.jobs.client import DEFAULT_URL, Client, Event, checked_key, checked_token
+from heartfelt._net.token import checked_token
+from heartfelt._net.url import DEFAULT_URL, parse_url
+from heartfelt.agent.jobs.client import Event, PingClient, checked_key
 from heartfelt.agent.jobs.outbox import Outbox, Ping, flush_all
 from heartfelt.errors import ConfigError
 
 __all__ = ["Job", "JobRun", "JobStats", "flush", "job"]
 
 URL_VARIABLE, TOKEN_VARIABLE = "HEARTFELT_URL", "HEARTFELT_TOKEN"
-BEAT_GAP_S = 1.0  # between two beats by JobRun.beat
-TIMEOUT_INTERVALS = 3  # a timeout that is not given is so many intervals
+BEAT_GAP_S = 1.0  # shortest time between two beats by JobRun.beat
+TIMEOUT_INTERVALS = 3  # the default of the timeout, in intervals
 
 Duration = float | timedelta
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -40,10 +41,10 @@ logger = logging.getLogger("heartfelt.agent")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStats:
-    """What became of the pings of a job's way to the monitor, which jobs with the same url, token and ca share.
+    """Counters of a job's pings. Jobs with the same url, token and ca share an outbox, and these counters.
 
-    sent: taken by the monitor; failed: given up; retries: further tries; waiting: in the queue; merged: beats that a
-    newer one of their run replaced while they waited; dropped: the queue was full.
+    sent: accepted by the monitor; failed: given up; retries: further tries; waiting: in the queue; merged: beats that
+    were replaced by a newer one of their run while they waited; dropped: the queue was full.
     """
 
     sent: int
@@ -56,23 +57,23 @@ class JobStats:
 
 
 class JobRun:
-    """One run. Made by entering a job; `beat` from any thread."""
+    """One run of a job. Made by entering the job; `beat` may be called from any thread."""
 
     def __init__(self, job: Job, outbox: Outbox | None) -> None:
         self.key = job.key
-        self.rid = str(uuid.uuid4())  # tells runs of one key apart that overlap
-        self.skipped = 0  # beats not sent: too soon after another, or not during the run
+        self.rid = str(uuid.uuid4())  # distinguishes overlapping runs of one key
+        self.skipped = 0  # beats not sent: too soon after another, or outside the run
         self._outbox = outbox
         self._timeout_ms = job.timeout_ms
         self._interval_s = job.interval_s
         self._pid = os.getpid()
         self._began = 0.0
         self._last_beat = -BEAT_GAP_S
-        self._lock = threading.RLock()  # a signal's handler may beat, too
+        self._lock = threading.RLock()  # reentrant: a signal handler may beat, too
         self._running = False
 
     def start(self) -> None:
-        """Tells that the run starts. Its time counts from now."""
+        """Reports that the run starts. Its duration counts from now."""
         self._began = monotonic()
         self._running = True
         self._put("start", timeout_ms=self._timeout_ms)
@@ -81,11 +82,12 @@ class JobRun:
             self._outbox.beat_every(self._interval_s, beat)
 
     def beat(self, text: object = None) -> None:
-        """Tells that the run goes on, with a word about how far it is. Never blocks, never raises.
+        """Reports progress, with an optional text. Never blocks, never raises.
 
-        Beats less than a second after the one before are not sent, but counted in `skipped`; nor is one after the run.
+        A beat less than a second after the one before, or after the end of the run, is not sent but counted in
+        `skipped`.
         """
-        if os.getpid() != self._pid:  # this lock may be another thread's, which did not come along
+        if os.getpid() != self._pid:  # in a forked child; the lock may be held by a thread that does not exist here
             return
         now = monotonic()
         with self._lock:
@@ -96,7 +98,7 @@ class JobRun:
             self._put(None, text=_text_of(text), timeout_ms=self._timeout_ms)
 
     def end(self, event: Event, text: str | None = None) -> None:
-        """Tells how the run ended; only the first call counts, and none in a process forked from the run's own."""
+        """Reports how the run ended. Only the first call counts, and none in a forked child."""
         if os.getpid() != self._pid:
             return
         duration_ms = round((monotonic() - self._began) * 1000)
@@ -136,13 +138,13 @@ class JobRun:
             self.end("fail", "".join(traceback.format_exception_only(kind, error)).strip())
 
 
-# The runs of this thread or task that were entered by `with job`, the innermost last. One variable for all jobs: a
-# context keeps its variables for good.
+# The runs that this thread or task entered by `with job`, the innermost last. One variable for all jobs, because a
+# context never gives its variables up.
 _entered: ContextVar[tuple[JobRun, ...]] = ContextVar("heartfelt_job_runs", default=())
 
 
 class Job:
-    """A job; see `job`. One may run many times, nested, and in many threads and tasks at once."""
+    """A job; see `job`. It may run many times, nested, and in many threads and tasks at once."""
 
     def __init__(
         self,
@@ -153,7 +155,7 @@ class Job:
         interval: Duration | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
-        client: Client | None = None,
+        client: PingClient | None = None,
     ) -> None:
         self.key = checked_key(key)
         self.interval_s = None if interval is None else duration_ns(interval, "interval") / 1e9
@@ -162,14 +164,14 @@ class Job:
             timeout_ns = round(self.interval_s * TIMEOUT_INTERVALS * 1e9)
         if timeout_ns is not None and self.interval_s is not None and self.interval_s * 1e9 >= timeout_ns:
             raise ConfigError(
-                f"the interval {shown(interval)} is not shorter than the timeout {shown(timeout)}, so that a run "
-                f"in good health would be reported; give a shorter interval or a longer timeout"
+                f"the interval {shown(interval)} is not shorter than the timeout {shown(timeout)}, so that a "
+                f"healthy run would be reported as lost; give a shorter interval or a longer timeout"
             )
         self.timeout_ms = None if timeout_ns is None else -(-timeout_ns // 1_000_000)
         if client is not None and not (url is None and token is None and ca is None):
-            raise ConfigError("a client has its own url, token and ca; give it, or them, not both")
+            raise ConfigError("a client has its own url, token and ca: give either the client or these")
         if url is not None:
-            where_of(url)
+            parse_url(url)
         if token is not None:
             checked_token(token)
         self._settings = (url, token, ca)
@@ -177,12 +179,12 @@ class Job:
         self._runs: list[JobRun] = []  # entered by `with`, in this process
 
     def new_run(self) -> JobRun:
-        """A run that has not started: enter it, or call its `start` and `end`."""
-        return JobRun(self, self._way())
+        """Makes a run that has not started: enter it, or call its `start` and `end`."""
+        return JobRun(self, self._find_outbox())
 
     def stats(self) -> JobStats:
-        """What became of the pings so far."""
-        outbox = self._way()
+        """Returns the counters of the job's pings."""
+        outbox = self._find_outbox()
         if outbox is None:
             return JobStats(sent=0, failed=0, retries=0, waiting=0, merged=0, dropped=0, last_error=_env_error)
         client, queue = outbox.client.stats(), outbox.stats()
@@ -203,8 +205,8 @@ class Job:
         call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
         if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (function, call)):
             raise TypeError(
-                f"a job cannot decorate the generator function {shown(function)}: when it ends depends on who reads "
-                f"it; write `with job({self.key!r}):` in it, or around the loop that reads it"
+                f"a job cannot decorate the generator function {shown(function)}: it ends when its "
+                f"reader decides; write `with job({self.key!r}):` in it, or around the loop that reads it"
             )
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
 
@@ -250,9 +252,9 @@ class Job:
                 _entered.set(entered[:at] + entered[at + 1 :])
                 self._runs.remove(run)
                 return run
-        return self._runs.pop()  # left in another task than entered: the last one
+        return self._runs.pop()  # left in another task than it was entered in: the last run
 
-    def _way(self) -> Outbox | None:
+    def _find_outbox(self) -> Outbox | None:
         return self._outbox if self._outbox is not None else _shared_outbox(*self._settings)
 
 
@@ -260,9 +262,9 @@ job = Job  # the name to use: `@job("nightly")`, `with job("nightly") as run`
 
 
 def flush(timeout: Duration = 5.0) -> bool:
-    """Blocks until what the jobs of this process have told is sent or given up, for `timeout` (seconds) at most.
+    """Blocks until all pings of this process's jobs are sent or given up, at most `timeout` (seconds).
 
-    False if that was too short. The end of the process does the same, for 5 s; os._exit does not.
+    False if that was too short. The end of the process does the same, for at most 5 s; os._exit does not.
     """
     return flush_all(duration_ns(timeout, "timeout") / 1e9)
 
@@ -272,7 +274,7 @@ _env_error: str | None = None
 
 
 def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str] | None) -> Outbox | None:
-    """The outbox for these settings and, where they are None, the environment's. None if the environment is wrong."""
+    """Returns the outbox for these settings, with the environment's for None; None if the environment is invalid."""
     global _env_error
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     token = token or os.environ.get(TOKEN_VARIABLE) or None
@@ -280,8 +282,10 @@ def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str
     outbox = _shared.get(settings)
     if outbox is None:
         try:
-            client = Client(url, token, ca)
-        except ConfigError as error:  # what was given to the job is checked already, and a job must not fail by this
+            client = PingClient(url, token, ca)
+        except (
+            ConfigError
+        ) as error:  # the environment's: arguments are checked already; a job must not fail because of it
             text = f"{URL_VARIABLE} or {TOKEN_VARIABLE}: {error}"
             if _env_error != text:
                 logger.error("jobs are not reported: %s", text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines: an agent's way to its backend, which beats on its own. `open` chooses between the two kinds."""
+"""Lines: a line connects an agent to its backend and beats on its own. `open` chooses between the two kinds."""
 
 from __future__ import annotations
 

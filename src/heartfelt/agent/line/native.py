@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""A line on the core's sender: a native thread beats, whatever the interpreter is doing.
+"""A line on the core's sender: a native thread sends the beats, whatever the interpreter is doing.
 
-Python hands the beat's head over, compressed; the sender adds what changes with each beat, without the GIL.
+Python passes the beat's head to the sender, compressed; the sender adds what changes with each beat, without the GIL.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import zlib
 
 from heartfelt import _sender
-from heartfelt._version import __version__
+from heartfelt._net.http import request_head
+from heartfelt._net.resolver import literal
+from heartfelt._net.url import bracketed
 from heartfelt.agent.line.line import LineStats, Plan
-from heartfelt.agent.line.names import Named, literal
+from heartfelt.agent.line.names import Named, native_addresses
+from heartfelt.agent.line.wire_protocol import beat_headers, socket_kind
 from heartfelt.wire import pack
 
 __all__ = ["NativeLine"]
@@ -27,39 +29,27 @@ def _ns(seconds: float) -> int:
     return max(1, round(min(seconds, 3e9) * _NS))
 
 
-def _host_header(host: str, port: int) -> str:
-    return f"{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def _preamble(plan: Plan) -> bytes:
-    """What goes before a beat: http the request's head up to its length, udp the token's line; sermant the token."""
+    """Makes what precedes a beat. http: the request's head up to its length; udp: the token; sermant: the token."""
     if plan.transport == "udp":
         return b"" if plan.token is None else f"Bearer {plan.token}\n".encode()
     if plan.transport == "sermant":
         return (plan.token or "").encode()
-    lines = [
-        f"POST {plan.path} HTTP/1.1",
-        f"Host: {_host_header(plan.host, plan.port)}",
-        f"User-Agent: heartfelt/{__version__}",
-        "Content-Type: application/json",
-        "Content-Encoding: gzip",
-    ]
-    if plan.token is not None:
-        lines.append(f"Authorization: Bearer {plan.token}")
-    return "\r\n".join([*lines, "Content-Length: "]).encode("latin-1")
+    return request_head("POST", plan.path, plan.host, plan.port, beat_headers(plan)) + b"Content-Length: "
 
 
 class NativeLine:
-    """See Line, of which it is one; one plan's. Raises ValueError for a plan with TLS, which the sender does not speak.
+    """Implements Line. Raises ValueError for a plan with TLS, which the native sender does not support.
 
-    `close` may be called by several threads: the first one closes, the others wait for it.
+    `close` may be called by several threads: the first one closes the line, the others wait for it.
     """
 
     def __init__(self, plan: Plan) -> None:
         if plan.tls is not None:
-            raise ValueError("the native sender does not speak TLS; open_line takes the thread for such a plan")
+            raise ValueError("the native sender does not support TLS; open_line uses a Python thread for such a plan")
         self._plan = plan
-        addresses = literal(plan.host, plan.port)
+        kind = socket_kind(plan)
+        addresses = literal(plan.host, plan.port, kind)
         seed = int.from_bytes(os.urandom(8), "little") if plan.jitter_seed is None else plan.jitter_seed
         self._line = _sender.SenderLine(
             _sender.TRANSPORTS[plan.transport],
@@ -74,23 +64,22 @@ class NativeLine:
         )
         self._named: Named | None = None
         if addresses is None:
-            kind = socket.SOCK_DGRAM if plan.transport == "udp" else socket.SOCK_STREAM
             self._named = Named(self._line, plan.host, plan.port, kind)
         else:
-            self._line.set_addresses(addresses)
+            self._line.set_addresses(native_addresses(addresses))
         self._closing = threading.Lock()
-        self._goodbye_sent: bool | None = None  # None until it is closed
+        self._goodbye_sent: bool | None = None  # None until the line is closed
 
     def start(self) -> None:
-        """Beats from now on. Raises RuntimeError: it is closed, or the system gave no thread; MemoryError."""
+        """Starts to beat. Raises RuntimeError if it is closed or no thread can be started, and MemoryError."""
         if self._named is not None:
             self._named.attend()
         self._line.start()
 
     def set_head(self, head: bytes) -> None:
-        """Raises ValueError: it does not begin as a JSON object with a field, or is too long when compressed."""
+        """See Line. Raises ValueError if it does not begin a JSON object with a field, or is too long."""
         if not head.startswith(b"{") or len(head) < 2:
-            raise ValueError(f"a head is a JSON object with a field, without its closing brace; got {head[:40]!r}")
+            raise ValueError(f"a head must be a JSON object with a field, without its closing brace; got {head[:40]!r}")
         squeeze = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
         deflated = squeeze.compress(head) + squeeze.flush(zlib.Z_SYNC_FLUSH)
         self._line.set_head(deflated, zlib.crc32(head), len(head))
@@ -102,7 +91,7 @@ class NativeLine:
         self._line.beat_now()
 
     def close(self, goodbye: bytes | None, wait_s: float) -> bool:
-        """Sends the goodbye, if there is one and the backend can be reached, and ends; blocks at most `wait_s`."""
+        """Sends the goodbye, if there is one and the backend can be reached, and ends; blocks for at most `wait_s`."""
         until = time.monotonic() + wait_s
         if not self._closing.acquire(timeout=max(wait_s, 0)):
             return False
@@ -120,7 +109,7 @@ class NativeLine:
             self._closing.release()
 
     def abandon(self) -> None:
-        """In a forked child, where the sender has closed its descriptors by itself: this closes the line."""
+        """Closes the line in a forked child, where the sender has closed its descriptors already."""
         self._closing = threading.Lock()
         self._goodbye_sent = False
         self._line.abandon()
@@ -135,28 +124,28 @@ class NativeLine:
             refused=refused,
             connects=connects,
             failures=failures,
-            last_error=self._words(stage, code),
+            last_error=self._error_text(stage, code),
             reconnect_s=wait_ns / _NS,
             max_late_ms=late_ns / 1e6,
         )
 
-    def _words(self, stage: str, code: int) -> str | None:
+    def _error_text(self, stage: str, code: int) -> str | None:
         plan = self._plan
         why = os.strerror(code) if code else ""
-        where = _host_header(plan.host, plan.port)
+        where = f"{bracketed(plan.host)}:{plan.port}"
         if stage == "resolve":
-            why = (self._named.error if self._named is not None else None) or "no address"
-        words = {
+            why = (self._named.error if self._named is not None else None) or "it has no address"
+        texts = {
             "nothing": None,
-            "resolve": f"no address for {plan.host!r}: {why}",
+            "resolve": f"cannot find the host {plan.host!r}: {why}",
             "connect": f"cannot connect to {where}: {why}",
             "connect_time": f"cannot connect to {where} within {plan.connect_timeout_s:g} s",
             "write": f"cannot write to {where}: {why}",
-            "write_time": f"{where} did not take a beat within {plan.write_timeout_s:g} s",
+            "write_time": f"{where} did not accept a beat within {plan.write_timeout_s:g} s",
             "read": f"lost the connection to {where}: {why}",
             "peer_closed": f"{where} closed the connection",
-            "answer": f"{where} did not answer with HTTP",
+            "answer": f"{where} did not send a valid HTTP answer",
             "answer_time": f"{where} did not answer within {plan.write_timeout_s:g} s",
             "status": f"{where} answered {code}",
         }
-        return words[stage]
+        return texts[stage]

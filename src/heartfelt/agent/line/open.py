@@ -13,14 +13,14 @@ __all__ = ["has_native", "open_line"]
 
 
 def has_native() -> bool:
-    """Whether there is a native sender: not on Windows, nor if the core was built without it."""
+    """Whether there is a native sender: there is none on Windows, or if the core was built without it."""
     if importlib.util.find_spec("heartfelt._sender") is None:
         return False
     return bool(getattr(importlib.import_module("heartfelt._sender"), "available", True))
 
 
 def open_line(plan: Plan) -> Line:
-    """A line for the plan, not started: the native one where there is one and the plan has no TLS, else a thread."""
+    """Makes a line, not started: a native one if possible and the plan has no TLS, otherwise one on a thread."""
     if plan.tls is None and has_native():
         make: Callable[[Plan], Line] = importlib.import_module("heartfelt.agent.line.native").NativeLine
         return make(plan)

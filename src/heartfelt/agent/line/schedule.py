@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When to beat, and when to connect again: no clock and no thread of its own, all times in seconds are given."""
+"""When to beat, and when to reconnect. Neither clock nor thread: callers pass the time, in seconds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["Backoff", "Schedule"]
 
 
 class Schedule:
-    """Beats are due at a fixed rate from the first one on: slot n at `first + n * interval`.
+    """A fixed rate of beats, from the first one on: slot n is due at `first + n * interval`.
 
-    A slot that is not served before the next one begins is missed. So after a stall one beat is due, not many.
+    A slot that is not served before the next one begins is missed. After a stall, therefore, one beat is due, not many.
     """
 
     __slots__ = ("_first", "_interval", "_missed", "_slot")
@@ -19,7 +19,7 @@ class Schedule:
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._first: float | None = None
-        self._slot = 0  # the first one that is neither served nor missed
+        self._slot = 0  # the first slot that is neither served nor missed
         self._missed = 0
 
     @property
@@ -27,31 +27,31 @@ class Schedule:
         return self._first is not None
 
     def begin(self, now: float) -> None:
-        """The first beat is due now."""
+        """Makes the first beat due now."""
         self._first = now
 
     def due(self) -> float:
-        """When the next slot that is to be served begins, or has begun; infinite before `begin`."""
+        """Returns when the next slot to be served begins, or has begun; infinite before `begin`."""
         return float("inf") if self._first is None else self._first + self._slot * self._interval
 
     def look(self, now: float) -> bool:
-        """Whether a beat is due; slots that ended unserved have become missed."""
+        """Returns whether a beat is due; counts slots that ended unserved as missed."""
         passed = self._passed(now)
         self._missed += passed
         self._slot += passed
         return now >= self.due()
 
     def served(self) -> None:
-        """The slot that was due at the last look is done with."""
+        """Marks the slot that was due at the last look as served."""
         self._slot += 1
 
     def skipped(self) -> None:
-        """The slot that was due at the last look will not be served."""
+        """Marks the slot that was due at the last look as missed."""
         self._slot += 1
         self._missed += 1
 
     def missed(self, now: float) -> int:
-        """How many were missed until now."""
+        """Returns how many slots were missed until now."""
         return self._missed + self._passed(now)
 
     def _passed(self, now: float) -> int:
@@ -61,10 +61,10 @@ class Schedule:
 
 
 class Backoff:
-    """How long to wait after each failure: `first`, twice that, ... `most`, each by a random share of 0.5 to 1.
+    """The waits after failures: `first`, twice that, ... `most`, each multiplied by a random factor from 0.5 to 1.
 
-    It starts over only after a connection that lasted at least as long as the last wait (before its share was taken)
-    and one interval: a server that accepts and closes at once does not make an agent connect without end.
+    They start over only after a connection that lasted at least one interval and as long as the last wait (without the
+    factor): a server that accepts connections and closes them at once does not make an agent reconnect all the time.
     """
 
     __slots__ = ("_base", "_connected_at", "_first", "_interval", "_most", "_random")
@@ -78,12 +78,12 @@ class Backoff:
         self._connected_at: float | None = None
 
     def connected(self, now: float) -> None:
-        """A connection stands, or a new one took the place of one that ended as it should."""
+        """Notes a connection; a new one that replaces one that ended normally does not count as another."""
         if self._connected_at is None:
             self._connected_at = now
 
     def failed(self, now: float) -> float:
-        """There is no connection, or it broke: how long to wait."""
+        """Notes that connecting failed or the connection broke; returns how long to wait."""
         lasted = 0.0 if self._connected_at is None else now - self._connected_at
         self._connected_at = None
         if self._base == 0 or lasted >= max(self._base, self._interval):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A line on a Python thread: for TLS, and where there is no native sender.
 
-It needs the GIL for each beat: while a C call holds it, no beat goes out. The native line does not have this.
-A due beat ends as one of three: `beats`, `missed` or `refused`. Beats out of turn (`beat_now`, or on a connection made
-anew after the beat that was due) are counted in `beats`, too, and never in `missed`.
+It needs the GIL for each beat: while a C call holds the GIL, no beat is sent. The native line does not have this limit.
+Each beat that is due is counted once: in `beats`, `missed` or `refused`. Additional beats (by `beat_now`, or the first
+on a new connection) are counted in `beats` too, but never in `missed`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 
-from heartfelt._net.connection import Channel, Closing, Waker
-from heartfelt._net.resolver import Addresses
+from heartfelt._net.connection import Cancelled, Connection, Waker, connect
+from heartfelt._net.http_client import Stale
+from heartfelt._net.resolver import Resolver
 from heartfelt.agent.line.line import LineStats, Plan
 from heartfelt.agent.line.schedule import Backoff, Schedule
-from heartfelt.agent.line.wire_protocol import Carrier, Refused, Spent, carrier_for, socket_kind
+from heartfelt.agent.line.wire_protocol import RefusedByServer, Transport, socket_kind, transport_for
 from heartfelt.wire import whole_beat
 
 __all__ = ["ThreadLine"]
@@ -26,13 +27,13 @@ _log = logging.getLogger("heartfelt.agent")
 
 
 class ThreadLine:
-    """See Line, the protocol."""
+    """Implements Line."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._lock = threading.Lock()  # over what other threads and the line's own both touch; never held in a wait
+        self._lock = threading.Lock()  # guards what the line's thread shares with others; never held in a wait
         self._waker = Waker()
-        self._addresses = Addresses(plan.host, plan.port, socket_kind(plan), self._waker)
+        self._resolver = Resolver(plan.host, plan.port, socket_kind(plan))
         self._schedule = Schedule(plan.interval_s)
         self._backoff = Backoff(plan.first_reconnect_s, plan.most_reconnect_s, plan.interval_s, plan.jitter_seed)
         self._thread: threading.Thread | None = None
@@ -44,15 +45,15 @@ class ThreadLine:
         self._closed_at = _FOR_EVER
         self._goodbye: bytes | None = None
         self._said_goodbye = False
-        # the line's own thread only
-        self._channel: Channel | None = None
-        self._carrier: Carrier | None = None
+        # used by the line's own thread only
+        self._connection: Connection | None = None
+        self._transport: Transport | None = None
         self._connected_at = 0.0
-        self._fresh = False  # connected anew, and no beat has gone over it yet
+        self._fresh = False  # newly connected, and no beat was sent on it yet
         self._failing = False
         self._retry_at = 0.0
         self._last_time_ms: int | None = None
-        self._warned: str | None = None  # what the last warning in the log says, since the connection was made
+        self._warned: str | None = None  # the last warning logged since the connection was made
         # for stats; written by the line's own thread
         self._state = "idle"
         self._beats = self._refused = self._connects = self._failures = 0
@@ -65,7 +66,7 @@ class ThreadLine:
     def start(self) -> None:
         with self._lock:
             if self._closing:
-                raise RuntimeError("the line is closed: open another one")
+                raise RuntimeError("the line is closed; open another one")
             if self._thread is not None:
                 return
             thread = threading.Thread(target=self._run, name="heartfelt agent", daemon=True)
@@ -93,8 +94,8 @@ class ThreadLine:
             if not self._closing:
                 self._goodbye = goodbye
                 self._closed_at = time.monotonic()
-                tell = goodbye is not None and (self._beats > 0 or self._channel is not None)
-                self._waker.until = end if tell else self._closed_at  # who was never seen need not take leave
+                say_goodbye = goodbye is not None and (self._beats > 0 or self._connection is not None)
+                self._waker.until = end if say_goodbye else self._closed_at  # without beats there is no goodbye
                 self._closing = True
                 if self._thread is None:
                     self._state = "closed"
@@ -105,12 +106,12 @@ class ThreadLine:
         return self._said_goodbye
 
     def abandon(self) -> None:
-        self._lock = threading.Lock()  # the old one may be held by a thread that this process does not have
+        self._lock = threading.Lock()  # the old one may be held by a thread that does not exist in this process
         self._closing = True
         self._state = "closed"
         self._ended.set()
-        if self._channel is not None:
-            self._channel.close()
+        if self._connection is not None:
+            self._connection.close()
         self._waker.abandon()
 
     def stats(self) -> LineStats:
@@ -135,11 +136,11 @@ class ThreadLine:
             while not self._closing:
                 self._turn()
             self._finish()
-        except Closing:
+        except Cancelled:
             pass
         except BaseException as error:
             self._note(error)
-            _log.exception("the line to %s has ended by a fault of its own", self._place())
+            _log.exception("the line to %s ended because of an internal error", self._place())
         finally:
             self._drop()
             with self._lock:
@@ -150,7 +151,7 @@ class ThreadLine:
             self._ended.set()
 
     def _turn(self) -> None:
-        """One wait, or one thing to do."""
+        """Waits once, or does the one thing that is due."""
         with self._lock:
             now = time.monotonic()
             if self._head is not None and not self._schedule.begun:
@@ -159,7 +160,7 @@ class ThreadLine:
             due_at = self._schedule.due()
         if self._head is None:
             self._waker.wait_for(None, 0, _FOR_EVER)
-        elif self._channel is None:
+        elif self._connection is None:
             if self._failing and now < self._retry_at:
                 self._waker.wait_for(None, 0, self._retry_at)
             elif due or self._urgent or self._failing or self._plan.transport == "sermant":
@@ -168,34 +169,29 @@ class ThreadLine:
                 self._waker.wait_for(None, 0, due_at)
         elif due or self._urgent or self._fresh:
             self._beat(due)
-        elif self._channel.idle(due_at):
+        elif self._connection.idle(due_at):
             self._listen()
 
     def _dial(self) -> None:
         plan = self._plan
-        error: OSError
         try:
             self._state = "resolving"
-            places = self._addresses.get(time.monotonic() + plan.connect_timeout_s)
+            addresses = self._resolver.get(time.monotonic() + plan.connect_timeout_s, self._waker)
             self._state = "connecting"
-            error = OSError(f"{plan.host!r} has no address")
-            for family, kind, address in places:
-                deadline = time.monotonic() + plan.connect_timeout_s
-                name = plan.server_hostname or plan.host
-                try:
-                    channel = Channel.dial(family, kind, address, self._waker, deadline, plan.tls, name)
-                    break
-                except OSError as failed:
-                    error = failed
-            else:
-                raise error
+            connection = connect(
+                addresses,
+                deadline=time.monotonic() + plan.connect_timeout_s * len(addresses),
+                tls=plan.tls,
+                server_hostname=plan.server_hostname or plan.host,
+                waker=self._waker,
+            )
         except OSError as failed:
             self._failed(failed)
             return
         now = time.monotonic()
         self._backoff.connected(now)
         with self._lock:
-            self._channel, self._carrier = channel, carrier_for(plan, channel)
+            self._connection, self._transport = connection, transport_for(plan, connection)
             self._connected_at = now
             self._fresh, self._failing = True, False
             self._connects += 1
@@ -204,7 +200,7 @@ class ThreadLine:
         _log.debug("connected to %s", self._place())
 
     def _beat(self, due: bool) -> None:
-        assert self._carrier is not None
+        assert self._transport is not None
         assert self._head is not None
         self._urgent = False
         now, time_ms = time.monotonic(), time.time_ns() // 1_000_000
@@ -217,11 +213,11 @@ class ThreadLine:
         )
         due_at = self._schedule.due()
         try:
-            self._carrier.beat(text)
-        except Refused as refusal:
+            self._transport.beat(text)
+        except RefusedByServer as refusal:
             self._refuse(str(refusal), due)
-        except Spent:
-            self._urgent = not due  # a new connection, and again
+        except Stale:
+            self._urgent = not due  # sent again on a new connection
             self._drop()
             return
         except OSError as error:
@@ -236,7 +232,7 @@ class ThreadLine:
                 self._beats += 1
             self._last_time_ms = time_ms
         self._fresh = False
-        if not self._carrier.keeps:
+        if not self._transport.keeps:
             self._drop()
 
     def _refuse(self, text: str, due: bool) -> None:
@@ -248,11 +244,11 @@ class ThreadLine:
             self._last_error = text
 
     def _listen(self) -> None:
-        """Something came, or the connection ended."""
-        assert self._channel is not None
+        """Handles incoming data, or the end of the connection."""
+        assert self._connection is not None
         try:
-            if not self._channel.discard():
-                if self._plan.transport == "http":  # as it may, between requests
+            if not self._connection.discard():
+                if self._plan.transport == "http":  # which is normal between requests
                     self._drop()
                 elif self._plan.transport == "sermant":
                     raise ConnectionError("the server closed the connection")
@@ -260,17 +256,19 @@ class ThreadLine:
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        """The connection could not be made, or broke."""
+        """Handles a connection that broke or could not be made."""
         now = time.monotonic()
         self._note(error)
         self._warn(self._last_error)
-        if self._plan.transport == "udp" and self._channel is not None:
-            if not isinstance(error, ConnectionRefusedError):  # that tells of an earlier one: this one is sent again
+        if self._plan.transport == "udp" and self._connection is not None:
+            if not isinstance(
+                error, ConnectionRefusedError
+            ):  # which is about an earlier datagram: this beat is sent again
                 with self._lock:
                     if self._schedule.look(now):
                         self._schedule.skipped()
                 self._fresh = False
-            return  # the socket stays as it is: there is nothing to connect
+            return  # the socket stays: UDP has no connection
         self._drop()
         wait = self._backoff.failed(now)
         self._failing, self._retry_at = True, now + wait
@@ -284,37 +282,37 @@ class ThreadLine:
 
     def _drop(self) -> None:
         with self._lock:
-            channel, self._channel, self._carrier = self._channel, None, None
+            connection, self._connection, self._transport = self._connection, None, None
             self._fresh = False
             self._state = "idle"
-        if channel is not None:
-            channel.close()
+        if connection is not None:
+            connection.close()
 
     def _finish(self) -> None:
-        """Says goodbye: over the connection there is, or one attempt of another if the backend has ever had a beat."""
+        """Sends the goodbye, on the connection, or on a new one (one attempt) if the backend has received beats."""
         if self._goodbye is None:
             return
         for _ in range(2):
-            if self._channel is None and self._beats:
+            if self._connection is None and self._beats:
                 self._dial()
-            if self._carrier is None or self._channel is None:
+            if self._transport is None or self._connection is None:
                 return
             try:
-                self._carrier.goodbye(self._goodbye)
-            except Spent:
+                self._transport.goodbye(self._goodbye)
+            except Stale:
                 self._drop()
                 continue
-            except Refused as refusal:
+            except RefusedByServer as refusal:
                 self._refuse(str(refusal), due=False)
             except OSError as error:
                 self._failed(error)
             else:
                 self._said_goodbye = True
-                self._channel.finish()
+                self._connection.finish()
             return
 
     def _warn(self, text: str | None) -> None:
-        """Each failure is counted; it is logged as a warning where it is another than the one before."""
+        """Logs a failure: as a warning if it differs from the one before."""
         level = logging.DEBUG if text == self._warned else logging.WARNING
         _log.log(level, "%s: %s", self._place(), text)
         self._warned = text

@@ -1,53 +1,49 @@
 # SPDX-License-Identifier: MIT
-"""What each transport makes of a beat: Sermant's frames, HTTP requests, datagrams."""
+"""The transports of a line on a thread: how Sermant's frames, HTTP requests and datagrams carry a beat."""
 
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from heartfelt._net.connection import Channel
-from heartfelt._net.http import post, read_answer
+from heartfelt._net.connection import Connection
+from heartfelt._net.http_client import HttpConnection, Limits
 from heartfelt.agent.line.line import Plan
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import HEARTBEAT
 
-__all__ = ["Carrier", "Refused", "Spent", "carrier_for", "socket_kind"]
+__all__ = ["MOST_ANSWER", "RefusedByServer", "Transport", "beat_headers", "socket_kind", "transport_for"]
+
+MOST_ANSWER = 64 << 10  # bytes of an answer's body that are read so that the connection can be kept
 
 
-class Refused(Exception):
-    """The backend answered, and did not take it."""
+class RefusedByServer(Exception):
+    """The server answered with a status other than 2xx; the text has the status."""
 
 
-class Spent(OSError):
-    """A kept connection was closed by the server before it answered, as it may: to be tried on a new one at once."""
+class Transport(Protocol):
+    """Sends over one connection. Raises OSError (the connection is broken then), Stale, RefusedByServer, Cancelled."""
 
-
-_BROKEN = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-
-
-class Carrier(Protocol):
-    """Sends over one channel. Raises OSError (the channel is broken then), Spent, Refused, Closing."""
-
-    keeps: bool
-    """Whether the channel can be used again."""
+    @property
+    def keeps(self) -> bool:
+        """Whether the connection can be used again."""
 
     def beat(self, text: bytes) -> None:
-        """Returns once it is sent; of http: answered."""
+        """Returns once the beat is sent; by HTTP, once it is answered."""
 
-    def goodbye(self, text: bytes) -> None: ...
+    def goodbye(self, text: bytes) -> None:
+        """Sends the goodbye, as `beat` sends a beat."""
 
 
-class SermantCarrier:
+class SermantTransport:
     keeps = True
 
-    def __init__(self, plan: Plan, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, plan: Plan, connection: Connection) -> None:
+        self._connection = connection
         self._timeout = plan.write_timeout_s
-        self._token = plan.token  # in the first frame of the connection only
+        self._token = plan.token  # only in the first frame of the connection
 
     def beat(self, text: bytes) -> None:
         self._send(encode_frame([(HEARTBEAT, pack(text))], token=self._token))
@@ -56,63 +52,61 @@ class SermantCarrier:
         self._send(encode_frame(goodbye=text, token=self._token))
 
     def _send(self, frame: bytes) -> None:
-        self._channel.send(frame, time.monotonic() + self._timeout)
+        self._connection.send(frame, time.monotonic() + self._timeout)
         self._token = None
 
 
-class HttpCarrier:
-    def __init__(self, plan: Plan, channel: Channel) -> None:
-        self._plan = plan
-        self._channel = channel
-        self._used = False
-        self.keeps = True
+def beat_headers(plan: Plan) -> dict[str, str]:
+    """The headers of a beat's request."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    return headers if plan.token is None else {**headers, "Authorization": f"Bearer {plan.token}"}
+
+
+class HttpTransport:
+    def __init__(self, plan: Plan, connection: Connection) -> None:
+        self._http = HttpConnection(connection, plan.server_hostname or plan.host, plan.port)
+        self._path = plan.path
+        self._headers = beat_headers(plan)
+        self._timeout = plan.write_timeout_s
+
+    @property
+    def keeps(self) -> bool:
+        return self._http.keeps
 
     def beat(self, text: bytes) -> None:
-        plan, channel = self._plan, self._channel
-        host = plan.server_hostname or plan.host
-        request = post(plan.path, host, plan.port, plan.token, pack(text))
-        self.keeps = False
-        used, self._used = self._used, True
-        try:
-            channel.send(request, time.monotonic() + plan.write_timeout_s)
-            deadline = time.monotonic() + plan.write_timeout_s
-            answer = read_answer(lambda: channel.receive(deadline))
-        except _BROKEN as error:
-            raise (Spent("the server had closed the kept connection") if used else error) from None
-        if answer is None:
-            text_of = "the server closed the connection without an answer"
-            raise Spent(text_of) if used else ConnectionError(text_of)
-        self.keeps = answer.keep
+        limits = Limits(self._timeout, 2 * self._timeout)  # to send it, and to get the answer
+        answer = self._http.exchange("POST", self._path, self._headers, pack(text), limits)
+        answer.skip(MOST_ANSWER)
         if not 200 <= answer.status < 300:
-            raise Refused(f"HTTP {answer.status} {answer.reason}".rstrip())
+            raise RefusedByServer(f"HTTP {answer.status} {answer.reason}".rstrip())
 
     goodbye = beat
 
 
-class UdpCarrier:
+class UdpTransport:
     keeps = True
 
-    def __init__(self, plan: Plan, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, plan: Plan, connection: Connection) -> None:
+        self._connection = connection
         self._timeout = plan.write_timeout_s
         self._prefix = b"" if plan.token is None else b"Bearer %b\n" % plan.token.encode()
 
     def beat(self, text: bytes) -> None:
-        self._channel.send(self._prefix + pack(text), time.monotonic() + self._timeout)
+        self._connection.send(self._prefix + pack(text), time.monotonic() + self._timeout)
 
     goodbye = beat
 
 
-_CARRIERS: dict[str, Callable[[Plan, Channel], Carrier]] = {
-    "sermant": SermantCarrier,
-    "http": HttpCarrier,
-    "udp": UdpCarrier,
+_TRANSPORTS: dict[str, Callable[[Plan, Connection], Transport]] = {
+    "sermant": SermantTransport,
+    "http": HttpTransport,
+    "udp": UdpTransport,
 }
 
 
-def carrier_for(plan: Plan, channel: Channel) -> Carrier:
-    """The one for the plan's transport, on a channel that is new."""
-    return _CARRIERS[plan.transport](plan, channel)
+def transport_for(plan: Plan, connection: Connection) -> Transport:
+    """The plan's transport, on a new connection."""
+    return _TRANSPORTS[plan.transport](plan, connection)
 
 
 def socket_kind(plan: Plan) -> socket.SocketKind:

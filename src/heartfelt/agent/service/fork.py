@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Services that run, for the two moments that all of them must hear of: a fork, and the exit of the interpreter.
+"""The running services, and what happens to them at a fork and at the exit of the interpreter.
 
-In a forked child the services start anew a moment after the fork, not within it: a child that runs another program at
-once, or ends, then was no instance that came and went.
+In a forked child, services start again a moment after the fork, not during it: a child that runs another program at
+once, or ends, does not appear as an instance.
 """
 
 from __future__ import annotations
 
 import atexit
-import codecs
 import logging
 import os
 import sys
@@ -19,10 +18,6 @@ from heartfelt.agent.service import refresh
 
 RESTART_AFTER_S = 0.2
 EXIT_WAIT_S = 2.0  # for all goodbyes together
-
-# socket.getaddrinfo imports this when it is first called, by a sender's thread. If the fork comes at that moment the
-# child has half of a module, for good, and resolves no host (LookupError: unknown encoding: idna). So it is here now.
-codecs.lookup("idna")
 
 _logger = logging.getLogger("heartfelt.agent")
 
@@ -40,7 +35,7 @@ class Running(Protocol):
         """Says goodbye, for at most `wait_s`."""
 
 
-_running: dict[Running, None] = {}  # each operation is one of a dict's own: no lock that a fork could leave locked
+_running: dict[Running, None] = {}  # each operation is atomic: no lock that a fork could leave locked
 
 
 def remember(service: Running) -> None:
@@ -52,12 +47,12 @@ def forget(service: Running) -> None:
 
 
 def start_later(service: Running) -> None:
-    """In a child."""
+    """Starts a service of a forked child, after a moment."""
     refresh.the_refresher.add(_Restart(service), time.monotonic() + RESTART_AFTER_S)
 
 
 class _Restart:
-    """What the refresh thread of a child does once."""
+    """Starts a service, from the refresh thread of a child."""
 
     def __init__(self, service: Running) -> None:
         self._service = service
@@ -74,10 +69,10 @@ def _in_child() -> None:
     for service in list(_running):
         try:
             service._in_child()
-        except Exception:  # an exception in a hook of the fork would be printed, and its service forgotten
-            _logger.exception("%r does not go on after the fork", service)
+        except Exception:  # an exception in a fork's hook would only be printed
+            _logger.exception("%r does not continue after the fork", service)
     if _running and (util := sys.modules.get("multiprocessing.util")):
-        # A child of multiprocessing ends without atexit, and forgets what was to be finalized before its fork.
+        # A child of multiprocessing ends without atexit, and drops finalizers registered before the fork.
         util.register_after_fork(_Restart, lambda _: util.Finalize(None, _at_exit, exitpriority=10))
 
 
@@ -88,7 +83,7 @@ def _at_exit() -> None:
         try:
             service._stop_at_exit(deadline - time.monotonic())
         except Exception:
-            _logger.exception("%r could not be stopped", service)
+            _logger.exception("cannot stop %r", service)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""HeartbeatService: tells a backend, beat by beat, that this process lives, and what it is."""
+"""HeartbeatService: sends heartbeats to a backend, with information about this process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _logger = logging.getLogger("heartfelt.agent")
 
 
 def configured(config: AgentConfig | None, keywords: Mapping[str, Any]) -> AgentConfig:
-    """The configuration that a service's arguments mean."""
+    """Makes the configuration from a service's arguments."""
     if config is None:
         return AgentConfig.load(**keywords)
     if not isinstance(config, AgentConfig):
@@ -36,10 +36,10 @@ def configured(config: AgentConfig | None, keywords: Mapping[str, Any]) -> Agent
 
 
 class HeartbeatService:
-    """Beats from `start` to `stop`, at a fixed rate, by a sender that needs no Python for it.
+    """Sends heartbeats at a fixed rate, from `start` to `stop`; the native sender does not need Python for that.
 
-    The configuration is an AgentConfig, or keywords of one: HeartbeatService(service="shop", interval=5) takes what
-    they leave open from the environment. Any thread may call any method. A service that runs is kept until it is
+    The configuration is an AgentConfig, or keywords of one: HeartbeatService(service="shop", interval=5) takes the
+    other settings from the environment. Any thread may call any method. A running service is kept alive until it is
     stopped, and says goodbye at the exit of the interpreter.
     """
 
@@ -67,24 +67,23 @@ class HeartbeatService:
 
     @property
     def instance_id(self) -> str | None:
-        """The instanceId of the present run, or else of the last one; None before the first start."""
+        """The instanceId of the present run, otherwise of the last one; None before the first start."""
         return self._instance_id
 
-    # -- life
+    # -- start and stop
 
     def start(self) -> None:
-        """Beats at once, then at the interval. Does nothing if it runs already, or is switched off by `enable`.
+        """Sends a beat at once, then one per interval. Does nothing if it is running, or switched off by `enable`.
 
-        Connecting takes place elsewhere; it waits 50 ms at most for providers, so that the first beat has what quick
-        ones say. Reads the entry points, and the files of token and authorities: raises ConfigError for what is wrong
-        there.
+        Does not wait for the connection, but for at most 50 ms for providers, so that the results of quick ones are in
+        the first beat. Reads entry points, the token file and the CA file; raises ConfigError if a file is invalid.
         """
         with self._lock:
             if self._run is not None:
                 return
             if not self._config.enable:
                 self._life = "disabled"
-                _logger.info("agent.service.heartbeat.enable is false: no beats are sent")
+                _logger.info("agent.service.heartbeat.enable is false: no heartbeats are sent")
                 return
             self._start(in_child=False)
 
@@ -111,9 +110,9 @@ class HeartbeatService:
         self._life = "running"
 
     def stop(self, wait: float | timedelta = STOP_WAIT_S) -> bool:
-        """Says goodbye, so that heartfelt's monitor knows that this is no death, and ends. Whether it went out.
+        """Says goodbye, so that heartfelt's monitor does not report a loss, and ends. Returns whether it was sent.
 
-        Blocks for `wait` at most. Idempotent; a later start() begins anew.
+        Blocks for at most `wait`. Idempotent; start() can be called again.
         """
         wait_s = duration_or_zero_ns(wait, "wait") / 1e9
         with self._lock:
@@ -143,7 +142,7 @@ class HeartbeatService:
         self.stop()
 
     def beat_now(self) -> bool:
-        """One beat out of turn, as soon as possible, with what is known now. False if the service does not run."""
+        """Sends an additional beat as soon as possible. False if the service is not running."""
         with self._lock:
             if self._run is None:
                 return False
@@ -153,25 +152,25 @@ class HeartbeatService:
     # -- content
 
     def add_plugin(self, name: str, version: str = plugins.UNKNOWN) -> None:
-        """Tells of a plugin; another version under the same name replaces the one before."""
+        """Reports a plugin; another version under the same name replaces the one before."""
         name = plugins.checked_name(name, "a plugin's name")
         self._versions[name] = plugins.checked_name(version, "a plugin's version")
         self._changed()
 
     def add_external_agent(self, name: str, version: str = plugins.UNKNOWN) -> None:
-        """Tells of another agent in this process."""
+        """Reports another agent in this process."""
         name = plugins.checked_name(name, "an agent's name")
         self._agents[name] = plugins.checked_name(version, "an agent's version")
         self._changed()
 
     def set_ext_info(self, plugin: str, provider: Provider | None) -> None:
-        """What a plugin adds to each beat: a callable, run on a thread of its own shortly before each, that returns a
-        mapping of str to str, or None. One a plugin: a later one replaces it, None takes it away. A plugin that was not
-        added is, with version "unknown".
+        """Sets the provider of a plugin's extra information: a callable that returns a mapping of str to str, or None.
+        It is called before each beat, on a thread of its own. A later provider replaces it, None removes it. A plugin
+        that was not added is added, with version "unknown".
 
-        One that raises, takes longer than heartfelt.provider.timeout, or returns anything else delays and stops
-        nothing: the beat has its last good value, and why it failed (extInfoFailures). While it hangs it is not called
-        again.
+        A provider that raises, takes longer than heartfelt.provider.timeout, or returns anything else delays nothing:
+        the beat has its last good value, and the reason of the failure (extInfoFailures). While it hangs, it is not
+        called again.
         """
         plugin = plugins.checked_name(plugin, "a plugin's name")
         if provider is not None and not callable(provider):
@@ -202,10 +201,10 @@ class HeartbeatService:
     def _provider_done(self) -> None:
         self._changed()
 
-    # -- looking at it
+    # -- state
 
     def stats(self) -> AgentStats:
-        """The counters of the present run, or else of the last one; those of providers and refreshes count on."""
+        """Returns the counters of the present run, otherwise of the last one; those of providers are never reset."""
         with self._lock:
             run = self._run or self._last_run
             failures, last_failure, hanging = self._providers.counts()
@@ -230,12 +229,14 @@ class HeartbeatService:
         )
 
     def __reduce__(self) -> str:
-        raise TypeError("a HeartbeatService cannot be pickled: pickle its config, and make one in the other process")
+        raise TypeError(
+            "a HeartbeatService cannot be pickled: pickle its config, and make a new one in the other process"
+        )
 
     # -- after a fork
 
     def _in_child(self) -> None:
-        """By the hook of the fork, in the only thread that there is: nothing that another one held is trusted."""
+        """Called in a forked child, in its only thread: replaces everything that another thread may have held."""
         run, self._run = self._run, None
         stopping, self._stopping = self._stopping, []
         self._lock = threading.RLock()
@@ -252,7 +253,7 @@ class HeartbeatService:
 
     def _start_in_child(self) -> None:
         with self._lock:
-            if self._life == "restarting":  # neither started nor stopped meanwhile
+            if self._life == "restarting":  # neither started nor stopped in the meantime
                 self._start(in_child=True)
 
     def _stop_at_exit(self, wait_s: float) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The one refresh thread of a process: it runs whatever of the agents must be done in Python, each at its time.
+"""The refresh thread: one for the process, it does the agents' periodic work that needs Python.
 
-What it ticks must not block. That this thread gets to run is what tells a beat's reader that Python does.
+Nothing that it calls may block. Beats report how long ago this thread ran, which shows whether Python runs at all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ AFTER_ERROR_S = 1.0
 
 class Ticked(Protocol):
     def tick(self, now: float) -> float | None:
-        """Does what is due at `now`, a monotonic time; when to be called next, or None for never again."""
+        """Does what is due at `now`, a monotonic time. Returns when to call it next, or None for never."""
 
 
 class Refresher:
-    """The thread starts with the first that is added, and ends when none is left. Any thread may call any method."""
+    """The thread starts when the first object is added, and ends when none is left. For any thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
@@ -31,7 +31,7 @@ class Refresher:
         self.errors = 0
 
     def add(self, one: Ticked, due: float) -> None:
-        """Raises RuntimeError if the system has no more threads."""
+        """Calls `one` from `due` on. Raises RuntimeError if no thread can be started."""
         with self._changed:
             self._due[one] = due
             try:
@@ -45,14 +45,14 @@ class Refresher:
             self._changed.notify()
 
     def wake(self, one: Ticked) -> None:
-        """It is due now, if it is here."""
+        """Makes `one` due now, if it was added."""
         with self._changed:
             if one in self._due:
                 self._due[one] = -math.inf
                 self._changed.notify()
 
     def remove(self, one: Ticked) -> None:
-        """It may be within its tick still, for the last time."""
+        """Removes `one`; its tick may still be running, for the last time."""
         with self._changed:
             self._due.pop(one, None)
             self._changed.notify()
@@ -65,7 +65,7 @@ class Refresher:
                     following = one.tick(now)
                 except Exception:
                     self.errors += 1
-                    _logger.exception("the refresh of %r failed; it is tried again", one)
+                    _logger.exception("the refresh of %r failed; trying again", one)
                     following = now + AFTER_ERROR_S
                 with self._changed:
                     if one in self._due:
@@ -75,7 +75,8 @@ class Refresher:
                             self._due[one] = min(self._due[one], following)
 
     def _wait(self) -> list[Ticked]:
-        """Those that are due, each put off for good, until its tick says when; empty: the thread ends."""
+        """Waits for objects that are due, and returns them; empty if none is left, and the thread ends. Each is put off
+        for ever, until its tick says when it is due again."""
         with self._changed:
             while self._due:
                 now = time.monotonic()
@@ -91,7 +92,7 @@ class Refresher:
 
 
 def grid(now: float, period: float) -> float:
-    """The next multiple of a period: those of one period are then due together, by one wake-up."""
+    """Returns the next multiple of a period, so that objects of one period share their wake-ups."""
     return (math.floor(now / period) + 1) * period
 
 
@@ -99,7 +100,7 @@ the_refresher = Refresher()
 
 
 def in_child() -> None:
-    """After a fork: its thread is not here, and its lock may have been held."""
+    """Called in a forked child, where the thread does not exist, and the lock may be held."""
     errors = the_refresher.errors
     the_refresher.__init__()  # type: ignore[misc]
     the_refresher.errors = errors

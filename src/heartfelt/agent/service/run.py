@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One run of a service, from its start to its stop: a line, an instanceId, and the refreshes of what the line sends."""
+"""One run of a service, from start to stop: a line, an instanceId, and the refreshes of what the line sends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from heartfelt.agent.content.providers import Providers, reason_of
 from heartfelt.agent.line import Line, LineStats
 from heartfelt.agent.service.refresh import grid, the_refresher
 
-FIRST_WAIT_S = 0.05  # for providers, before the first beat goes without what they say
+FIRST_WAIT_S = 0.05  # how long the first beat waits for providers
 MOST_TICK_S = 1.0
 ADDRESSES_EVERY_S = 60.0
 _logger = logging.getLogger("heartfelt.agent")
 
 
 class Run:
-    """Ticked by the refresh thread; `announce` is what plugins and agents there are: (name -> version) of each."""
+    """Called by the refresh thread. `announced` returns the versions of plugins and of other agents, by name."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Run:
         self._announced = announced
         self._tick_s = min(MOST_TICK_S, config.interval / 4)
         self._lead_s = min(config.provider_timeout + 0.05, config.interval / 2)
-        self._lock = threading.Lock()  # of the head, and of the line's life
+        self._lock = threading.Lock()  # guards the head, and the end of the line
         self._ended = False
         self._head = b""
         self._dirty = threading.Event()
@@ -54,10 +54,10 @@ class Run:
         self._tick_due = math.inf
         self._refreshed_at = time.monotonic()
 
-    # -- by the service's callers
+    # -- called through the service
 
     def start(self) -> None:
-        """Waits for providers for 50 ms at most: what they say is in the first beat, if they are quick."""
+        """Starts the line. Waits at most 50 ms for providers: results of quick ones are in the first beat."""
         self._providers.begin()
         give_up = time.monotonic() + FIRST_WAIT_S
         while True:
@@ -76,7 +76,7 @@ class Run:
         the_refresher.add(self, began)
 
     def changed(self) -> None:
-        """What is announced is another, or a provider's call is over."""
+        """Notes that plugins or agents changed, or that a provider's call is over."""
         self._dirty.set()
         the_refresher.wake(self)
 
@@ -95,7 +95,7 @@ class Run:
             self.identity.release()
 
     def abandon(self) -> None:
-        """In a forked child."""
+        """Lets go of everything in a forked child."""
         self._lock = threading.Lock()
         self._ended = True
         self.identity.release()
@@ -107,7 +107,7 @@ class Run:
     def line_stats(self) -> LineStats:
         return self.line.stats()
 
-    # -- by the refresh thread
+    # -- called by the refresh thread
 
     def tick(self, now: float) -> float:
         if now >= self._tick_due:
@@ -133,14 +133,14 @@ class Run:
                 self.line.refreshed()
 
     def _look_at_addresses(self, now: float) -> bool:
-        """Whether they are others than before."""
+        """Reads the host's addresses; returns whether they changed."""
         self._addresses_due = now + ADDRESSES_EVERY_S
         try:
             found = host.ipv4_addresses()
         except OSError as error:
             failure = reason_of(error)
             if failure != self._addresses_failure:
-                _logger.warning("the host's addresses cannot be read, and beats tell the last known: %s", failure)
+                _logger.warning("cannot read the host's addresses; beats keep the last known ones: %s", failure)
             self._addresses_failure = failure
             return False
         self._addresses_failure = ""
@@ -148,7 +148,7 @@ class Run:
         return found != before
 
     def _put_head(self) -> None:
-        """Makes the head anew, and hands it over if it is another."""
+        """Makes the head again, and passes it to the line if it changed."""
         with self._lock:
             if self._ended:
                 return

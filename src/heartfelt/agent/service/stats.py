@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an agent has done."""
+"""Counters of an agent."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from heartfelt.agent.line import LineStats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStats(LineStats):
-    """A service's counters: those of its line (of the last one, after a stop), and of the work in Python around it."""
+    """A service's counters: those of its line (after a stop, of the last one), and of the work in Python around it."""
 
     life: str
-    """ "new", "disabled" (by agent.service.heartbeat.enable), "running", "stopped"; in a forked child "silent", or
-    "restarting" until it beats as an instance of its own."""
+    """ "new", "disabled" (by agent.service.heartbeat.enable), "running" or "stopped"; in a forked child "silent", or
+    "restarting" until it starts as an instance of its own."""
     instance_id: str | None
-    """The present, or else the last one."""
+    """The instanceId of the present run, otherwise of the last one."""
     refreshes: int
-    """How often Python ran for the beats since the start."""
+    """How often the refresh thread ran since the start."""
     heads: int
-    """How often the content changed."""
+    """How often the content of beats changed."""
     provider_failures: int
     last_provider_failure: str | None
-    """The plugin's name, and why."""
+    """The plugin's name, and the reason."""
     providers_hanging: int
-    """Those that run still, beyond their time limit; they are not called meanwhile."""
+    """Providers that are still running, beyond their time limit; they are not called meanwhile."""
     lag_ms: float
-    """Since Python last ran for the beats."""
+    """Time since the refresh thread last ran."""
     max_lag_ms: float
-    """By how much it was late at most: how long Python was unresponsive."""
+    """The refresh thread's longest delay, which is how long Python was unresponsive."""
     failures_of_refresh: int
-    """Refreshes of all services of the process that raised: each is logged."""
+    """Refreshes that raised, of all services of the process; each is logged."""
 
 
 NO_LINE = LineStats(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The events, one a line, newest first."""
+"""The list of events, one per line, newest first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from heartfelt.cli.events import words_of
 
 
 def entry_line(entry: Entry, width: int) -> list[Segment]:
-    """Time, level, the new state if it is a change of one, who, and what."""
+    """Makes an event's line: time, level, new state if it changed, instance, text."""
     event = entry.event
     sign, colour = LEVELS.get(event["level"], LEVELS["NORMAL"])
     when = time.strftime("%H:%M:%S", time.localtime(event["time_ms"] / 1000))

@@ -240,8 +240,8 @@ $(VENV)/.sanitized: $(VENV)/.made $(VENV)/.tests $(INSTALLED)
 
 sanitized-fuzz: sanitized-install
 	@$(PIP) install --prefer-binary 'heartfelt[monitor]'
-	@printf '%s\n' tests/fuzz/fuzz_*.py | $(OPTIONS_$(SANITIZER)) xargs -P 2 -I FUZZER env \
-		LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python FUZZER $(FUZZ_SECONDS) $(SEED)
+	@printf '%s\n' $(patsubst tests/fuzz/%.py,tests.fuzz.%,$(wildcard tests/fuzz/fuzz_*.py)) | $(OPTIONS_$(SANITIZER)) xargs -P 2 -I FUZZER env \
+		LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python -m FUZZER $(FUZZ_SECONDS) $(SEED)
 
 sanitized-test: sanitized-install
 	@echo '== the extension under $(SANITIZER)'

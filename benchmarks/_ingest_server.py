@@ -18,6 +18,7 @@ from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.model import Limits
+from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
 
 
 async def noop(scope, receive, send):
@@ -34,7 +35,8 @@ async def serve(kind: str) -> None:
     http = None
     if kind in ("noop", "http"):
         app = noop if kind == "noop" else HttpIngest(intake)
-        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, http="httptools")
+        protocol = protocol_class(RequestGuard(request_timeout_s=20.0, header_bytes=64 << 10))
+        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, http=protocol)
         http = uvicorn.Server(config)
         http.install_signal_handlers = lambda: None
         task = asyncio.create_task(http.serve())

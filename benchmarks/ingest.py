@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the monitor's ingests cost, in CPU time of their process: `python benchmarks/ingest.py [--rounds N]`.
 
-HTTP beside an app that reads the body and answers 200, on the same server (uvicorn, uvloop, httptools), which takes
-turns with it; UDP beside a loop of recv() in C. Medians of rounds; the ratios are what counts. See README.md for the
-goals.
+HTTP beside an app that reads the body and answers 200, on the same server (uvicorn and uvloop with the monitor's own
+HTTP protocol), which takes turns with it; UDP beside a loop of recv() in C. Medians of rounds; the ratios are what
+counts. See README.md for the goals.
 """
 
 from __future__ import annotations

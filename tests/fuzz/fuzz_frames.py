@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Feeds the frame decoder valid streams that were mutated at random: `python -m tests.fuzz.fuzz_frames [SECONDS [SEED]]`.
+"""Feeds the frame decoder valid streams, mutated at random: `python -m tests.fuzz.fuzz_frames [SECONDS [SEED]]`.
 
 Whatever comes, the decoder raises nothing, gives only items of the kinds that there are, keeps its limits, and its
 state stays sane; pieces make no difference. Each trial has a seed of its own, counted up from SEED (at random without

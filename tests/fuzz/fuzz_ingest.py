@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Feeds the monitor's ingests valid input that was mutated at random: `python -m tests.fuzz.fuzz_ingest [SECONDS [SEED]]`.
+"""Feeds the monitor's ingests valid input, mutated at random: `python -m tests.fuzz.fuzz_ingest [SECONDS [SEED]]`.
 
 Heartbeats, lists, events, pings and datagrams. Whatever comes, each is taken or refused with a reason that there is,
 the counts add up, and what the fast path knows again is what a parser would say. Each trial has a seed of its own,

@@ -34,3 +34,19 @@ def make_world():
 @pytest.fixture
 def world(make_world):
     return make_world()
+
+
+@pytest.fixture
+def serve_app():
+    """serve_app(application, **options): a running `http_server.Server`; stopped when the test ends."""
+    from tests.monitor.web.http1.server import Server
+
+    running = []
+
+    def start(application, **options):
+        running.append(Server(application, **options))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()

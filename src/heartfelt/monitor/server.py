@@ -18,13 +18,13 @@ from typing import Any
 
 import uvicorn
 
-from heartfelt.monitor.app import App
+from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_tls
 from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 from heartfelt.monitor.tasks import end_tasks
-from heartfelt.monitor.web.protocol import RequestGuard, protocol_class
+from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
 
 GRACEFUL_S = 5
 """How long requests under way may take to end, once the process was asked to."""
@@ -114,7 +114,12 @@ class Process:
 
     async def _serve(self, monitor: Monitor, sock: socket.socket) -> None:
         config = self._config
-        guard = RequestGuard(request_timeout_s=config.http_request_timeout, header_bytes=config.http_header_bytes)
+        guard = RequestGuard(
+            request_timeout_s=config.http_request_timeout,
+            header_bytes=config.http_header_bytes,
+            keep_alive_s=config.http_keep_alive,
+            send_timeout_s=SEND_S,
+        )
         monitor.more_stats["requests"] = guard.stats
         settings = uvicorn.Config(
             App(monitor),
@@ -125,7 +130,6 @@ class Process:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=max(1, round(config.http_keep_alive)),
             timeout_graceful_shutdown=GRACEFUL_S,
             limit_concurrency=config.limits_connections,
         )

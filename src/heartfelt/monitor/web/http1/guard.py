@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Time limits and counters of all HTTP connections of one server. Belongs to the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.web.http1.link import Link
+
+LINGER_S = 2.0
+"""How long a connection reads on after an answer that came before its request was complete (RFC 9112, 9.6)."""
+SHORTEST_WAIT_S = 0.05
+"""Connections whose time is up within so short a time are ended together."""
+
+_logger = logging.getLogger("uvicorn.error")  # whose lines the server limits to one a second
+
+
+class Timeouts:
+    """Connections that wait for the same thing, each for the same time.
+
+    They stand in one dict in the order in which they began, which is the order in which their time is up: beginning and
+    ending cost a dict's operation, and one timer serves all.
+    """
+
+    __slots__ = ("_due", "_expired", "_seconds", "_timer")
+
+    def __init__(self, seconds: float, expired: Callable[[Link], None]) -> None:
+        self._seconds = seconds
+        self._expired = expired
+        self._due: dict[Link, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __contains__(self, connection: Link) -> bool:
+        return connection in self._due
+
+    def begin(self, connection: Link, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the connection's time, unless it runs already."""
+        if connection not in self._due:
+            self._due[connection] = loop.time() + self._seconds
+            if self._timer is None:
+                self._timer = loop.call_later(self._seconds, self._tick, loop)
+
+    def end(self, connection: Link) -> None:
+        self._due.pop(connection, None)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        while self._due:
+            connection, deadline = next(iter(self._due.items()))
+            if deadline > now:
+                break
+            del self._due[connection]
+            self._expired(connection)
+        if self._due and self._timer is None:
+            deadline = next(iter(self._due.values()))
+            self._timer = loop.call_later(max(SHORTEST_WAIT_S, deadline - now), self._tick, loop)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due.clear()
+
+
+class RequestGuard:
+    """Limits that every connection of a server has, and counts of what they refused.
+
+    request_timeout_s: in which a request must have come whole. keep_alive_s: how long a connection may be idle between
+    requests. send_timeout_s: a client that takes nothing of what waits for it for so long is given up. header_bytes:
+    the most that a request's head may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        request_timeout_s: float,
+        header_bytes: int,
+        keep_alive_s: float = 65.0,
+        send_timeout_s: float = 30.0,
+        linger_s: float = LINGER_S,
+    ) -> None:
+        self.header_bytes = header_bytes
+        self.requests = Timeouts(request_timeout_s, lambda one: one.request_timed_out())
+        self.idle = Timeouts(keep_alive_s, lambda one: one.idle_timed_out())
+        self.lingering = Timeouts(linger_s, lambda one: one.linger_timed_out())
+        self.sending = Timeouts(send_timeout_s, lambda one: one.send_timed_out())
+        self.timeouts = 0
+        self.large_heads = 0
+        self.bad_requests = 0
+        self.pipeline_pauses = 0
+        self.unread_answers = 0
+        self.over_limit = 0
+
+    def forget(self, connection: Link) -> None:
+        for one in (self.requests, self.idle, self.lingering, self.sending):
+            one.end(connection)
+
+    def close(self) -> None:
+        for one in (self.requests, self.idle, self.lingering, self.sending):
+            one.close()
+
+    def warn(self, peer: str, text: str) -> None:
+        _logger.warning("http client %s: %s", peer, text)
+
+    def stats(self) -> dict[str, int]:
+        """Counts: requests that did not come in time; heads that were too large; requests that could not be read, or
+        ask for what is not supported; how often reading was paused as a client sent on without taking its answers;
+        connections that were ended as their answers were not read; requests above the limit of connections.
+        """
+        return {
+            "timeouts": self.timeouts,
+            "large_heads": self.large_heads,
+            "bad_requests": self.bad_requests,
+            "pipeline_pauses": self.pipeline_pauses,
+            "unread_answers": self.unread_answers,
+            "over_limit": self.over_limit,
+        }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Declares hf_hub.h, hf_batch.h and the headers that know Python, nothing else.
+# Declares hf_hub.h, hf_beat.h and the headers that know Python, nothing else.
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t
 
@@ -127,9 +127,6 @@ cdef extern from "hf_hub.h" nogil:
         uint32_t n_shards
         const hf_clock *clock
 
-    ctypedef struct hf_handle:
-        pass
-
     hf_hub hf_hub_unopened
     hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub)
     void hf_hub_close(hf_hub *hub)
@@ -151,12 +148,15 @@ cdef extern from "hf_hub.h" nogil:
     void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types)
     void hf_hub_advance(hf_hub **hubs, uint32_t n_hubs, hf_clock *clock, int64_t target_ns)
     const char *hf_hub_check(hf_hub *hub)
-    int64_t hf_hub_beat_time(const hf_hub *hub)
-    void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id)
 
 
-cdef extern from "hf_batch.h":
+cdef extern from "hf_beat.h":
     enum: HF_BEAT_GROUP
+
+    ctypedef struct hf_handle:
+        pass
+
+    void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id)
     size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t start, size_t n)
 
 

@@ -3,7 +3,7 @@
 #ifndef HF_PYHOT_H
 #define HF_PYHOT_H
 
-#include "hf_batch.h"
+#include "hf_beat.h"
 #include "hf_pykey.h"
 
 typedef struct {

@@ -112,11 +112,13 @@ static void free_key(hf_shard *shard, uint32_t i) {
 // the last key that was here. A timeout that is short from now on would be as much too long. The clock is read after
 // that time, so no other thread's beat is set back behind the moment at which it was made. File the deadline after it.
 static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
-  hf_hot *hot = hf_slots_hot(&shard->slots, i);
-  hf_hot_beat(hot, now_ns, false);
-  for (int64_t seen_ns = HF_LOAD_SC(&hot->beat_ns); seen_ns > now_ns;) {
-    now_ns = hf_clock_now(shard->clock);
-    if (seen_ns <= now_ns || HF_CAS_SC(&hot->beat_ns, &seen_ns, now_ns)) break;
+  hf_atomic_i64 *beat_ns = hf_slots_beat(&shard->slots, i);
+  for (int64_t seen_ns = HF_LOAD_SC(beat_ns); seen_ns != now_ns;) {
+    if (seen_ns > now_ns) {
+      now_ns = hf_clock_now(shard->clock);
+      if (seen_ns <= now_ns) break;
+    }
+    if (HF_CAS_SC(beat_ns, &seen_ns, now_ns)) break;  // partner: hf_hot_beat_checked; the worker waits for the lock
   }
   *hf_slots_floor(&shard->slots, i) = 0;
 }

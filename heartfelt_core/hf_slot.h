@@ -193,26 +193,6 @@ static inline int64_t hf_slots_deadline(const hf_slots *slots, uint32_t i) {
   return hf_slots_deadline_from(slots, i, HF_LOAD_RLX(hf_slots_beat(slots, i)));
 }
 
-// A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was after the
-// beat became visible: only if it says ALIVE is the beat done. A time never goes back: a beat that was given an earlier
-// one than the slot has (another thread's, or one by a clock that rounds up) has nothing to say.
-static inline uint32_t hf_hot_beat(hf_hot *hot, int64_t now_ns, bool light) {
-  int64_t seen = HF_LOAD_RLX(&hot->beat_ns);
-#if HF_PARALLEL
-  (void)light;
-  while (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) {
-  }
-#else
-  if (HF_LIKELY(light)) {
-    if (HF_LIKELY(seen < now_ns)) HF_STORE_RLX(&hot->beat_ns, now_ns);
-    HF_COMPILER_BARRIER();  // partner: hf_heavy_barrier between the worker's doom and its second look
-    return HF_LOAD_RLX(&hot->word);
-  }
-  if (seen < now_ns) HF_STORE_SC(&hot->beat_ns, now_ns);
-#endif
-  return HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
-}
-
 static inline void hf_slots_deinit(hf_slots *slots) {
   if (!slots->slabs) return;
   // From the end: what holds the pages of several slabs is the first of them.

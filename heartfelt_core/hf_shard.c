@@ -84,8 +84,8 @@ static void part_from_verdict(hf_shard *shard, uint32_t i) {
   HF_STORE_REL(&hf_slots_hot(slots, note)->key, (uintptr_t)hf_shard_retained(shard, hf_slots_key(slots, i)));
   note_cold->extra = hf_shard_retained(shard, cold->extra);
   hf_slots_set_state(slots, note, HF_NOTE);
-  hf_tie_set_peer(hf_slots_tie(slots, note), i);
-  hf_tie_set_peer(tie, note);
+  hf_tie_set_owner(hf_slots_tie(slots, note), i);
+  hf_tie_set_note(tie, note);
   hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
 }
 
@@ -94,12 +94,12 @@ static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
   hf_slots *slots = &shard->slots;
   hf_cold *cold = hf_slots_cold(slots, i);
   hf_tie *tie = hf_slots_tie(slots, i);
-  uint32_t note = tie->peer;
+  uint32_t note = hf_slots_note(slots, i);
   hf_trash_add(trash, cold->extra);
   hf_trash_add(trash, hf_slots_key(slots, note));
   move_verdict(slots, note, i, *hf_slots_floor(slots, note));
   cold->extra = hf_slots_cold(slots, note)->extra;
-  hf_tie_set_peer(tie, HF_NO_SLOT);
+  hf_tie_set_earlier(tie, 0);  // all of them are in `missed`
   hf_slots_give_back(slots, note);
 }
 
@@ -293,11 +293,13 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
   hf_list_unlink(slots, i);
   hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  if (state == HF_NOTE) hf_tie_set_peer(hf_slots_tie(slots, tie->peer), HF_NO_SLOT);
-  hf_tie_set_peer(tie, HF_NO_SLOT);
   if (state == HF_NOTE) {
+    hf_tie_set_note(hf_slots_tie(slots, hf_tie_owner(tie)), HF_NO_SLOT);
     hf_slots_give_back(slots, i);
-  } else if (state == HF_LOST) {
+    return;
+  }
+  hf_tie_set_earlier(tie, 0);
+  if (state == HF_LOST) {
     hf_shard_retained(shard, event->key);
     hf_shard_retained(shard, event->extra);
   } else if (tie->flags & HF_FLAG_PINNED) {

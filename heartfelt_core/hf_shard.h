@@ -7,7 +7,7 @@
 //   A bit in its block's `watched` <=> ALIVE, DOOMED, LOUD or LOST.
 //   A block's next_ns is not later than the deadline of any watched slot in it; it is in the heap unless HF_NEVER.
 //   PENDING <=> linked into the list of verdicts. At most one verdict waits for a key: the slot itself, or,
-//   when the key lives again, its NOTE (slot.peer, note.peer).
+//   when the key lives again, its NOTE (hf_tie_note, hf_tie_owner).
 //   The list is in order of event_ns, and among those of one step in order of deadline.
 // Cost: O(1) expected each; step O(blocks due * 64 + verdicts * log).
 // Threads: everything here is called under shard->lock but the two inline beats. A function that takes a

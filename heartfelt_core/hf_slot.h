@@ -88,9 +88,7 @@ typedef struct {
 typedef struct {
   uint32_t next, prev;  // list of verdicts, or (next only) free list or trash
   uint32_t missed;      // timeouts since the last beat; of a NOTE: all that its verdict stands for
-  // PENDING and no NOTE: timeouts of earlier lives, unread, that the verdict stands for as well. Else: a living
-  // slot's NOTE (0: none), a NOTE's living slot.
-  uint32_t peer : 28;
+  uint32_t peer : 28;   // one of three things: read and written only by hf_tie_note, hf_tie_owner, hf_tie_earlier
   uint32_t flags : 4;
 } hf_tie;
 
@@ -123,8 +121,23 @@ typedef struct {
 
 static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
 static inline uint64_t hf_slot_bit(uint32_t i) { return UINT64_C(1) << (i & (HF_BLOCK_SLOTS - 1)); }
+
+// The three readings of hf_tie.peer. Which one holds follows from the slot's state and flags; nobody else reads the field.
 #define HF_PEER_MAX 0xfffffffu
-static inline void hf_tie_set_peer(hf_tie *tie, uint32_t peer) { tie->peer = peer & HF_PEER_MAX; }
+// A key's slot that is not PENDING: the NOTE with the unread verdict of an earlier life, HF_NO_SLOT if there is none.
+static inline uint32_t hf_tie_note(const hf_tie *tie) { return tie->peer; }
+static inline void hf_tie_set_note(hf_tie *tie, uint32_t note) { tie->peer = note & HF_PEER_MAX; }
+// A NOTE: the slot of the key that lives again, HF_NO_SLOT once the NOTE is trash.
+static inline uint32_t hf_tie_owner(const hf_tie *tie) { return tie->peer; }
+static inline void hf_tie_set_owner(hf_tie *tie, uint32_t owner) { tie->peer = owner & HF_PEER_MAX; }
+// A PENDING slot that is not a NOTE: the unread timeouts of earlier lives that its verdict stands for as well.
+static inline uint32_t hf_tie_earlier(const hf_tie *tie) { return tie->peer; }
+static inline void hf_tie_set_earlier(hf_tie *tie, uint32_t n_missed) {
+  tie->peer = (n_missed < HF_PEER_MAX ? n_missed : HF_PEER_MAX) & HF_PEER_MAX;
+}
+// Whatever the reading: nothing is there, and no flag is set.
+static inline bool hf_tie_is_clear(const hf_tie *tie) { return tie->peer == 0 && tie->flags == 0; }
+
 static inline void hf_tie_set_flag(hf_tie *tie, uint32_t flag, bool on) {
   uint32_t flags = on ? tie->flags | flag : tie->flags & ~flag;
   tie->flags = flags & 0xfu;
@@ -165,12 +178,12 @@ static inline hf_state hf_slots_state(const hf_slots *slots, uint32_t i) {
 // The NOTE of a living slot, HF_NO_SLOT if its key has no unread verdict of an earlier life.
 static inline uint32_t hf_slots_note(const hf_slots *slots, uint32_t i) {
   const hf_tie *tie = hf_slots_tie(slots, i);
-  return tie->flags & HF_FLAG_PENDING ? HF_NO_SLOT : tie->peer;
+  return tie->flags & HF_FLAG_PENDING ? HF_NO_SLOT : hf_tie_note(tie);
 }
 // How many timeouts a pending verdict stands for.
 static inline uint32_t hf_slots_verdict_missed(const hf_slots *slots, uint32_t i) {
   const hf_tie *tie = hf_slots_tie(slots, i);
-  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed : hf_add_capped(tie->missed, tie->peer, UINT32_MAX);
+  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed : hf_add_capped(tie->missed, hf_tie_earlier(tie), UINT32_MAX);
 }
 // Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
 static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {

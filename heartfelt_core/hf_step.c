@@ -98,10 +98,10 @@ static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
   uint32_t note = hf_slots_note(&shard->slots, i);
   if (note == HF_NO_SLOT) return;
   hf_tie *note_tie = hf_slots_tie(&shard->slots, note);
-  hf_tie_set_peer(hf_slots_tie(&shard->slots, i), hf_add_capped(0, note_tie->missed, HF_PEER_MAX));
+  hf_tie_set_earlier(hf_slots_tie(&shard->slots, i), note_tie->missed);
   hf_list_unlink(&shard->slots, note);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  hf_tie_set_peer(note_tie, HF_NO_SLOT);
+  hf_tie_set_owner(note_tie, HF_NO_SLOT);
   hf_tie_set_flag(note_tie, HF_FLAG_PENDING, false);
   note_tie->next = shard->trash_head;
   shard->trash_head = note;

@@ -63,14 +63,19 @@ static const char *check_slot(const hf_shard *shard, uint32_t i) {
   if (((block->watched & hf_slot_bit(i)) != 0) != watched) return "slot: watched bit";
   if (watched && block->next_ns > hf_slots_deadline(slots, i)) return "heap: a block is filed too late";
   if (state != HF_FREE && !hf_slots_key(slots, i)) return "slot: a living slot has no key";
-  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || tie->flags || tie->peer))
+  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || !hf_tie_is_clear(tie)))
     return "slot: a free slot keeps something";
   bool pending = (tie->flags & HF_FLAG_PENDING) != 0;
-  if (tie->peer != HF_NO_SLOT && (state == HF_NOTE || !pending)) {
-    if (hf_slots_tie(slots, tie->peer)->peer != i) return "peer: not mutual";
-    if ((state == HF_NOTE) == (hf_slots_state(slots, tie->peer) == HF_NOTE)) return "peer: not one NOTE";
+  if (state == HF_NOTE) {
+    uint32_t owner = hf_tie_owner(tie);
+    if (pending != (owner != HF_NO_SLOT)) return "NOTE: it has an owner if and only if it is pending";
+    if (owner != HF_NO_SLOT && hf_slots_note(slots, owner) != i) return "NOTE: its owner has another";
+    if (owner != HF_NO_SLOT && hf_slots_state(slots, owner) == HF_NOTE) return "NOTE: its owner is a NOTE";
+  } else if (hf_slots_note(slots, i) != HF_NO_SLOT) {
+    uint32_t note = hf_slots_note(slots, i);
+    if (hf_slots_state(slots, note) != HF_NOTE) return "NOTE: a slot names one that is not a NOTE";
+    if (hf_tie_owner(hf_slots_tie(slots, note)) != i) return "NOTE: it has another owner";
   }
-  if (state == HF_NOTE && pending && tie->peer == HF_NO_SLOT) return "peer: a NOTE of nobody";
   if (state == HF_LOST && (tie->flags & HF_FLAG_DISPOSABLE)) return "slot: LOST but disposable";
   if (state == HF_DEAD && !(tie->flags & (HF_FLAG_PENDING | HF_FLAG_PINNED))) return "slot: DEAD for no reason";
   if ((state == HF_ALIVE || state == HF_LOUD) && (tie->flags & HF_FLAG_PENDING)) return "verdict: pending but alive";

@@ -142,8 +142,8 @@ static inline hf_status hf_hub_beat(hf_hub *hub, const void *key, uint64_t hash,
 static inline bool hf_hub_has_hints(const hf_hub *hub) { return !HF_PARALLEL && HF_LIKELY(hub->n_shards == 1); }
 
 #if !HF_PARALLEL
-// The record that the hint for an object names; slot 0's, which has no key, if there is no hint. The caller compares its
-// key with the object, then beats it by hf_hot_beat_alive. Only if hf_hub_has_hints.
+// The record that the hint for an object names; slot 0's, which has no key, if there is no hint. The caller compares
+// its key with the object, then beats it by hf_hot_beat_alive. Only if hf_hub_has_hints.
 static inline hf_hot *hf_hub_hinted(const hf_hub *hub, const void *object) {
   const hf_shard *shard = hub->shards;
   return hf_slots_hot(&shard->slots, hf_map_hint(hf_map_get_table(&shard->map), object));
@@ -304,8 +304,8 @@ static HF_ALWAYS_INLINE size_t hf_hub_beat_ids_in(hf_hub *hub, const int64_t *id
 }
 #endif
 
-// Beats those of up to HF_BEAT_GROUP objects that have a hint and stand for a watched key. Returns a bit for each of the
-// others. The objects need not be keys.
+// Beats those of up to HF_BEAT_GROUP objects that have a hint and stand for a watched key. Returns a bit for each of
+// the others. The objects need not be keys.
 static inline uint64_t hf_hub_beat_hinted(hf_hub *hub, const void *const *objects, uint32_t n, int64_t now_ns) {
 #if !HF_PARALLEL
   if (HF_LIKELY(hf_hub_has_hints(hub) && !HF_LOAD_RLX(&hub->closed)))

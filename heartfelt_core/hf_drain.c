@@ -131,7 +131,7 @@ static void discard_verdicts(hf_hub *hub) {
       hf_trash trash = {0};
       hf_shard *shard = hf_hub_enter(hub, s);
       hf_shard_empty_trash(shard, &trash);
-      more = hf_list_head(&shard->slots) != HF_NO_SLOT;
+      more = hf_timeout_list_head(&shard->slots) != HF_NO_SLOT;
       hf_hub_leave(hub, s, &trash);
     }
 }

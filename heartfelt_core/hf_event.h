@@ -2,7 +2,7 @@
 // Events as they leave the core, and the ring that holds those that are not verdicts.
 //
 // Invariants
-//   A verdict (TIME_OUT) never enters a ring: it lies in its shard's list (hf_list.h) until it is read.
+//   A verdict (TIME_OUT) never enters a ring: it lies in its shard's list (hf_timeout_list.h) until it is read.
 //   A ring never silently loses an event: what it cannot hold is counted, and one OVERFLOW event tells each run of
 //   losses: at its place in the ring's own stream, or in the other one if OVERFLOW goes there.
 //   With HF_ON_FULL_BLOCK nothing is lost: the ring grows, since a beat must not wait for a reader.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a key's life is made of, however it begins: by a beat (hf_shard.c) or where a snapshot left it (hf_restore.c).
-// Everything here is under the shard's lock. Not for anyone else.
+// The parts of a key's life that both ways to begin it share: a beat (hf_touch.c), and a snapshot (hf_restore.c). These
+// two files alone include this one. Threads: under the shard's lock.
 #ifndef HF_LIFE_H
 #define HF_LIFE_H
 

@@ -6,7 +6,7 @@
 //   Every slot is exactly one of: free, in the map (ALIVE, DOOMED, LOUD, LOST, DEAD), NOTE, trash, untouched.
 //   A bit in its block's `watched` <=> ALIVE, DOOMED, LOUD or LOST.
 //   A block's next_ns is not later than the deadline of any watched slot in it; it is in the heap unless HF_NEVER.
-//   PENDING <=> linked into the list of verdicts. At most one verdict waits for a key: the slot itself, or,
+//   PENDING <=> linked into the timeout list. At most one verdict waits for a key: the slot itself, or,
 //   when the key lives again, its NOTE (hf_tie_note, hf_tie_owner).
 //   The list is in order of event_ns, and among those of one step in order of deadline.
 // Cost: O(1) expected each; step O(blocks due * 64 + verdicts * log).
@@ -17,7 +17,7 @@
 
 #include "hf_event.h"
 #include "hf_heap.h"
-#include "hf_list.h"
+#include "hf_timeout_list.h"
 #include "hf_map.h"
 #include "hf_slot.h"
 #include "hf_stream.h"
@@ -161,6 +161,12 @@ static inline void hf_shard_unwatch(hf_shard *shard, uint32_t i) {
   hf_slots_block(&shard->slots, hf_slot_block(i))->watched &= ~hf_slot_bit(i);
   shard->n_watched--;
   if (hf_slots_state(&shard->slots, i) == HF_LOST) shard->n_lost--;
+}
+
+// Ends a slot's life as a key's. Its objects must be gone already; the map compares no keys to erase it.
+static inline void hf_shard_free_key(hf_shard *shard, uint32_t i) {
+  hf_map_erase(&shard->map, &shard->slots, i);
+  hf_slots_give_back(&shard->slots, i);
 }
 
 // An id: shard << 56 | generation << 32 | slot. Positive as int64; never 0.

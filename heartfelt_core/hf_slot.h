@@ -3,7 +3,7 @@
 // hub lives. What beats write is dense and apart from what the worker and the cold functions write.
 //
 // Invariants
-//   Slot 0 is never a key: it is the head of the shard's list of verdicts, and "none" in every link.
+//   Slot 0 is never a key: it is the head of the shard's timeout list, and "none" in every link.
 //   A slot's generation grows each time its life as a key's slot ends, so an id of the old life is known
 //   to be stale (until 2^24 lives later).
 //   A slot that is FREE has no object, no flag, no peer.
@@ -57,7 +57,7 @@ static inline uint32_t hf_word_make(uint32_t generation, hf_state state) {
 
 enum {  // hf_tie.flags
   HF_FLAG_DISPOSABLE = 1,
-  HF_FLAG_PENDING = 2,  // linked into the list of verdicts
+  HF_FLAG_PENDING = 2,  // linked into the timeout list
   HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
 };
 
@@ -86,7 +86,7 @@ typedef struct {
 } hf_cold;
 
 typedef struct {
-  uint32_t next, prev;  // list of verdicts, or (next only) free list or trash
+  uint32_t next, prev;  // timeout list, or (next only) free list or trash
   uint32_t missed;      // timeouts since the last beat; of a NOTE: all that its verdict stands for
   uint32_t peer : 28;   // one of three things: read and written only by hf_tie_note, hf_tie_owner, hf_tie_earlier
   uint32_t flags : 4;
@@ -122,7 +122,8 @@ typedef struct {
 static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
 static inline uint64_t hf_slot_bit(uint32_t i) { return UINT64_C(1) << (i & (HF_BLOCK_SLOTS - 1)); }
 
-// The three readings of hf_tie.peer. Which one holds follows from the slot's state and flags; nobody else reads the field.
+// The three readings of hf_tie.peer. Which one holds follows from the slot's state and flags; nobody else reads the
+// field.
 #define HF_PEER_MAX 0xfffffffu
 // A key's slot that is not PENDING: the NOTE with the unread verdict of an earlier life, HF_NO_SLOT if there is none.
 static inline uint32_t hf_tie_note(const hf_tie *tie) { return tie->peer; }
@@ -183,7 +184,13 @@ static inline uint32_t hf_slots_note(const hf_slots *slots, uint32_t i) {
 // How many timeouts a pending verdict stands for.
 static inline uint32_t hf_slots_verdict_missed(const hf_slots *slots, uint32_t i) {
   const hf_tie *tie = hf_slots_tie(slots, i);
-  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed : hf_add_capped(tie->missed, hf_tie_earlier(tie), UINT32_MAX);
+  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed
+                                             : hf_add_capped(tie->missed, hf_tie_earlier(tie), UINT32_MAX);
+}
+// The deadline that a pending verdict was taken on. A LOST key's floor is the next one already.
+static inline int64_t hf_slots_verdict_deadline(const hf_slots *slots, uint32_t i) {
+  int64_t floor_ns = *hf_slots_floor(slots, i);
+  return hf_slots_state(slots, i) == HF_LOST ? floor_ns - *hf_slots_timeout(slots, i) : floor_ns;
 }
 // Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
 static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {

@@ -99,7 +99,7 @@ static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
   if (note == HF_NO_SLOT) return;
   hf_tie *note_tie = hf_slots_tie(&shard->slots, note);
   hf_tie_set_earlier(hf_slots_tie(&shard->slots, i), note_tie->missed);
-  hf_list_unlink(&shard->slots, note);
+  hf_timeout_list_unlink(&shard->slots, note);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
   hf_tie_set_owner(note_tie, HF_NO_SLOT);
   hf_tie_set_flag(note_tie, HF_FLAG_PENDING, false);
@@ -126,7 +126,7 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
   cold->event_ns = now_ns;
   cold->verdict_beat_ns = beat_ns;
   if (tie->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
-    hf_list_unlink(slots, i);
+    hf_timeout_list_unlink(slots, i);
   } else {
     merge_earlier_verdict(shard, i);
     hf_tie_set_flag(tie, HF_FLAG_PENDING, true);
@@ -183,7 +183,7 @@ static uint32_t decide_all(hf_shard *shard, uint32_t n_due, int64_t now_ns) {
       block->next_ns = hf_min_i64(block->next_ns, verdict ? *hf_slots_floor(slots, i) : deadline_ns);
   }
   const hf_due *sorted = sort_due(shard->due, shard->due_sorted, n_verdicts);
-  for (uint32_t n = 0; n < n_verdicts; n++) hf_list_append(slots, sorted[n].slot);
+  for (uint32_t n = 0; n < n_verdicts; n++) hf_timeout_list_append(slots, sorted[n].slot);
   return n_verdicts;
 }
 

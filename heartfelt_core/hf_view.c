@@ -86,15 +86,16 @@ static const char *check_list(const hf_shard *shard, uint32_t *n_linked) {
   const hf_slots *slots = &shard->slots;
   uint32_t previous = HF_NO_SLOT;
   int64_t event_ns = INT64_MIN;
-  for (uint32_t i = hf_list_head(slots); i != HF_NO_SLOT; i = hf_slots_tie(slots, i)->next) {
+  for (uint32_t i = hf_timeout_list_head(slots); i != HF_NO_SLOT; i = hf_slots_tie(slots, i)->next) {
     const hf_cold *cold = hf_slots_cold(slots, i);
     const hf_tie *tie = hf_slots_tie(slots, i);
-    if (tie->prev != previous) return "list: links";
-    if (!(tie->flags & HF_FLAG_PENDING)) return "list: holds what is not pending";
-    if (cold->event_ns < event_ns) return "list: order";
+    if (tie->prev != previous) return "timeout list: links";
+    if (!(tie->flags & HF_FLAG_PENDING)) return "timeout list: holds what is not pending";
+    if (cold->event_ns < event_ns) return "timeout list: order";
     event_ns = cold->event_ns;
     previous = i;
-    if (++*n_linked > HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending)) return "list: longer than n_pending";
+    if (++*n_linked > HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending))
+      return "timeout list: longer than n_pending";
   }
   return NULL;
 }
@@ -125,7 +126,7 @@ const char *hf_shard_check(const hf_shard *shard) {
   if (!wrong) wrong = check_heap(shard);
   if (wrong) return wrong;
   if (n_linked != n_pending || n_pending != HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending))
-    return "list: not all that is pending";
+    return "timeout list: not all that is pending";
   if (n_watched != shard->n_watched || n_lost != shard->n_lost || n_dead != shard->n_dead) return "count: states";
   if (n_watched + n_dead != n_mapped) return "count: map and slots";
   if (n_free != slots->n_free) return "count: free slots";

@@ -1,98 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""The seam between Python and the core: arguments, key identity, status to exception.
+"""The seam between Python and the core: the hub. It alone is linked with the core's C.
 
-Everything that decides anything is C (hf_hub.h). What is here holds the GIL, or runs under the hub's own
-locks where there is none; only Bell.wait and Hub._close let go of it.
+The C functions of hf_hub.h make every decision. The methods here hold the GIL, or run under the hub's own locks where
+there is no GIL; only Hub._close releases it. Arguments and keys: _arguments.pyx. Handles: _heart.pyx. Bells: _bell.pyx.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
-from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from hf_hub cimport *
 
-from heartfelt._checks import bell_sockets, check_ids, duration_ns, plain_key, refusal, refused_ids, shown
+from heartfelt._arguments cimport check_terms, hashed_key
+from heartfelt._bell cimport Bell
 from heartfelt._event cimport event_from
-from heartfelt._hot import own_hot_methods
+
+from heartfelt import _numbers
+from heartfelt._checks import check_ids, refusal, refused_ids, shown
 from heartfelt._types import UNSET
 
 cdef object _unset = UNSET
-
-
-cdef int64_t timeout_ns_of(object value) except -1:
-    """A timeout in ns. The plain cases here; the rest, and every refusal, in Python."""
-    cdef double value_s
-    if type(value) is float:
-        value_s = value
-        if 1e-9 <= value_s <= 1e9:
-            return llrint(value_s * 1e9)
-    return duration_ns(value, "timeout")
-
-
-cdef int64_t check_terms(object timeout, object disposable) except -1:
-    """The timeout in ns, 0 for None; refuses what neither of them can be."""
-    if disposable is not None and type(disposable) is not bool:
-        raise TypeError(f"disposable must be True or False, not {shown(disposable)}")
-    return 0 if timeout is None else timeout_ns_of(timeout)
-
-
-cdef object hashed_key(object key, uint64_t *hash):
-    """The key as it is stored, and its hash."""
-    cdef hf_key_status status = hf_key_hash(key, hash)
-    if status == HF_KEY_TYPE:
-        key = plain_key(key)
-        status = hf_key_hash(key, hash)
-    if status == HF_KEY_RANGE:
-        raise TypeError(f"an int key must fit 64 bits (-2**63 to 2**63 - 1): {shown(key)}; use str(key)")
-    return key
-
-
-cdef tuple STATUS = ("ok", "slow", "no_memory", "closed", "not_watched", "stale_id", "no_timeout", "full", "no_thread")
-
-
-cdef class Bell:
-    """Tells that events wait; outlives its hub for as long as someone waits."""
-    cdef hf_bell bell
-    cdef object sockets
-
-    def __cinit__(self):
-        hf_bell_init(&self.bell)
-
-    def __dealloc__(self):
-        hf_bell_deinit(&self.bell)
-
-    def fileno(self):
-        with cython.critical_section(self):
-            self.open()
-        return self.bell.read_fd
-
-    cdef int open(self) except -1:
-        cdef int64_t read_fd = -1, write_fd = -1
-        if self.bell.read_fd < 0:
-            self.sockets = bell_sockets()
-            if self.sockets is not None:
-                read_fd, write_fd = self.sockets[0].fileno(), self.sockets[1].fileno()
-            if not hf_bell_open(&self.bell, read_fd, write_fd):
-                raise OSError("no file descriptor is left to wait for events")
-        return 0
-
-    def wait(self, int64_t timeout_ns=-1):
-        """False if timeout_ns passed; True may be a false alarm. Runs signal handlers; lets go of the GIL."""
-        cdef hf_bell_wait_result result
-        self.fileno()
-        with nogil:
-            result = hf_bell_wait(&self.bell, timeout_ns)
-        if result == HF_BELL_INTERRUPTED:
-            PyErr_CheckSignals()
-        return result != HF_BELL_TIMED_OUT
+cdef tuple STATUS = _numbers.STATUS
 
 
 cdef class ManualClockBase:
     """The clock of heartfelt.testing.ManualClock."""
-    cdef hf_clock clock
 
     def __cinit__(self, *args, **options):
         self.clock.kind = HF_CLOCK_MANUAL
@@ -115,10 +48,6 @@ cdef class ManualClockBase:
 @cython.no_gc_clear
 cdef class Hub(HotHub):
     """The compiled part of HeartHub: the hot methods, and the seams that hub.py builds on."""
-    cdef ManualClockBase manual
-    cdef readonly tuple _bells
-    cdef list given_back
-    cdef object __weakref__
 
     def __cinit__(self, *args, **options):
         self.hub = &hf_hub_unopened
@@ -254,17 +183,6 @@ cdef class Hub(HotHub):
         if status != HF_OK and not (status == HF_NOT_WATCHED and missing_ok):
             raise refusal(STATUS[status], key)
 
-    def _heart(self, type heart_type, key, timeout, extra, disposable):
-        cdef bint plain = timeout is None and extra is _unset and disposable is None
-        cdef Heart heart = heart_type.__new__(heart_type)
-        heart.timeout, heart.extra, heart.disposable, heart.owner = timeout, extra, disposable, self
-        (<HotHeart> heart).hub = self.hub
-        hf_handle_set(&heart.handle, self.hub,
-                      self._touch(key, timeout, extra, disposable, 0 if plain else HF_TOUCH_BEAT))
-        cdef uint64_t hash = 0
-        heart.key = hashed_key(key, &hash)
-        return heart
-
     def _pin(self, list keys):
         """The ids of the keys; those that are not watched join."""
         cdef uint64_t hash = 0
@@ -368,33 +286,3 @@ cdef object restore_key(hf_hub *hub, object key, const hf_past *past):
     status = hf_hub_restore(hub, <void *> key, hash, past)
     if status != HF_OK:
         raise refusal(STATUS[status], key)
-
-
-cdef class Heart(HotHeart):
-    """A handle on one key: beats without looking the key up. `HeartHub.heart` makes it. Keeps its hub alive."""
-    cdef readonly object key
-    cdef Hub owner
-    cdef object timeout, extra, disposable
-
-    def __init__(self):
-        raise TypeError("a Heart is made by hub.heart(key)")
-
-    def __reduce__(self):
-        raise TypeError("a Heart cannot be pickled or copied: its hub watches in this process alone")
-
-    def _beat(self):
-        if self.owner is None:
-            raise TypeError("this Heart is of no hub; make one by hub.heart(key)")
-        hf_handle_set(&self.handle, self.hub, self.owner._touch(
-            self.key, self.timeout, self.extra, self.disposable, HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN))
-
-    @property
-    def hub(self):
-        """The hub of the key."""
-        return self.owner
-
-    def __repr__(self):
-        return f"<Heart of {shown(self.key)}>"
-
-
-own_hot_methods(Heart)

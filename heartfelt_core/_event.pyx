@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from hf_hub cimport hf_event
 
+from heartfelt import _numbers
 from heartfelt._types import EventType
 
 cdef extern from "Python.h":
@@ -12,10 +13,7 @@ cdef extern from "Python.h":
 
 cdef int64_t NS = 1_000_000_000
 cdef int64_t MAX_EXACT = 2 ** 53  # below it a double holds every whole number
-cdef tuple EVENT_TYPES = (
-    EventType.TIME_OUT, EventType.HEART_BEAT, EventType.REMOVE_KEY, EventType.JOIN,
-    EventType.RECOVER, EventType.OVERFLOW, EventType.STALL,
-)
+cdef tuple TYPES = _numbers.EVENT_TYPES  # by the core's numbers
 
 
 cdef double seconds(int64_t ns) noexcept:
@@ -103,7 +101,7 @@ cdef object taken(void *owned):
 
 cdef Event event_from(hf_event *raw, int64_t offset_ns):
     cdef Event event = Event.__new__(Event)
-    event.type = EVENT_TYPES[raw.type]
+    event.type = TYPES[<int> raw.type]
     event.key, event.extra = taken(raw.key), taken(raw.extra)
     event.disposable, event.missed, event.timeout_ns = raw.disposable, raw.missed, raw.timeout_ns
     event.join_ns, event.beat_ns = raw.join_ns + offset_ns, raw.beat_ns + offset_ns

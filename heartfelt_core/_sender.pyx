@@ -10,15 +10,23 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hf_sender cimport *
 
+from heartfelt._numbers import in_order
+
 available = True
 HEAD_MAX = int(HF_HEAD_MAX)
 ADDRESSES_MAX = int(HF_ADDRESSES_MAX)
-STATES = ("idle", "resolving", "connecting", "connected", "waiting", "closed")
-STAGES = (
-    "nothing", "resolve", "connect", "connect_time", "write", "write_time", "read", "peer_closed", "answer",
-    "answer_time", "status",
-)
-TRANSPORTS = {"sermant": int(HF_SERMANT), "http": int(HF_HTTP), "udp": int(HF_UDP)}
+STATES = in_order("hf_line_state", HF_N_LINE_STATES, {
+    "idle": HF_LINE_IDLE, "resolving": HF_LINE_RESOLVING, "connecting": HF_LINE_CONNECTING,
+    "connected": HF_LINE_CONNECTED, "waiting": HF_LINE_WAITING, "closed": HF_LINE_CLOSED,
+})
+STAGES = in_order("hf_line_stage", HF_N_LINE_STAGES, {
+    "nothing": HF_AT_NOTHING, "resolve": HF_AT_RESOLVE, "connect": HF_AT_CONNECT, "connect_time": HF_AT_CONNECT_TIME,
+    "write": HF_AT_WRITE, "write_time": HF_AT_WRITE_TIME, "read": HF_AT_READ, "peer_closed": HF_AT_PEER_CLOSED,
+    "answer": HF_AT_ANSWER, "answer_time": HF_AT_ANSWER_TIME, "status": HF_AT_STATUS,
+})
+TRANSPORTS = {name: number for number, name in enumerate(in_order("hf_transport", HF_N_TRANSPORTS, {
+    "sermant": HF_SERMANT, "http": HF_HTTP, "udp": HF_UDP,
+}))}
 
 cdef hf_sender _sender
 if hf_sender_init(&_sender) != HF_OK:

@@ -33,6 +33,7 @@ typedef enum {
   HF_NO_TIMEOUT,   // a key joins and neither it nor the hub has a timeout
   HF_FULL,         // a shard holds as many slots as it can number
   HF_NO_THREAD,    // the system gave no thread
+  HF_N_STATUSES,   // how many there are
 } hf_status;
 
 #if defined(__GNUC__)

@@ -30,7 +30,7 @@ typedef enum {
 
 #define HF_MASK(type) (1u << (type))
 
-typedef enum { HF_ON_FULL_DROP_OLDEST = 0, HF_ON_FULL_DROP_NEWEST, HF_ON_FULL_BLOCK } hf_on_full;
+typedef enum { HF_ON_FULL_DROP_OLDEST = 0, HF_ON_FULL_DROP_NEWEST, HF_ON_FULL_BLOCK, HF_N_ON_FULL } hf_on_full;
 
 typedef struct {
   hf_event_type type;

@@ -20,7 +20,7 @@
 #include "hf_stall.h"
 #include "hf_thread.h"
 
-typedef enum { HF_GUARD_OFF = 0, HF_GUARD_ON, HF_GUARD_GIL } hf_guard_kind;
+typedef enum { HF_GUARD_OFF = 0, HF_GUARD_ON, HF_GUARD_GIL, HF_N_GUARDS } hf_guard_kind;
 
 // What is told of a stall.
 typedef struct {

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-# Declares hf_hub.h, hf_beat.h and the headers that know Python, nothing else.
+# Declares hf_hub.h, hf_beat.h and the headers that know Python, and nothing else.
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "hf_hub.h" nogil:
     enum: HF_SHARDS_MAX
-    enum: HF_TIMEOUT_MAX_NS
+    const int64_t HF_TIMEOUT_MAX_NS
 
     ctypedef enum hf_status:
         HF_OK
@@ -18,6 +18,7 @@ cdef extern from "hf_hub.h" nogil:
         HF_NO_TIMEOUT
         HF_FULL
         HF_NO_THREAD
+        HF_N_STATUSES
 
     ctypedef enum hf_clock_kind:
         HF_CLOCK_MONOTONIC
@@ -49,16 +50,28 @@ cdef extern from "hf_hub.h" nogil:
         HF_ON_FULL_DROP_OLDEST
         HF_ON_FULL_DROP_NEWEST
         HF_ON_FULL_BLOCK
+        HF_N_ON_FULL
 
     ctypedef enum hf_stream:
         HF_TO_READERS
         HF_TO_CALLBACKS
+        HF_N_STREAMS
 
     ctypedef struct hf_object_ops:
         pass
 
+    ctypedef enum hf_event_type:
+        HF_TIME_OUT
+        HF_HEART_BEAT
+        HF_REMOVE_KEY
+        HF_JOIN
+        HF_RECOVER
+        HF_OVERFLOW
+        HF_STALL
+        HF_N_EVENT_TYPES
+
     ctypedef struct hf_event:
-        int type
+        hf_event_type type
         bint disposable
         uint32_t missed
         void *key
@@ -107,6 +120,9 @@ cdef extern from "hf_hub.h" nogil:
 
     ctypedef enum hf_guard_kind:
         HF_GUARD_OFF
+        HF_GUARD_ON
+        HF_GUARD_GIL
+        HF_N_GUARDS
 
     ctypedef struct hf_hub_config:
         uint32_t n_shards
@@ -167,7 +183,7 @@ cdef extern from "hf_pykey.h":
         HF_KEY_RANGE
         HF_KEY_ERROR
 
-    hf_key_status hf_key_hash(object key, uint64_t *hash)
+    hf_key_status hf_key_hash(object key, uint64_t *hash) except? HF_KEY_ERROR
     hf_object_ops hf_python_ops()
 
 

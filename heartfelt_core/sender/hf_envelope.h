@@ -11,7 +11,7 @@
 
 #include "hf_gzip_tail.h"
 
-typedef enum { HF_SERMANT = 0, HF_HTTP, HF_UDP } hf_transport;
+typedef enum { HF_SERMANT = 0, HF_HTTP, HF_UDP, HF_N_TRANSPORTS } hf_transport;
 
 #define HF_TAIL_MAX 224u  // four names and four numbers of at most 20 digits
 

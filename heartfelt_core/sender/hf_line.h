@@ -34,6 +34,7 @@ typedef enum {
   HF_LINE_CONNECTED,
   HF_LINE_WAITING,
   HF_LINE_CLOSED,
+  HF_N_LINE_STATES,  // how many there are
 } hf_line_state;
 
 typedef enum {
@@ -48,6 +49,7 @@ typedef enum {
   HF_AT_ANSWER,        // http: not an answer
   HF_AT_ANSWER_TIME,   // http: no answer within the limit
   HF_AT_STATUS,        // http: refused; code: status
+  HF_N_LINE_STAGES,    // how many there are
 } hf_line_stage;
 
 enum { HF_READABLE = 1, HF_WRITABLE = 2 };

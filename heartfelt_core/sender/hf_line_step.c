@@ -316,6 +316,7 @@ void hf_line_step(hf_line *line, int64_t now_ns, int64_t wall_ms, int ready) {
       if (ready & HF_READABLE) read_some(line, now_ns);
       break;
     case HF_LINE_CLOSED:
+    case HF_N_LINE_STATES:
       break;
   }
   if (line->stats.state == HF_LINE_CONNECTED) send_what_is_due(line, now_ns, wall_ms);

@@ -13,7 +13,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
+    from heartfelt._bell import Bell
     from heartfelt.hub import HeartHub
 
 CANARY = 2  # among a hub's bells

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from heartfelt._checks import duration_or_zero_ns
 from heartfelt._event import Event
+from heartfelt._numbers import STREAMS
 from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "EventType", "Events"]
 
-READERS, CALLBACKS = 0, 1  # the core's two streams
+READERS, CALLBACKS = STREAMS.index("readers"), STREAMS.index("callbacks")
 
 
 class _Waiting:

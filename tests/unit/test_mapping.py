@@ -2,6 +2,7 @@
 """The hub as a read-only Mapping of keys, its snapshot and its statistics."""
 
 import dataclasses
+import time
 from collections.abc import Mapping, MutableMapping
 
 import pytest
@@ -150,13 +151,16 @@ def test_stats_are_frozen(hub):
 
 
 def test_a_worker_that_took_a_verdict_has_woken_and_tells_how_late():
+    latest = time.monotonic() + 30
     with HeartHub(0.005) as hub:
-        hub.heartbeat("a")
-        event = hub.events.get(timeout=30)
-        stats = hub.stats()
+        stats, events = hub.stats(), []
+        while not stats.wakeups and time.monotonic() < latest:  # it may find the first key due before it ever sleeps
+            hub.heartbeat("a")
+            events.append(hub.events.get(timeout=30))
+            stats = hub.stats()
     assert stats.wakeups >= 1
     assert stats.visits >= 1
-    assert stats.max_lateness == pytest.approx(event.lateness, abs=1e-6)
+    assert stats.max_lateness == pytest.approx(max(event.lateness for event in events), abs=1e-6)
 
 
 def test_remove_tells_of_a_key_that_is_not_watched(hub):

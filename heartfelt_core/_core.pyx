@@ -101,9 +101,9 @@ cdef class Hub(HotHub):
         return id
 
     def heartbeat_many(self, keys, *, timeout=None, extra=_unset, disposable=None):
-        """As `heartbeat` for each key of an iterable, with the same options for all; a list or tuple is fastest.
+        """Beats each key of an iterable, with the same options for all, as `heartbeat` does. A list or tuple is fastest.
 
-        O(keys). A bad key costs the others nothing: all are beaten, then the first error is raised.
+        O(keys). A bad key does not affect the others: all of them are beaten, then the first error is raised.
         """
         cdef object failure = None
         cdef bint plain = timeout is None and extra is _unset and disposable is None
@@ -112,7 +112,7 @@ cdef class Hub(HotHub):
         check_terms(timeout, disposable)
         if plain and (type(keys) is list or type(keys) is tuple):
             failure = self._beat_sequence(keys, None)
-        else:  # each at its own time: the iterable may be slow
+        else:  # each with its own time: the iterable may be slow
             for key in keys:
                 failure = (self._beat_sequence((key,), failure) if plain
                            else self._beat_one(key, timeout, extra, disposable, failure))
@@ -123,7 +123,7 @@ cdef class Hub(HotHub):
         """A beat by the cold path; returns the first refusal of several."""
         try:
             self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
-        except (TypeError, ValueError) as refusal:  # a bad key costs the others nothing
+        except (TypeError, ValueError) as refusal:  # a bad key does not affect the others
             return failure or refusal
         return failure
 
@@ -132,10 +132,10 @@ cdef class Hub(HotHub):
         cdef uint64_t cold
         cdef Py_ssize_t k, at = 0, n = HF_BEAT_GROUP
         while n == HF_BEAT_GROUP:
-            with cython.critical_section(keys):  # without a GIL: the list stays as it is, and its keys alive, meanwhile
+            with cython.critical_section(keys):  # without a GIL: nobody changes the list, so its keys live
                 n = min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
                 cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, <uint32_t> n) if n > 0 else 0
-                if cold:  # taken out first: what follows may run code that changes the list
+                if cold:  # copied first: the beats below may run code that changes the list
                     left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
             if cold:
                 for key in left:
@@ -144,10 +144,10 @@ cdef class Hub(HotHub):
         return failure
 
     def heartbeat_ids(self, ids):
-        """Each key beats once, by its id from `ids()`: any C-contiguous buffer of native int64, read-only or not.
+        """Beats keys by their ids from `ids()`: any C-contiguous buffer of native int64, read-only or not.
 
-        The cheapest beat. O(ids), in order. Raises KeyNotWatched after all others were beaten if ids are stale (their
-        keys were removed) or never were ids, TypeError or ValueError for another buffer, HubClosed.
+        The cheapest beat. O(ids), in order. Raises KeyNotWatched, after all others were beaten, if ids are stale (their
+        keys were removed) or never existed; TypeError or ValueError for any other buffer; HubClosed.
         """
         cdef Py_buffer view
         cdef size_t i, n, n_bad = 0, first_bad = 0
@@ -173,7 +173,7 @@ cdef class Hub(HotHub):
             PyBuffer_Release(&view)
 
     def remove(self, key, *, missing_ok=False):
-        """Watch the key no longer; its ids are stale from now on. A TIME_OUT that waits for it can still be read.
+        """Stops watching the key; its ids become stale. A TIME_OUT that waits for it can still be read.
 
         Raises KeyNotWatched (a KeyError) if it was not watched, unless missing_ok; TypeError; HubClosed. O(1).
         """
@@ -184,7 +184,7 @@ cdef class Hub(HotHub):
             raise refusal(STATUS[status], key)
 
     def _pin(self, list keys):
-        """The ids of the keys; those that are not watched join."""
+        """The ids of the keys; keys that are not watched join."""
         cdef uint64_t hash = 0
         for key in keys:
             hashed_key(key, &hash)
@@ -199,7 +199,7 @@ cdef class Hub(HotHub):
         return hf_hub_count(self.hub)
 
     def _drain(self, int stream, Py_ssize_t most, list into=None):
-        """Up to `most` events of a stream, oldest first; never waits. With `into`, which is empty, they go there."""
+        """Takes up to `most` events of a stream, oldest first, without waiting; into the empty list `into`, if it is given."""
         cdef hf_event raw[256]
         cdef uint32_t i, n, want
         cdef list events = [] if into is None else into
@@ -222,7 +222,7 @@ cdef class Hub(HotHub):
         return events
 
     def _give_back(self, list events):
-        """For a reader that took them but will not have them: they wait again, before all others."""
+        """Takes events back from a reader that cannot deliver them: they wait again, before all others."""
         with cython.critical_section(self):
             self.given_back[:0] = events
         hf_bell_ring(&(<Bell> self._bells[HF_TO_READERS]).bell)

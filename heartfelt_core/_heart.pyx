@@ -28,7 +28,7 @@ cdef class Heart(HotHeart):
 
     def _beat(self):
         if self.owner is None:
-            raise TypeError("this Heart is of no hub; make one by hub.heart(key)")
+            raise TypeError("this Heart has no hub; make one by hub.heart(key)")
         hf_handle_set(&self.handle, self.hub, self.owner._touch(
             self.key, self.timeout, self.extra, self.disposable, HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Declares sender/hf_sender.h and what of the headers below it the module needs, nothing else.
+# Declares sender/hf_sender.h, and from the headers below it only what the module needs.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 

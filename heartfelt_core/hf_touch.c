@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The cold functions of a shard: how a key joins, beats, recovers, changes its terms and is removed. What a beat does
-// without the lock: hf_beat.h.
+// The cold functions of a shard: a key joins, beats, recovers, changes its terms, is removed. Beats without the lock:
+// hf_beat.h.
 #include "hf_life.h"
 
-// The unread verdict of slot i moves to slot `to`: what it says, and its place in the list. Objects do not.
+// Moves the unread verdict of slot i to slot `to`: its data and its place in the timeout list, but not its objects.
 static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadline_ns) {
   hf_cold *from = hf_slots_cold(slots, i), *cold = hf_slots_cold(slots, to);
   cold->join_ns = from->join_ns;
@@ -16,8 +16,7 @@ static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadl
   hf_timeout_list_replace(slots, i, to);
 }
 
-// The key of a slot with an unread verdict lives again: the verdict goes to a slot of its own. That slot is
-// reserved already.
+// Moves the unread verdict of a key that lives again to a slot of its own, a NOTE. That slot is reserved already.
 static void part_from_verdict(hf_shard *shard, uint32_t i) {
   hf_slots *slots = &shard->slots;
   hf_cold *cold = hf_slots_cold(slots, i);
@@ -34,7 +33,7 @@ static void part_from_verdict(hf_shard *shard, uint32_t i) {
   hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
 }
 
-// A key that lives no more takes back the unread verdict of its earlier life.
+// Moves the unread verdict of an earlier life back from its NOTE to a key that no longer lives.
 static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
   hf_slots *slots = &shard->slots;
   hf_cold *cold = hf_slots_cold(slots, i);
@@ -48,9 +47,10 @@ static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
   hf_slots_give_back(slots, note);
 }
 
-// A beat at the exact time. The slot may have a later one: the coarse clock's, rounded up, by the key's last beat or by
-// the last key that was here. A timeout that is short from now on would be as much too long. The clock is read after
-// that time, so no other thread's beat is set back behind the moment at which it was made. File the deadline after it.
+// Beats at the exact time. The slot may have a later time: one by the coarse clock, rounded up, from the key's last
+// beat or from the last key in this slot. A timeout that is short from now on would last too long by as much. The clock
+// is read again after that time was loaded, so another thread's beat is not set back to before it was made. File the
+// deadline afterwards.
 static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
   hf_atomic_i64 *beat_ns = hf_slots_beat(&shard->slots, i);
   for (int64_t seen_ns = HF_LOAD_SC(beat_ns); seen_ns != now_ns;) {
@@ -63,7 +63,7 @@ static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
   *hf_slots_floor(&shard->slots, i) = 0;
 }
 
-// The slot begins a life now. Its key, timeout and flags stand already.
+// Begins a life now. The slot has its key, timeout and flags already.
 static void begin_life(hf_shard *shard, uint32_t i, int64_t now_ns, hf_trash *trash) {
   hf_cold *cold = hf_slots_cold(&shard->slots, i);
   cold->join_ns = now_ns;
@@ -82,8 +82,9 @@ static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_ter
   hf_status status = hf_life_new_slot(shard, key, tag, terms, slot, trash);
   if (status != HF_OK) return status;
   int64_t now_ns = hf_clock_now(shard->clock);
-  // The slot's last key may have left a later time: beats may round theirs up, and one may still be on its way. It is
-  // not this key's. Release: who sees this time sees the word that the last life ended with (hf_hot_beat_checked).
+  // The last key of this slot may have left a later time: beats may round theirs up, and one may still be on its way.
+  // It is not this key's. Release: a beat that sees this time sees the word that the last life ended with. Partner:
+  // hf_hot_beat_checked (hf_beat.h).
   HF_STORE_REL(hf_slots_beat(&shard->slots, *slot), now_ns);
   begin_life(shard, *slot, now_ns, trash);
   hf_map_insert(&shard->map, &shard->slots, *slot);
@@ -131,7 +132,7 @@ static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms
     shard->n_lost--;
     shard->counters.n_recoveries++;
     tie->missed = 0;
-  } else if (was == HF_LOUD) {  // it may have been so for its floor alone, which is gone
+  } else if (was == HF_LOUD) {  // maybe only because of its floor, which is cleared now
     hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
   }
   hf_life_emit(shard, HF_HEART_BEAT, i, now_ns, trash);
@@ -192,8 +193,8 @@ hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_tra
   }
   if (hf_slots_note(slots, i) != HF_NO_SLOT) rejoin_verdict(shard, i, trash);
   if (tie->flags & HF_FLAG_PENDING) {
-    // The verdict stays to be read, and the key stays findable with it: if it joins again and times out
-    // again, that is still one waiting event.
+    // The verdict stays to be read, and the key stays in the map with it: if it joins and times out again, that is
+    // still one waiting event.
     hf_slots_new_generation(slots, i, HF_DEAD);
     hf_tie_set_flag(tie, HF_FLAG_PINNED, false);
     shard->n_dead++;

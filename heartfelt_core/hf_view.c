@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a shard shows: one key, all keys, and whether its invariants hold.
+// Views of a shard: one key, all keys, and a check of its invariants.
 #include "hf_shard.h"
 
 static void fill_row(hf_shard *shard, uint32_t i, hf_row *row) {
@@ -33,7 +33,7 @@ uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t
   return n;
 }
 
-// What the map holds is found under its own key, and stands as a key's slot.
+// Checks that each entry of the map is found under its own key, and that its slot is a key's.
 static const char *check_map(const hf_shard *shard, uint32_t *n_dead, uint32_t *n_mapped) {
   const hf_map_table *table = hf_map_get_table(&shard->map);
   for (uint32_t at = 0; at < table->capacity; at++) {

@@ -101,7 +101,7 @@ cdef class Hub(HotHub):
         return id
 
     def heartbeat_many(self, keys, *, timeout=None, extra=_unset, disposable=None):
-        """Beats each key of an iterable, with the same options for all, as `heartbeat` does. A list or tuple is fastest.
+        """Beats each key of an iterable as `heartbeat` does, with the same options for all; a list or tuple is fastest.
 
         O(keys). A bad key does not affect the others: all of them are beaten, then the first error is raised.
         """
@@ -199,7 +199,7 @@ cdef class Hub(HotHub):
         return hf_hub_count(self.hub)
 
     def _drain(self, int stream, Py_ssize_t most, list into=None):
-        """Takes up to `most` events of a stream, oldest first, without waiting; into the empty list `into`, if it is given."""
+        """Takes up to `most` events of a stream, oldest first, without waiting. They go into `into`, an empty list."""
         cdef hf_event raw[256]
         cdef uint32_t i, n, want
         cdef list events = [] if into is None else into

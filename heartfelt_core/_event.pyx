@@ -27,9 +27,9 @@ cdef class Event:
     """An event of a key. Immutable; compares by value, pickles, works with `match`.
 
     type: an EventType. key, extra: the key, and the extra that its beats carried last. timeout: seconds. disposable:
-    whether the key's first timeout ends its watch. missed: timeouts in a row without a beat (including those of earlier,
-    unread TIME_OUT events of the key, which this one replaces); for OVERFLOW: events lost. Times are seconds since the
-    epoch, all of one event from one pair of clock readings. join_time: when the watch began. beat_time: the last beat.
+    whether the key's first timeout ends its watch. missed: timeouts in a row without a beat (including those of unread
+    TIME_OUT events of the key, which this one replaces); for OVERFLOW: events lost. Times are seconds since the epoch,
+    all of one event from one pair of clock readings. join_time: when the watch began. beat_time: the last beat.
     deadline: when the next beat was due. event_time: when it happened, for TIME_OUT when it was noticed. lateness:
     event_time - deadline.
     """

@@ -74,7 +74,7 @@ cdef class SenderLine:
                 hf_sender_release(self.line)
 
     def start(self):
-        """Starts to send beats. Raises RuntimeError if the line is closed or the system gave no thread; MemoryError."""
+        """Starts to send beats. Raises RuntimeError if the line is closed or there is no thread; MemoryError."""
         cdef hf_status status
         with nogil:
             status = hf_sender_start(self.line)
@@ -142,7 +142,7 @@ cdef class SenderLine:
         hf_sender_abandon(self.line)
 
     def stats(self):
-        """The state, beats, missed, refused, connects, failures, stage and code of the last failure, wait, most late."""
+        """State, beats, missed, refused, connects, failures, stage and code of the last failure, wait, most late."""
         cdef hf_line_stats s
         with nogil:
             s = hf_sender_stats(self.line)

@@ -35,7 +35,7 @@ WHOLE_EVERY = EVERY
 
 
 cdef class Hot:
-    """The fields that a beat of an instance reads and writes. The base of the registry's Instance, with their meaning."""
+    """The fields that a beat of an instance reads and writes. The base of the registry's Instance."""
     # The ring is last: the fields that each beat touches lie together, in as few cache lines as possible.
     cdef public object lease, late, id
     cdef public str via, peer

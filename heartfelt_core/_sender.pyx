@@ -102,7 +102,7 @@ cdef class SenderLine:
             hf_sender_beat_now(self.line)
 
     def set_addresses(self, list addresses):
-        """Sets addresses, each (text, port, scope id), up to ADDRESSES_MAX. Raises ValueError for one that is invalid."""
+        """Sets up to ADDRESSES_MAX addresses, each (text, port, scope id). Raises ValueError for an invalid one."""
         cdef hf_address found[HF_ADDRESSES_MAX]
         cdef uint32_t n = 0
         cdef bytes text

@@ -88,7 +88,7 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
     }
     uint32_t word = HF_LOAD_RLX(&hot->word);
     if (hf_word_state(word) == HF_ALIVE)
-      HF_STORE_SC(&hot->word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_hot_beat
+      HF_STORE_SC(&hot->word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: a beat (hf_beat.h)
     shard->due[(*n_due)++].slot = i;
   }
   return next_ns;
@@ -147,7 +147,7 @@ static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadlin
   hf_atomic_u32 *word = &slab->hot[at].word;
   bool stays = !(slab->tie[at].flags & HF_FLAG_DISPOSABLE);
   hf_state state = hf_word_state(HF_LOAD_SC(word));
-  int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: hf_hot_beat
+  int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: a beat (hf_beat.h)
   *deadline_ns = hf_slots_deadline_from(slots, i, beat_ns);
   bool due = *deadline_ns <= now_ns;
   if (state == HF_DOOMED || state == HF_ALIVE) {

@@ -93,7 +93,7 @@ lint: build $(VENV)/.lint $(VENV)/.monitor ## ruff, mypy, stubtest, clang-format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._event heartfelt._hot \
+	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._bell heartfelt._heart heartfelt._numbers heartfelt._event heartfelt._hot \
 		heartfelt._rows heartfelt._sender heartfelt._ingest \
 		--allowlist tests/typing/stubtest_allow.txt --ignore-unused-allowlist
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The monitor's store in SQLite: what a put costs, how many rows it writes a second, how long its loop is held up
-meanwhile, and queries of many events. `python benchmarks/store.py [--events 1000000] [--folder FOLDER]`; needs
-heartfelt[monitor].
+"""The monitor's store in SQLite: the cost of a put, rows written a second, delays of its loop, and large queries.
 
-Puts are timed one by one, less what reading the clock costs. Writing is from the first put to the end of `flush`, and
-compared with `executemany` of rows that are made already, into the same tables, in one transaction.
+`python benchmarks/store.py [--events 1000000] [--folder FOLDER]`; needs heartfelt[monitor].
+
+Puts are timed one by one, less the cost of reading the clock. Writing takes from the first put to the end of `flush`,
+and is compared with `executemany` of prepared rows, into the same tables, in one transaction.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def plain(folder: Path, table: str, columns: str, values: list[Any]) -> float:
 
 
 async def held_up(store: SqliteStore) -> None:
-    """How late a coroutine is that wants to go on each ms: idle, and while the store writes."""
+    """The lateness of a coroutine that sleeps for 1 ms again and again: idle, and while the store writes."""
 
     async def lateness(stop: asyncio.Event) -> list[float]:
         late = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from heartfelt._threads import Thread
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
+    from heartfelt._bell import Bell
     from heartfelt.hub import HeartHub
 
 CANARY = 2  # among a hub's bells

@@ -22,7 +22,7 @@ from heartfelt._types import EventType
 from heartfelt.events import CALLBACKS
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
+    from heartfelt._bell import Bell
     from heartfelt.hub import HeartHub
 
 Callback = Callable[[Event], object]

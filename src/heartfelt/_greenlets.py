@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
+    from heartfelt._bell import Bell
 
 __all__ = [
     "Lock",

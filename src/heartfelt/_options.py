@@ -5,16 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from heartfelt import _numbers
 from heartfelt._checks import duration_ns, shown
 from heartfelt._core import ManualClockBase
 from heartfelt._types import EventType
 from heartfelt.errors import ConfigError
 
-ON_FULL = ("drop_oldest", "drop_newest", "block")  # in the order of the core's hf_on_full
-GUARD_GIL = 2  # hf_guard_kind
-MOST_SHARDS = 64
+ON_FULL = _numbers.ON_FULL
+GUARD_GIL = _numbers.GUARDS.index("gil")
+MOST_SHARDS = _numbers.MOST_SHARDS
 LARGEST_RING = 2**31 - 1
-_BITS = {event_type: 1 << n for n, event_type in enumerate(EventType)}  # in the order of hf_event_type
+_BITS = {event_type: 1 << n for n, event_type in enumerate(_numbers.EVENT_TYPES)}
 
 
 def mask(types: Iterable[EventType]) -> int:
@@ -67,7 +68,7 @@ def on_full_number(on_full: object) -> int:
 def stall_guard(value: object) -> int:
     """The core's number for it."""
     if value is True or value is False:
-        return int(value)
+        return _numbers.GUARDS.index(value)
     if not isinstance(value, str):
         raise TypeError(f'stall_guard must be True, False or "gil", not {shown(value)}')
     if value != "gil":

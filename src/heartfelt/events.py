@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from heartfelt._checks import duration_or_zero_ns
 from heartfelt._event import Event
 from heartfelt._greenlets import wait_for
+from heartfelt._numbers import STREAMS
 from heartfelt._threads import Thread
 from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "EventType", "Events"]
 
-READERS, CALLBACKS = 0, 1  # the core's two streams
+READERS, CALLBACKS = STREAMS.index("readers"), STREAMS.index("callbacks")
 
 
 class _Waiting:

@@ -19,9 +19,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from heartfelt import _canary, _options, _rows, _snapshot, _views
-from heartfelt._core import Heart, Hub
+from heartfelt._core import Hub
 from heartfelt._dispatch import Callback, Dispatcher, abandon_parting, join_parting
 from heartfelt._greenlets import allocate_lock
+from heartfelt._heart import Heart, heart_of
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, Watch, shard_stats
@@ -150,7 +151,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         A key that is not watched joins now, as by its first beat. A watched one is left as it is; with options given,
         this is a beat with them. The options hold whenever the handle's beat joins the key anew. O(1).
         """
-        return self._heart(Heart, key, timeout, extra, disposable)
+        return heart_of(self, key, timeout, extra, disposable)
 
     def ids(self, keys: Iterable[Key]) -> Array:
         """The keys as numbers for `heartbeat_ids`: a numpy array of int64, one a key, in their order.

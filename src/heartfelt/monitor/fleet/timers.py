@@ -12,8 +12,8 @@ the hub now" is the whole truth about a timer, however late its event is read.
 
 from __future__ import annotations
 
-from heartfelt._core import Heart
 from heartfelt._event import Event
+from heartfelt._heart import Heart
 from heartfelt._types import EventType
 from heartfelt.hub import HeartHub
 from heartfelt.testing import ManualClock

@@ -16,7 +16,7 @@ TICK_S = 0.5
 
 
 class RequestGuard:
-    """Of one server. Belongs to the loop's thread."""
+    """Time limits and counters of all connections of a server. Belongs to the loop's thread."""
 
     def __init__(self, *, request_timeout_s: float, header_bytes: int) -> None:
         self._timeout_s = request_timeout_s

@@ -13,19 +13,18 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
-    from heartfelt.hub import HeartHub
+    from heartfelt._core import Bell, Hub
 
 CANARY = 2  # among a hub's bells
 
 
-def start(hub: HeartHub) -> None:
+def start(hub: Hub) -> None:
     threading.Thread(
         target=_run, args=(weakref.ref(hub), hub._bells[CANARY]), name="heartfelt-canary", daemon=True
     ).start()
 
 
-def _run(ref: weakref.ref[HeartHub], bell: Bell) -> None:
+def _run(ref: weakref.ref[Hub], bell: Bell) -> None:
     interval_ns = 0
     while interval_ns >= 0:
         bell.wait(interval_ns)

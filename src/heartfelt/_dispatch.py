@@ -14,15 +14,12 @@ import time
 import weakref
 from collections.abc import Callable
 from logging import Logger
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from heartfelt._core import Bell
 from heartfelt._event import Event
 from heartfelt._types import EventType
 from heartfelt.events import CALLBACKS
-
-if TYPE_CHECKING:
-    from heartfelt._core import Bell
-    from heartfelt.hub import HeartHub
 
 Callback = Callable[[Event], object]
 BATCH = 256
@@ -40,6 +37,20 @@ def join_parting(until: float) -> None:
 def abandon_parting() -> None:
     """In the child after a fork: their threads are the parent's."""
     _parting.clear()
+
+
+class DispatchedHub(Protocol):
+    """A hub as its dispatcher sees it."""
+
+    _dispatcher: Dispatcher | None
+    _logger: Logger
+
+    @property
+    def _bells(self) -> tuple[Bell, Bell, Bell]: ...
+    def _drain(self, stream: int, most: int) -> list[Event]: ...
+    def _waiting(self, stream: int) -> int: ...
+    def _has_ended(self) -> bool: ...
+    def _close(self) -> None: ...
 
 
 class Legacy:
@@ -63,7 +74,7 @@ class Legacy:
 class Dispatcher:
     """Owned by its hub. `add` and `flush` from any thread."""
 
-    def __init__(self, hub: HeartHub) -> None:
+    def __init__(self, hub: DispatchedHub) -> None:
         self.errors = 0  # callbacks that raised; written by the thread alone
         self._callbacks: dict[EventType, tuple[Callback, ...]] = {}
         self._changed = threading.Condition()
@@ -83,7 +94,7 @@ class Dispatcher:
             if self._thread.ident is None:
                 self._thread.start()
 
-    def flush(self, hub: HeartHub) -> None:
+    def flush(self, hub: DispatchedHub) -> None:
         """Blocks until all that waits is delivered; returns at once in a callback."""
         if threading.current_thread() is self._thread or self._thread.ident is None:
             return
@@ -98,7 +109,7 @@ class Dispatcher:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def part_from(self, hub: HeartHub) -> None:
+    def part_from(self, hub: DispatchedHub) -> None:
         """The hub's finalizer: its watch ends, and what waits is left to the thread. Does not wait for callbacks."""
         if not self._thread.is_alive():
             return
@@ -113,14 +124,14 @@ class Dispatcher:
         if not self._thread.is_alive():  # it had ended before it could see this
             _parting.discard(self)
 
-    def deliver(self, hub: HeartHub) -> int:
+    def deliver(self, hub: DispatchedHub) -> int:
         """Takes what waits, at most BATCH events, and calls for each. Returns how many. The thread's alone."""
         events = self._take(hub)
         for event in events:
             self._deliver_one(hub._logger, event)
         return len(events)
 
-    def _take(self, hub: HeartHub) -> list[Event]:
+    def _take(self, hub: DispatchedHub) -> list[Event]:
         with self._changed:
             events = hub._drain(CALLBACKS, BATCH)
             self._idle = not events
@@ -138,7 +149,7 @@ class Dispatcher:
                     logger.exception("callback %r raised on %r", callback, event)
 
 
-def _run(hub_ref: weakref.ref[HeartHub], bell: Bell, legacy: Legacy) -> None:
+def _run(hub_ref: weakref.ref[DispatchedHub], bell: Bell, legacy: Legacy) -> None:
     # Between two looks nothing here may hold the hub, its dispatcher or a callback, which may hold the hub.
     while (hub := hub_ref()) is not None:
         dispatcher = hub._dispatcher

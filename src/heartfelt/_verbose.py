@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from logging import Logger
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from heartfelt._stats import ShardStats
-    from heartfelt.hub import HeartHub
+from heartfelt._stats import HubStats, ShardStats
 
 PERIOD_S = 1.0
 LINE = (
@@ -21,10 +20,18 @@ LINE = (
 )
 
 
+class ReportedHub(Protocol):
+    """A hub as its reporter sees it."""
+
+    _logger: Logger
+
+    def stats(self) -> HubStats: ...
+
+
 class Reporter:
     """Owned by its hub."""
 
-    def __init__(self, hub: HeartHub) -> None:
+    def __init__(self, hub: ReportedHub) -> None:
         self._told: tuple[ShardStats, ...] = ()
         self._stop = threading.Event()
         self._thread = threading.Thread(
@@ -32,14 +39,14 @@ class Reporter:
         )
         self._thread.start()
 
-    def stop(self, hub: HeartHub) -> None:
+    def stop(self, hub: ReportedHub) -> None:
         """Ends the thread, and reports what was not reported yet."""
         self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
         self.report(hub)
 
-    def report(self, hub: HeartHub) -> None:
+    def report(self, hub: ReportedHub) -> None:
         shards = hub.stats().shards
         told = self._told or (None,) * len(shards)
         for n, (now, before) in enumerate(zip(shards, told, strict=True)):
@@ -52,7 +59,7 @@ class Reporter:
         self._told = shards
 
 
-def _run(hub_ref: weakref.ref[HeartHub], reporter: Reporter, stop: threading.Event) -> None:
+def _run(hub_ref: weakref.ref[ReportedHub], reporter: Reporter, stop: threading.Event) -> None:
     while not stop.wait(PERIOD_S):
         hub = hub_ref()
         if hub is None:

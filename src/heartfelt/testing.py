@@ -5,12 +5,19 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Protocol
 
 from heartfelt._checks import LONGEST_NS, duration_or_zero_ns
 from heartfelt._core import ManualClockBase
 from heartfelt._hubs import Hubs
 
 __all__ = ["ManualClock"]
+
+
+class _Hub(Protocol):
+    """A hub as its clock sees it."""
+
+    def _flush_callbacks(self) -> None: ...
 
 
 class ManualClock(ManualClockBase):
@@ -21,7 +28,7 @@ class ManualClock(ManualClockBase):
     """
 
     def __init__(self) -> None:
-        self._hubs = Hubs()
+        self._hubs: Hubs[_Hub] = Hubs()
         self._lock = threading.Lock()
 
     def time(self) -> float:

@@ -12,6 +12,7 @@ from heartfelt.cli import ls
 from heartfelt.monitor.model import Level, State
 from heartfelt.monitor.web import panel
 from heartfelt.monitor.web.stream import TOPICS
+from heartfelt.monitor.webhooks import outbox
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
 from heartfelt.monitor.webhooks.payloads import judge, make_request
 from heartfelt.monitor.webhooks.targets import Kind, make_target
@@ -75,8 +76,9 @@ def test_each_level_is_known():
     assert pytest.importorskip("heartfelt.cli._top.marks").LEVELS.keys() == set(levels)
 
 
-def test_each_kind_of_webhook_can_be_chosen_in_the_panel():
+def test_each_kind_of_webhook_has_a_rate_and_can_be_chosen_in_the_panel():
     kinds = [kind.value for kind in Kind]
+    assert set(outbox._PER_MINUTE) == set(Kind)
     assert listed(read("parts/webhook-editor.js"), "const KINDS = [") == kinds
     for language in LANGUAGES:
         words = read(f"words/{language}/webhooks.js")

@@ -9,6 +9,9 @@ CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
 	tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
 
+# Two programs at once, each one's output together where this make can do that.
+CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -f tests/core/Makefile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve build test core-test py-test parallel-test soak asan tsan fuzz sanitized-install \
 	sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare bench-instructions \
@@ -36,28 +39,28 @@ test: core-test py-test ## everything that has to hold, under 5 minutes
 
 core-test: ## the C core's own tests
 	@echo '== the C core'
-	@$(MAKE) --no-print-directory -f tests/core/Makefile core-test
+	@$(CORE_TESTS) core-test
 
 py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
 	@echo '== the tests in Python'
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
 parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at once: for a Python without a GIL
 	@echo '== the tests of many threads, in many threads'
 	@$(PIP) install --prefer-binary --group parallel
-	@$(BIN)/python -m pytest -q --parallel-threads=4 $(addprefix tests/stress/test_, \
+	@$(BIN)/python -m pytest -q --parallel-threads=4 --limit-times=3 --durations=10 $(addprefix tests/stress/test_, \
 		beaters.py callbacks.py close.py edge.py readers.py sharing.py simulation.py)
 
 asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -f tests/core/Makefile asan
+	@$(CORE_TESTS) asan
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-test
 
 tsan: ## the same under ThreadSanitizer
-	@$(MAKE) --no-print-directory -f tests/core/Makefile tsan
+	@$(CORE_TESTS) tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
 
 fuzz: build/fuzz_answer ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
-	@build/fuzz_answer $(FUZZ_ANSWER_ARGS)
+	@tests/limited.sh $$(($(FUZZ_SECONDS) + 120)) build/fuzz_answer $(FUZZ_ANSWER_ARGS)
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-fuzz
 
 FUZZ_SECONDS ?= 60
@@ -75,10 +78,11 @@ build/fuzz_answer: tests/fuzz/fuzz_answer.c $(wildcard heartfelt_core/sender/hf_
 soak: build $(VENV)/.tests ## 500 lines of one process beat for a minute while the GIL is held: is one missed?
 	@$(BIN)/python tests/agent/soak.py $(SOAK_ARGS)
 
-ends: build $(VENV)/.tests ## the ends of a hub 1,000 times each, stalls and memory in full size; half an hour
-	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s tests/stress/test_exit.py \
+ends: build $(VENV)/.tests $(VENV)/.monitor-tested ## the ends of a hub 1,000 times each, of a monitor 200 times, stalls and memory in full size; half an hour
+	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s --limit-times=100 tests/stress/test_exit.py \
 		tests/stress/test_close.py tests/stress/test_fork.py tests/stress/test_interrupts.py tests/stress/test_stalls.py \
 		tests/unit/test_rounds.py
+	@HEARTFELT_ENDS=200 $(BIN)/python -m pytest -q -s --limit-times=20 tests/monitor/test_stop_process.py
 
 model-check: ## the core's protocols, model-checked; the checkers must find planted bugs
 	@echo '== the model checkers'
@@ -123,7 +127,7 @@ bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the work
 .PHONY: browser-test screenshots
 browser-test: build $(VENV)/.tests $(VENV)/.browser ## the panel, in a real browser, with axe
 	@echo '== the panel in a browser'
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/browser $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10 tests/browser $(PYTEST_ARGS)
 
 screenshots: build $(VENV)/.tests $(VENV)/.browser ## draw docs/images/*.png: each page of the panel, light and dark
 	@$(BIN)/python -m tests.browser.screenshots
@@ -203,26 +207,45 @@ $(VENV)/.lint: $(VENV)/.made pyproject.toml
 
 RUNTIME_asan := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
 RUNTIME_tsan := $(shell $(CC) -print-file-name=libtsan.so)
-OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+# Of a worker of xdist nobody sees the exit status: what is reported goes to files, and any file is a failure.
+REPORTS := $(CURDIR)/build/$(SANITIZER)-reports
+LOG_PATH := $(if $(filter sanitized-test,$(MAKECMDGOALS)),:log_path=$(REPORTS)/report)
+OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0$(LOG_PATH) UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1$(LOG_PATH)
 # A child of a fork may start threads of its own, as the program under test does; by default the sanitizer ends there.
-OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:die_after_fork=0
+OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:halt_on_error=1:die_after_fork=0$(LOG_PATH)
 
 # What measures memory, or runs programs of its own that would have to be told about the sanitizer.
-NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py)
+NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py time_limits.py)
 NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/test_fork.py stress/test_interrupts.py \
 	stress/test_stalls.py unit/test_rounds.py)
+
+# How much more time a test has than its limit.
+LIMIT_TIMES_asan := 3
+LIMIT_TIMES_tsan := 5
+
+SANITIZED_TESTS ?= tests/stress tests/unit $(NOT_WHEN_SANITIZED)
 
 .PHONY: sanitized-test
 SANITIZED = $(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python
 
-sanitized-install: $(VENV)/.made $(VENV)/.tests
+# It is no editable install: what is not compiled is copied, too.
+INSTALLED := $(CORE) pyproject.toml setup.py $(shell find src/heartfelt -type f ! -name '*.so' ! -path '*/__pycache__/*')
+
+sanitized-install: $(VENV)/.sanitized
+
+$(VENV)/.sanitized: $(VENV)/.made $(VENV)/.tests $(INSTALLED)
 	@echo '== building the extension for $(SANITIZER)'
 	@HEARTFELT_BUILD=$(SANITIZER) $(PIP) install --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
 
 sanitized-fuzz: sanitized-install
 	@$(PIP) install --prefer-binary 'heartfelt[monitor]'
-	@for fuzzer in tests/fuzz/fuzz_*.py; do $(SANITIZED) $$fuzzer $(FUZZ_SECONDS) $(SEED) || exit 1; done
+	@printf '%s\n' tests/fuzz/fuzz_*.py | $(OPTIONS_$(SANITIZER)) xargs -P 2 -I FUZZER env \
+		LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python FUZZER $(FUZZ_SECONDS) $(SEED)
 
 sanitized-test: sanitized-install
 	@echo '== the extension under $(SANITIZER)'
-	@$(SANITIZED) -m pytest -q -p no:cacheprovider tests/stress tests/unit $(NOT_WHEN_SANITIZED)
+	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
+	@status=0; $(SANITIZED) -m pytest -q -n 2 --dist worksteal -p no:cacheprovider --durations=10 \
+		--limit-times=$(LIMIT_TIMES_$(SANITIZER)) $(SANITIZED_TESTS) || status=$$?; \
+		if cat $(REPORTS)/* 2>/dev/null; then echo 'the sanitizer has reported what is above'; exit 1; fi; exit $$status

@@ -6,6 +6,7 @@ the same few examples run each time, so that CI is quick and repeatable.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from heartfelt import EventType, HeartHub
 from heartfelt.testing import ManualClock
+
+pytest_plugins = ["time_limits", "reruns"]  # of tests/plugins
 
 _EXAMPLES = int(os.environ.get("HEARTFELT_EXAMPLES", "0"))
 _HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]  # a shared machine is slow at times
@@ -31,7 +34,7 @@ settings.register_profile(
 )
 settings.load_profile("long" if _EXAMPLES else "ci")
 
-LONG_S = 120  # a wait that ends at once if nothing is wrong
+LONG_S = 40  # a wait that ends at once if nothing is wrong
 
 
 @pytest.fixture
@@ -79,11 +82,17 @@ def drained():
 
 
 @pytest.fixture
-def eventually():
+def patience_s(pytestconfig):
+    """How long to wait for what comes at once if nothing is wrong; less than the test's own limit."""
+    return LONG_S * pytestconfig.getoption("limit_times")
+
+
+@pytest.fixture
+def eventually(patience_s):
     """eventually(condition): waits until it is true, or fails the test."""
 
     def wait(condition):
-        give_up = time.monotonic() + LONG_S
+        give_up = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < give_up, "it did not come about"
             time.sleep(0.001)
@@ -92,13 +101,21 @@ def eventually():
 
 
 @pytest.fixture
-def run_python():
+def kept_port():
+    """A TCP port of the loopback that nobody else gets while the test runs, whether the test listens at it or not."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
+@pytest.fixture
+def run_python(patience_s):
     """run_python(code): its standard output, from an interpreter of its own that must end well."""
 
     def run(code):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
-        )
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 

@@ -9,7 +9,7 @@ import time
 
 from heartfelt.agent._line import LineStats
 
-LONG_S = 120.0
+LONG_S = 40.0
 
 
 class FakeLine:

@@ -28,6 +28,7 @@ import json
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,12 +42,12 @@ from heartfelt.wire import unpack
 
 __all__ = ["Answer", "Ping", "Request", "Server"]
 
-LONG_S = 120.0
+LONG_S = 40.0
 T = TypeVar("T")
 
 
 class Server:
-    """See above. `tls`: a server's context, for "sermant" and "http". `port` 0: any free one, kept while it lives."""
+    """See above. `tls`: a server's context, for "sermant" and "http". `port` 0: any free one, kept until `stop`."""
 
     def __init__(self, kind: str, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
         if kind not in ("sermant", "http", "udp"):
@@ -70,6 +71,7 @@ class Server:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="test server", daemon=True)
         self._listener: socket.socket | None = None
+        self._kept: socket.socket | None = None  # keeps the port while nobody listens at it
         self._accepting: asyncio.Task[None] | None = None
         self._openings: set[asyncio.Task[None]] = set()
 
@@ -128,7 +130,7 @@ class Server:
     # -- its misbehaviour
 
     def listen(self) -> None:
-        """Takes connections: at the start; and anew, at the same port, after `refuse` or `stop_accepting`."""
+        """Takes connections: at the start; and again, at the same port, after `refuse` or `stop_accepting`."""
         self._call(self._listen)
 
     def refuse(self) -> None:
@@ -180,6 +182,8 @@ class Server:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             listener.bind((self.host, self.port))
             self.port = listener.getsockname()[1]
+            if self._kept is None and sys.platform == "linux":  # elsewhere SO_REUSEADDR means something else
+                self._kept = self._keep_port(kind)
             if kind == socket.SOCK_STREAM:
                 listener.listen(1024)
             listener.setblocking(False)
@@ -187,6 +191,15 @@ class Server:
         if self._accepting is None:
             take = self._datagrams if self.kind == "udp" else self._accept
             self._accepting = self._loop.create_task(take(self._listener))
+
+    def _keep_port(self, kind: socket.SocketKind) -> socket.socket:
+        """A socket at the server's port that takes nothing: who connects is refused, and nobody else gets the port."""
+        kept = socket.socket(socket.AF_INET, kind)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind((self.host, self.port))
+        if kind == socket.SOCK_DGRAM:
+            kept.connect((self.host, 1))  # now it takes datagrams of that port alone
+        return kept
 
     async def _stop_accepting(self) -> None:
         if self._accepting is not None:
@@ -219,6 +232,8 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._openings, return_exceptions=True)
         await self._drop()
+        if self._kept is not None:
+            self._kept.close()
         await self._loop.shutdown_default_executor()
 
     async def _accept(self, listener: socket.socket) -> None:

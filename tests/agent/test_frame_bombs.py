@@ -24,9 +24,13 @@ BOMB = pack(bytes(64 << 20))  # 64 kB of gzip
 
 @pytest.fixture
 def peak():
-    """peak(function, ...): the most memory that was allocated in the call, beyond what there was."""
+    """peak(function, ...): the most memory that was allocated in the call, beyond what there was: the least of three
+    calls, since what other threads of the process allocate meanwhile counts as well."""
 
     def measure(function, *arguments):
+        return min(measure_once(function, *arguments) for _ in range(3))
+
+    def measure_once(function, *arguments):
         tracemalloc.start()
         try:
             function(*arguments)
@@ -81,14 +85,15 @@ def test_a_length_bomb_takes_no_memory(peak):
 
 def test_a_frame_byte_by_byte_takes_the_memory_of_what_has_come(peak):
     frame = encode_frame(goodbye=bytes(20_000))
-    decoder = FrameDecoder()
 
     def run():
+        decoder = FrameDecoder()
         for n in range(len(frame) - 1):
             assert not list(decoder.feed(frame[n : n + 1]))
+        return decoder
 
     assert peak(run) < 2 * len(frame)
-    assert [len(item.data) for item in decoder.feed(frame[-1:])] == [20_000]
+    assert [len(item.data) for item in run().feed(frame[-1:])] == [20_000]
 
 
 def test_empty_frames_and_empty_messages():

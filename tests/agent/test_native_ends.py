@@ -23,7 +23,7 @@ if has_native():  # on Windows there is none to import
     from heartfelt import _sender
     from heartfelt.agent import _resolve
 
-LONG_S = 120.0
+LONG_S = 40.0
 HEAD = b'{"service":"orders","instanceId":"one"'
 GOODBYE = b'{"service":"orders","instanceId":"one","goodbye":true}'
 QUICK = {"first_reconnect_s": 0.02, "most_reconnect_s": 0.04}

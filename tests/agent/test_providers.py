@@ -138,18 +138,18 @@ def test_a_provider_that_hangs_is_failed_and_not_called_again(make_service):
             let_go.wait(30)
         return {"calls": str(len(calls))}
 
-    service = make_service(provider_timeout=0.05)
+    service = make_service(provider_timeout=0.5)  # on a busy machine, too, one that does not hang answers within it
     service.set_ext_info("p", hanging)
     service.set_ext_info("q", lambda: {"q": "q"})
     service.start()
     [line] = service.lines
     line.wait_for(lambda: failure(line) is not None)
-    assert (failure(line), plugin(line)["extInfo"]) == ("no answer within 0.05 s", {"calls": "1"})
+    assert (failure(line), plugin(line)["extInfo"]) == ("no answer within 0.5 s", {"calls": "1"})
     refreshed_often(line)
     assert len(calls) == 2
     assert line.head["pluginInfoMap"]["q"]["extInfo"] == {"q": "q"}
     stats = service.stats()
-    assert (stats.providers_hanging, stats.last_provider_failure) == (1, "p: no answer within 0.05 s")
+    assert (stats.providers_hanging, stats.last_provider_failure) == (1, "p: no answer within 0.5 s")
     assert all(thread.daemon for thread in calls)
     let_go.set()  # its answer comes too late, and is dropped; it is called anew
     line.wait_for(lambda: int(plugin(line)["extInfo"]["calls"]) > 2)

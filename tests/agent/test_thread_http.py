@@ -46,13 +46,15 @@ def test_http_that_closes_after_each_answer(serve, beating):
 def test_http_that_closes_kept_connections(serve, beating):
     """As servers do after a while: neither a failure nor a missed beat."""
     server = serve("http")
-    line = beating(server)
-    for _ in range(5):
-        seen = line.stats().beats
-        server.wait_for(lambda seen=seen: line.stats().beats > seen)
+    line = beating(server, interval_s=1000)  # no beat goes out but those that are asked for
+    for n_beats in range(1, 6):
+        server.wait_for(lambda n_beats=n_beats: line.stats().beats == n_beats)
         server.drop_connections()
-    server.wait_for(lambda: line.stats().connects >= 4)
-    assert line.stats().failures == 0
+        server.wait_for(lambda: line.stats().state == "idle")  # it has seen the end of the connection
+        line.beat_now()
+    server.wait_for(lambda: line.stats().beats == 6)
+    stats = line.stats()
+    assert (stats.connects, stats.failures, stats.missed) == (6, 0, 0)
 
 
 def test_http_that_closes_kept_connections_at_a_request(serve, beating):

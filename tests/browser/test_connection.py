@@ -4,22 +4,14 @@
 from __future__ import annotations
 
 import re
-import socket
 
 from playwright.sync_api import expect
 
 from tests.monitor.serving import Serving
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def test_a_lost_connection_is_shown_and_resumed(serve, visit, fleet_of, tmp_path):
-    port = free_port()
-    first = serve(data=tmp_path / "data", http_port=port)
+def test_a_lost_connection_is_shown_and_resumed(serve, visit, fleet_of, tmp_path, kept_port):
+    first = serve(data=tmp_path / "data", http_port=kept_port)
     fleet = fleet_of(first)
     fleet.join("shop", "web-1")
     page = visit(first, "/instances", failing=True).page
@@ -32,7 +24,7 @@ def test_a_lost_connection_is_shown_and_resumed(serve, visit, fleet_of, tmp_path
     expect(page.locator("[data-connection=lost]")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="web-1")).to_be_visible()  # what was known stays in sight
 
-    second: Serving = serve(data=tmp_path / "data", http_port=port)
+    second: Serving = serve(data=tmp_path / "data", http_port=kept_port)
     fleet = fleet_of(second)
     fleet.join("shop", "web-2")
     expect(page.locator("[data-connection=live]")).to_be_visible()

@@ -287,6 +287,22 @@ def test_hostile_texts_do_not_break_a_line_of_any_width(monitor, size):
     run(main())
 
 
+def test_a_tick_while_the_screen_is_taken_down_does_nothing(monitor):
+    """The timers still run while the program ends, and widgets are gone one by one."""
+
+    async def main():
+        async with screen_of(monitor.url) as screen:
+            await screen.shows("live")
+            await screen.app.base.query_one("#views").remove()
+            screen.app.draw()
+            screen.app.take()
+            await screen.app.base.remove_children()
+            screen.app.draw()
+            screen.app.take()
+
+    run(main())
+
+
 def test_no_instance_says_what_to_do(monitor):
     async def main():
         async with screen_of(monitor.url) as screen:

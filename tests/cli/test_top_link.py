@@ -107,13 +107,13 @@ def test_a_resync_reads_all_again(monitor, read):
     assert [len(one.views) for one in reader.until(Loaded, 2)] == [0, 1]
 
 
-def test_a_monitor_that_comes_back_on_its_port_is_found_again(read):
-    first = FakeMonitor()
+def test_a_monitor_that_comes_back_on_its_port_is_found_again(read, kept_port):
+    first = FakeMonitor(kept_port)
     reader = read(first.url)
     reader.until(Live)
     first.close()
     reader.until(Lost)
-    second = FakeMonitor(first.port)
+    second = FakeMonitor(kept_port)
     try:
         reader.until(Live, 2)
     finally:

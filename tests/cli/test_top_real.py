@@ -18,7 +18,7 @@ from heartfelt.cli._top.detail import Detail
 from tests.cli.top_screen import run, screen_of
 from tests.monitor.serving import command, plain_environ, run_command
 
-PATIENCE_S = 60
+PATIENCE_S = 40
 
 
 def cells(screen, service):

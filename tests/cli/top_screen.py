@@ -15,7 +15,7 @@ from heartfelt.cli._client import Client
 from heartfelt.cli._top.app import TopApp
 from heartfelt.cli._top.link import Link
 
-PATIENCE_S = 60
+PATIENCE_S = 40
 COLUMN = 12.2  # how wide a column is in such an SVG
 TEXT = re.compile(r'<text([^>]*) x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', re.DOTALL)
 
@@ -75,4 +75,4 @@ async def screen_of(url, size=(80, 24), token_env=None):
 
 
 def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 2 * PATIENCE_S))
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_S + 10))

@@ -13,6 +13,8 @@ import struct
 import sys
 import time
 
+import time_limit
+
 from heartfelt.wire import FrameDecoder, FrameError, Message, encode_frame, pack
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, TRACING, VISIBILITY
 
@@ -110,6 +112,7 @@ def main() -> int:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     first = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().getrandbits(40)
     end = time.monotonic() + seconds
+    time_limit.limit(seconds)
     seed, n_items = first, 0
     while time.monotonic() < end:
         try:

@@ -16,6 +16,8 @@ import random
 import sys
 import time
 
+import time_limit
+
 if importlib.util.find_spec("msgspec") is None:
     print("0 inputs: heartfelt[monitor] is not installed")
     sys.exit(0)
@@ -206,6 +208,7 @@ def main() -> int:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     first = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().getrandbits(40)
     end = time.monotonic() + seconds
+    time_limit.limit(seconds)
     seed = first
     world = World()
     while time.monotonic() < end:

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import time_limit
+
 from heartfelt import HeartHub, SnapshotError
 from heartfelt._snapshot import DIGEST_BYTES, FIELDS, HEADER_BYTES
 from heartfelt.testing import ManualClock
@@ -75,6 +77,7 @@ def once(seed: int, path: Path) -> bool:
 
 def main(seconds: float = 60, first_seed: int | None = None) -> None:
     seed = random.SystemRandom().randrange(1 << 32) if first_seed is None else first_seed
+    time_limit.limit(seconds)
     give_up, n, n_restored = time.monotonic() + seconds, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < give_up:

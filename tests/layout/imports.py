@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Reads the imports of src/heartfelt and holds them against the list in ARCHITECTURE.md.
 
+`python -m tests.layout.imports` prints the list as it would have to be for the rooms that are there, and what is wrong.
+
 The list is the fenced block `imports`: one line per room, as in
 
     store:  monitor/store/ monitor/rows.py -> ground model
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,3 +207,25 @@ def _check_circles(document: Document, imports: dict[str, set[str]]) -> Iterator
             yield f"the circle {', '.join(circle)} does not exist any more; remove it from the list"
         if len({file.rpartition("/")[0] for file in circle}) > 1:
             yield f"the circle {', '.join(circle)} goes beyond one folder"
+
+
+def actual(root: Path) -> list[str]:
+    """Returns the lines of the block `imports` for the rooms of ARCHITECTURE.md with the imports that exist."""
+    document = read_document((root / "ARCHITECTURE.md").read_text("utf-8"))
+    used: dict[str, set[str]] = {}
+    for file, found in read_imports(root).items():
+        rooms = [document.room_of(one) for one in (file, *found)]
+        if rooms[0] is not None:
+            used.setdefault(rooms[0].name, set()).update(room.name for room in rooms[1:] if room is not None)
+    lines = []
+    for room in document.rooms:
+        others = [one.name for one in document.rooms if one.name in used.get(room.name, ()) and one is not room]
+        line = f"{room.name + ':':11} {' '.join(room.places):36}" + (f" -> {' '.join(others)}" if others else "")
+        lines.append(line.rstrip())
+    return lines
+
+
+if __name__ == "__main__":
+    root = Path(__file__).parents[2]
+    print(*actual(root), "", *check(root), sep="\n")
+    sys.exit(1 if check(root) else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layout.imports import check, find_circles, read_imports
+from tests.layout.imports import actual, check, find_circles, read_imports
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +66,13 @@ def test_nothing_is_overlooked():
     assert "fleet" in " ".join(imports["monitor/monitor.py"])
     assert "_event" in imports["_core"]
     assert "_core" in imports["hub.py"]
+
+
+def test_the_list_that_is_printed_is_the_one_that_passes():
+    lines = actual(ROOT)
+    document = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert [line for line in lines if line not in document] == []
+    assert len(lines) > 20
 
 
 def test_a_project_that_agrees_with_its_list_passes(planted):

@@ -14,7 +14,7 @@ import threading
 import time
 from urllib.parse import urlencode
 
-PATIENCE_S = 120
+PATIENCE_S = 40
 
 
 def command(*arguments):

@@ -22,13 +22,12 @@ def state(serving, instance_id="one"):
 
 
 def test_an_instance_from_its_first_beat_to_its_end(serve):
-    serving = serve(lease_timeout="1 s", lease_cache="2 s")
-    id_ = None
+    serving = serve(lease_timeout="2 s", lease_cache="3 s")
     connection, stream = serving.open_stream(topics=["change"])
-    serving.beat(intervalMs=600)
+    serving.beat(intervalMs=1200)
     assert state(serving) == "NEW"
     id_ = serving.find("one")["id"]
-    serving.beat(intervalMs=600)
+    serving.beat(intervalMs=1200)
     assert state(serving) == "UP"
     until(lambda: state(serving) is None, "the removal")
     resync, *changes = stream_events(stream, 6)

@@ -12,6 +12,8 @@ import pytest
 from tests.speed.callgrind import N_KEYS, Cost, cost_in
 from tests.speed.instructions import HOW_TO_STORE, changes, counted, fewer, none_stored, stored, table, too_many
 
+pytestmark = pytest.mark.time_limit(240, reason="valgrind runs Python some fifty times slower")
+
 # None of them allocates, locks or waits, with the arguments that a beat gives them.
 MAY_BE_CALLED = {"clock_gettime", "memcmp", "PyLong_AsLongLongAndOverflow", "PyObject_Hash"}
 

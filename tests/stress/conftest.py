@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 60  # until something counts as hung; no test waits for it when all is well
-
 
 class Crowd:
     """Threads that run until told to stop, and whose exceptions fail the test."""
 
-    def __init__(self, crowds: Crowds) -> None:
+    def __init__(self, crowds: Crowds, patience_s: float) -> None:
         self.stop = threading.Event()
         self.errors: list[BaseException] = []
         self.threads: list[threading.Thread] = []
         self._crowds = crowds
+        self._patience_s = patience_s
 
     def start(self, work: Callable[..., object], *arguments: object) -> None:
         def run() -> None:
@@ -37,7 +36,7 @@ class Crowd:
         thread.start()
 
     def join(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         assert [thread.name for thread in self.threads if thread.is_alive()] == [], "these hang"
@@ -53,26 +52,27 @@ class Crowds:
     """Looks like a crowd, the one of the thread that asks: a test that runs in several threads at once
     (pytest-run-parallel) has one in each, and its threads see the one that they are of."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
         self.mine = threading.local()
+        self._patience_s = patience_s
         self.all: list[Crowd] = []
 
     def __getattr__(self, name: str) -> object:
         if not hasattr(self.mine, "crowd"):
-            self.mine.crowd = Crowd(self)
+            self.mine.crowd = Crowd(self, self._patience_s)
             self.all.append(self.mine.crowd)
         return getattr(self.mine.crowd, name)
 
 
 @pytest.fixture
-def crowd() -> Iterator[Crowds]:
-    crowds = Crowds()
+def crowd(patience_s: float) -> Iterator[Crowds]:
+    crowds = Crowds(patience_s)
     yield crowds
     for crowd in crowds.all:
         crowd.stop.set()
     for crowd in crowds.all:
         for thread in crowd.threads:
-            thread.join(PATIENCE_S)
+            thread.join(patience_s)
 
 
 class Watched:
@@ -99,9 +99,9 @@ def watched() -> type[Watched]:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], object], str], None]:
+def eventually(patience_s: float) -> Callable[[Callable[[], object], str], None]:
     def wait(holds: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not holds():
             assert time.monotonic() < deadline, what
             threading.Event().wait(0.005)

@@ -15,7 +15,7 @@ import pytest
 
 TIMES = int(os.environ.get("HEARTFELT_ENDS", "0")) or 4
 AT_ONCE = 4
-PATIENCE_S = 60
+PATIENCE_S = 40
 HEAD = "import asyncio, sys, threading, time\nfrom heartfelt import EventType, HeartHub, HubClosed\n"
 
 ENDS = {
@@ -138,12 +138,12 @@ def test_the_interpreter_ends_by_an_exception():
 
 
 def test_callbacks_that_never_return_are_waited_for_together(run_python):
-    """Ten hubs as long as one, not ten times as long; here half a second."""
+    """Ten hubs as long as one, which is a second here, not ten times as long."""
     told = run_python(
         HEAD
         + """
 import heartfelt.hub
-heartfelt.hub.CLOSE_WAITS_S = 0.5
+heartfelt.hub.CLOSE_WAITS_S = 1
 def hang(event):
     time.sleep(3600)
 hubs = [HeartHub(0.001, on_event=hang) for _ in range(10)]
@@ -153,7 +153,7 @@ for hub in hubs:
         pass
 begin = time.monotonic()
 heartfelt.hub._close_all()
-print(0.4 < time.monotonic() - begin < 2.5)
+print(0.9 < time.monotonic() - begin < 9)
 """
     )
     assert told == "True\n"

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 
 ROUNDS = int(os.environ.get("HEARTFELT_ENDS", "0")) or 60
 CHILD_HANGS_AFTER_S = 30
-PATIENCE_S = 60
+PATIENCE_S = 40
 
 
 def fork(run):

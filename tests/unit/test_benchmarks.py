@@ -32,6 +32,9 @@ GOALS = {
 pytest.importorskip("numpy", reason="the benchmarks of heartbeat_ids need numpy")
 
 
+pytestmark = pytest.mark.time_limit(180, reason="runs each benchmark once, and all that they are compared with")
+
+
 def run(*command):
     done = subprocess.run(
         [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=120

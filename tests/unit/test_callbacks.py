@@ -9,7 +9,7 @@ import pytest
 
 from heartfelt import EventType, HeartHub, HubClosed
 
-LONG_S = 120
+LONG_S = 40
 TIME_OUT, JOIN, HEART_BEAT = EventType.TIME_OUT, EventType.JOIN, EventType.HEART_BEAT
 
 

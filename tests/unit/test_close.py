@@ -16,7 +16,7 @@ import pytest
 
 from heartfelt import EventType, HeartfeltError, HeartHub, HubClosed, KeyNotWatched
 
-LONG_S = 120
+LONG_S = 40
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is not there")
 
 BEATS = {

@@ -149,14 +149,19 @@ def test_stats_are_frozen(hub):
             setattr(frozen, name, 1)
 
 
-def test_a_worker_that_took_a_verdict_has_woken_and_tells_how_late():
+def test_a_worker_wakes_for_a_verdict_and_tells_how_late_it_was(eventually):
+    lateness = []
     with HeartHub(0.005) as hub:
-        hub.heartbeat("a")
-        event = hub.events.get(timeout=30)
+
+        def has_woken():  # not for the first one if its thread began only when that was due
+            hub.heartbeat("a")
+            lateness.append(hub.events.get(timeout=30).lateness)
+            return hub.stats().wakeups >= 1
+
+        eventually(has_woken)
         stats = hub.stats()
-    assert stats.wakeups >= 1
     assert stats.visits >= 1
-    assert stats.max_lateness == pytest.approx(event.lateness, abs=1e-6)
+    assert stats.max_lateness == pytest.approx(max(lateness), abs=1e-6)
 
 
 def test_remove_tells_of_a_key_that_is_not_watched(hub):

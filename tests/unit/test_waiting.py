@@ -11,7 +11,7 @@ import pytest
 
 from heartfelt import Events, HeartHub, HubClosed
 
-LONG_S = 120
+LONG_S = 40
 needs_poll = pytest.mark.skipif(sys.platform == "win32", reason="select.poll is not there")
 
 

@@ -16,6 +16,7 @@ from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
 from heartfelt.monitor.problems import Problem, as_asgi
+from heartfelt.monitor.tasks import within
 from heartfelt.monitor.web.api.endpoint import problem_response
 from heartfelt.monitor.web.api.routes import starlette_routes
 from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
@@ -97,7 +98,7 @@ def _guarded(send: Send) -> Send:
             names = {name for name, _ in own}  # the panel sets its own policy
             message["headers"] = own + [one for one in SECURITY_HEADERS if one[0] not in names]
         try:
-            await asyncio.wait_for(send(message), SEND_S)
+            await within(SEND_S, send(message))
         except asyncio.TimeoutError:
             raise ClientGone from None
 

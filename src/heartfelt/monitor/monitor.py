@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
-import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +18,8 @@ from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import Lateness, RateHistory
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
+from heartfelt.monitor.stopping import Stopping
+from heartfelt.monitor.tasks import run_in_thread
 from heartfelt.monitor.upkeep import Upkeep
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
 from heartfelt.monitor.web.api.sessions import Sessions
@@ -30,7 +30,10 @@ from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
 from heartfelt.testing import ManualClock
 
-_logger = logging.getLogger("heartfelt.monitor")
+HUBS_S = 2.0
+"""How long the hubs may take to close."""
+HOLD_UP_S = 0.5
+"""By how much the end of a part may be late beyond its bound, on a busy machine, before it is given up."""
 
 
 class StartError(HeartfeltError):
@@ -105,7 +108,8 @@ class Monitor:
         self.udp: UdpServer | None = None
         self.clients_gone = 0
         self.more_stats: dict[str, Callable[[], dict[str, Any]]] = {}
-        self._undo: list[Callable[[], Any]] = [self.registry.close]
+        self.stopping = Stopping()
+        self.stopping.add("the hubs", self.registry.close, seconds=HUBS_S, blocks=True)
 
     async def start(self) -> None:
         """Returns when agents can beat. If it raises StartError, ConfigError or StoreError, it has stopped again."""
@@ -116,24 +120,24 @@ class Monitor:
             raise
 
     async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
+        stopping = self.stopping
         tls = make_tls(self.config)
-        self._undo.append(lambda: loop.run_in_executor(None, self.store.close))
+        stopping.add("the store", self.store.close, seconds=self.store.stop_s + HOLD_UP_S, blocks=True)
         with _no_collections():
-            saved = await loop.run_in_executor(None, self.store.open)
+            saved = await run_in_thread("heartfelt-store-open", self.store.open)
             await self.auth.reload()
             self._check_tokens()
             self.fanout.connect()
-            self._undo.append(self.fanout.close)
+            stopping.add("the counts' timer", self.fanout.close, seconds=0.0)
             self.registry.restore(saved)
             del saved
         polling = Polling(self.registry)
-        self._undo.append(polling.stop)
+        stopping.add("the polling", polling.stop, seconds=0.0)
         polling.start()
+        stopping.add("the webhooks", self.webhooks.stop, seconds=self.webhooks.stop_s + HOLD_UP_S)
         await self.webhooks.start()
-        self._undo.append(self.webhooks.stop)
         self.upkeep.start()
-        self._undo.append(self.upkeep.stop)
+        stopping.add("the upkeep", self.upkeep.stop, seconds=self.upkeep.end_s + HOLD_UP_S)
         await self._listen(tls)
 
     async def _listen(self, tls: ssl.SSLContext | None) -> None:
@@ -142,14 +146,14 @@ class Monitor:
             context = tls if config.tcp_tls else None
             host, port = config.address("tcp")
             tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context)
-            self._undo.append(tcp.stop)
+            self.stopping.add("the TCP port", tcp.stop, seconds=tcp.stop_s + HOLD_UP_S)
             await _bound("tcp", config, tcp.start)
             self.auth.on_revoked.append(tcp.ask_again)
             self.tcp = tcp
         if config.udp_enable:
             host, port = config.address("udp")
             udp = UdpServer(self.intake, host=host, port=port)
-            self._undo.append(udp.stop)
+            self.stopping.add("the UDP port", udp.stop, seconds=udp.stop_s + HOLD_UP_S)
             await _bound("udp", config, udp.start)
             self.udp = udp
 
@@ -162,17 +166,25 @@ class Monitor:
             f"one with `heartfelt token create NAME --scope admin --data {self.config.data}`, or set host to 127.0.0.1"
         )
 
-    async def stop(self) -> None:
-        """Stops taking beats, ends the streams and flushes the store. Idempotent. Errors are logged only."""
+    def begin_stop(self) -> None:
+        """Ends requests that would delay the end of an HTTP server: streams, and tests of webhooks. Idempotent."""
         self.stream.close()
-        undo, self._undo = self._undo, []
-        for step in reversed(undo):
-            try:
-                result = step()
-                if asyncio.iscoroutine(result) or asyncio.isfuture(result):
-                    await result
-            except Exception:
-                _logger.exception("a part of the monitor failed to stop")
+        self.webhooks.trials.end()
+
+    async def stop(self) -> None:
+        """Stops taking beats, ends the streams and flushes the store. Idempotent. Errors are logged only.
+
+        Each part has a bound of its own. A part that does not stop within it is logged by its name with its stack, and
+        left running. The bounds, in the order of the stop:
+
+            UDP port 1 s, TCP port 2 s, upkeep 1 s, webhooks 5 s, store 5 s, hubs 2 s: together 16 s
+
+        A part that does not keep its bound is left at most a second later (HOLD_UP_S, `stopping.LEAVE_S`), so
+        the longest stop takes `stopping.seconds`, 20.5 s. Usually it takes some tens of milliseconds.
+        `heartfelt serve` ends its HTTP server first, within `server.HTTP_STOP_S`.
+        """
+        self.begin_stop()
+        await self.stopping.run()
 
     # -- its state
 
@@ -209,7 +221,11 @@ class Monitor:
             "webhooks": self.webhooks.stats(),
             "auth": self.auth.stats(),
             "shield": self.shield.stats(),
-            "upkeep": {"faults": self.upkeep.faults, "clients_gone": self.clients_gone},
+            "upkeep": {
+                "faults": self.upkeep.faults,
+                "clients_gone": self.clients_gone,
+                "left_running": self.upkeep.left_running + self.stopping.left_running + self.store.left_running,
+            },
         }
         for name, part in (("tcp", self.tcp), ("udp", self.udp)):
             if part is not None:

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -21,10 +21,17 @@ import uvicorn
 from heartfelt.monitor.app import App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_tls
+from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
+from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.protocol import RequestGuard, protocol_class
 
 GRACEFUL_S = 5
+"""How long requests under way may take to end, once the process was asked to."""
+REQUESTS_S = 1.0
+"""How long the server may take beyond that, and the requests that it then cancels."""
+HTTP_STOP_S = GRACEFUL_S + 2 * REQUESTS_S
+"""The most that the HTTP server's end takes."""
 BACKLOG = 2048
 USER_TIMEOUT_MS = 30_000
 _logger = logging.getLogger("heartfelt.monitor")
@@ -135,9 +142,9 @@ class Process:
                 self._announce(monitor, sock, tls=settings.ssl is not None)
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            monitor.stream.close()  # so that no viewer delays the stop
+            monitor.begin_stop()  # so that no request delays the end
             server.should_exit = True
-            await serving
+            await _end_serving(server, serving)
             guard.close()
 
     def _announce(self, monitor: Monitor, sock: socket.socket, *, tls: bool) -> None:
@@ -152,6 +159,14 @@ class Process:
         _logger.info("ready: %s, %s; data in %s", url, listening, self._config.data)
         for warning in self._config.warnings:
             _logger.warning("%s", warning)
+
+
+async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    """Waits for the server's end, for at most HTTP_STOP_S."""
+    await asyncio.wait({serving}, timeout=GRACEFUL_S + REQUESTS_S)
+    await end_tasks([serving, *server.server_state.tasks], seconds=REQUESTS_S)
+    if serving.done() and not serving.cancelled():
+        serving.result()  # raises what it failed with
 
 
 @contextlib.contextmanager
@@ -185,13 +200,12 @@ def run(config: MonitorConfig, *, ready_json: bool = False) -> None:
     async def main() -> None:
         await Process(config, ready_json=ready_json).run()
 
-    _run_loop(main())
+    run_loop(main(), _new_loop)
 
 
-def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+def _new_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
-        asyncio.run(main)
-    else:
-        import uvloop
+        return asyncio.new_event_loop()
+    import uvloop
 
-        uvloop.run(main)
+    return uvloop.new_event_loop()

@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import RateHistory
 from heartfelt.monitor.store import Store
+from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.stream import Stream
 
 CHECKPOINT_S = 0.5
 RELOAD_S = 2.0
+END_S = 1.0
+"""How long its tasks may take to end."""
 MINUTE_MS = 60_000
 MOST_PUBLISHED_BEATS = 5000
 """The most beats in one message of the stream."""
@@ -22,7 +25,9 @@ _logger = logging.getLogger("heartfelt.monitor")
 
 
 class Upkeep:
-    """`start()`, `await stop()`. An error in the work is logged and counted in `faults`, and the work goes on.
+    """`start()`, `await stop()`, which takes at most `end_s`.
+
+    An error in the work is logged and counted in `faults`, and the work goes on.
 
     events_taken: how many events agents have sent so far. observe_lag_s: called twice a second with how late the event
     loop ran the timer.
@@ -42,6 +47,7 @@ class Upkeep:
         now_s: Callable[[], float] = time.monotonic,
         checkpoint_s: float = CHECKPOINT_S,
         reload_s: float = RELOAD_S,
+        end_s: float = END_S,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -53,27 +59,31 @@ class Upkeep:
         self._wall_ms = wall_ms
         self._now_s = now_s
         self._checkpoint_s, self._reload_s = checkpoint_s, reload_s
+        self.end_s = end_s
+        self._running = False
         self._tasks: list[asyncio.Task[None]] = []
         self._minute = wall_ms() // MINUTE_MS
         self.faults = 0
+        self.left_running = 0
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._running = True
         self._tasks = [
-            loop.create_task(self._repeat(self._checkpoint_s, self._checkpoint, measured=True)),
-            loop.create_task(self._repeat(self._reload_s, self._reload_tokens)),
+            asyncio.create_task(
+                self._repeat(self._checkpoint_s, self._checkpoint, measured=True), name="upkeep checkpoint"
+            ),
+            asyncio.create_task(self._repeat(self._reload_s, self._reload_tokens), name="upkeep tokens"),
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        self._running = False
+        tasks, self._tasks = self._tasks, []
+        self.left_running += len(await end_tasks(tasks, seconds=self.end_s))
         self.checkpoint()
 
     async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]], *, measured: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while self._running:
             due = loop.time() + every_s
             await asyncio.sleep(every_s)
             if measured:

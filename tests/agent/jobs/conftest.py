@@ -82,7 +82,7 @@ def heartfelt():
     def run(*args, **options):
         command = [sys.executable, "-m", "heartfelt", *args]
         options = {"text": True, **options}
-        return subprocess.run(command, capture_output=True, timeout=2 * LONG_S, check=False, **options)
+        return subprocess.run(command, capture_output=True, timeout=LONG_S, check=False, **options)
 
     return run
 

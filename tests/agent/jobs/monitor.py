@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote
 
-LONG_S = 120  # a wait that ends at once if nothing is wrong
+LONG_S = 40  # a wait that ends at once if nothing is wrong
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from heartfelt.monitor.fleet.expiry import CONTROL, NOTED, SLICE
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import HoldState, Limits, State
 from tests.monitor.fleet.world import NO_HOLD
+
+pytestmark = pytest.mark.time_limit(180, reason="100,000 instances: some 8 s of pure work, on a busy machine far more")
 
 N = 100_000
 BOUND = CONTROL + NOTED + 4 * SLICE

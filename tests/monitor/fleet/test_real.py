@@ -15,7 +15,7 @@ from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Beat, Limits, State
 
-LONG_S = 120
+LONG_S = 40
 POLICY = Policy(effective_ms=300, least_lease_ms=50, cache_ms=700, hold=HoldPolicy(enabled=False))
 
 

@@ -15,7 +15,7 @@ from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.model import Limits
 
-LONG_S = 120.0
+LONG_S = 40.0
 
 
 def heartbeat(service="shop", instance_id="shop-1", *, at=1_700_000_000_000, number=1, lag=0, **more):

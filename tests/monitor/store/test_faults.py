@@ -293,9 +293,8 @@ def test_large_events_are_bounded_by_their_bytes(hung):
     assert got.event.time_ms == NOON_MS + 99
 
 
-def test_closing_a_store_that_cannot_be_written(opened, path, caplog, monkeypatch):
-    monkeypatch.setattr("heartfelt.monitor.store.writer.CLOSE_S", 0.3)
-    store = opened(path)
+def test_closing_a_store_that_cannot_be_written(opened, path, caplog):
+    store = opened(path, close_s=0.3)
     ten_in(store)
     away = path.with_name("away.db")
     path.rename(away)

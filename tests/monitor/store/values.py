@@ -10,7 +10,7 @@ from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, Stat
 NOON_MS = 1_763_812_800_000  # 2025-11-22 12:00 UTC
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
-LONG_S = 120  # a wait that ends at once if nothing is wrong
+LONG_S = 40  # a wait that ends at once if nothing is wrong
 
 
 class Clock:

@@ -12,7 +12,7 @@ import msgspec
 from heartfelt.monitor.model import AgentEvent, Change, Level, State
 from heartfelt.monitor.store import Delivery
 
-LONG_S = 120
+LONG_S = 40
 LEASE_MS = 60_000
 START_MS = 1_790_000_000_000
 

@@ -99,6 +99,7 @@ class TopApp(App[None]):
             self.register_theme(theme)
         self.theme = DARK.name
         self.base = self.screen
+        self.views = self.query_one(ContentSwitcher)
         self.top = self.query_one(Top)
         self.bottom = self.query_one(Bottom)
         self.grid, self.table, self.feed = self.query_one(Grid), self.query_one(Table), self.query_one(Feed)
@@ -116,9 +117,14 @@ class TopApp(App[None]):
 
     # -- what the link tells
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the widgets are being taken down, while the timers still run."""
+        return not self.screen_stack or not self.views.is_attached
+
     def take(self) -> None:
         """Applies what has come, for a bounded time."""
-        if not self.screen_stack:  # it ends
+        if self.is_ending:
             return
         give_up = time.monotonic() + TAKE_MOST_S
         while time.monotonic() < give_up:
@@ -210,7 +216,7 @@ class TopApp(App[None]):
     # -- drawing
 
     def draw(self) -> None:
-        if self.frozen or not self.screen_stack:
+        if self.frozen or self.is_ending:
             return
         self._show_view()
         self.top.update()
@@ -263,7 +269,7 @@ class TopApp(App[None]):
 
     @property
     def view(self) -> str:
-        return self.base.query_one(ContentSwitcher).current or VIEWS[0]
+        return self.views.current or VIEWS[0]
 
     @property
     def current(self) -> Row | None:
@@ -291,7 +297,7 @@ class TopApp(App[None]):
     def action_view(self, name: str) -> None:
         if self.screen is not self.base:
             return
-        self.base.query_one(ContentSwitcher).current = name
+        self.views.current = name
         self.base.query_one(f"#{name}").focus()
         self.call_after_refresh(self.draw)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
-from heartfelt.monitor.fleet.shared import Shared
+from heartfelt.monitor.fleet.shared_meta import SharedMeta
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
 
 _Told = TypeVar("_Told")
@@ -24,7 +24,7 @@ class Book:
         self.by_id: dict[int, Instance] = {}
         self.by_key: dict[tuple[str, str], Instance] = {}
         self.counts = Counts()
-        self._shared = Shared()
+        self._shared = SharedMeta()
         self.dirty: dict[int, int] = {}
         """Last beats that nobody has asked for yet, by id."""
         self.next_id = 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from heartfelt.errors import FrameError
@@ -78,6 +79,8 @@ async def read_body(
             body = await _rest(receive, message, most)
     except asyncio.CancelledError:
         if task not in deadlines.ended:
+            raise
+        if sys.version_info >= (3, 11) and task.uncancel() > 0:  # ours ends here; this one is somebody else's
             raise
         raise Problem(408, "too_slow", "the body did not come in time; send it at once", _CLOSE) from None
     finally:

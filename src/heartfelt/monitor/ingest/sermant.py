@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import ssl
 from collections import Counter
 
 from heartfelt.monitor.ingest.connection import VIA, Connection
 from heartfelt.monitor.ingest.intake import Auth, Intake
+from heartfelt.monitor.tasks import TimedEvent, end_tasks
 
 __all__ = ["SermantServer"]
 
@@ -27,6 +29,9 @@ ASKED_AT_ONCE = 128
 HOLD_S = 30.0
 RETRY_S = 1.0
 HANDSHAKE_S = 10.0
+END_S = 1.0
+"""How long a stop waits for handshakes to end, and again for connections to close."""
+_logger = logging.getLogger("heartfelt.monitor")
 _OUT_OF = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -46,11 +51,14 @@ class SermantServer:
         auth: Auth | None = None,
         tls: ssl.SSLContext | None = None,
         hold_s: float = HOLD_S,
+        end_s: float = END_S,
     ) -> None:
         self.intake = intake
         self.auth = intake.auth if auth is None else auth
         self.hold_s = hold_s
         self.pending_bytes = 0
+        self._end_s = end_s
+        self._none_open = TimedEvent()  # set by the last connection's end, once a stop waits for it
         self._host, self._port, self._tls = host, port, tls
         self._listening: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -82,8 +90,14 @@ class SermantServer:
         self._listening = listening
         self._accept_more()
 
+    @property
+    def stop_s(self) -> float:
+        """The most that `stop` takes."""
+        return 2 * self._end_s
+
     async def stop(self) -> None:
-        """Accepts nothing more, closes all connections. Idempotent."""
+        """Accepts nothing more, closes all connections. Takes at most `stop_s`; what does not end is logged, counted
+        and left. Idempotent."""
         if self._listening is None:
             return
         self._pause()
@@ -91,13 +105,18 @@ class SermantServer:
             self._retry.cancel()
         self._listening.close()
         self._listening = None
-        for task in self._joining:
-            task.cancel()
-        await asyncio.gather(*self._joining, return_exceptions=True)
+        left = await end_tasks(self._joining, seconds=self._end_s)
+        self.counts["left_running"] += len(left)
         for connection in list(self.connections):
             connection.abort()
-        while self.connections:  # each is told of its end by the loop, which abort() has asked to
-            await asyncio.sleep(0)
+        if self.connections and not await self._closed_all():
+            self.counts["left_open"] += len(self.connections)
+            _logger.error("TCP: %d connections did not close within %g s", len(self.connections), self._end_s)
+
+    async def _closed_all(self) -> bool:
+        """Waits for the loop, which reports the end of each aborted connection to it."""
+        self._none_open.clear()
+        return await self._none_open.wait(self._end_s)
 
     # -- accepting
 
@@ -135,7 +154,7 @@ class SermantServer:
             with contextlib.suppress(OSError):  # it may be gone already, which the connection finds out
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self.counts["accepted"] += 1
-            task = self._loop.create_task(self._join(accepted))
+            task = self._loop.create_task(self._join(accepted), name="tcp handshake")
             self._joining.add(task)
             task.add_done_callback(self._joined)
         if self._is_full():
@@ -171,6 +190,8 @@ class SermantServer:
 
     def closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        if not self.connections:
+            self._none_open.set()
         self._accept_more()
 
     # -- tokens

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections import Counter, deque
@@ -18,14 +19,19 @@ from pathlib import Path
 from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
-from heartfelt.monitor.ingest.receive import receiver
 from heartfelt.wire import unpack
 
 __all__ = ["UdpServer"]
 
+_logger = logging.getLogger("heartfelt.monitor")
+
 VIA = "udp"
+DATAGRAMS_AT_ONCE = 64
+_LARGEST = 65535
 RCVBUF = 8 << 20
 BEATS_A_TURN = 4096
+STOP_S = 1.0
+"""How long a stop may take to handle what was received."""
 _SO_RCVBUFFORCE = 33
 BEATS_OF_ONE = 1024
 """Beats of one client, before its rate is looked at again."""
@@ -48,16 +54,17 @@ class UdpServer:
         port: int = 8901,
         auth: Auth | None = None,
         rcvbuf: int = RCVBUF,
+        stop_s: float = STOP_S,
     ) -> None:
         self.intake = intake
         self.auth = intake.auth if auth is None else auth
         self._host, self._port, self._rcvbuf = host, port, rcvbuf
+        self.stop_s = stop_s
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop
         self._waiting: deque[tuple[bytes, str]] = deque()  # received, and not handled in the last turn
         self._turn: asyncio.Handle | None = None
         self._allowed: dict[str | None, bool] = {}  # of this turn
-        self._receive = receiver()
         self.counts: Counter[str] = Counter()
 
     @property
@@ -84,16 +91,22 @@ class UdpServer:
         self._loop.add_reader(listening.fileno(), self._drain)
 
     async def stop(self) -> None:
-        """Takes what was received, then closes. Idempotent."""
+        """Takes what was received, then closes. What is not handled within `stop_s` is dropped, and counted.
+        Idempotent."""
         if self._socket is None:
             return
         if self._turn is None:
             self._loop.remove_reader(self._socket.fileno())
         else:
             self._turn.cancel()
-        while self._waiting:
+        ends_s = self._loop.time() + self.stop_s
+        while self._waiting and self._loop.time() < ends_s:
             self._handle_some()
             await asyncio.sleep(0)
+        if self._waiting:
+            self.counts["dropped_at_stop"] += len(self._waiting)
+            _logger.error("UDP: %d datagrams were not handled within %g s", len(self._waiting), self.stop_s)
+            self._waiting.clear()
         self._socket.close()
         self._socket = None
 
@@ -106,7 +119,7 @@ class UdpServer:
         while beats < BEATS_A_TURN:
             if not self._waiting:
                 try:
-                    received = self._receive(sock.fileno())
+                    received = _receive(sock)
                 except OSError as error:  # of an earlier sending, or the machine is out of memory
                     self.counts["receive_errors"] += 1
                     self.intake.log.warn("udp", f"UDP: {error}")
@@ -216,3 +229,21 @@ def _kernel_drops(sock: socket.socket) -> int:
         if len(columns) > 12 and columns[9] == inode:
             return int(columns[12])
     return -1
+
+
+def _receive(sock: socket.socket) -> list[tuple[bytes, str]]:
+    """Datagrams and their senders' addresses, as many as wait, up to DATAGRAMS_AT_ONCE. Does not block.
+
+    Raises OSError only before the first datagram: an error never drops what was received before it.
+    """
+    received: list[tuple[bytes, str]] = []
+    try:
+        for _ in range(DATAGRAMS_AT_ONCE):
+            data, address = sock.recvfrom(_LARGEST)
+            received.append((data, address[0]))
+    except (BlockingIOError, InterruptedError):
+        pass
+    except OSError:
+        if not received:
+            raise
+    return received

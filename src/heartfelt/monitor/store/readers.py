@@ -4,61 +4,98 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import READ_S
+from heartfelt.monitor.tasks import join_thread
 
 READERS = 2
 _STEPS = 50_000  # of SQLite's, between two looks at the clock: about a millisecond
 
 T = TypeVar("T")
+_Query = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
 
 
 class Readers:
-    """`read` from coroutines; `open`, `close` from the thread that opens and closes the store."""
+    """`read` from coroutines; `open`, `close` from the thread that opens and closes the store.
 
-    def __init__(self, path: Path) -> None:
+    The threads are daemons of its own: Python joins those of a ThreadPoolExecutor at its exit, so that one whose disk
+    does not answer would hold up the end of the process.
+    """
+
+    def __init__(self, path: Path, *, answer_s: float, logger: logging.Logger) -> None:
         self._path = path
-        self._pool: ThreadPoolExecutor | None = None
+        self._answer_s = answer_s
+        self._logger = logger
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._closing = False
+        self._lock = threading.Lock()
+        self._queries: queue.SimpleQueue[_Query | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._closing = True
 
     def open(self) -> None:
+        self._queries = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, args=(self._queries,), name=f"heartfelt-store-read-{n}", daemon=True)
+            for n in range(READERS)
+        ]
         self._closing = False
-        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="heartfelt-store-read")
+        for thread in self._threads:
+            thread.start()
 
-    def close(self) -> None:
-        """Ends queries that run: they raise StoreError."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        self._closing = True
-        pool.shutdown(wait=True, cancel_futures=True)
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
-        self._local = threading.local()
+    def close(self) -> int:
+        """Ends queries that run: they raise StoreError. Blocks for at most `answer_s`. Returns how many threads did not
+        end, each of which was logged with its stack, and is left."""
+        with self._lock:
+            if self._closing:
+                return 0
+            self._closing = True
+        threads, self._threads = self._threads, []
+        for _ in threads:
+            self._queries.put(None)
+        ends_s = time.monotonic() + self._answer_s
+        left = sum(not join_thread(thread, ends_s - time.monotonic(), self._logger) for thread in threads)
+        while not self._queries.empty():  # nobody takes them any more
+            found = self._queries.get()
+            if found is not None and found[1].set_running_or_notify_cancel():
+                found[1].set_exception(StoreError(f"the store {self._path} was closed meanwhile"))
+        return left
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        pool = self._pool
-        if pool is None:
-            raise StoreError(f"the store {self._path} is closed; open it, or ask before it is closed")
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closing:
+                raise StoreError(f"the store {self._path} is closed; open it, or ask before it is closed")
+            self._queries.put((query, future))
+        return await asyncio.wrap_future(future)
+
+    def _work(self, queries: queue.SimpleQueue[_Query | None]) -> None:
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, self._run, query)
-        except asyncio.CancelledError:
-            if self._closing:  # the query had not begun
-                raise StoreError(f"the store {self._path} was closed meanwhile") from None
-            raise
+            while (found := queries.get()) is not None:
+                query, future = found
+                if future.set_running_or_notify_cancel():
+                    try:
+                        future.set_result(self._run(query))
+                    except BaseException as error:
+                        future.set_exception(error)
+                del found, query, future  # what was read is the asker's alone
+        finally:
+            connection: sqlite3.Connection | None = self._local.__dict__.pop("connection", None)
+            if connection is not None:
+                connection.close()
 
     def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closing:
+            raise StoreError(f"the store {self._path} was closed meanwhile")
         end = time.monotonic() + READ_S
         try:
             connection = self._connection()
@@ -86,5 +123,4 @@ class Readers:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA cache_size = -16384")
             self._local.connection = connection
-            self._connections.append(connection)
         return connection

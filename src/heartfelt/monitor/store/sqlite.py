@@ -28,7 +28,7 @@ from heartfelt.monitor.store.pending import Bounds
 from heartfelt.monitor.store.readers import Readers
 from heartfelt.monitor.store.retention import Forgetter, Retention
 from heartfelt.monitor.store.rows import DAY_MS, to_json
-from heartfelt.monitor.store.writer import Writer
+from heartfelt.monitor.store.writer import ANSWER_S, CLOSE_S, Writer
 
 __all__ = ["Bounds", "Retention", "SqliteStore"]
 
@@ -45,7 +45,8 @@ class SqliteStore:
     as long as `health().ok`. Of a power cut the last moments may be lost; the file stays whole.
 
     path: the file; made, with its folder, if it is not there. Beside it lie its -wal, its -shm and a .lock, by which
-    a second monitor is refused. retention: how long what is kept. bounds: on what waits to be written. wall_ms: the
+    a second monitor is refused. retention: how long what is kept. bounds: on what waits to be written. close_s: how
+    long `close` tries to write what waits; answer_s: how long it waits for a disk that does not answer. wall_ms: the
     clock by which old things are forgotten. A store is opened and closed once.
     """
 
@@ -55,6 +56,8 @@ class SqliteStore:
         *,
         retention: Retention | None = None,
         bounds: Bounds | None = None,
+        close_s: float = CLOSE_S,
+        answer_s: float = ANSWER_S,
         wall_ms: Callable[[], int] = _wall_ms,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -64,8 +67,18 @@ class SqliteStore:
         self._logger = logger or logging.getLogger("heartfelt.monitor.store")
         self._forgetter = Forgetter(retention, wall_ms)
         self._file = StoreFile(self.path, wall_ms, self._logger)
-        self._writer = Writer(self._file, self._forgetter, retention.file_bytes, bounds or Bounds(), self._logger)
-        self._readers = Readers(self.path)
+        self._writer = Writer(
+            self._file,
+            self._forgetter,
+            retention.file_bytes,
+            bounds or Bounds(),
+            self._logger,
+            close_s=close_s,
+            answer_s=answer_s,
+        )
+        self._readers = Readers(self.path, answer_s=answer_s, logger=self._logger)
+        self._answer_s = answer_s
+        self.left_running = 0
         self._refused = 0
         self._state = "new"
 
@@ -81,13 +94,22 @@ class SqliteStore:
         return saved
 
     def close(self) -> None:
-        """Writes what waits, for at most four seconds; what then is not written is logged. Idempotent."""
+        """Writes what waits. Takes at most `stop_s`, five seconds; what is not written by then is logged, and so is a
+        thread whose disk does not answer, which is left. Idempotent."""
         if self._state != "open":
             return
         self._state = "closed"
-        self._readers.close()
-        if not self._writer.stop():
-            self._logger.error("the store %s was not closed cleanly: %s", self.path, self._writer.error)
+        self.left_running += self._readers.close()
+        written = self._writer.stop()
+        self.left_running += self._writer.is_left
+        if not written:
+            why = self._writer.error or "its disk does not answer"
+            self._logger.error("the store %s was not closed cleanly: %s", self.path, why)
+
+    @property
+    def stop_s(self) -> float:
+        """The most that `close` takes: for the threads that read, then for the one that writes."""
+        return self._answer_s + self._writer.stop_s
 
     def health(self) -> Health:
         writer = self._writer

@@ -20,9 +20,13 @@ from heartfelt.monitor.store import FLUSH_S
 from heartfelt.monitor.store.file import StoreFile
 from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
 from heartfelt.monitor.store.retention import Forgetter
+from heartfelt.monitor.tasks import join_thread
 
 RETRY_MOST_S = 2.0
 CLOSE_S = 3.0
+"""How long a stop tries to write what waits."""
+ANSWER_S = 1.0
+"""How long it waits beyond that for a disk that does not answer."""
 FORGET_EVERY_S = 60.0
 FORGET_FOR_S = 0.05
 LOG_EVERY_S = 60.0
@@ -37,7 +41,15 @@ class Writer:
     to put an empty Pending in the place of the full one."""
 
     def __init__(
-        self, file: StoreFile, forgetter: Forgetter, file_bytes: int, bounds: Bounds, logger: logging.Logger
+        self,
+        file: StoreFile,
+        forgetter: Forgetter,
+        file_bytes: int,
+        bounds: Bounds,
+        logger: logging.Logger,
+        *,
+        close_s: float = CLOSE_S,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self.lock = threading.Lock()
         self.noted_dropped = Dropped()
@@ -54,12 +66,14 @@ class Writer:
         self._file_bytes = file_bytes
         self._bounds = bounds
         self._logger = logger
+        self._close_s, self._answer_s = close_s, answer_s
         self._older: Pending | None = None
         self._jobs: Jobs = deque()
         self._something = threading.Event()  # is noted, or to be done
         self._hurry = threading.Event()  # a job, or the end
         self._stop_at: float | None = None
         self._ended = False
+        self.is_left = False
         self._retry_s = 0.0
         self._logged_at = float("-inf")
         self._forget_at = 0.0
@@ -103,16 +117,30 @@ class Writer:
         return await asyncio.wrap_future(future)
 
     def stop(self) -> bool:
-        """Blocks for at most CLOSE_S and a bit. True if all was written; False: some was not, or the disk does not
-        answer."""
+        """Blocks for at most `stop_s`. True if all was written; False: some was not, or the disk does not answer: then
+        the thread is logged with its stack, and left."""
         assert self._thread is not None
         with self.lock:
             if self._stop_at is None:
-                self._stop_at = time.monotonic() + CLOSE_S
+                self._stop_at = time.monotonic() + self._close_s
         self._hurry.set()
         self._something.set()
-        self._thread.join(CLOSE_S + 1.0)
+        self.is_left = not join_thread(self._thread, self.stop_s, self._logger)
+        if self.is_left:
+            self._refuse_jobs()
         return self._ended and self.error is None
+
+    @property
+    def stop_s(self) -> float:
+        return self._close_s + self._answer_s
+
+    def _refuse_jobs(self) -> None:
+        """Tells those who wait for what will not be done any more."""
+        with self.lock:
+            jobs, self._jobs = self._jobs, deque()
+        for _, future in jobs:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(StoreError(f"the store {self._file.path} was closed meanwhile"))
 
     # -- the thread's
 
@@ -245,10 +273,7 @@ class Writer:
         else:
             self._logger.error("the store is closed with %d rows that could not be written: %s", left, self.error)
             self._file.abandon()
-        for _, future in self._jobs:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(StoreError(f"the store {self._file.path} was closed meanwhile"))
-        self._jobs.clear()
+        self._refuse_jobs()
         self._ended = True
 
 

@@ -17,7 +17,6 @@ missed, and must read everything again. So a viewer costs the monitor a bounded 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections import deque
@@ -25,6 +24,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+
+from heartfelt.monitor.tasks import TimedEvent
 
 TOPICS = ("change", "event", "hold", "held", "counts", "beats")
 COMMENT = b": still here\n\n"
@@ -51,7 +52,7 @@ class Viewer:
         self._most_bytes = most_bytes
         self._queue: deque[bytes] = deque()
         self._bytes = 0
-        self._wake = asyncio.Event()
+        self._wake = TimedEvent()
         self.closed = False
         self.resyncs = 0
 
@@ -76,11 +77,8 @@ class Viewer:
 
     async def take(self, timeout_s: float) -> bytes:
         """Returns all queued messages; a comment after `timeout_s` without any; b"" when the viewer is closed."""
-        if not self._queue and not self.closed:
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
-            except asyncio.TimeoutError:
-                return COMMENT
+        if not self._queue and not self.closed and not await self._wake.wait(timeout_s):
+            return COMMENT
         self._wake.clear()
         data = b"".join(self._queue)
         self.clear()

@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from heartfelt.monitor.tasks import within
 from heartfelt.monitor.webhooks.guard import Blocked, GuardedResolver, Lookup, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import Notice
 from heartfelt.monitor.webhooks.payloads import judge, make_request
@@ -79,14 +80,13 @@ class Caller:
 
     async def close(self) -> None:
         sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
+        await asyncio.gather(*(session.close() for session in sessions))
 
     async def call(self, target: Target, notice: Notice) -> Answer:
         """Never raises but when it is cancelled; takes at most `total_s`."""
         start = time.monotonic()
         try:
-            answer = await asyncio.wait_for(self._call(target, notice), self._limits.total_s)
+            answer = await within(self._limits.total_s, self._call(target, notice))
         except aiohttp.ServerTimeoutError as error:  # is a TimeoutError, too
             answer = _failure(error)
         except asyncio.TimeoutError:

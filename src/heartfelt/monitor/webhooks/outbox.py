@@ -17,17 +17,17 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import msgspec
 
 from heartfelt.monitor.store import FLUSH_S, Delivery, Store
+from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
 from heartfelt.monitor.webhooks.caller import Answer
 from heartfelt.monitor.webhooks.notices import Notice
 from heartfelt.monitor.webhooks.targets import MAX_TARGETS, Kind, Target
 
-__all__ = ["Line", "Outbox", "Retry", "pause"]
+__all__ = ["Line", "Outbox", "Retry", "StopLimits", "pause"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
@@ -45,6 +45,17 @@ class Retry(msgspec.Struct, kw_only=True, frozen=True):
     breaker: BreakerSettings = BreakerSettings()
 
 
+class StopLimits(msgspec.Struct, kw_only=True, frozen=True):
+    """How long each part of a stop may take."""
+
+    tasks_s: float = 1.0
+    """Until a task that was cancelled has ended."""
+    store_s: float = 1.0
+    """Until the store has taken what it is to know."""
+    sessions_s: float = 1.0
+    """Until the connections are closed."""
+
+
 class Line:
     """What is known of one target since the start."""
 
@@ -58,10 +69,12 @@ class Line:
         self.last_success_ms: int | None = None
 
 
-async def pause(event: asyncio.Event, seconds: float) -> None:
-    """Until the event is set, or so many seconds have passed. Tests put another in its place."""
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+Pause = Callable[[TimedEvent, float], Awaitable[object]]
+
+
+async def pause(event: TimedEvent, seconds: float) -> None:
+    """Waits until the event is set or the seconds have passed. Tests put another in its place."""
+    await event.wait(seconds)
 
 
 class Outbox:
@@ -75,8 +88,9 @@ class Outbox:
         settings: Retry,
         *,
         wall_ms: Callable[[], int],
-        pause: Callable[[asyncio.Event, float], Awaitable[None]] = pause,
+        pause: Pause = pause,
         rng: random.Random | None = None,
+        stop_limits: StopLimits | None = None,
     ) -> None:
         self._store = store
         self._target = target
@@ -89,13 +103,17 @@ class Outbox:
         self._ended: dict[int, tuple[bool, int | None, str]] = {}
         """What became of calls, until the store has taken it."""
         self._busy: set[int] = set()
-        self._wake = asyncio.Event()
+        self._wake = TimedEvent()
         self._due_ms: list[int] = []
         self._store_ok = True
+        self._limits = stop_limits or StopLimits()
+        self._running = False
         self._worker: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        """All that are under way, also those of targets that are deleted."""
         self.counts = dict.fromkeys(
             ("put", "attempts", "delivered", "retries", "given_up", "refused", "dropped", "postponed", "blocked",
-             "store_errors", "faults"),
+             "store_errors", "faults", "left_running"),
             0,
         )  # fmt: skip
 
@@ -128,17 +146,27 @@ class Outbox:
         self._look_at(self._wall_ms())
 
     def start(self) -> None:
+        self._running = True
         self._worker = asyncio.create_task(self._work(), name="webhooks outbox")
 
     async def stop(self) -> None:
-        """Calls under way are broken off; the store gives their deliveries again after the next start."""
-        tasks = [line.task for line in self._lines.values() if line.task is not None]
-        tasks += [self._worker] if self._worker is not None else []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Calls under way are broken off; the store gives their deliveries again after the next start. Takes at most
+        `tasks_s` and `store_s` of the StopLimits; a call that does not end is logged and left."""
+        self._running = False
+        self._wake.set()
+        tasks = [*self._calls] if self._worker is None else [self._worker, *self._calls]
         self._worker = None
-        await self._tell_store()
+        left = await end_tasks(tasks, seconds=self._limits.tasks_s, logger=_log)
+        self.counts["left_running"] += len(left)
+        try:
+            await within(self._limits.store_s, self._tell_store())
+        except asyncio.TimeoutError:
+            self.counts["store_errors"] += 1
+            _log.error(
+                "the store did not take note of %d deliveries within %g s: they may go out again after the next start",
+                len(self._ended),
+                self._limits.store_s,
+            )
 
     # -- the worker
 
@@ -148,7 +176,7 @@ class Outbox:
         self._wake.set()
 
     async def _work(self) -> None:
-        while True:
+        while self._running:
             self._wake.clear()
             now_ms = self._wall_ms()
             self._due_ms = [at_ms for at_ms in self._due_ms if at_ms > now_ms]
@@ -159,7 +187,7 @@ class Outbox:
             except Exception as error:
                 self._store_ill(error)
                 found = []
-            for delivery in found:
+            for delivery in found if self._running else ():
                 try:
                     self._take(delivery)
                 except Exception as error:  # ours: it must not end the worker
@@ -184,6 +212,8 @@ class Outbox:
         self._busy.add(delivery.number)
         before, line.task = line.task, None
         line.task = asyncio.create_task(self._deliver(target, line, delivery, before), name=f"webhook {target.id}")
+        self._calls.add(line.task)
+        line.task.add_done_callback(self._calls.discard)
 
     async def _deliver(self, target: Target, line: Line, delivery: Delivery, before: asyncio.Task[None] | None) -> None:
         try:

@@ -9,19 +9,20 @@ import random
 import secrets
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Level
 from heartfelt.monitor.store import Store
+from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.damping import Damper, Damping
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
 from heartfelt.monitor.webhooks.history import Position, load_position, recent_changes, save_position
 from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change
-from heartfelt.monitor.webhooks.outbox import Outbox, Retry, pause
+from heartfelt.monitor.webhooks.outbox import Outbox, Pause, Retry, StopLimits, pause
 from heartfelt.monitor.webhooks.targets import (
     MAX_TARGETS,
     STATE_TYPE,
@@ -32,6 +33,7 @@ from heartfelt.monitor.webhooks.targets import (
     masked,
     updated_target,
 )
+from heartfelt.monitor.webhooks.trials import Trials
 
 __all__ = ["Settings", "UnknownTarget", "Webhooks"]
 
@@ -60,6 +62,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     damping: Damping = Damping()
     retry: Retry = Retry()
     limits: CallLimits = CallLimits()
+    stop: StopLimits = StopLimits()
 
 
 class Webhooks:
@@ -73,7 +76,7 @@ class Webhooks:
         wall_ms: Callable[[], int],
         look_up: Lookup = lookup,
         tls: ssl.SSLContext | None = None,
-        pause: Callable[[asyncio.Event, float], Awaitable[None]] = pause,
+        pause: Pause = pause,
         rng: random.Random | None = None,
     ) -> None:
         self._store = store
@@ -89,8 +92,16 @@ class Webhooks:
             look_up=look_up,
             tls=tls,
         )
+        self.trials = Trials(self._caller.call)
         self._outbox = Outbox(
-            store, self._targets.get, self._caller.call, self._settings.retry, wall_ms=wall_ms, pause=pause, rng=rng
+            store,
+            self._targets.get,
+            self._caller.call,
+            self._settings.retry,
+            wall_ms=wall_ms,
+            pause=pause,
+            rng=rng,
+            stop_limits=self._settings.stop,
         )
         self._waiting: deque[Change | AgentEvent] = deque()
         self._ready = False
@@ -99,7 +110,7 @@ class Webhooks:
         self._last_seq = -1
         self._unsaved = True
         self._saved_ms: int | None = None
-        self._wake = asyncio.Event()
+        self._wake = TimedEvent()
         self._ticker: asyncio.Task[None] | None = None
         self._counts = dict.fromkeys(
             (
@@ -111,6 +122,7 @@ class Webhooks:
                 "store_errors",
                 "held_back",
                 "merged",
+                "left_running",
             ),
             0,
         )
@@ -216,22 +228,39 @@ class Webhooks:
         for damper in self._dampers.values():
             damper.settle()
 
+    @property
+    def stop_s(self) -> float:
+        """The most that `stop` takes: the ticker's end, the outbox's, the position, the sessions."""
+        limits = self._settings.stop
+        return limits.tasks_s + (limits.tasks_s + limits.store_s) + limits.store_s + limits.sessions_s
+
     async def stop(self) -> None:
-        """What is held back goes into the outbox, and waits there for the next start. At most as long as the store
-        takes; calls under way are broken off. Idempotent."""
+        """What is held back goes into the outbox, and waits there for the next start; calls under way are broken off.
+        Takes at most `stop_s`, whatever the store and the targets do. Idempotent."""
+        limits = self._settings.stop
         if self._ready:
             self._ready = False
             for id, damper in self._dampers.items():
                 self._put(id, damper.flush())
+            self._wake.set()
+            self.trials.end()
             if self._ticker is not None:
-                self._ticker.cancel()
-                await asyncio.gather(self._ticker, return_exceptions=True)
+                left = await end_tasks([self._ticker, *self.trials.tasks], seconds=limits.tasks_s, logger=_log)
+                self._counts["left_running"] += len(left)
             await self._outbox.stop()
-            await self._save(flushed=True)
-        await self._caller.close()
+            try:
+                await within(limits.store_s, self._save(flushed=True))
+            except asyncio.TimeoutError:
+                self._counts["store_errors"] += 1
+                _log.error("the store did not take the webhooks' position within %g s", limits.store_s)
+        try:
+            await within(limits.sessions_s, self._caller.close())
+        except asyncio.TimeoutError:
+            self._counts["left_running"] += 1
+            _log.error("the webhooks' connections did not close within %g s, and are left", limits.sessions_s)
 
     async def _tick(self) -> None:
-        while True:
+        while self._ready:
             self._wake.clear()
             now_ms = self._wall_ms()
             for id, damper in self._dampers.items():
@@ -310,7 +339,7 @@ class Webhooks:
         notice = Notice(kind="test", key=f"test-{secrets.token_hex(8)}", time_ms=now_ms, level=Level.NORMAL)
         line = self._outbox.line(target)
         line.pace.called(now_ms)
-        answer = await self._caller.call(target, notice)
+        answer = await self.trials.run(target, notice)
         if answer.ok:
             line.breaker.succeeded()
             self._outbox.wake()
@@ -335,6 +364,7 @@ class Webhooks:
             **self._counts,
             **self._outbox.counts,
             "store_errors": self._counts["store_errors"] + self._outbox.counts["store_errors"],
+            "left_running": self._counts["left_running"] + self._outbox.counts["left_running"],
             "held_back": self._counts["held_back"] + sum(damper.held for damper in self._dampers.values()),
             "merged": self._counts["merged"] + sum(damper.merged for damper in self._dampers.values()),
             "targets": len(self._targets),

@@ -14,7 +14,7 @@ _PARTS = (fields.PLUGIN_INFO_MAP, fields.EXTERNAL_AGENT_INFO_MAP)
 _encode = msgspec.json.encode
 
 
-class Shared:
+class SharedMeta:
     """Bounded: when it is full it begins anew, and what was shared stays so. Belongs to the loop's thread."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from heartfelt.monitor.fleet.shared import MOST, Shared
+from heartfelt.monitor.fleet.shared_meta import MOST, SharedMeta
 from tests.monitor.fleet.world import saved
 
 
@@ -40,7 +40,7 @@ def test_so_do_those_that_are_restored(world, make_world):
 
 
 def test_what_is_known_to_be_shared_is_bounded():
-    shared = Shared()
+    shared = SharedMeta()
     first = plugins("0")
     shared.share(first)
     for n in range(1, MOST + 1):

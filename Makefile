@@ -88,7 +88,7 @@ model-check: ## the core's protocols, model-checked; the checkers must find plan
 	@echo '== the model checkers'
 	@$(PYTHON) -B tests/model/check.py
 
-lint: build $(VENV)/.lint $(VENV)/.monitor ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
+lint: build $(VENV)/.lint $(VENV)/.monitor ## ruff, mypy, stubtest, clang-format, cython-lint, codespell, first words of docstrings
 	@echo '== lint'
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff --quiet .
@@ -99,6 +99,7 @@ lint: build $(VENV)/.lint $(VENV)/.monitor ## ruff, mypy, stubtest, clang-format
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt
 	@$(BIN)/codespell $$(git ls-files)
+	@$(BIN)/python -m tests.lint.docstrings
 
 format: $(VENV)/.lint ## let the formatters have their way
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

@@ -15,16 +15,16 @@ from heartfelt._threads import Thread
 
 if TYPE_CHECKING:
     from heartfelt._bell import Bell
-    from heartfelt.hub import HeartHub
+    from heartfelt._core import Hub
 
 CANARY = 2  # among a hub's bells
 
 
-def start(hub: HeartHub) -> None:
+def start(hub: Hub) -> None:
     Thread(_run, (weakref.ref(hub), hub._bells[CANARY]), "heartfelt-canary").start()
 
 
-def _run(ref: weakref.ref[HeartHub], bell: Bell) -> None:
+def _run(ref: weakref.ref[Hub], bell: Bell) -> None:
     interval_ns = 0
     while interval_ns >= 0:
         bell.wait(interval_ns)

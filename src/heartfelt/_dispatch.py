@@ -13,17 +13,14 @@ import time
 import weakref
 from collections.abc import Callable
 from logging import Logger
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from heartfelt._bell import Bell
 from heartfelt._event import Event
 from heartfelt._greenlets import allocate_lock
 from heartfelt._threads import Latch, Thread
 from heartfelt._types import EventType
 from heartfelt.events import CALLBACKS
-
-if TYPE_CHECKING:
-    from heartfelt._bell import Bell
-    from heartfelt.hub import HeartHub
 
 Callback = Callable[[Event], object]
 BATCH = 256
@@ -41,6 +38,20 @@ def join_parting(until: float) -> None:
 def abandon_parting() -> None:
     """In the child after a fork: their threads are the parent's."""
     _parting.clear()
+
+
+class DispatchedHub(Protocol):
+    """A hub as its dispatcher sees it."""
+
+    _dispatcher: Dispatcher | None
+    _logger: Logger
+
+    @property
+    def _bells(self) -> tuple[Bell, Bell, Bell]: ...
+    def _drain(self, stream: int, most: int) -> list[Event]: ...
+    def _waiting(self, stream: int) -> int: ...
+    def _has_ended(self) -> bool: ...
+    def _close(self) -> None: ...
 
 
 class Legacy:
@@ -64,7 +75,7 @@ class Legacy:
 class Dispatcher:
     """Owned by its hub. `add` by one thread at a time, `flush` and `join` by any."""
 
-    def __init__(self, hub: HeartHub) -> None:
+    def __init__(self, hub: DispatchedHub) -> None:
         self.errors = 0  # callbacks that raised; written by the thread alone
         self._callbacks: dict[EventType, tuple[Callback, ...]] = {}
         self._taking = allocate_lock()  # held while events leave the hub, and for nothing else
@@ -79,7 +90,7 @@ class Dispatcher:
         if not self._thread.is_started:
             self._thread.start()
 
-    def flush(self, hub: HeartHub) -> None:
+    def flush(self, hub: DispatchedHub) -> None:
         """Blocks until all that waits is delivered; returns at once in a callback."""
         if self._thread.is_current():
             return
@@ -89,14 +100,14 @@ class Dispatcher:
             if not self._is_done(hub):  # it may have become idle just before it could see this one
                 done.wait(0.1)
 
-    def _is_done(self, hub: HeartHub) -> bool:
+    def _is_done(self, hub: DispatchedHub) -> bool:
         return hub._waiting(CALLBACKS) == 0 and self._idle  # in this order: _take does the opposite
 
     def join(self, seconds: float) -> bool:
         """Waits for the end of the thread after the hub has ended; False if it is still in a callback."""
         return self._thread.is_current() or self._thread.join(seconds)
 
-    def part_from(self, hub: HeartHub) -> None:
+    def part_from(self, hub: DispatchedHub) -> None:
         """The hub's finalizer: its watch ends, and what waits is left to the thread. Does not wait for callbacks."""
         if not self._thread.is_alive():
             return
@@ -111,14 +122,14 @@ class Dispatcher:
         if not self._thread.is_alive():  # it had ended before it could see this
             _parting.discard(self)
 
-    def deliver(self, hub: HeartHub) -> int:
+    def deliver(self, hub: DispatchedHub) -> int:
         """Takes what waits, at most BATCH events, and calls for each. Returns how many. The thread's alone."""
         events = self._take(hub)
         for event in events:
             self._deliver_one(hub._logger, event)
         return len(events)
 
-    def _take(self, hub: HeartHub) -> list[Event]:
+    def _take(self, hub: DispatchedHub) -> list[Event]:
         self._idle = False
         with self._taking:
             events = hub._drain(CALLBACKS, BATCH)
@@ -138,7 +149,7 @@ class Dispatcher:
                     logger.exception("callback %r raised on %r", callback, event)
 
 
-def _run(hub_ref: weakref.ref[HeartHub], bell: Bell, legacy: Legacy) -> None:
+def _run(hub_ref: weakref.ref[DispatchedHub], bell: Bell, legacy: Legacy) -> None:
     # Between two looks nothing here may hold the hub, its dispatcher or a callback, which may hold the hub.
     while (hub := hub_ref()) is not None:
         dispatcher = hub._dispatcher

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from heartfelt.hub import HeartHub
+AnyHub = TypeVar("AnyHub")
 
 
-class Hubs:
+class Hubs(Generic[AnyHub]):
     def __init__(self) -> None:
-        refs: dict[weakref.ref[HeartHub], None] = {}
+        refs: dict[weakref.ref[AnyHub], None] = {}
         self._refs = refs
         self._forget = lambda ref: refs.pop(ref, None)  # does not hold self, which may be in a cycle
 
-    def add(self, hub: HeartHub) -> None:
+    def add(self, hub: AnyHub) -> None:
         self._refs[weakref.ref(hub, self._forget)] = None
 
-    def discard(self, hub: HeartHub) -> None:
+    def discard(self, hub: AnyHub) -> None:
         self._refs.pop(weakref.ref(hub), None)
 
-    def __iter__(self) -> Iterator[HeartHub]:
+    def __iter__(self) -> Iterator[AnyHub]:
         """Those that are there now."""
         return iter([hub for ref in list(self._refs) if (hub := ref()) is not None])
 

@@ -26,20 +26,19 @@ import secrets
 import stat
 import struct
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from heartfelt._checks import duration_or_zero_ns, shown
+from heartfelt._core import Hub
 from heartfelt._options import yes_or_no
 from heartfelt._rows import Packer, Unpacked
 from heartfelt._version import __version__
 from heartfelt.errors import SnapshotError
 
-if TYPE_CHECKING:
-    from heartfelt.hub import HeartHub
-
-AnyHub = TypeVar("AnyHub", bound="HeartHub")
+AnyHub = TypeVar("AnyHub", bound=Hub)
 StrPath = str | os.PathLike[str]
 
 MAGIC = b"\x89heart\r\n"  # as PNG's: a transfer that changes line ends, or the eighth bit, breaks it
@@ -53,7 +52,7 @@ KEYS_AT_ONCE = 1024
 ANEW = "save it anew, or take an older copy"
 
 
-def save(hub: HeartHub, path: StrPath, extras: bool) -> None:
+def save(hub: Hub, path: StrPath, extras: bool) -> None:
     target = Path(os.path.realpath(path))  # of a symbolic link, what it leads to
     new = target.with_name(f".heartfelt-{secrets.token_hex(8)}.tmp")
     try:
@@ -74,23 +73,24 @@ def save(hub: HeartHub, path: StrPath, extras: bool) -> None:
 
 
 def restore(
-    hub_type: type[AnyHub],
+    make: Callable[[], AnyHub],
+    close: Callable[[AnyHub], None],
     path: StrPath,
     grace: float | timedelta | None,
     extras: bool | None,
-    options: dict[str, Any],
 ) -> AnyHub:
+    """Makes a hub with what a file holds. close: ends the hub if that fails."""
     grace_ns = -1 if grace is None else duration_or_zero_ns(grace, "grace")
     if extras is not None:
         yes_or_no(extras, "extras")
     rows, values = _read(Path(path).read_bytes(), os.fspath(path), extras)
-    hub = hub_type(**options)
+    hub = make()
     one_by_one = None if values is None else iter(values)
     try:
         while rows.restore(hub, grace_ns, one_by_one, KEYS_AT_ONCE):
             pass
     except BaseException:
-        hub.close()
+        close(hub)
         raise
     return hub
 
@@ -111,7 +111,7 @@ def _created(new: Path, like: Path) -> BinaryIO:
         raise
 
 
-def _write(hub: HeartHub, file: BinaryIO, extras: bool, path: StrPath) -> None:
+def _write(hub: Hub, file: BinaryIO, extras: bool, path: StrPath) -> None:
     saved_ns = time.time_ns()
     packer = Packer(hub, extras)
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)

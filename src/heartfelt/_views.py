@@ -7,7 +7,7 @@ Nothing is looked up a second time by its key, since a key may time out or be re
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, MappingView, Set, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MappingView, Set, ValuesView
 from typing import TYPE_CHECKING, Any, cast
 
 from heartfelt._rows import Listing
@@ -17,7 +17,7 @@ from heartfelt._types import WatchState
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from heartfelt.hub import HeartHub
+    from heartfelt._core import Hub
 
     Row: TypeAlias = tuple[Key, bool, float, float, float, float, bool, Any, int, int]
 
@@ -26,7 +26,7 @@ __all__ = ["HubItems", "HubKeys", "HubValues", "keys", "rows", "watch"]
 PAGES_AT_ONCE = 16  # of 64 rows
 
 
-def keys(hub: HeartHub) -> list[Key]:
+def keys(hub: Hub) -> list[Key]:
     """Each key that is watched, once."""
     listing, found = Listing(hub), []
     while not listing.done:
@@ -36,7 +36,7 @@ def keys(hub: HeartHub) -> list[Key]:
     return found
 
 
-def rows(hub: HeartHub) -> list[Row]:
+def rows(hub: Hub) -> list[Row]:
     """One row for each key that is watched; the newer one if the key left and joined again during the pass."""
     listing, found = Listing(hub), []
     while not listing.done:
@@ -56,7 +56,7 @@ class _SetView(MappingView, Set[Any]):
     """The set operations of a view: those of a dict's view, over a dict that one pass has filled."""
 
     __slots__ = ()
-    _mapping: HeartHub
+    _mapping: Hub
 
     def _passed(self) -> KeysView[Any]:
         raise NotImplementedError
@@ -119,7 +119,7 @@ class HubItems(_SetView, ItemsView[Key, Watch]):
     def __contains__(self, item: object) -> bool:
         if not (isinstance(item, tuple) and len(item) == 2):
             return False
-        found = self._mapping.get(item[0])
+        found = cast("Mapping[Key, Watch]", self._mapping).get(item[0])
         return found is not None and found == item[1]
 
     def __iter__(self) -> Iterator[tuple[Key, Watch]]:
@@ -133,7 +133,7 @@ class HubValues(ValuesView[Watch]):
     """The Watch of each watched key, as `HeartHub.values()` returns them."""
 
     __slots__ = ()
-    _mapping: HeartHub
+    _mapping: Hub
 
     def __contains__(self, value: object) -> bool:
         return any(found == value for found in self)

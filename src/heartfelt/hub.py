@@ -47,7 +47,7 @@ AnyCallback = TypeVar("AnyCallback", bound=Callback)
 _registering = allocate_lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed; at exit, for those of all hubs
 _exit_waits_until = math.inf  # by time.monotonic(); from exit on
-_hubs = Hubs()  # the closed ones, too
+_hubs: Hubs[HeartHub] = Hubs()  # the closed ones, too
 
 
 class HeartHub(Hub, Mapping[Key, Watch]):
@@ -330,7 +330,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
         Raises OSError, SnapshotError for a file that is damaged, foreign or newer: then nothing is restored.
         """
-        return _snapshot.restore(cls, path, grace, extras, options)
+        return _snapshot.restore(lambda: cls(**options), cls.close, path, grace, extras)
 
     def _flush_callbacks(self) -> None:
         if self._dispatcher is not None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Protocol
 
 from heartfelt._checks import LONGEST_NS, duration_or_zero_ns
 from heartfelt._core import ManualClockBase
@@ -11,6 +12,12 @@ from heartfelt._greenlets import allocate_lock
 from heartfelt._hubs import Hubs
 
 __all__ = ["ManualClock"]
+
+
+class _Hub(Protocol):
+    """A hub as its clock sees it."""
+
+    def _flush_callbacks(self) -> None: ...
 
 
 class ManualClock(ManualClockBase):
@@ -21,7 +28,7 @@ class ManualClock(ManualClockBase):
     """
 
     def __init__(self) -> None:
-        self._hubs = Hubs()
+        self._hubs: Hubs[_Hub] = Hubs()
         self._lock = allocate_lock()
 
     def time(self) -> float:

@@ -183,9 +183,9 @@ async def test_an_instance_is_opened_paused_and_removed(monitor, screen):
 @on_screen()
 async def test_what_the_monitor_refuses_is_said(monitor, screen):
     await screen.press("2", "p")
-    monitor.refuse = (403, "this token is not for admin")
+    monitor.refuse = (403, "this token does not have scope admin")
     await screen.press("y")
-    await screen.shows("this token is not for admin")
+    await screen.shows("this token does not have scope admin")
     await screen.press("j")
     await screen.until(lambda: "not for admin" not in screen.lines[-1], "the keys")
 

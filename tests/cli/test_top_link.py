@@ -182,9 +182,9 @@ def test_requests_run_once_at_a_time_and_their_failures_are_answers(monitor, rea
         elif what == "detail":
             got = got["instance"]["id"]
         assert got == value
-    monitor.refuse = (403, "this token is not for admin")
+    monitor.refuse = (403, "this token does not have scope admin")
     reader.link.ask("pause 1", _jobs.pause(1))
-    assert "not for admin" in reader.until(Answered, 7)[-1].error
+    assert "does not have scope admin" in reader.until(Answered, 7)[-1].error
 
 
 def test_while_nobody_takes_it_waits(monitor, monkeypatch):

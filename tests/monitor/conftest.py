@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor's tests share."""
+"""Fixtures of the monitor's tests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor remembers of its own figures, and the fleet in short."""
+"""The monitor's figures of the last minutes, and the fleet in a compact form."""
 
 from __future__ import annotations
 

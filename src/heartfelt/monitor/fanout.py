@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Who is told of what happens in the registry: the store, the stream, the webhooks."""
+"""Passes on what happens in the registry: to the store, the stream and the webhooks."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from heartfelt.monitor.fleet.counts import ServiceCounts
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
-
-if TYPE_CHECKING:
-    from heartfelt.monitor.fleet.instance import Instance
-    from heartfelt.monitor.monitor import Monitor
+from heartfelt.monitor.store import Store
+from heartfelt.monitor.web.stream import Stream
+from heartfelt.monitor.webhooks import Webhooks
 
 COUNTS_S = 0.25
 STATE_SCOPE = "monitor"
 
 
 def event_of(change: Change) -> AgentEvent:
-    """A change of state, as it stands among the events."""
+    """Makes the event that records a change of state."""
     info: dict[str, Any] = {"name": f"INSTANCE_{change.new.value}", "description": change.reason}
     info |= {"old": None if change.old is None else change.old.value, "new": change.new.value}
     info |= {"seq": change.seq, "id": change.id}
@@ -36,17 +39,32 @@ def event_of(change: Change) -> AgentEvent:
     )
 
 
-class Telling:
-    """Listens to the registry. Nothing here waits, and nothing is asked of the disk or the network."""
+class Fanout:
+    """Listens to the registry from `connect` on. No method waits or does I/O: the store and the webhooks queue.
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    observe_late_ms: called for each loss that is found when its timeout ends, with how late it was found.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        store: Store,
+        stream: Stream,
+        webhooks: Webhooks,
+        observe_late_ms: Callable[[int], None],
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._stream = stream
+        self._webhooks = webhooks
+        self._observe_late_ms = observe_late_ms
         self._dirty: set[str] = set()
         self._held: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def connect(self) -> None:
-        registry = self._monitor.registry
+        registry = self._registry
         registry.on_change.append(self.change)
         registry.on_detected.append(self.detected)
         registry.on_hold.append(self.hold)
@@ -55,38 +73,35 @@ class Telling:
         registry.on_event.append(self.event)
 
     def change(self, change: Change) -> None:
-        monitor = self._monitor
-        monitor.store.put_change(change)
+        self._store.put_change(change)
         if change.new is State.REMOVED:
-            monitor.store.remove_instance(change.id)
-        monitor.store.put_event(event_of(change))
-        monitor.stream.publish("change", change)
-        monitor.webhooks.offer(change)
+            self._store.remove_instance(change.id)
+        self._store.put_event(event_of(change))
+        self._stream.publish("change", change)
+        self._webhooks.offer(change)
         self._count(change.service)
 
     def detected(self, instance: Instance) -> None:
-        """How late its loss was found. One from before the monitor's start has no deadline to compare with."""
+        """Measures how late the loss was found. A restored instance is left out: its deadline is not known."""
         if instance.restored_ms is None:
-            late_ms = max(0, instance.since_ms - instance.last_beat_ms - instance.lease_ms)
-            self._monitor.metrics.lateness.observe(late_ms / 1000)
-            self._monitor.lateness.observe(late_ms)
+            self._observe_late_ms(max(0, instance.since_ms - instance.last_beat_ms - instance.lease_ms))
 
     def row(self, row: InstanceRow) -> None:
-        self._monitor.store.put_instance(row)
+        self._store.put_instance(row)
 
     def hold(self, hold: Hold) -> None:
-        self._monitor.store.put_hold(hold)
-        self._monitor.stream.publish("hold", hold)
+        self._store.put_hold(hold)
+        self._stream.publish("hold", hold)
 
     def held(self, instance: Instance) -> None:
-        """Mostly it was LATE before, and still is: no change of state tells of it."""
+        """Publishes an instance whose loss is held. It usually was LATE before and stays so: there is no change."""
         self._held.append(instance.id)
         self._count(instance.service)
 
     def event(self, event: AgentEvent) -> None:
-        self._monitor.store.put_event(event)
-        self._monitor.stream.publish("event", event)
-        self._monitor.webhooks.offer_event(event)
+        self._store.put_event(event)
+        self._stream.publish("event", event)
+        self._webhooks.offer_event(event)
 
     def _count(self, service: str) -> None:
         self._dirty.add(service)
@@ -96,10 +111,10 @@ class Telling:
     def _publish_counts(self) -> None:
         self._timer = None
         dirty, self._dirty = self._dirty, set()
-        registry = self._monitor.registry
+        registry = self._registry
         known = registry.services()
         services = {name: known.get(name) for name in dirty}
-        self._monitor.stream.publish(
+        self._stream.publish(
             "counts",
             {
                 "all": _plain(registry.totals()),
@@ -110,7 +125,7 @@ class Telling:
         held, self._held = self._held, []
         still = [id for id in held if (one := registry.get(id)) is not None and one.held]
         if still:
-            self._monitor.stream.publish("held", still)
+            self._stream.publish("held", still)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -118,5 +133,5 @@ class Telling:
             self._timer = None
 
 
-def _plain(counts: Any) -> dict[str, Any]:
+def _plain(counts: ServiceCounts) -> dict[str, Any]:
     return {"total": counts.total, "up": counts.up, "held": counts.held, "states": counts.states}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor remembers of its own figures, for who looks at it: rates of the last minutes, and how late losses
-were told. Bounded, in memory, gone with the process. Belongs to the loop's thread.
+"""Figures of the monitor itself: rates of the last minutes, and how late losses were found.
+
+Bounded, in memory only. Belongs to the loop's thread.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ KEPT_S = 900.0
 
 
 class Rates(msgspec.Struct, kw_only=True, frozen=True):
-    """Per second, in steps; oldest first. While the monitor is stalled a step is longer."""
+    """Rates per second, one value per step, oldest first. A stall of the monitor makes a step longer."""
 
     step_s: float
     times_ms: list[int]
-    """Where each step ends."""
+    """The end of each step."""
     beats_per_s: list[float]
     events_per_s: list[float]
-    """Changes of state, and events of agents."""
+    """Changes of state, plus events of agents."""
 
 
 class RateHistory:
-    """`sample` costs nothing until a step is over; then O(1)."""
+    """Keeps the rates of the last `kept_s`, in steps of `step_s`. `sample` is O(1)."""
 
     def __init__(self, *, step_s: float = STEP_S, kept_s: float = KEPT_S) -> None:
         self._step_s = step_s
@@ -37,7 +38,7 @@ class RateHistory:
         return self._last is None or now_s - self._last[0] >= self._step_s
 
     def sample(self, now_s: float, wall_ms: int, beats: int, events: int) -> None:
-        """`now_s` is monotonic; `beats`, `events`: how many in all. To be called when it is due."""
+        """Ends a step; call it when `is_due`. now_s: monotonic. beats, events: totals since the start."""
         if self._last is not None:
             then_s, beats_then, events_then = self._last
             passed_s = now_s - then_s
@@ -56,24 +57,24 @@ class RateHistory:
 
 
 def _bounds() -> list[int]:
-    """Ten a decade, 1 ms to 100 s, whole ms (so fewer below 10)."""
+    """Returns ten bounds per decade from 1 ms to 100 s, in whole ms, so fewer below 10 ms."""
     return sorted({round(10 ** (step / 10)) for step in range(51)})
 
 
 class LatenessCounts(msgspec.Struct, kw_only=True, frozen=True):
-    """From the deadline of an instance to when its loss was told, since the monitor started. Without held losses."""
+    """Times from deadlines to the reports of losses, since the monitor started. Held losses are not counted."""
 
     count: int
     p50_ms: int | None
-    """At most so late were half of them; the bound of the bucket that it falls in. null: there was none."""
+    """Half of the losses were at most this late: the upper bound of the median's bucket. null: no losses."""
     p99_ms: int | None
     max_ms: int | None
     buckets: list[tuple[int, int]]
-    """[upper bound in ms, how many], without what lies below the first and above the last that have any."""
+    """[upper bound in ms, count], from the first bucket that is not empty to the last one."""
 
 
 class Lateness:
-    """Counts in buckets whose bounds grow by a quarter; above the last bound in one more."""
+    """A histogram with bounds that grow by a quarter, and one more bucket above the last bound."""
 
     def __init__(self) -> None:
         self._bounds = _bounds()

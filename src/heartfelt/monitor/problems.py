@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Errors of the HTTP interface: RFC 9457 problem documents, each naming the value and the remedy."""
+"""Errors of the HTTP interface: RFC 9457 problem documents. Each names the value and the remedy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class ProblemDocument(msgspec.Struct, kw_only=True, frozen=True):
-    """RFC 9457."""
+    """A problem document, RFC 9457."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
     code: str
-    """A short name of the case, for programs."""
+    """A short name of the error, for programs."""
 
 
 class Problem(Exception):
-    """Ends a request with this answer."""
+    """Raised by handlers: the request is answered with this problem document."""
 
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -40,7 +40,7 @@ class Problem(Exception):
 
 
 def bad(name: str, value: object, remedy: str) -> Problem:
-    """400: a parameter cannot have this value."""
+    """Makes the 400 for a parameter with a bad value. remedy: follows the name, as in "must be ..."."""
     text = str(value)
     shown = text if len(text) <= 100 else text[:100] + "..."
     return Problem(400, "bad_parameter", f"{name} {remedy}; got {shown!r}")
@@ -51,7 +51,7 @@ def no_such(what: str, name: object, remedy: str) -> Problem:
 
 
 def as_asgi(problem: Problem) -> list[dict[str, Any]]:
-    """The two messages of the answer, for a plain ASGI callable."""
+    """Returns the two messages of the answer, for a plain ASGI callable."""
     body = problem.body()
     headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]

@@ -15,7 +15,7 @@ from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter, page
 
 
 class Fake:
-    """What lists look at of an instance."""
+    """An instance with the attributes that lists read."""
 
     def __init__(self, id, **fields):
         self.id = id

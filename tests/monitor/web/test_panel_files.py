@@ -28,7 +28,7 @@ def without_comments(text):
 
 
 def faults_of(text):
-    """What the policy would refuse, or must not be there since strangers' words are shown."""
+    """Finds code that the policy would refuse, or that must not be there because senders' text is shown."""
     text = without_comments(text)
     wrong = {
         "another host": r"[\"'`(=](?:https?:)?//[\w.-]+\.",

@@ -9,15 +9,13 @@ than it may, reading pauses: TCP tells the client.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from collections import Counter
+from typing import Protocol, cast
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye
-from heartfelt.monitor.ingest.intake import INGEST, REFUSALS
+from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, FrameDecoder, Message
-
-if TYPE_CHECKING:
-    from heartfelt.monitor.ingest.sermant import SermantServer
 
 __all__ = ["VIA", "Connection"]
 
@@ -32,10 +30,24 @@ EARLY_BYTES = 256 << 10
 INSTANCES = 64
 
 
+class Server(Protocol):
+    """The server as its connections see it."""
+
+    intake: Intake
+    auth: Auth
+    hold_s: float
+    connections: set[Connection]
+    counts: Counter[str]
+    pending_bytes: int
+    """Bytes of incomplete frames, of all connections."""
+
+    def closed(self, connection: Connection) -> None: ...
+
+
 class Connection(asyncio.Protocol):
     """Belongs to the loop's thread."""
 
-    def __init__(self, server: SermantServer) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._intake = server.intake
         limits = server.intake.limits

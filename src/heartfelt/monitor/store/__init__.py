@@ -31,6 +31,7 @@ __all__ = [
     "Saved",
     "Store",
     "StoreError",
+    "StoreReader",
     "StoredEvent",
     "UptimeDay",
 ]
@@ -126,7 +127,28 @@ class HeatCell(msgspec.Struct, kw_only=True, frozen=True):
     up: int
 
 
-class Store(Protocol):
+class StoreReader(Protocol):
+    """Reads. Lists are newest first.
+
+    before: the number or seq to continue from. start_ms, end_ms: the first and the last that match.
+    """
+
+    async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]: ...
+    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
+        """In the order in which they were received. With `text`, see TEXT_SCAN: fewer than `limit` may then mean that
+        the rest was not looked at; ConfigError if the text is too long."""
+
+    async def count_events(self, which: EventFilter) -> dict[Level, int]:
+        """Every level is in it. With `text`: of the newest TEXT_SCAN that fit the rest."""
+
+    async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
+        """Of today and the days before it, in UTC; no services: all."""
+
+    async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]: ...
+    async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]: ...
+
+
+class Store(StoreReader, Protocol):
     def open(self) -> Saved:
         """Blocks. Raises StoreError if the file cannot be used: it says what to do."""
 
@@ -151,21 +173,6 @@ class Store(Protocol):
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
         """Of each service: instances, and instances up, in this minute. Uptime and heat map are made of it."""
 
-    # -- read; newest first; `before`: a number or seq, to go on from
-    # -- start_ms, end_ms: the first and the last that fit
-    async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]: ...
-    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
-        """In the order in which they were received. With `text`, see TEXT_SCAN: fewer than `limit` may then mean that
-        the rest was not looked at; ConfigError if the text is too long."""
-
-    async def count_events(self, which: EventFilter) -> dict[Level, int]:
-        """Every level is in it. With `text`: of the newest TEXT_SCAN that fit the rest."""
-
-    async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
-        """Of today and the days before it, in UTC; no services: all."""
-
-    async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]: ...
-
     # -- small documents by name, written at once: tokens, webhook targets, settings changed at run time
     async def get_document(self, kind: str, name: str) -> Any | None: ...
     async def put_document(self, kind: str, name: str, value: Any) -> None: ...
@@ -186,8 +193,6 @@ class Store(Protocol):
 
     async def waiting_deliveries(self) -> dict[str, int]:
         """Of each target: how many are neither done nor given up."""
-
-    async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]: ...
 
 
 class Delivery(msgspec.Struct, kw_only=True, frozen=True):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Everything that is served over HTTP besides beats: API, panel, events stream, metrics, tokens."""
+"""HTTP except beats: API, panel, event stream, metrics, tokens, and the checks that every request passes."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Who may do what: tokens for ingest, reading and administration.
+"""Tokens and their scopes: ingest, read, admin.
 
-A token is shown once, when it is made. What is stored is its SHA-256; since it holds 256 random bits, nothing slower is
-needed. It reads `hf_<id>_<secret>`: the id finds the one to compare with, in constant time, and may stand in logs.
+A token is shown once, when it is created. Only its SHA-256 is stored; as it has 256 random bits, no slower hash is
+needed. Its form is `hf_<id>_<secret>`: the id selects the hash to compare with, in constant time, and may be logged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _logger = logging.getLogger("heartfelt.monitor")
 
 
 class Scope(str, Enum):
-    """What a token allows. ADMIN allows all, READ and INGEST themselves only."""
+    """The permissions of a token. ADMIN includes the others; READ and INGEST include nothing else."""
 
     INGEST = "ingest"
     READ = "read"
@@ -35,7 +35,7 @@ class Scope(str, Enum):
 
 
 class Token(msgspec.Struct, kw_only=True, frozen=True):
-    """What is known of a token; not the token itself."""
+    """The stored record of a token, without its secret."""
 
     id: str
     name: str
@@ -44,23 +44,25 @@ class Token(msgspec.Struct, kw_only=True, frozen=True):
     sha256: str
 
     def shown(self) -> dict[str, Any]:
-        """For people: without the hash."""
+        """Returns the fields to show to people: all except the hash."""
         return {"id": self.id, "name": self.name, "scopes": self.scopes, "created_ms": self.created_ms}
 
 
 class TokenUnknown(HeartfeltError):
-    """There is no token with this id."""
+    """No token has this id."""
 
 
 def make_token(name: str, scopes: Iterable[str], now_ms: int) -> tuple[str, Token]:
-    """The secret, to be shown once, and what is stored. Raises ConfigError for a name or scopes that cannot be."""
+    """Returns the secret, to be shown once, and the record to store. Raises ConfigError for a bad name or scopes."""
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
         raise ConfigError(f"a token's name must have 1 to 100 printable characters; got {name!r}")
     wanted = set(scopes)
     known = [scope.value for scope in Scope]
     if not wanted or not wanted <= set(known):
-        raise ConfigError(f"a token's scopes must be of {', '.join(known)}; got {', '.join(sorted(wanted)) or 'none'}")
+        raise ConfigError(
+            f"a token needs one or more of the scopes {', '.join(known)}; got {', '.join(sorted(wanted)) or 'none'}"
+        )
     id_ = secrets.token_hex(6)
     secret = f"hf_{id_}_{secrets.token_urlsafe(32)}"
     kept = tuple(scope for scope in Scope if scope.value in wanted)
@@ -72,10 +74,10 @@ def _hash(secret: str) -> str:
 
 
 class Auth:
-    """Says whether a token allows a scope. Asked by every request that needs one: no I/O, no lock.
+    """Decides whether a token allows a scope, without I/O and locks: every request that needs a token asks.
 
-    `needed` False: nobody needs a token. What stays open longer than a request asks again when a token is no longer
-    what it was: `on_revoked` are called then. Belongs to the loop's thread.
+    needed: False means that no token is needed. on_revoked: called when a token was revoked or changed, so that
+    connections that outlive a request ask again. Belongs to the loop's thread.
     """
 
     def __init__(self, store: Store, *, needed: bool, tcp_needed: bool = True, wall_ms: Callable[[], int]) -> None:
@@ -85,13 +87,13 @@ class Auth:
         self._wall_ms = wall_ms
         self._tokens: dict[str, Token] = {}
         self._version = 0
-        self._revoking: set[str] = set()  # the store may still tell of them
+        self._revoking: set[str] = set()  # the store may still return them
         self.refused = 0
         self.reload_failures = 0
         self.on_revoked: list[Callable[[], None]] = []
 
     def allows(self, secret: str | None, scope: str) -> bool:
-        """Constant time for all secrets that name the same token."""
+        """Takes the same time for all secrets with the same token id."""
         if not self.needed:
             return True
         ok = secret is not None and self._fits(secret, Scope(scope))
@@ -99,11 +101,11 @@ class Auth:
         return ok
 
     def knows(self, secret: str) -> bool:
-        """Whether it is a token at all, whatever it allows. Counts nothing."""
+        """Tells whether this is a valid token, whatever its scopes. Counts nothing."""
         return any(self._fits(secret, scope) for scope in Scope)
 
     def allows_tcp(self, secret: str | None, scope: str) -> bool:
-        """The same for agents over TCP, of which `auth.tcp` may ask for none."""
+        """Like `allows`, for agents over TCP, which need no token if `auth.tcp` says so."""
         return not self._tcp_needed or self.allows(secret, scope)
 
     def _fits(self, secret: str, scope: Scope) -> bool:
@@ -114,15 +116,15 @@ class Auth:
         return scope in token.scopes or Scope.ADMIN in token.scopes
 
     async def reload(self) -> None:
-        """Takes what the store has: also what another process (`heartfelt token`) put there. Logged if it fails."""
+        """Reads the tokens from the store, where `heartfelt token` may have changed them. A failure is logged."""
         version = self._version
         try:
             found = await self._store.documents(KIND)
         except Exception as error:
             self.reload_failures += 1
-            _logger.warning("the tokens cannot be read, those known stay valid: %s", error)
+            _logger.warning("cannot read the tokens; those already known stay valid: %s", error)
             return
-        if version == self._version:  # else what was read may be older than what is known
+        if version == self._version:  # otherwise the tokens that were read may be out of date
             self.take(found)
 
     def take(self, documents: Mapping[str, Any]) -> None:
@@ -133,7 +135,7 @@ class Auth:
             try:
                 tokens[name] = msgspec.convert(value, Token)
             except msgspec.ValidationError as error:
-                _logger.error("the token %s is damaged in the store, and not valid: %s", name, error)
+                _logger.error("token %s is damaged in the store and therefore not valid: %s", name, error)
         self._set(tokens)
 
     def _set(self, tokens: dict[str, Token]) -> None:
@@ -147,11 +149,11 @@ class Auth:
             ask_again()
 
     def tokens(self) -> list[Token]:
-        """The oldest first."""
+        """Returns all tokens, oldest first."""
         return sorted(self._tokens.values(), key=lambda token: (token.created_ms, token.id))
 
     async def create(self, name: str, scopes: Iterable[str]) -> tuple[str, Token]:
-        """Valid at once, stored on return."""
+        """Creates a token. It is valid at once, and stored on return."""
         secret, token = make_token(name, scopes, self._wall_ms())
         await self._store.put_document(KIND, token.id, msgspec.to_builtins(token))
         self._version += 1
@@ -159,7 +161,7 @@ class Auth:
         return secret, token
 
     async def revoke(self, id: str) -> Token:
-        """Invalid at once, and forgotten on return. Raises TokenUnknown."""
+        """Revokes a token. It is invalid at once, and deleted on return. Raises TokenUnknown."""
         token = self._tokens.get(id)
         if token is None:
             raise TokenUnknown(f"there is no token {id!r}; see the list of tokens")

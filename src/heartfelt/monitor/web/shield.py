@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What a request must be before anything looks at it: for this monitor, and not sent by another site's page.
+"""The first check of every request: that it is meant for this monitor, and not sent by another site's page.
 
-A browser will send requests to a monitor on a loopback or private address on behalf of any page. Two things keep pages
-out: the Host header must be an address, `localhost`, or a name that was allowed (so that a name of the attacker's that
-resolves to this address is of no use), and what changes something must not come from another origin. There are no CORS
-headers.
+A browser sends requests to a monitor on a loopback or private address on behalf of any page. Two rules keep such pages
+out. The Host header must be an address, `localhost` or an allowed name, so an attacker's name that resolves to this
+address is useless (DNS rebinding). A request that changes something must not come from another origin. No CORS headers
+are sent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Shield:
         self.cross_site = 0
 
     def refusal(self, scope: dict[str, Any]) -> Problem | None:
-        """Why the request must not be served; None: it may be."""
+        """Returns the reason to refuse the request; None: it may be served."""
         host = origin = site = None
         hosts = 0
         for name, value in scope["headers"]:
@@ -53,8 +53,8 @@ class Shield:
             return Problem(
                 421,
                 "host_not_allowed",
-                f"the Host header {text!r} is not served here; call the monitor by its address or by localhost, or "
-                f"add the name to http.allowed_hosts",
+                f"the Host header {text!r} is not allowed; use the monitor's address or localhost, or add the name to "
+                f"http.allowed_hosts",
             )
         changes = scope["method"] not in _SAFE or scope["path"].startswith("/ping/")
         if changes and (site or origin) and self._is_foreign(host, origin, site, scope["scheme"]):
@@ -62,8 +62,8 @@ class Shield:
             return Problem(
                 403,
                 "cross_site",
-                "another site's page may not change anything here; send the request without a browser, or from a page "
-                "of the monitor's own",
+                "pages of other sites may not change anything here; send the request without a browser, or from one of "
+                "the monitor's own pages",
             )
         return None
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Server-sent events: what happens, encoded once for all viewers.
+"""Server-sent events. Each message is encoded once for all viewers.
 
-Each message has a topic and a number. The newest are kept in a ring, so that a viewer who comes back with its last
-number goes on where it was. A viewer that does not keep up, or comes back too late, is told to read everything anew
-(`resync`) instead of what it missed: it costs the monitor a bounded queue, and no waiting.
+Each message has a topic and a number. The newest are kept in a ring, so that a viewer that reconnects with its last
+number continues from there. A viewer that is too slow, or comes back too late, gets `resync` instead of the messages it
+missed, and must read everything again. So a viewer costs the monitor a bounded queue, and the monitor never waits.
 
-| topic | what |
+| topic | data |
 |---|---|
-| change | an instance's change of state |
+| change | a change of state of an instance |
 | event | an event of an agent |
-| hold | losses are held, or are not any more |
-| held | [id, ...] of those whose loss is held from now on, until a change of theirs; at most 4 times a second |
-| counts | instances by state, of all and of each service that changed; at most 4 times a second |
-| beats | [[id, last_beat_ms], ...] of those that beat since the last; at most 2 times a second |
+| hold | the hold, when it changes |
+| held | [id, ...]: instances whose loss is held from now on, until their next change; at most 4 times a second |
+| counts | instances by state, in total and of each service that changed; at most 4 times a second |
+| beats | [[id, last_beat_ms], ...]: instances that have beaten since the last message; at most 2 times a second |
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _logger = logging.getLogger("heartfelt.monitor")
 
 
 class TooManyViewers(Exception):
-    """As many streams are open as may be."""
+    """The limit of open streams is reached."""
 
 
 class Message(msgspec.Struct, frozen=True):
     number: int
     topic: str
     data: bytes
-    """As it goes over the wire."""
+    """The bytes sent to viewers."""
 
 
 class Viewer:
@@ -57,7 +57,7 @@ class Viewer:
         self.resyncs = 0
 
     def offer(self, data: bytes) -> bool:
-        """False: it did not fit, and what waited is gone, too; a resync must come next."""
+        """Queues a message. False: it did not fit, and the queue was emptied; send a resync next."""
         if self._bytes + len(data) > self._most_bytes:
             self.clear()
             self.resyncs += 1
@@ -76,7 +76,7 @@ class Viewer:
         self._wake.set()
 
     async def take(self, timeout_s: float) -> bytes:
-        """All that waits; a comment if nothing came for so long; b"" at the end."""
+        """Returns all queued messages; a comment after `timeout_s` without any; b"" when the viewer is closed."""
         if not self._queue and not self.closed and not await self._wake.wait(timeout_s):
             return COMMENT
         self._wake.clear()
@@ -101,7 +101,7 @@ class Stream:
         self._number = 0
         self._ring: deque[Message] = deque()
         self._ring_bytes = 0
-        self._dropped = 0  # the newest that has left the ring
+        self._dropped = 0  # number of the newest message that has left the ring
         self._most_messages, self._most_bytes = ring_messages, ring_bytes
         self._most_viewers, self._viewer_bytes, self._comment_s = most_viewers, viewer_bytes, comment_s
         self._viewers: set[Viewer] = set()
@@ -114,12 +114,12 @@ class Stream:
 
     @property
     def last_id(self) -> str:
-        """The newest message's."""
+        """The id of the newest message."""
         return f"{self.epoch}-{self._number}"
 
     @property
     def watched(self) -> bool:
-        """Whether anybody looks: what is only made for viewers need not be made else."""
+        """Whether there is a viewer. If not, data that only viewers need is not worth making."""
         return bool(self._viewers)
 
     def publish(self, topic: str, value: Any) -> None:
@@ -129,7 +129,7 @@ class Stream:
         text = self._encode(value)
         data = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (self.epoch.encode(), self._number, topic.encode(), text)
         self._bytes_published += len(data)
-        if topic != "beats":  # newer ones stand for them
+        if topic != "beats":  # the next ones replace them
             self._keep(Message(self._number, topic, data))
         for viewer in self._viewers:
             if topic in viewer.topics and not viewer.offer(data):
@@ -149,13 +149,13 @@ class Stream:
         return b"id: %s\nevent: resync\ndata: %s\n\n" % (self.last_id.encode(), text)
 
     def _since(self, last_id: str | None, topics: frozenset[str]) -> list[bytes]:
-        """What a viewer must be sent first."""
+        """Returns the first messages for a viewer that comes with this id."""
         if last_id is None:
             return [self._resync("welcome")]
         epoch, _, number_text = last_id.partition("-")
         number = int(number_text) if number_text.isascii() and number_text.isdigit() and len(number_text) < 19 else -1
         if epoch != self.epoch or number > self._number or number < 0:
-            return [self._resync("the monitor has started anew")]
+            return [self._resync("the monitor has restarted")]
         if number < self._dropped:
             return [self._resync("you were away for too long")]
         missed: list[bytes] = []
@@ -167,9 +167,9 @@ class Stream:
         return missed[::-1]
 
     def open(self, topics: frozenset[str], last_id: str | None, allowed: Callable[[], bool] | None = None) -> Viewer:
-        """A viewer that gets all from now on, and what it missed since `last_id`. Raises TooManyViewers.
+        """Adds a viewer. It gets the messages it missed since `last_id`, then all new ones. Raises TooManyViewers.
 
-        allowed: whether it may look, to be asked when a token was revoked (`ask_again`); None: anybody may.
+        allowed: called when a token was revoked (`ask_again`); False ends the viewer. None: it may stay.
         """
         if len(self._viewers) >= self._most_viewers or self._closed:
             self._refused += 1
@@ -183,7 +183,7 @@ class Stream:
         return viewer
 
     async def read(self, viewer: Viewer) -> AsyncIterator[bytes]:
-        """What the viewer is to be sent, as it comes. Ends when the stream is closed; then the viewer is gone."""
+        """Yields the viewer's messages until the stream is closed, then removes the viewer."""
         try:
             yield b"retry: 2000\n\n"
             while data := await viewer.take(self._comment_s):
@@ -196,17 +196,17 @@ class Stream:
         self._viewers.discard(viewer)
 
     def ask_again(self) -> None:
-        """Ends the streams of viewers who may not look any more; what waits for them is dropped. O(viewers)."""
+        """Ends the viewers that are no longer allowed, and drops their queues. O(viewers)."""
         ended = [viewer for viewer in self._viewers if viewer.allowed is not None and not viewer.allowed()]
         for viewer in ended:
             viewer.clear()
             self.discard(viewer)
         self._revoked += len(ended)
         if ended:
-            _logger.warning("token revoked: %d streams that were open by it ended", len(ended))
+            _logger.warning("token revoked: %d streams opened with it have ended", len(ended))
 
     def close(self) -> None:
-        """Ends all streams, once what waits is sent."""
+        """Ends all viewers, after their queues have been sent."""
         self._closed = True
         for viewer in self._viewers:
             viewer.close()

@@ -34,7 +34,7 @@ def connected(serving):
 
 
 def rest(sock):
-    """What comes until the other side ends it."""
+    """Returns all that is received until the other side closes."""
     found = b""
     with contextlib.suppress(ConnectionResetError):
         while data := sock.recv(65536):

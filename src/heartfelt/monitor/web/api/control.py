@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor tells of itself, and what an administrator may do: hold, tokens, webhooks, settings."""
+"""The monitor's own figures and settings, and what an administrator may change: the hold, tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from heartfelt._version import __version__
 from heartfelt.monitor.history import LatenessCounts, Rates
 from heartfelt.monitor.model import Hold
 from heartfelt.monitor.problems import no_such
@@ -17,7 +18,7 @@ from heartfelt.monitor.web.auth import Scope, TokenUnknown
 
 class Release(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     by: str = "api"
-    """Who asks for it, for the record."""
+    """The person or program that asks for it, for the record."""
 
 
 class NewToken(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -34,12 +35,12 @@ class ShownToken(msgspec.Struct, kw_only=True, frozen=True):
 
 class MadeToken(ShownToken, kw_only=True, frozen=True):
     token: str
-    """The secret itself. It is shown this once."""
+    """The secret. It is shown only here, once."""
 
 
 class Tokens(msgspec.Struct, kw_only=True, frozen=True):
     needed: bool
-    """Whether tokens are asked for at all."""
+    """Whether the monitor requires tokens."""
     tokens: list[ShownToken]
 
 
@@ -47,11 +48,11 @@ class Setting(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     value: Any
     source: str
-    """File and line, variable, flag, or "default"."""
+    """File and line, environment variable, flag, or "default"."""
     default: Any
     meaning: str
     unit: str | None = None
-    """ "s", "B" (bytes), or none."""
+    """ "s", "B" (bytes), or null."""
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True):
@@ -62,11 +63,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
 class Stats(msgspec.Struct, kw_only=True, frozen=True):
     now_ms: int
-    """By the monitor's clock."""
+    """The monitor's clock."""
     started_ms: int
     uptime_s: float
     parts: dict[str, dict[str, Any]]
-    """Of each part of the monitor its counters."""
+    """The counters of each part of the monitor."""
     rates: Rates
     """The last 15 minutes."""
     lateness: LatenessCounts
@@ -78,43 +79,41 @@ class Deliveries(msgspec.Struct, kw_only=True, frozen=True):
 
 
 async def stats(call: Call) -> Stats:
-    monitor = call.monitor
+    parts = call.parts
     return Stats(
-        now_ms=monitor.wall_ms(),
-        started_ms=monitor.started_ms,
-        uptime_s=monitor.uptime_s(),
-        parts=monitor.stats(),
-        rates=monitor.rates.rates(),
-        lateness=monitor.lateness.counts(),
+        now_ms=parts.wall_ms(),
+        started_ms=parts.started_ms,
+        uptime_s=parts.uptime_s(),
+        parts=parts.stats(),
+        rates=parts.rates.rates(),
+        lateness=parts.lateness.counts(),
     )
 
 
 async def get_hold(call: Call) -> Hold:
-    return call.monitor.registry.hold()
+    return call.parts.registry.hold()
 
 
 async def release_hold(call: Call) -> Hold:
     wanted = await call.body(Release)
-    call.monitor.registry.release_hold(wanted.by[:100] or "api")
-    return call.monitor.registry.hold()
+    call.parts.registry.release_hold(wanted.by[:100] or "api")
+    return call.parts.registry.hold()
 
 
 async def settings(call: Call) -> Settings:
-    from heartfelt import __version__
-
-    rows = msgspec.convert(call.monitor.config.sources(), list[Setting])
-    return Settings(version=__version__, settings=rows, warnings=list(call.monitor.config.warnings))
+    rows = msgspec.convert(call.parts.config.sources(), list[Setting])
+    return Settings(version=__version__, settings=rows, warnings=list(call.parts.config.warnings))
 
 
 async def list_tokens(call: Call) -> Tokens:
-    auth = call.monitor.auth
+    auth = call.parts.auth
     await auth.reload()
     return Tokens(needed=auth.needed, tokens=[ShownToken(**_shown(one.shown())) for one in auth.tokens()])
 
 
 async def create_token(call: Call) -> MadeToken:
     wanted = await call.body(NewToken)
-    secret, token = await call.monitor.auth.create(wanted.name, [scope.value for scope in wanted.scopes])
+    secret, token = await call.parts.auth.create(wanted.name, [scope.value for scope in wanted.scopes])
     return MadeToken(token=secret, **_shown(token.shown()))
 
 
@@ -124,6 +123,6 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
 
 async def revoke_token(call: Call) -> None:
     try:
-        await call.monitor.auth.revoke(call.path["id"])
+        await call.parts.auth.revoke(call.path["id"])
     except TokenUnknown:
         raise no_such("token", call.path["id"], "take an `id` of GET /api/v1/tokens") from None

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What a route is, and how a request becomes a handler's call and its result an answer."""
+"""Endpoints: the description of a route, the check of a request against it, and the answer from a handler's result."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -13,10 +13,8 @@ from starlette.responses import Response
 
 from heartfelt.errors import ConfigError, StoreError
 from heartfelt.monitor.problems import CONTENT_TYPE, Problem
-from heartfelt.monitor.web.auth import Scope
-
-if TYPE_CHECKING:
-    from heartfelt.monitor.monitor import Monitor
+from heartfelt.monitor.web.api.parts import ApiParts
+from heartfelt.monitor.web.auth import Auth, Scope
 
 MOST_BODY = 256 << 10
 JSON = "application/json"
@@ -26,9 +24,9 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Call:
-    """One request, for a handler: its parameters are checked already."""
+    """One request, as a handler gets it. Its parameters have been checked."""
 
-    monitor: Monitor
+    parts: ApiParts
     request: Request
     values: Mapping[str, Any]
     path: Mapping[str, Any]
@@ -37,7 +35,7 @@ class Call:
         return self.values[name]
 
     async def body(self, kind: type[_T]) -> _T:
-        """The body, as what it should be. Raises Problem."""
+        """Decodes the body as `kind`. Raises Problem."""
         if (
             kind is not None
             and (declared := self.request.headers.get("content-type", JSON)).split(";")[0].strip() != JSON
@@ -51,7 +49,9 @@ class Call:
         try:
             return msgspec.json.decode(data or b"{}", type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(400, "bad_body", f"the body does not fit: {error}; see /api/v1/openapi.json") from None
+            raise Problem(
+                400, "bad_body", f"the body does not match the schema: {error}; see /api/v1/openapi.json"
+            ) from None
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -59,7 +59,7 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of the query. `parse` raises Problem. `many`: it may be there more than once."""
+    """A query parameter. `parse` raises Problem. many: it may be given more than once."""
 
     name: str
     parse: Callable[[str, str], Any]
@@ -74,22 +74,22 @@ class Endpoint:
     method: str
     path: str
     scope: Scope | None
-    """None: nobody needs a token."""
+    """None: no token is needed."""
     handler: Handler
     summary: str
     params: tuple[Param, ...] = ()
     body: Any = None
     answer: Any = None
-    """The type of what is answered, for the description; None: no body."""
+    """The type of the answer, for openapi.json; None: no body."""
     status: int = 200
     media: str = JSON
     tag: str = ""
     external: bool = False
-    """Served outside this table; here for the description alone."""
+    """The ingest serves it; it is in the table for openapi.json only."""
 
 
 def token_of(request: Request) -> str | None:
-    """The bearer's token. Raises Problem for another kind of authorization."""
+    """Returns the bearer token, or None. Raises Problem for another kind of authorization."""
     header = request.headers.get("authorization")
     if header is None:
         return None
@@ -101,29 +101,29 @@ def token_of(request: Request) -> str | None:
     return secret.strip()
 
 
-def check_scope(monitor: Monitor, request: Request, scope: Scope | None) -> None:
-    """Raises Problem if the request may not do this."""
-    if scope is None or not monitor.auth.needed:
+def check_scope(auth: Auth, request: Request, scope: Scope | None) -> None:
+    """Raises Problem if the request's token does not allow the scope."""
+    if scope is None or not auth.needed:
         return
     secret = token_of(request)
-    if monitor.auth.allows(secret, scope):
+    if auth.allows(secret, scope):
         return
     if secret is None:
-        detail = f"a token for {scope.value} is needed; make one by `heartfelt token create`, and send it as a bearer's"
+        create = f"heartfelt token create NAME --scope {scope.value}"
+        detail = f"a token with scope {scope.value} is needed; create one with `{create}` and send it as a Bearer token"
         raise Problem(401, "token_needed", detail, {"WWW-Authenticate": "Bearer"})
-    if monitor.auth.knows(secret):
-        raise Problem(
-            403, "scope", f"this token is not for {scope.value}; make one that is by `heartfelt token create`"
-        )
-    detail = "this token is not known, or was revoked; see `heartfelt token list`"
+    if auth.knows(secret):
+        detail = f"this token does not have scope {scope.value}; create one that has it with `heartfelt token create`"
+        raise Problem(403, "scope", detail)
+    detail = "this token is unknown or was revoked; see `heartfelt token list`"
     raise Problem(401, "token_unknown", detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
-    """The values of all parameters. Raises Problem for one that is not known, is there twice, or cannot be."""
+    """Returns the values of all parameters. Raises Problem for one that is unknown, given twice or invalid."""
     known = {param.name for param in endpoint.params}
     for name in request.query_params:
-        if name not in known and not endpoint.path.startswith("/sermant/"):  # whose backend overlooks them
+        if name not in known and not endpoint.path.startswith("/sermant/"):  # Sermant's backend ignores them
             hint = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
             raise Problem(400, "unknown_parameter", f"{endpoint.path} has no parameter {name[:100]!r}; {hint}")
     values: dict[str, Any] = {}
@@ -132,17 +132,17 @@ def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
         if param.many:
             values[param.name] = tuple(param.parse(param.name, text) for text in given)
         elif len(given) > 1:
-            raise Problem(400, "bad_parameter", f"{param.name} may be there only once; got it {len(given)} times")
+            raise Problem(400, "bad_parameter", f"{param.name} may be given only once; got it {len(given)} times")
         else:
             values[param.name] = param.parse(param.name, given[0]) if given else param.default
     return values
 
 
-async def answer(endpoint: Endpoint, monitor: Monitor, request: Request) -> Response:
-    """Raises nothing but what means that the client has gone, or a fault of the program."""
+async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Response:
+    """Calls the handler and encodes its result. Refusals become problem documents; only bugs raise."""
     try:
-        check_scope(monitor, request, endpoint.scope)
-        call = Call(monitor, request, parsed(endpoint, request), request.path_params)
+        check_scope(parts.auth, request, endpoint.scope)
+        call = Call(parts, request, parsed(endpoint, request), request.path_params)
         result = await endpoint.handler(call)
     except Problem as problem:
         return problem_response(problem)
@@ -151,7 +151,7 @@ async def answer(endpoint: Endpoint, monitor: Monitor, request: Request) -> Resp
     except StoreError as error:
         return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
     except ClientDisconnect:
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client has gone: nobody reads it
     if isinstance(result, Response):
         return result
     if endpoint.status == 204:

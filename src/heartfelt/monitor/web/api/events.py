@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events of agents and of the monitor, the counts for uptime and heat map, and the stream of all that happens."""
+"""Events of agents and of the monitor, the counts for uptime and heat map, and the event stream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Events(msgspec.Struct, kw_only=True, frozen=True):
     events: list[NumberedEvent]
     """Newest first."""
     before: int | None
-    """To go on; null: that was all."""
+    """For the next page; null: this is the last one."""
 
 
 class Uptime(msgspec.Struct, kw_only=True, frozen=True):
@@ -61,7 +61,7 @@ def _filter(call: Call) -> EventFilter:
 
 async def list_events(call: Call) -> Events:
     limit = call["limit"]
-    found = await call.monitor.store.events(_filter(call), before=call["before"], limit=limit)
+    found = await call.parts.store.events(_filter(call), before=call["before"], limit=limit)
     events = [NumberedEvent(number=one.number, **_fields(one.event)) for one in found]
     return Events(events=events, before=found[-1].number if len(found) == limit else None)
 
@@ -71,19 +71,19 @@ def _fields(event: AgentEvent) -> dict[str, Any]:
 
 
 async def count_events(call: Call) -> dict[Level, int]:
-    return await call.monitor.store.count_events(_filter(call))
+    return await call.parts.store.count_events(_filter(call))
 
 
 async def uptime(call: Call) -> Uptime:
-    return Uptime(days=await call.monitor.store.uptime(call["service"], call["days"]))
+    return Uptime(days=await call.parts.store.uptime(call["service"], call["days"]))
 
 
 async def heat(call: Call) -> Heat:
-    end_ms = call["end_ms"] if call["end_ms"] is not None else call.monitor.wall_ms()
+    end_ms = call["end_ms"] if call["end_ms"] is not None else call.parts.wall_ms()
     start_ms = call["start_ms"] if call["start_ms"] is not None else end_ms - 60 * MINUTE_MS
     if not 0 <= end_ms - start_ms <= LONGEST_HEAT_MS:
         raise bad("start_ms", start_ms, f"must be before end_ms, {end_ms}, by at most {LONGEST_HEAT_MS} ms")
-    return Heat(cells=await call.monitor.store.heat(call["service"], start_ms, end_ms))
+    return Heat(cells=await call.parts.store.heat(call["service"], start_ms, end_ms))
 
 
 async def stream(call: Call) -> Response:
@@ -92,21 +92,21 @@ async def stream(call: Call) -> Response:
         raise bad("topic", min(unknown), f"must be one of {', '.join(TOPICS)}")
     if call.request.method == "HEAD":
         return Response(media_type=EVENT_STREAM)
-    hub, auth = call.monitor.stream, call.monitor.auth
+    hub, auth = call.parts.stream, call.parts.auth
     secret = token_of(call.request) if auth.needed else None
     try:
         viewer = hub.open(
             wanted, call.request.headers.get("last-event-id"), lambda: auth.allows(secret, TokenScope.READ)
         )
     except TooManyViewers:
-        detail = "as many streams are open as http.viewers allows; close one, or raise that setting"
+        detail = "all streams that http.viewers allows are open; close one, or raise that setting"
         raise Problem(503, "viewers", detail, {"Retry-After": "10"}) from None
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return _Stream(hub, viewer, headers)
 
 
 class _Stream(StreamingResponse):
-    """However it ends, the viewer's place comes free. One that does not read is ended by app.py, as any such client."""
+    """Frees the viewer's place however the answer ends. A viewer that does not read is ended by app.py."""
 
     def __init__(self, stream: Stream, viewer: Viewer, headers: dict[str, str]) -> None:
         super().__init__(stream.read(viewer), media_type=EVENT_STREAM, headers=headers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All instances in short, for who draws every one of them: a tenth of what the list of instances would send."""
+"""All instances in a compact form, for viewers that draw every one: a tenth of the bytes of the list of instances."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 
 class Fleet(msgspec.Struct, kw_only=True, frozen=True):
     stream_id: str
-    """The number of the stream's newest message when this was begun: to follow from there."""
+    """The newest message of the stream when this answer was begun: follow the stream from there."""
     states: list[State]
     services: list[str]
     rows: list[tuple[int, int, int, int, int]]
-    """Of each instance: its id, its service and its state as their places in the lists above, its last beat in ms since
-    the epoch, its lease in ms."""
+    """One per instance: its id, the indexes of its service and its state in the lists above, its last beat in ms since
+    the epoch, its timeout in ms."""
     held: list[int]
-    """Ids of those LATE ones whose loss is held. Of others the stream tells by `held`; a change ends it."""
+    """Ids of LATE instances whose loss is held. The stream's topic `held` has later ones; a change of state ends it."""
 
 
 async def get_fleet(call: Call) -> Response:
-    """Encoded a slice at a time: 100,000 instances must not stop the loop."""
+    """Encodes a slice at a time: 100,000 instances must not block the event loop."""
     after = call["after"]
-    monitor = call.monitor
     encode = msgspec.json.Encoder().encode
-    stream_id = monitor.stream.last_id
+    stream_id = call.parts.stream.last_id
     services: dict[str, int] = {}
     parts: list[bytes] = []
     held: list[int] = []
-    async for some in in_slices(monitor.registry.instances()):
+    async for some in in_slices(call.parts.registry.instances()):
         rows = [
             (
                 one.id,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Instances and services: lists, one with its history, and what may be done to one."""
+"""Instances and services: lists, an instance with its history, and pause, resume and remove."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Changes(msgspec.Struct, kw_only=True, frozen=True):
     changes: list[Change]
     """Newest first."""
     before: int | None
-    """To go on; null: that was all."""
+    """For the next page; null: this is the last one."""
 
 
 class Counted(msgspec.Struct, kw_only=True, frozen=True):
-    """How many instances are in which state."""
+    """Number of instances, by state."""
 
     total: int
     up: int
-    """All but LOST, LEFT and PAUSED."""
+    """All except LOST, LEFT and PAUSED."""
     held: int
     states: dict[State, int]
 
@@ -54,7 +54,7 @@ class Services(msgspec.Struct, kw_only=True, frozen=True):
 
 class Pause(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     for_s: float | None = None
-    """So long; null: until it is resumed."""
+    """Seconds; null: until it is resumed."""
 
 
 def counted(counts: ServiceCounts) -> Counted:
@@ -76,7 +76,7 @@ def _which(call: Call) -> Filter:
 
 
 async def list_instances(call: Call) -> InstancePage:
-    registry = call.monitor.registry
+    registry = call.parts.registry
     ids = dict.fromkeys(call["id"])
     some = [one for one in map(registry.get, ids) if one is not None] if ids else registry.instances()
     return await page(
@@ -85,19 +85,19 @@ async def list_instances(call: Call) -> InstancePage:
         sort=call["sort"],
         limit=call["limit"],
         cursor=call["cursor"],
-        stream_id=call.monitor.stream.last_id,
+        stream_id=call.parts.stream.last_id,
         ext=call["ext"] == "true",
     )
 
 
 async def order_instances(call: Call) -> InstanceOrder:
-    stream_id = call.monitor.stream.last_id
-    return await order(call.monitor.registry.instances(), _which(call), sort=call["sort"], stream_id=stream_id)
+    stream_id = call.parts.stream.last_id
+    return await order(call.parts.registry.instances(), _which(call), sort=call["sort"], stream_id=stream_id)
 
 
 def _instance(call: Call) -> Instance:
     id_ = call.path["id"]
-    instance = call.monitor.registry.get(id_) if id_ < 1 << 63 else None
+    instance = call.parts.registry.get(id_) if id_ < 1 << 63 else None
     if instance is None:
         raise no_such("instance", id_, "take an `id` of GET /api/v1/instances; it may have been removed")
     return instance
@@ -105,12 +105,12 @@ def _instance(call: Call) -> Instance:
 
 async def get_instance(call: Call) -> InstanceHistory:
     instance = _instance(call)
-    changes = await call.monitor.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
+    changes = await call.parts.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
     return InstanceHistory(instance=detail(instance), changes=changes)
 
 
 async def instance_changes(call: Call) -> Changes:
-    """Also of one that was removed."""
+    """Works for a removed instance, too."""
     return await _changes(call, call.path["id"], None)
 
 
@@ -122,12 +122,12 @@ async def _changes(call: Call, id: int | None, service: str | None) -> Changes:
     if id is not None and id >= 1 << 63:
         raise no_such("instance", id, "take an `id` of GET /api/v1/instances")
     limit = call["limit"]
-    found = await call.monitor.store.changes(id=id, service=service, before=call["before"], limit=limit)
+    found = await call.parts.store.changes(id=id, service=service, before=call["before"], limit=limit)
     return Changes(changes=found, before=found[-1].seq if len(found) == limit else None)
 
 
 async def list_services(call: Call) -> Services:
-    registry = call.monitor.registry
+    registry = call.parts.registry
     return Services(
         all=counted(registry.totals()),
         applications=len(registry.applications()),
@@ -142,17 +142,17 @@ async def pause_instance(call: Call) -> InstanceDetail:
     if wanted.for_s is not None:
         if not 0 < wanted.for_s <= LONGEST_PAUSE_S:
             raise bad("for_s", wanted.for_s, f"must be more than 0 and at most {LONGEST_PAUSE_S} seconds")
-        until_ms = call.monitor.wall_ms() + int(wanted.for_s * 1000)
-    call.monitor.registry.pause(instance.id, until_ms)
+        until_ms = call.parts.wall_ms() + int(wanted.for_s * 1000)
+    call.parts.registry.pause(instance.id, until_ms)
     return detail(instance)
 
 
 async def resume_instance(call: Call) -> InstanceDetail:
     instance = _instance(call)
-    call.monitor.registry.resume(instance.id)
+    call.parts.registry.resume(instance.id)
     return detail(instance)
 
 
 async def remove_instance(call: Call) -> None:
     instance = _instance(call)
-    call.monitor.registry.remove(instance.id, call["reason"] or reasons.REMOVED_BY_HAND)
+    call.parts.registry.remove(instance.id, call["reason"] or reasons.REMOVED_BY_HAND)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Lists of instances: filtered, sorted, in pages. All that there are may be looked at, in slices between which the loop
-does its other work; only a page is kept, never all of it sorted.
+"""Lists of instances: filtered, sorted, in pages.
 
-A cursor is the last row's place in the order (its value and its id), not a number of rows: who joins or leaves
-meanwhile shifts nothing. What a row is sorted by may change between two pages; then it may be seen twice, or not.
+A list may look at all instances, in slices, and the event loop does other work in between. It keeps one page, and never
+sorts all of them.
+
+A cursor is the place of the last row in the order (its value and its id), not a number of rows, so instances that join
+or leave meanwhile shift nothing. If the value that a row is sorted by changes between two pages, the row may be listed
+twice, or not at all.
 """
 
 from __future__ import annotations
@@ -51,15 +54,15 @@ SORT_NAMES = (*SORTS, *("-" + name for name in SORTS))
 class InstancePage(msgspec.Struct, kw_only=True, frozen=True):
     instances: list[InstanceView]
     matched: int
-    """How many fit the filter in all."""
+    """Number of instances that match the filter."""
     cursor: str | None
-    """To go on; null: that was all."""
+    """For the next page; null: this is the last one."""
     stream_id: str
-    """The number of the stream's newest message when this was begun: to follow from there."""
+    """The newest message of the stream when this answer was begun: follow the stream from there."""
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
-    """Of each that is given one must fit; what is empty fits all."""
+    """Fields are ANDed, values within a field ORed; an empty field matches everything."""
 
     services: tuple[str, ...] = ()
     instance_ids: tuple[str, ...] = ()
@@ -73,7 +76,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     text: str = ""
 
     def test(self) -> Callable[[Instance], bool] | None:
-        """None: everything fits."""
+        """Returns the test of an instance; None if every instance matches."""
         tests: list[Callable[[Any], bool]] = []
         for wanted, value in (
             (self.services, lambda one: one.service),
@@ -117,7 +120,7 @@ def _words(one: Instance) -> str:
 
 
 async def in_slices(instances: Iterable[Instance], most: int = SLICE) -> AsyncIterator[list[Instance]]:
-    """All that are there now, a slice at a time; in between the loop does its other work."""
+    """Yields all instances of this moment a slice at a time, and lets the event loop do other work in between."""
     everyone = list(instances)
     for begin in range(0, len(everyone), most):
         yield everyone[begin : begin + most]
@@ -134,7 +137,7 @@ async def page(
     stream_id: str,
     ext: bool = False,
 ) -> InstancePage:
-    """One page. Raises Problem for a cursor of another order."""
+    """Returns one page. Raises Problem for a cursor of another order."""
     descending, name = sort.startswith("-"), sort.removeprefix("-")
     value = SORTS[name]
     after = _read_cursor(cursor, sort) if cursor else None
@@ -173,14 +176,14 @@ def _read_cursor(cursor: str, sort: str) -> Place:
         data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         of, value, id_ = msgspec.json.decode(data, type=tuple[str, str | int, int])
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise bad("cursor", cursor, "must be as a page before gave it") from None
+        raise bad("cursor", cursor, "must be the `cursor` of a previous page") from None
     if of != sort or isinstance(value, str) != isinstance(SORTS[sort.removeprefix("-")](_SAMPLE), str):
-        raise bad("cursor", cursor, f"is of the order {of!r}; go on in that order, or begin anew without a cursor")
+        raise bad("cursor", cursor, f"belongs to sort={of!r}; use that order, or start again without a cursor")
     return value, id_
 
 
 class _Sample:
-    """Has what the orders look at, to learn the type of their values."""
+    """Has all attributes that SORTS reads, to find out the type of each order's values."""
 
     id = last_beat_ms = since_ms = first_seen_ms = lag_ms = skew_ms = lease_ms = 0
     service = instance_id = app = ""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The interface's description, OpenAPI 3.1, made from the table of routes: it cannot say anything else than they do."""
+"""The OpenAPI 3.1 description, generated from the table of routes, so that both always agree."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,23 +12,20 @@ import msgspec
 from heartfelt._version import __version__
 from heartfelt.monitor.problems import CONTENT_TYPE, ProblemDocument
 from heartfelt.monitor.web.api.endpoint import JSON, Endpoint
-from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS
 
 _PATH_PARAM = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 def plain_path(path: str) -> str:
-    """A path of the table as OpenAPI writes it."""
+    """Converts a path of the table to OpenAPI's notation."""
     return _PATH_PARAM.sub(r"{\1}", path)
 
 
-@lru_cache(maxsize=1)
-def document() -> bytes:
-    """Its JSON."""
-    endpoints = (*ENDPOINTS, *INGEST_ENDPOINTS)
+def document(endpoints: Sequence[Endpoint]) -> bytes:
+    """Returns the description of these endpoints as JSON."""
     types = [kind for one in endpoints for kind in (one.body, one.answer) if kind is not None] + [ProblemDocument]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    problem = {"description": "What is wrong, and what to do", "content": {CONTENT_TYPE: {"schema": schemas[-1]}}}
+    problem = {"description": "The error and its remedy", "content": {CONTENT_TYPE: {"schema": schemas[-1]}}}
     found = iter(schemas)
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The order of all instances that fit a filter, by their ids alone: for a viewer that scrolls anywhere in it, and reads
-the rows that it shows by their ids. The order stays as it was told; the rows are always of now.
+"""The sorted ids of all instances that match a filter: for a viewer that scrolls anywhere in the list, and fetches the
+rows it shows by their ids. The order stays as it was when it was asked for; the rows are current.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 class InstanceOrder(msgspec.Struct, kw_only=True, frozen=True):
     ids: list[int]
-    """All that fit the filter, in order."""
+    """Ids of the instances that match the filter, sorted."""
     total: int
-    """How many instances there are."""
+    """Number of all instances."""
     stream_id: str
-    """The number of the stream's newest message when this was begun: to follow from there."""
+    """The newest message of the stream when this answer was begun: follow the stream from there."""
 
 
 async def order(instances: Iterable[Instance], which: Filter, *, sort: str, stream_id: str) -> InstanceOrder:
-    """Sorts in runs that are merged pair by pair, so that the loop does its other work in between."""
+    """Sorts in runs and merges them pair by pair, so that the event loop does other work in between."""
     descending, value = sort.startswith("-"), SORTS[sort.removeprefix("-")]
     test = which.test()
     total = 0
@@ -40,7 +40,7 @@ async def order(instances: Iterable[Instance], which: Filter, *, sort: str, stre
     while len(runs) > 1:
         merged = []
         for n in range(0, len(runs), 2):
-            # Of two sorted runs sort() makes one in linear time.
+            # sorted() merges two sorted runs in linear time.
             merged.append(sorted(runs[n] + runs[n + 1], reverse=descending) if n + 1 < len(runs) else runs[n])
             await asyncio.sleep(0)
         runs = merged

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of parameters of queries: each refusal names the value and what would do."""
+"""Kinds of query parameters. Each refusal names the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def whole(name: str, meaning: str, least: int, most: int, default: int | None = 
 
 
 def wholes(name: str, meaning: str, least: int, most: int) -> Param:
-    """May be there more than once."""
+    """A whole number that may be given more than once."""
     schema = {"type": "integer", "minimum": least, "maximum": most}
     return Param(name, _whole(least, most), meaning, many=True, schema=schema)
 
@@ -60,17 +60,17 @@ def moment(name: str, meaning: str) -> Param:
 
 
 def limit(default: int, most: int) -> Param:
-    return whole("limit", "how many at most", 1, most, default)
+    return whole("limit", "at most this many", 1, most, default)
 
 
 def choice(name: str, kind: type[Enum], meaning: str) -> Param:
-    """Of an enumeration; may be there more than once."""
+    """A member of an enumeration; may be given more than once."""
     schema = {"type": "string", "enum": [one.value for one in kind]}
     return Param(name, _one_of(kind), meaning, many=True, schema=schema)
 
 
 def words(name: str, meaning: str, known: tuple[str, ...], default: str) -> Param:
-    """One of some words."""
+    """One of the known words."""
 
     def parse(name: str, value: str) -> str:
         if value not in known:

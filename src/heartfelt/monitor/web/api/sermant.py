@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The paths of Sermant's backend, shape for shape, for its panel and for programs written against it."""
+"""The paths of Sermant's backend with the same JSON shapes, for its panel and for programs written against it."""
 
 from __future__ import annotations
 
-import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +15,7 @@ from heartfelt.monitor.problems import Problem, no_such
 from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.web.api.endpoint import JSON, Call
 from heartfelt.monitor.web.api.listing import in_slices
+from heartfelt.monitor.web.api.sessions import Session
 from heartfelt.monitor.webhooks import UnknownTarget
 
 if TYPE_CHECKING:
@@ -25,16 +23,15 @@ if TYPE_CHECKING:
 
 PAGE = 10
 COOKIE = "JSESSIONID"
-MOST_SESSIONS = 1000
 MOST_PAGES_AHEAD = 1000
-"""So many pages may be skipped by one request."""
+"""A request may skip at most this many pages."""
 WEBHOOKS = ((0, "Feishu", "feishu"), (1, "DingDing", "dingtalk"))
 _HEALTHY = frozenset({State.NEW, State.UP, State.LATE, State.STUCK})
 _encode = msgspec.json.Encoder().encode
 
 
 def plugins_info(instance: Instance) -> dict[str, Any]:
-    """A row of getPluginsInfo: the heartbeat's fields, its plugins as a list, and whether it is alive."""
+    """Returns a row of getPluginsInfo: the fields of the heartbeat, its plugins as a list, and whether it is alive."""
     row = {name: value for name, value in instance.meta.items() if name != "pluginInfoMap"}
     plugins = instance.meta.get("pluginInfoMap")
     row["service"] = instance.service
@@ -48,7 +45,7 @@ def plugins_info(instance: Instance) -> dict[str, Any]:
 async def get_plugins_info(call: Call) -> Response:
     async def text() -> AsyncIterator[bytes]:
         begun = b"["
-        async for some in in_slices(call.monitor.registry.instances(), 200):
+        async for some in in_slices(call.parts.registry.instances(), 200):
             yield begun + _encode([plugins_info(one) for one in some])[1:-1]
             begun = b","
         yield b"]" if begun == b"," else b"[]"
@@ -67,63 +64,19 @@ def event_row(event: AgentEvent) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class Session:
-    """One paged query: what it asked, and where its pages begin. Events that come later shift nothing."""
-
-    which: EventFilter
-    ends_ms: int
-    pages: int
-    starts: list[int | None] = field(default_factory=list)
-    """Of page n + 1: the number that its events lie below; None: of the newest."""
-
-
-class Sessions:
-    """Of getting events page by page; a session ends when it was not used for `expire_s`. For the loop's thread."""
-
-    def __init__(self, expire_s: float, wall_ms: Callable[[], int]) -> None:
-        self._expire_ms = int(expire_s * 1000)
-        self._wall_ms = wall_ms
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
-
-    def begin(self, which: EventFilter, pages: int) -> tuple[str, Session]:
-        now_ms = self._wall_ms()
-        while self._sessions:  # the oldest is the first to end
-            oldest = next(iter(self._sessions.values()))
-            if oldest.ends_ms > now_ms and len(self._sessions) < MOST_SESSIONS:
-                break
-            self._sessions.popitem(last=False)
-        name = secrets.token_urlsafe(16)
-        session = self._sessions[name] = Session(which, now_ms + self._expire_ms, pages)
-        return name, session
-
-    def find(self, name: str | None) -> Session:
-        session = self._sessions.get(name or "")
-        now_ms = self._wall_ms()
-        if name is None or session is None or session.ends_ms <= now_ms:
-            raise Problem(
-                400, "session", "this query has expired (session.expire) or never was; ask /sermant/event/events first"
-            )
-        session.ends_ms = now_ms + self._expire_ms
-        self._sessions.move_to_end(name)
-        return session
-
-
 async def _page(call: Call, session: Session, number: int) -> list[dict[str, Any]]:
-    """Events of page `number`, from 1; none if there is no such page."""
-    store = call.monitor.store
+    """Returns the events of page `number`, from 1; an empty list if there is no such page."""
+    store = call.parts.store
     if number > session.pages:
         return []
     while len(session.starts) < number:
         known = len(session.starts)
         if number - known > MOST_PAGES_AHEAD:
-            raise Problem(
-                400, "page", f"page {number} is too far ahead; go on by at most {MOST_PAGES_AHEAD} pages at once"
-            )
+            raise Problem(400, "page", f"page {number} is too far ahead; skip at most {MOST_PAGES_AHEAD} pages at once")
         found = await store.events(session.which, before=session.starts[-1], limit=PAGE)
         if len(found) < PAGE:
             return []
-        if len(session.starts) == known:  # else another request of this session has found it meanwhile
+        if len(session.starts) == known:  # otherwise another request of this session has found it meanwhile
             session.starts.append(found[-1].number)
     found = await store.events(session.which, before=session.starts[number - 1], limit=PAGE)
     return [event_row(one.event) for one in found]
@@ -141,10 +94,10 @@ async def list_events(call: Call) -> Response:
         start_ms=call["startTime"],
         end_ms=call["endTime"],
     )
-    counts = await call.monitor.store.count_events(which)
+    counts = await call.parts.store.count_events(which)
     pages = -(-sum(counts.values()) // PAGE)
-    name, session = call.monitor.sessions.begin(which, pages)
-    newest = await call.monitor.store.events(which, before=None, limit=PAGE)
+    name, session = call.parts.sessions.begin(which, pages)
+    newest = await call.parts.store.events(which, before=None, limit=PAGE)
     session.starts.append(newest[0].number + 1 if newest else None)
     answer = {
         "totalPage": pages,
@@ -158,11 +111,11 @@ async def list_events(call: Call) -> Response:
 
 
 async def events_page(call: Call) -> dict[str, Any]:
-    session = call.monitor.sessions.find(call.request.cookies.get(COOKIE))
+    session = call.parts.sessions.find(call.request.cookies.get(COOKIE))
     return {"events": await _page(call, session, call["page"])}
 
 
-# -- webhooks: Sermant has two, Feishu and DingDing, that are there from the start
+# -- webhooks: Sermant has exactly two, Feishu and DingDing, which always exist
 
 
 class WebhookChange(msgspec.Struct, kw_only=True, frozen=True):
@@ -178,12 +131,12 @@ def _kind(number: int) -> tuple[str, str]:
     for id_, _, kind in WEBHOOKS:
         if id_ == number:
             return f"sermant-{kind}", kind
-    raise no_such("webhook", number, "0 is Feishu's, 1 is DingDing's")
+    raise no_such("webhook", number, "0 is Feishu, 1 is DingDing")
 
 
 def _find(call: Call, id: str) -> dict[str, Any] | None:
     try:
-        return call.monitor.webhooks.get(id)
+        return call.parts.webhooks.get(id)
     except UnknownTarget:
         return None
 
@@ -206,14 +159,14 @@ async def list_webhooks(call: Call) -> dict[str, Any]:
 async def put_webhook(call: Call) -> bool:
     id_, kind = _kind(call.path["id"])
     wanted = await call.body(WebhookChange)
-    webhooks = call.monitor.webhooks
+    webhooks = call.parts.webhooks
     if _find(call, id_) is not None:
         fields: dict[str, Any] = {"enabled": wanted.enable}
         if wanted.url:
             fields["url"] = wanted.url
         await webhooks.update(id_, fields)
     else:
-        levels = webhook_levels(call.monitor.config)
+        levels = webhook_levels(call.parts.config)
         fields = {"kind": kind, "url": wanted.url, "enabled": wanted.enable, "language": "zh"}
         filter_ = {"levels": [level.value for level in levels], "event_types": ["*"], "states": []}
         await webhooks.create({**fields, "filter": filter_}, id=id_)
@@ -223,5 +176,5 @@ async def put_webhook(call: Call) -> bool:
 async def test_webhook(call: Call) -> bool:
     id_, _ = _kind((await call.body(WebhookTest)).id)
     if _find(call, id_) is None:
-        raise Problem(400, "no_url", "this webhook has no address yet; PUT one to /sermant/event/webhooks/{id}")
-    return bool((await call.monitor.webhooks.test(id_))["ok"])
+        raise Problem(400, "no_url", "this webhook has no URL yet; PUT one to /sermant/event/webhooks/{id}")
+    return bool((await call.parts.webhooks.test(id_))["ok"])

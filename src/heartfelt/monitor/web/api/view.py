@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the HTTP interface tells of an instance. `meta` is the sender's word: any field of it may be of any type."""
+"""Instances as the HTTP interface shows them. `meta` comes from the sender: any field of it may have any type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     instance_id: str
     state: State
     held: bool
-    """Its lease has run out, and that is held back."""
+    """Its timeout has passed, and the loss is held back."""
     since_ms: int
     reason: str
     first_seen_ms: int
@@ -34,27 +34,27 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     process_id: str | None
     dynamic_install: bool | None
     plugins: dict[str, str]
-    """Name to version."""
+    """Versions by name."""
     external_agents: dict[str, str]
     via: str
     peer: str
     interval_ms: int | None
     lease_ms: int
     skew_ms: int | None
-    """The agent's clock less the monitor's: the median of its last three beats."""
+    """The agent's clock minus the monitor's: the median of its last three beats."""
     lag_ms: int | None
-    """With its last beat: for how long its interpreter had not run what reports."""
+    """For how long its interpreter had been blocked, as reported with its last beat."""
     beats: int
-    """Since it joined, or since the monitor started."""
+    """Number of beats since it joined, or since the monitor started."""
     paused_until_ms: int | None
     ext_info: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    """Of each plugin that has any, if asked for by `ext=true`."""
+    """The extra information by plugin; only with `ext=true`."""
 
 
 class InstanceDetail(InstanceView, kw_only=True, frozen=True):
     meta: dict[str, Any]
     gaps: list[tuple[float, bool]]
-    """The last times between two beats, oldest first: seconds, and whether one was missed."""
+    """The last intervals between beats, oldest first: seconds, and whether a beat was missed."""
 
 
 def text_of(meta: dict[str, Any], name: str) -> str | None:
@@ -68,7 +68,7 @@ def ips_of(meta: dict[str, Any]) -> list[str]:
 
 
 def versions_of(meta: dict[str, Any], name: str) -> dict[str, str]:
-    """Of pluginInfoMap or externalAgentInfoMap."""
+    """Returns the versions by name from pluginInfoMap or externalAgentInfoMap."""
     value = meta.get(name)
     if not isinstance(value, dict):
         return {}
@@ -80,7 +80,7 @@ def versions_of(meta: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def ext_info_of(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Plugin's name to its extra information, of those that have any."""
+    """Returns the extra information by plugin, without plugins that have none."""
     plugins = meta.get("pluginInfoMap")
     if not isinstance(plugins, dict):
         return {}

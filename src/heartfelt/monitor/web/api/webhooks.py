@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Webhooks: list, make, change, delete, try; and what was delivered. Secrets are never shown again."""
+"""Webhooks: list, create, change, delete, test; and their deliveries. Secrets are never shown again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Webhooks(msgspec.Struct, kw_only=True, frozen=True):
 
 @contextlib.contextmanager
 def _known(call: Call) -> Iterator[str]:
-    """The webhook's id. Around the whole of what is done with it: another request may delete it meanwhile."""
+    """Yields the webhook's id. Wraps all work with a webhook: if it is deleted meanwhile, that is a 404."""
     try:
         yield call.path["id"]
     except UnknownTarget:
@@ -29,35 +29,35 @@ def _known(call: Call) -> Iterator[str]:
 
 
 async def list_webhooks(call: Call) -> Webhooks:
-    return Webhooks(webhooks=call.monitor.webhooks.targets())
+    return Webhooks(webhooks=call.parts.webhooks.targets())
 
 
 async def create_webhook(call: Call) -> dict[str, Any]:
-    return await call.monitor.webhooks.create(await call.body(dict[str, Any]))
+    return await call.parts.webhooks.create(await call.body(dict[str, Any]))
 
 
 async def get_webhook(call: Call) -> dict[str, Any]:
     with _known(call) as id_:
-        return call.monitor.webhooks.get(id_)
+        return call.parts.webhooks.get(id_)
 
 
 async def update_webhook(call: Call) -> dict[str, Any]:
     fields: dict[str, Any] = await call.body(dict[str, Any])
     with _known(call) as id_:
-        return await call.monitor.webhooks.update(id_, fields)
+        return await call.parts.webhooks.update(id_, fields)
 
 
 async def delete_webhook(call: Call) -> None:
     with _known(call) as id_:
-        await call.monitor.webhooks.delete(id_)
+        await call.parts.webhooks.delete(id_)
 
 
 async def test_webhook(call: Call) -> Any:
     with _known(call) as id_:
-        return await call.monitor.webhooks.test(id_)
+        return await call.parts.webhooks.test(id_)
 
 
 async def list_deliveries(call: Call) -> Deliveries:
     limit = call["limit"]
-    found = await call.monitor.store.deliveries(call["webhook"], call["before"], limit)
+    found = await call.parts.store.deliveries(call["webhook"], call["before"], limit)
     return Deliveries(deliveries=found, before=found[-1].number if len(found) == limit else None)

@@ -116,6 +116,7 @@ class Process:
         config = self._config
         guard = RequestGuard(request_timeout_s=config.request_timeout_s, header_bytes=config.header_bytes)
         monitor.more_stats["requests"] = guard.stats
+        monitor.more_readings.append(guard.readings)
         settings = uvicorn.Config(
             App(monitor),
             http=protocol_class(guard),

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from heartfelt.monitor.metric import counter, histogram
 from heartfelt.monitor.tasks import end_tasks
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ END_S = 1.0
 """How long its tasks may take to end."""
 MINUTE_MS = 60_000
 MOST_TOLD_BEATS = 5000
+FAULTS = counter("heartfelt_upkeep_faults", "Exceptions in the monitor's periodic work")
+LOOP_LAG = histogram(
+    "heartfelt_loop_lag_seconds",
+    "Delay of the event loop, measured twice a second by a timer",
+    unit="seconds",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+)
 _logger = logging.getLogger("heartfelt.monitor")
 
 

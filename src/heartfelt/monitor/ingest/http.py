@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.ingest.ping import PREFIX, Pings
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.problems import Problem, as_asgi
 
 __all__ = ["HttpIngest"]
@@ -28,7 +30,6 @@ VIA = "http"
 BODY_S = 20.0
 FULL = frozenset(("instances", "instances_of_client"))
 """Reasons that are not the beat's fault."""
-_SHOWN = 20
 _BODY = "http.response.body"
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
@@ -37,6 +38,13 @@ _OK_BODY = {"type": _BODY, "body": b"OK"}
 _ONE = b'{"taken":1}'
 _ONE_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", b"11")]}
 _ONE_BODY = {"type": _BODY, "body": _ONE}
+_ANSWERS = counter("heartfelt_http_answers", "Responses to heartbeats and pings, by HTTP status", labels=("status",))
+FIGURES: Figures = {
+    "disconnected": counter(
+        "heartfelt_http_disconnected", "Clients that closed the connection before their heartbeats were read"
+    ),
+    "runs": gauge("heartfelt_ping_runs", "Runs of jobs that reported their start and not yet their end"),
+}
 
 
 class HttpIngest:
@@ -63,6 +71,10 @@ class HttpIngest:
         out["disconnected"] = self.disconnected
         out["runs"] = len(self._pings)
         return out
+
+    def readings(self) -> Iterator[Reading]:
+        yield _ANSWERS, {(str(status),): n for status, n in self.answers.items()}
+        yield from read(FIGURES, self.stats())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
@@ -15,14 +15,29 @@ from heartfelt.monitor.ingest.decode import BadInput, agent_event, check_name, d
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
 from heartfelt.monitor.ingest.log_rate import RateLog
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent, Beat, Limits
 
-__all__ = ["REFUSALS", "Auth", "Intake"]
+__all__ = ["FIGURES", "REFUSALS", "Auth", "Intake"]
 
 Auth = Callable[[str | None, str], bool]
 """(token, scope) -> may it? None: no token was given."""
 INGEST = "ingest"
 REFUSALS = (BadInput, Refused)
+FIGURES: Figures = {
+    "known": gauge("heartfelt_ingest_known", "Heartbeat texts and keys that are recognised without being parsed"),
+    "known_bytes": gauge("heartfelt_ingest_known_bytes", "Memory taken by recognised texts and keys", unit="bytes"),
+    "known_forgotten": counter(
+        "heartfelt_ingest_known_forgotten", "Recognised texts and keys that were dropped to stay within their memory"
+    ),
+    "clients": gauge("heartfelt_ingest_clients", "Client addresses whose rate is measured"),
+    "clients_limited": counter(
+        "heartfelt_ingest_rate_limited", "Times that a client was made to wait because it beat too fast"
+    ),
+    "log_lines_left_out": counter(
+        "heartfelt_ingest_log_lines_suppressed", "Log lines about clients that were suppressed to limit their rate"
+    ),
+}
 
 
 class Intake:
@@ -211,6 +226,10 @@ class Intake:
         out["clients_limited"] = self.rates.limited
         out["log_lines_left_out"] = self.log.left_out
         return out
+
+    def readings(self) -> Iterator[Reading]:
+        yield from self.counters.readings()
+        yield from read(FIGURES, self.stats())
 
 
 def service_of(key: str) -> str:

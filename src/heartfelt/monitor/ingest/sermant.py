@@ -15,10 +15,12 @@ import logging
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Iterator
 
 from heartfelt.monitor.ingest.connection import VIA, Connection
 from heartfelt.monitor.ingest.intake import Auth, Intake
-from heartfelt.monitor.tasks import TimedEvent, end_tasks
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.tasks import LEFT_RUNNING, TimedEvent, end_tasks
 
 __all__ = ["SermantServer"]
 
@@ -33,6 +35,38 @@ END_S = 1.0
 """How long a stop waits for handshakes to end, and again for connections to close."""
 _logger = logging.getLogger("heartfelt.monitor")
 _OUT_OF = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_CLOSED = counter("heartfelt_tcp_closed", "Connections that ended: by a close, or broken by an error", labels=("how",))
+_QUARANTINES = counter(
+    "heartfelt_tcp_quarantines",
+    "Connections that were quarantined: kept open unread for a while before they are closed",
+    labels=("reason",),
+)
+FIGURES: Figures = {
+    "connections": gauge("heartfelt_tcp_connections", "Open connections"),
+    "connections_held": gauge("heartfelt_tcp_quarantined_connections", "Open connections that are quarantined"),
+    "accepting": gauge("heartfelt_tcp_accepting", "1 if connections are accepted, 0 at the limit or after an error"),
+    "pending_bytes": gauge(
+        "heartfelt_tcp_pending_bytes", "Received bytes of frames that are not complete yet", unit="bytes"
+    ),
+    "accepted": counter("heartfelt_tcp_accepted", "Connections that were accepted"),
+    "closed": _CLOSED.of("closed"),
+    "broken": _CLOSED.of("broken"),
+    "idle": counter("heartfelt_tcp_idle", "Connections that were ended since no frame was completed in time"),
+    "ended_within_a_frame": counter("heartfelt_tcp_truncated", "Connections that ended in the middle of a frame"),
+    **{why: _QUARANTINES.of(why) for why in ("lost_framing", "unauthorised", "pending_limit", "token_revoked")},
+    "rate_pauses": counter(
+        "heartfelt_tcp_rate_pauses", "Times that reading paused because a client's rate was above its limit"
+    ),
+    "messages_ignored": counter("heartfelt_tcp_messages_ignored", "Messages of kinds that a monitor has no use for"),
+    "accept_errors": counter("heartfelt_tcp_accept_errors", "Connections that could not be accepted"),
+    "accept_errors_other": counter(
+        "heartfelt_tcp_unexpected_accept_errors",
+        "Connections that could not be accepted for another reason than a lack of descriptors or memory",
+    ),
+    "times_full": counter("heartfelt_tcp_full", "Times that the limit of connections was reached"),
+    "left_running": LEFT_RUNNING.of("tcp"),
+    "left_open": counter("heartfelt_tcp_left_open", "Connections that did not close within the time of a stop"),
+}
 
 
 class SermantServer:
@@ -219,3 +253,6 @@ class SermantServer:
             "pending_bytes": self.pending_bytes,
             **self.counts,
         }
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())

@@ -14,11 +14,13 @@ import logging
 import os
 import socket
 from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.wire import unpack
 
 __all__ = ["UdpServer"]
@@ -38,6 +40,19 @@ BEATS_OF_ONE = 1024
 _OPEN_BRACE, _OPEN_BRACKET, _GZIP = b"{", b"[", b"\x1f"
 _SPECIAL = frozenset((b"", _OPEN_BRACE, _OPEN_BRACKET, _GZIP, b"B"))
 """First bytes of what is not simply plain keys, or may not be: a token's line begins with a B."""
+
+FIGURES: Figures = {
+    "datagrams": counter("heartfelt_udp_datagrams", "Datagrams that were received"),
+    "waiting": gauge("heartfelt_udp_waiting", "Datagrams that were received and are not handled yet"),
+    "receive_errors": counter("heartfelt_udp_receive_errors", "Errors when a datagram was to be received"),
+    "dropped_at_stop": counter(
+        "heartfelt_udp_dropped_at_stop", "Datagrams that were not handled within the time of a stop"
+    ),
+    "kernel_drops": counter(
+        "heartfelt_udp_kernel_drops", "Datagrams that the kernel dropped because the receive buffer was full"
+    ),
+    "rcvbuf": gauge("heartfelt_udp_receive_buffer_bytes", "Size of the socket's receive buffer", unit="bytes"),
+}
 
 
 class UdpServer:
@@ -215,6 +230,11 @@ class UdpServer:
             out["kernel_drops"] = _kernel_drops(self._socket)
         out["waiting"] = len(self._waiting)
         return out
+
+    def readings(self) -> Iterator[Reading]:
+        stats = self.stats()
+        is_counted = stats.get("kernel_drops", 0) >= 0
+        yield from read(FIGURES if is_counted else {**FIGURES, "kernel_drops": None}, stats)
 
 
 def _kernel_drops(sock: socket.socket) -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "READ_S",
     "TEXT_CHARS",
     "TEXT_SCAN",
+    "Backlog",
     "Delivery",
     "EventFilter",
     "Health",
@@ -184,10 +185,18 @@ class Store(Protocol):
     async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
         """Done; or to be tried again at that time; or, if neither, given up. Nothing if that is settled already."""
 
-    async def waiting_deliveries(self) -> dict[str, int]:
-        """Of each target: how many are neither done nor given up."""
+    async def waiting_deliveries(self) -> dict[str, Backlog]:
+        """The deliveries of each target that are neither done nor given up, also those not written yet."""
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]: ...
+
+
+class Backlog(msgspec.Struct, kw_only=True, frozen=True):
+    """What waits for one target."""
+
+    count: int
+    oldest_ms: int
+    """When the oldest of them was put."""
 
 
 class Delivery(msgspec.Struct, kw_only=True, frozen=True):

@@ -5,8 +5,9 @@ Functions that write run inside a transaction of the writer's."""
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterable
 
-from heartfelt.monitor.store import LEASE_MS, Delivery
+from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery
 from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, delivery_of
 
@@ -24,6 +25,12 @@ JOIN outbox ON number = first WHERE next_ms <= ? ORDER BY next_ms, number LIMIT 
 
 _CLAIM = """UPDATE outbox SET state = 1, next_ms = ?, attempts = attempts + 1
 WHERE number = ? AND state < 2 AND next_ms <= ?"""
+
+# The index alone gives numbers and counts; only the first row of each target is read.
+_WAITING = """
+SELECT waiting.target, waiting.count, outbox.created_ms
+FROM (SELECT target, count(*) AS count, min(number) AS first FROM outbox WHERE state < 2 GROUP BY target) AS waiting
+JOIN outbox ON outbox.number = waiting.first"""
 
 
 def claim(connection: sqlite3.Connection, now_ms: int, limit: int) -> list[Delivery]:
@@ -65,5 +72,13 @@ def deliveries(connection: sqlite3.Connection, target: str | None, before: int |
     return [delivery_of(row) for row in found]
 
 
-def waiting(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT target, count(*) FROM outbox WHERE state < 2 GROUP BY target").fetchall())
+def waiting(
+    connection: sqlite3.Connection, unwritten: Callable[[], Iterable[tuple[str, str, str, int]]]
+) -> dict[str, Backlog]:
+    """`unwritten`: rows that are noted and not written. They are read after the table: one that is written meanwhile
+    is missed, but none counts twice."""
+    found = {target: (count, oldest_ms) for target, count, oldest_ms in connection.execute(_WAITING)}
+    for target, _, _, created_ms in unwritten():
+        count, oldest_ms = found.get(target, (0, created_ms))
+        found[target] = (count + 1, min(oldest_ms, created_ms))
+    return {target: Backlog(count=count, oldest_ms=oldest_ms) for target, (count, oldest_ms) in found.items()}

@@ -13,6 +13,7 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
 from heartfelt.monitor.store import (
+    Backlog,
     Delivery,
     EventFilter,
     Health,
@@ -270,8 +271,9 @@ class SqliteStore:
             functools.partial(deliveries.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
         )
 
-    async def waiting_deliveries(self) -> dict[str, int]:
-        return await self._readers.read(deliveries.waiting)
+    async def waiting_deliveries(self) -> dict[str, Backlog]:
+        unwritten = self._writer.unwritten_deliveries
+        return await self._readers.read(lambda c: deliveries.waiting(c, unwritten))
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
         return await self._readers.read(lambda c: deliveries.deliveries(c, target, before, limit))

@@ -97,6 +97,14 @@ class Writer:
         older = self._older
         return self.pending.waiting() + (0 if older is None else older.waiting())
 
+    def unwritten_deliveries(self) -> list[tuple[str, str, str, int]]:
+        """The rows of deliveries that are noted and not written. From any thread. O(rows)."""
+        older = self._older
+        rows = [] if older is None else list(older.deliveries.copy())  # a copy is atomic, while the writer's goes on
+        with self.lock:
+            rows += self.pending.deliveries
+        return rows
+
     async def do(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Runs it in a transaction of its own, after all that was noted before. Raises StoreError if it cannot be
         written."""

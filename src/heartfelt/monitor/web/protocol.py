@@ -8,11 +8,18 @@ tick looks at those whose time is up, and at one more.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from heartfelt.monitor.metric import Figures, Reading, counter, read
+
 TICK_S = 0.5
+FIGURES: Figures = {
+    "timeouts": counter("heartfelt_requests_timeouts", "HTTP requests that were not complete in time"),
+    "large_heads": counter("heartfelt_requests_large_heads", "HTTP requests whose headers were too large"),
+}
 
 
 class RequestGuard:
@@ -57,6 +64,9 @@ class RequestGuard:
 
     def stats(self) -> dict[str, int]:
         return {"timeouts": self.timeouts, "large_heads": self.large_heads}
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())
 
 
 def protocol_class(guard: RequestGuard) -> type[HttpToolsProtocol]:

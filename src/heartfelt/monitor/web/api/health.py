@@ -30,7 +30,7 @@ async def readyz(call: Call) -> Response:
 
 
 async def metrics(call: Call) -> Response:
-    body, media = call.monitor.metrics.text()
+    body, media = await call.monitor.metrics.text(call.request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": media, "Cache-Control": "no-store"})
 
 

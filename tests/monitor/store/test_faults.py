@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -132,6 +133,25 @@ def stored_before(store):
 def ten_in(store):
     put_all(store, 1, 10)
     assert stored(store) == newest(10, 10)
+
+
+def test_deliveries_that_cannot_be_written_are_counted_among_the_waiting(opened, path):
+    store = opened(path)
+    store.put_delivery("a", "written", 1)
+    asyncio.run(store.flush())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.put_delivery("a", "kept", 2)
+        store.put_delivery("b", "kept", 3)
+        until(lambda: not store.health().ok, "an attempt to write that fails")
+        store.put_delivery("b", "noted", 4)
+        waiting = asyncio.run(store.waiting_deliveries())
+        assert {target: one.count for target, one in waiting.items()} == {"a": 2, "b": 2}
+        assert 0 < waiting["a"].oldest_ms <= waiting["b"].oldest_ms
+        other.execute("ROLLBACK")
+    until(lambda: store.health().ok, "a write that succeeds")
+    asyncio.run(store.flush())
+    assert {target: one.count for target, one in asyncio.run(store.waiting_deliveries()).items()} == {"a": 2, "b": 2}
 
 
 def test_locked_by_another_process(opened, path):

@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._pending = 0
         self._is_closed = False
         self._turn: asyncio.Handle | None = None
-        self.is_held = False
+        self.is_quarantined = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._turn is None:
             self._ended()
-        elif not self.is_held:  # it has sent more than one turn's worth before it went
+        elif not self.is_quarantined:  # it has sent more than one turn's worth before it went
             self._turn.cancel()
             self._turn = self._loop.call_soon(self._pump)
         self._server.counts["closed" if exc is None else "broken"] += 1
@@ -96,14 +96,14 @@ class Connection(asyncio.Protocol):
     def ask_again(self) -> bool:
         """Whether this ends it: it came in by a token that is not valid any more. What it sent and was not handled yet
         is not taken."""
-        if not self._allowed or self.is_held or self._server.auth(self._token, INGEST):
+        if not self._allowed or self.is_quarantined or self._server.auth(self._token, INGEST):
             return False
-        self._hold("token_revoked")
+        self._quarantine("token_revoked")
         self._transport.abort()  # once: when it comes back with this token, it is held as with any wrong one
         return True
 
     def data_received(self, data: bytes) -> None:
-        if not self.is_held:
+        if not self.is_quarantined:
             self._decoder.feed(data)
             if self._turn is None:
                 self._pump()
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         """Handles what has come, a slice of it; goes on when others had their turn, or the client may beat again."""
         self._turn = None
         beats, is_all = self._slice()
-        if self.is_held:
+        if self.is_quarantined:
             return
         wait = 0.0
         if beats and not self._is_closed:
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
             self._ended()
         elif not self._count_pending():
             self._intake.refuse(VIA, BadInput("pending", "too much of frames that are not whole is held"), self._peer)
-            self._hold("pending_limit")
+            self._quarantine("pending_limit")
         else:
             self._resume_reading()
 
@@ -147,11 +147,11 @@ class Connection(asyncio.Protocol):
                 if item.reason == "gunzip_limit":
                     n_bytes += AT_ONCE_BYTES
                 if item.fatal:
-                    self._hold("lost_framing")
+                    self._quarantine("lost_framing")
                     break
             elif not self._is_allowed(item):
                 self._intake.refuse(VIA, BadInput("token", "a connection without a token that may beat"), self._peer)
-                self._hold("unauthorised")
+                self._quarantine("unauthorised")
                 break
             else:
                 self._progress = self._loop.time()
@@ -221,9 +221,9 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _hold(self, why: str) -> None:
+    def _quarantine(self, why: str) -> None:
         """Reads no more, and closes after a while: closed at once, the agent would be back at once."""
-        self.is_held = True
+        self.is_quarantined = True
         self._server.counts[why] += 1
         self._decoder = FrameDecoder()
         self._count_pending()
@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
         self._pause_reading()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(self._server.hold_s, self._transport.abort)
+        self._timer = self._loop.call_later(self._server.quarantine_s, self._transport.abort)
 
     def _look(self) -> None:
         idle_s = self._intake.limits.connection_idle_s

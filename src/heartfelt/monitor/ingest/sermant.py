@@ -28,7 +28,7 @@ BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
 ASKED_AT_ONCE = 128
 """Connections asked again for their token before others have their turn, about 5 us each."""
-HOLD_S = 30.0
+QUARANTINE_S = 30.0
 RETRY_S = 1.0
 HANDSHAKE_S = 10.0
 END_S = 1.0
@@ -72,7 +72,7 @@ FIGURES: Figures = {
 class SermantServer:
     """`await start()`, `await stop()`. `port` 0: any free one; `address` tells which, once started.
 
-    auth: who may, if it is not the intake's. tls: a server's context. hold_s: how long a connection that will be
+    auth: who may, if it is not the intake's. tls: a server's context. quarantine_s: how long a connection that will be
     closed is held.
     """
 
@@ -84,12 +84,12 @@ class SermantServer:
         port: int = 6888,
         auth: Auth | None = None,
         tls: ssl.SSLContext | None = None,
-        hold_s: float = HOLD_S,
+        quarantine_s: float = QUARANTINE_S,
         end_s: float = END_S,
     ) -> None:
         self.intake = intake
         self.auth = intake.auth if auth is None else auth
-        self.hold_s = hold_s
+        self.quarantine_s = quarantine_s
         self.pending_bytes = 0
         self._end_s = end_s
         self._none_open = TimedEvent()  # set by the last connection's end, once a stop waits for it
@@ -245,7 +245,7 @@ class SermantServer:
 
     def stats(self) -> dict[str, int | float]:
         """Of this port: connections now and since the start, by how they ended."""
-        held = sum(1 for connection in self.connections if connection.is_held)
+        held = sum(1 for connection in self.connections if connection.is_quarantined)
         return {
             "connections": len(self.connections),
             "connections_held": held,

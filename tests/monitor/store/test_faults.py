@@ -168,7 +168,7 @@ def test_locked_by_another_process(opened, path):
         [sys.executable, "-c", textwrap.dedent(hold), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"locked\n"
-        while_broken(store, ["locked", "another program", str(path)])
+        while_broken(store, ["locked", "other program", str(path)])
         other.stdin.close()
         other.wait()
     goes_on(store, path, 300)
@@ -244,7 +244,7 @@ def test_the_file_is_moved_away_and_put_back(opened, path):
         run(store.documents("a"))
     put_all(store, 11, 20)
     until(lambda: store.health().failures, "a failure")
-    assert "not there any more" in store.health().error
+    assert "is gone" in store.health().error
     away.rename(path)
     until(lambda: store.health().ok, "writing again")
     assert stored(store) == newest(10, 30)

@@ -43,9 +43,9 @@ def refused(path, *words):
 
 def test_no_sqlite_file(path):
     path.write_bytes(b"name = value\n" * 30)
-    refused(path, "not a SQLite file", "name another data folder")
+    refused(path, "not an SQLite file", "use another data folder")
     path.write_bytes(b"SQLite format 3\0")
-    refused(path, "not a SQLite file")
+    refused(path, "not an SQLite file")
 
 
 @pytest.mark.parametrize("wal", [False, True])
@@ -134,7 +134,7 @@ def test_two_monitors_on_one_file(path):
         [sys.executable, "-c", textwrap.dedent(script), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(StoreError, match=f"in use by process {other.pid}: stop that monitor"):
+        with pytest.raises(StoreError, match=f"in use by process {other.pid}; stop that monitor"):
             SqliteStore(path).open()
         other.kill()
         other.communicate()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The outbox: of each target only the oldest delivery that is not settled can be claimed, so their order is kept.
-Functions that write run inside a transaction of the writer's."""
+"""The outbox. Only the oldest unsettled delivery of each target can be claimed, which keeps them in order. Functions
+that write run inside a transaction of the writer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery
 from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, delivery_of
 
-# Each target's first row of the index, one look a target however many rows wait.
+# The first index entry of each target: one lookup per target, however many rows wait.
 _FIRST_OF_EACH = """
 WITH RECURSIVE targets (target) AS (
     SELECT min(target) FROM outbox WHERE state < 2
@@ -47,7 +47,7 @@ def has_due(connection: sqlite3.Connection, now_ms: int) -> bool:
 
 
 def finish(connection: sqlite3.Connection, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
-    """Who finishes after its claim ended may still tell that it succeeded; nothing unsettles what is settled."""
+    """A worker whose claim has ended may still report success. A settled delivery never changes again."""
     state, next_ms = (2, 0) if ok else (3, 0) if retry_at_ms is None else (0, retry_at_ms)
     connection.execute(
         "UPDATE outbox SET state = ?, next_ms = ?, answer = ? WHERE number = ? AND state < 2",
@@ -75,8 +75,8 @@ def deliveries(connection: sqlite3.Connection, target: str | None, before: int |
 def waiting(
     connection: sqlite3.Connection, unwritten: Callable[[], Iterable[tuple[str, str, str, int]]]
 ) -> dict[str, Backlog]:
-    """`unwritten`: rows that are noted and not written. They are read after the table: one that is written meanwhile
-    is missed, but none counts twice."""
+    """`unwritten`: returns the queued rows. They are read after the table: a row that is written in between is missed,
+    but none is counted twice."""
     found = {target: (count, oldest_ms) for target, count, oldest_ms in connection.execute(_WAITING)}
     for target, _, _, created_ms in unwritten():
         count, oldest_ms = found.get(target, (0, created_ms))

@@ -65,7 +65,7 @@ class Metrics:
 
 
 class _Collected:
-    """What the encoders of prometheus_client take in the place of a registry."""
+    """Families in the form that prometheus_client's encoders expect of a registry."""
 
     def __init__(self, ready: Sequence[families.Metric]) -> None:
         self._ready = ready

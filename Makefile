@@ -41,7 +41,7 @@ core-test: ## the C core's own tests
 	@echo '== the C core'
 	@$(CORE_TESTS) core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool ## the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
@@ -173,6 +173,10 @@ $(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
 
 $(VENV)/.faketime: | $(VENV)/.made
 	@tests/get_tool.sh faketime faketime 'clocks that are set while a hub watches are not tested' || true
+	@touch $@
+
+$(VENV)/.promtool: | $(VENV)/.made
+	@tests/get_tool.sh prometheus promtool 'the metrics are not checked by promtool' || true
 	@touch $@
 
 $(VENV)/.monitor: $(VENV)/.built pyproject.toml

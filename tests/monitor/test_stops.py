@@ -329,7 +329,7 @@ def test_a_thread_of_the_store_whose_disk_does_not_answer_is_named_and_left(whic
         name = "heartfelt-store-write" if which == "write" else "heartfelt-store-read-"
         assert name in caplog.text and "in waits_for_the_disk" in caplog.text
         answered = await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), LONG_S)
-        assert all(one == 1 or "closed meanwhile" in str(one) for one in answered)
+        assert all(one == 1 or "closed before" in str(one) for one in answered)
         answers.set()
         await asyncio.wait([asking], timeout=LONG_S)
 

@@ -11,6 +11,20 @@ from collections import deque
 
 import msgspec
 
+from heartfelt.monitor.metric import histogram
+
+DETECTION_LATENESS = histogram(
+    "heartfelt_detection_lateness_seconds",
+    "Time from an instance's deadline to the report of its loss, without losses that were held",
+    unit="seconds",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0),
+)
+LOOP_LAG = histogram(
+    "heartfelt_loop_lag_seconds",
+    "Delay of the event loop, measured twice a second by a timer",
+    unit="seconds",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+)
 STEP_S = 5.0
 KEPT_S = 900.0
 

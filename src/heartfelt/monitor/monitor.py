@@ -7,7 +7,7 @@ import contextlib
 import gc
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from heartfelt.errors import HeartfeltError
@@ -18,9 +18,11 @@ from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import Lateness, RateHistory
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
+from heartfelt.monitor.metric import Reading, counter
 from heartfelt.monitor.stopping import Stopping
-from heartfelt.monitor.tasks import run_in_thread
-from heartfelt.monitor.upkeep import Upkeep
+from heartfelt.monitor.store.metrics import readings as store_readings
+from heartfelt.monitor.tasks import LEFT_RUNNING, run_in_thread
+from heartfelt.monitor.upkeep import FAULTS, Upkeep
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
 from heartfelt.monitor.web.api.sessions import Sessions
 from heartfelt.monitor.web.auth import Auth
@@ -32,6 +34,7 @@ from heartfelt.testing import ManualClock
 
 HUBS_S = 2.0
 """How long the hubs may take to close."""
+CLIENTS_GONE = counter("heartfelt_api_disconnected", "Clients that closed the connection before they were answered")
 HOLD_UP_S = 0.5
 """By how much the end of a part may be late beyond its bound, on a busy machine, before it is given up."""
 
@@ -65,7 +68,7 @@ class Monitor:
         self.shield = Shield(config.http_allowed_hosts)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
         self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
-        self.metrics = Metrics(self.stats, self._states, self.intake.counters)
+        self.metrics = Metrics(self.readings, refresh=self.refresh_metrics)
         self.lateness = Lateness()
         self.webhooks = Webhooks(self.store, make_webhook_settings(config), wall_ms=wall_ms)
         self.fanout = Fanout(
@@ -108,6 +111,7 @@ class Monitor:
         self.udp: UdpServer | None = None
         self.clients_gone = 0
         self.more_stats: dict[str, Callable[[], dict[str, Any]]] = {}
+        self.more_readings: list[Callable[[], Iterable[Reading]]] = []
         self.stopping = Stopping()
         self.stopping.add("the hubs", self.registry.close, seconds=HUBS_S, blocks=True)
 
@@ -206,8 +210,28 @@ class Monitor:
         text = "ok" if health.ok else f"{health.error or 'not written yet'}"
         return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners)
 
-    def _states(self) -> dict[str, int]:
-        return {state.value: count for state, count in self.registry.totals().states.items()}
+    async def refresh_metrics(self) -> None:
+        """Asks the store for what `readings` reports and nobody counts in memory."""
+        await self.webhooks.backlog.refresh()
+
+    def readings(self) -> Iterator[Reading]:
+        """The metrics of all parts. O(services)."""
+        for part in (self.registry, self.intake, self.http_ingest, self.stream, self.webhooks, self.auth, self.shield):
+            yield from part.readings()
+        yield from store_readings(self.store.health())
+        for listener in (self.tcp, self.udp):
+            if listener is not None:
+                yield from listener.readings()
+        yield FAULTS.reading(self.upkeep.faults)
+        yield CLIENTS_GONE.reading(self.clients_gone)
+        left = {
+            "upkeep": self.upkeep.left_running,
+            "stop": self.stopping.left_running,
+            "store": self.store.left_running,
+        }
+        yield LEFT_RUNNING, {(part,): n for part, n in left.items()}
+        for more in self.more_readings:
+            yield from more()
 
     def stats(self) -> dict[str, dict[str, Any]]:
         """Returns the counters of each part."""

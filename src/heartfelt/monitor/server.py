@@ -121,6 +121,8 @@ class Process:
             send_timeout_s=SEND_S,
         )
         monitor.more_stats["requests"] = guard.stats
+        monitor.more_readings.append(guard.readings)
+        monitor.more_readings.append(guard.readings)
         settings = uvicorn.Config(
             App(monitor),
             http=protocol_class(guard),

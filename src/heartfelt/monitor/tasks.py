@@ -22,11 +22,26 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["Hung", "TimedEvent", "end_tasks", "join_thread", "run_in_thread", "task_stack", "thread_stack", "within"]
+from heartfelt.monitor.metric import counter
+
+__all__ = [
+    "LEFT_RUNNING",
+    "Hung",
+    "TimedEvent",
+    "end_tasks",
+    "join_thread",
+    "run_in_thread",
+    "task_stack",
+    "thread_stack",
+    "within",
+]
 
 AGAIN = 4
 """How often a task is cancelled within its bound, if it survives."""
 _DEEPEST = 100
+LEFT_RUNNING = counter(
+    "heartfelt_left_running", "Tasks and threads that did not end in time and were left running", labels=("part",)
+)
 T = TypeVar("T")
 _logger = logging.getLogger("heartfelt.monitor")
 

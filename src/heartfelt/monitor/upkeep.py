@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import RateHistory
+from heartfelt.monitor.metric import counter
 from heartfelt.monitor.store import Store
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.stream import Stream
@@ -21,6 +22,7 @@ END_S = 1.0
 MINUTE_MS = 60_000
 MOST_PUBLISHED_BEATS = 5000
 """The most beats in one message of the stream."""
+FAULTS = counter("heartfelt_upkeep_faults", "Exceptions in the monitor's periodic work")
 _logger = logging.getLogger("heartfelt.monitor")
 
 

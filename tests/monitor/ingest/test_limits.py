@@ -86,7 +86,7 @@ def test_log_lines_are_limited_for_each_kind(clock, caplog):
     assert log.left_out == 3
     clock.now += 61
     log.warn("one", "again")
-    assert caplog.records[-1].getMessage() == "again (and 3 more of this kind since the last line)"
+    assert caplog.records[-1].getMessage() == "again (3 more of this kind were suppressed)"
 
 
 def test_nobody_writes_lines_of_his_own(clock, caplog):

@@ -161,7 +161,7 @@ def test_a_connection_that_lost_its_framing_is_held_and_closed_later(data, reaso
         assert world.counters.beats["sermant"] == 0
         writer.close()
 
-    run(test, hold_s=0.05)
+    run(test, quarantine_s=0.05)
 
 
 def test_at_the_limit_nobody_is_accepted_until_somebody_goes():
@@ -265,7 +265,7 @@ def test_what_is_held_of_frames_that_are_not_whole_is_bounded(monkeypatch):
         await world.until(lambda: not world.sermant.connections)
         assert world.sermant.pending_bytes == 0
 
-    run(test, hold_s=0.1)
+    run(test, quarantine_s=0.1)
 
 
 def test_a_thousand_agents_come_back_at_once():

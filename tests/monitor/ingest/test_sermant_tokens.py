@@ -23,7 +23,7 @@ def test_tokens():
         for writer in (good, none, wrong):
             writer.close()
 
-    run(test, auth=lambda token, scope: token == "right", hold_s=0.2)
+    run(test, auth=lambda token, scope: token == "right", quarantine_s=0.2)
 
 
 def test_connections_whose_token_is_revoked_end_some_at_a_time(monkeypatch):

@@ -34,7 +34,9 @@ class World:
         self.registry.on_change.append(self.changes.append)
         self.intake = Intake(self.registry, limits, auth=auth)
         self.counters = self.intake.counters
-        self.sermant = SermantServer(self.intake, port=0, tls=options.get("tls"), hold_s=options.get("hold_s", 30.0))
+        self.sermant = SermantServer(
+            self.intake, port=0, tls=options.get("tls"), quarantine_s=options.get("quarantine_s", 30.0)
+        )
         self.udp = UdpServer(self.intake, port=0)
         self.http = HttpIngest(self.intake, body_s=options.get("body_s", 20.0))
 

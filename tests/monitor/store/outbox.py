@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-from heartfelt.monitor.store import LEASE_MS
+from heartfelt.monitor.store import LEASE_MS, Backlog
 from tests.monitor.store.values import NOON_MS
 
 run = asyncio.run
@@ -53,7 +53,23 @@ class OutboxContract:
         assert second.payload == 1
         run(store.finish_delivery(second.number, ok=True, retry_at_ms=None, answer="200"))
         assert [d.payload for d in claimed(store)] == [2]
-        assert run(store.waiting_deliveries()) == {"other": 1, "slow": 2}
+        waiting = run(store.waiting_deliveries())
+        assert {target: one.count for target, one in waiting.items()} == {"other": 1, "slow": 2}
+
+    def test_the_oldest_that_waits_of_each_target(self, store, wall):
+        store.put_delivery("a", "k1", 1)
+        wall.ms += 1000
+        store.put_delivery("a", "k2", 2)
+        store.put_delivery("b", "k1", 1)
+        run(store.flush())
+        wall.ms += 1000
+        assert run(store.waiting_deliveries()) == {
+            "a": Backlog(count=2, oldest_ms=NOON_MS),
+            "b": Backlog(count=1, oldest_ms=NOON_MS + 1000),
+        }
+        (first,) = claimed(store, wall.ms, limit=1)
+        run(store.finish_delivery(first.number, ok=True, retry_at_ms=None, answer="200"))
+        assert run(store.waiting_deliveries())["a"] == Backlog(count=1, oldest_ms=NOON_MS + 1000)
 
     def test_limit_and_many_targets(self, store):
         for n in range(25):

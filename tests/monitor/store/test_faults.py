@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -134,6 +135,25 @@ def ten_in(store):
     assert stored(store) == newest(10, 10)
 
 
+def test_deliveries_that_cannot_be_written_are_counted_among_the_waiting(opened, path):
+    store = opened(path)
+    store.put_delivery("a", "written", 1)
+    asyncio.run(store.flush())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.put_delivery("a", "kept", 2)
+        store.put_delivery("b", "kept", 3)
+        until(lambda: not store.health().ok, "an attempt to write that fails")
+        store.put_delivery("b", "noted", 4)
+        waiting = asyncio.run(store.waiting_deliveries())
+        assert {target: one.count for target, one in waiting.items()} == {"a": 2, "b": 2}
+        assert 0 < waiting["a"].oldest_ms <= waiting["b"].oldest_ms
+        other.execute("ROLLBACK")
+    until(lambda: store.health().ok, "a write that succeeds")
+    asyncio.run(store.flush())
+    assert {target: one.count for target, one in asyncio.run(store.waiting_deliveries()).items()} == {"a": 2, "b": 2}
+
+
 def test_locked_by_another_process(opened, path):
     store = opened(path)
     ten_in(store)
@@ -148,7 +168,7 @@ def test_locked_by_another_process(opened, path):
         [sys.executable, "-c", textwrap.dedent(hold), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"locked\n"
-        while_broken(store, ["locked", "another program", str(path)])
+        while_broken(store, ["locked", "other program", str(path)])
         other.stdin.close()
         other.wait()
     goes_on(store, path, 300)
@@ -224,7 +244,7 @@ def test_the_file_is_moved_away_and_put_back(opened, path):
         run(store.documents("a"))
     put_all(store, 11, 20)
     until(lambda: store.health().failures, "a failure")
-    assert "not there any more" in store.health().error
+    assert "is gone" in store.health().error
     away.rename(path)
     until(lambda: store.health().ok, "writing again")
     assert stored(store) == newest(10, 30)

@@ -10,7 +10,7 @@ import time
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Level, State
-from heartfelt.monitor.store import Delivery
+from heartfelt.monitor.store import Backlog, Delivery
 
 LONG_S = 40
 LEASE_MS = 60_000
@@ -166,6 +166,15 @@ class MemoryStore:
         row["answer"] = answer
         row["state"] = "done" if ok else "failed" if retry_at_ms is None else "waiting"
         row["next_ms"] = retry_at_ms or 0
+
+    async def waiting_deliveries(self):
+        self._check()
+        found = {}
+        for row in self.rows:
+            if row["state"] not in ("done", "failed"):
+                count, oldest_ms = found.get(row["target"], (0, row["created_ms"]))
+                found[row["target"]] = (count + 1, min(oldest_ms, row["created_ms"]))
+        return {target: Backlog(count=count, oldest_ms=oldest_ms) for target, (count, oldest_ms) in found.items()}
 
     async def deliveries(self, target, before, limit):
         self._check()

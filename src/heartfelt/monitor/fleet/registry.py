@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet import metrics, reasons
 from heartfelt.monitor.fleet.admission import REASONS, Gate, Refused
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.expiry import Verdicts
@@ -22,6 +22,7 @@ from heartfelt.monitor.fleet.lifecycle import GONE, Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
+from heartfelt.monitor.metric import Reading, read
 from heartfelt.monitor.model import AgentEvent, Beat, Hold, InstanceRow, Limits, State
 from heartfelt.testing import ManualClock
 
@@ -328,6 +329,11 @@ class Registry:
         for reason, n in self._gate.refused.items():
             stats[f"refused_{reason}"] = n
         return stats
+
+    def readings(self) -> Iterator[Reading]:
+        """The fleet's metrics. O(services)."""
+        yield metrics.instances(self.totals(), self.services())
+        yield from read(metrics.FIGURES, self.stats())
 
     # -- start and end
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The body of a request, as ASGI gives it: bounded, unpacked, and not waited for without end."""
+"""Reads the body of an ASGI request: with a bound on its size and on the time it may take, and decompressed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ SWEEP_S = 1.0
 
 
 class Disconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client closed the connection before its request was complete."""
 
 
 class Deadlines:
-    """Ends requests whose body takes too long to come. One timer for all: they began in the order in which they end."""
+    """Cancels requests whose body takes too long to arrive. One timer serves all of them, since they all have the same
+    time: the request that began first is due first."""
 
     __slots__ = ("_open", "_seconds", "_timer", "ended")
 
@@ -68,7 +69,7 @@ async def read_body(
     most: int,
     most_unpacked: int,
 ) -> bytes:
-    """The whole body. Raises Problem (400, 408, 413, 415), Disconnected."""
+    """Returns the whole body. Raises Problem (400, 408, 413, 415) or Disconnected."""
     if length is not None and (not length.isdigit() or int(length) > most):
         raise too_large(f"{length[:20].decode('latin-1')} bytes", most)
     task = deadlines.begin()
@@ -80,9 +81,11 @@ async def read_body(
     except asyncio.CancelledError:
         if task not in deadlines.ended:
             raise
-        if sys.version_info >= (3, 11) and task.uncancel() > 0:  # ours ends here; this one is somebody else's
+        if sys.version_info >= (3, 11) and task.uncancel() > 0:  # ours ends here; another one came from outside
             raise
-        raise Problem(408, "too_slow", "the body did not come in time; send it at once", _CLOSE) from None
+        raise Problem(
+            408, "too_slow", "the body did not arrive in time; send it without a delay (http.request_timeout)", _CLOSE
+        ) from None
     finally:
         deadlines.end(task)
         deadlines.ended.discard(task)
@@ -92,19 +95,21 @@ async def read_body(
         return body
     if encoding.lower() not in (b"gzip", b"x-gzip"):
         shown = encoding[:40].decode("latin-1")
-        raise Problem(415, "encoding", f"Content-Encoding {shown!r} is not taken; send gzip, or the plain text")
+        raise Problem(
+            415, "encoding", f"Content-Encoding {shown!r} is not supported; use gzip, or send the body as it is"
+        )
     try:
         return unpack(body, most_unpacked)
     except FrameError as error:
         status = 413 if error.reason == "gunzip_limit" else 400
-        raise Problem(status, error.reason, f"{error}; send less at a time, packed by gzip") from None
+        raise Problem(status, error.reason, f"{error}; send smaller bodies, compressed with gzip") from None
 
 
 _CLOSE = {"Connection": "close"}
 
 
 def too_large(size: str, most: int) -> Problem:
-    text = f"a body of {size}; at most {most} are taken (body_bytes): send less at a time"
+    text = f"the body has {size}; the limit is {most} bytes (limits.body_bytes): send less at a time"
     return Problem(413, "body_size", text, _CLOSE)
 
 
@@ -117,7 +122,7 @@ async def _rest(receive: Receive, message: Any, most: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > most:
-            raise too_large("more", most)
+            raise too_large(f"more than {most} bytes", most)
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)

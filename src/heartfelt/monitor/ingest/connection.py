@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One connection of an agent: frames in, nothing out.
+"""One TCP connection of an agent: reads frames and writes nothing.
 
-It ends when no frame was completed for `connection_idle`, so slow and half-open ones end, too. If nothing more is
-to be read from it (no token, framing lost), it is held unread for a while and closed then. If its client beats faster
-than it may, reading pauses: TCP tells the client.
+A connection ends when it completes no frame for `connection_idle`, so slow and half-open connections end, too. A
+connection that must not be read any further (no token, framing lost) is quarantined: it is kept open unread for a while
+and then closed. If a client sends heartbeats faster than allowed, reading pauses, which TCP makes the client notice.
 """
 
 from __future__ import annotations
@@ -21,13 +21,21 @@ __all__ = ["VIA", "Connection"]
 
 VIA = "sermant"
 AT_ONCE = 64
-"""Messages handled before other connections have their turn."""
+"""Messages handled before other connections get their turn."""
 AT_ONCE_BYTES = 1 << 20
 PENDING_BYTES = 256 << 20
-"""Of frames that are not whole, of all connections."""
+"""Limit for the bytes of incomplete frames, of all connections together."""
 EARLY_EVENTS = 16
 EARLY_BYTES = 256 << 10
 INSTANCES = 64
+_PENDING = (
+    f"incomplete frames of all connections take more than {PENDING_BYTES >> 20} MiB; this connection is closed: send "
+    "whole frames, or smaller ones (limits.frame_bytes)"
+)
+_NO_TOKEN = (
+    "the connection did not send a token with the scope ingest, or its token is not valid; create one with "
+    "`heartfelt token create NAME --scope ingest`, or set auth.tcp = false for agents that cannot send one"
+)
 
 
 class Server(Protocol):
@@ -35,7 +43,7 @@ class Server(Protocol):
 
     intake: Intake
     auth: Auth
-    hold_s: float
+    quarantine_s: float
     connections: set[Connection]
     counts: Counter[str]
     pending_bytes: int
@@ -57,18 +65,18 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._allowed: bool | None = None
         self._token: str | None = None
-        self._services: dict[str, str] = {}  # instance id -> service, of those that beat here last
-        self._early: list[bytes] = []  # events that came before the first beat of their instance
+        self._services: dict[str, str] = {}  # instance id -> service, of the last to beat on this connection
+        self._early: list[bytes] = []  # events received before the first heartbeat of their instance
         self._progress = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._pending = 0
         self._is_closed = False
         self._turn: asyncio.Handle | None = None
-        self.is_held = False
+        self.is_quarantined = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass of it
         address = transport.get_extra_info("peername")
         self._peer = str(address[0]) if address else ""
         self._server.connections.add(self)
@@ -81,22 +89,22 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._turn is None:
             self._ended()
-        elif not self.is_held:  # it has sent more than one turn's worth before it went
+        elif not self.is_quarantined:  # it sent more than one turn can handle before it closed
             self._turn.cancel()
             self._turn = self._loop.call_soon(self._pump)
         self._server.counts["closed" if exc is None else "broken"] += 1
         self._server.closed(self)
 
     def _ended(self) -> None:
-        """All that came was handled, and nothing more will."""
-        self._tell_early(last=True)
+        """Cleans up after everything that was received has been handled."""
+        self._report_early(last=True)
         if self._decoder.pending:
             self._server.counts["ended_within_a_frame"] += 1
         self._decoder = FrameDecoder()
         self._count_pending()
 
     def _count_pending(self) -> bool:
-        """Whether what all connections hold of frames that are not whole is still within bounds."""
+        """Counts the bytes of the incomplete frame. Returns whether all connections are within PENDING_BYTES."""
         pending = self._decoder.pending
         self._server.pending_bytes += pending - self._pending
         self._pending = pending
@@ -106,30 +114,31 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def ask_again(self) -> bool:
-        """Whether this ends it: it came in by a token that is not valid any more. What it sent and was not handled yet
-        is not taken."""
-        if not self._allowed or self.is_held or self._server.auth(self._token, INGEST):
+        """Ends the connection if its token is no longer valid, and returns whether it did. Data that was received but
+        not handled yet is dropped."""
+        if not self._allowed or self.is_quarantined or self._server.auth(self._token, INGEST):
             return False
-        self._hold("token_revoked")
-        self._transport.abort()  # once: when it comes back with this token, it is held as with any wrong one
+        self._quarantine("token_revoked")
+        self._transport.abort()  # if it reconnects with this token, it is quarantined like any other
         return True
 
     def data_received(self, data: bytes) -> None:
-        if not self.is_held:
+        if not self.is_quarantined:
             self._decoder.feed(data)
             if self._turn is None:
                 self._pump()
 
     def eof_received(self) -> bool | None:
-        return None  # what was read is handled already, or is in its turn: `_pump` goes on with a closing transport
+        return None  # `_pump` goes on handling what was read, also while the transport closes
 
     # -- reading
 
     def _pump(self) -> None:
-        """Handles what has come, a slice of it; goes on when others had their turn, or the client may beat again."""
+        """Handles a slice of what was received. The next slice comes after the other connections' turn, or when the
+        client's rate allows it."""
         self._turn = None
         beats, is_all = self._slice()
-        if self.is_held:
+        if self.is_quarantined:
             return
         wait = 0.0
         if beats and not self._is_closed:
@@ -144,13 +153,13 @@ class Connection(asyncio.Protocol):
         elif self._is_closed:
             self._ended()
         elif not self._count_pending():
-            self._intake.refuse(VIA, BadInput("pending", "too much of frames that are not whole is held"), self._peer)
-            self._hold("pending_limit")
+            self._intake.refuse(VIA, BadInput("pending", _PENDING), self._peer)
+            self._quarantine("pending_limit")
         else:
             self._resume_reading()
 
     def _slice(self) -> tuple[int, bool]:
-        """How many beats came, and whether that was all."""
+        """Handles a slice. Returns how many heartbeats it had, and whether nothing is left."""
         n_bytes = beats = 0
         for n, item in enumerate(self._decoder, 1):
             self._intake.counters.messages[VIA] += 1
@@ -159,11 +168,11 @@ class Connection(asyncio.Protocol):
                 if item.reason == "gunzip_limit":
                     n_bytes += AT_ONCE_BYTES
                 if item.fatal:
-                    self._hold("lost_framing")
+                    self._quarantine("lost_framing")
                     break
             elif not self._is_allowed(item):
-                self._intake.refuse(VIA, BadInput("token", "a connection without a token that may beat"), self._peer)
-                self._hold("unauthorised")
+                self._intake.refuse(VIA, BadInput("token", _NO_TOKEN), self._peer)
+                self._quarantine("unauthorised")
                 break
             else:
                 self._progress = self._loop.time()
@@ -175,7 +184,7 @@ class Connection(asyncio.Protocol):
         return beats, True
 
     def _is_allowed(self, item: Message) -> bool:
-        # A frame's token comes before what else is in it.
+        # The token is the first message of a frame.
         if item.kind == TOKEN:
             self._token = item.data.decode(errors="replace")
             self._allowed = self._server.auth(self._token, INGEST)
@@ -192,19 +201,19 @@ class Connection(asyncio.Protocol):
                         del self._services[next(iter(self._services))]
                     self._services[instance.instance_id] = instance.service
                     if self._early:
-                        self._tell_early()
+                        self._report_early()
             elif item.kind == EVENT:
                 self._event(item.data)
             elif item.kind == GOODBYE:
                 service, instance_id = decode_goodbye(item.data)
                 self._intake.registry.goodbye(service, instance_id, "")
                 self._intake.counters.goodbyes[VIA] += 1
-            elif item.kind != TOKEN:  # tracing and visibility data: nothing that a monitor of heartbeats keeps
+            elif item.kind != TOKEN:  # tracing and visibility data, which this monitor has no use for
                 self._server.counts["messages_ignored"] += 1
         except REFUSALS as error:
             self._intake.refuse(VIA, error, self._peer)
 
-    # -- events: an agent's first ones come before its first beat, and do not name their service
+    # -- events: an agent sends its first ones before its first heartbeat, and they do not name their service
 
     def _event(self, text: bytes) -> None:
         instance_id, _ = decode_events(text)
@@ -213,7 +222,7 @@ class Connection(asyncio.Protocol):
         else:
             self._early.append(text)
 
-    def _tell_early(self, last: bool = False) -> None:
+    def _report_early(self, last: bool = False) -> None:
         early, self._early = self._early, []
         for text in early:
             if last or decode_events(text)[0] in self._services:
@@ -221,7 +230,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._early.append(text)
 
-    # -- flow, and the end
+    # -- flow control, and the end
 
     def _pause_reading(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -233,9 +242,9 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _hold(self, why: str) -> None:
-        """Reads no more, and closes after a while: closed at once, the agent would be back at once."""
-        self.is_held = True
+    def _quarantine(self, why: str) -> None:
+        """Stops reading, and closes the connection later: after an early close the agent would reconnect at once."""
+        self.is_quarantined = True
         self._server.counts[why] += 1
         self._decoder = FrameDecoder()
         self._count_pending()
@@ -244,12 +253,12 @@ class Connection(asyncio.Protocol):
         self._pause_reading()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(self._server.hold_s, self._transport.abort)
+        self._timer = self._loop.call_later(self._server.quarantine_s, self._transport.abort)
 
     def _look(self) -> None:
         idle_s = self._intake.limits.connection_idle
         left = self._progress + idle_s - self._loop.time()
-        if self._turn is not None:  # it is us who do not read
+        if self._turn is not None:  # reading is paused by us
             left = idle_s
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""JSON bytes -> Beat, AgentEvent. All is checked here, so that what is known of an instance has the types it should.
+"""Decodes JSON bytes to Beat and AgentEvent, and checks all types, so that the rest of the monitor can rely on them.
 
-Sermant's fields of all versions (1.1 to 2.2) may be there or not; of fields that nobody knows those of an object are
-kept as they are, as metadata.
+All of Sermant's fields (versions 1.1 to 2.2) are optional. Unknown fields of a heartbeat are kept as metadata.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _LAST_TIME_MS = 1 << 53
 
 
 class BadInput(ValueError):
-    """What came cannot be taken. `reason` is a short name, good as a counter's label; the text says what and why."""
+    """The input is refused. `reason` is a short name that also labels a counter; the text explains what is wrong."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(reason, text)
@@ -51,7 +50,7 @@ class _Part(msgspec.Struct):
 
 
 class _Heartbeat(msgspec.Struct):
-    """The types of what is known: nothing is taken out of it but the fields that a Beat has of its own."""
+    """The types of the known fields. Only fields that a Beat has attributes for are read from it."""
 
     service: str | None = None
     instanceId: str | None = None  # noqa: N815
@@ -107,24 +106,27 @@ _LEVELS = {level.value: level for level in Level}
 
 
 def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
-    """Raises BadInput: "json", "field" (missing, of a wrong type, or a value that cannot be), "key", "meta_size"."""
-    told = _decode(_beat_decoder, text)
-    service = check_name("service", told.service, "service_missing")
-    instance_id = check_name("instanceId", told.instanceId, "instance_missing")
+    """Decodes a heartbeat. Raises BadInput: "json", "field" (missing, of a wrong type or out of range), "key" or
+    "meta_size"."""
+    found = _decode(_beat_decoder, text)
+    service = check_name("service", found.service, "service_missing")
+    instance_id = check_name("instanceId", found.instanceId, "instance_missing")
     for name, value, most in (
-        ("heartbeatTime", told.heartbeatTime, _LAST_TIME_MS),
-        ("lastHeartbeatTime", told.lastHeartbeatTime, _LAST_TIME_MS),
-        ("intervalMs", told.intervalMs, _LONGEST_MS),
-        ("timeoutMs", told.timeoutMs, _LONGEST_MS),
-        ("lagMs", told.lagMs, _LAST_TIME_MS),
-        ("beat", told.beat, _LAST_TIME_MS),
+        ("heartbeatTime", found.heartbeatTime, _LAST_TIME_MS),
+        ("lastHeartbeatTime", found.lastHeartbeatTime, _LAST_TIME_MS),
+        ("intervalMs", found.intervalMs, _LONGEST_MS),
+        ("timeoutMs", found.timeoutMs, _LONGEST_MS),
+        ("lagMs", found.lagMs, _LAST_TIME_MS),
+        ("beat", found.beat, _LAST_TIME_MS),
     ):
         if value is not None and not 0 <= value <= most:
             raise BadInput("field", f"{name} must be from 0 to {most}; got {value}")
-    if told.timeoutMs == 0:
-        raise BadInput("field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own lease")
-    if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this is before it is built
-        raise BadInput("meta_size", f"a heartbeat of {len(text)} bytes; at most {meta_bytes} are taken (meta_bytes)")
+    if found.timeoutMs == 0:
+        raise BadInput("field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own timeout")
+    if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this check comes before the metadata is built
+        raise BadInput(
+            "meta_size", f"the heartbeat has {len(text)} bytes; the limit is {meta_bytes} (limits.meta_bytes)"
+        )
     meta: dict[str, Any] = _decode(_any_decoder, text)
     for name in _OWN:
         meta.pop(name, None)
@@ -134,34 +136,37 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
         via=via,
         peer=peer,
         meta={name: value for name, value in meta.items() if value is not None},
-        agent_time_ms=told.heartbeatTime,
-        agent_last_time_ms=told.lastHeartbeatTime,
-        interval_ms=told.intervalMs or None,
-        timeout_ms=told.timeoutMs,
-        lag_ms=told.lagMs,
-        number=told.beat,
-        goodbye=bool(told.goodbye),
+        agent_time_ms=found.heartbeatTime,
+        agent_last_time_ms=found.lastHeartbeatTime,
+        interval_ms=found.intervalMs or None,
+        timeout_ms=found.timeoutMs,
+        lag_ms=found.lagMs,
+        number=found.beat,
+        goodbye=bool(found.goodbye),
     )
 
 
 def decode_goodbye(text: bytes) -> tuple[str, str]:
-    """Service and instance of a goodbye frame. Raises BadInput."""
-    told = _decode(_beat_decoder, text)
-    service = check_name("service", told.service, "service_missing")
-    return service, check_name("instanceId", told.instanceId, "instance_missing")
+    """Returns the service and the instance of a goodbye frame. Raises BadInput."""
+    found = _decode(_beat_decoder, text)
+    service = check_name("service", found.service, "service_missing")
+    return service, check_name("instanceId", found.instanceId, "instance_missing")
 
 
 def decode_events(text: bytes) -> tuple[str, list[_Event]]:
-    """Whose events they are (an instance's id, "" if it is not told), and the events. Raises BadInput."""
-    told = _decode(_events_decoder, text)
-    if len(told.events) > MAX_EVENTS:
-        raise BadInput("events", f"{len(told.events)} events in a message; at most {MAX_EVENTS} are taken")
-    instance_id = told.metaHash or ""
-    return (check_name("metaHash", instance_id, "") if instance_id else ""), told.events
+    """Returns the id of the instance that reports the events ("" if the message does not name it), and the events.
+    Raises BadInput."""
+    found = _decode(_events_decoder, text)
+    if len(found.events) > MAX_EVENTS:
+        raise BadInput(
+            "events", f"the message has {len(found.events)} events; the limit is {MAX_EVENTS}: send fewer at a time"
+        )
+    instance_id = found.metaHash or ""
+    return (check_name("metaHash", instance_id, "") if instance_id else ""), found.events
 
 
 def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: int, event_bytes: int) -> AgentEvent:
-    """Raises BadInput "field", "event_size"."""
+    """Checks an event. Raises BadInput "field" or "event_size"."""
     level = _LEVELS.get((event.eventLevel or "NORMAL").upper())
     if level is None:
         known = ", ".join(_LEVELS)
@@ -170,10 +175,10 @@ def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: 
     scope = event.scope or ""
     info = event.eventInfo if event.eventInfo is not None else event.logInfo or {}
     if max(len(kind), len(scope)) > 100:
-        raise BadInput("field", "eventType and scope have at most 100 characters")
+        raise BadInput("field", f"eventType and scope may have 100 characters each; got {len(kind)} and {len(scope)}")
     size = len(msgspec.json.encode(info))
     if size > event_bytes:
-        raise BadInput("event_size", f"an event of {size} bytes; at most {event_bytes} are taken (event_bytes)")
+        raise BadInput("event_size", f"the event has {size} bytes; the limit is {event_bytes} (limits.event_bytes)")
     time_ms = event.time if event.time is not None and 0 <= event.time <= _LAST_TIME_MS else now_ms
     return AgentEvent(
         time_ms=time_ms,
@@ -194,17 +199,17 @@ def _decode(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
     except msgspec.ValidationError as error:
         raise BadInput("field", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput("json", f"no JSON: {error}") from None
+        raise BadInput("json", f"not valid JSON: {error}") from None
     except RecursionError:
-        raise BadInput("json", "JSON that is nested too deep") from None
+        raise BadInput("json", "the JSON is nested too deeply") from None
 
 
 def check_name(what: str, name: str | None, missing: str) -> str:
-    """The name of a service or an instance, if it can be one; the registry checks its length. Raises BadInput."""
+    """Returns the name of a service or an instance if it is valid. The registry checks its length. Raises BadInput."""
     if not name:
-        raise BadInput(missing, f"{what} is missing; every beat names its service and its instanceId")
+        raise BadInput(missing, f"{what} is missing; every heartbeat must have a service and an instanceId")
     if not name.isprintable():
-        raise BadInput("key", f"{what} must have printable characters only; got {name[:60]!r}")
+        raise BadInput("key", f"{what} must consist of printable characters; got {name[:60]!r}")
     return name
 
 

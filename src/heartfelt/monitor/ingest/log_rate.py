@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Warnings that whoever sends can cause: at most so many of a kind in a stretch of time; the rest is counted."""
+"""Limits the rate of log lines that clients can cause. Suppressed lines are counted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _LONGEST_TEXT = 300
 
 
 class RateLog:
-    """`warn` logs at most `most` lines of a kind in `per_s` seconds; the first line after says how many were left out.
+    """`warn` logs at most `most` lines of a kind in `per_s` seconds; the next line after that says how many were
+    suppressed.
 
-    Kinds are few, and chosen by the caller: never by a sender. Control characters of a sender's words are escaped, and
-    lines are cut, so that nobody writes lines of his own into the log.
+    There are few kinds, which the caller chooses, never a client. Control characters in a client's text are escaped,
+    and lines are cut, so that a client cannot forge log lines.
     """
 
     __slots__ = ("_clock", "_kinds", "_most", "_per_s", "left_out")
@@ -26,7 +27,7 @@ class RateLog:
         self._most = most
         self._per_s = per_s
         self._clock = clock
-        self._kinds: dict[str, list[float]] = {}  # kind -> [when its stretch began, lines in it, left out since]
+        self._kinds: dict[str, list[float]] = {}  # kind -> [start of its period, lines in it, suppressed since]
         self.left_out = 0
 
     def warn(self, kind: str, text: str) -> None:
@@ -41,6 +42,6 @@ class RateLog:
         state[1] += 1
         shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text[:_LONGEST_TEXT])
         if state[2]:
-            shown += f" (and {int(state[2])} more of this kind since the last line)"
+            shown += f" ({int(state[2])} more of this kind were suppressed)"
             state[2] = 0
         _log.warning("%s", shown)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Pings: `/ping/<key>[/start|/ok|/fail|/<exit status>]`, as curl and cron send them.
 
-The key is the rest of the path, percent-decoded; if it has a "/" of its own that stands before one of those words, it
-is to be written %2F. A plain ping, /ok and an exit status of 0 renew the key's lease; /fail and any other status do,
-too, and report an EMERGENCY event; /start reports that a run began, and renews nothing: only its end tells that the
-job works. The query: `rid` names the run, `duration_ms` its length (measured from its /start if it is not told),
-`timeout_ms` or `timeout` (90, 5m, 1d12h) the lease that this key wants from now on. The body is the event's text.
+The key is the rest of the path, percent-decoded. A "/" of the key itself that stands before one of those words must be
+written as %2F. A plain ping, /ok and an exit status of 0 renew the key. /fail and any other exit status renew it, too,
+and report an EMERGENCY event. /start reports that a run began and renews nothing, since only the end of a run shows
+that the job works. The query: `rid` names the run, `duration_ms` is its length (by default the time since its /start),
+`timeout_ms` or `timeout` (90, 5m, 1d12h) is the timeout that this key has from now on. The body is the event's text.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _KNOWN = ("rid", "duration_ms", "timeout_ms", "timeout")
 
 
 class Pings:
-    """Belongs to the loop's thread. Of runs that began, the last 10,000 are known."""
+    """Belongs to the loop's thread. Remembers the last MOST_RUNS runs that began and did not end."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._runs: dict[tuple[str, str], int] = {}  # (key, rid) -> when it began
+        self._runs: dict[tuple[str, str], int] = {}  # (key, rid) -> start time in ms
 
     def __len__(self) -> int:
         return len(self._runs)
 
     def take(self, raw_path: bytes | None, path: str, query: bytes, body: bytes, peer: str) -> None:
-        """Raises BadInput, Refused."""
+        """Accepts a ping. Raises BadInput or Refused."""
         raw = path.encode() if raw_path is None else raw_path
         raw = raw[raw.find(b"/ping/") + len(PREFIX) :]
         name, _, word = raw.rpartition(b"/")
@@ -119,17 +119,17 @@ class Pings:
 
 def _query(query: bytes) -> dict[str, str]:
     if len(query) > MOST_QUERY:
-        raise BadInput("query", f"a query of {len(query)} bytes; at most {MOST_QUERY} are taken")
+        raise BadInput("query", f"the query has {len(query)} bytes; the limit is {MOST_QUERY}")
     try:
         asked = dict(parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=20))
     except (UnicodeDecodeError, ValueError) as error:
         raise BadInput("query", f"the query cannot be read: {error}") from None
     for name in asked:
         if name not in _KNOWN:
-            raise BadInput("query", f"{name[:40]!r} is none of {', '.join(_KNOWN)}")
+            raise BadInput("query", f"unknown parameter {name[:40]!r}; a ping takes {', '.join(_KNOWN)}")
     rid = asked.get("rid", "")
     if len(rid) > MOST_RID or not rid.isprintable():
-        raise BadInput("query", f"rid must have at most {MOST_RID} printable characters; got {rid[:40]!r}")
+        raise BadInput("query", f"rid must be at most {MOST_RID} printable characters; got {rid[:40]!r}")
     return asked
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Writes what was noted into the tables, inside the caller's transaction.
+"""Writes queued records into the tables, inside the caller's transaction.
 
-Many rows go into one statement: SQLite then works for long without the GIL, and asks for it once a chunk. With a row a
-statement, a busy loop would give it away 5 ms later, each time.
+Many rows go into one statement: SQLite then works for a long time without the GIL, and acquires it once per chunk. With
+one row per statement it would wait up to 5 ms for the GIL of a busy loop for every row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from heartfelt.monitor.store.pending import Pending
 CHUNK = 256
 _REMOVE_FROM = ("instances", "beats")
 
-# What a row can be refused for, whenever it is tried: its values, not the file's condition.
+# Errors caused by the values of a row, which no retry can fix, not by the condition of the file.
 BAD_ROW = (
     OverflowError,
     ValueError,
@@ -48,7 +48,8 @@ _UPDATE_HEAT = "ON CONFLICT (service, minute_ms) DO UPDATE SET total = excluded.
 
 
 class Applier:
-    """`careful`: a row a statement, and rows that can never be stored are left out, logged and counted in `refused`."""
+    """Writes one batch. `careful`: writes one row per statement; rows that can never be stored are skipped, logged and
+    counted in `refused`."""
 
     def __init__(self, connection: sqlite3.Connection, logger: logging.Logger, *, careful: bool = False) -> None:
         self._connection = connection
@@ -57,7 +58,7 @@ class Applier:
         self.refused = 0
 
     def apply(self, batch: Pending) -> None:
-        """Raises sqlite3.Error as it comes, and one of BAD_ROW if not careful; the caller then rolls back."""
+        """Raises sqlite3.Error, and one of BAD_ROW unless careful; the caller then rolls back."""
         self._instances(batch)
         self._put("changes", rows.CHANGE_COLUMNS, batch.changes, "ON CONFLICT (seq) DO NOTHING", rows.change_row)
         losses = [(day, service, 0.0, 0.0, n) for (day, service), n in batch.losses.items()]
@@ -75,14 +76,14 @@ class Applier:
             for table in _REMOVE_FROM:
                 self._connection.execute(f"DELETE FROM {table} WHERE id IN ({','.join('?' * len(ids))})", ids)
         self._put("instances", rows.INSTANCE_COLUMNS, batch.instances.values(), _UPDATE_INSTANCE, rows.instance_row)
-        # They are not compared with the row's last beat: the later of the two counts when they are read.
+        # Not compared with the last beat in `instances`: whoever reads both takes the later one.
         beats: dict[int, int] = {}
         for some in batch.beats:
             beats.update(some)
         self._put("beats", "id, last_beat_ms", beats.items(), _UPDATE_BEAT)
 
     def _minute(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
-        """A minute that is told twice, as after a quick restart, counts once: the larger total, and the fewest up."""
+        """Merges with an earlier record of the minute, as after a quick restart: the larger total, the smaller up."""
         found = self._connection.execute("SELECT service, total, up FROM heat WHERE minute_ms = ?", (minute_ms,))
         before = {service: (total, up) for service, total, up in found}
         heat, days = [], []
@@ -113,7 +114,7 @@ class Applier:
         size = CHUNK
         while values:
             while size > len(values):
-                size >>= 1  # the rest in halves: few different statements, which stay prepared
+                size >>= 1  # halves for the rest: few different statements, which stay prepared
             for some in rows.slices(values[: len(values) // size * size], size):
                 flat: list[Any] = []
                 for value in some:
@@ -136,4 +137,4 @@ class Applier:
                 self._connection.execute(statement, value if row_of is None else row_of(value))
             except BAD_ROW as error:
                 self.refused += 1
-                self._logger.error("a row for %s can never be stored, so it is left out: %s", table, error)
+                self._logger.error("skipped a row for %s that can never be stored: %s", table, error)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The outbox: of each target only the oldest delivery that is not settled can be claimed, so their order is kept.
-Functions that write run inside a transaction of the writer's."""
+"""The outbox. Only the oldest unsettled delivery of each target can be claimed, which keeps them in order. Functions
+that write run inside a transaction of the writer."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterable
 
-from heartfelt.monitor.store import LEASE_MS, Delivery
+from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery
 from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, delivery_of
 
-# Each target's first row of the index, one look a target however many rows wait.
+# The first index entry of each target: one lookup per target, however many rows wait.
 _FIRST_OF_EACH = """
 WITH RECURSIVE targets (target) AS (
     SELECT min(target) FROM outbox WHERE state < 2
@@ -24,6 +25,12 @@ JOIN outbox ON number = first WHERE next_ms <= ? ORDER BY next_ms, number LIMIT 
 
 _CLAIM = """UPDATE outbox SET state = 1, next_ms = ?, attempts = attempts + 1
 WHERE number = ? AND state < 2 AND next_ms <= ?"""
+
+# The index alone gives numbers and counts; only the first row of each target is read.
+_WAITING = """
+SELECT waiting.target, waiting.count, outbox.created_ms
+FROM (SELECT target, count(*) AS count, min(number) AS first FROM outbox WHERE state < 2 GROUP BY target) AS waiting
+JOIN outbox ON outbox.number = waiting.first"""
 
 
 def claim(connection: sqlite3.Connection, now_ms: int, limit: int) -> list[Delivery]:
@@ -40,7 +47,7 @@ def has_due(connection: sqlite3.Connection, now_ms: int) -> bool:
 
 
 def finish(connection: sqlite3.Connection, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
-    """Who finishes after its claim ended may still tell that it succeeded; nothing unsettles what is settled."""
+    """A worker whose claim has ended may still report success. A settled delivery never changes again."""
     state, next_ms = (2, 0) if ok else (3, 0) if retry_at_ms is None else (0, retry_at_ms)
     connection.execute(
         "UPDATE outbox SET state = ?, next_ms = ?, answer = ? WHERE number = ? AND state < 2",
@@ -65,5 +72,13 @@ def deliveries(connection: sqlite3.Connection, target: str | None, before: int |
     return [delivery_of(row) for row in found]
 
 
-def waiting(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT target, count(*) FROM outbox WHERE state < 2 GROUP BY target").fetchall())
+def waiting(
+    connection: sqlite3.Connection, unwritten: Callable[[], Iterable[tuple[str, str, str, int]]]
+) -> dict[str, Backlog]:
+    """`unwritten`: returns the queued rows. They are read after the table: a row that is written in between is missed,
+    but none is counted twice."""
+    found = {target: (count, oldest_ms) for target, count, oldest_ms in connection.execute(_WAITING)}
+    for target, _, _, created_ms in unwritten():
+        count, oldest_ms = found.get(target, (0, created_ms))
+        found[target] = (count + 1, min(oldest_ms, created_ms))
+    return {target: Backlog(count=count, oldest_ms=oldest_ms) for target, (count, oldest_ms) in found.items()}

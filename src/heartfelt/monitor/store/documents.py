@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Tokens in the file of a monitor that may be running: `heartfelt token` writes them, and the monitor reads them anew.
+"""Documents in the database of a monitor that may be running: `heartfelt token` writes tokens, the monitor reloads
+them.
 
-It takes no part in the monitor's lock: SQLite lets two processes write one row each in turn.
+This does not use the monitor's lock, since SQLite lets two processes write in turn.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ BUSY_MS = 5000
 
 
 class Documents:
-    """Small documents by name, of one kind. Blocks. Raises StoreError, which says what to do."""
+    """Small named documents of one kind. Blocks. Raises StoreError, with the remedy."""
 
     def __init__(self, path: Path, kind: str, *, make: bool) -> None:
-        """`make`: whether the file is made if there is none."""
+        """make: whether to create the file if it does not exist."""
         if not make and not path.exists():
-            raise StoreError(f"there is no {path}; name the monitor's data folder by --data")
+            raise StoreError(f"{path} does not exist; give the monitor's data folder with --data")
         check_file(path)
         create_file(path)
         self._kind = kind

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The file, for who writes: opening it, what it knew, a transaction a batch, closing it. One thread at a time."""
+"""The database file as the writer uses it: opens and reads it, writes each batch in a transaction, closes it. Used by
+one thread at a time."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, instance_of
 
 BUSY_MS = 100
 RESERVED = 1 << 24
-"""So many ids and seqs are taken ahead: after a crash the next ones start behind all that may have been given."""
+"""How many ids and seqs are reserved ahead: after a crash the next ones start above all that may have been used."""
 _OLDEST_SQLITE = (3, 32, 0)
-_STATEMENTS = 256  # that stay prepared
+_STATEMENTS = 256  # kept prepared
 
 
 class StoreFile:
@@ -42,22 +43,24 @@ class StoreFile:
         self._reserved_seq = 0
 
     def open(self) -> Saved:
-        """Raises StoreError."""
+        """Locks, checks and reads the file. Raises StoreError, with the remedy."""
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.32 or newer is needed")
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; use a Python with SQLite 3.32 or newer")
         path = self.path
         schema.check_file(path)
         schema.create_file(path)
         self._lock.take()
         try:
-            schema.check_file(path)  # again: another may have written it until now
+            schema.check_file(path)  # again: another process may have written it before the lock
             return self._open()
         except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             self.abandon()
             if isinstance(error, sqlite3.OperationalError):
-                remedy = "free some space, end other programs that have it open, or give the monitor's user the rights"
+                remedy = (
+                    "free some disk space, end other programs that have it open, or let the monitor's user write it"
+                )
             else:
-                remedy = "it is damaged: move it and its -wal away and start with a new one, or restore a copy"
+                remedy = "it is damaged: move it and its -wal away to start with a new one, or restore a copy"
             raise StoreError(f"{path} cannot be opened: {error}; {remedy}") from error
         except BaseException:
             self.abandon()
@@ -95,16 +98,15 @@ class StoreFile:
         return saved
 
     def connection(self) -> sqlite3.Connection:
-        """Opened anew after `disconnect`. Raises sqlite3.Error; StoreError if there is another file now, or none."""
+        """Returns the connection, opened again after `disconnect`. Raises sqlite3.Error, and StoreError if the file was
+        removed or replaced."""
         try:
             found = self.path.stat()
         except OSError as error:
-            raise StoreError(f"{self.path} is not there any more: {error.strerror}; put it back") from error
+            raise StoreError(f"{self.path} is gone: {error.strerror}; put it back, or restart the monitor") from error
         inode = (found.st_dev, found.st_ino)
         if self._inode is not None and inode != self._inode:
-            raise StoreError(
-                f"{self.path} is another file than when it was opened; put it back, or restart the monitor"
-            )
+            raise StoreError(f"{self.path} was replaced by another file; put the old one back, or restart the monitor")
         if self._connection is None:
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",
@@ -124,12 +126,12 @@ class StoreFile:
     def disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # what is not committed is rolled back, now or when it is read
+            with contextlib.suppress(sqlite3.Error):  # uncommitted data is rolled back, now or by the next reader
                 connection.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Raises what `connection` raises, and sqlite3.Error; then nothing is written."""
+        """Raises what `connection` raises, and sqlite3.Error; nothing is written then."""
         connection = self.connection()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -146,7 +148,7 @@ class StoreFile:
             raise
 
     def write(self, batch: Pending) -> None:
-        """All of it, or nothing: then it raises StoreError or sqlite3.Error."""
+        """Writes all of the batch, or nothing and raises StoreError or sqlite3.Error."""
         try:
             refused = self._write(batch, careful=False)
         except BAD_ROW:
@@ -176,7 +178,7 @@ class StoreFile:
         _set(connection, "next_seq", self._reserved_seq)
 
     def bytes(self) -> int:
-        """Of the file and its WAL."""
+        """Returns the size of the file and its WAL."""
         total = 0
         for path in (self.path, self.path.with_name(self.path.name + "-wal")):
             with contextlib.suppress(OSError):
@@ -184,7 +186,8 @@ class StoreFile:
         return total
 
     def close(self, highest_id: int, highest_seq: int) -> None:
-        """After all was written. What goes wrong is logged; the next start then takes it for a crash."""
+        """Closes the file after everything was written. An error is logged; the next start is then like one after a
+        crash."""
         try:
             with self.transaction() as connection:
                 _set(connection, "next_id", highest_id + 1)
@@ -196,7 +199,7 @@ class StoreFile:
         self.abandon()
 
     def abandon(self) -> None:
-        """Closes it as it is."""
+        """Closes the file as it is."""
         self.disconnect()
         self._lock.release()
 
@@ -208,6 +211,6 @@ def _set(connection: sqlite3.Connection, name: str, value: int | str) -> None:
 
 
 def _passes(error: sqlite3.Error) -> bool:
-    """The file is in use, or the disk is full: the connection stays good."""
+    """Whether the error is temporary, the file in use or the disk full, so that the connection can be kept."""
     text = str(error)
     return "locked" in text or "full" in text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One monitor a file: a lock beside it, which the system lets go of when the process ends, however it ends."""
+"""Ensures that one monitor uses a file: a lock beside it, which the system releases however the process ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        # A byte far behind the text, which others then still can read.
+        # Lock a byte far behind the text, so that others can still read the text.
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -27,7 +27,7 @@ else:
 
 
 class FileLock:
-    """Held from `take` to `release`. The file that is locked is never removed: who waits for it may have opened it."""
+    """Held from `take` to `release`. The lock file is never removed: another process may have opened it already."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + ".lock")
@@ -35,13 +35,13 @@ class FileLock:
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """Never waits. StoreError: another process, or another store of this one, has it."""
+        """Takes the lock without waiting. Raises StoreError if another process, or another store here, has it."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
             raise StoreError(
-                f"{self._path} cannot be opened for writing: {error.strerror}; give the monitor's user the right to "
-                f"write into {self._path.parent}, or name another data folder"
+                f"{self._path} cannot be opened for writing: {error.strerror}; let the monitor's user write to "
+                f"{self._path.parent}, or use another data folder"
             ) from error
         try:
             _lock(descriptor)
@@ -49,11 +49,11 @@ class FileLock:
             who = _read(descriptor)
             os.close(descriptor)
             raise StoreError(
-                f"{self._of} is in use by {'process ' + who if who else 'another process'}: stop that monitor, or give "
-                "this one another data folder"
+                f"{self._of} is in use by {'process ' + who if who else 'another process'}; stop that monitor, or use "
+                "another data folder for this one"
             ) from error
         self._descriptor = descriptor
-        with contextlib.suppress(OSError):  # the number is for people; a full disk is no reason not to start
+        with contextlib.suppress(OSError):  # only people read the number; a full disk must not prevent the start
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
 

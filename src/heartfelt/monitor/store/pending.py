@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What was put and is not written yet.
+"""The queue of records that were put and are not written yet.
 
-The loop's thread notes into one `Pending`; the writer's takes it away whole and puts an empty one in its place. If it
-cannot be written the writer keeps it, as the older one, and takes later ones into it with `absorb`. Each of the two
-is bounded by `Bounds`, so together they hold at most twice that. Instances and their beats have no bound of their
-own: there is one entry for each that exists or existed when the file was written last.
+The loop's thread adds to one `Pending`. The writer's thread takes it as a whole and puts an empty one in its place. If
+it cannot be written, the writer keeps it as the older one and merges later ones into it with `absorb`. `Bounds` limits
+each of the two, so together they hold at most twice that. Instances and their beats have no limit of their own: there
+is one entry for each instance that exists, or existed when the file was written last.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import msgspec
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
 from heartfelt.monitor.store.rows import DAY_MS, event_row, to_json
 
-EVENT_OVERHEAD = 700  # bytes that an event takes in memory beside its JSON: the tuple and nine small values
+EVENT_OVERHEAD = 700  # bytes of an event in memory besides its JSON: the tuple and nine small values
 _BEATS_KEPT_APART = 8
 
 
 class Bounds(msgspec.Struct, kw_only=True, frozen=True):
-    """Of what waits to be written, kind by kind."""
+    """Limits for the records that wait to be written, by kind."""
 
     changes: int = 200_000
     events: int = 50_000
@@ -32,7 +32,7 @@ class Bounds(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Dropped(msgspec.Struct):
-    """Counted by both threads, each into one of its own."""
+    """Counts of dropped records. Each of the two threads has one of its own."""
 
     changes: int = 0
     events: int = 0
@@ -62,13 +62,13 @@ class Pending:
     def __init__(self, bounds: Bounds, dropped: Dropped, highest_id: int, highest_seq: int) -> None:
         self.bounds = bounds
         self.dropped = dropped
-        self.highest_id = highest_id  # of all that were put since the store was opened, and before
+        self.highest_id = highest_id  # the highest ever put, also before this start
         self.highest_seq = highest_seq
         self.instances: dict[int, InstanceRow] = {}
         self.beats: list[dict[int, int]] = []
         self.removed: dict[int, None] = {}
         self.changes: deque[Change] = deque()
-        self.losses: dict[tuple[int, str], int] = {}  # (day, service): counted even where the change is dropped
+        self.losses: dict[tuple[int, str], int] = {}  # (day, service): counted even if the change is dropped
         self.events: deque[tuple[tuple[Any, ...], int]] = deque()  # row, size
         self.event_bytes = 0
         self.hold: Hold | None = None
@@ -77,7 +77,7 @@ class Pending:
         self.deliveries: deque[tuple[str, str, str, int]] = deque()  # target, key, payload, created
 
     def waiting(self) -> int:
-        """Rows. From any thread: adds up lengths."""
+        """Returns the number of rows. Callable from any thread: it only adds lengths."""
         beats = sum(map(len, self.beats))
         kinds = len(self.instances) + len(self.removed) + len(self.changes) + len(self.events) + len(self.deliveries)
         return kinds + beats + self.cells + (self.hold is not None)
@@ -95,7 +95,7 @@ class Pending:
             or self.hold is not None
         )
 
-    # -- noting
+    # -- adding
 
     def instance(self, row: InstanceRow) -> None:
         self.instances[row.id] = row
@@ -105,7 +105,8 @@ class Pending:
             self.removed.pop(row.id, None)
 
     def some_beats(self, last_beat_ms: dict[int, int]) -> None:
-        """Does not look at each, so that the loop is not held up by many; merges the older ones now and then."""
+        """Adds beats without a loop over them, so that many do not hold up the event loop. Merges older dicts now and
+        then."""
         if last_beat_ms:
             self.beats.append(last_beat_ms)
             if len(self.beats) > _BEATS_KEPT_APART:
@@ -131,7 +132,7 @@ class Pending:
             self.losses[day] = self.losses.get(day, 0) + 1
 
     def event(self, event: AgentEvent) -> None:
-        """Raises if it cannot be made into a row. It is made at once: its size is known then, and it cannot change."""
+        """Converts the event to a row at once, so that its size is known and it cannot change. Raises if that fails."""
         row = event_row(event)
         self._event(row, len(row[-1]) + EVENT_OVERHEAD)
 
@@ -165,8 +166,8 @@ class Pending:
     # -- the writer's
 
     def absorb(self, newer: Pending, stored_id: int) -> None:
-        """Takes in what was noted after all that is here; `newer` is used up. Of instances with higher ids than
-        `stored_id` the file knows nothing, so nothing is to be removed from it."""
+        """Merges records that were added later; `newer` must not be used afterwards. Instances with ids above
+        `stored_id` are not in the file yet, so they need not be deleted from it."""
         self.highest_id, self.highest_seq = newer.highest_id, newer.highest_seq
         for id in newer.removed:
             self.remove(id, is_stored=id <= stored_id)
@@ -176,7 +177,7 @@ class Pending:
         for some in newer.beats:
             self.some_beats(some)
         excess = len(self.changes) + len(newer.changes) - self.bounds.changes
-        for _ in range(excess):  # `newer` alone keeps to the bound, so there are so many
+        for _ in range(excess):  # `newer` alone is within the limit, so there are enough here
             self.changes.popleft()
             self.dropped.changes += 1
         self.changes.extend(newer.changes)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What is asked of the tables. Every function takes a connection that only reads, and blocks.
+"""Queries of the tables. Every function takes a read-only connection, and blocks.
 
-Which index an event query walks is decided here, not by SQLite, which knows nothing of how the values are spread: the
-one of the first column in `_BY_SELECTIVITY` that is asked for, in the order of the numbers, so that a page ends as
-soon as it is full. A column written with a plus sign is only compared. Times are by the agents' clocks, so they are
-in no order: if few events lie in the range its index is walked and they are sorted, else they are compared on the
-way.
+This module, not SQLite, chooses the index of an event query, since SQLite does not know how the values are distributed:
+it is the index of the first column in `_BY_SELECTIVITY` that the filter has, read in the order of the numbers, so that
+a page ends as soon as it is full. A column with a plus sign is only compared. Times come from the agents' clocks and
+are not in order: if few events are in the range, they are found by the time's index and sorted; otherwise the time is
+only compared.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _BY_SELECTIVITY = (
     ("type", "events_type", "types"),
     ("scope", None, "scopes"),
 )
-_FEW = 10_000  # events in a range of time, up to which they are sorted
-_BRANCHES = 50  # values of one column, up to which each is walked by itself
+_FEW = 10_000  # a range of time with fewer events is sorted
+_BRANCHES = 50  # a filter with at most this number of values searches the index once per value
 _TEXT_COLUMNS = ("info", "service", "instance_id", "ip", "scope", "type")
 _ALL = f"number, {rows.EVENT_COLUMNS}"
 
@@ -111,7 +111,7 @@ def documents(connection: sqlite3.Connection, kind: str) -> dict[str, Any]:
 
 
 def text_of(value: str) -> str:
-    """What SQLite takes: unpaired surrogates, which occur in no row, become question marks."""
+    """Returns text that SQLite accepts: unpaired surrogates, which no row contains, become question marks."""
     return value.encode("utf-8", "replace").decode()
 
 
@@ -129,8 +129,8 @@ def _values(which: EventFilter, field: str) -> tuple[Any, ...]:
 def _selects(
     connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int
 ) -> tuple[list[str], Params]:
-    """Newest first, with a limit: one statement of each value of the column that is walked, and all their
-    parameters."""
+    """Returns one statement for each value of the column whose index is used, each newest first and with a limit; and
+    the parameters of all of them."""
     walked = _walked(connection, which)
     parts = [which]
     if walked is not None and walked[1]:
@@ -148,7 +148,7 @@ def _selects(
 
 
 def _walked(connection: sqlite3.Connection, which: EventFilter) -> tuple[str, str] | None:
-    """Index, and field of the filter ("" for the time); None: the table itself, by number."""
+    """Returns the index to use and its field of the filter ("" for the time). None: the table itself, by number."""
     if _has_range(which):
         (n_in_range,) = connection.execute(
             f"SELECT count(*) FROM (SELECT 1 FROM events WHERE time_ms BETWEEN ? AND ? LIMIT {_FEW})", _range(which)
@@ -162,7 +162,7 @@ def _walked(connection: sqlite3.Connection, which: EventFilter) -> tuple[str, st
 
 
 def _conditions(which: EventFilter, before: int | None, walked: tuple[str, str] | None) -> tuple[str, str, Params]:
-    """The table with the index to be walked, what has to hold, and the parameters."""
+    """Returns the table with the index to use, the conditions, and the parameters."""
     index, walked_field = walked or (None, None)
     conditions: list[str] = ["1"]
     params: Params = []
@@ -193,8 +193,10 @@ def _range(which: EventFilter) -> tuple[int, int]:
 
 def _text(text: str) -> tuple[str, Params]:
     if len(text) > TEXT_CHARS:
-        raise ConfigError(f"a text of {len(text)} characters is searched for; at most {TEXT_CHARS} are possible")
-    as_json = rows.to_json(text)[1:-1]  # as it stands in `info`
+        raise ConfigError(
+            f"the text to search for has {len(text)} characters; the limit is {TEXT_CHARS}: use a shorter one"
+        )
+    as_json = rows.to_json(text)[1:-1]  # as `info` has it
     conditions = [f"{column} LIKE ? ESCAPE '\\'" for column in _TEXT_COLUMNS]
     return f"({' OR '.join(conditions)})", [_pattern(as_json), *[_pattern(text_of(text))] * (len(_TEXT_COLUMNS) - 1)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Threads that read, each over a connection of its own, so that neither the loop nor the writer waits for a query."""
+"""Threads that run queries, each with its own connection, so that neither the loop nor the writer waits for one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from heartfelt.monitor.store import READ_S
 from heartfelt.monitor.tasks import join_thread
 
 READERS = 2
-_STEPS = 50_000  # of SQLite's, between two looks at the clock: about a millisecond
+_STEPS = 50_000  # SQLite's steps between two checks of the clock: about a millisecond
 
 T = TypeVar("T")
 _Query = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
 
 
 class Readers:
-    """`read` from coroutines; `open`, `close` from the thread that opens and closes the store.
+    """Coroutines call `read`; the thread that opens and closes the store calls `open` and `close`.
 
-    The threads are daemons of its own: Python joins those of a ThreadPoolExecutor at its exit, so that one whose disk
-    does not answer would hold up the end of the process.
+    The threads are daemons, not those of a ThreadPoolExecutor, which Python joins when it exits: one whose disk does
+    not respond would hold up the end of the process.
     """
 
     def __init__(self, path: Path, *, answer_s: float, logger: logging.Logger) -> None:
@@ -53,8 +53,8 @@ class Readers:
             thread.start()
 
     def close(self) -> int:
-        """Ends queries that run: they raise StoreError. Blocks for at most `answer_s`. Returns how many threads did not
-        end, each of which was logged with its stack, and is left."""
+        """Interrupts running queries, which then raise StoreError. Blocks for at most `answer_s`. Returns how many
+        threads did not end; each was logged with its stack and is left running."""
         with self._lock:
             if self._closing:
                 return 0
@@ -64,17 +64,18 @@ class Readers:
             self._queries.put(None)
         ends_s = time.monotonic() + self._answer_s
         left = sum(not join_thread(thread, ends_s - time.monotonic(), self._logger) for thread in threads)
-        while not self._queries.empty():  # nobody takes them any more
+        while not self._queries.empty():  # no thread is left to run them
             found = self._queries.get()
             if found is not None and found[1].set_running_or_notify_cancel():
-                found[1].set_exception(StoreError(f"the store {self._path} was closed meanwhile"))
+                found[1].set_exception(StoreError(f"the store {self._path} was closed before the query ended"))
         return left
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs the query in one of the threads. Raises StoreError, and what the query raises."""
         future: Future[T] = Future()
         with self._lock:
             if self._closing:
-                raise StoreError(f"the store {self._path} is closed; open it, or ask before it is closed")
+                raise StoreError(f"the store {self._path} is closed; read before it is closed")
             self._queries.put((query, future))
         return await asyncio.wrap_future(future)
 
@@ -87,7 +88,7 @@ class Readers:
                         future.set_result(self._run(query))
                     except BaseException as error:
                         future.set_exception(error)
-                del found, query, future  # what was read is the asker's alone
+                del found, query, future  # keep no reference to the result
         finally:
             connection: sqlite3.Connection | None = self._local.__dict__.pop("connection", None)
             if connection is not None:
@@ -95,7 +96,7 @@ class Readers:
 
     def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
         if self._closing:
-            raise StoreError(f"the store {self._path} was closed meanwhile")
+            raise StoreError(f"the store {self._path} was closed before the query ended")
         end = time.monotonic() + READ_S
         try:
             connection = self._connection()
@@ -103,18 +104,20 @@ class Readers:
             return query(connection)
         except sqlite3.Error as error:
             if self._closing:
-                raise StoreError(f"the store {self._path} was closed meanwhile") from error
+                raise StoreError(f"the store {self._path} was closed before the query ended") from error
             if time.monotonic() > end:
                 raise StoreError(
-                    f"a query of {self._path} took longer than {READ_S:g} s; ask for fewer services, or a shorter time"
+                    f"a query of {self._path} took longer than {READ_S:g} s; ask for fewer services or a shorter period"
                 ) from error
-            raise StoreError(f"{self._path} cannot be read: {error}; see the monitor's health") from error
+            raise StoreError(
+                f"{self._path} cannot be read: {error}; see GET /readyz for the state of the store"
+            ) from error
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=rw",  # makes no file; to read a WAL takes more than ro
+                f"{self._path.absolute().as_uri()}?mode=rw",  # does not create a file; mode=ro could not read a WAL
                 uri=True,
                 timeout=1.0,
                 isolation_level=None,

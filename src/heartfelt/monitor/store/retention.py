@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Forgetting, in small slices between the writer's transactions: first what is too old, then, while the file is too
-large, the oldest of all: events, changes, heat, deliveries that are settled. The pages that become free are given
-back to the system."""
+"""Deletes old rows, in small slices between the writer's transactions: first those above their age, then, while the
+file is too large, the oldest events, changes, heat cells and settled deliveries. Returns free pages to the system."""
 
 from __future__ import annotations
 
@@ -14,11 +13,11 @@ from heartfelt.monitor.store.rows import DAY_MS
 
 SLICE_ROWS = 500
 VACUUM_PAGES = 500
-KEPT_FREE_PAGES = 1000  # not given back: they are needed again at once
+KEPT_FREE_PAGES = 1000  # free pages that are kept, since they are soon needed again
 
 
 class Retention(msgspec.Struct, kw_only=True, frozen=True):
-    """How long what is kept, in ms, and how large the file may become, in bytes, its WAL not counted."""
+    """How long each kind of row is kept, in ms, and the largest size of the file in bytes, without its WAL."""
 
     events_ms: int = 7 * DAY_MS
     changes_ms: int = 90 * DAY_MS
@@ -29,7 +28,7 @@ class Retention(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Forgetter:
-    """`step` does one slice; all of them belong to the writer's thread."""
+    """`step` deletes one slice. Belongs to the writer's thread."""
 
     def __init__(self, retention: Retention, wall_ms: Callable[[], int]) -> None:
         self._keep = retention
@@ -39,7 +38,7 @@ class Forgetter:
         self._to_shrink = False
 
     def step(self, connection: sqlite3.Connection) -> bool:
-        """True if there may be more to do. Raises sqlite3.Error; inside no transaction."""
+        """Returns True if there may be more to do. Must not be called inside a transaction. Raises sqlite3.Error."""
         if self._by_age(connection) or self._by_size(connection) or self._vacuum(connection):
             return True
         if self._to_shrink:
@@ -88,20 +87,20 @@ class Forgetter:
             self.removed += count
             if count:
                 return True
-        return False  # the rest is what has to be kept: instances, documents, uptime
+        return False  # the rest must be kept: instances, documents, uptime
 
     def _vacuum(self, connection: sqlite3.Connection) -> bool:
         spare = free_pages(connection) - KEPT_FREE_PAGES
         if spare <= 0:
             return False
-        # A script, since execute() takes a single step of a statement without columns, and each step frees one page.
+        # A script, since execute() runs only one step of a statement without columns, and each step frees one page.
         connection.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, spare)})")
         self._to_shrink = True
         return free_pages(connection) > KEPT_FREE_PAGES
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
-        """The file itself becomes smaller only by a checkpoint of the whole WAL, for which no query may be reading what
-        was before. It waits for none: if there is one, the next time will do."""
+        """Checkpoints the whole WAL, without which the file does not become smaller. This fails while a query reads an
+        older state; it does not wait for that, but tries again next time."""
         _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self._to_shrink = copied < pages
 
@@ -111,13 +110,14 @@ def free_pages(connection: sqlite3.Connection) -> int:
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Of the file, without pages that are free."""
+    """Returns the size of the file without its free pages."""
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     return int((pages - free_pages(connection)) * page_size)
 
 
 def _oldest(table: str, key: str, time: str) -> str:
-    """Rows are made in the order of their keys, so the old ones are the first: no index on the time is needed."""
+    """Returns a statement that deletes old rows. Rows are inserted in the order of their keys, so the oldest come first
+    and no index on the time is needed."""
     return f"""DELETE FROM {table} WHERE {key} IN (
         SELECT {key} FROM (SELECT {key}, {time} FROM {table} ORDER BY {key} LIMIT {SLICE_ROWS}) WHERE {time} < ?)"""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Values of the monitor <-> rows of the tables, and JSON <-> text."""
+"""Converts the monitor's values to rows of the tables and back, and JSON to text and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY_MS = 86_400_000
 LEVELS = tuple(Level)
 RANK = {level: rank for rank, level in enumerate(LEVELS)}
 DELIVERY_STATES = ("waiting", "claimed", "done", "failed")
-MOST = (1 << 63) - 1  # of SQLite's integers
+MOST = (1 << 63) - 1  # SQLite's largest integer
 
 INSTANCE_COLUMNS = (
     "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
@@ -32,12 +32,12 @@ _decode = msgspec.json.Decoder().decode
 
 
 def to_json(value: Any) -> str:
-    """As text. What msgspec refuses (numbers of more than 64 bits, unpaired surrogates) is written by the slower
-    `json`."""
+    """Encodes a value. The slower `json` encodes what msgspec refuses: numbers of more than 64 bits, unpaired
+    surrogates."""
     try:
         return _encode(value).decode()
     except (OverflowError, TypeError, ValueError, RecursionError):
-        return json.dumps(value)  # of what it refuses, its error tells what it is
+        return json.dumps(value)  # if it refuses the value, too, its error says why
 
 
 def from_json(text: str) -> Any:
@@ -122,7 +122,8 @@ def change_of(row: tuple[Any, ...]) -> Change:
 
 
 def event_row(event: AgentEvent) -> tuple[Any, ...]:
-    """What cannot be encoded raises; times beyond SQLite's integers, which an agent may claim, become the nearest."""
+    """Converts an event. Raises if it cannot be encoded. Times beyond SQLite's integers, which an agent may claim,
+    become the nearest possible ones."""
     time_ms = event.time_ms
     if not -MOST <= time_ms <= MOST:
         time_ms = max(-MOST, min(time_ms, MOST))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The tables, their version, and how a file is recognized before it is touched.
+"""The tables, their version, and the check of a file before it is touched.
 
-The file's header tells whose it is (`application_id`) and of which version (`user_version`). It is read as bytes
-first, since SQLite writes to a file merely by opening it: it copies a left-over WAL into it. A new file gets its
-tables, and its header, in one transaction before it is switched to WAL, so that the header is never in the WAL alone.
+The header of the file says which program owns it (`application_id`) and which version it has (`user_version`). It is
+first read as bytes, since SQLite writes to a file merely by opening it: it copies a left-over WAL into it. A new file
+gets its tables and its header in one transaction before it is switched to WAL, so that the header is never only in the
+WAL.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ VERSION = 1
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION_AT, _APPLICATION_ID_AT, _HEADER_BYTES = 60, 68, 100
 
-# What brings a file from the version before to this one; the first makes a new file. Never edit one that was released.
+# Migrates a file from the previous version to this one; the first creates a new file. Never edit a released step.
 _STEPS: dict[int, str] = {
     1: """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -77,7 +78,7 @@ CREATE INDEX outbox_target ON outbox (target);
 
 
 def check_file(path: Path) -> None:
-    """StoreError if the file is none of ours, or of a version that is not known yet. Only reads."""
+    """Raises StoreError if the file is not ours, or if its version is newer than VERSION. Only reads."""
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
@@ -88,39 +89,39 @@ def check_file(path: Path) -> None:
     if not header:
         return
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StoreError(f"{path} is not a SQLite file, so it was left as it is; {_REMEDY}")
+        raise StoreError(f"{path} is not an SQLite file and was not changed; {_REMEDY}")
     (application,) = struct.unpack_from(">I", header, _APPLICATION_ID_AT)
     (version,) = struct.unpack_from(">I", header, _USER_VERSION_AT)
     if application != APPLICATION_ID:
-        raise StoreError(f"{path} is the SQLite file of another program, so it was left as it is; {_REMEDY}")
+        raise StoreError(f"{path} is the SQLite file of another program and was not changed; {_REMEDY}")
     if version > VERSION:
         raise StoreError(
-            f"{path} was written by a newer heartfelt (schema {version}, this one knows {VERSION}), so it was left "
-            "as it is; install that version again, or name another data folder"
+            f"{path} was written by a newer heartfelt (schema {version}, this version supports {VERSION}) and was not "
+            "changed; install that version again, or use another data folder"
         )
 
 
-_REMEDY = "move it away, or name another data folder"
+_REMEDY = "move it away, or use another data folder"
 
 
 def create_file(path: Path) -> None:
-    """So that its owner alone may read it: it holds hashes of tokens and addresses of webhooks."""
+    """Creates the file so that only its owner may read it: it contains hashes of tokens and URLs of webhooks."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be opened for writing: {error.strerror}; give the monitor's user the right to write "
-            "there, or name another data folder"
+            f"{path} cannot be opened for writing: {error.strerror}; let the monitor's user write there, or use "
+            "another data folder"
         ) from error
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Brings the tables to VERSION, each step in a transaction, and switches to WAL. The file was checked by
-    check_file."""
+    """Migrates the tables to VERSION, each step in a transaction, and switches to WAL. `check_file` must have checked
+    the file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table, else it does nothing
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
     for step in range(version + 1, VERSION + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE;{_STEPS[step]}"
@@ -132,8 +133,8 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def configure(connection: sqlite3.Connection, *, busy_ms: int) -> None:
-    """For who writes. NORMAL: what is committed outlives the process, however it ends; of a power cut, the last
-    moments are lost and the file stays whole."""
+    """Configures a connection that writes. NORMAL: committed data survives any end of the process; a power cut may lose
+    the last moments, but does not damage the file."""
     for pragma in (
         f"busy_timeout = {busy_ms}",
         "synchronous = NORMAL",

@@ -13,6 +13,7 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
 from heartfelt.monitor.store import (
+    Backlog,
     Delivery,
     EventFilter,
     Health,
@@ -41,13 +42,13 @@ def _wall_ms() -> int:
 
 
 class SqliteStore:
-    """See `Store`. One transaction at most every FLUSH_S, in WAL mode: what was put a second ago outlives `kill -9`,
-    as long as `health().ok`. Of a power cut the last moments may be lost; the file stays whole.
+    """See `Store`. Writes at most one transaction every FLUSH_S, in WAL mode: records that were put a second ago
+    survive `kill -9` as long as `health().ok`. A power cut may lose the last moments, but does not damage the file.
 
-    path: the file; made, with its folder, if it is not there. Beside it lie its -wal, its -shm and a .lock, by which
-    a second monitor is refused. retention: how long what is kept. bounds: on what waits to be written. close_s: how
-    long `close` tries to write what waits; answer_s: how long it waits for a disk that does not answer. wall_ms: the
-    clock by which old things are forgotten. A store is opened and closed once.
+    path: the file, which is created with its folder if necessary. Its -wal, its -shm and a .lock, by which a second
+    monitor is refused, are beside it. retention: how long each kind of row is kept. bounds: limits for what waits to be
+    written. close_s: how long `close` tries to write it; answer_s: how much longer it waits for a disk that does not
+    respond. wall_ms: the clock that decides what is old. A store can be opened and closed once.
     """
 
     def __init__(
@@ -83,10 +84,10 @@ class SqliteStore:
         self._state = "new"
 
     def open(self) -> Saved:
-        """Blocks: for 100,000 instances about a second. Raises StoreError: what is wrong with the file, and what to
-        do."""
+        """Blocks, for 100,000 instances about a second. Raises StoreError, which says what is wrong with the file and
+        what to do."""
         if self._state != "new":
-            raise StoreError(f"the store {self.path} was opened before; make another one")
+            raise StoreError(f"the store {self.path} was opened before; create another one")
         saved = self._file.open()
         self._writer.start(saved.next_id - 1, saved.next_seq - 1)
         self._readers.open()
@@ -94,8 +95,8 @@ class SqliteStore:
         return saved
 
     def close(self) -> None:
-        """Writes what waits. Takes at most `stop_s`, five seconds; what is not written by then is logged, and so is a
-        thread whose disk does not answer, which is left. Idempotent."""
+        """Writes what is queued. Takes at most `stop_s`, five seconds. Logs what is not written by then, and a thread
+        whose disk does not respond, which is left running. Idempotent."""
         if self._state != "open":
             return
         self._state = "closed"
@@ -103,12 +104,12 @@ class SqliteStore:
         written = self._writer.stop()
         self.left_running += self._writer.is_left
         if not written:
-            why = self._writer.error or "its disk does not answer"
+            why = self._writer.error or "its disk does not respond"
             self._logger.error("the store %s was not closed cleanly: %s", self.path, why)
 
     @property
     def stop_s(self) -> float:
-        """The most that `close` takes: for the threads that read, then for the one that writes."""
+        """The longest time that `close` takes: for the threads that read, then for the one that writes."""
         return self._answer_s + self._writer.stop_s
 
     def health(self) -> Health:
@@ -135,10 +136,10 @@ class SqliteStore:
     async def flush(self) -> None:
         await self._writer.flush()
 
-    # -- written; before `open` and after `close` nothing is, and that is counted as refused
+    # -- writing; before `open` and after `close` records are refused and counted
 
     def put_instance(self, row: InstanceRow) -> None:
-        """The row, and what it refers to, must not be changed any more."""
+        """Queues the row. The caller must not change it, or anything that it refers to, afterwards."""
         if self._state != "open":
             self._refuse("an instance", None)
             return
@@ -193,7 +194,7 @@ class SqliteStore:
         self._writer.wake()
 
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
-        """The dict is the store's from now on."""
+        """Queues counts. The store takes over the dict."""
         if self._state != "open":
             self._refuse("counts", None)
             return
@@ -217,10 +218,12 @@ class SqliteStore:
 
     def _refuse(self, what: str, error: Exception | None) -> None:
         self._refused += 1
-        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood of them is not logged
-            self._logger.error("%s can never be stored, so it is left out: %s", what, error or "the store is not open")
+        if (
+            self._refused & (self._refused - 1) == 0
+        ):  # log the 1st, 2nd, 4th, 8th ..., so that many do not flood the log
+            self._logger.error("skipped %s that can never be stored: %s", what, error or "the store is not open")
 
-    # -- read
+    # -- reading
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
         return await self._readers.read(lambda c: queries.changes(c, id, service, before, limit))
@@ -270,8 +273,9 @@ class SqliteStore:
             functools.partial(deliveries.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
         )
 
-    async def waiting_deliveries(self) -> dict[str, int]:
-        return await self._readers.read(deliveries.waiting)
+    async def waiting_deliveries(self) -> dict[str, Backlog]:
+        unwritten = self._writer.unwritten_deliveries
+        return await self._readers.read(lambda c: deliveries.waiting(c, unwritten))
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
         return await self._readers.read(lambda c: deliveries.deliveries(c, target, before, limit))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The thread that writes. It sleeps until something is noted, waits FLUSH_S for more, and writes all of it in one
-transaction. What cannot be written it keeps and tries again. Between two transactions it does jobs that coroutines
-wait for, and forgets."""
+"""The thread that writes. It sleeps until something is queued, waits FLUSH_S for more, and writes all of it in one
+transaction. It keeps what it cannot write, and tries again. Between two transactions it runs jobs that coroutines wait
+for, and deletes old rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from heartfelt.monitor.tasks import join_thread
 
 RETRY_MOST_S = 2.0
 CLOSE_S = 3.0
-"""How long a stop tries to write what waits."""
+"""How long a stop tries to write what is queued."""
 ANSWER_S = 1.0
-"""How long it waits beyond that for a disk that does not answer."""
+"""How much longer it waits for a disk that does not respond."""
 FORGET_EVERY_S = 60.0
 FORGET_FOR_S = 0.05
 LOG_EVERY_S = 60.0
@@ -37,8 +37,8 @@ Jobs = deque[tuple["Job | None", "Future[Any]"]]
 
 
 class Writer:
-    """`pending` and `lock` are the loop's to note with, then `noted()`; the lock is held only to note one thing, or
-    to put an empty Pending in the place of the full one."""
+    """The loop's thread adds to `pending` under `lock`, then calls `wake`. The lock is only held to add one record, or
+    to replace the full Pending by an empty one."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Writer:
         self.noted_dropped = Dropped()
         self.kept_dropped = Dropped()
         self.pending: Pending
-        self.taken_id = 0  # the highest that the thread has seen: the file may know of it
+        self.taken_id = 0  # the highest id that the thread has taken: the file may have it
         self.writes = 0
         self.failures = 0
         self.bytes = 0
@@ -69,8 +69,8 @@ class Writer:
         self._close_s, self._answer_s = close_s, answer_s
         self._older: Pending | None = None
         self._jobs: Jobs = deque()
-        self._something = threading.Event()  # is noted, or to be done
-        self._hurry = threading.Event()  # a job, or the end
+        self._something = threading.Event()  # is queued, or must be done
+        self._hurry = threading.Event()  # a job, or the stop
         self._stop_at: float | None = None
         self._ended = False
         self.is_left = False
@@ -80,7 +80,7 @@ class Writer:
         self._forget_for_s = FORGET_FOR_S
         self._thread: threading.Thread | None = None
 
-    # -- the loop's
+    # -- called by the loop's thread
 
     def start(self, highest_id: int, highest_seq: int) -> None:
         self.pending = Pending(self._bounds, self.noted_dropped, highest_id, highest_seq)
@@ -97,9 +97,17 @@ class Writer:
         older = self._older
         return self.pending.waiting() + (0 if older is None else older.waiting())
 
+    def unwritten_deliveries(self) -> list[tuple[str, str, str, int]]:
+        """Returns the rows of queued deliveries. Callable from any thread. O(rows)."""
+        older = self._older
+        rows = [] if older is None else list(older.deliveries.copy())  # `copy` is atomic, iteration is not
+        with self.lock:
+            rows += self.pending.deliveries
+        return rows
+
     async def do(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs it in a transaction of its own, after all that was noted before. Raises StoreError if it cannot be
-        written."""
+        """Runs a job in a transaction of its own, after everything that was queued before. Raises StoreError if it
+        cannot be written."""
         result: T = await self._submit(job)
         return result
 
@@ -110,15 +118,15 @@ class Writer:
         future: Future[Any] = Future()
         with self.lock:
             if self._stop_at is not None:
-                raise StoreError(f"the store {self._file.path} is closed; ask before it is closed")
+                raise StoreError(f"the store {self._file.path} is closed; write before it is closed")
             self._jobs.append((job, future))
         self._hurry.set()
         self._something.set()
         return await asyncio.wrap_future(future)
 
     def stop(self) -> bool:
-        """Blocks for at most `stop_s`. True if all was written; False: some was not, or the disk does not answer: then
-        the thread is logged with its stack, and left."""
+        """Blocks for at most `stop_s`. Returns True if everything was written. If the disk does not respond, the thread
+        is logged with its stack and left running."""
         assert self._thread is not None
         with self.lock:
             if self._stop_at is None:
@@ -135,14 +143,14 @@ class Writer:
         return self._close_s + self._answer_s
 
     def _refuse_jobs(self) -> None:
-        """Tells those who wait for what will not be done any more."""
+        """Raises StoreError in the coroutines whose jobs will not be run."""
         with self.lock:
             jobs, self._jobs = self._jobs, deque()
         for _, future in jobs:
             if future.set_running_or_notify_cancel():
-                future.set_exception(StoreError(f"the store {self._file.path} was closed meanwhile"))
+                future.set_exception(StoreError(f"the store {self._file.path} was closed before this was written"))
 
-    # -- the thread's
+    # -- called by the writer's thread
 
     def _run(self) -> None:
         while True:
@@ -153,7 +161,7 @@ class Writer:
                 self._do_jobs(jobs, written)
                 if written and stop_at is None:
                     self._forget()
-            except Exception as error:  # ours: it must not end the thread, and is told
+            except Exception as error:  # a bug here must not end the thread, and is logged
                 self._logger.exception("the store's writer failed unexpectedly")
                 self._failed(error)
                 written = False
@@ -173,7 +181,7 @@ class Writer:
         self._hurry.clear()
 
     def _flush(self) -> tuple[bool, Jobs]:
-        """Whether nothing is left to be written; and the jobs that came before, not after, what it looked at."""
+        """Writes everything that is queued. Returns whether nothing is left, and the jobs queued before that."""
         fresh = Pending(self._bounds, self.noted_dropped, 0, 0)
         with self.lock:
             taken = self.pending
@@ -197,7 +205,7 @@ class Writer:
         try:
             self._file.write(batch)
         except Exception as error:
-            if not isinstance(error, (sqlite3.Error, StoreError)):  # a fault of ours: what waits is kept all the same
+            if not isinstance(error, (sqlite3.Error, StoreError)):  # a bug here: the records are kept all the same
                 self._logger.exception("the store's writer failed unexpectedly")
             self._failed(error)
             return False
@@ -225,10 +233,10 @@ class Writer:
         now = time.monotonic()
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            self._logger.error("%s; what is new is kept in memory meanwhile", self.error)
+            self._logger.error("%s; new records are kept in memory until then", self.error)
 
     def _do_jobs(self, jobs: Jobs, written: bool) -> None:
-        """If it could not be written a moment ago, nothing else can."""
+        """Runs the jobs. If writing failed a moment ago, the jobs fail, too."""
         broken = None if written else StoreError(self.error or "the store cannot be written")
         for job, future in jobs:
             if not future.set_running_or_notify_cancel():
@@ -246,7 +254,7 @@ class Writer:
                 self._failed(error)
                 broken = StoreError(describe(error, self._file))
                 future.set_exception(broken)
-            except Exception as error:  # the asker's own
+            except Exception as error:  # raised by the job itself
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -271,25 +279,25 @@ class Writer:
         if written and not left:
             self._file.close(self.pending.highest_id, self.pending.highest_seq)
         else:
-            self._logger.error("the store is closed with %d rows that could not be written: %s", left, self.error)
+            self._logger.error("the store was closed with %d rows that could not be written: %s", left, self.error)
             self._file.abandon()
         self._refuse_jobs()
         self._ended = True
 
 
 def describe(error: Exception, file: StoreFile) -> str:
-    """For people: what happened, and what to do."""
+    """Returns a text for people: what happened, and what to do."""
     if isinstance(error, StoreError):
         return str(error)
     text = str(error)
     if "locked" in text:
-        remedy = "another program has it open for writing; end it"
+        remedy = "end the other program that has it open for writing"
     elif "full" in text:
-        remedy = f"free some space where {file.path.parent} is"
+        remedy = f"free some space on the disk of {file.path.parent}"
     elif "readonly" in text or "unable to open" in text:
-        remedy = "give the monitor's user the right to write to it and its folder"
+        remedy = "let the monitor's user write to it and its folder"
     elif "malformed" in text or "not a database" in text:
-        remedy = "it is damaged; stop the monitor, move it and its -wal away, and start it again"
+        remedy = "it is damaged: stop the monitor, move the file and its -wal away, and start the monitor again"
     else:
-        remedy = f"see to the disk that {file.path.parent} is on"
+        remedy = f"check the disk of {file.path.parent}"
     return f"{file.path} cannot be written: {text or type(error).__name__}; {remedy}"

@@ -12,16 +12,22 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
 import msgspec
 
 from heartfelt.errors import ConfigError, HeartfeltError
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.store import Store
 
 KIND = "token"
+FIGURES: Figures = {
+    "tokens": gauge("heartfelt_auth_tokens", "Tokens that are valid"),
+    "refused": counter("heartfelt_auth_refused", "Requests that were refused because of a missing or wrong token"),
+    "reload_failures": counter("heartfelt_auth_reload_failures", "Times that the tokens could not be read again"),
+}
 _TOKEN = re.compile(r"hf_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _logger = logging.getLogger("heartfelt.monitor")
 
@@ -176,3 +182,6 @@ class Auth:
 
     def stats(self) -> dict[str, int]:
         return {"tokens": len(self._tokens), "refused": self.refused, "reload_failures": self.reload_failures}
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())

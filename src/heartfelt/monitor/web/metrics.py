@@ -1,113 +1,113 @@
 # SPDX-License-Identifier: MIT
-"""Metrics for Prometheus. Read from the parts' own counters when they are asked for: nothing is counted twice, and no
-beat pays for it. No label is ever an instance, a service or a client: their number is not bounded by the monitor.
+"""Renders the metrics that the monitor's parts declare, for Prometheus: text, or OpenMetrics if the scraper accepts it.
+
+The values are read from the parts' own counters when they are asked for: nothing is counted twice, and no beat pays
+for it. The number of labels is bounded, whatever peers send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+import prometheus_client.core as families
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 
 from heartfelt._version import __version__
-from heartfelt.monitor.ingest import Counters
+from heartfelt.monitor.history import DETECTION_LATENESS, LOOP_LAG
+from heartfelt.monitor.metric import Kind, Metric, Reading
 
-LATENESS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
-LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+__all__ = ["Metrics"]
 
-Parts = Mapping[str, Mapping[str, Any]]
+SLICE = 100
+"""Samples whose text is made before others have their turn, about 8 us each."""
+_EOF = b"# EOF\n"
 
 
 class Metrics:
-    """A registry of its own, so that several monitors in one process do not meet."""
+    """Has a registry of its own, so that several monitors in one process do not share metrics.
 
-    def __init__(self, parts: Callable[[], Parts], states: Callable[[], Mapping[str, int]], ingested: Counters) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(parts, states, ingested))
-        self.lateness = Histogram(
-            "heartfelt_detection_lateness_seconds",
-            "From an instance's deadline to when its loss was told; losses that were held are not in it",
-            buckets=LATENESS_BUCKETS,
-            registry=self._registry,
-        )
-        self.loop_lag = Histogram(
-            "heartfelt_loop_lag_seconds",
-            "How late the event loop came to a timer that is due twice a second",
-            buckets=LAG_BUCKETS,
-            registry=self._registry,
-        )
+    readings: the parts' metrics as they are now. refresh: called before, for what `readings` cannot know at once; it
+    must take a bounded time and must not raise.
+    """
 
-    def text(self) -> tuple[bytes, str]:
-        """The exposition, and its content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+    def __init__(self, readings: Callable[[], Iterable[Reading]], *, refresh: Callable[[], Awaitable[None]]) -> None:
+        self._readings = readings
+        self._refresh = refresh
+        self._observed = CollectorRegistry(auto_describe=False)
+        self.lateness = self._histogram(DETECTION_LATENESS)
+        self.loop_lag = self._histogram(LOOP_LAG)
+        ProcessCollector(registry=self._observed)
 
+    def _histogram(self, metric: Metric) -> Histogram:
+        return Histogram(metric.name, metric.help, buckets=metric.buckets, unit=metric.unit, registry=self._observed)
 
-# Levels, which may fall; every other number of a part's stats is a counter.
-_GAUGES = frozenset(
-    {
-        "applications", "bytes", "clients", "connections", "held", "instances", "kept", "ok", "open", "queued",
-        "services", "targets", "tokens", "viewers", "waiting", "timers_waiting", "beats_per_s", "held_back",
-    }
-)  # fmt: skip
+    async def text(self, accept: str = "") -> tuple[bytes, str]:
+        """Returns the exposition and its content type. `accept`: the request's header of this name.
 
-
-class _Collector:
-    def __init__(self, parts: Callable[[], Parts], states: Callable[[], Mapping[str, int]], ingested: Counters) -> None:
-        self._parts, self._states, self._ingested = parts, states, ingested
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("heartfelt", "The monitor", {"version": __version__})
-        states = GaugeMetricFamily("heartfelt_instances", "Instances by state", labels=["state"])
-        for state, count in self._states().items():
-            states.add_metric([state], count)
-        yield states
-        yield from _of_ingest(self._ingested)
-        for part, stats in self._parts().items():
-            if part != "intake":  # which is told above, with labels
-                yield from _of_part(part, stats)
+        The values are those of one moment. Their text is made in slices, and others have their turn between them.
+        """
+        await self._refresh()
+        encode, content_type = choose_encoder(accept)
+        families_ = [*_families(self._readings()), *self._observed.collect()]
+        parts: list[bytes] = []
+        end = b""
+        for some, is_continued in _slices(families_):
+            text = encode(_Collected(some))
+            if text.endswith(_EOF):
+                text, end = text[: -len(_EOF)], _EOF
+            parts.append(_without_comments(text) if is_continued else text)
+            await asyncio.sleep(0)
+        return b"".join(parts) + end, content_type
 
 
-def _of_ingest(counters: Counters) -> Iterator[Metric]:
-    for name, words in (
-        ("messages", "Requests, messages in frames, datagrams"),
-        ("beats", "Heartbeats that were taken"),
-        ("fast", "Of these, whose metadata was known already"),
-        ("events", "Events of agents and jobs"),
-        ("goodbyes", "Goodbyes"),
-    ):
-        family = CounterMetricFamily(f"heartfelt_ingest_{name}", words, labels=["transport"])
-        for via, count in getattr(counters, name).items():
-            family.add_metric([via], count)
-        yield family
-    refused = CounterMetricFamily("heartfelt_ingest_refused", "What was not taken", labels=["transport", "reason"])
-    for (via, reason), count in counters.refused.items():
-        refused.add_metric([via, reason], count)
-    yield refused
+class _Collected:
+    """Families in the form that prometheus_client's encoders expect of a registry."""
+
+    def __init__(self, ready: Sequence[families.Metric]) -> None:
+        self._ready = ready
+
+    def collect(self) -> Iterable[families.Metric]:
+        return self._ready
 
 
-def _of_part(part: str, stats: Mapping[str, Any]) -> Iterator[Metric]:
-    """Each number as heartfelt_<part>_<name>; each mapping of numbers as one metric with its keys as label."""
-    for name, value in stats.items():
-        full = f"heartfelt_{part}_{name}"
-        gauge = name in _GAUGES or name.endswith(("_ms", "_s"))
-        if isinstance(value, Mapping):
-            family: Any = (GaugeMetricFamily if gauge else CounterMetricFamily)(
-                full, _words(part, name), labels=["kind"]
-            )
-            for key, one in value.items():
-                if isinstance(one, (int, float)):
-                    family.add_metric([str(getattr(key, "value", key))], one)
-            yield family
-        elif isinstance(value, (int, float)):
-            made = (GaugeMetricFamily if gauge else CounterMetricFamily)(full, _words(part, name), value=value)
-            yield made
+def _slices(all_: Iterable[families.Metric]) -> Iterator[tuple[list[families.Metric], bool]]:
+    """Yields families with some SLICE samples together. A larger family is divided: True for all its parts but the
+    first."""
+    some: list[families.Metric] = []
+    n = 0
+    for family in all_:
+        if len(family.samples) > SLICE:
+            for start in range(0, len(family.samples), SLICE):
+                part = copy(family)
+                part.samples = family.samples[start : start + SLICE]
+                yield [part], start > 0
+            continue
+        some.append(family)
+        n += len(family.samples) + 1
+        if n >= SLICE:
+            yield some, False
+            some, n = [], 0
+    yield some, False
 
 
-def _words(part: str, name: str) -> str:
-    return f"{part}: {name.replace('_', ' ')}"
+def _without_comments(text: bytes) -> bytes:
+    return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
+
+
+def _families(readings: Iterable[Reading]) -> list[families.Metric]:
+    merged: dict[Metric, dict[tuple[str, ...], float]] = {}
+    for metric, samples in readings:
+        merged.setdefault(metric, {}).update(samples)  # several parts may have samples of one metric
+    about = families.InfoMetricFamily("heartfelt", "Version of the monitor", {"version": __version__})
+    return [about, *(_family(metric, samples) for metric, samples in merged.items())]
+
+
+def _family(metric: Metric, samples: Mapping[tuple[str, ...], float]) -> families.Metric:
+    kind = families.CounterMetricFamily if metric.kind is Kind.COUNTER else families.GaugeMetricFamily
+    family = kind(metric.name, metric.help, labels=metric.labels, unit=metric.unit)
+    for values, value in samples.items():
+        family.add_metric(values, value)
+    return family

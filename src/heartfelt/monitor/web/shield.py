@@ -10,9 +10,10 @@ are sent.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.problems import Problem
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -24,6 +25,10 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MOST_REMEMBERED = 1000
+FIGURES: Figures = {
+    "bad_hosts": counter("heartfelt_shield_bad_hosts", "Requests that were refused because of their Host header"),
+    "cross_site": counter("heartfelt_shield_cross_site", "Requests that were refused because another site sent them"),
+}
 
 
 class Shield:
@@ -104,3 +109,6 @@ class Shield:
 
     def stats(self) -> dict[str, int]:
         return {"bad_hosts": self.bad_hosts, "cross_site": self.cross_site}
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())

@@ -20,15 +20,25 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
 
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.tasks import TimedEvent
 
 TOPICS = ("change", "event", "hold", "held", "counts", "beats")
 COMMENT = b": still here\n\n"
+FIGURES: Figures = {
+    "viewers": gauge("heartfelt_stream_viewers", "Open event streams"),
+    "messages": counter("heartfelt_stream_messages", "Messages that were published"),
+    "bytes_published": counter("heartfelt_stream_published_bytes", "Size of the published messages", unit="bytes"),
+    "kept": gauge("heartfelt_stream_kept", "Messages that are kept for viewers who reconnect"),
+    "resyncs": counter("heartfelt_stream_resyncs", "Times that a viewer had to load everything again"),
+    "refused": counter("heartfelt_stream_refused", "Streams that were refused because too many were open"),
+    "token_revoked": counter("heartfelt_stream_token_revoked", "Streams that ended because their token was revoked"),
+}
 _logger = logging.getLogger("heartfelt.monitor")
 
 
@@ -221,3 +231,6 @@ class Stream:
             "refused": self._refused,
             "token_revoked": self._revoked,
         }
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())

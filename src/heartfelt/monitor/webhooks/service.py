@@ -9,14 +9,17 @@ import random
 import secrets
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from heartfelt.monitor.metric import Reading
 from heartfelt.monitor.model import AgentEvent, Change, Level
 from heartfelt.monitor.store import Store
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
+from heartfelt.monitor.webhooks import metrics
+from heartfelt.monitor.webhooks.backlog import Waiting
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.damping import Damper, Damping
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
@@ -43,6 +46,10 @@ _KIND = "webhook"
 _MAX_WAITING = 200_000
 _SAVE_MS = 1_000
 _IDLE_S = 3600.0
+_COUNTED = (
+    "offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back", "merged",
+    "left_running",
+)  # fmt: skip
 
 
 class UnknownTarget(KeyError):
@@ -112,20 +119,8 @@ class Webhooks:
         self._saved_ms: int | None = None
         self._wake = TimedEvent()
         self._ticker: asyncio.Task[None] | None = None
-        self._counts = dict.fromkeys(
-            (
-                "offered_changes",
-                "offered_events",
-                "lost",
-                "replayed",
-                "bad_documents",
-                "store_errors",
-                "held_back",
-                "merged",
-                "left_running",
-            ),
-            0,
-        )
+        self.backlog = Waiting(store)
+        self._counts = dict.fromkeys(_COUNTED, 0)
 
     # -- what happens in the monitor
 
@@ -369,7 +364,11 @@ class Webhooks:
             "merged": self._counts["merged"] + sum(damper.merged for damper in self._dampers.values()),
             "targets": len(self._targets),
             "open": sum(state != "closed" for state in states),
+            "backlog_errors": self.backlog.errors,
         }
+
+    def readings(self) -> Iterator[Reading]:
+        return metrics.readings(self.stats(), self.backlog.by_target, self._targets, self._wall_ms())
 
     def _known(self, id: str) -> Target:
         target = self._targets.get(id)

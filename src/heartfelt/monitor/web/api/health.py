@@ -23,5 +23,5 @@ async def readyz(call: Call) -> Response:
 
 
 async def metrics(call: Call) -> Response:
-    body, media = call.parts.metrics.text()
+    body, media = await call.parts.metrics.text(call.request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": media, "Cache-Control": "no-store"})

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+from heartfelt.monitor.metric import Figures, Reading, counter, read
 
 if TYPE_CHECKING:
     from heartfelt.monitor.web.http1.link import Link
@@ -16,6 +18,19 @@ LINGER_S = 2.0
 SHORTEST_WAIT_S = 0.05
 """Connections whose time is up within so short a time are ended together."""
 
+FIGURES: Figures = {
+    "timeouts": counter("heartfelt_requests_timeouts", "HTTP requests that were not complete in time"),
+    "large_heads": counter("heartfelt_requests_large_heads", "HTTP requests whose headers were too large"),
+    "bad_requests": counter("heartfelt_requests_bad", "HTTP requests that are malformed or not supported"),
+    "pipeline_pauses": counter(
+        "heartfelt_requests_pipeline_pauses",
+        "Pauses in reading from clients that do not read their answers",
+    ),
+    "unread_answers": counter(
+        "heartfelt_requests_unread_answers", "Connections closed because the client did not read its answers"
+    ),
+    "over_limit": counter("heartfelt_requests_over_limit", "HTTP requests refused above limits.connections"),
+}
 _logger = logging.getLogger("uvicorn.error")  # whose lines the server limits to one a second
 
 
@@ -108,15 +123,8 @@ class RequestGuard:
         _logger.warning("http client %s: %s", peer, text)
 
     def stats(self) -> dict[str, int]:
-        """Counts: requests that did not come in time; heads that were too large; requests that could not be read, or
-        ask for what is not supported; how often reading was paused as a client sent on without taking its answers;
-        connections that were ended as their answers were not read; requests above the limit of connections.
-        """
-        return {
-            "timeouts": self.timeouts,
-            "large_heads": self.large_heads,
-            "bad_requests": self.bad_requests,
-            "pipeline_pauses": self.pipeline_pauses,
-            "unread_answers": self.unread_answers,
-            "over_limit": self.over_limit,
-        }
+        """Returns the counts that FIGURES describes."""
+        return {name: getattr(self, name) for name in FIGURES}
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())

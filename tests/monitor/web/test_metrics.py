@@ -25,7 +25,8 @@ from heartfelt.monitor.ingest import http, intake, sermant, udp
 from heartfelt.monitor.ingest.counters import TRANSPORTS
 from heartfelt.monitor.metric import gauge
 from heartfelt.monitor.store import metrics as store
-from heartfelt.monitor.web import auth, protocol, shield, stream
+from heartfelt.monitor.web import auth, shield, stream
+from heartfelt.monitor.web.http1 import guard
 from heartfelt.monitor.web.metrics import SLICE, Metrics
 from heartfelt.monitor.webhooks import metrics as webhooks
 from tests.monitor.serving import Serving, until
@@ -45,7 +46,7 @@ DECLARED = {
     "shield": shield.FIGURES,
     "tcp": sermant.FIGURES,
     "udp": udp.FIGURES,
-    "requests": protocol.FIGURES,
+    "requests": guard.FIGURES,
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}

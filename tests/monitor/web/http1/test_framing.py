@@ -247,7 +247,7 @@ def test_a_refusal_names_what_is_wrong_and_what_to_send(serving):
     before = serving.json("/api/v1/stats")["parts"]["requests"]["bad_requests"]
     exchanged(serving, b"nonsense\r\n\r\n")
     assert serving.json("/api/v1/stats")["parts"]["requests"]["bad_requests"] == before + 1
-    assert b"heartfelt_requests_bad_requests_total" in serving.get("/metrics").body
+    assert b"heartfelt_requests_bad_total" in serving.get("/metrics").body
 
 
 def test_every_split_of_a_pipeline_in_two_pieces_is_read_alike(serving):

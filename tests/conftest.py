@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the tests share. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends.
+"""Shared by all tests. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends.
 
-How long hypothesis searches: HEARTFELT_EXAMPLES=5000 runs that many new random examples of each property; without it
-the same few examples run each time, so that CI is quick and repeatable.
+HEARTFELT_EXAMPLES=5000 makes hypothesis run that many new random examples of each property; without it the same few
+examples run each time, so that CI is quick and repeatable.
 """
 
 import os

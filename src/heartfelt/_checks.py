@@ -72,9 +72,9 @@ def check_ids(ids: object) -> None:
 
 
 def refusal(status: str, key: object) -> Exception:
-    """What to raise when the core refuses a key or an id."""
+    """Returns the exception to raise when the core refuses a key or an id."""
     if status == "closed":
-        return HubClosed("the hub is closed: it takes no beats, and watches nothing")
+        return HubClosed("the hub is closed: it accepts no beats and watches nothing")
     if status == "not_watched":
         return KeyNotWatched(f"{shown(key)} is not watched: it never joined, timed out or was removed")
     if status == "not_found":

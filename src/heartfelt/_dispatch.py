@@ -55,7 +55,7 @@ class DispatchedHub(Protocol):
 
 
 class Legacy:
-    """What a collected hub leaves to its thread: events, and all that is needed to tell them."""
+    """Things that a collected hub leaves to its thread: events, and everything needed to deliver them."""
 
     def __init__(self) -> None:
         self.is_there = Latch()

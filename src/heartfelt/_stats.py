@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a hub tells of a key, of its shards and of itself."""
+"""Statistics of a hub and its shards, and the state of one key."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Final
 
 
 class EventType(str, Enum):
-    """What an event tells. The values are their names, so they compare equal to plain strings."""
+    """The type of an event. Values equal their names, so members compare equal to plain strings."""
 
     TIME_OUT = "TIME_OUT"
     HEART_BEAT = "HEART_BEAT"

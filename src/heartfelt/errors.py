@@ -25,10 +25,10 @@ class StoreError(HeartfeltError):
 
 
 class FrameError(HeartfeltError, ValueError):
-    """What came over the wire cannot be read, or is more than allowed.
+    """Data received over the wire cannot be decoded, or exceeds a limit.
 
-    `reason` is a short name, good as a counter's label. "length", "frame_limit": `fatal`, nothing behind it can be read
-    either, so the connection is to be closed. "malformed", "messages": one frame is lost. "gzip", "gunzip_limit",
+    `reason` is a short name, suitable as a counter's label. "length", "frame_limit": `fatal`, nothing after it can be
+    decoded either, so close the connection. "malformed", "messages": one frame is lost. "gzip", "gunzip_limit",
     "data_type": one message is lost.
     """
 

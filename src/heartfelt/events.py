@@ -41,8 +41,8 @@ READERS, CALLBACKS = STREAMS.index("readers"), STREAMS.index("callbacks")
 
 
 class _Waiting:
-    """Who waits in event loops for the events of one hub. A hub has one, although two threads that ask for its events
-    at once may each get an Events. A loop's own thread alone touches what belongs to it."""
+    """Tasks that wait in event loops for the events of one hub. A hub has one, although two threads that ask for its
+    events at once may each get an Events. Only a loop's own thread touches what belongs to that loop."""
 
     def __init__(self) -> None:
         self.tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}

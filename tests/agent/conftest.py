@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the agent's tests share: the server that receives what agents send, and throw-away certificates."""
+"""Shared by the agent's tests: the server that receives what agents send, and throw-away certificates."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What agents report over Sermant's frames, logs and governance among it, as the page of events shows and finds it."""
+"""Events that agents report over Sermant's frames, as the events page shows and finds them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def events(page):
 
 
 def shown(page, *texts):
-    """Of the agent's three events these alone are in sight."""
+    """Checks that of the agent's three events only these are visible."""
     expect(events(page).filter(has_text="shop")).to_have_count(len(texts))
     for text in texts:
         expect(events(page).filter(has_text=text)).to_have_count(1)

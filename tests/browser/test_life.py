@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What becomes of instances, as the panel shows it without being loaded anew."""
+"""The life of instances, as the panel shows it without a reload."""
 
 from __future__ import annotations
 

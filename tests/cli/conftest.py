@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of commands share: a monitor, and ways to run the command line."""
+"""Shared by the tests of commands: a monitor, and ways to run the command line."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `heartfelt top` knows, and how it says it: without a terminal, without a monitor."""
+"""The data of `heartfelt top` and its texts, tested without a terminal and without a monitor."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Screen:
 
     @property
     def lines(self):
-        """What stands on the screen, as the SVG of it has it."""
+        """Returns the lines on the screen, taken from its SVG export."""
         found = {}
         for attributes, x, y, text in TEXT.findall(self.app.export_screenshot()):
             if "-title" not in attributes and text != "\n":
@@ -48,7 +48,7 @@ class Screen:
         return "\n".join(self.lines)
 
     async def until(self, condition, what):
-        """What the condition gives once it is true; if that does not come about, the test fails with the screen."""
+        """Waits until the condition is true and returns its value. If it stays false, the test fails with the screen."""
         give_up = time.monotonic() + PATIENCE_S
         while not (value := condition()):
             assert time.monotonic() < give_up, f"{what} did not come about:\n{self.text}"

@@ -85,7 +85,7 @@ def compile_program(where: Path, core: Path, scenario: str, build: str, level: s
 
 
 def explored(output: str) -> str:
-    """What the driver's last line says."""
+    """Returns the count in the driver's last line."""
     match = re.search(r"^(explored|found in iteration) (\d+)$", output, re.MULTILINE)
     return f"{int(match[2]):,}" if match else "?"
 

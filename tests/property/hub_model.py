@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a hub does, in the plainest Python: a dict of keys, a loop over all of them, a list of unread events.
+"""A model of a hub in the plainest Python: a dict of keys, a loop over all of them, a list of unread events.
 
 Times are whole nanoseconds from the start of the clock. Nothing here is fast, and nothing is clever.
 """
@@ -24,7 +24,7 @@ class NotWatchedError(Exception):
 
 
 class Terms(NamedTuple):
-    """What a beat may say; None and UNSET say nothing."""
+    """Options of a beat; None and UNSET leave the key's own."""
 
     timeout: int | None = None
     extra: object = UNSET
@@ -71,7 +71,7 @@ class Life:
 
 
 def ident(key: Any) -> tuple[type, Hashable]:
-    """What makes two keys one: their type and their value."""
+    """Identity of a key: its type and its value."""
     return type(key), key
 
 

@@ -26,7 +26,7 @@ _NAME = re.compile(r"\((\d+)\)(?: (.*))?")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one beat of one call."""
+    """The cost of one beat of one call."""
 
     instructions: float
     calls_out: dict[str, float]  # calls of functions that are not ours, by name

@@ -30,7 +30,7 @@ def allocations(call: Callable[[], None]) -> int:
 
 
 def known(n: int) -> dict[str, Callable[[], None]]:
-    """What is known to allocate for each item: whether the counter counts."""
+    """Functions known to allocate for each item; they show that the counter counts."""
     negatives, sizes = [-0.5] * n, [100] * n
     return {
         "abs(float)": lambda: each(abs, negatives),  # one at a time, from a free list

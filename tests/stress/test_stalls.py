@@ -74,7 +74,7 @@ def again_if_disturbed(test):
 
 
 def check_that_none_is_false(told):
-    """Where nothing but a busy machine stops the beaters."""
+    """Checks a run in which only a busy machine can stop the beaters."""
     if told["false"] and told["unbeaten"]:
         raise BeatersStarvedError(f"beaters were starved for longer than {told['unbeaten']} s")
     assert told["false"] == 0, told

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `make fuzz` does for long, for a moment: no bytes make what parses them do anything but refuse them clearly."""
+"""A short run of `make fuzz`: whatever the bytes, the parsers either take them or refuse them clearly."""
 
 import subprocess
 import sys

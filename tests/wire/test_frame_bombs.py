@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is made to hurt the frame decoder: memory and time stay bounded; and a short run of the fuzzer."""
+"""Input crafted to exhaust the frame decoder: memory and time stay bounded. And a short run of the fuzzer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a value of the configuration may be: each kind takes what was written and gives what is meant.
+"""Kinds of configuration values: each checks a value as written and converts it.
 
-A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. A number alone
-differs between them: in text and TOML it counts the key's own unit, by keyword seconds, as everywhere in heartfelt.
+A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. In text and TOML a
+bare number is in the setting's own unit; by keyword it is in seconds, as everywhere in heartfelt.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Duration:
 
 
 def token(value: object, typed: bool) -> str:
-    """What an HTTP header may carry as a bearer's token. Texts of errors do not show it."""
+    """A bearer token that an HTTP header may carry. Error messages do not show it."""
     if not isinstance(value, str):
         raise Bad("must be text", mistyped=True)
     found = value if typed else value.strip()

@@ -168,11 +168,11 @@ async def end_tasks(
 async def run_in_thread(
     name: str, function: Callable[[], T], *, seconds: float | None = None, logger: logging.Logger = _logger
 ) -> T:
-    """What the function returns, which may block. Raises what it raises; and Hung if it takes longer than `seconds`:
-    then the thread was logged by its name with its stack, and is left.
+    """Runs a function that may block on a thread of its own and returns its result. Raises whatever it raises; raises
+    Hung if it takes longer than `seconds`, after logging the thread's name and stack. The thread is then abandoned.
 
-    The thread is a daemon: unlike those of an executor, which Python joins at its exit, it does not hold up the end of
-    the process.
+    The thread is a daemon: unlike an executor's threads, which Python joins at exit, it does not delay the end of the
+    process.
     """
     loop = asyncio.get_running_loop()
     outcome: list[tuple[T | None, BaseException | None]] = []
@@ -224,7 +224,8 @@ def _log_left(thread: threading.Thread, seconds: float, logger: logging.Logger) 
 
 
 def task_stack(task: asyncio.Task[Any]) -> str:
-    """Where the task waits: the whole chain of coroutines, outermost first. `Task.get_stack` gives the first only."""
+    """Formats where the task waits: the whole chain of coroutines, outermost first. `Task.get_stack` returns only the
+    first."""
     lines: list[str] = []
     inner: Any = task.get_coro()
     for _ in range(_DEEPEST):
@@ -256,8 +257,8 @@ def _first(what: Any, names: tuple[str, ...]) -> Any:
 
 
 def _wrapped(what: Any) -> Any:
-    """What an iterator without a frame stands for: that of a future, of a class's `__await__`, or a step of an
-    asynchronous generator."""
+    """Finds what an iterator without a frame waits for. Such iterators are those of a future and of a class's
+    `__await__`, and the steps of an asynchronous generator."""
     for one in gc.get_referents(what):
         if isinstance(one, asyncio.Future) or _first(one, _FRAMES) is not None:
             return one
@@ -265,6 +266,6 @@ def _wrapped(what: Any) -> Any:
 
 
 def thread_stack(thread: threading.Thread) -> str:
-    """Where the thread is at this moment."""
+    """Formats the thread's current stack."""
     frame = None if thread.ident is None else sys._current_frames().get(thread.ident)
     return "  (no stack: it has ended)" if frame is None else "".join(traceback.format_stack(frame)).rstrip()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is in a beat: every field, and where each comes from."""
+"""The contents of a beat: every field, and where each comes from."""
 
 from __future__ import annotations
 

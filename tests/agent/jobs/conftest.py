@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of jobs share: a monitor that keeps what it gets."""
+"""Shared by the tests of jobs: a monitor that keeps what it receives."""
 
 from __future__ import annotations
 

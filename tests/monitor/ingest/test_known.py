@@ -206,7 +206,7 @@ TIMES = st.integers(0, 10**15 - 1)
     spaced=st.booleans(),
 )
 def test_what_is_known_again_is_what_parsing_would_say(more, first, second, shape, spaced):
-    """Of any text that was learned, with other numbers in it."""
+    """Any text that was learned is recognized with other numbers in it."""
 
     def text(times):
         fields = {"service": "s", "instanceId": "i"}

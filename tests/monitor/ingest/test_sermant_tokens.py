@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may send to Sermant's port, and until when."""
+"""Access to Sermant's port: which agents may send, and until when."""
 
 from __future__ import annotations
 

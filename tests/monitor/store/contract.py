@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every store has to do: the tests of an implementation inherit StoreContract and say how one is made.
+"""The contract of every store: the tests of an implementation inherit StoreContract and say how to make one.
 
 The event queries are in store_events.py, the outbox in store_outbox.py; StoreContract inherits both.
 """

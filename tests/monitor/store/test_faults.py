@@ -46,7 +46,7 @@ def opened():
 
 
 def put_all(store, first, count):
-    """Of each kind `count`: five instances with new rows, and the rest under new numbers."""
+    """Puts `count` records of each kind: five instances with new rows, and the rest under new numbers."""
     for n in range(first, first + count):
         store.put_instance(instance(1 + n % 5, reason=f"reason {n}"))
         store.put_beats({1 + n % 5: NOON_MS + n})
@@ -77,7 +77,7 @@ def stored(store):
 
 
 def newest(before, last, bounds=BOUNDS):
-    """What has to be in the file: what was there before, and of the rest as much as may wait."""
+    """Returns what the file must hold: everything from before, and as much of the rest as may wait."""
     return tuple(
         [*range(1, before + 1), *range(max(before + 1, last - most + 1), last + 1)]
         for most in (bounds.changes, bounds.events, bounds.deliveries, bounds.cells)

@@ -25,7 +25,7 @@ KILLS = 3
 
 
 def loaded_and_killed(path, for_s):
-    """What the process told: (time, highest id, highest seq) of each round; and when it was killed."""
+    """Returns what the process printed, (time, highest id, highest seq) for each round, and when it was killed."""
     with subprocess.Popen([*LOAD, path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         told = []
         end = time.monotonic() + LONG_S

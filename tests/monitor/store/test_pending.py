@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What waits to be written: whenever it is taken away and kept, nothing of it is lost that is within the bounds."""
+"""Records waiting to be written: whenever they are taken and put back, none within the bounds is lost."""
 
 from __future__ import annotations
 

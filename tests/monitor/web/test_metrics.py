@@ -212,7 +212,7 @@ async def nothing():
 
 
 def rendered(n, accept=""):
-    """Of `n` samples of one metric: the text, and how often others had their turn meanwhile."""
+    """Renders `n` samples of one metric; returns the text, and how often other tasks had their turn meanwhile."""
 
     async def run():
         metrics = Metrics(lambda: [(MANY, {(f"# {i}\n",): i for i in range(n)}), ONE.reading(1)], refresh=nothing)

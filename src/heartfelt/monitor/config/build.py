@@ -76,7 +76,10 @@ def no_password() -> str:
 
 
 def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
-    """Of the certificate, if one is named. Raises ConfigError if it cannot be used. Blocks to read the files."""
+    """Returns the TLS context for the certificate, if one is configured. Blocks to read the files.
+
+    Raises ConfigError if the certificate cannot be used.
+    """
     if config.tls_cert is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

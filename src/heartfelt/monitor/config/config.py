@@ -80,7 +80,7 @@ class MonitorConfig:
     session_expire: float = 60.0
     log_level: str = "info"
     services: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of a service its own "timeout" and "cache"."""
+    """The "timeout" and "cache" of services that have their own."""
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
@@ -120,7 +120,7 @@ class MonitorConfig:
         return cls(**values, services=total.services, places=total.places, warnings=tuple(total.warnings))
 
     def address(self, which: str) -> tuple[str, int]:
-        """Of "http", "tcp" or "udp": where it is to listen."""
+        """Returns the host and port that "http", "tcp" or "udp" listens on."""
         host: str | None = getattr(self, f"{which}_host")
         port: int = getattr(self, f"{which}_port")
         return host or self.host, port

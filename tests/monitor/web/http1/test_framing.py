@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where one request ends and the next begins: nothing can be smuggled, and Upgrade is ignored (RFC 9110, 7.8)."""
+"""Framing of requests: nothing can be smuggled, and Upgrade is ignored (RFC 9110, 7.8)."""
 
 from __future__ import annotations
 

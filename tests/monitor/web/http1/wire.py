@@ -27,7 +27,7 @@ def connected(serving):
 
 
 def rest(sock):
-    """What comes until the other side ends it."""
+    """Receives until the other side closes the connection."""
     found = b""
     with contextlib.suppress(ConnectionError):
         while data := sock.recv(65536):

@@ -32,7 +32,7 @@ class Chunks:
         self.done = False
 
     def take(self, data: bytearray) -> bytes:
-        """What `data` has of the body; deletes what it consumed from `data`. Raises BadRequest."""
+        """Decodes the part of the body that `data` holds, and deletes it from `data`. Raises BadRequest."""
         parts: list[bytearray] = []
         at = 0
         end = len(data)

@@ -36,7 +36,7 @@ _NAMES_A_METHOD = re.compile(rb"[A-Z]")
 
 
 class Connection(Link):
-    """What uvicorn calls a protocol: reading, and one request after another."""
+    """A connection (uvicorn calls it a protocol): reads, and serves one request after another."""
 
     def __init__(
         self,

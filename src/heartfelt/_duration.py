@@ -2,8 +2,8 @@
 """Durations as people write them: `90s`, `90 s`, `1h30m`, `5min`, `7 days`, `1w`.
 
 One grammar for files, the environment, the command line and pings. A duration is a list of numbers, each with its unit;
-blanks are allowed between them, and each unit at most once, in any case. A number alone is accepted where the unit
-follows from the name or the documentation (`timeout_ms=500`, `--timeout 90`).
+blanks are allowed between them, and each unit at most once, in any case. A bare number is accepted where the unit
+is clear from the name or the documentation (`timeout_ms=500`, `--timeout 90`).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 def parse_duration_ns(text: str, number_unit: str | None = None) -> int:
     """Parses a duration; returns nanoseconds, rounded to the nearest.
 
-    number_unit: the unit of a number alone, "ms", "s" or "d"; None refuses one. Raises ValueError, whose text says what
-    is wrong and names no field. O(length of the text), which is at most 100 characters.
+    number_unit: the unit of a bare number, "ms", "s" or "d"; None refuses a bare number. Raises ValueError, whose text
+    says what is wrong without naming a field. O(length of the text), which is at most 100 characters.
     """
     written = text.strip()
     if not written:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A hub's options, checked at once: what is wrong with one is said by name, with the value and the remedy."""
+"""Checks of a hub's options: an error names the option, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _BITS = {event_type: 1 << n for n, event_type in enumerate(_numbers.EVENT_TYPES)
 
 
 def mask(types: Iterable[EventType]) -> int:
-    """The core's bits for event types."""
+    """Returns the core's bits for event types."""
     return sum(_BITS[event_type] for event_type in types)
 
 
 def timeout_ns(timeout: object) -> int:
-    """0 for none."""
+    """Converts a default timeout to ns; 0 for None."""
     return 0 if timeout is None else duration_ns(timeout, "timeout")
 
 
 def whole(value: object, what: str, most: int) -> int:
-    """An int from 1 to `most`."""
+    """Checks that a value is an int from 1 to `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}: {shown(value)}")
     if not 1 <= value <= most:
@@ -44,7 +44,7 @@ def yes_or_no(value: object, what: str) -> bool:
 
 
 def event_types(types: object, what: str) -> frozenset[EventType]:
-    """A set of event types from EventTypes or their names."""
+    """Converts EventTypes or their names to a set of event types."""
     if isinstance(types, str) or not isinstance(types, Iterable):
         raise TypeError(f"{what} must be event types, for example {{EventType.TIME_OUT}}; got {shown(types)}")
     found = set()
@@ -53,7 +53,7 @@ def event_types(types: object, what: str) -> frozenset[EventType]:
             found.add(EventType(one))
         except ValueError:
             names = ", ".join(EventType.__members__)
-            raise ConfigError(f"{what}: {shown(one)} is no event type; there are {names}") from None
+            raise ConfigError(f"{what}: {shown(one)} is not an event type; event types are {names}") from None
     return frozenset(found)
 
 
@@ -66,7 +66,7 @@ def on_full_number(on_full: object) -> int:
 
 
 def stall_guard(value: object) -> int:
-    """The core's number for it."""
+    """Returns the core's number for a value of stall_guard."""
     if value is True or value is False:
         return _numbers.GUARDS.index(value)
     if not isinstance(value, str):

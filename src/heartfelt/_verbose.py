@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""verbose=True: what each shard did, at DEBUG, once a second while it does something.
+"""verbose=True: logs each shard's work at DEBUG, once a second while there is any.
 
 The workers themselves never touch Python; a small Python thread reads their counters.
 """
@@ -30,7 +30,7 @@ class ReportedHub(Protocol):
 
 
 class Reporter:
-    """Owned by its hub."""
+    """Logs the work of the hub that owns it."""
 
     def __init__(self, hub: ReportedHub) -> None:
         self._told: tuple[ShardStats, ...] = ()
@@ -39,7 +39,7 @@ class Reporter:
         self._thread.start()
 
     def stop(self, hub: ReportedHub) -> None:
-        """Ends the thread, and reports what was not reported yet."""
+        """Ends the thread, and logs what was not logged yet."""
         self._stop.set()
         if not self._thread.is_current():
             self._thread.join(math.inf)

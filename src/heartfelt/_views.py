@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Reading all watched keys: one pass over the hub's rows, and the views that `keys()`, `items()`, `values()` return.
 
-A pass takes the rows in pieces, so that other threads run in between, and is over before its caller sees the first one.
-Nothing is looked up a second time by its key, since a key may time out or be removed at any moment.
+A pass reads the rows in pieces, so that other threads run in between, and is complete before its caller sees the first
+row. No key is looked up a second time, since it may time out or be removed at any moment.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ PAGES_AT_ONCE = 16  # of 64 rows
 
 
 def keys(hub: Hub) -> list[Key]:
-    """Each key that is watched, once."""
+    """Lists each watched key once."""
     listing, found = Listing(hub), []
     while not listing.done:
         found += listing.keys(PAGES_AT_ONCE)
-    if listing.repeats:  # the type goes first: python -bb does not let a str be compared with bytes
+    if listing.repeats:  # the type comes first: python -bb refuses to compare a str with bytes
         found = [key for _, key in dict.fromkeys((type(key), key) for key in found)]
     return found
 
 
 def rows(hub: Hub) -> list[Row]:
-    """One row for each key that is watched; the newer one if the key left and joined again during the pass."""
+    """Lists one row per watched key; the newer one if the key left and joined again during the pass."""
     listing, found = Listing(hub), []
     while not listing.done:
         found += listing.rows(PAGES_AT_ONCE)
@@ -53,7 +53,7 @@ def watch(row: Row) -> Watch:
 
 
 class _SetView(MappingView, Set[Any]):
-    """The set operations of a view: those of a dict's view, over a dict that one pass has filled."""
+    """The set operations of a view, done on the view of a dict that one pass fills."""
 
     __slots__ = ()
     _mapping: Hub

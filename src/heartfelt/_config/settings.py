@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Settings of the agent and of the monitor: a table of them, their sources, and the checks of what is written there.
+"""Settings of the agent and the monitor: their table, their sources, and the checks of their values.
 
-A setting has one name, which is its name in files; the environment, the dataclass's field and the messages use the same
-one (dots become underscores where a dot cannot stand). Names that Sermant gave a setting are read as well.
+A setting has one name, used in files, the environment, the dataclass's field and messages (with underscores where dots
+are not possible). Sermant's names are accepted, too.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["Entry", "Setting", "Settings", "Source", "check", "entries_of"]
 @dataclass(frozen=True, slots=True)
 class Setting:
     name: str
-    """In files and start arguments."""
+    """Its name in files and start arguments."""
     field: str
-    """The dataclass's field, which is also the keyword of its constructor."""
+    """The dataclass's field and constructor keyword."""
     kind: Kind
     meaning: str = ""
     secret: bool = False
     """Whether messages must not show the value."""
     former: tuple[str, ...] = ()
-    """Names that it had before, which are still read."""
+    """Former names, which are still accepted."""
     sermant: str | None = None
-    """Sermant's name of it, where that differs."""
+    """Sermant's name for it, if different."""
     sermant_kind: Kind | None = None
-    """How its value is written there, where that differs."""
+    """The kind of Sermant's value, if different."""
 
     @property
     def unit(self) -> str | None:
@@ -70,8 +70,8 @@ def check(
 ) -> object:
     """Checks a value and converts it to what the field holds.
 
-    place: where it was written; None for a keyword. name, kind: as it was written there, where that is Sermant's way.
-    Raises ConfigError that names the place, the setting and the value; TypeError for a keyword's value of another type.
+    place: where the value was set; None for a keyword. name, kind: Sermant's, if it was set by that name.
+    Raises ConfigError that names the place, the setting and the value; TypeError for a keyword's value of a wrong type.
     """
     try:
         return (kind or setting.kind)(value, place is None)
@@ -93,7 +93,7 @@ class Source:
     def put(
         self, setting: Setting, value: object, place: str | None, *, name: str | None = None, kind: Kind | None = None
     ) -> None:
-        """Checks a value and takes it. Raises as `check` does."""
+        """Checks a value and stores it. Raises as `check` does."""
         self.values[setting.field] = check(setting, value, place, name=name, kind=kind)
         self.places[setting.field] = place or setting.field
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of values that may name their unit: sizes ("1 GiB") and shares ("50 %"); lists of words."""
+"""Kinds of values that may have a unit: sizes ("1 GiB") and shares ("50 %"); lists of words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")
 
 
 class Size:
-    """Bytes: a whole number, or a text with a unit: 64 KiB, 1 GiB."""
+    """A size in bytes: a whole number, or text with a unit: 64 KiB, 1 GiB."""
 
     unit = "B"
 
@@ -33,7 +33,7 @@ class Size:
 
 
 def share(value: object, typed: bool) -> float:
-    """More than 0, at most 1; "50 %" is 0.5."""
+    """A share, above 0 and at most 1; "50 %" is 0.5."""
     if not typed and isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)\s*", value)
         if match is None:
@@ -47,7 +47,7 @@ def share(value: object, typed: bool) -> float:
 
 
 def words(value: object, typed: bool) -> tuple[str, ...]:
-    """A list of texts, or one text with commas in it."""
+    """A list of texts, or one text with commas between them."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):

@@ -14,14 +14,15 @@ from typing import TypeAlias
 
 from heartfelt._duration import EXAMPLES, format_duration, parse_duration_ns
 
-Kind: TypeAlias = Callable[[object, bool], object]  # (what was written, whether by keyword) -> what is meant
+Kind: TypeAlias = Callable[[object, bool], object]  # (value as written, whether by keyword) -> converted value
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Bad(Exception):
-    """A value that cannot be; the text goes on after the key's name. `mistyped`: a keyword's is a TypeError."""
+    """An invalid value. The text continues a sentence that begins with the setting's name. `mistyped`: TypeError for a
+    keyword."""
 
     def __init__(self, text: str, mistyped: bool = False) -> None:
         super().__init__(text)
@@ -39,7 +40,7 @@ def flag(value: object, typed: bool) -> bool:
 
 
 def text(longest: int = 256, empty: bool = False) -> Kind:
-    """Text without control characters; what is not by keyword is stripped, and numbers of TOML are taken as written."""
+    """Text without control characters. Unless given by keyword, text is stripped, and TOML's numbers become text."""
 
     def check(value: object, typed: bool) -> str:
         if not typed and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -52,14 +53,14 @@ def text(longest: int = 256, empty: bool = False) -> Kind:
         if len(found) > longest:
             raise Bad(f"must be at most {longest} characters long, not {len(found)}")
         if _CONTROL.search(found):
-            raise Bad("must be without control characters and halves of surrogate pairs")
+            raise Bad("must not contain control characters or unpaired surrogates")
         return found
 
     return check
 
 
 def maybe(kind: Kind) -> Kind:
-    """None by keyword, or nothing after the =, is None."""
+    """An optional value: None by keyword, or nothing after the =, is None."""
 
     def check(value: object, typed: bool) -> object:
         if value is None or (not typed and isinstance(value, str) and not value.strip()):
@@ -99,7 +100,7 @@ _COUNTED = {"ms": "milliseconds", "s": "seconds", "d": "days"}
 
 
 class Duration:
-    """Seconds as float: a duration as text (`_duration.py`), or a number of `number_unit`, "ms", "s" or "d".
+    """A duration in seconds, as float. Written as text (`_duration.py`) or a number of `number_unit`: "ms", "s" or "d".
 
     By keyword: seconds or a timedelta.
     """
@@ -140,7 +141,7 @@ def token(value: object, typed: bool) -> str:
 
 
 def host(value: object, typed: bool) -> str:
-    """A host name or an address; the brackets around an IPv6 address are taken off."""
+    """A host name or an address; the brackets around an IPv6 address are removed."""
     found = text(255)(value, typed)
     assert isinstance(found, str)
     if found.startswith("[") and found.endswith("]"):

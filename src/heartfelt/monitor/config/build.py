@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From the configuration to what the parts are made with."""
+"""Makes the policies and settings of the monitor's parts from its configuration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore
 
 
 def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
-    """Those that a webhook tells if it names none: `webhooks.level` and what is worse."""
+    """Returns the levels of a webhook that names none: `webhooks.level` and those more severe."""
     return _LEVELS[: _LEVELS.index(Level(config.webhooks_level.upper())) + 1]
 
 
@@ -71,7 +71,7 @@ class _Encrypted(Exception):
 
 
 def no_password() -> str:
-    """Without it OpenSSL would ask on the terminal, and wait."""
+    """Refuses to give a password. Without this callback OpenSSL would ask on the terminal, and wait."""
     raise _Encrypted
 
 
@@ -96,7 +96,7 @@ def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
     except _Encrypted:
         raise ConfigError(
             f"{'tls.key' if config.tls_key else 'tls.cert'} {config.tls_key or config.tls_cert}: the key is encrypted, "
-            "and nobody is there to give its password; take one that is not, which only the monitor's user may read"
+            "and nobody can enter its password; use an unencrypted key that only the monitor's user can read"
         ) from None
     except ssl.SSLError as error:
         raise ConfigError(f"tls.cert {config.tls_cert} and its key cannot be used: {error.reason or error}") from None

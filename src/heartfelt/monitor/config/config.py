@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The monitor's configuration: from a file, the environment, and flags, each value with the place that it came from."""
+"""The monitor's configuration: from a file, the environment and flags; each value knows where it was set."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorConfig:
-    """How a monitor runs; `keys.py` tells what each value means. Spans of time are seconds.
+    """A monitor's configuration; `settings.py` says what each value means. Durations are in seconds.
 
-    The constructor takes values by keyword, and looks neither at files nor at the environment; `load` does. Raises
-    ConfigError for a value that cannot be. `warnings` tells what can be, but will not be meant.
+    The constructor takes values by keyword and reads neither files nor the environment; `load` does. Raises ConfigError
+    for an invalid value. `warnings` lists what is valid but probably not intended.
     """
 
     data: str = "heartfelt-data"
@@ -105,10 +105,10 @@ class MonitorConfig:
         environ: Mapping[str, str] | None = None,
         flags: Mapping[str, object] | None = None,
     ) -> MonitorConfig:
-        """The configuration of all sources: `flags` (by the keys' names) go before the environment (`environ` stands
-        for os.environ), that before the file, a .toml or, with Sermant's keys, a .properties one.
+        """Loads the configuration from all sources. `flags` (by settings' names) override the environment (`environ`
+        replaces os.environ), which overrides the file: TOML, or .properties with Sermant's names.
 
-        Blocks to read files. Raises ConfigError, with file and line, variable or flag.
+        Blocks to read files. Raises ConfigError that names file and line, variable or flag.
         """
         sources = [from_file(Path(file))] if file is not None else []
         sources.append(from_environ(os.environ if environ is None else environ))
@@ -126,17 +126,17 @@ class MonitorConfig:
         return host or self.host, port
 
     def is_local(self, which: str) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether it can be reached from this machine only."""
         return is_loopback(self.address(which)[0])
 
     @property
     def listeners(self) -> tuple[str, ...]:
-        """Those of "http", "tcp", "udp" that are switched on."""
+        """The enabled listeners, of "http", "tcp" and "udp"."""
         return ("http", *(name for name in ("tcp", "udp") if getattr(self, f"{name}_enable")))
 
     @property
     def auth_needed(self) -> bool:
-        """Whether tokens are needed: always, or since some port is reached from elsewhere."""
+        """Whether tokens are required: always, or because a port can be reached from other machines."""
         return self.auth_require == "always" or not all(map(self.is_local, self.listeners))
 
     @property
@@ -144,7 +144,7 @@ class MonitorConfig:
         return Limits(**{name: getattr(self, f"limits_{name}") for name in Limits.__struct_fields__})
 
     def sources(self) -> list[dict[str, object]]:
-        """All settings, for people: name, value, the place that it came from, the default, the meaning, the unit."""
+        """Lists all settings for people: name, value, source, default, meaning, unit."""
         defaults = {one.name: one.default for one in fields(self)}
         rows: list[dict[str, object]] = [
             {
@@ -185,12 +185,12 @@ class MonitorConfig:
                 where = label or f"{self._at('lease_cache')} "
                 raise ConfigError(
                     f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
-                    f"{timeout:g} s, after which it is lost; give a longer cache or a shorter timeout"
+                    f"{timeout:g} s, after which it is lost; set a longer cache or a shorter timeout"
                 )
         if self.tls_key and not self.tls_cert:
-            raise ConfigError(f"{self._at('tls_key')} is set, and tls.cert is not; name the certificate's file, too")
+            raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
         if self.tls_cert is None and not all(map(self.is_local, self.listeners)):
-            warning = "ports are reached from elsewhere without TLS; give tls.cert and tls.key"
+            warning = "ports can be reached from other machines without TLS; set tls.cert and tls.key"
             object.__setattr__(self, "warnings", (*self.warnings, warning))
 
 

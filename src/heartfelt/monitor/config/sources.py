@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sources of the monitor's settings: a file, the environment, flags. Each value is checked and keeps its place."""
+"""Sources of the monitor's settings: a file, the environment, flags. Values are checked as they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MonitorSource(Source):
     """Settings of single services: {"shop": {"timeout": 90.0}}."""
 
     def put_named(self, name: str, value: object, place: str) -> None:
-        """Takes a value by its setting's name. Raises ConfigError if there is no such setting, or the value is bad."""
+        """Checks and stores a value by its setting's name. Raises ConfigError for an unknown setting or a bad value."""
         if setting := SETTINGS.by_name.get(name):
             self.put(setting, value, place)
         elif match := SERVICE.fullmatch(name):
@@ -40,7 +40,7 @@ class MonitorSource(Source):
 
 
 def checked(setting: Setting, value: object) -> object:
-    """Checks a keyword's value. Raises ConfigError, for a value of another type as well."""
+    """Checks a keyword's value. Raises ConfigError, also for a value of the wrong type."""
     try:
         return check(setting, value, None)
     except TypeError as error:
@@ -57,7 +57,7 @@ def from_flags(flags: Mapping[str, object]) -> MonitorSource:
 def from_environ(environ: Mapping[str, str]) -> MonitorSource:
     """Reads HEARTFELT_HTTP_PORT and the like.
 
-    Variables of other programs may begin with HEARTFELT_ too: only one that looks like a misspelling is a warning.
+    Variables of other programs may begin with HEARTFELT_, too: only one that looks like a misspelling gets a warning.
     """
     source = MonitorSource()
     for variable, value in environ.items():

@@ -48,7 +48,8 @@ class Screen:
         return "\n".join(self.lines)
 
     async def until(self, condition, what):
-        """Waits until the condition is true and returns its value. If it stays false, the test fails with the screen."""
+        """Waits until the condition is true and returns its value. If it stays false, the test fails with the
+        screen."""
         give_up = time.monotonic() + PATIENCE_S
         while not (value := condition()):
             assert time.monotonic() < give_up, f"{what} did not come about:\n{self.text}"

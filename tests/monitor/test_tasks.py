@@ -282,7 +282,7 @@ def test_each_step_of_a_stop_has_a_bound_of_its_own_and_the_next_ones_are_done(c
     assert "the stubborn did not stop within 2 s" in caplog.text and "in _sleep" in caplog.text
     assert "'stop of the stubborn' did not end" in caplog.text
     assert "the slow did not stop within 1 s" in caplog.text
-    assert "the failing did not stop as it should" in caplog.text and "of a part" in caplog.text
+    assert "the failing failed to stop" in caplog.text and "of a part" in caplog.text
     assert "the stop of the cancelled was cancelled" in caplog.text
     assert "the last" not in caplog.text
     loop.finish(stopping.run())

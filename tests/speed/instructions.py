@@ -29,7 +29,8 @@ HOW_TO_STORE = "`make bench-instructions` stores them"
 
 
 def compiled_by(module: Path) -> str:
-    """Returns the compiler's name and version from a module, such as 'GCC: (Debian 12.2.0-14) 12.2.0', 'clang version 16.0.6'."""
+    """Returns the compiler's name and version from a module, such as 'GCC: (Debian 12.2.0-14) 12.2.0', 'clang version
+    16.0.6'."""
     found = re.findall(rb"[ -~]*(?:GCC: \(|clang version )[ -~]+", module.read_bytes())
     clang = [text for text in found if b"clang" in text]  # beside the C library's own start files, which GCC compiled
     return (clang or found or [b"an unknown compiler"])[0].decode()

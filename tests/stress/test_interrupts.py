@@ -24,7 +24,8 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def no_garbage_collection():
-    """Disables the garbage collector: other libraries' callbacks in it are Python code, and would be interrupted instead."""
+    """Disables the garbage collector: other libraries' callbacks in it are Python code, and would be interrupted
+    instead."""
     gc.disable()
     yield
     gc.enable()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs the process's event loop, as asyncio.run does, but with a bound on its end.
+"""Runs the process's event loop, like asyncio.run, but with a time limit on its end.
 
-`asyncio.run` cancels what is left at the end and waits for it without a bound: one task of a library that swallows its
-cancellation, and the process never ends.
+`asyncio.run` cancels the remaining tasks at the end and waits for them without a limit: if one task of a library
+swallows its cancellation, the process never ends.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from heartfelt.monitor.tasks import end_tasks, task_stack, within
 __all__ = ["run_loop"]
 
 MAIN_S = 30.0
-"""How long the main coroutine may take to clean up after Ctrl-C: longer than a stop of the monitor takes."""
+"""How long the main coroutine may take to clean up after Ctrl-C; more than a stop of the monitor takes."""
 REST_S = 1.0
-"""How long each kind of what is left may take to end: tasks, asynchronous generators."""
+"""How long the remaining tasks, and then the asynchronous generators, may take to end."""
 T = TypeVar("T")
 _logger = logging.getLogger("heartfelt.monitor")
 
@@ -31,8 +31,8 @@ def run_loop(
     main_s: float = MAIN_S,
     rest_s: float = REST_S,
 ) -> T:
-    """Runs `main` to its end, then ends what it left, within `rest_s` for each kind. Tasks that do not end are logged
-    by their names with their stacks."""
+    """Runs `main` to its end, then ends the tasks and asynchronous generators that it left, within `rest_s` for each of
+    the two kinds. Tasks that do not end are logged with their names and stacks."""
     loop = new_loop()
     try:
         asyncio.set_event_loop(loop)
@@ -47,7 +47,7 @@ def run_loop(
 
 
 async def _end(loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any], main_s: float, rest_s: float) -> None:
-    if not main.done():  # Ctrl-C came while the loop itself ran; cancelled once, so that its cleaning up is let alone
+    if not main.done():  # Ctrl-C came while the loop itself ran; cancelled only once, so that it can clean up
         main.cancel()
         await asyncio.wait({main}, timeout=main_s)
         if not main.done():
@@ -57,4 +57,4 @@ async def _end(loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any], main_s:
     try:
         await within(rest_s, loop.shutdown_asyncgens())
     except asyncio.TimeoutError:
-        _logger.error("asynchronous generators did not end within %g s, and are left", rest_s)
+        _logger.error("asynchronous generators did not end within %g s and are abandoned", rest_s)

@@ -14,7 +14,7 @@ from heartfelt.monitor.tasks import Hung, end_tasks, run_in_thread, task_stack
 __all__ = ["LEAVE_S", "Stopping"]
 
 LEAVE_S = 0.5
-"""How long a step whose time is up may take to be cancelled."""
+"""How long the cancellation of a step that exceeded its time limit may take."""
 _logger = logging.getLogger("heartfelt.monitor")
 
 
@@ -26,34 +26,34 @@ class _Step(NamedTuple):
 
 
 class Stopping:
-    """Steps that undo a start, the last one first. `run` does each of them, whatever happens to the others, and takes
-    at most the sum of their times, and LEAVE_S for each that exceeds its time."""
+    """Steps that undo a start, in reverse order. `run` executes each of them, whatever happens to the others. It takes
+    at most the sum of their time limits, plus LEAVE_S for each step that exceeds its limit."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
         self._lock = asyncio.Lock()
         self.left_running = 0
-        """Steps that did not end in their time."""
+        """Number of steps that exceeded their time limits."""
 
     def add(self, name: str, stop: Callable[[], Any], *, seconds: float, blocks: bool = False) -> None:
-        """`stop`: a function or coroutine function that may take `seconds`, 0 if it does not wait. blocks: it may
-        block, and is called in a thread of its own."""
+        """Adds a step. `stop`: a function or coroutine function that may take `seconds`, 0 if it does not wait. blocks:
+        it may block, and is called in its own thread."""
         self._steps.append(_Step(name, stop, seconds, blocks))
 
     @property
     def seconds(self) -> float:
-        """The most that `run` takes."""
+        """The longest that `run` can take."""
         return sum(step.seconds + (0 if step.blocks else LEAVE_S) for step in self._steps if step.seconds)
 
     async def run(self) -> None:
-        """Idempotent. If it is cancelled, the next call goes on with the steps that are left."""
+        """Executes the steps. Idempotent. If it is cancelled, the next call continues with the remaining steps."""
         async with self._lock:
             while self._steps:
                 step = self._steps.pop()
                 try:
                     await self._do(step)
                 except Exception:
-                    _logger.exception("%s did not stop as it should", step.name)
+                    _logger.exception("%s failed to stop", step.name)
 
     async def _do(self, step: _Step) -> None:
         if step.blocks:
@@ -73,11 +73,11 @@ class Stopping:
             task.cancel()
             raise
         if task.done():
-            if task.cancelled():  # by somebody else than us; it must not look like a cancellation of `run`
+            if task.cancelled():  # by other code; it must not look like a cancellation of `run`
                 raise RuntimeError(f"the stop of {step.name} was cancelled")
             task.result()
             return
         self.left_running += 1
-        text = "%s did not stop within %g s, and is given up; its stop is at\n%s"
+        text = "%s did not stop within %g s and is abandoned; its stop is at\n%s"
         _logger.error(text, step.name, step.seconds, task_stack(task))
         await end_tasks([task], seconds=LEAVE_S)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Waiting, and ending what runs: the two things in which tasks and threads of the monitor could hang.
+"""Waiting, and ending tasks and threads: the two operations in which the monitor could hang.
 
 **Waiting.** `asyncio.wait_for` is not used anywhere in this package. Up to Python 3.11 it swallows a cancellation that
-arrives in the same turn of the loop as the result: the task goes on as if nobody had cancelled it, and whoever waits
-for its end waits for ever. `TimedEvent` waits for an event or a time, `within` puts a time limit on anything else.
-Neither loses a cancellation, in any version of Python.
+arrives in the same iteration of the loop as the result: the task continues as if it had not been cancelled, and code
+that waits for its end waits forever. `TimedEvent` waits for an event or a time, `within` puts a time limit on anything
+else. Neither loses a cancellation, in any version of Python.
 
-**Ending.** `end_tasks`, `run_in_thread` and `join_thread` wait for at most a given time. What has not ended by then is
-logged by its name with its stack, and left running: a stop always ends.
+**Ending.** `end_tasks`, `run_in_thread` and `join_thread` have a time limit. A task or thread that has not ended by
+then is logged with its name and stack, and left running: a stop always ends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 AGAIN = 4
-"""How often a task is cancelled within its bound, if it survives."""
+"""How often a task that survives its cancellation is cancelled within the time limit."""
 _DEEPEST = 100
 LEFT_RUNNING = counter(
     "heartfelt_left_running", "Tasks and threads that did not end in time and were left running", labels=("part",)
@@ -47,7 +47,7 @@ _logger = logging.getLogger("heartfelt.monitor")
 
 
 class Hung(Exception):
-    """It did not end in time, which was logged, and still runs."""
+    """A function did not end in time. It was logged, and still runs."""
 
 
 # -- waiting
@@ -74,7 +74,7 @@ class TimedEvent:
         self._is_set = False
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """True: the event was set. False: the time has passed. A cancellation always gets through."""
+        """Returns True when the event is set, False after the time limit. Never swallows a cancellation."""
         if self._is_set:
             return True
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class TimedEvent:
         timer = None if seconds is None else loop.call_later(seconds, _resolve, waiter, False)
         self._waiting.add(waiter)
         try:
-            return await waiter  # by the task itself: its cancellation cannot be mistaken for a result
+            return await waiter  # awaited by the task itself, so a cancellation cannot be mistaken for a result
         finally:
             self._waiting.discard(waiter)
             if timer is not None:
@@ -112,7 +112,7 @@ async def _within(seconds: float, awaitable: Awaitable[T]) -> T:
             cancelled = True
     if cancelled:
         if not task.cancelled():
-            task.exception()  # was seen, as far as asyncio is concerned
+            task.exception()  # marks it as retrieved for asyncio
         raise asyncio.CancelledError
     if timed_out and task.cancelled():
         raise asyncio.TimeoutError
@@ -122,8 +122,8 @@ async def _within(seconds: float, awaitable: Awaitable[T]) -> T:
 if sys.version_info >= (3, 11):
 
     async def within(seconds: float, awaitable: Awaitable[T]) -> T:
-        """The result of the awaitable, which is cancelled after `seconds`: then raises asyncio.TimeoutError. If the
-        task is cancelled from outside, even at the same moment, it raises CancelledError."""
+        """Returns the awaitable's result. Cancels it after `seconds` and raises asyncio.TimeoutError. If the task is
+        cancelled from outside, even at the same moment, raises CancelledError."""
         async with asyncio.timeout(seconds):
             return await awaitable
 
@@ -137,10 +137,10 @@ else:
 async def end_tasks(
     tasks: Iterable[asyncio.Task[Any]], *, seconds: float, logger: logging.Logger = _logger
 ) -> list[asyncio.Task[Any]]:
-    """Cancels the tasks and waits for their ends, for at most `seconds`. One that survives its cancellation is
-    cancelled again. Returns those that still run, each of which was logged by its name with its stack.
+    """Cancels the tasks and waits at most `seconds` for them to end. A task that survives its cancellation is cancelled
+    again. Returns the tasks that still run, after logging each with its name and stack.
 
-    An exception with which one ended is logged, too.
+    Exceptions of tasks that ended are logged, too.
     """
     all_ = list(tasks)
     pending = {task for task in all_ if not task.done()}
@@ -188,7 +188,7 @@ async def run_in_thread(
             logger.warning("the thread %r, which was left running, has ended", name, exc_info=outcome[0][1])
         try:
             loop.call_soon_threadsafe(ended.set)
-        except RuntimeError:  # the loop was closed: nobody waits any more
+        except RuntimeError:  # the loop was closed: nobody waits
             return
 
     thread = threading.Thread(target=run, name=name, daemon=True)
@@ -206,8 +206,8 @@ async def run_in_thread(
 
 
 def join_thread(thread: threading.Thread, seconds: float, logger: logging.Logger = _logger) -> bool:
-    """Waits, blocking, for at most `seconds` for the thread's end. False: it did not end, was logged by its name with
-    its stack, and is left."""
+    """Blocks at most `seconds` until the thread ends. Returns False if it did not: then it was logged with its name and
+    stack, and is left running."""
     thread.join(max(0.0, seconds))
     if thread.is_alive():
         _log_left(thread, seconds, logger)

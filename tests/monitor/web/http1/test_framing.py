@@ -239,7 +239,7 @@ def test_what_follows_a_request_is_what_the_client_meant(serving, name, split):
 
 def test_a_refusal_names_what_is_wrong_and_what_to_send(serving):
     (answer,) = exchanged(serving, CASES["HTTP/2's preface"][0])
-    assert b"HTTP/2.0 is not spoken here; use HTTP/1.1" in answer.body
+    assert b"HTTP/2.0 is not supported; use HTTP/1.1" in answer.body
     (answer,) = exchanged(serving, CASES["CONNECT"][0])
     assert b"not a proxy" in answer.body
     (answer,) = exchanged(serving, CASES["gzip, chunked"][0])

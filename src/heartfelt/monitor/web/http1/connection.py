@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One HTTP/1.1 connection: from the bytes that come to one request after another, and to its end.
+"""One HTTP/1.1 connection: splits the bytes into requests, serves one after another, and closes.
 
-What a client can make longer has a bound: a head `header_bytes`, the body that the application has not received yet
-BODY_BYTES, requests that wait for the answers before them PIPELINED_BYTES (each with what one read of the socket gave
-beyond it), answers that the client does not take the transport's high-water mark and one answer.
+Everything that a client can make longer has a bound: a head `header_bytes`; the part of a body that the application has
+not received yet BODY_BYTES; requests that wait for earlier responses PIPELINED_BYTES (the last two plus the excess of
+one read of the socket); responses that the client does not read the transport's high-water mark plus one response.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 BODY_BYTES = 64 << 10
-"""Reading pauses while the application has more of a body to receive."""
+"""Reading pauses while more than this of a body waits for the application."""
 PIPELINED_BYTES = 16 << 10
-"""Reading pauses while more than this waits behind a request that is being answered."""
+"""Reading pauses while more than this waits behind a request that is being served."""
 
 STOP_S = 1.0
-"""In which a request that is not whole when the server stops must come."""
+"""Time that an incomplete request has left to arrive when the server stops."""
 
 _END = b"\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -51,9 +51,9 @@ class Connection(Link):
         self._config = config
         self._state = server_state
         self._app_state = app_state
-        self._scope: dict[str, Any] = {}  # what all requests of the connection have in common
-        self._in = bytearray()  # what was not taken yet
-        self._searched = 0  # where the search for a head's end goes on
+        self._scope: dict[str, Any] = {}  # common to all requests of the connection
+        self._in = bytearray()  # received but not consumed
+        self._searched = 0  # where the search for the end of the head continues
         self._blank = 0  # bytes of blank lines before the request
         self._head = HeadParser()
         self._body_left = 0
@@ -63,7 +63,7 @@ class Connection(Link):
     # -- the transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not one by its class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not an instance of it
         self._state.connections.add(self)  # type: ignore[arg-type]
         client = address(transport.get_extra_info("peername"))
         self._peer = f"{client[0]}:{client[1]}" if client else "unknown"
@@ -90,9 +90,10 @@ class Connection(Link):
             self.writable.set()
 
     def eof_received(self) -> bool | None:
-        """Keeps the connection (True) of a client that has sent whole requests and ends its side, until it is answered.
+        """Keeps the connection (returns True) of a client that closed its side after complete requests, until it has
+        its response.
 
-        A client that has gone looks the same. So an application that asks for it learns of a disconnect.
+        A client that is gone looks the same, so the application is told of a disconnect if it asks.
         """
         exchange = self._exchange
         if exchange is None or not exchange.whole or exchange.sent or self.ending or self._scope["scheme"] == "https":
@@ -119,7 +120,7 @@ class Connection(Link):
         self.control_reading()
 
     def _take_head(self) -> bool:
-        """False: it is not complete."""
+        """Parses a head and begins its exchange. Returns False if the head is not complete."""
         data = self._in
         guard = self.guard
         if data[0] in b"\r\n":
@@ -150,7 +151,7 @@ class Connection(Link):
         return True
 
     def _begin(self) -> None:
-        """Starts the exchange for the head that was parsed. Raises BadRequest."""
+        """Starts the exchange for the parsed head. Raises BadRequest."""
         head = self._head
         path, raw_path, query = split_target(head.target)
         root = self._config.root_path
@@ -183,7 +184,7 @@ class Connection(Link):
         tasks.add(exchange.task)
 
     def _take_body(self, exchange: Exchange) -> bool:
-        """False: nothing more of it has come."""
+        """Feeds received bytes of the body to the exchange. Returns False if there are none."""
         data = self._in
         chunks = self._chunks
         if chunks is not None:
@@ -216,7 +217,7 @@ class Connection(Link):
         return True
 
     def _next(self) -> None:
-        """Request and response are complete; the connection is kept."""
+        """Keeps the connection after a complete request and response."""
         self._exchange = None
         if not self._in:
             if self.at_eof:
@@ -225,7 +226,7 @@ class Connection(Link):
                 self.guard.idle.begin(self, self._loop)
 
     def control_reading(self) -> None:
-        """Pauses reading while what has come must wait, or resumes it."""
+        """Pauses reading while received data must wait, or resumes it."""
         if self.ending or self.at_eof:
             return
         exchange = self._exchange
@@ -243,7 +244,7 @@ class Connection(Link):
             self._transport.pause_reading()
             if exchange is None or exchange.whole:
                 self.guard.pipeline_pauses += 1
-                self.guard.warn(self._peer, "sends further requests without taking the answers; reading is paused")
+                self.guard.warn(self._peer, "sends more requests without reading the responses; reading is paused")
 
     # -- the exchange's calls
 
@@ -252,13 +253,13 @@ class Connection(Link):
         return self._state.default_headers
 
     def finished(self, exchange: Exchange) -> None:
-        """The application has returned."""
+        """Called when the application has returned."""
         if exchange.task is not None:
             self._state.tasks.discard(exchange.task)
             exchange.task = None
 
     def answered(self) -> None:
-        """The response is complete."""
+        """Called when the response is complete."""
         self._state.total_requests += 1
         exchange = self._exchange
         if self.ending or exchange is None:
@@ -269,14 +270,14 @@ class Connection(Link):
             self._next()
             self._advance()
             if self.at_eof and self._exchange is None and self.writable is None and not self.ending:
-                self._finish()  # what is left is not a whole request
+                self._finish()  # what is left is not a complete request
         else:
             self.control_reading()
 
     # -- the end
 
     def refuse(self, status: int, text: str) -> None:
-        """Answers, if nothing was answered yet, and ends the connection."""
+        """Sends an error response, if no response was begun, and closes the connection."""
         if self.ending:
             return
         exchange = self._exchange
@@ -292,7 +293,7 @@ class Connection(Link):
         self.refuse(bad.status, bad.text)
 
     def _finish(self, *, refused: bool = False) -> None:
-        """Ends the connection, with no answer but those that were written."""
+        """Closes the connection without another response."""
         exchange = self._exchange
         reads_on = refused or bool(self._in) or self._reading_paused or (exchange is not None and not exchange.whole)
         self._in.clear()
@@ -303,10 +304,10 @@ class Connection(Link):
 
     def request_timed_out(self) -> None:
         self.guard.timeouts += 1
-        self.refuse(408, "the request did not come whole in time; see http.request_timeout")
+        self.refuse(408, "the request was not complete in time; see http.request_timeout")
 
     def shutdown(self) -> None:
-        """The server stops: the request at hand is the last one, and what is missing of it must come soon."""
+        """Makes the current request the last one, because the server stops; its missing part must arrive soon."""
         self._stopping = True
         exchange = self._exchange
         if self.ending:
@@ -320,11 +321,11 @@ class Connection(Link):
 
     def _stop_waiting(self) -> None:
         if self._exchange is not None and not self._exchange.whole:
-            self.refuse(503, "the server stops, and the request had not come whole; send it again")
+            self.refuse(503, "the server is stopping and the request was not complete; send it again")
 
 
 def protocol_class(guard: RequestGuard) -> type[Connection]:
-    """The class whose connections have this guard, for `uvicorn.Config(http=...)`."""
+    """Returns a class whose connections have this guard, for `uvicorn.Config(http=...)`."""
 
     class GuardedConnection(Connection):
         pass

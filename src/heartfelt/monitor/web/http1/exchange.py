@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One request and its response: what ASGI's `receive` and `send` mean on a connection."""
+"""One request and its response: ASGI's `receive` and `send` on a connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_NAMES = 1000
 _BODILESS = frozenset((204, 304))
 
 _logger = logging.getLogger("uvicorn.error")
-_names: set[bytes] = set()  # of headers, known to be right
+_names: set[bytes] = set()  # names of headers, known to be valid
 
 
 def _status_line(status: int) -> bytes:
@@ -36,17 +36,17 @@ STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
 
 
 def plain_answer(status: int, text: bytes) -> bytes:
-    """A whole response after which the connection ends."""
+    """Returns a complete response that closes the connection."""
     return b"%scontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (
         STATUS_LINES[status], len(text), text,
     )  # fmt: skip
 
 
 class Exchange:
-    """Belongs to one connection, which feeds it the body and reports that the client has left.
+    """A request and its response. Its connection feeds it the body, and reports that the client has disconnected.
 
-    The response's head is written with the first part of its body: until then `sent` is False, and an error can still
-    be answered.
+    The response's head is written with the first part of its body: until then `sent` is False, and an error response is
+    still possible.
     """
 
     __slots__ = (
@@ -64,17 +64,17 @@ class Exchange:
         self._event: asyncio.Event | None = None
         # the request's body
         self._parts: list[bytes] = []
-        self.unread = 0  # bytes of it that came, and were not received by the application
-        self.whole = False  # all of it has come
+        self.unread = 0  # bytes that have arrived but were not received by the application
+        self.whole = False  # all of it has arrived
         self._given = False  # its end was received by the application
         self.disconnected = False
         # the response
         self._head: bytes | None = None
         self._bodiless = False
         self._chunked = False
-        self._left: int | None = None  # bytes of its body that must still come; None: not known
+        self._left: int | None = None  # bytes of its body that must still follow; None: unknown
         self.sent = False
-        self.answered = False  # it is complete
+        self.answered = False  # the response is complete
 
     # -- called by the connection
 
@@ -90,7 +90,7 @@ class Exchange:
         self.wake()
 
     def wake(self) -> None:
-        """Lets those who wait in `receive` look again."""
+        """Makes a waiting `receive` check again."""
         if self._event is not None:
             self._event.set()
 
@@ -99,7 +99,7 @@ class Exchange:
             await application(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
             if not self.answered and not self.disconnected:
-                self._connection.refuse(503, "the request was not answered in time: the server stops")
+                self._connection.refuse(503, "the server is stopping and could not answer in time")
             raise
         except Exception as error:
             _logger.error("Exception in ASGI application\n", exc_info=error)
@@ -107,7 +107,7 @@ class Exchange:
         else:
             if self.answered or self.disconnected or self._connection.ending:
                 return
-            if self._connection.writable is not None:  # the application has given the client up
+            if self._connection.writable is not None:  # the application has given up on the client
                 self._connection.give_up()
                 return
             _logger.error(
@@ -171,7 +171,7 @@ class Exchange:
         if self._left is not None:
             if len(body) > self._left or (len(body) < self._left and not more):
                 raise RuntimeError(
-                    f"the response's body has other than its Content-Length; {self._left} bytes are left"
+                    f"the response's body does not match its Content-Length; {self._left} bytes are left"
                 )
             self._left -= len(body)
         if self._bodiless:
@@ -202,7 +202,7 @@ class Exchange:
             if name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
-                continue  # the connection chooses it
+                continue  # chosen by the connection
             elif name == b"connection" and b"close" in value.lower():
                 closes = True
                 continue
@@ -216,14 +216,14 @@ class Exchange:
                 parts.append(b"transfer-encoding: chunked\r\n")
             else:
                 self.keep_alive = False  # the body ends with the connection
-        if closes or (self._expects_continue and not self.whole):  # RFC 9110, 10.1.1: the body may come, or may not
+        if closes or (self._expects_continue and not self.whole):  # RFC 9110, 10.1.1: the body may or may not follow
             self.keep_alive = False
         if not self.keep_alive:
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")
         head = b"".join(parts)
         if head.count(b"\n") != len(parts) or head.count(b"\r") != len(parts) or b"\0" in head:
-            raise RuntimeError("a header's value has a line end or a NUL")
+            raise RuntimeError("a header's value contains a line end or a NUL")
         return head
 
 

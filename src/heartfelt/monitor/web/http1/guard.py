@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from heartfelt.monitor.web.http1.link import Link
 
 LINGER_S = 2.0
-"""How long a connection reads on after an answer that came before its request was complete (RFC 9112, 9.6)."""
+"""How long a connection goes on reading after a response sent before its request was complete (RFC 9112, 9.6)."""
 SHORTEST_WAIT_S = 0.05
-"""Connections whose time is up within so short a time are ended together."""
+"""Connections that time out within this time are closed together."""
 
 FIGURES: Figures = {
     "timeouts": counter("heartfelt_requests_timeouts", "HTTP requests that were not complete in time"),
@@ -35,10 +35,10 @@ _logger = logging.getLogger("uvicorn.error")  # whose lines the server limits to
 
 
 class Timeouts:
-    """Connections that wait for the same thing, each for the same time.
+    """Connections that wait for the same thing, with the same timeout.
 
-    They stand in one dict in the order in which they began, which is the order in which their time is up: beginning and
-    ending cost a dict's operation, and one timer serves all.
+    One dict holds them in the order in which they began, which is the order in which they time out: beginning and
+    ending cost one operation of a dict, and one timer serves all.
     """
 
     __slots__ = ("_due", "_expired", "_seconds", "_timer")
@@ -53,7 +53,7 @@ class Timeouts:
         return connection in self._due
 
     def begin(self, connection: Link, loop: asyncio.AbstractEventLoop) -> None:
-        """Starts the connection's time, unless it runs already."""
+        """Starts the connection's timeout, unless it is already running."""
         if connection not in self._due:
             self._due[connection] = loop.time() + self._seconds
             if self._timer is None:
@@ -83,11 +83,11 @@ class Timeouts:
 
 
 class RequestGuard:
-    """Limits that every connection of a server has, and counts of what they refused.
+    """Limits for every connection of a server, and counts of refusals.
 
-    request_timeout_s: in which a request must have come whole. keep_alive_s: how long a connection may be idle between
-    requests. send_timeout_s: a client that takes nothing of what waits for it for so long is given up. header_bytes:
-    the most that a request's head may have.
+    request_timeout_s: time limit for receiving a complete request. keep_alive_s: how long a connection may be idle
+    between requests. send_timeout_s: a client that reads none of its response for this long is disconnected.
+    header_bytes: maximum size of a request's head.
     """
 
     def __init__(

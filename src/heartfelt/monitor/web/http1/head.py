@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A request's head: parsed by llhttp, and what it says of the body's framing checked a second time.
+"""A request's head: parsed by llhttp, with a second check of the body's framing.
 
-Framing is where two programs that disagree let a request be smuggled past one of them. So a head that leaves any doubt
-is refused, and the connection ends: more than one Content-Length, one that is not a plain number, one together with
+If two programs disagree on the framing, a request can be smuggled past one of them. So an ambiguous head is refused,
+and the connection is closed: more than one Content-Length, one that is not a plain number, one together with
 Transfer-Encoding, a Transfer-Encoding other than `chunked`, chunked in HTTP/1.0.
 """
 
@@ -14,7 +14,7 @@ import urllib.parse
 import httptools
 
 CHUNKED = -1
-"""A body's length that is not known before its end."""
+"""The length of a body whose end is marked by its chunks."""
 
 _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
 _SOME_VERSION = re.compile(rb" HTTP/[0-9.]+\Z")
@@ -24,7 +24,7 @@ _MATTER = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
 class BadRequest(Exception):
-    """Ends the connection with this answer: what follows on it cannot be told apart."""
+    """Closes the connection with this response, because later bytes on it cannot be split into requests."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -34,8 +34,8 @@ class BadRequest(Exception):
 class HeadParser:
     """Parses one complete head after another. The attributes describe the last one.
 
-    llhttp counts a body as well, so it must be fed what belongs to a body with a length (`skip`). After a chunked body,
-    which it is not shown, or an error, its parser cannot be used any more: `parse` makes another.
+    llhttp counts a body, too, so it must be fed the bytes of a body with a length (`skip`). It is not fed chunked
+    bodies; after one, or after an error, the parser is unusable, and `parse` makes another.
     """
 
     __slots__ = (
@@ -51,20 +51,20 @@ class HeadParser:
         self.method = self.version = ""
         self.target = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.length = 0  # of the body; or CHUNKED
+        self.length = 0  # bytes of the body, or CHUNKED
         self.keep_alive = False
         self.expects_continue = False
 
     def close(self) -> None:
-        self._parser = None  # which refers to this object
+        self._parser = None  # it refers to this object
 
     def parse(self, head: bytes) -> None:
-        """head: from its first line to its blank line. Raises BadRequest."""
+        """Parses a head, from its first line to its blank line. Raises BadRequest."""
         line = head[: head.index(b"\r\n")]
         if not line.endswith(_VERSIONS):
             if _SOME_VERSION.search(line):
                 shown = line.rpartition(b" ")[2][:20].decode()
-                raise BadRequest(505, f"{shown} is not spoken here; use HTTP/1.1")
+                raise BadRequest(505, f"{shown} is not supported; use HTTP/1.1")
             raise BadRequest(400, f"a request must begin with METHOD PATH HTTP/1.1; got {line[:100]!r}")
         self.version = "1.1" if line.endswith(b"1") else "1.0"
         try:
@@ -72,12 +72,12 @@ class HeadParser:
         except httptools.HttpParserUpgrade:
             if line.startswith(b"CONNECT "):
                 raise BadRequest(501, "CONNECT is not supported: this server is not a proxy") from None
-            # RFC 9110, 7.8: a server may ignore Upgrade. llhttp cannot, so it is given the head without that field.
+            # RFC 9110, 7.8: a server may ignore Upgrade. llhttp cannot, so it gets the head without that field.
             self._parser = None
             try:
                 self._feed(_UPGRADE.sub(b"", head))
             except httptools.HttpParserUpgrade:  # pragma: no cover
-                raise BadRequest(400, "the Upgrade header could not be ignored; leave it out") from None
+                raise BadRequest(400, "the Upgrade header could not be ignored; remove it") from None
         if self._lengths or self._encodings:
             self._find_length()
         if self._complete != (self.length == 0):
@@ -97,7 +97,7 @@ class HeadParser:
             self._parser.feed_data(head)
         except httptools.HttpParserError as error:
             self._parser = None
-            raise BadRequest(400, f"the request could not be read: {error}") from None
+            raise BadRequest(400, f"the request could not be parsed: {error}") from None
 
     def _find_length(self) -> None:
         if self._encodings:
@@ -108,7 +108,7 @@ class HeadParser:
                 shown = encoding[:100].decode("latin-1")
                 raise BadRequest(501, f"Transfer-Encoding {shown!r} is not supported; send chunked, or Content-Length")
             if self.version == "1.0":
-                raise BadRequest(400, "HTTP/1.0 has no Transfer-Encoding; send Content-Length, or use HTTP/1.1")
+                raise BadRequest(400, "HTTP/1.0 does not have Transfer-Encoding; send Content-Length, or use HTTP/1.1")
             self.length = CHUNKED
             self._parser = None
             self._complete = False
@@ -120,7 +120,7 @@ class HeadParser:
         self.length = int(text)
 
     def skip(self, body: bytes) -> None:
-        """Feeds the parser a part of the body that has a length, or all of it."""
+        """Feeds the parser all or part of a body that has a length."""
         if self._parser is not None:
             try:
                 self._parser.feed_data(body)
@@ -155,7 +155,7 @@ class HeadParser:
 
 
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:
-    """Path, path as it was sent, query. Raises BadRequest."""
+    """Returns the path, the path as sent, and the query. Raises BadRequest."""
     if target[:1] != b"/" or b"#" in target:
         try:
             url = httptools.parse_url(target)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The transport's side of a connection: writing to a client that may not read, and the end."""
+"""The transport's side of a connection: writing to a client that may not read, and closing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._peer = ""
         self.writable: asyncio.Event | None = None
-        """None: there is room. Otherwise set when there is again, or when the connection is lost."""
+        """None: there is room to write. Otherwise it is set when there is room again, or the connection is lost."""
         self._unsent = 0
         self._reading_paused = False
         self._stopping = False
         self.at_eof = False
-        """The client has ended its side."""
+        """The client has closed its side."""
         self.ending = False
-        """Nothing more is taken or written."""
+        """Nothing more is read or written."""
 
     # -- writing
 
@@ -48,15 +48,15 @@ class Link(asyncio.Protocol):
                 self._advance()
 
     def _advance(self) -> None:
-        """Takes what can be taken of what has come."""
+        """Processes received data as far as possible."""
         raise NotImplementedError
 
     def request_timed_out(self) -> None:
-        """A request has not come whole in time."""
+        """Called when a request was not complete in time."""
         raise NotImplementedError
 
     def idle_timed_out(self) -> None:
-        """No request has begun for too long."""
+        """Called when no request has begun for too long."""
         raise NotImplementedError
 
     def _watch_sending(self) -> None:
@@ -64,27 +64,27 @@ class Link(asyncio.Protocol):
         self.guard.sending.begin(self, self._loop)
 
     def send_timed_out(self) -> None:
-        """Goes on waiting for a client that has taken some of what waits for it; ends the connection of another."""
+        """Goes on waiting for a client that has read some of its response; disconnects one that has not."""
         if self._transport.get_write_buffer_size() < self._unsent:
             self._watch_sending()
         else:
             self.give_up()
 
     def give_up(self) -> None:
-        """Ends the connection of a client that does not take its answer; what waits for it is dropped."""
+        """Disconnects a client that does not read its response, and drops what waits for it."""
         unsent = self._transport.get_write_buffer_size()
         self.guard.unread_answers += 1
-        self.guard.warn(self._peer, f"took nothing of {unsent} bytes of answers for too long; the connection is ended")
+        self.guard.warn(self._peer, f"read none of {unsent} bytes of responses for too long; the connection is closed")
         self.ending = True
         self._transport.abort()
 
     # -- the end
 
     def _end(self, *, reads_on: bool) -> None:
-        """Ends the connection when what was written is out.
+        """Closes the connection when everything written has been sent.
 
-        reads_on: the client may be sending still. What it sends is read and dropped for a while: a connection that is
-        closed with data unread is reset, and the client might lose the answer (RFC 9112, 9.6).
+        reads_on: the client may still be sending. What it sends is read and dropped for a while: a connection that is
+        closed with unread data is reset, and the client might lose the response (RFC 9112, 9.6).
         """
         self.ending = True
         if self._transport.is_closing():
@@ -113,7 +113,7 @@ class Link(asyncio.Protocol):
 
 
 def address(info: Any) -> tuple[str, int | None] | None:
-    """A socket's address as ASGI has it."""
+    """Converts a socket's address to ASGI's form."""
     if isinstance(info, tuple):
         return str(info[0]), int(info[1])
     return (info, None) if isinstance(info, str) and info else None

@@ -12,13 +12,13 @@ pytest.importorskip("textual")
 from rich.cells import cell_len
 from textual.color import Color
 
-from heartfelt.cli._top.fleet import MOST_EVENTS, Fleet
+from heartfelt.cli._top.fleet import MOST_EVENTS, FleetState
 from heartfelt.cli._top.marks import MARKS, STEPS, ago, cell_style, chip_style, fitted, step_of
 from tests.cli.fake_monitor import NOW_MS, change_of, view_of
 
 
 def make_fleet(*views):
-    fleet = Fleet()
+    fleet = FleetState()
     counts = {"total": len(views), "up": len(views), "held": 0, "states": {}}
     services = {"all": counts, "applications": 1, "services": {"shop": counts}}
     fleet.load(views, services, {"state": "NONE"}, [])

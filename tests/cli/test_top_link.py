@@ -12,7 +12,7 @@ pytest.importorskip("textual")
 from heartfelt.cli import Failed
 from heartfelt.cli._client import ApiClient
 from heartfelt.cli._top import _jobs, link
-from heartfelt.cli._top.link import Answered, Happened, Link, Live, Loaded, Lost
+from heartfelt.cli._top.link import Answered, Happened, Live, Loaded, Lost, MonitorLink
 from tests.cli.fake_monitor import NOW_MS, FakeMonitor, change_of, view_of
 from tests.monitor.serving import until
 
@@ -28,7 +28,7 @@ class Reader:
     """Keeps what a link tells."""
 
     def __init__(self, url, **options):
-        self.link = Link(lambda timeout_s: ApiClient(url, timeout_s=timeout_s), jitter_seed=1, **options)
+        self.link = MonitorLink(lambda timeout_s: ApiClient(url, timeout_s=timeout_s), jitter_seed=1, **options)
         self.told = []
 
     def take(self):

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from heartfelt.cli._client import ApiClient
 from heartfelt.cli._top.app import TopApp
-from heartfelt.cli._top.link import Link
+from heartfelt.cli._top.link import MonitorLink
 
 PATIENCE_S = 40
 COLUMN = 12.2  # how wide a column is in such an SVG
@@ -68,7 +68,7 @@ class Screen:
 
 @contextlib.asynccontextmanager
 async def screen_of(url, size=(80, 24), token_env=None):
-    link = Link(lambda timeout_s: ApiClient(url, timeout_s=timeout_s, token_env=token_env), jitter_seed=1)
+    link = MonitorLink(lambda timeout_s: ApiClient(url, timeout_s=timeout_s, token_env=token_env), jitter_seed=1)
     app = TopApp(link, url)
     async with app.run_test(size=size) as pilot:
         yield Screen(app, pilot)

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from heartfelt import __version__
-from heartfelt._net.http import MOST_HEADERS, Answer, BadAnswer, NoAnswer, request
+from heartfelt._net.http import MOST_HEADERS, BadAnswer, HttpResponse, NoAnswer, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -23,7 +23,7 @@ def answer_from(stream, size=1 << 20):
         del left[:size]
         return piece
 
-    return Answer(receive)
+    return HttpResponse(receive)
 
 
 def skipped(stream, size=1 << 20):
@@ -118,14 +118,14 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end():
         return pieces[-2]
 
     with pytest.raises(BadAnswer, match="longer than 5000"):
-        Answer(receive).read(5000)
+        HttpResponse(receive).read(5000)
     assert len(pieces) < 10
     assert answer_from(OK + b"\r\n" + b"x" * 1000).read_beginning(50) == b"x" * 50
 
 
 def test_lines_arrive_as_they_come():
     pieces = iter([CHUNKED, b"3\r\na\nb\r\n", b"2\r\n\nc\r\n", b"0\r\n\r\n"])
-    lines = Answer(lambda: next(pieces)).lines(10)
+    lines = HttpResponse(lambda: next(pieces)).lines(10)
     assert next(lines) == b"a\n"
     assert next(lines) == b"b\n"
     assert list(lines) == [b"c"]
@@ -162,7 +162,7 @@ def test_headers_without_end():
         return pieces[-1]
 
     with pytest.raises(BadAnswer, match="longer than"):
-        Answer(receive)
+        HttpResponse(receive)
     assert len(pieces) <= MOST_HEADERS // 1000 + 1
 
 

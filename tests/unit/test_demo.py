@@ -18,7 +18,7 @@ import pytest
 from heartfelt import ConfigError, HeartHub, HubClosed, __version__
 from heartfelt.__main__ import main
 from heartfelt.cli import demo
-from heartfelt.cli._services import NS, Beater, Plan
+from heartfelt.cli._services import NS, Beater, DemoPlan
 
 COMMAND = [sys.executable, "-m", "heartfelt"]
 # A live service beats ten times a timeout: a busy machine may be late by 0.9 s.
@@ -41,7 +41,7 @@ def start_command(*args):
 
 def plan(**changes):
     settings = {"services": 200, "interval": 0.1, "timeout": 1.0, "parallelism": 2, "duration": 0.5, "stuck": (67, 120)}
-    return Plan(**(settings | changes))
+    return DemoPlan(**(settings | changes))
 
 
 def outcome(*keys, begun=200, watched_at_end=None, **changes):

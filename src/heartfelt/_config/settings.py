@@ -17,11 +17,11 @@ from heartfelt._config import files, properties, toml
 from heartfelt._config.values import Bad, Kind
 from heartfelt.errors import ConfigError
 
-__all__ = ["Entry", "Setting", "Settings", "Source", "check", "entries_of"]
+__all__ = ["FileEntry", "SettingSpec", "SettingsTable", "Source", "check", "entries_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class SettingSpec:
     name: str
     """Its name in files and start arguments."""
     field: str
@@ -43,16 +43,16 @@ class Setting:
         return getattr(self.kind, "unit", None)
 
 
-class Settings:
+class SettingsTable:
     """The table of the agent's settings, or of the monitor's. Lookups are O(1), suggestions O(number of settings)."""
 
-    def __init__(self, settings: Iterable[Setting]) -> None:
+    def __init__(self, settings: Iterable[SettingSpec]) -> None:
         self.all = tuple(settings)
         self.by_name = {name: one for one in self.all for name in (one.name, *one.former)}
         self.by_field = {one.field: one for one in self.all}
         self.by_sermant = {one.sermant: one for one in self.all if one.sermant}
 
-    def __iter__(self) -> Iterator[Setting]:
+    def __iter__(self) -> Iterator[SettingSpec]:
         return iter(self.all)
 
     def unknown(self, name: str, *, keyword: bool = False) -> str:
@@ -66,7 +66,7 @@ class Settings:
 
 
 def check(
-    setting: Setting, value: object, place: str | None, *, name: str | None = None, kind: Kind | None = None
+    setting: SettingSpec, value: object, place: str | None, *, name: str | None = None, kind: Kind | None = None
 ) -> object:
     """Checks a value and converts it to what the field holds.
 
@@ -91,7 +91,13 @@ class Source:
     warnings: list[str] = field(default_factory=list)
 
     def put(
-        self, setting: Setting, value: object, place: str | None, *, name: str | None = None, kind: Kind | None = None
+        self,
+        setting: SettingSpec,
+        value: object,
+        place: str | None,
+        *,
+        name: str | None = None,
+        kind: Kind | None = None,
     ) -> None:
         """Checks a value and stores it. Raises as `check` does."""
         self.values[setting.field] = check(setting, value, place, name=name, kind=kind)
@@ -99,7 +105,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """A line of a configuration file."""
 
     key: str
@@ -108,7 +114,7 @@ class Entry:
     """File and line, as messages show it."""
 
 
-def entries_of(path: Path, *, toml_file: bool, warnings: list[str]) -> Iterator[Entry]:
+def entries_of(path: Path, *, toml_file: bool, warnings: list[str]) -> Iterator[FileEntry]:
     """Reads a .toml or a .properties file, and yields its entries in order.
 
     A key that a .properties file gives twice is yielded twice, with a warning. Blocks to read the file. Raises
@@ -117,7 +123,7 @@ def entries_of(path: Path, *, toml_file: bool, warnings: list[str]) -> Iterator[
     data, name = files.read(path), str(path)
     if toml_file:
         for found in toml.parse(data, name):
-            yield Entry(found.key, found.value, name if found.line is None else f"{name}:{found.line}")
+            yield FileEntry(found.key, found.value, name if found.line is None else f"{name}:{found.line}")
         return
     lines: dict[str, int] = {}
     for one in properties.parse(data, name):
@@ -125,4 +131,4 @@ def entries_of(path: Path, *, toml_file: bool, warnings: list[str]) -> Iterator[
         if one.key in lines:
             warnings.append(f"{place}: {one.key} is given again; the value in line {lines[one.key]} is ignored")
         lines[one.key] = one.line
-        yield Entry(one.key, one.value, place)
+        yield FileEntry(one.key, one.value, place)

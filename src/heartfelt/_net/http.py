@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from heartfelt._net.url import bracketed
 from heartfelt._version import __version__
 
-__all__ = ["MOST_HEADERS", "MOST_INTERIM", "Answer", "BadAnswer", "NoAnswer", "request", "request_head"]
+__all__ = ["MOST_HEADERS", "MOST_INTERIM", "BadAnswer", "HttpResponse", "NoAnswer", "request", "request_head"]
 
 MOST_HEADERS = 16 << 10
 MOST_INTERIM = 8
@@ -48,7 +48,7 @@ def request(method: str, target: str, host: str, port: int, headers: Mapping[str
     return head + b"\r\n" if body is None else head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-class Answer:
+class HttpResponse:
     """One answer: its head is read at once, its body on request.
 
     `receive` returns some bytes, or none at the end of the connection; what it raises is passed on.

@@ -12,11 +12,11 @@ import time
 from collections.abc import Mapping
 
 from heartfelt._net.connection import Connection, Waker, connect
-from heartfelt._net.http import Answer, request
+from heartfelt._net.http import HttpResponse, request
 from heartfelt._net.resolver import Resolver
 from heartfelt._net.url import BaseUrl
 
-__all__ = ["HttpClient", "HttpConnection", "Limits", "Stale"]
+__all__ = ["HttpClient", "HttpConnection", "Stale", "TimeLimits"]
 
 _ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
@@ -25,7 +25,7 @@ class Stale(OSError):
     """The server closed a kept connection before it answered, as it may: the request can be sent on a new one."""
 
 
-class Limits:
+class TimeLimits:
     """How long a request may take: `wait_s` for each wait, `total_s` for all of it, None without such a limit."""
 
     def __init__(self, wait_s: float, total_s: float | None) -> None:
@@ -43,7 +43,7 @@ class HttpConnection:
     def __init__(self, connection: Connection, host: str, port: int) -> None:
         self._connection = connection
         self._host, self._port = host, port
-        self._answer: Answer | None = None
+        self._answer: HttpResponse | None = None
         self._is_used = False
 
     @property
@@ -52,8 +52,8 @@ class HttpConnection:
         return not self._is_used or (self._answer is not None and self._answer.keeps)
 
     def exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, limits: Limits
-    ) -> Answer:
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, limits: TimeLimits
+    ) -> HttpResponse:
         """Sends a request, and reads the head of its answer. The body must be read before the next request.
 
         Raises Stale, other OSErrors, Cancelled, and ValueError for what cannot be sent.
@@ -62,7 +62,7 @@ class HttpConnection:
         was_used, self._is_used, self._answer = self._is_used, True, None
         try:
             self._connection.send(message, limits.deadline())
-            self._answer = Answer(lambda: self._connection.receive(limits.deadline()))
+            self._answer = HttpResponse(lambda: self._connection.receive(limits.deadline()))
         except _ENDED as error:
             if was_used:
                 raise Stale("the server had closed the kept connection") from None
@@ -107,13 +107,13 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         *,
         total_s: float | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Sends a request for `path`, which is below the server's URL, and returns the answer.
 
         `total_s` bounds all of it, its body included; None for a body that may go on for ever, as a stream. Read the
         body before the next request; if it is not read to its end, that request makes a new connection.
         """
-        limits = Limits(self._wait_s, total_s)
+        limits = TimeLimits(self._wait_s, total_s)
         target = self._url.prefix + path
         all_headers = {**self._headers, **(headers or {})}
         try:
@@ -129,7 +129,7 @@ class HttpClient:
             self.drop()
             raise
 
-    def _connect(self, limits: Limits) -> Connection:
+    def _connect(self, limits: TimeLimits) -> Connection:
         return connect(
             self._resolver.get(limits.deadline(), self._waker),
             deadline=limits.deadline(),

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from heartfelt._net.connection import Cancelled, Waker
 from heartfelt._net.explain import explain
-from heartfelt._net.http import Answer
+from heartfelt._net.http import HttpResponse
 from heartfelt._net.http_client import HttpClient
 from heartfelt._net.tls import client_context
 from heartfelt._net.token import checked_token, read_token
@@ -101,7 +101,7 @@ class ApiClient:
         body: bytes | None,
         headers: dict[str, str],
         total_s: float | None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Sends a request; returns an answer whose body is still to be read. Raises Failed for a status from 400."""
         text = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
         if body is not None:
@@ -116,7 +116,7 @@ class ApiClient:
             raise Failed(f"the monitor answered {answer.status}: {self._detail(answer)}", status=answer.status)
         return answer
 
-    def _detail(self, answer: Answer) -> str:
+    def _detail(self, answer: HttpResponse) -> str:
         """The answer's explanation: of a problem document its detail; its text otherwise, or the status's name."""
         try:
             text = answer.read_beginning(MOST_PROBLEM)
@@ -130,7 +130,7 @@ class ApiClient:
         except (ValueError, TypeError, KeyError):
             return text.decode("utf-8", "replace")[:500] or answer.reason
 
-    def _messages(self, answer: Answer) -> Iterator[tuple[str | None, str, Any]]:
+    def _messages(self, answer: HttpResponse) -> Iterator[tuple[str | None, str, Any]]:
         id_: str | None = None
         name, data = "", ""
         for line in self._lines(answer):
@@ -153,7 +153,7 @@ class ApiClient:
                 yield id_, name, value_of_data
                 name, data = "", ""
 
-    def _lines(self, answer: Answer) -> Iterator[bytes]:
+    def _lines(self, answer: HttpResponse) -> Iterator[bytes]:
         try:
             yield from answer.lines(MOST_MESSAGE)
         except (OSError, Cancelled) as error:

@@ -36,7 +36,7 @@ class Fed:
     last_failure: str = ""
 
 
-class Feed:
+class BeatFeed:
     """Sends the beats that are due, on one connection, from one thread."""
 
     def __init__(self, client: ApiClient, fleet: list[Simulated]) -> None:
@@ -104,7 +104,7 @@ def run(
     progress = Progress()
     began = time.monotonic()
     with ApiClient(url, token_file=token_file, token_env=token_env, ca=ca, timeout_s=10) as client:
-        feed = Feed(client, fleet)
+        feed = BeatFeed(client, fleet)
         if not as_json:
             print(
                 f"feeding {url} with {instances:,} simulated instances, a beat every {interval_s:g} s; Ctrl-C ends it"

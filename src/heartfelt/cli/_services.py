@@ -33,7 +33,7 @@ def _ns(value_s: float) -> int:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """Services 1 to `services`, with the keys "1", "2", ... Times are relative to the start; durations are in seconds.
 
     A service in `stuck` stops after as many milliseconds as its number: it sends no beat after that. The first beat of
@@ -107,7 +107,7 @@ class Beater:
     without a beat. An error in the thread closes the hub, and `stop` raises it.
     """
 
-    def __init__(self, hub: HeartHub, plan: Plan) -> None:
+    def __init__(self, hub: HeartHub, plan: DemoPlan) -> None:
         self.begun = self.beats = self.late_ns = self.left_out = self.pause_ns = 0
         self.hub = hub
         self._step_ns, self._interval_ns = plan.step_ns, _ns(plan.interval)

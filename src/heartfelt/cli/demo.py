@@ -18,7 +18,7 @@ from heartfelt._options import MOST_SHARDS
 from heartfelt.cli import UsageError
 from heartfelt.cli._client_options import add_trust_arguments, url
 from heartfelt.cli._progress import Progress
-from heartfelt.cli._services import NS, Beater, Plan
+from heartfelt.cli._services import NS, Beater, DemoPlan
 from heartfelt.cli._values import duration, whole, whole_list
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def check_interval(interval: float, timeout: float) -> None:
         )
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
+def plan_of(args: argparse.Namespace) -> DemoPlan:
     services, stuck = or_else(args.services, 10_000), args.stuck
     interval, timeout = or_else(args.interval, 0.5), or_else(args.timeout, 1.0)
     if stuck is None:
@@ -114,7 +114,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
             f"leave it out, or give --services {max(stuck)}"
         )
     check_interval(interval, timeout)
-    return Plan(services, interval, timeout, or_else(args.parallelism, 2), or_else(args.duration, 15.0), stuck)
+    return DemoPlan(services, interval, timeout, or_else(args.parallelism, 2), or_else(args.duration, 15.0), stuck)
 
 
 class Printer:
@@ -186,7 +186,7 @@ class Outcome:
             self.lateness.append(event.lateness)
 
 
-def watch(plan: Plan, printer: Printer) -> Outcome:
+def watch(plan: DemoPlan, printer: Printer) -> Outcome:
     """Runs the plan. After its duration, it goes on until no event is missing, or one is long overdue."""
     outcome = Outcome()
     with HeartHub(timeout=plan.timeout, parallelism=plan.parallelism) as hub:
@@ -212,7 +212,7 @@ def watch(plan: Plan, printer: Printer) -> Outcome:
     return outcome
 
 
-def read_until_end(beater: Beater, plan: Plan, outcome: Outcome, printer: Printer) -> None:
+def read_until_end(beater: Beater, plan: DemoPlan, outcome: Outcome, printer: Printer) -> None:
     hub = beater.hub
     missing = set(plan.due_ns)
     while True:
@@ -232,7 +232,7 @@ def read_until_end(beater: Beater, plan: Plan, outcome: Outcome, printer: Printe
             missing.difference_update(str(event.key) for event in events)
 
 
-def complaints(plan: Plan, outcome: Outcome) -> list[str]:
+def complaints(plan: DemoPlan, outcome: Outcome) -> list[str]:
     """Lists what is wrong; empty if exactly the stopped services were reported, once each."""
     found = []
     if keys := missing_keys(plan, outcome):
@@ -252,15 +252,15 @@ def complaints(plan: Plan, outcome: Outcome) -> list[str]:
     return found
 
 
-def missing_keys(plan: Plan, outcome: Outcome) -> list[str]:
+def missing_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return [key for key in plan.due_ns if key not in outcome.reported]
 
 
-def extra_keys(plan: Plan, outcome: Outcome) -> list[str]:
+def extra_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return [key for key in outcome.reported if key not in plan.due_ns]
 
 
-def repeated_keys(plan: Plan, outcome: Outcome) -> list[str]:
+def repeated_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return [key for key, times in outcome.reported.items() if times > 1 and key in plan.due_ns]
 
 
@@ -269,7 +269,7 @@ def named(keys: list[str]) -> str:
     return ", ".join(keys[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def exit_status(plan: Plan, outcome: Outcome) -> int:
+def exit_status(plan: DemoPlan, outcome: Outcome) -> int:
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if complaints(plan, outcome) else 0
@@ -284,11 +284,11 @@ def percentiles(values: list[float]) -> dict[str, float] | None:
     return {"p50": ordered[last // 2], "p99": ordered[math.ceil(last * 0.99)], "max": ordered[last]}
 
 
-def fell_behind(plan: Plan, outcome: Outcome) -> bool:
+def fell_behind(plan: DemoPlan, outcome: Outcome) -> bool:
     return outcome.late > plan.interval or outcome.pause > plan.timeout
 
 
-def beating_text(plan: Plan, outcome: Outcome) -> str:
+def beating_text(plan: DemoPlan, outcome: Outcome) -> str:
     late = f"at most {outcome.late * 1e3:.1f} ms late"
     if not fell_behind(plan, outcome):
         return f"on time ({late})"
@@ -302,7 +302,7 @@ def beating_text(plan: Plan, outcome: Outcome) -> str:
     )
 
 
-def summary_text(plan: Plan, outcome: Outcome) -> str:
+def summary_text(plan: DemoPlan, outcome: Outcome) -> str:
     n_stopped, n_events = len(plan.due_ns), len(outcome.lateness)
     lateness = percentiles(outcome.lateness)
     share = 100 * outcome.cpu_time / outcome.elapsed if outcome.elapsed else 0.0
@@ -328,7 +328,7 @@ def summary_text(plan: Plan, outcome: Outcome) -> str:
     return "\n".join(["", *(f"{name + ':':10}{text}" for name, text in rows.items())])
 
 
-def summary_object(plan: Plan, outcome: Outcome) -> dict[str, object]:
+def summary_object(plan: DemoPlan, outcome: Outcome) -> dict[str, object]:
     return {
         "summary": {
             "services": plan.services,

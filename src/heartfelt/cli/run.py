@@ -82,11 +82,11 @@ def report_of(args: argparse.Namespace, command: list[str]) -> JobRun:
         )
     logging.basicConfig(format="heartfelt run: %(message)s", level=logging.INFO)
     from heartfelt.agent.jobs import Job, JobRun
-    from heartfelt.agent.jobs.outbox import Outbox
+    from heartfelt.agent.jobs.outbox import PingOutbox
 
     job = Job(key, interval=interval_s, timeout=timeout_s)
     try:
-        outbox = Outbox(client_of(args, raise_errors=False))
+        outbox = PingOutbox(client_of(args, raise_errors=False))
     except EnvironmentRefused as error:  # the command must run even so: nobody watches a cron job start
         print(f"heartfelt run: nothing is reported to the monitor: {error}", file=sys.stderr)
         outbox = None

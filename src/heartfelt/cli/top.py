@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
     with tui_extra():
         from heartfelt.cli._top.app import TopApp
-        from heartfelt.cli._top.link import ANSWER_S, Link
+        from heartfelt.cli._top.link import ANSWER_S, MonitorLink
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Failed("this command needs a terminal; without one, use `heartfelt ls` and `heartfelt events`")
 
@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> int:
 
     with client(ANSWER_S) as first:
         first.json("GET", "/api/v1/hold")  # reports a wrong address or token as text, before the screen is cleared
-    app = TopApp(Link(client), args.url)
+    app = TopApp(MonitorLink(client), args.url)
     app.run()
     return app.return_code or 0

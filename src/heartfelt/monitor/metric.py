@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-__all__ = ["Figure", "Figures", "Kind", "Metric", "Reading", "clean_label", "counter", "gauge", "histogram", "read"]
+__all__ = [
+    "Figure",
+    "Figures",
+    "Metric",
+    "MetricKind",
+    "Reading",
+    "clean_label",
+    "counter",
+    "gauge",
+    "histogram",
+    "read",
+]
 
 LABEL_CHARS = 128
 """Length of a label's value that comes from outside; the rest is cut."""
@@ -28,7 +39,7 @@ _ABBREVIATED = frozenset(("s", "ms", "us", "ns", "sec", "secs", "min", "minutes"
 _RESERVED = ("total", "count", "sum", "bucket", "info", "created", "counter", "gauge", "histogram")
 
 
-class Kind(str, Enum):
+class MetricKind(str, Enum):
     """COUNTER: grows as long as the process lives. GAUGE: a level, which may fall. HISTOGRAM: counts in buckets."""
 
     COUNTER = "counter"
@@ -41,7 +52,7 @@ class Metric:
     """One metric, without its values. `labels` are the names of its labels."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     unit: str = ""
     labels: tuple[str, ...] = ()
@@ -58,7 +69,10 @@ class Metric:
             (not self.unit and parts[-1] in _UNITS, f"the unit must be {parts[-1]!r}, which the name ends with"),
             (not _HELP.fullmatch(self.help), "the help is a phrase: capital letter or digit, no period"),
             (not all(map(_LABEL.fullmatch, self.labels)), "labels are words of a-z, with _ between them"),
-            (bool(self.buckets) is not (self.kind is Kind.HISTOGRAM), "a histogram has buckets, others have none"),
+            (
+                bool(self.buckets) is not (self.kind is MetricKind.HISTOGRAM),
+                "a histogram has buckets, others have none",
+            ),
         ):
             if is_wrong:
                 raise ValueError(f"metric {self.name!r} ({self.help!r}, {self.unit!r}, {self.labels}): {text}")
@@ -79,15 +93,15 @@ class Metric:
 
 
 def counter(name: str, help: str, *, unit: str = "", labels: tuple[str, ...] = ()) -> Metric:
-    return Metric(name, Kind.COUNTER, help, unit, labels)
+    return Metric(name, MetricKind.COUNTER, help, unit, labels)
 
 
 def gauge(name: str, help: str, *, unit: str = "", labels: tuple[str, ...] = ()) -> Metric:
-    return Metric(name, Kind.GAUGE, help, unit, labels)
+    return Metric(name, MetricKind.GAUGE, help, unit, labels)
 
 
 def histogram(name: str, help: str, *, unit: str, buckets: tuple[float, ...]) -> Metric:
-    return Metric(name, Kind.HISTOGRAM, help, unit, (), buckets)
+    return Metric(name, MetricKind.HISTOGRAM, help, unit, (), buckets)
 
 
 class Figure(NamedTuple):
@@ -112,7 +126,7 @@ def read(figures: Figures, stats: Mapping[str, Any]) -> Iterator[Reading]:
         if declared is None:
             continue
         metric, labels, scale = Figure(declared) if isinstance(declared, Metric) else declared
-        value = stats.get(name, 0 if metric.kind is Kind.COUNTER else None)
+        value = stats.get(name, 0 if metric.kind is MetricKind.COUNTER else None)
         if value is not None:
             samples.setdefault(metric, {})[labels] = value * scale if scale != 1.0 else value
     yield from samples.items()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import Problem
-from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter, page
+from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, InstanceFilter, page
 
 
 class Fake:
@@ -32,7 +32,7 @@ class Fake:
 
 def listed(instances, which=None, *, sort="id", limit=1000, cursor=None):
     return asyncio.run(
-        page(instances, which or Filter(), sort=sort, limit=limit, cursor=cursor, stream_id="x-1")
+        page(instances, which or InstanceFilter(), sort=sort, limit=limit, cursor=cursor, stream_id="x-1")
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ FLEET = [
     ],
 )
 def test_filters(which, found):
-    answer = listed(FLEET, Filter(**which))
+    answer = listed(FLEET, InstanceFilter(**which))
     assert ids(answer) == found
     assert answer.matched == len(found)
     assert answer.cursor is None
@@ -145,7 +145,7 @@ def test_the_loop_goes_on_while_100_000_instances_are_looked_at():
     fleet = [Fake(n, service=f"s{n % 7}") for n in range(100_000)]
 
     async def scenario():
-        which = Filter(text="s3")
+        which = InstanceFilter(text="s3")
         answer = await page(fleet, which, sort="-service", limit=100, cursor=None, stream_id="")
         assert answer.matched == len(range(3, 100_000, 7))
 

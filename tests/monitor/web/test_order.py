@@ -13,13 +13,13 @@ from tests.monitor.web.test_listing import Fake, turns_during
 
 pytest.importorskip("msgspec")
 
-from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter
+from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, InstanceFilter
 from heartfelt.monitor.web.api.order import order
 from heartfelt.monitor.web.api.view import ext_info_of
 
 
 def ordered(fleet, which=None, *, sort="service"):
-    return asyncio.run(order(fleet, which or Filter(), sort=sort, stream_id="x-1"))
+    return asyncio.run(order(fleet, which or InstanceFilter(), sort=sort, stream_id="x-1"))
 
 
 @pytest.mark.parametrize("sort", SORT_NAMES)
@@ -40,7 +40,7 @@ def test_runs_are_merged_in_order_and_the_loop_goes_on(count):
     fleet = [Fake(n, service=f"s{n * 7919 % 101}") for n in range(count)]
 
     async def scenario():
-        answer = await order(fleet, Filter(), sort="-service", stream_id="")
+        answer = await order(fleet, InstanceFilter(), sort="-service", stream_id="")
         assert answer.ids == [one.id for one in sorted(fleet, key=lambda one: (one.service, one.id), reverse=True)]
 
     assert turns_during(scenario) >= 2 * (count // 1000) - 1  # a slice is 1,000, and then each merge
@@ -48,7 +48,7 @@ def test_runs_are_merged_in_order_and_the_loop_goes_on(count):
 
 def test_it_is_filtered_and_tells_how_many_there_are():
     fleet = [Fake(n, service="abc"[n % 3]) for n in range(10)]
-    found = ordered(fleet, Filter(services=("b",)), sort="-id")
+    found = ordered(fleet, InstanceFilter(services=("b",)), sort="-id")
     assert found.ids == [7, 4, 1]
     assert found.total == 10
     assert found.stream_id == "x-1"

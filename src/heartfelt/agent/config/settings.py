@@ -6,45 +6,45 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from heartfelt._config.settings import Setting, Settings
+from heartfelt._config.settings import SettingSpec, SettingsTable
 from heartfelt._config.values import Duration, flag, host, maybe, one_of, text, token, whole
 
 LEAST_INTERVAL_S = 0.05
 MOST_INTERVAL_S = 1800.0
 
 
-SETTINGS = Settings(
+SETTINGS = SettingsTable(
     (
-        Setting("agent.service.heartbeat.enable", "enable", flag),
-        Setting("heartbeat.interval", "interval", Duration(LEAST_INTERVAL_S, MOST_INTERVAL_S, "ms")),
-        Setting("heartbeat.timeout", "timeout", maybe(Duration(LEAST_INTERVAL_S, 30 * 86400, "ms"))),
-        Setting("serviceName", "service", text()),
-        Setting("appName", "app_name", text()),
-        Setting("appType", "app_type", text()),
-        Setting("artifact", "artifact", maybe(text())),
-        Setting("dynamicInstall", "dynamic_install", flag),
-        Setting("gateway.nettyIp", "host", host),
-        Setting("gateway.nettyPort", "port", whole(1, 65535)),
-        Setting("gateway.nettyConnectTimeout", "connect_timeout", Duration(0.001, 600, "ms")),
-        Setting("gateway.initReconnectInternalTime", "first_reconnect", Duration(0.001, 86400)),
-        Setting("gateway.maxReconnectInternalTime", "most_reconnect", Duration(0.001, 86400)),
-        Setting(
+        SettingSpec("agent.service.heartbeat.enable", "enable", flag),
+        SettingSpec("heartbeat.interval", "interval", Duration(LEAST_INTERVAL_S, MOST_INTERVAL_S, "ms")),
+        SettingSpec("heartbeat.timeout", "timeout", maybe(Duration(LEAST_INTERVAL_S, 30 * 86400, "ms"))),
+        SettingSpec("serviceName", "service", text()),
+        SettingSpec("appName", "app_name", text()),
+        SettingSpec("appType", "app_type", text()),
+        SettingSpec("artifact", "artifact", maybe(text())),
+        SettingSpec("dynamicInstall", "dynamic_install", flag),
+        SettingSpec("gateway.nettyIp", "host", host),
+        SettingSpec("gateway.nettyPort", "port", whole(1, 65535)),
+        SettingSpec("gateway.nettyConnectTimeout", "connect_timeout", Duration(0.001, 600, "ms")),
+        SettingSpec("gateway.initReconnectInternalTime", "first_reconnect", Duration(0.001, 86400)),
+        SettingSpec("gateway.maxReconnectInternalTime", "most_reconnect", Duration(0.001, 86400)),
+        SettingSpec(
             "heartfelt.url", "url", maybe(text(2048)), secret=True
         ),  # it may have a password in it, which is then refused
-        Setting("heartfelt.transport", "transport", one_of("sermant", "http", "udp")),
-        Setting("heartfelt.backend", "backend", maybe(one_of("sermant", "heartfelt"))),
-        Setting("heartfelt.path", "path", text(1024)),
-        Setting("heartfelt.write_timeout", "write_timeout", Duration(0.001, 600, "ms")),
-        Setting("heartfelt.tls.enable", "tls", flag),
-        Setting("heartfelt.tls.ca", "tls_ca", maybe(text(4096))),
-        Setting("heartfelt.tls.hostname", "tls_hostname", maybe(host)),
-        Setting("heartfelt.token", "token", maybe(token), secret=True),
-        Setting("heartfelt.token_file", "token_file", maybe(text(4096))),
-        Setting("heartfelt.instance", "instance", text(128), former=("heartfelt.instance_id",)),
-        Setting("heartfelt.fork", "fork", one_of("restart", "silent")),
-        Setting("heartfelt.entry_points", "entry_points", flag),
-        Setting("heartfelt.provider.timeout", "provider_timeout", Duration(0.001, 600, "ms")),
-        Setting("heartfelt.provider.limit", "provider_limit", whole(1, 1 << 20)),
+        SettingSpec("heartfelt.transport", "transport", one_of("sermant", "http", "udp")),
+        SettingSpec("heartfelt.backend", "backend", maybe(one_of("sermant", "heartfelt"))),
+        SettingSpec("heartfelt.path", "path", text(1024)),
+        SettingSpec("heartfelt.write_timeout", "write_timeout", Duration(0.001, 600, "ms")),
+        SettingSpec("heartfelt.tls.enable", "tls", flag),
+        SettingSpec("heartfelt.tls.ca", "tls_ca", maybe(text(4096))),
+        SettingSpec("heartfelt.tls.hostname", "tls_hostname", maybe(host)),
+        SettingSpec("heartfelt.token", "token", maybe(token), secret=True),
+        SettingSpec("heartfelt.token_file", "token_file", maybe(text(4096))),
+        SettingSpec("heartfelt.instance", "instance", text(128), former=("heartfelt.instance_id",)),
+        SettingSpec("heartfelt.fork", "fork", one_of("restart", "silent")),
+        SettingSpec("heartfelt.entry_points", "entry_points", flag),
+        SettingSpec("heartfelt.provider.timeout", "provider_timeout", Duration(0.001, 600, "ms")),
+        SettingSpec("heartfelt.provider.limit", "provider_limit", whole(1, 1 << 20)),
     ),
 )
 
@@ -72,7 +72,7 @@ def environment_names(name: str) -> Iterator[str]:
     yield from dict.fromkeys(names)
 
 
-def from_environment(setting: Setting, environ: Mapping[str, str]) -> tuple[str, str] | None:
+def from_environment(setting: SettingSpec, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """The variable that holds it and its value, or None."""
     for name in environment_names(setting.name):
         if name in environ:

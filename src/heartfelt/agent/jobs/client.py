@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 
 from heartfelt._checks import duration_ns, shown
 from heartfelt._net.explain import explain
-from heartfelt._net.http import Answer
+from heartfelt._net.http import HttpResponse
 from heartfelt._net.http_client import HttpClient
 from heartfelt._net.resolver import Resolver
 from heartfelt._net.tls import client_context
@@ -248,7 +248,7 @@ def truncated(text: str, most: int = MOST_TEXT) -> bytes:
     return raw[: most - len(note)].decode("utf-8", "ignore").encode() + note
 
 
-def refusal(url: BaseUrl, answer: Answer) -> str:
+def refusal(url: BaseUrl, answer: HttpResponse) -> str:
     """Explains an answer other than 2xx, and what to do."""
     remedies = {
         401: "it requires a valid token: set HEARTFELT_TOKEN",

@@ -55,7 +55,7 @@ class _Rhythm:
     due: float
 
 
-class Outbox:
+class PingOutbox:
     """Pings for one monitor, from any number of threads. Only `flush` blocks."""
 
     def __init__(
@@ -221,15 +221,15 @@ class Outbox:
 
 
 _outboxes: dict[
-    weakref.ref[Outbox], None
+    weakref.ref[PingOutbox], None
 ] = {}  # each operation on it is atomic: no lock that a fork could leave locked
 
 
-def _forget(ref: weakref.ref[Outbox]) -> None:
+def _forget(ref: weakref.ref[PingOutbox]) -> None:
     _outboxes.pop(ref, None)
 
 
-def _all_outboxes() -> list[Outbox]:
+def _all_outboxes() -> list[PingOutbox]:
     return [outbox for ref in list(_outboxes) if (outbox := ref()) is not None]
 
 

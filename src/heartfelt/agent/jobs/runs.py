@@ -25,7 +25,7 @@ from heartfelt._checks import duration_ns, shown
 from heartfelt._net.token import checked_token
 from heartfelt._net.url import DEFAULT_URL, parse_url
 from heartfelt.agent.jobs.client import Event, PingClient, checked_key
-from heartfelt.agent.jobs.outbox import Outbox, Ping, flush_all
+from heartfelt.agent.jobs.outbox import Ping, PingOutbox, flush_all
 from heartfelt.errors import ConfigError
 
 __all__ = ["Job", "JobRun", "JobStats", "flush", "job"]
@@ -59,7 +59,7 @@ class JobStats:
 class JobRun:
     """One run of a job. Made by entering the job; `beat` may be called from any thread."""
 
-    def __init__(self, job: Job, outbox: Outbox | None) -> None:
+    def __init__(self, job: Job, outbox: PingOutbox | None) -> None:
         self.key = job.key
         self.rid = str(uuid.uuid4())  # distinguishes overlapping runs of one key
         self.skipped = 0  # beats not sent: too soon after another, or outside the run
@@ -175,7 +175,7 @@ class Job:
         if token is not None:
             checked_token(token)
         self._settings = (url, token, ca)
-        self._outbox = None if client is None else Outbox(client)
+        self._outbox = None if client is None else PingOutbox(client)
         self._runs: list[JobRun] = []  # entered by `with`, in this process
 
     def new_run(self) -> JobRun:
@@ -254,7 +254,7 @@ class Job:
                 return run
         return self._runs.pop()  # left in another task than it was entered in: the last run
 
-    def _find_outbox(self) -> Outbox | None:
+    def _find_outbox(self) -> PingOutbox | None:
         return self._outbox if self._outbox is not None else _shared_outbox(*self._settings)
 
 
@@ -269,11 +269,11 @@ def flush(timeout: Duration = 5.0) -> bool:
     return flush_all(duration_ns(timeout, "timeout") / 1e9)
 
 
-_shared: dict[tuple[object, ...], Outbox] = {}
+_shared: dict[tuple[object, ...], PingOutbox] = {}
 _env_error: str | None = None
 
 
-def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str] | None) -> Outbox | None:
+def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str] | None) -> PingOutbox | None:
     """Returns the outbox for these settings, with the environment's for None; None if the environment is invalid."""
     global _env_error
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
@@ -291,7 +291,7 @@ def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str
                 logger.error("jobs are not reported: %s", text)
             _env_error = text
             return None
-        outbox = _shared.setdefault(settings, Outbox(client))
+        outbox = _shared.setdefault(settings, PingOutbox(client))
     return outbox
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from heartfelt._net.connection import Connection
-from heartfelt._net.http_client import HttpConnection, Limits
+from heartfelt._net.http_client import HttpConnection, TimeLimits
 from heartfelt.agent.line.line import Plan
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import HEARTBEAT
@@ -74,7 +74,7 @@ class HttpTransport:
         return self._http.keeps
 
     def beat(self, text: bytes) -> None:
-        limits = Limits(self._timeout, 2 * self._timeout)  # to send it, and to get the answer
+        limits = TimeLimits(self._timeout, 2 * self._timeout)  # to send it, and to get the answer
         answer = self._http.exchange("POST", self._path, self._headers, pack(text), limits)
         answer.skip(MOST_ANSWER)
         if not 200 <= answer.status < 300:

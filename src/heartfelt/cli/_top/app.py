@@ -16,12 +16,12 @@ from textual.widgets import ContentSwitcher
 from heartfelt.cli._top import _jobs
 from heartfelt.cli._top.bar import CONNECTING, LIVE, LOST, Bottom, LinkState, Top
 from heartfelt.cli._top.detail import Detail, Do, EventDetail
-from heartfelt.cli._top.dialogs import Confirm, Filter, Help
+from heartfelt.cli._top.dialogs import Confirm, FilterInput, Help
 from heartfelt.cli._top.feed import Feed
-from heartfelt.cli._top.fleet import Entry, Fleet, Row
+from heartfelt.cli._top.fleet import FleetState, ListedEvent, Row
 from heartfelt.cli._top.grid import Grid
 from heartfelt.cli._top.lines import Chosen, Lines, Moved
-from heartfelt.cli._top.link import Answered, Happened, Job, Link, Live, Loaded, Loading, Lost, Told
+from heartfelt.cli._top.link import Answered, Happened, Job, Live, Loaded, Loading, Lost, MonitorLink, Told
 from heartfelt.cli._top.table import ORDERS, Table
 from heartfelt.cli.events import words_of
 
@@ -70,9 +70,9 @@ class TopApp(App[None]):
         Binding("q,ctrl+c", "quit", "quit"),
     ]
 
-    def __init__(self, link: Link, url: str) -> None:
+    def __init__(self, link: MonitorLink, url: str) -> None:
         super().__init__()
-        self.fleet = Fleet()
+        self.fleet = FleetState()
         self.link = link
         self.state = LinkState()
         self.terms = ""
@@ -91,7 +91,7 @@ class TopApp(App[None]):
             yield Table(self.now_ms, id="table")
             yield Feed(id="events")
         with Container(id="filter"):
-            yield Filter(compact=True, placeholder="words and states, for example: payment lost", id="terms")
+            yield FilterInput(compact=True, placeholder="words and states, for example: payment lost", id="terms")
         yield Bottom(id="bottom")
 
     def on_mount(self) -> None:
@@ -244,7 +244,7 @@ class TopApp(App[None]):
             self.grid.show(self.fleet.find(self.terms), worst_first=self._order == 0, tail=self._tail())
         self._rest_until = time.monotonic() + 5 * (time.monotonic() - began)
 
-    def _tail(self) -> list[Entry]:
+    def _tail(self) -> list[ListedEvent]:
         """The newest events of a level above NORMAL."""
         important = (one for one in self.fleet.find_events(self.terms) if one.event["level"] != "NORMAL")
         return list(itertools.islice(important, self.size.height))
@@ -307,20 +307,20 @@ class TopApp(App[None]):
     def action_filter(self) -> None:
         if self.screen is self.base:
             self.query_one("#filter").add_class("shown")
-            self.query_one(Filter).focus()
+            self.query_one(FilterInput).focus()
 
-    def on_input_changed(self, changed: Filter.Changed) -> None:
+    def on_input_changed(self, changed: FilterInput.Changed) -> None:
         self.terms = changed.value.strip()
         self.draw()
 
-    def on_filter_done(self, done: Filter.Done) -> None:
+    def on_filter_input_done(self, done: FilterInput.Done) -> None:
         if not done.kept:
             self.action_no_filter()
         self.query_one("#filter").remove_class("shown")
         self.query_one(f"#{self.view}").focus()
 
     def action_no_filter(self) -> None:
-        self.query_one(Filter).value = ""
+        self.query_one(FilterInput).value = ""
         self.bottom.said = ""
         self.draw()
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.segment import Segment
 from rich.style import Style
 
-from heartfelt.cli._top.fleet import Fleet, Row
+from heartfelt.cli._top.fleet import FleetState, Row
 from heartfelt.cli._top.marks import MARKS, ago, chip_style, fitted, mark_of
 from heartfelt.cli._top.painted import Painted
 
@@ -39,7 +39,7 @@ class LinkState:
 class Top(Painted):
     """Two lines; a third one while losses are held or the connection is lost."""
 
-    def __init__(self, url: str, fleet: Fleet, link: LinkState, *, id: str | None = None) -> None:
+    def __init__(self, url: str, fleet: FleetState, link: LinkState, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._url, self._fleet, self._link = url, fleet, link
         self.view = self.terms = self.order = ""

@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from heartfelt.cli._top.fleet import Entry
+from heartfelt.cli._top.fleet import ListedEvent
 from heartfelt.cli._top.marks import LEVELS, LONGEST_TEXT, ago, chip_style, mark_of
 from heartfelt.cli.events import words_of
 from heartfelt.cli.ls import printable
@@ -104,7 +104,7 @@ class Detail(_Page):
 
 
 class EventDetail(_Page):
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: ListedEvent) -> None:
         super().__init__()
         self._entry = entry
 

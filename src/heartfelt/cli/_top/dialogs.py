@@ -67,7 +67,7 @@ class Help(ModalScreen[None]):
         self.dismiss(None)
 
 
-class Filter(Input):
+class FilterInput(Input):
     """Reports each change of the text, and its end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "no filter", show=False)]

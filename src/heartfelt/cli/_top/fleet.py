@@ -50,7 +50,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedEvent:
     """An event in the list. Newer ones have greater numbers, which this program assigns."""
 
     number: int
@@ -80,7 +80,7 @@ def row_of(view: dict[str, Any]) -> Row:
     )
 
 
-class Fleet:
+class FleetState:
     """`members` grows when an instance joins or leaves, `version` with each visible change except beats."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Fleet:
         self.services: dict[str, dict[str, Any]] = {}
         self.applications = 0
         self.hold: dict[str, Any] = {"state": "NONE"}
-        self.events: deque[Entry] = deque(maxlen=MOST_EVENTS)
+        self.events: deque[ListedEvent] = deque(maxlen=MOST_EVENTS)
         self.held: set[int] = set()
         """Ids of instances whose loss is held."""
         self.newcomers: set[int] = set()
@@ -172,7 +172,7 @@ class Fleet:
             row for row in self.rows.values() if all(one in row.words or one == row.shown.lower() for one in wanted)
         ]
 
-    def find_events(self, terms: str) -> list[Entry]:
+    def find_events(self, terms: str) -> list[ListedEvent]:
         """Returns the events that match all terms, newest first."""
         wanted = terms.lower().split()
         return [one for one in reversed(self.events) if all(term in one.words for term in wanted)]
@@ -229,4 +229,4 @@ class Fleet:
         info = event["info"]
         parts = [event["service"], event["instance_id"], event["level"], event["type"], event.get("ip") or ""]
         parts += [str(info[name]) for name in ("name", "description", "logMessage", "text") if info.get(name)]
-        self.events.append(Entry(self._number, event, "\n".join(parts).lower()))
+        self.events.append(ListedEvent(self._number, event, "\n".join(parts).lower()))

@@ -15,7 +15,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from heartfelt.cli._top.feed import entry_line
-from heartfelt.cli._top.fleet import HELD, Entry, Row
+from heartfelt.cli._top.fleet import HELD, ListedEvent, Row
 from heartfelt.cli._top.lines import Chosen, Moved
 from heartfelt.cli._top.marks import cell_style, fitted, mark_of, step_of
 from heartfelt.cli._top.painted import PAGES_AND_ENDS, Painted
@@ -51,7 +51,7 @@ class Grid(Painted, can_focus=True):
         self._groups: list[Group] = []
         self._at: tuple[int, int] = (0, 0)
         self._chosen: int | None = None
-        self._tail: list[Entry] = []
+        self._tail: list[ListedEvent] = []
         self.cell = 1
         self.top = 0
         self._moved = False
@@ -59,7 +59,7 @@ class Grid(Painted, can_focus=True):
 
     # -- the cells
 
-    def show(self, rows: list[Row], *, worst_first: bool, tail: list[Entry]) -> None:
+    def show(self, rows: list[Row], *, worst_first: bool, tail: list[ListedEvent]) -> None:
         """Shows `rows`, in the order of their ids, and `tail`: events for the rest of the screen."""
         self._rows, self._worst_first, self._tail = rows, worst_first, tail
         self._arrange()

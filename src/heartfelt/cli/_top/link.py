@@ -84,7 +84,7 @@ Told: TypeAlias = "Live | Lost | Loading | Loaded | Happened | Answered"
 Job: TypeAlias = Callable[[ApiClient], Any]
 
 
-class Link:
+class MonitorLink:
     """The threads that talk to the monitor. `client(timeout_s)` makes a client, and may raise Failed."""
 
     def __init__(self, client: Callable[[float], ApiClient], *, jitter_seed: int | None = None) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from heartfelt._config.settings import Setting, Settings
+from heartfelt._config.settings import SettingSpec, SettingsTable
 from heartfelt._config.units import Size, share, words
 from heartfelt._config.values import Duration, Kind, flag, host, maybe, one_of, text, whole
 
@@ -18,11 +18,11 @@ _FILE = maybe(text(4096))
 
 def _setting(
     name: str, kind: Kind, meaning: str, sermant: str | None = None, sermant_kind: Kind | None = None
-) -> Setting:
-    return Setting(name, name.replace(".", "_"), kind, meaning, sermant=sermant, sermant_kind=sermant_kind)
+) -> SettingSpec:
+    return SettingSpec(name, name.replace(".", "_"), kind, meaning, sermant=sermant, sermant_kind=sermant_kind)
 
 
-SETTINGS = Settings((
+SETTINGS = SettingsTable((
     _setting("data", text(4096), "folder for the monitor's data: an SQLite file and its lock"),
     _setting("host", host, "address to listen on, for all three ports"),
     _setting("http.host", maybe(host), "address to listen on for HTTP, if different", "server.address"),
@@ -94,7 +94,7 @@ SETTINGS = Settings((
 ))  # fmt: skip
 
 
-def variable_of(setting: Setting) -> str:
+def variable_of(setting: SettingSpec) -> str:
     """Returns the environment variable of a setting: HEARTFELT_ and the name in capitals, with underscores."""
     return "HEARTFELT_" + setting.field.upper()
 
@@ -112,6 +112,6 @@ SERMANTS_OTHERS = re.compile(
 )
 
 
-def of_a_service(service: str, what: str) -> Setting:
+def of_a_service(service: str, what: str) -> SettingSpec:
     """Returns the setting service.NAME.timeout or service.NAME.cache."""
     return replace(OF_A_SERVICE[what], name=f"service.{service}.{what}", field=f"service.{service}.{what}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartfelt._checks import shown
-from heartfelt._config.settings import Setting, Source, check, entries_of
+from heartfelt._config.settings import SettingSpec, Source, check, entries_of
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.settings import BY_VARIABLE, SERMANTS_OTHERS, SERVICE, SETTINGS, of_a_service
 
@@ -39,7 +39,7 @@ class MonitorSource(Source):
             self.services.setdefault(name, {}).update(one)
 
 
-def checked(setting: Setting, value: object) -> object:
+def checked(setting: SettingSpec, value: object) -> object:
     """Checks a keyword's value. Raises ConfigError, also for a value of the wrong type."""
     try:
         return check(setting, value, None)

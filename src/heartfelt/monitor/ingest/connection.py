@@ -17,7 +17,7 @@ from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_good
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, FrameDecoder, Message
 
-__all__ = ["VIA", "Connection"]
+__all__ = ["VIA", "AgentConnection"]
 
 VIA = "sermant"
 AT_ONCE = 64
@@ -44,15 +44,15 @@ class Server(Protocol):
     intake: Intake
     auth: Auth
     quarantine_s: float
-    connections: set[Connection]
+    connections: set[AgentConnection]
     counts: Counter[str]
     pending_bytes: int
     """Bytes of incomplete frames, of all connections."""
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, connection: AgentConnection) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class AgentConnection(asyncio.Protocol):
     """Belongs to the loop's thread."""
 
     def __init__(self, server: Server) -> None:

@@ -17,7 +17,7 @@ import ssl
 from collections import Counter
 from collections.abc import Iterator
 
-from heartfelt.monitor.ingest.connection import VIA, Connection
+from heartfelt.monitor.ingest.connection import VIA, AgentConnection
 from heartfelt.monitor.ingest.intake import Auth, Intake
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.tasks import LEFT_RUNNING, TimedEvent, end_tasks
@@ -99,7 +99,7 @@ class SermantServer:
         self._accepting = False
         self._retry: asyncio.TimerHandle | None = None
         self._joining: set[asyncio.Task[None]] = set()
-        self.connections: set[Connection] = set()
+        self.connections: set[AgentConnection] = set()
         self.counts: Counter[str] = Counter()
 
     @property
@@ -205,7 +205,7 @@ class SermantServer:
     async def _join(self, accepted: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: Connection(self),
+                lambda: AgentConnection(self),
                 accepted,
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
@@ -225,7 +225,7 @@ class SermantServer:
             self.intake.log.warn("accept", f"TCP: {error!r}")
         self._accept_more()
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: AgentConnection) -> None:
         self.connections.discard(connection)
         if not self.connections:
             self._none_open.set()
@@ -238,7 +238,7 @@ class SermantServer:
         heartbeats need no check. O(connections), a slice at a time."""
         self._check_some(list(self.connections), 0)
 
-    def _check_some(self, connections: list[Connection], ended: int) -> None:
+    def _check_some(self, connections: list[AgentConnection], ended: int) -> None:
         ended += sum(connection.ask_again() for connection in connections[:ASKED_AT_ONCE])
         left = connections[ASKED_AT_ONCE:]
         if left:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 from heartfelt._version import __version__
 from heartfelt.monitor.history import DETECTION_LATENESS, LOOP_LAG
-from heartfelt.monitor.metric import Kind, Metric, Reading
+from heartfelt.monitor.metric import Metric, MetricKind, Reading
 
 __all__ = ["Metrics"]
 
@@ -106,7 +106,7 @@ def _families(readings: Iterable[Reading]) -> list[families.Metric]:
 
 
 def _family(metric: Metric, samples: Mapping[tuple[str, ...], float]) -> families.Metric:
-    kind = families.CounterMetricFamily if metric.kind is Kind.COUNTER else families.GaugeMetricFamily
+    kind = families.CounterMetricFamily if metric.kind is MetricKind.COUNTER else families.GaugeMetricFamily
     family = kind(metric.name, metric.help, labels=metric.labels, unit=metric.unit)
     for values, value in samples.items():
         family.add_metric(values, value)

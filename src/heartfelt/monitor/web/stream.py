@@ -46,7 +46,7 @@ class TooManyViewers(Exception):
     """The limit of open streams is reached."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class StreamMessage(msgspec.Struct, frozen=True):
     number: int
     topic: str
     data: bytes
@@ -109,7 +109,7 @@ class Stream:
     ) -> None:
         self.epoch = secrets.token_hex(4)
         self._number = 0
-        self._ring: deque[Message] = deque()
+        self._ring: deque[StreamMessage] = deque()
         self._ring_bytes = 0
         self._dropped = 0  # number of the newest message that has left the ring
         self._most_messages, self._most_bytes = ring_messages, ring_bytes
@@ -140,13 +140,13 @@ class Stream:
         data = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (self.epoch.encode(), self._number, topic.encode(), text)
         self._bytes_published += len(data)
         if topic != "beats":  # the next ones replace them
-            self._keep(Message(self._number, topic, data))
+            self._keep(StreamMessage(self._number, topic, data))
         for viewer in self._viewers:
             if topic in viewer.topics and not viewer.offer(data):
                 self._resyncs += 1
                 viewer.offer(self._resync("you did not keep up"))
 
-    def _keep(self, message: Message) -> None:
+    def _keep(self, message: StreamMessage) -> None:
         self._ring.append(message)
         self._ring_bytes += len(message.data)
         while len(self._ring) > self._most_messages or self._ring_bytes > self._most_bytes:

@@ -161,7 +161,7 @@ def test_a_stopping_server_waits_for_the_rest_of_a_request_for_a_moment_only(ser
         assert rest(other) == b""
         (found,) = split_answers(rest(begun))
         assert found.status == 503
-        assert b"the server stops" in found.body
+        assert b"the server is stopping" in found.body
     assert not caplog.records
 
 

@@ -11,7 +11,7 @@ from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.model import Change, State
 from heartfelt.monitor.problems import bad, no_such
 from heartfelt.monitor.web.api.endpoint import Call
-from heartfelt.monitor.web.api.listing import Filter, InstancePage, page
+from heartfelt.monitor.web.api.listing import InstanceFilter, InstancePage, page
 from heartfelt.monitor.web.api.order import InstanceOrder, order
 from heartfelt.monitor.web.api.view import InstanceDetail, detail
 
@@ -61,8 +61,8 @@ def counted(counts: ServiceCounts) -> Counted:
     return Counted(total=counts.total, up=counts.up, held=counts.held, states=dict(counts.states))
 
 
-def _which(call: Call) -> Filter:
-    return Filter(
+def _which(call: Call) -> InstanceFilter:
+    return InstanceFilter(
         services=call["service"],
         instance_ids=call["instance"],
         states=call["state"],

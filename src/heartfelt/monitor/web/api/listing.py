@@ -61,7 +61,7 @@ class InstancePage(msgspec.Struct, kw_only=True, frozen=True):
     """The newest message of the stream when this answer was begun: follow the stream from there."""
 
 
-class Filter(msgspec.Struct, kw_only=True, frozen=True):
+class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
     """Fields are ANDed, values within a field ORed; an empty field matches everything."""
 
     services: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ async def in_slices(instances: Iterable[Instance], most: int = SLICE) -> AsyncIt
 
 async def page(
     instances: Iterable[Instance],
-    which: Filter,
+    which: InstanceFilter,
     *,
     sort: str,
     limit: int,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heartfelt.monitor.web.api.listing import SORTS, Filter, Place, in_slices
+from heartfelt.monitor.web.api.listing import SORTS, InstanceFilter, Place, in_slices
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
@@ -26,7 +26,7 @@ class InstanceOrder(msgspec.Struct, kw_only=True, frozen=True):
     """The newest message of the stream when this answer was begun: follow the stream from there."""
 
 
-async def order(instances: Iterable[Instance], which: Filter, *, sort: str, stream_id: str) -> InstanceOrder:
+async def order(instances: Iterable[Instance], which: InstanceFilter, *, sort: str, stream_id: str) -> InstanceOrder:
     """Sorts in runs and merges them pair by pair, so that the event loop does other work in between."""
     descending, value = sort.startswith("-"), SORTS[sort.removeprefix("-")]
     test = which.test()

@@ -22,7 +22,7 @@ guard.py        time limits and counters of all connections of a server
 
 from __future__ import annotations
 
-from heartfelt.monitor.web.http1.connection import Connection, protocol_class
+from heartfelt.monitor.web.http1.connection import ServerConnection, protocol_class
 from heartfelt.monitor.web.http1.guard import RequestGuard
 
-__all__ = ["Connection", "RequestGuard", "protocol_class"]
+__all__ = ["RequestGuard", "ServerConnection", "protocol_class"]

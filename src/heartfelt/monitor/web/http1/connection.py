@@ -35,7 +35,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NAMES_A_METHOD = re.compile(rb"[A-Z]")
 
 
-class Connection(Link):
+class ServerConnection(Link):
     """A connection (uvicorn calls it a protocol): reads, and serves one request after another."""
 
     def __init__(
@@ -324,10 +324,10 @@ class Connection(Link):
             self.refuse(503, "the server is stopping and the request was not complete; send it again")
 
 
-def protocol_class(guard: RequestGuard) -> type[Connection]:
+def protocol_class(guard: RequestGuard) -> type[ServerConnection]:
     """Returns a class whose connections have this guard, for `uvicorn.Config(http=...)`."""
 
-    class GuardedConnection(Connection):
+    class GuardedConnection(ServerConnection):
         pass
 
     GuardedConnection.guard = guard

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heartfelt.monitor.web.http1.connection import Connection
+    from heartfelt.monitor.web.http1.connection import ServerConnection
 
 Message = MutableMapping[str, Any]
 Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
@@ -54,7 +54,9 @@ class Exchange:
         "answered", "disconnected", "keep_alive", "scope", "sent", "task", "unread", "version", "whole",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, scope: dict[str, Any], keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(
+        self, connection: ServerConnection, scope: dict[str, Any], keep_alive: bool, expects_continue: bool
+    ) -> None:
         self._connection = connection
         self.scope = scope
         self.version: str = scope["http_version"]

@@ -10,7 +10,7 @@ from heartfelt.monitor.web.http1.guard import RequestGuard
 
 
 class Link(asyncio.Protocol):
-    """Base of Connection, which reads. `guard` is set by `protocol_class`."""
+    """Base of ServerConnection, which reads. `guard` is set by `protocol_class`."""
 
     guard: RequestGuard
 

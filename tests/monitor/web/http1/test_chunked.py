@@ -83,7 +83,7 @@ def test_what_is_not_the_chunked_coding_is_refused(data):
 
 def test_lines_have_a_bound():
     for begin in (b"1;", b"0\r\nX: ", b"1" * 2000):
-        with pytest.raises(BadRequest, match=f"more than {MOST_LINE} bytes"):
+        with pytest.raises(BadRequest, match=f"longer than {MOST_LINE} bytes"):
             take(begin + b"a" * 2 * MOST_LINE, [100])
 
 

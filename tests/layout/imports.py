@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Reads the imports of src/heartfelt and holds them against the list in ARCHITECTURE.md.
 
-`python -m tests.layout.imports` prints the list as it would have to be for the rooms that are there, and what is wrong.
+`python -m tests.layout.imports` prints the list as it would have to be for the layers that are there, and what is wrong.
 
-The list is the fenced block `imports`: one line per room, as in
+The list is the fenced block `imports`: one line per layer, as in
 
     store:  monitor/store/ monitor/rows.py -> ground model
 
-A room has files or whole folders of src/heartfelt, and after the arrow the rooms that it may import. A room may import
-only rooms above it. A compiled module is written without `.py`; its imports are read from heartfelt_core/*.pyx. Every
+A layer has files or whole folders of src/heartfelt, and after the arrow the layers that it may import. A layer may import
+only layers above it. A compiled module is written without `.py`; its imports are read from heartfelt_core/*.pyx. Every
 import counts, wherever it stands: at the top, in a function, under TYPE_CHECKING, or as the name given to
 `importlib.import_module`. Stubs (.pyi) do not count: the sources of the compiled modules do.
 
@@ -34,7 +34,7 @@ _CYTHON_IMPORT = re.compile(rf"^\s*from\s+({PACKAGE}[\w.]*)\s+c?import\s+(.+?)\s
 
 
 @dataclass
-class Room:
+class Layer:
     name: str
     places: list[str]
     may_import: list[str]
@@ -42,15 +42,15 @@ class Room:
 
 @dataclass
 class Document:
-    rooms: list[Room] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
     circles: list[list[str]] = field(default_factory=list)
 
-    def room_of(self, file: str) -> Room | None:
-        """Returns the room of the longest place that contains the file."""
+    def layer_of(self, file: str) -> Layer | None:
+        """Returns the layer of the longest place that contains the file."""
         found = [
-            (len(place), room)
-            for room in self.rooms
-            for place in room.places
+            (len(place), layer)
+            for layer in self.layers
+            for place in layer.places
             if file == place or (place.endswith("/") and file.startswith(place))
         ]
         return max(found, key=lambda one: one[0])[1] if found else None
@@ -62,8 +62,8 @@ def read_document(text: str) -> Document:
     for line in _block(text, "imports"):
         match = re.fullmatch(r"(\w[\w.]*):\s*([^>]+?)(?:\s*->\s*(.+))?", line)
         if match is None:
-            raise ValueError(f"not `room: files -> rooms`: {line!r}")
-        document.rooms.append(Room(match[1], match[2].split(), (match[3] or "").split()))
+            raise ValueError(f"not `layer: files -> layers`: {line!r}")
+        document.layers.append(Layer(match[1], match[2].split(), (match[3] or "").split()))
     for line in _block(text, "circles"):
         files, colon, reason = line.partition(":")
         if not colon or not reason.strip():
@@ -158,42 +158,42 @@ def check(root: Path) -> list[str]:
     """Returns what does not agree with ARCHITECTURE.md, as sentences; an empty list if everything does."""
     document = read_document((root / "ARCHITECTURE.md").read_text("utf-8"))
     imports = read_imports(root)
-    return [*_check_rooms(document, imports), *_check_circles(document, imports)]
+    return [*_check_layers(document, imports), *_check_circles(document, imports)]
 
 
-def _check_rooms(document: Document, imports: dict[str, set[str]]) -> Iterator[str]:
-    names = [room.name for room in document.rooms]
-    for position, room in enumerate(document.rooms):
-        if room.name in names[:position]:
-            yield f"room {room.name} is listed twice"
+def _check_layers(document: Document, imports: dict[str, set[str]]) -> Iterator[str]:
+    names = [layer.name for layer in document.layers]
+    for position, layer in enumerate(document.layers):
+        if layer.name in names[:position]:
+            yield f"layer {layer.name} is listed twice"
         yield from (
-            f"room {room.name} may import {other}, which is not listed above it"
-            for other in room.may_import
+            f"layer {layer.name} may import {other}, which is not listed above it"
+            for other in layer.may_import
             if other not in names[:position]
         )
         yield from (
-            f"room {room.name} has {place}, which does not exist"
-            for place in room.places
+            f"layer {layer.name} has {place}, which does not exist"
+            for place in layer.places
             if not any(file == place or (place.endswith("/") and file.startswith(place)) for file in imports)
         )
     used: set[tuple[str, str]] = set()
     for file, found in sorted(imports.items()):
-        room = document.room_of(file)
-        if room is None:
-            yield f"{file} is in no room; {REMEDY}"
+        layer = document.layer_of(file)
+        if layer is None:
+            yield f"{file} is in no layer; {REMEDY}"
             continue
         for other in sorted(found):
-            target = document.room_of(other)
-            if target is None or target.name == room.name:
+            target = document.layer_of(other)
+            if target is None or target.name == layer.name:
                 continue
-            used.add((room.name, target.name))
-            if target.name not in room.may_import:
-                yield f"{file} ({room.name}) imports {other} ({target.name}), which is not listed; {REMEDY}"
-    for room in document.rooms:
+            used.add((layer.name, target.name))
+            if target.name not in layer.may_import:
+                yield f"{file} ({layer.name}) imports {other} ({target.name}), which is not listed; {REMEDY}"
+    for layer in document.layers:
         yield from (
-            f"room {room.name} may import {other}, but does not; remove it from the list"
-            for other in room.may_import
-            if other in names and (room.name, other) not in used
+            f"layer {layer.name} may import {other}, but does not; remove it from the list"
+            for other in layer.may_import
+            if other in names and (layer.name, other) not in used
         )
 
 
@@ -210,17 +210,17 @@ def _check_circles(document: Document, imports: dict[str, set[str]]) -> Iterator
 
 
 def actual(root: Path) -> list[str]:
-    """Returns the lines of the block `imports` for the rooms of ARCHITECTURE.md with the imports that exist."""
+    """Returns the lines of the block `imports` for the layers of ARCHITECTURE.md with the imports that exist."""
     document = read_document((root / "ARCHITECTURE.md").read_text("utf-8"))
     used: dict[str, set[str]] = {}
     for file, found in read_imports(root).items():
-        rooms = [document.room_of(one) for one in (file, *found)]
-        if rooms[0] is not None:
-            used.setdefault(rooms[0].name, set()).update(room.name for room in rooms[1:] if room is not None)
+        layers = [document.layer_of(one) for one in (file, *found)]
+        if layers[0] is not None:
+            used.setdefault(layers[0].name, set()).update(layer.name for layer in layers[1:] if layer is not None)
     lines = []
-    for room in document.rooms:
-        others = [one.name for one in document.rooms if one.name in used.get(room.name, ()) and one is not room]
-        line = f"{room.name + ':':11} {' '.join(room.places):36}" + (f" -> {' '.join(others)}" if others else "")
+    for layer in document.layers:
+        others = [one.name for one in document.layers if one.name in used.get(layer.name, ()) and one is not layer]
+        line = f"{layer.name + ':':11} {' '.join(layer.places):36}" + (f" -> {' '.join(others)}" if others else "")
         lines.append(line.rstrip())
     return lines
 

@@ -104,7 +104,7 @@ def test_a_compiled_module_is_read_from_its_source(planted):
     assert "_core (core) imports hub.py (hub), which is not listed" in said[0]
 
 
-def test_the_most_exact_room_counts(planted):
+def test_the_most_exact_layer_counts(planted):
     assert planted({"src/heartfelt/monitor/web/auth.py": FILES["src/heartfelt/monitor/web/api/routes.py"]}) == []
     said = planted({"src/heartfelt/monitor/web/stream.py": "from heartfelt.monitor.web.api import routes\n"})
     assert "monitor/web/stream.py (web) imports monitor/web/api/routes.py (api), which is not listed" in said[0]
@@ -112,25 +112,25 @@ def test_the_most_exact_room_counts(planted):
 
 def test_a_listed_import_that_no_longer_exists_is_found(planted):
     assert planted({}, ("web:     monitor/web/ -> store", "web:     monitor/web/ -> ground store")) == [
-        "room web may import ground, but does not; remove it from the list"
+        "layer web may import ground, but does not; remove it from the list"
     ]
 
 
-def test_a_file_without_a_room_is_found(planted):
-    assert "monitor/clock.py is in no room" in planted({"src/heartfelt/monitor/clock.py": ""})[0]
+def test_a_file_without_a_layer_is_found(planted):
+    assert "monitor/clock.py is in no layer" in planted({"src/heartfelt/monitor/clock.py": ""})[0]
 
 
-def test_a_room_without_its_file_is_found(planted):
+def test_a_layer_without_its_file_is_found(planted):
     assert planted({}, ("errors.py _types.py", "errors.py _types.py gone.py monitor/gone/")) == [
-        "room ground has gone.py, which does not exist",
-        "room ground has monitor/gone/, which does not exist",
+        "layer ground has gone.py, which does not exist",
+        "layer ground has monitor/gone/, which does not exist",
     ]
 
 
-def test_an_import_of_a_room_below_cannot_be_listed(planted):
+def test_an_import_of_a_layer_below_cannot_be_listed(planted):
     text = "from heartfelt.monitor.web import auth\n"
     said = planted(up(text), ("/store/            -> ground", "/store/ -> ground web"))
-    assert said[0] == "room store may import web, which is not listed above it"
+    assert said[0] == "layer store may import web, which is not listed above it"
 
 
 CIRCLE = {
@@ -140,7 +140,7 @@ CIRCLE = {
 FILES_OF_CIRCLE = "monitor/store/rows.py, monitor/store/schema.py"
 
 
-def test_a_circle_is_found_even_within_a_room(planted):
+def test_a_circle_is_found_even_within_a_layer(planted):
     assert planted(CIRCLE) == [f"these files import each other: {FILES_OF_CIRCLE}"]
 
 
@@ -172,7 +172,7 @@ def test_a_circle_beyond_one_folder_is_not_accepted(planted):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (("errors.py _types.py", "errors.py _types.py => nothing"), "not `room: files -> rooms`"),
+        (("errors.py _types.py", "errors.py _types.py => nothing"), "not `layer: files -> layers`"),
         (("web\n```\n", "web\n```\n```circles\na.py b.py\n```\n"), "not `files: reason`"),
     ],
 )

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Reads the imports of src/heartfelt and holds them against the list in ARCHITECTURE.md.
 
-`python -m tests.layout.imports` prints the list as it would have to be for the layers that are there, and what is wrong.
+`python -m tests.layout.imports` prints the list that the existing layers need, and what is wrong.
 
 The list is the fenced block `imports`: one line per layer, as in
 
     store:  monitor/store/ monitor/rows.py -> ground model
 
-A layer has files or whole folders of src/heartfelt, and after the arrow the layers that it may import. A layer may import
+A layer has files or whole folders of src/heartfelt, and after the arrow the layers that it may import. It may import
 only layers above it. A compiled module is written without `.py`; its imports are read from heartfelt_core/*.pyx. Every
 import counts, wherever it stands: at the top, in a function, under TYPE_CHECKING, or as the name given to
 `importlib.import_module`. Stubs (.pyi) do not count: the sources of the compiled modules do.

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from heartfelt.monitor.fleet.own_events import described
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
+from heartfelt.monitor.web.api.view import change_view, hold_view
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
@@ -18,7 +20,7 @@ STATE_SCOPE = "monitor"
 
 def event_of(change: Change) -> AgentEvent:
     """A change of state, as it stands among the events."""
-    info: dict[str, Any] = {"name": f"INSTANCE_{change.new.value}", "description": change.reason}
+    info = described(f"INSTANCE_{change.new.value}", change.reason)
     info |= {"old": None if change.old is None else change.old.value, "new": change.new.value}
     info |= {"seq": change.seq, "id": change.id}
     if change.outage_ms is not None:
@@ -60,7 +62,7 @@ class Telling:
         if change.new is State.REMOVED:
             monitor.store.remove_instance(change.id)
         monitor.store.put_event(event_of(change))
-        monitor.stream.publish("change", change)
+        monitor.stream.publish("change", change_view(change))
         monitor.webhooks.offer(change)
         self._count(change.service)
 
@@ -76,7 +78,7 @@ class Telling:
 
     def hold(self, hold: Hold) -> None:
         self._monitor.store.put_hold(hold)
-        self._monitor.stream.publish("hold", hold)
+        self._monitor.stream.publish("hold", hold_view(hold))
 
     def held(self, instance: Instance) -> None:
         """Mostly it was LATE before, and still is: no change of state tells of it."""

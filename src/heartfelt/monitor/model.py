@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from heartfelt.monitor.reasons import NO_REASON, Reason
+
 
 class State(str, Enum):
     """The state of an instance.
@@ -73,8 +75,7 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
     """None: it was not known."""
     new: State
     level: Level
-    reason: str
-    """One sentence for people."""
+    reason: Reason
     outage_ms: int | None = None
     """With a recovery: from the last beat before to the first one after."""
     ip: str = ""
@@ -108,7 +109,7 @@ class InstanceRow(msgspec.Struct, kw_only=True):
     instance_id: str
     state: State
     since_ms: int
-    reason: str
+    reason: Reason
     first_seen_ms: int
     last_beat_ms: int
     meta: dict[str, Any]
@@ -133,8 +134,7 @@ class Hold(msgspec.Struct, kw_only=True, frozen=True):
     """Losses that are held back, and why."""
 
     state: HoldState = HoldState.NONE
-    reason: str = ""
-    """One sentence for people."""
+    reason: Reason = NO_REASON
     scope: str = ""
     """A service's name; "" for all."""
     held: int = 0

@@ -76,8 +76,8 @@ def test_metadata(world):
 
 def test_memory_is_flat_when_limits_are_hammered(make_world):
     world = make_world(limits=Limits(instances=50, instances_of_client=20), policy=Policy(cache_ms=61_000))
-    world.registry.on_change.clear()
-    world.registry.on_row.clear()
+    for listeners in (world.registry.on_change, world.registry.on_row, world.registry.on_event, world.registry.on_hold):
+        listeners.clear()  # the world keeps what it is told
 
     def hammer(start):
         n_refused = 0

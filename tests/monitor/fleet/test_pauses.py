@@ -46,7 +46,7 @@ def test_resumed_when_the_lease_has_run_out(world):
     world.advance(300)
     world.registry.resume(world.of("web/1").id)
     assert told(world) == (State.PAUSED, State.LOST, Level.EMERGENCY)
-    assert world.last().reason.startswith("resumed; no beat for 300 s (lease 60 s)")
+    assert world.why().startswith("resumed; no heartbeat for 5 min (timeout 1 min)")
     world.advance(540)
     assert world.state() is None
 
@@ -101,7 +101,7 @@ def test_a_pause_ends_by_itself(world):
     world.beat()
     world.advance(0.1)
     assert told(world) == (State.PAUSED, State.UP, Level.NORMAL)
-    assert world.last().reason == "its pause ended; it beats"
+    assert world.why() == "pause ended; sends heartbeats"
     assert world.rows[world.of("web/1").id].paused_until_ms is None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.reasons import english
 from tests.monitor.fleet.world import NO_HOLD, told
 
 
@@ -14,11 +15,11 @@ def test_the_first_beat_joins_and_the_second_makes_it_up(world):
     instance = world.beat(interval_ms=3000, meta={"ip": ["10.1.1.1"], "appName": "shop"})
     assert told(world) == (None, State.NEW, Level.NORMAL)
     assert (world.last().id, world.last().ip) == (instance.id, "10.1.1.1")
-    assert world.last().reason == "first beat, from 10.0.0.7 by http"
+    assert world.why() == "first heartbeat from 10.0.0.7 via http"
     world.clock.advance(3)
     world.registry.renew(instance)
     assert told(world) == (State.NEW, State.UP, Level.NORMAL)
-    assert world.last().reason == "second beat, 3 s after the first"
+    assert world.why() == "second heartbeat, 3 s after the first"
     assert world.registry.applications() == {"shop": 1}
 
 
@@ -28,7 +29,9 @@ def test_an_interval_missed_is_late_and_a_beat_ends_it(world):
     assert world.state() is State.UP
     world.advance(0.001)
     assert told(world) == (State.UP, State.LATE, Level.NORMAL)
-    assert world.last().reason == ("no beat for 6 s (interval 4 s, lease 60 s); last beat from 10.0.0.7 at 22:13:20Z")
+    assert world.why() == (
+        "no heartbeat for 6 s (interval 4 s, timeout 1 min); last heartbeat from 10.0.0.7 at 2023-11-14 22:13:20Z"
+    )
     world.registry.renew(world.of("web/1"))
     assert told(world) == (State.LATE, State.UP, Level.NORMAL)
     assert world.last().outage_ms is None
@@ -40,12 +43,12 @@ def test_a_lease_that_runs_out_is_a_loss_and_a_beat_after_it_a_recovery(world):
     assert world.state() is State.UP
     world.advance(0.001)
     assert told(world) == (State.UP, State.LOST, Level.EMERGENCY)
-    assert world.last().reason == "no beat for 60 s (lease 60 s); last beat from 10.0.0.7 at 22:13:20Z"
+    assert world.why() == "no heartbeat for 1 min (timeout 1 min); last heartbeat from 10.0.0.7 at 2023-11-14 22:13:20Z"
     world.advance(12.5)
     world.beat()
     assert told(world) == (State.LOST, State.UP, Level.IMPORTANT)
     assert world.last().outage_ms == 72_500
-    assert world.last().reason == "beats again, 72.5 s after its last beat"
+    assert world.why() == "heartbeats again after 1 min 12 s of silence"
     world.advance(59.9)
     assert world.state() is State.UP
 
@@ -107,12 +110,12 @@ def test_goodbye_leaves_at_once_and_a_beat_after_it_comes_back(world):
     world.join("web/1", interval_ms=3000)
     assert world.goodbye("web/1")
     assert told(world) == (State.UP, State.LEFT, Level.NORMAL)
-    assert world.last().reason.startswith("said goodbye; last beat from 10.0.0.7 at ")
+    assert world.why().startswith("said goodbye; last heartbeat from 10.0.0.7 at ")
     world.advance(120)
     assert world.state() is State.LEFT
     world.beat()
     assert told(world) == (State.LEFT, State.UP, Level.IMPORTANT)
-    assert world.last().reason == "came back after leaving, 120 s after its last beat"
+    assert world.why() == "came back after leaving, 2 min after its last heartbeat"
     assert world.last().outage_ms == 120_000
     world.advance(60)
     assert world.state() is State.LOST  # it is watched again
@@ -144,7 +147,7 @@ def test_lost_and_left_instances_are_removed_after_the_cache_time(world):
     assert len(world.registry) == 0
     assert {change.old for change in world.changes[-2:]} == {State.LOST, State.LEFT}
     assert {change.new for change in world.changes[-2:]} == {State.REMOVED}
-    assert all("sent no beat for 600 s (kept for 600 s)" in change.reason for change in world.changes[-2:])
+    assert all("no heartbeat for 10 min (kept for 10 min)" in english(change.reason) for change in world.changes[-2:])
     assert world.registry.dirty_beats() == {}
     first_id = world.changes[0].id
     assert world.beat().id > first_id + 1  # ids are not used again
@@ -184,12 +187,12 @@ def test_stuck_and_back(world):
     world.join("web/1", interval_ms=3000, lag_ms=5)
     world.beat(lag_ms=10_001)
     assert told(world) == (State.UP, State.STUCK, Level.IMPORTANT)
-    assert world.last().reason == "it beats, but its interpreter has not answered for 10 s (limit 10 s)"
+    assert world.why() == "sends heartbeats, but its interpreter has not responded for 10 s (limit 10 s)"
     world.registry.renew(world.of("web/1"))  # a beat that does not tell
     assert world.state() is State.STUCK
     world.beat(lag_ms=4)
     assert told(world) == (State.STUCK, State.UP, Level.IMPORTANT)
-    assert world.last().reason == "its interpreter answers again (within 0.004 s)"
+    assert world.why() == "its interpreter responds again (within 4 ms)"
 
 
 def test_stuck_is_lost_like_any_other_and_may_come_back_stuck(world):
@@ -269,7 +272,7 @@ def test_remove_by_hand_and_a_beat_of_who_was_kept(world):
     instance = world.beat(meta={"v": 1}, interval_ms=3000)
     assert world.registry.remove(instance.id, "scaled down")
     assert told(world) == (State.NEW, State.REMOVED, Level.NORMAL)
-    assert world.last().reason == "scaled down"
+    assert world.why() == "removed by hand: scaled down"
     assert not world.registry.remove(instance.id, "again")
     world.advance(100)
     assert instance.state is State.REMOVED
@@ -343,6 +346,6 @@ def test_a_wall_clock_that_is_set_decides_nothing(world):
     world.wall_offset_ms -= 2 * 86_400_000
     world.advance(60)
     assert world.state() is State.LOST
-    assert world.last().reason.startswith("no beat for 60 s (lease 60 s)")
+    assert world.why().startswith("no heartbeat for 1 min (timeout 1 min)")
     world.beat()
     assert world.last().outage_ms == 0  # unknown, but never negative

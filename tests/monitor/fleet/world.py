@@ -9,6 +9,7 @@ from collections import Counter
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Beat, Hold, HoldState, Limits, State
+from heartfelt.monitor.reasons import english
 from heartfelt.monitor.store import Saved
 from heartfelt.testing import ManualClock
 
@@ -111,6 +112,10 @@ class World:
 
     def last(self):
         return self.changes[-1]
+
+    def why(self):
+        """The reason of the last change, in English."""
+        return english(self.changes[-1].reason)
 
     def lost(self):
         return [f"{change.service}/{change.instance_id}" for change in self.changes if change.new is State.LOST]

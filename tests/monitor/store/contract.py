@@ -12,6 +12,7 @@ import pytest
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Hold, HoldState, Level, State
+from heartfelt.monitor.reasons import text_reason
 from heartfelt.monitor.store import HeatCell, UptimeDay
 from tests.monitor.store.events import EventContract
 from tests.monitor.store.outbox import OutboxContract
@@ -63,7 +64,7 @@ class StoreContract(EventContract, OutboxContract):
         store, saved = again()
         ids = range(saved.next_id, saved.next_id + 700)  # more than fits one statement, and a rest
         for id in ids:
-            store.put_instance(instance(id, reason="first"))
+            store.put_instance(instance(id, reason=text_reason("first")))
         rows = {id: instance(id, service=f"s{id % 7}", meta={"n": id, "ü": ["x", None, 1.5]}) for id in ids}
         for row in rows.values():
             store.put_instance(row)
@@ -127,15 +128,15 @@ class StoreContract(EventContract, OutboxContract):
 
     def test_the_hold_comes_back(self, again):
         store, _ = again()
-        store.put_hold(Hold(state=HoldState.HOLDING, reason="x", scope="s", held=3, since_ms=1, until_ms=2))
-        latest = Hold(state=HoldState.RELEASING, reason="412 of 500", held=2, since_ms=1, until_ms=9)
+        store.put_hold(Hold(state=HoldState.HOLDING, reason=text_reason("x"), scope="s", held=3, since_ms=1, until_ms=2))
+        latest = Hold(state=HoldState.RELEASING, reason=text_reason("412 of 500"), held=2, since_ms=1, until_ms=9)
         store.put_hold(latest)
         assert again()[1].hold == latest
 
     def test_a_start_tells_when_was_written_last(self, again, wall):
         store, _ = again()
         wall.ms += 5000
-        store.put_hold(Hold(reason="x"))
+        store.put_hold(Hold(reason=text_reason("x")))
         run(store.flush())
         written = wall.ms
         assert store.health().last_written_ms == written
@@ -254,7 +255,7 @@ class StoreContract(EventContract, OutboxContract):
         store.put_instance(instance(saved.next_id + 1, lag_ms=1 << 70))
         store.put_instance(instance(saved.next_id + 2, service="\ud800"))
         store.put_instance(instance(saved.next_id + 3, meta={"x": object()}))
-        store.put_change(change(saved.next_seq, reason="\udfff"))
+        store.put_change(change(saved.next_seq, reason=text_reason("\udfff")))
         store.put_change(change(saved.next_seq + 1))
         store.put_delivery("t", "k", object())
         run(store.flush())

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("msgspec")
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Hold
+from heartfelt.monitor.reasons import text_reason
 from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.store.sqlite import Bounds, SqliteStore
 from tests.monitor.store.values import MINUTE_MS, NOON_MS, Clock, change, event, instance, until
@@ -47,13 +48,13 @@ def opened():
 def put_all(store, first, count):
     """Of each kind `count`: five instances with new rows, and the rest under new numbers."""
     for n in range(first, first + count):
-        store.put_instance(instance(1 + n % 5, reason=f"reason {n}"))
+        store.put_instance(instance(1 + n % 5, reason=text_reason(f"reason {n}")))
         store.put_beats({1 + n % 5: NOON_MS + n})
         store.put_change(change(n))
         store.put_event(event(n))
         store.put_delivery("target", f"key {n}", n)
         store.put_counts(NOON_MS + n * MINUTE_MS, {"shop": (2, 1)})
-        store.put_hold(Hold(reason=f"hold {n}"))
+        store.put_hold(Hold(reason=text_reason(f"hold {n}")))
 
 
 def stored(store):
@@ -97,9 +98,9 @@ def goes_on(store, path, last):
     saved = again.open()
     again.close()
     assert [row.id for row in saved.instances] == [1, 2, 3, 4, 5]
-    assert saved.instances[last % 5].reason == f"reason {last}"
+    assert saved.instances[last % 5].reason == text_reason(f"reason {last}")
     assert saved.instances[last % 5].last_beat_ms == NOON_MS + last
-    assert saved.hold.reason == f"hold {last}"
+    assert saved.hold.reason == text_reason(f"hold {last}")
     assert saved.closed_cleanly
 
 
@@ -252,7 +253,7 @@ def hung(opened, path, monkeypatch):
         write(batch)
 
     monkeypatch.setattr(store._file, "write", hang)
-    store.put_hold(Hold(reason="so that it begins to write"))
+    store.put_hold(Hold(reason=text_reason("so that it begins to write")))
     assert asked.wait(30)
     yield store, answers
     answers.set()

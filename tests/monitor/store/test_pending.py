@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartfelt.monitor.model import Hold
+from heartfelt.monitor.reasons import text_reason
 from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
 from tests.monitor.store.values import MINUTE_MS, NOON_MS, change, event, instance
 
@@ -28,7 +29,7 @@ OPERATIONS = st.lists(
 def note(pending, what, n, serial, taken_id):
     """`taken_id`: the highest that was taken away, of which the file may know by now."""
     if what == "instance":
-        pending.instance(instance(n, reason=str(serial)))
+        pending.instance(instance(n, reason=text_reason(str(serial))))
     elif what == "beats":  # there are none of an instance that was never put
         pending.some_beats({id: serial for id in (n, n + 1) if id <= max(STORED_ID, pending.highest_id)})
     elif what == "remove":
@@ -42,7 +43,7 @@ def note(pending, what, n, serial, taken_id):
     elif what == "delivery":
         pending.delivery("t", str(serial), n, serial)
     elif what == "hold":
-        pending.hold = Hold(reason=str(serial))
+        pending.hold = Hold(reason=text_reason(str(serial)))
 
 
 def content(pending):

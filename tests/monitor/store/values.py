@@ -6,10 +6,12 @@ from __future__ import annotations
 import time
 
 from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, State
+from heartfelt.monitor.reasons import make
 
 NOON_MS = 1_763_812_800_000  # 2025-11-22 12:00 UTC
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
+LOST = make("lost", silent_ms=60_000, timeout_ms=60_000, peer="10.0.0.1", last_beat_ms=NOON_MS)
 LONG_S = 120  # a wait that ends at once if nothing is wrong
 
 
@@ -29,7 +31,7 @@ def instance(id: int, **values: object) -> InstanceRow:
         "instance_id": f"i-{id}",
         "state": State.UP,
         "since_ms": NOON_MS,
-        "reason": "It beats.",
+        "reason": make("alive"),
         "first_seen_ms": NOON_MS - 1000,
         "last_beat_ms": NOON_MS,
         "meta": {"hostName": "h", "pluginInfoMap": {"p": {"name": "p", "version": "1"}}},
@@ -48,7 +50,7 @@ def change(seq: int, **values: object) -> Change:
         "old": State.UP,
         "new": State.LOST,
         "level": Level.IMPORTANT,
-        "reason": "No beat for 60 s.",
+        "reason": LOST,
         "ip": "10.0.0.1",
     }
     return Change(seq=seq, **{**given, **values})

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartfelt.monitor.model import State
+from heartfelt.monitor.reasons import NO_REASON
 from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter, page
 
@@ -21,7 +22,7 @@ class Fake:
         self.id = id
         self.service, self.instance_id, self.state, self.held = "shop", f"i{id}", State.UP, False
         self.since_ms = self.first_seen_ms = self.last_beat_ms = 0
-        self.reason, self.app, self.via, self.peer = "", "app", "http", "10.0.0.9"
+        self.reason, self.app, self.via, self.peer = NO_REASON, "app", "http", "10.0.0.9"
         self.interval_ms = self.skew_ms = self.lag_ms = self.paused_until_ms = None
         self.lease_ms, self.beats, self.meta = 1000, 1, {}
         vars(self).update(fields)

@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Level, State
+from heartfelt.monitor.reasons import Reason, text_reason
 from heartfelt.monitor.store import Delivery
 
 LONG_S = 120
@@ -18,8 +19,9 @@ START_MS = 1_790_000_000_000
 
 
 def make_change(
-    seq, *, time_ms=START_MS, service="shop", instance="i1", old="UP", new="LOST", level="EMERGENCY", **more
-):
+    seq, *, time_ms=START_MS, service="shop", instance="i1", old="UP", new="LOST", level="EMERGENCY",
+    reason="no beat for 60 s", **more,
+):  # fmt: skip
     return Change(
         seq=seq,
         time_ms=time_ms,
@@ -29,7 +31,7 @@ def make_change(
         old=None if old is None else State(old),
         new=State(new),
         level=Level(level),
-        reason=more.pop("reason", "no beat for 60 s"),
+        reason=reason if isinstance(reason, Reason) else text_reason(reason),
         **more,
     )
 

@@ -62,7 +62,7 @@ def test_mass_changes_of_a_service_are_one_message_with_counts_and_the_first_nam
     assert mass.counts == {"LOST": 37, "RECOVERED": 1}
     assert mass.names == tuple(f"i{n}" for n in range(1, 11))
     assert title(mass, "en") == "[EMERGENCY] shop: 37 LOST, 1 recovered (longest outage 3 min 12 s)"
-    assert title(mass, "zh") == "[紧急] shop: 37 失联, 1 已恢复 (最长中断 3 分 12 秒)"
+    assert title(mass, "zh") == "[紧急] shop: 37 失联, 1 已恢复 (最长中断 3分钟12秒)"
     assert other.key == "change-39"
     assert damper.merged == 38
 
@@ -87,7 +87,7 @@ def test_a_flapping_instance_is_summed_up_with_its_last_state():
     summary = notices[-1]
     assert (summary.kind, summary.count, summary.entry.new) == ("flapping", 14, "UP")
     assert title(summary, "en").endswith("shop / i1: changed 14 times in 4 min 20 s, now UP")
-    assert title(summary, "zh").endswith("shop / i1: 4 分 20 秒内变化 14 次, 现在正常")
+    assert title(summary, "zh").endswith("shop / i1: 4分钟20秒内变化 14 次, 现在正常")
     assert damper.held == 10
 
 

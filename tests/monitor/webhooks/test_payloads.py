@@ -1,28 +1,39 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: RUF001  (Chinese has commas of its own)
 """What is sent to each kind of target, and which answers count as taken. Signatures are computed here by other code."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-pytest.importorskip("msgspec")
+msgspec = pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from heartfelt.monitor.model import Level
-from heartfelt.monitor.webhooks.notices import Notice, event_entry, of_change, of_entry
+from heartfelt.monitor.fleet import own_events, reasons
+from heartfelt.monitor.model import Hold, HoldState, Level
+from heartfelt.monitor.reasons import english, make
+from heartfelt.monitor.web import panel
+from heartfelt.monitor.webhooks import texts
+from heartfelt.monitor.webhooks.notices import Notice, event_entry, of_change, of_entry, why
 from heartfelt.monitor.webhooks.payloads import judge, make_request
 from heartfelt.monitor.webhooks.targets import Kind, is_recovery, make_target
-from heartfelt.monitor.webhooks.texts import duration, text_lines, title
+from heartfelt.monitor.webhooks.texts import text_lines, title
 from tests.monitor.webhooks.parts import START_MS, make_change, make_event
 
 NASTY = 'a"b\\c</x>[click](http://evil) <!channel> <http://evil|ok> ${secret} $text {0.__class__} `x` *y*\n# h\u202e'
+
+
+def pairwise(values):
+    return zip(values, values[1:], strict=False)
 
 
 def hmac_sha256(key: bytes, text: bytes) -> bytes:
@@ -60,6 +71,8 @@ def test_generic_is_signed_over_timestamp_and_body_and_has_an_idempotency_key():
         "old": "UP",
         "new": "LOST",
         "reason": "no beat for 60 s",
+        "reason_code": "text",
+        "reason_args": {"text": "no beat for 60 s"},
         "time_ms": START_MS,
         "count": 1,
         "seq": 7,
@@ -78,7 +91,7 @@ def test_generic_carries_an_events_own_json():
     assert body["event"] == "event" and body["event_type"] == "LOG"
     assert body["event_info"] == {"name": "disk", "description": "full"}
     job = make_event(type="PING", info={"name": "failed", "description": "exit status 3, after 2 s", "text": "no disk"})
-    assert event_entry(job).reason == "exit status 3, after 2 s: no disk"
+    assert why(event_entry(job), "zh") == "exit status 3, after 2 s: no disk"
     long = of_entry(event_entry(make_event(info={"name": "n", "text": "x" * 9000})))
     assert body["title"] == "[EMERGENCY] shop / i1: disk"
     assert len(make_request(target(), long, START_MS).body) < 9000
@@ -168,28 +181,68 @@ def test_every_kind_of_message_can_be_sent_to_every_kind_of_target(kind, languag
         assert len(made.body) < 20_000 or kind == "generic"
 
 
-@pytest.mark.parametrize(
-    ("ms", "english", "chinese"),
-    [
-        (0, "0 ms", "0 毫秒"),
-        (850, "850 ms", "850 毫秒"),
-        (59_999, "59 s", "59 秒"),
-        (192_000, "3 min 12 s", "3 分 12 秒"),
-        (180_000, "3 min", "3 分"),
-        (7_205_000, "2 h", "2 小时"),
-        (7_505_000, "2 h 5 min", "2 小时 5 分"),
-        (187_200_000, "2 d 4 h", "2 天 4 小时"),
-    ],
-)
-def test_durations_in_words(ms, english, chinese):
-    assert (duration(ms, "en"), duration(ms, "zh")) == (english, chinese)
+def test_a_message_in_chinese_is_chinese_to_the_last_word():
+    reason = make("lost", silent_ms=65_000, timeout_ms=60_000, peer="10.0.0.7", last_beat_ms=START_MS)
+    lost = make_request(target(language="zh"), notice(reason=reason), START_MS)
+    body = json.loads(lost.body)
+    assert body["reason"] == "已 1分钟5秒没有心跳（超时 1分钟）；上次心跳来自 10.0.0.7，在 2026-09-21 14:13:20Z"
+    assert f"原因: {body['reason']}" in body["text"]
+    assert (body["reason_code"], body["reason_args"]) == ("lost", reason.args)
+    failed = make("exit_status", status=3, duration_ms=5250)
+    info = {"name": "failed", "description": english(failed), **failed.fields(), "text": "磁盘已满"}
+    events = [
+        make_event(type="PING", info=info),
+        own_events.stalled(START_MS, 5200.0),
+        *(
+            own_events.hold_changed(START_MS, before, hold)
+            for before, hold in pairwise((
+                Hold(),
+                Hold(state=HoldState.HOLDING, scope="shop", reason=reasons.share(9, 10, 5000, "shop", 0.5)),
+                Hold(state=HoldState.HOLDING, reason=reasons.many_services("shop", "mail"), until_ms=START_MS),
+                Hold(state=HoldState.RELEASING, reason=reasons.released("", reasons.stalled(2000))),
+                Hold(),
+            ))
+        ),
+    ]  # fmt: skip
+    messages = [of_entry(event_entry(event)) for event in events]
+    messages.append(notice(reason=reason, old="LOST", new="UP", outage_ms=192_000))
+    for message in messages:
+        for text in (title(message, "zh"), *text_lines(message, "zh")):
+            for own in ("10.0.0.7", "shop", "mail", "heartfelt-monitor", "i1", "UTC", "Z"):  # names, and time zones
+                text = text.replace(own, "")
+            assert not re.search("[A-Za-z]", text), text
+    assert why(messages[0].entry, "zh") == "退出状态 3，历时 5.2秒: 磁盘已满"
+    assert why(messages[0].entry, "en") == "exit status 3 after 5.2 s: 磁盘已满"
+
+
+def test_an_events_own_words_are_said_where_its_code_is_not_known():
+    for code, args in (("nonsense", {}), ("lost", {"silent_ms": "long"}), (["lost"], {}), ("paused", None)):
+        event = make_event(info={"name": "n", "description": "as it says", "reason_code": code, "reason_args": args})
+        assert why(event_entry(event), "zh") == "as it says"
+
+
+def test_a_delivery_that_an_older_version_queued_keeps_its_text():
+    old = {"key": "change-7", "time_ms": START_MS, "level": "EMERGENCY", "service": "shop", "instance_id": "i1",
+           "seq": 7, "old": "UP", "new": "LOST", "reason": "no beat for 60 s"}  # fmt: skip
+    message = {"kind": "change", "key": "change-7", "time_ms": START_MS, "level": "EMERGENCY", "service": "shop"}
+    read = msgspec.convert({**message, "entry": old}, Notice)
+    assert "原因: no beat for 60 s" in text_lines(read, "zh")
+    assert json.loads(make_request(target(), read, START_MS).body)["reason"] == "no beat for 60 s"
+
+
+def test_the_words_for_states_and_levels_are_the_panels():
+    folder = Path(panel.__file__).parent / "words" / "zh"
+    states = dict(re.findall(r'^ {2}([A-Z]+): "(.+)",$', (folder / "states.js").read_text("utf-8"), re.M))
+    assert texts._STATES_ZH == states
+    levels = dict(re.findall(r'^ {2}level_([A-Z]+): "(.+)",$', (folder / "webhooks.js").read_text("utf-8"), re.M))
+    assert texts._LEVELS_ZH == levels
 
 
 def test_a_recovery_names_the_length_of_the_outage():
     message = notice(old="LOST", new="UP", outage_ms=192_000, level="NORMAL")
     assert title(message, "en") == "[NORMAL] shop / i1: recovered after 3 min 12 s"
-    assert title(message, "zh") == "[一般] shop / i1: 已恢复, 中断 3 分 12 秒"
-    assert "Outage: 3 min 12 s" in text_lines(message, "en") and "中断时长: 3 分 12 秒" in text_lines(message, "zh")
+    assert title(message, "zh") == "[一般] shop / i1: 已恢复, 中断 3分钟12秒"
+    assert "Outage: 3 min 12 s" in text_lines(message, "en") and "中断时长: 3分钟12秒" in text_lines(message, "zh")
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ REASONS = ("service_missing", "instance_missing", "key_size", "meta_size", "inst
 
 
 class Refused(HeartfeltError, ValueError):
-    """A beat was not taken, or not all of it. `reason` is one of `REASONS`, good as a counter's label."""
+    """A beat was refused, or part of it. `reason` is one of `REASONS`, good as a counter's label; `field` names the
+    field at fault, if it is one."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, field: str | None = None) -> None:
         super().__init__(reason, text)
         self.reason = reason
+        self.field = field
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -34,9 +36,9 @@ class Gate:
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._encode = msgspec.json.Encoder().encode
 
-    def refusal(self, reason: str, text: str) -> Refused:
+    def refusal(self, reason: str, text: str, field: str | None = None) -> Refused:
         self.refused[reason] += 1
-        return Refused(reason, text)
+        return Refused(reason, text, field)
 
     def check_new(self, beat: Beat, counts: Counts) -> None:
         """Before an instance joins."""
@@ -46,11 +48,11 @@ class Gate:
             ("instanceId", beat.instance_id, "instance_missing"),
         ):
             if not name:
-                raise self.refusal(reason, f"a beat must name its {what}; it was empty")
+                raise self.refusal(reason, f"a beat must name its {what}; it was empty", what)
             size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
             if size > limits.key_bytes:
                 text = f"{what} has {size} bytes, at most {limits.key_bytes} are taken (key_bytes): {name[:40]!r}..."
-                raise self.refusal("key_size", text)
+                raise self.refusal("key_size", text, what)
         if beat.meta is not None:
             self.check_meta(beat)
         if counts.all.total >= limits.instances:

@@ -33,6 +33,7 @@ from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.loss_window import Windows
 from heartfelt.monitor.fleet.policy import HoldPolicy
 from heartfelt.monitor.model import Hold, HoldState
+from heartfelt.monitor.reasons import NO_REASON, Reason
 
 _STEP_MS = 50.0
 _RATE_OVER_MS = 30_000.0
@@ -79,7 +80,7 @@ class HoldMachine:
         self.listening = Listening()
         self.state = HoldState.NONE
         self.scope = ""
-        self.reason = ""
+        self.reason = NO_REASON
         self.version = 0
         """Grows with each change of what `hold` shows."""
         self.holds = self.held_in_all = self.released = self.recovered = 0
@@ -90,7 +91,7 @@ class HoldMachine:
         self._step_ms = 0.0
         self._for_silence = False
         self._settled_ms = -math.inf
-        self._stall_reason = ""
+        self._stall_reason = NO_REASON
 
     # -- what happens
 
@@ -138,14 +139,15 @@ class HoldMachine:
         """From now on what is held is told, at the limited rate. False if nothing is being held."""
         if self.state is not HoldState.HOLDING:
             return False
-        self._release(now_ms, reasons.released(by))
+        self._release(now_ms, reasons.released(by, self.reason))
         return True
 
     def due(self, now_ms: float, most: int) -> list[int]:
         """At most so many whose loss is to be told now. To be called when `next_ms` says so, and once a second."""
         if self.state is HoldState.HOLDING:
             if now_ms >= self._until_ms:
-                self._release(now_ms, reasons.now_told(now_ms - self._since_ms, self.policy.release_per_s))
+                held_ms = now_ms - self._since_ms
+                self._release(now_ms, reasons.hold_expired(held_ms, self.policy.release_per_s, self.reason))
             elif not self._held and now_ms - self._since_ms >= self.policy.window_ms:
                 self._end(now_ms)
         told: list[int] = []
@@ -217,7 +219,7 @@ class HoldMachine:
         # What is silent in the service that is held does not count: it must not hold single losses elsewhere.
         if not self._is_hit(now_ms, service) and not self._are_others_hit(now_ms, self.scope):
             return False
-        self.reason = reasons.two_services(self.scope, service)
+        self.reason = reasons.many_services(self.scope, service)
         self.scope = ""
         self.version += 1
         return True
@@ -240,16 +242,16 @@ class HoldMachine:
         window = self.windows.of(scope) if scope else self.windows.all
         return window.most(now_s, width), self._up(scope) + window.told_lately(now_s, width)
 
-    def _begin(self, now_ms: float, scope: str, reason: str, until_ms: float) -> None:
+    def _begin(self, now_ms: float, scope: str, reason: Reason, until_ms: float) -> None:
         self.state, self.scope, self.reason = HoldState.HOLDING, scope, reason
         self._since_ms = now_ms
         self._until_ms = min(now_ms + self.policy.max_ms, until_ms)
         self._for_silence = False
         self.holds += 1
 
-    def _release(self, now_ms: float, how: str) -> None:
+    def _release(self, now_ms: float, reason: Reason) -> None:
         self.state = HoldState.RELEASING
-        self.reason = reasons.no_longer_held(how, self.reason)
+        self.reason = reason
         self._until_ms = now_ms + len(self._held) * 1000.0 / self.policy.release_per_s
         self._step_ms = now_ms
         self._settled_ms = now_ms  # a stall is used up with the hold that it made

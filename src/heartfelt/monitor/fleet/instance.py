@@ -8,6 +8,7 @@ from typing import Any
 
 from heartfelt._ingest import Hot
 from heartfelt.monitor.model import Beat, InstanceRow, State
+from heartfelt.monitor.reasons import NO_REASON
 
 RING = 120
 # An interval learned from an agent's clock is believed between these.
@@ -171,7 +172,7 @@ def new_instance(beat: Beat, now_ms: int, id: int) -> Instance:
         instance_id=beat.instance_id,
         state=State.NEW,
         since_ms=now_ms,
-        reason="",
+        reason=NO_REASON,
         first_seen_ms=now_ms,
         last_beat_ms=now_ms,
         meta={} if beat.meta is None else beat.meta,

@@ -15,6 +15,7 @@ from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.reasons import Reason
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
 LAG_TO_TELL_MS = 1000
@@ -108,8 +109,8 @@ class Life:
         left_ms = max(instance.lease_ms - instance.late_ms, 0)
         due = int((self.now_ms() + left_ms) // 1000)
         instance.due = self.hold.windows.count(instance.service, instance.due, due)
-        reason = reasons.late(instance, instance.late_ms)
-        self.book.move(instance, State.LATE, reason, Level.NORMAL, self.wall_ms())
+        now_ms = self.wall_ms()
+        self.book.move(instance, State.LATE, reasons.late(instance, now_ms), Level.NORMAL, now_ms)
 
     def silent(self, instance: Instance) -> bool:
         """Its lease has run out: it counts as lost from now on, for the hold. False: nothing is to be decided."""
@@ -144,9 +145,9 @@ class Life:
         self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
         now_ms = self.wall_ms()
         reason = reasons.lost(instance, now_ms)
-        self.book.move(instance, State.LOST, reasons.after(why, reason) if why else reason, level, now_ms)
+        self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
 
-    def leave(self, instance: Instance, reason: str) -> None:
+    def leave(self, instance: Instance, text: str) -> None:
         """It said goodbye."""
         if instance.state is State.LEFT:
             return
@@ -157,7 +158,7 @@ class Life:
             return
         self._no_longer_due(instance)
         self._forget_in(instance, self.policy.cached_ms(instance.service))
-        self.book.move(instance, State.LEFT, reasons.left(reason, instance), Level.NORMAL, self.wall_ms())
+        self.book.move(instance, State.LEFT, reasons.left(text, instance), Level.NORMAL, self.wall_ms())
 
     def pause(self, instance: Instance, until_ms: int | None) -> None:
         """Its state is told to nobody, until then or until `resume`."""
@@ -182,34 +183,34 @@ class Life:
         if instance.id not in self.timers.lease:
             if before is State.LEFT:
                 self._forget_in(instance, self.policy.cached_ms(instance.service))
-                reason = reasons.after(why, reasons.has_left(instance))
+                reason = reasons.then(why, reasons.left("", instance))
                 self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
             else:  # that it was lost may have been told before it was paused
                 self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
             return
         level = Level.NORMAL if before is None else Level.IMPORTANT
         if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
-            reason = reasons.after(why, reasons.waiting(instance))
+            reason = reasons.then(why, reasons.waiting(instance, now_ms))
             self.book.move(instance, State.LATE, reason, level, now_ms)
         elif self.is_stuck(instance):
             limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
-            reason = reasons.after(why, reasons.stuck(instance, limit_ms))
+            reason = reasons.then(why, reasons.stuck(instance, limit_ms))
             self.book.move(instance, State.STUCK, reason, Level.IMPORTANT, now_ms)
         else:
             if before is not None:
                 self.recoveries += 1
-            self.book.move(instance, State.UP, reasons.after(why, reasons.IT_BEATS), level, now_ms)
+            self.book.move(instance, State.UP, reasons.then(why, reasons.ALIVE), level, now_ms)
 
     def cached(self, instance: Instance) -> None:
         """Its time in the cache, or its pause, is over."""
         if instance.state in GONE:
             now_ms = self.wall_ms()
             cache_ms = self.policy.cached_ms(instance.service)
-            self.remove(instance, reasons.forgotten(instance, cache_ms, now_ms))
+            self.remove(instance, reasons.expired(instance, cache_ms, now_ms))
         elif instance.state is State.PAUSED and instance.paused_until_ms is not None:
             self.resume(instance, reasons.PAUSE_ENDED)
 
-    def remove(self, instance: Instance, reason: str) -> None:
+    def remove(self, instance: Instance, reason: Reason) -> None:
         if instance.state is not State.LOST:
             self._no_longer_due(instance)
         self.timers.forget(instance.id)

@@ -7,13 +7,19 @@ from typing import Any
 
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Level
+from heartfelt.monitor.reasons import Reason, english
 
 SERVICE = "heartfelt-monitor"
 """Whose events they are, unless they are about one service."""
 
 
+def described(name: str, reason: Reason) -> dict[str, Any]:
+    """The beginning of an event's `info`: its name, and why it came about, in English and as data."""
+    return {"name": name, "description": english(reason), **reason.fields()}
+
+
 def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
-    info = {"name": "MONITOR_STALLED", "description": reasons.stalled(stall_ms), "stallMs": round(stall_ms)}
+    info = described("MONITOR_STALLED", reasons.stalled(stall_ms)) | {"stallMs": round(stall_ms)}
     return _event(now_ms, Level.IMPORTANT, SERVICE, "OPERATION", info)
 
 
@@ -23,14 +29,14 @@ def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
         return None
     level = Level.IMPORTANT
     if hold.state is HoldState.NONE:
-        level, name, description = Level.NORMAL, "HOLD_ENDED", reasons.hold_ended()
+        level, name, reason = Level.NORMAL, "HOLD_ENDED", reasons.HOLD_ENDED
     elif hold.state is HoldState.RELEASING:
-        name, description = "HOLD_RELEASING", hold.reason
+        name, reason = "HOLD_RELEASING", hold.reason
     else:
         level = Level.EMERGENCY
         name = "HOLD_WIDENED" if before.state is HoldState.HOLDING else "HOLD_BEGAN"
-        description = reasons.hold_began(hold)
-    info: dict[str, Any] = {"name": name, "description": description, "held": hold.held}
+        reason = reasons.hold_began(hold)
+    info = described(name, reason) | {"held": hold.held}
     if hold.until_ms is not None:
         info["untilMs"] = hold.until_ms
     scope = before.scope if hold.state is HoldState.NONE else hold.scope

@@ -1,163 +1,129 @@
 # SPDX-License-Identifier: MIT
-"""The sentences that say why: all of them. With figures, for people; the monitor parses nothing out of them.
+"""Makes the reasons for what the fleet decides, from the instance and the figures at hand.
 
-They are English wherever they are stored or sent. The panel finds them in panel/words/zh/reasons.js, clause by clause
-("; " joins them), to show them in Chinese: a new one stands there, too, and among the samples of its test.
+Each function gives a `Reason`: a code with arguments. The table of codes and their sentences are in `monitor/reasons/`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import Hold
+from heartfelt.monitor.model import Hold, State
+from heartfelt.monitor.reasons import Reason, make
 
 RESUMED = "resumed"
-PAUSE_ENDED = "its pause ended"
-REMOVED_BY_HAND = "removed by hand"
-IT_BEATS = "it beats"
+PAUSE_ENDED = "pause_ended"
+"""Codes for `then`."""
+ALIVE = make("alive")
+HOLD_ENDED = make("hold_ended")
 
 
-def seconds(ms: float) -> str:
-    """12 ms as "0.012 s", 5,200 ms as "5.2 s", 60,000 ms as "60 s"."""
-    whole = round(ms)
-    if whole % 1000 == 0:
-        return f"{whole // 1000} s"
-    text = f"{whole / 1000:.3f}" if abs(whole) < 1000 else f"{whole / 1000:.1f}"
-    return f"{text.rstrip('0').rstrip('.')} s"
+def joined(instance: Instance) -> Reason:
+    return make("first_heartbeat", peer=instance.peer or None, via=instance.via)
 
 
-def at(time_ms: int) -> str:
-    """A time of day, UTC."""
-    minutes, second = divmod(time_ms // 1000 % 86_400, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}Z"
+def second(gap_ms: int) -> Reason:
+    return make("second_heartbeat", gap_ms=max(gap_ms, 0))
 
 
-def source(instance: Instance) -> str:
-    return f"from {instance.peer} " if instance.peer else ""
+def lost(instance: Instance, now_ms: int) -> Reason:
+    """Says how long there was no heartbeat by the wall clock, but at least the timeout: that much is certain."""
+    code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms)
+    return make(code, silent_ms=silent_ms, timeout_ms=instance.lease_ms, **_last(instance))
 
 
-def last_beat(instance: Instance) -> str:
-    before = ", before the monitor started" if instance.restored_ms is not None else ""
-    return f"last beat {source(instance)}at {at(instance.last_beat_ms)}{before}"
+def late(instance: Instance, now_ms: int) -> Reason:
+    """Says how long there was no heartbeat by the wall clock, but at least as long as it takes to be late."""
+    code, silent_ms = _silence("late", instance, now_ms, instance.late_ms or 0)
+    terms = {"interval_ms": instance.interval_ms or 0, "timeout_ms": instance.lease_ms}
+    return make(code, silent_ms=silent_ms, **terms, **_last(instance))
 
 
-def joined(instance: Instance) -> str:
-    return f"first beat, {source(instance)}by {instance.via}"
+def held(why: Reason, instance: Instance, now_ms: int) -> Reason:
+    return make("held", loss=lost(instance, now_ms), why=why)
 
 
-def second(gap_ms: int) -> str:
-    return f"second beat, {seconds(max(gap_ms, 0))} after the first"
+def waiting(instance: Instance, now_ms: int) -> Reason:
+    """For an instance that is neither lost nor heard of: not within its interval, or not since the monitor started."""
+    return late(instance, now_ms) if instance.restored_ms is None else make("waiting", **_last(instance))
 
 
-def silent(instance: Instance, now_ms: int) -> str:
-    """How long there was no beat, by the clock on the wall, but at least the lease: that much is sure."""
-    if instance.restored_ms is not None:
-        waited = max(now_ms - instance.restored_ms, instance.lease_ms)
-        return f"no beat since the monitor started {seconds(waited)} ago"
-    return f"no beat for {seconds(max(now_ms - instance.last_beat_ms, instance.lease_ms))}"
+def stuck(instance: Instance, limit_ms: int) -> Reason:
+    return make("stuck", lag_ms=instance.lag_ms or 0, limit_ms=limit_ms)
 
 
-def lost(instance: Instance, now_ms: int) -> str:
-    return f"{silent(instance, now_ms)} (lease {seconds(instance.lease_ms)}); {last_beat(instance)}"
+def beats_again(outage_ms: int) -> Reason:
+    return make("heartbeats_again", outage_ms=outage_ms)
 
 
-def late(instance: Instance, late_ms: int) -> str:
-    interval = seconds(instance.interval_ms or 0)
-    lease = seconds(instance.lease_ms)
-    return f"no beat for {seconds(late_ms)} (interval {interval}, lease {lease}); {last_beat(instance)}"
+def came_back(outage_ms: int) -> Reason:
+    return make("came_back", outage_ms=outage_ms)
 
 
-def held(why: str, instance: Instance, now_ms: int) -> str:
-    return f"{lost(instance, now_ms)}; the loss is held: {why}"
+def answers(instance: Instance) -> Reason:
+    return make("responds_again", lag_ms=instance.lag_ms or 0)
 
 
-def stuck(instance: Instance, limit_ms: int) -> str:
-    lag = seconds(instance.lag_ms or 0)
-    return f"it beats, but its interpreter has not answered for {lag} (limit {seconds(limit_ms)})"
+def then(code: str, now: Reason) -> Reason:
+    """Says what led to the present state, by RESUMED or PAUSE_ENDED, and the reason for it."""
+    return make(code, now=now)
 
 
-def beats_again(outage_ms: int) -> str:
-    return f"beats again, {seconds(outage_ms)} after its last beat"
+def left(text: str, instance: Instance) -> Reason:
+    """`text`: what the instance, or a person, said about it."""
+    return make("goodbye", text=text or None, **_last(instance))
 
 
-def came_back(outage_ms: int) -> str:
-    return f"came back after leaving, {seconds(outage_ms)} after its last beat"
-
-
-def answers(instance: Instance) -> str:
-    return f"its interpreter answers again (within {seconds(instance.lag_ms or 0)})"
-
-
-def after(why: str, now: str) -> str:
-    """What led to it, and what is."""
-    return f"{why}; {now}"
-
-
-def left(reason: str, instance: Instance) -> str:
-    return f"said goodbye{': ' + reason if reason else ''}; {last_beat(instance)}"
-
-
-def has_left(instance: Instance) -> str:
-    return f"it {left('', instance)}"
-
-
-def forgotten(instance: Instance, cache_ms: int, now_ms: int) -> str:
-    gone = "it left" if instance.state.value == "LEFT" else "it was lost"
+def expired(instance: Instance, cache_ms: int, now_ms: int) -> Reason:
+    code = "expired_left" if instance.state is State.LEFT else "expired_lost"
     silent_ms = max(now_ms - instance.last_beat_ms, 0)
-    return f"{gone} and sent no beat for {seconds(silent_ms)} (kept for {seconds(cache_ms)}); {last_beat(instance)}"
+    return make(code, silent_ms=silent_ms, kept_ms=cache_ms, **_last(instance))
 
 
-def paused(until_ms: int | None) -> str:
-    return "paused until it is resumed" if until_ms is None else f"paused until {at(until_ms)}"
+def removed(text: str) -> Reason:
+    """`text`: what the person who removed it said about it."""
+    return make("removed_by_hand", text=text or None)
 
 
-def stalled(stall_ms: float) -> str:
-    return f"the monitor itself was stalled for {seconds(stall_ms)}"
+def paused(until_ms: int | None) -> Reason:
+    return make("paused") if until_ms is None else make("paused_until", until_ms=until_ms)
 
 
-def share(n: int, total: int, window_ms: float, scope: str, limit: float) -> str:
-    whose = f"of service {scope}" if scope else "of all services"
-    return (
-        f"{n} of {total} instances {whose} went silent within {seconds(window_ms)} "
-        f"(more than {limit:.0%}, so their network or the monitor's may be at fault)"
-    )
+def stalled(stall_ms: float) -> Reason:
+    return make("stalled", stall_ms=round(stall_ms))
 
 
-def two_services(first: str, second: str) -> str:
-    return (
-        f"many instances of service {first}, and then of others, {second} among them, went silent: "
-        "losses of all services are held"
-    )
+def share(n: int, total: int, window_ms: float, scope: str, limit: float) -> Reason:
+    figures: dict[str, Any] = {"lost": n, "total": total, "window_ms": round(window_ms), "share": limit}
+    return make("share_of_service", service=scope, **figures) if scope else make("share_of_all", **figures)
 
 
-def silence(silent_ms: float, per_s: float) -> str:
-    return (
-        f"no beat from anybody for {seconds(silent_ms)}, where before there were {per_s:.0f} a second: "
-        "the monitor's network may be down"
-    )
+def many_services(first: str, second: str) -> Reason:
+    return make("many_services", first=first, second=second)
 
 
-def released(by: str) -> str:
-    return f"released by {by}" if by else "released"
+def silence(silent_ms: float, per_s: float) -> Reason:
+    return make("silence", silent_ms=round(silent_ms), per_s=per_s)
 
 
-def now_told(held_ms: float, per_s: float) -> str:
-    return f"held for {seconds(held_ms)}, now told, {per_s:g} a second"
+def released(by: str, why: Reason) -> Reason:
+    return make("released", by=by or None, why=why)
 
 
-def no_longer_held(how: str, reason: str) -> str:
-    return f"{how}; it was held because {reason}"
+def hold_expired(held_ms: float, per_s: float, why: Reason) -> Reason:
+    return make("hold_expired", held_ms=round(held_ms), per_s=per_s, why=why)
 
 
-def hold_began(hold: Hold) -> str:
-    """The name in the event tells that it is about a hold."""
-    until = f", until {at(hold.until_ms)} at the latest" if hold.until_ms is not None else ""
-    return f"losses are held back{until}, since {hold.reason}"
+def hold_began(hold: Hold) -> Reason:
+    return make("hold_began", until_ms=hold.until_ms, why=hold.reason)
 
 
-def hold_ended() -> str:
-    return "no losses are held back any more"
+def _last(instance: Instance) -> dict[str, Any]:
+    return {"peer": instance.peer or None, "last_beat_ms": instance.last_beat_ms}
 
 
-def waiting(instance: Instance) -> str:
-    """Not lost, but nothing was heard of it for an interval, or since the monitor started."""
-    return f"nothing was heard of it yet; {last_beat(instance)}"
+def _silence(code: str, instance: Instance, now_ms: int, least_ms: int) -> tuple[str, int]:
+    if instance.restored_ms is not None:
+        return f"{code}_since_start", max(now_ms - instance.restored_ms, least_ms)
+    return code, max(now_ms - instance.last_beat_ms, least_ms)

@@ -195,13 +195,13 @@ class Registry:
 
     # -- what else happens to an instance
 
-    def goodbye(self, service: str, instance_id: str, reason: str = "") -> bool:
+    def goodbye(self, service: str, instance_id: str, text: str = "") -> bool:
         """It has ended as it should. False if it is not known."""
         self.goodbyes += 1
         instance = self._by_key.get((service, instance_id))
         if instance is None:
             return False
-        self._life.leave(instance, reason)
+        self._life.leave(instance, text)
         return True
 
     def pause(self, id: int, until_ms: int | None = None) -> bool:
@@ -216,10 +216,9 @@ class Registry:
         self._life.resume(instance, reasons.RESUMED)
         return True
 
-    def remove(self, id: int, reason: str) -> bool:
-        """Forgets it. Its next beat joins it as a new one."""
-
-        return self._do(id, lambda instance: self._life.remove(instance, reason))
+    def remove(self, id: int, text: str = "") -> bool:
+        """Forgets an instance, by hand; its next beat joins it as a new one. `text`: why, for the record."""
+        return self._do(id, lambda instance: self._life.remove(instance, reasons.removed(text)))
 
     def _do(self, id: int, what: Callable[[Instance], None]) -> bool:
         instance = self._book.by_id.get(id)

@@ -12,6 +12,7 @@ from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
 from heartfelt.monitor.fleet.shared import Shared
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.reasons import Reason
 
 _Told = TypeVar("_Told")
 _log = logging.getLogger("heartfelt.monitor")
@@ -69,7 +70,7 @@ class Book:
         self.tell_row(instance)
 
     def move(
-        self, instance: Instance, new: State, reason: str, level: Level, now_ms: int, outage_ms: int | None = None
+        self, instance: Instance, new: State, reason: Reason, level: Level, now_ms: int, outage_ms: int | None = None
     ) -> None:
         """To another state, or to the same for another reason, which is no change and only stored."""
         old = instance.state
@@ -82,7 +83,7 @@ class Book:
             self._tell_change(instance, old, new, reason, level, now_ms, outage_ms)
         self.tell_row(instance)
 
-    def remove(self, instance: Instance, reason: str, now_ms: int) -> None:
+    def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
         del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
         self.counts.leave(instance)
         self.dirty.pop(instance.id, None)
@@ -105,7 +106,7 @@ class Book:
         instance: Instance,
         old: State | None,
         new: State,
-        reason: str,
+        reason: Reason,
         level: Level,
         now_ms: int,
         outage_ms: int | None,

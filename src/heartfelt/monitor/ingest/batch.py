@@ -78,7 +78,8 @@ class Batch:
                 texts.first = texts.first or error
                 if len(texts.refused) < SHOWN:
                     reason = getattr(error, "reason", "error")
-                    shown = {"index": scan.n + index, "reason": reason, "detail": str(error)[:500]}
+                    field = getattr(error, "field", None)
+                    shown = {"index": scan.n + index, "reason": reason, "detail": str(error)[:500], "field": field}
                     texts.refused.append(shown)
             else:
                 texts.taken += 1

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Beat, Level
+from heartfelt.monitor.problems import field_at_fault
 from heartfelt.wire import fields
 
 __all__ = [
@@ -32,11 +33,13 @@ _LAST_TIME_MS = 1 << 53
 
 
 class BadInput(ValueError):
-    """What came cannot be taken. `reason` is a short name, good as a counter's label; the text says what and why."""
+    """What came cannot be taken. `reason` is a short name, good as a counter's label; the text says what and why.
+    `field` names the field or parameter at fault, if it is one."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, field: str | None = None) -> None:
         super().__init__(reason, text)
         self.reason = reason
+        self.field = field
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -120,9 +123,9 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
         ("beat", told.beat, _LAST_TIME_MS),
     ):
         if value is not None and not 0 <= value <= most:
-            raise BadInput("field", f"{name} must be from 0 to {most}; got {value}")
+            raise BadInput("field", f"{name} must be from 0 to {most}; got {value}", name)
     if told.timeoutMs == 0:
-        raise BadInput("field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own lease")
+        raise BadInput("field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own timeout", "timeoutMs")
     if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this is before it is built
         raise BadInput("meta_size", f"a heartbeat of {len(text)} bytes; at most {meta_bytes} are taken (meta_bytes)")
     meta: dict[str, Any] = _decode(_any_decoder, text)
@@ -165,7 +168,7 @@ def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: 
     level = _LEVELS.get((event.eventLevel or "NORMAL").upper())
     if level is None:
         known = ", ".join(_LEVELS)
-        raise BadInput("field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}")
+        raise BadInput("field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}", "eventLevel")
     kind = (event.eventType or "OPERATION").upper()
     scope = event.scope or ""
     info = event.eventInfo if event.eventInfo is not None else event.logInfo or {}
@@ -192,19 +195,26 @@ def _decode(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise BadInput("field", str(error)) from None
+        raise BadInput("field", str(error), _field_at_fault(decoder, text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput("json", f"no JSON: {error}") from None
     except RecursionError:
         raise BadInput("json", "JSON that is nested too deep") from None
 
 
+def _field_at_fault(decoder: msgspec.json.Decoder[Any], text: bytes) -> str | None:
+    try:
+        return field_at_fault(decoder.type, _any_decoder.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the fault the text is not even JSON
+        return None
+
+
 def check_name(what: str, name: str | None, missing: str) -> str:
     """The name of a service or an instance, if it can be one; the registry checks its length. Raises BadInput."""
     if not name:
-        raise BadInput(missing, f"{what} is missing; every beat names its service and its instanceId")
+        raise BadInput(missing, f"{what} is missing; every beat names its service and its instanceId", what)
     if not name.isprintable():
-        raise BadInput("key", f"{what} must have printable characters only; got {name[:60]!r}")
+        raise BadInput("key", f"{what} must have printable characters only; got {name[:60]!r}", what)
     return name
 
 
@@ -225,6 +235,8 @@ def parse_duration_ms(name: str, text: str) -> int:
         at = match.end()
     if not text or at < len(text) or not 1 <= total <= _LONGEST_MS:
         raise BadInput(
-            "field", f"{name} must be a duration of 1 ms to 366 d, as 90, 90s, 5m, 1h30m or 1d; got {text[:40]!r}"
+            "field",
+            f"{name} must be a duration of 1 ms to 366 d, as 90, 90s, 5m, 1h30m or 1d; got {text[:40]!r}",
+            name,
         )
     return round(total)

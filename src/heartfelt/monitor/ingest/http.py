@@ -156,7 +156,7 @@ class HttpIngest:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if first is not None and not taken:
             problem = _problem(first)
-            raise _Counted(problem.status, problem.code, problem.detail, problem.headers)
+            raise _Counted(problem.status, problem.code, problem.detail, problem.headers, field=problem.field)
         answer: dict[str, Any] = {"taken": taken}
         if total:
             answer["refused"] = refused
@@ -195,9 +195,10 @@ class _Told(Exception):
 
 def _problem(error: Exception) -> Problem:
     reason: str = getattr(error, "reason", "error")
+    field: str | None = getattr(error, "field", None)
     if reason in FULL:
-        return Problem(503, reason, str(error), {"Retry-After": "60"})
-    return Problem(413 if reason in ("meta_size", "beats_in_body") else 400, reason, str(error))
+        return Problem(503, reason, str(error), {"Retry-After": "60"}, field=field)
+    return Problem(413 if reason in ("meta_size", "beats_in_body") else 400, reason, str(error), field=field)
 
 
 def _too_fast(peer: str, wait_s: float, rate: int) -> Problem:

@@ -14,10 +14,10 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
 from heartfelt.monitor.ingest.intake import Intake, service_of
 from heartfelt.monitor.model import AgentEvent, Level
+from heartfelt.monitor.reasons import Reason, english, make
 
 __all__ = ["PREFIX", "Pings"]
 
@@ -81,11 +81,8 @@ class Pings:
                 duration_ms = max(now_ms - began, 0)
             if duration_ms is not None:
                 info["duration_ms"] = duration_ms
-        how = [f"exit status {info['exit_status']}"] if info.get("exit_status") else []
-        if "duration_ms" in info:
-            how.append(f"after {reasons.seconds(info['duration_ms'])}")
-        if how:
-            info["description"] = ", ".join(how)
+        if (reason := _ended(info)) is not None:
+            info |= {"description": english(reason), **reason.fields()}
         return info
 
     def _report(self, key: str, info: dict[str, Any], body: bytes, peer: str) -> None:
@@ -117,6 +114,14 @@ class Pings:
         self._runs[(key, rid)] = now_ms
 
 
+def _ended(info: dict[str, Any]) -> Reason | None:
+    """How a run ended, as far as that was said."""
+    status, duration_ms = info.get("exit_status"), info.get("duration_ms")
+    if status:
+        return make("exit_status", status=status, duration_ms=duration_ms)
+    return None if duration_ms is None else make("run_took", duration_ms=duration_ms)
+
+
 def _query(query: bytes) -> dict[str, str]:
     if len(query) > MOST_QUERY:
         raise BadInput("query", f"a query of {len(query)} bytes; at most {MOST_QUERY} are taken")
@@ -126,10 +131,10 @@ def _query(query: bytes) -> dict[str, str]:
         raise BadInput("query", f"the query cannot be read: {error}") from None
     for name in asked:
         if name not in _KNOWN:
-            raise BadInput("query", f"{name[:40]!r} is none of {', '.join(_KNOWN)}")
+            raise BadInput("query", f"{name[:40]!r} is none of {', '.join(_KNOWN)}", name)
     rid = asked.get("rid", "")
     if len(rid) > MOST_RID or not rid.isprintable():
-        raise BadInput("query", f"rid must have at most {MOST_RID} printable characters; got {rid[:40]!r}")
+        raise BadInput("query", f"rid must have at most {MOST_RID} printable characters; got {rid[:40]!r}", "rid")
     return asked
 
 
@@ -143,5 +148,5 @@ def _timeout_ms(asked: dict[str, str]) -> int | None:
 
 def _whole(name: str, text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 11 or int(text) < least:
-        raise BadInput("field", f"{name} must be a whole number of ms, {least} or more; got {text[:40]!r}")
+        raise BadInput("field", f"{name} must be a whole number of ms, {least} or more; got {text[:40]!r}", name)
     return int(text)

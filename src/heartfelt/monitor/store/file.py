@@ -18,7 +18,7 @@ from heartfelt.monitor.store import Saved, schema
 from heartfelt.monitor.store.apply import BAD_ROW, Applier
 from heartfelt.monitor.store.lock import FileLock
 from heartfelt.monitor.store.pending import Pending
-from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, instance_of
+from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, hold_of, hold_text, instance_of
 
 BUSY_MS = 100
 RESERVED = 1 << 24
@@ -83,7 +83,7 @@ class StoreFile:
             instances=instances,
             next_id=max(int(meta.get("next_id", 1)), self.highest_stored_id + 1),
             next_seq=max(int(meta.get("next_seq", 1)), highest_seq + 1),
-            hold=msgspec.json.decode(meta["hold"], type=Hold) if "hold" in meta else Hold(),
+            hold=hold_of(meta["hold"]) if "hold" in meta else Hold(),
             closed_cleanly=bool(meta.get("closed_cleanly", 1)),
             last_written_ms=meta.get("last_written_ms"),
         )
@@ -159,7 +159,7 @@ class StoreFile:
             applier = Applier(connection, self._logger, careful=careful)
             applier.apply(batch)
             if batch.hold is not None:
-                _set(connection, "hold", msgspec.json.encode(batch.hold).decode())
+                _set(connection, "hold", hold_text(batch.hold))
             now_ms = self._wall_ms()
             _set(connection, "last_written_ms", now_ms)
             if (

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, State
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.reasons import TEXT_CODE, Reason, read, text_reason
 from heartfelt.monitor.store import Delivery, StoredEvent, UptimeDay
 
 DAY_MS = 86_400_000
@@ -21,9 +22,9 @@ MOST = (1 << 63) - 1  # of SQLite's integers
 
 INSTANCE_COLUMNS = (
     "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
-    "timeout_ms, skew_ms, lag_ms, paused_until_ms"
+    "timeout_ms, skew_ms, lag_ms, paused_until_ms, reason_code, reason_args"
 )
-CHANGE_COLUMNS = "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip"
+CHANGE_COLUMNS = "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
 EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, level, type, name, info"
 DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
 
@@ -47,14 +48,41 @@ def from_json(text: str) -> Any:
         return json.loads(text)
 
 
+def reason_columns(reason: Reason) -> tuple[str, str, str]:
+    """The columns reason, reason_code and reason_args. Words from elsewhere stand in the first, as they always did."""
+    if reason.code == TEXT_CODE:
+        return str(reason.values[0]), TEXT_CODE, "{}"
+    return "", reason.code, to_json(reason.args)
+
+
+def reason_of(text: str, code: str, args: str) -> Reason:
+    """The reason in these columns; the words, if the code or its arguments are not what they should be."""
+    return text_reason(text) if code == TEXT_CODE else read(code, from_json(args)) or text_reason(text or code)
+
+
+def hold_text(hold: Hold) -> str:
+    """The hold as JSON."""
+    fields = {name: getattr(hold, name) for name in Hold.__struct_fields__}
+    reason, code, args = reason_columns(hold.reason)
+    return to_json(fields | {"reason": reason, "reason_code": code, "reason_args": args})
+
+
+def hold_of(text: str) -> Hold:
+    fields = from_json(text)
+    reason = reason_of(fields["reason"], fields.pop("reason_code", TEXT_CODE), fields.pop("reason_args", "{}"))
+    hold = msgspec.convert(fields | {"reason": {}}, Hold)
+    return msgspec.structs.replace(hold, reason=reason)
+
+
 def instance_row(row: InstanceRow) -> tuple[Any, ...]:
+    reason, code, args = reason_columns(row.reason)
     return (
         row.id,
         row.service,
         row.instance_id,
         row.state.value,
         row.since_ms,
-        row.reason,
+        reason,
         row.first_seen_ms,
         row.last_beat_ms,
         to_json(row.meta),
@@ -65,6 +93,8 @@ def instance_row(row: InstanceRow) -> tuple[Any, ...]:
         row.skew_ms,
         row.lag_ms,
         row.paused_until_ms,
+        code,
+        args,
     )
 
 
@@ -75,7 +105,7 @@ def instance_of(row: tuple[Any, ...]) -> InstanceRow:
         instance_id=row[2],
         state=State(row[3]),
         since_ms=row[4],
-        reason=row[5],
+        reason=reason_of(row[5], row[16], row[17]),
         first_seen_ms=row[6],
         last_beat_ms=row[7],
         meta=from_json(row[8]),
@@ -90,6 +120,7 @@ def instance_of(row: tuple[Any, ...]) -> InstanceRow:
 
 
 def change_row(change: Change) -> tuple[Any, ...]:
+    reason, code, args = reason_columns(change.reason)
     return (
         change.seq,
         change.time_ms,
@@ -99,9 +130,11 @@ def change_row(change: Change) -> tuple[Any, ...]:
         None if change.old is None else change.old.value,
         change.new.value,
         RANK[change.level],
-        change.reason,
+        reason,
         change.outage_ms,
         change.ip,
+        code,
+        args,
     )
 
 
@@ -115,7 +148,7 @@ def change_of(row: tuple[Any, ...]) -> Change:
         old=None if row[5] is None else State(row[5]),
         new=State(row[6]),
         level=LEVELS[row[7]],
-        reason=row[8],
+        reason=reason_of(row[8], row[11], row[12]),
         outage_ms=row[9],
         ip=row[10],
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from heartfelt.errors import StoreError
 
 APPLICATION_ID = 0x48465354  # "HFST"
-VERSION = 1
+VERSION = 2
 
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION_AT, _APPLICATION_ID_AT, _HEADER_BYTES = 60, 68, 100
@@ -72,6 +72,13 @@ CREATE TABLE outbox (
     next_ms INTEGER NOT NULL, answer TEXT NOT NULL DEFAULT '', UNIQUE (target, key));
 CREATE INDEX outbox_active ON outbox (target, number) WHERE state < 2;
 CREATE INDEX outbox_target ON outbox (target);
+""",
+    # Reasons are a code and arguments. `reason` keeps the words of those that are "text", as all rows before are.
+    2: """
+ALTER TABLE instances ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
+ALTER TABLE instances ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE changes ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
+ALTER TABLE changes ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 """,
 }
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.errors import ConfigError, HeartfeltError
+from heartfelt.errors import HeartfeltError
+from heartfelt.monitor.problems import FieldError
 from heartfelt.monitor.store import Store
 
 KIND = "token"
@@ -56,11 +57,12 @@ def make_token(name: str, scopes: Iterable[str], now_ms: int) -> tuple[str, Toke
     """The secret, to be shown once, and what is stored. Raises ConfigError for a name or scopes that cannot be."""
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
-        raise ConfigError(f"a token's name must have 1 to 100 printable characters; got {name!r}")
+        raise FieldError("name", f"a token's name must have 1 to 100 printable characters; got {name!r}")
     wanted = set(scopes)
     known = [scope.value for scope in Scope]
     if not wanted or not wanted <= set(known):
-        raise ConfigError(f"a token's scopes must be of {', '.join(known)}; got {', '.join(sorted(wanted)) or 'none'}")
+        got = ", ".join(sorted(wanted)) or "none"
+        raise FieldError("scopes", f"a token's scopes must be of {', '.join(known)}; got {got}")
     id_ = secrets.token_hex(6)
     secret = f"hf_{id_}_{secrets.token_urlsafe(32)}"
     kept = tuple(scope for scope in Scope if scope.value in wanted)

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Level
+from heartfelt.monitor.reasons import NO_REASON, read, sentence
 
-__all__ = ["LEVELS", "RECOVERED", "Entry", "Notice", "event_entry", "of_change", "of_entry", "worst"]
+__all__ = ["LEVELS", "RECOVERED", "Entry", "Notice", "event_entry", "of_change", "of_entry", "why", "worst"]
 
 LEVELS = (Level.NORMAL, Level.IMPORTANT, Level.EMERGENCY)
 RECOVERED = "RECOVERED"
@@ -32,7 +33,11 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     old: str | None = None
     new: str | None = None
     """A state; None of an event."""
+    reason_code: str = ""
+    reason_args: dict[str, Any] = {}
     reason: str = ""
+    """What others said, such as an agent's description or a job's output. In a delivery that an older version put into
+    the outbox: the whole reason."""
     outage_ms: int | None = None
     count: int = 1
     span_ms: int = 0
@@ -84,7 +89,7 @@ def of_change(change: Change, recovery: bool) -> Entry:
         seq=change.seq,
         old=None if change.old is None else change.old.value,
         new=change.new.value,
-        reason=change.reason,
+        **change.reason.fields(),
         outage_ms=change.outage_ms,
         recovery=recovery,
     )
@@ -100,6 +105,8 @@ def event_entry(event: AgentEvent) -> Entry:
     digest = hashlib.sha256(msgspec.json.encode(facts) + info).hexdigest()[:32]
     name = event.info.get("name")
     text = info.decode(errors="replace")
+    own = read(event.info.get("reason_code"), event.info.get("reason_args")) or NO_REASON
+    said = _SAID if own is NO_REASON else _SAID[1:]  # the description is the reason, in English
     return Entry(
         key=f"event-{digest}",
         time_ms=event.received_ms,
@@ -109,9 +116,16 @@ def event_entry(event: AgentEvent) -> Entry:
         ip=event.ip,
         event_type=event.type,
         event_name=name if isinstance(name, str) else "",
-        reason=": ".join(str(event.info[name]) for name in _SAID if event.info.get(name))[:_MAX_INFO],
+        **own.fields(),
+        reason=": ".join(str(event.info[name]) for name in said if event.info.get(name))[:_MAX_INFO],
         info=text if len(text) <= _MAX_INFO else text[:_MAX_INFO] + " ...",
     )
+
+
+def why(entry: Entry, language: str) -> str:
+    """The reason in a language, and what others said, in theirs."""
+    own = read(entry.reason_code, entry.reason_args) or NO_REASON
+    return ": ".join(filter(None, (sentence(own, language), entry.reason)))
 
 
 def of_entry(entry: Entry) -> Notice:

@@ -20,10 +20,11 @@ from urllib.parse import quote_plus
 import msgspec
 
 from heartfelt._version import __version__
-from heartfelt.monitor.webhooks.notices import Notice
+from heartfelt.monitor.reasons import duration_text
+from heartfelt.monitor.webhooks.notices import Notice, why
 from heartfelt.monitor.webhooks.targets import Kind, Target
 from heartfelt.monitor.webhooks.template import render
-from heartfelt.monitor.webhooks.texts import duration, text_lines, title
+from heartfelt.monitor.webhooks.texts import text_lines, title
 
 __all__ = ["Request", "Verdict", "judge", "make_request"]
 
@@ -106,6 +107,8 @@ def _generic(target: Target, notice: Notice) -> bytes:
         return render(target.template, values)
     entry = notice.entry
     whole: dict[str, Any] = {name: value for name, value in values.items() if value not in ("", None)}
+    if entry is not None and entry.reason_args:
+        whole["reason_args"] = entry.reason_args
     if entry is not None and entry.seq is not None:
         whole["seq"] = entry.seq
     if entry is not None and entry.event_type is not None:
@@ -136,8 +139,9 @@ def _values(target: Target, notice: Notice) -> dict[str, str | int | None]:
         "ip": entry.ip if entry else "",
         "old": entry.old or "" if entry else "",
         "new": entry.new or "" if entry else "",
-        "reason": entry.reason if entry else "",
-        "outage": duration(notice.outage_ms, language) if notice.outage_ms is not None else "",
+        "reason": why(entry, language) if entry else "",
+        "reason_code": entry.reason_code if entry else "",
+        "outage": duration_text(notice.outage_ms, language) if notice.outage_ms is not None else "",
         "time_ms": notice.time_ms,
         "count": notice.count,
         "outage_ms": notice.outage_ms,

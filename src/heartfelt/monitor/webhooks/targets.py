@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.errors import ConfigError
 from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Change, Level, State
+from heartfelt.monitor.problems import FieldError, field_at_fault
 from heartfelt.monitor.webhooks.guard import check_url, mask_url
 from heartfelt.monitor.webhooks.template import TemplateError, check_template
 
@@ -40,12 +40,11 @@ _ALIVE = frozenset({State.NEW, State.UP, State.LATE})
 _MAX_URL, _MAX_SECRET, _MAX_NAME, _MAX_GLOBS, _MAX_GLOB = 2048, 1024, 200, 100, 200
 
 
-class TargetError(ConfigError):
-    """A field of a target cannot be what it is; `field` names it, the text says what to write instead."""
+class TargetError(FieldError):
+    """A field of a webhook cannot have this value."""
 
     def __init__(self, field: str, text: str) -> None:
-        super().__init__(f"{field}: {text}")
-        self.field = field
+        super().__init__(field, f"{field}: {text}")
 
 
 class Kind(str, Enum):
@@ -210,9 +209,7 @@ def _checked(fields: dict[str, Any], *, private: bool) -> Target:
     try:
         target = msgspec.convert(fields, Target)
     except msgspec.ValidationError as error:
-        text = str(error)
-        field = re.search(r"at `\$\.(\w+)", text)
-        raise TargetError(field[1] if field else "webhook", text) from None
+        raise TargetError(field_at_fault(Target, fields) or "webhook", str(error)) from None
     _check_texts(target)
     if (why := check_url(target.url, allow_private=target.allow_private or private)) is not None:
         raise TargetError("url", why)
@@ -239,7 +236,7 @@ def _check_texts(target: Target) -> None:
         raise TargetError("secret", f"1 to {_MAX_SECRET} characters are expected; null for none")
     globs = target.filter.services
     if len(globs) > _MAX_GLOBS or any(not 0 < len(glob) <= _MAX_GLOB for glob in globs):
-        raise TargetError("filter", f"at most {_MAX_GLOBS} services, each of 1 to {_MAX_GLOB} characters")
+        raise TargetError("filter.services", f"at most {_MAX_GLOBS} services, each of 1 to {_MAX_GLOB} characters")
     for type_ in target.filter.event_types:
         if _TYPE.fullmatch(type_) is None:
-            raise TargetError("filter", f"{type_!r} is no event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *")
+            raise TargetError("filter.event_types", f"{type_!r} is not an event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *")

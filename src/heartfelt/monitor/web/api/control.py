@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.history import LatenessCounts, Rates
-from heartfelt.monitor.model import Hold
 from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.store import Delivery
 from heartfelt.monitor.web.api.endpoint import Call
+from heartfelt.monitor.web.api.view import HoldView, hold_view
 from heartfelt.monitor.web.auth import Scope, TokenUnknown
 
 
@@ -89,14 +89,14 @@ async def stats(call: Call) -> Stats:
     )
 
 
-async def get_hold(call: Call) -> Hold:
-    return call.monitor.registry.hold()
+async def get_hold(call: Call) -> HoldView:
+    return hold_view(call.monitor.registry.hold())
 
 
-async def release_hold(call: Call) -> Hold:
+async def release_hold(call: Call) -> HoldView:
     wanted = await call.body(Release)
     call.monitor.registry.release_hold(wanted.by[:100] or "api")
-    return call.monitor.registry.hold()
+    return hold_view(call.monitor.registry.hold())
 
 
 async def settings(call: Call) -> Settings:

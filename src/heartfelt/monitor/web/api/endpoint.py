@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from heartfelt.errors import ConfigError, StoreError
-from heartfelt.monitor.problems import CONTENT_TYPE, Problem
+from heartfelt.monitor.problems import CONTENT_TYPE, Problem, field_at_fault
 from heartfelt.monitor.web.auth import Scope
 
 if TYPE_CHECKING:
@@ -48,10 +48,14 @@ class Call:
             data += chunk
             if len(data) > MOST_BODY:
                 raise Problem(413, "body_limit", f"the body must be at most {MOST_BODY} bytes long; send less")
+        field: str | None = None
         try:
-            return msgspec.json.decode(data or b"{}", type=kind)
+            value = msgspec.json.decode(data or b"{}")
+            field = field_at_fault(kind, value)
+            return msgspec.convert(value, kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(400, "bad_body", f"the body does not fit: {error}; see /api/v1/openapi.json") from None
+            detail = f"the body does not fit: {error}; see /api/v1/openapi.json"
+            raise Problem(400, "bad_body", detail, field=field) from None
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -125,14 +129,16 @@ def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     for name in request.query_params:
         if name not in known and not endpoint.path.startswith("/sermant/"):  # whose backend overlooks them
             hint = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
-            raise Problem(400, "unknown_parameter", f"{endpoint.path} has no parameter {name[:100]!r}; {hint}")
+            detail = f"{endpoint.path} has no parameter {name[:100]!r}; {hint}"
+            raise Problem(400, "unknown_parameter", detail, field=name)
     values: dict[str, Any] = {}
     for param in endpoint.params:
         given = request.query_params.getlist(param.name)
         if param.many:
             values[param.name] = tuple(param.parse(param.name, text) for text in given)
         elif len(given) > 1:
-            raise Problem(400, "bad_parameter", f"{param.name} may be there only once; got it {len(given)} times")
+            detail = f"{param.name} may be there only once; got it {len(given)} times"
+            raise Problem(400, "bad_parameter", detail, field=param.name)
         else:
             values[param.name] = param.parse(param.name, given[0]) if given else param.default
     return values
@@ -147,7 +153,7 @@ async def answer(endpoint: Endpoint, monitor: Monitor, request: Request) -> Resp
     except Problem as problem:
         return problem_response(problem)
     except ConfigError as error:
-        return problem_response(Problem(400, "bad_value", str(error)))
+        return problem_response(Problem(400, "bad_value", str(error), field=getattr(error, "field", None)))
     except StoreError as error:
         return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
     except ClientDisconnect:

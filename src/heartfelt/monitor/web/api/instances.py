@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heartfelt.monitor.fleet import reasons
-from heartfelt.monitor.model import Change, State
+from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import bad, no_such
 from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.api.listing import Filter, InstancePage, page
 from heartfelt.monitor.web.api.order import InstanceOrder, order
-from heartfelt.monitor.web.api.view import InstanceDetail, detail
+from heartfelt.monitor.web.api.view import ChangeView, InstanceDetail, change_view, detail
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.counts import ServiceCounts
@@ -25,12 +24,12 @@ LONGEST_PAUSE_S = 366 * 86400
 
 class InstanceHistory(msgspec.Struct, kw_only=True, frozen=True):
     instance: InstanceDetail
-    changes: list[Change]
+    changes: list[ChangeView]
     """The newest 50."""
 
 
 class Changes(msgspec.Struct, kw_only=True, frozen=True):
-    changes: list[Change]
+    changes: list[ChangeView]
     """Newest first."""
     before: int | None
     """To go on; null: that was all."""
@@ -106,7 +105,7 @@ def _instance(call: Call) -> Instance:
 async def get_instance(call: Call) -> InstanceHistory:
     instance = _instance(call)
     changes = await call.monitor.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
-    return InstanceHistory(instance=detail(instance), changes=changes)
+    return InstanceHistory(instance=detail(instance), changes=list(map(change_view, changes)))
 
 
 async def instance_changes(call: Call) -> Changes:
@@ -123,7 +122,7 @@ async def _changes(call: Call, id: int | None, service: str | None) -> Changes:
         raise no_such("instance", id, "take an `id` of GET /api/v1/instances")
     limit = call["limit"]
     found = await call.monitor.store.changes(id=id, service=service, before=call["before"], limit=limit)
-    return Changes(changes=found, before=found[-1].seq if len(found) == limit else None)
+    return Changes(changes=list(map(change_view, found)), before=found[-1].seq if len(found) == limit else None)
 
 
 async def list_services(call: Call) -> Services:
@@ -155,4 +154,4 @@ async def resume_instance(call: Call) -> InstanceDetail:
 
 async def remove_instance(call: Call) -> None:
     instance = _instance(call)
-    call.monitor.registry.remove(instance.id, call["reason"] or reasons.REMOVED_BY_HAND)
+    call.monitor.registry.remove(instance.id, call["reason"] or "")

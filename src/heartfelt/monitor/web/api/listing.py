@@ -18,6 +18,7 @@ import msgspec
 
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import bad
+from heartfelt.monitor.reasons import sentence
 from heartfelt.monitor.web.api.view import InstanceView, ips_of, text_of, versions_of, view
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
             tests.append(lambda one: bool(one.held))
         if self.text:
             text = self.text.lower()
-            tests.append(lambda one: text in _words(one))
+            tests.append(lambda one: text in _words(one) or text in sentence(one.reason, "en").lower())
         if not tests:
             return None
         return lambda one: all(test(one) for test in tests)
@@ -112,7 +113,7 @@ def _has_plugin(meta: dict[str, Any], wanted: tuple[str, ...]) -> bool:
 def _words(one: Instance) -> str:
     meta = one.meta
     parts = [one.service, one.instance_id, one.app, one.peer, text_of(meta, "hostName") or "", *ips_of(meta)]
-    parts += [text_of(meta, "version") or "", text_of(meta, "artifact") or "", one.reason]
+    parts += [text_of(meta, "version") or "", text_of(meta, "artifact") or ""]
     return "\n".join(parts).lower()
 
 

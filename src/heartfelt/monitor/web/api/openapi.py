@@ -11,6 +11,7 @@ import msgspec
 
 from heartfelt._version import __version__
 from heartfelt.monitor.problems import CONTENT_TYPE, ProblemDocument
+from heartfelt.monitor.reasons import CODES, LANGUAGES, template
 from heartfelt.monitor.web.api.endpoint import JSON, Endpoint
 from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS
 
@@ -39,6 +40,7 @@ def document() -> bytes:
         {
             "openapi": "3.1.0",
             "info": {"title": "heartfelt's monitor", "version": __version__, "license": {"name": "MIT"}},
+            "x-heartfelt-reasons": reasons(),
             "paths": paths,
             "components": {
                 "schemas": components,
@@ -46,6 +48,17 @@ def document() -> bytes:
             },
         }
     )
+
+
+def reasons() -> dict[str, Any]:
+    """Every `reason_code`, with the kinds of its arguments and its sentence in each language."""
+    return {
+        code: {
+            "args": {arg.name: {"kind": arg.kind.value, "optional": arg.optional} for arg in args},
+            "text": {language: template(code, language) for language in LANGUAGES},
+        }
+        for code, args in CODES.items()
+    }
 
 
 def _operation(one: Endpoint, body: Any, answer: Any, problem: dict[str, Any]) -> dict[str, Any]:

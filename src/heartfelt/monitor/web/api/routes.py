@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from heartfelt.monitor.model import Hold, Level, State
+from heartfelt.monitor.model import Level, State
 from heartfelt.monitor.web.api import control, events, fleet, health, instances, sermant, webhooks
 from heartfelt.monitor.web.api.endpoint import Call, Endpoint, answer
 from heartfelt.monitor.web.api.listing import SORT_NAMES, InstancePage
 from heartfelt.monitor.web.api.order import InstanceOrder
 from heartfelt.monitor.web.api.params import choice, limit, moment, text, whole, wholes, words
-from heartfelt.monitor.web.api.view import InstanceDetail
+from heartfelt.monitor.web.api.view import HoldView, InstanceDetail
 from heartfelt.monitor.web.auth import Scope
 from heartfelt.monitor.web.stream import TOPICS
 
@@ -84,9 +84,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/v1/heat", READ, events.heat, "Instances up and in all, minute by minute", _AGES,
              answer=events.Heat),
     Endpoint("GET", "/api/v1/stats", READ, control.stats, "Counters of the monitor's parts", answer=control.Stats),
-    Endpoint("GET", "/api/v1/hold", READ, control.get_hold, "Whether losses are held, and why", answer=Hold),
+    Endpoint("GET", "/api/v1/hold", READ, control.get_hold, "Whether losses are held, and why", answer=HoldView),
     Endpoint("POST", "/api/v1/hold/release", ADMIN, control.release_hold, "Tell what is held, at the limited rate",
-             body=control.Release, answer=Hold),
+             body=control.Release, answer=HoldView),
     Endpoint("GET", "/api/v1/webhooks", ADMIN, webhooks.list_webhooks, "Webhooks", answer=webhooks.Webhooks),
     Endpoint("POST", "/api/v1/webhooks", ADMIN, webhooks.create_webhook, "Make a webhook", body=dict[str, Any],
              answer=dict[str, Any], status=201),

@@ -118,7 +118,10 @@ async def _page(call: Call, session: Session, number: int) -> list[dict[str, Any
         known = len(session.starts)
         if number - known > MOST_PAGES_AHEAD:
             raise Problem(
-                400, "page", f"page {number} is too far ahead; go on by at most {MOST_PAGES_AHEAD} pages at once"
+                400,
+                "page",
+                f"page {number} is too far ahead; go on by at most {MOST_PAGES_AHEAD} pages at once",
+                field="page",
             )
         found = await store.events(session.which, before=session.starts[-1], limit=PAGE)
         if len(found) < PAGE:

@@ -1,16 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""What the HTTP interface tells of an instance. `meta` is the sender's word: any field of it may be of any type."""
+"""How the HTTP interface shows an instance, a change and the hold.
+
+An instance's `meta` is the sender's word: any field of it may be of any type.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from heartfelt.monitor.model import State
+from heartfelt.monitor.model import Change, Hold, HoldState, Level, State
+from heartfelt.monitor.reasons import english
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
+
+
+ReasonCode = Annotated[
+    str,
+    msgspec.Meta(description="A code of `x-heartfelt-reasons`; `text`: `reason` is somebody's words. Codes may be added."),
+]
+ReasonArgs = Annotated[
+    dict[str, Any],
+    msgspec.Meta(description="The arguments of `reason_code`, by name. One that is a reason is {code, args}."),
+]
 
 
 class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
@@ -24,6 +38,9 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     """Its lease has run out, and that is held back."""
     since_ms: int
     reason: str
+    """In English."""
+    reason_code: ReasonCode
+    reason_args: ReasonArgs
     first_seen_ms: int
     last_beat_ms: int
     app: str
@@ -55,6 +72,76 @@ class InstanceDetail(InstanceView, kw_only=True, frozen=True):
     meta: dict[str, Any]
     gaps: list[tuple[float, bool]]
     """The last times between two beats, oldest first: seconds, and whether one was missed."""
+
+
+class ChangeView(msgspec.Struct, kw_only=True, frozen=True):
+    """An instance went from one state to another."""
+
+    seq: int
+    """Grows with each change."""
+    time_ms: int
+    id: int
+    """The instance's."""
+    service: str
+    instance_id: str
+    old: State | None
+    """null: it was not known."""
+    new: State
+    level: Level
+    reason: str
+    """In English."""
+    reason_code: ReasonCode
+    reason_args: ReasonArgs
+    outage_ms: int | None
+    """With a recovery: from the last heartbeat before the outage to the first one after it."""
+    ip: str
+
+
+class HoldView(msgspec.Struct, kw_only=True, frozen=True):
+    """Whether losses are held, and why."""
+
+    state: HoldState
+    reason: str
+    """In English."""
+    reason_code: ReasonCode
+    reason_args: ReasonArgs
+    scope: str
+    """A service's name; "" for all services."""
+    held: int
+    since_ms: int | None
+    until_ms: int | None
+    """The latest end."""
+
+
+def change_view(change: Change) -> ChangeView:
+    return ChangeView(
+        seq=change.seq,
+        time_ms=change.time_ms,
+        id=change.id,
+        service=change.service,
+        instance_id=change.instance_id,
+        old=change.old,
+        new=change.new,
+        level=change.level,
+        reason=english(change.reason),
+        reason_code=change.reason.code,
+        reason_args=change.reason.args,
+        outage_ms=change.outage_ms,
+        ip=change.ip,
+    )
+
+
+def hold_view(hold: Hold) -> HoldView:
+    return HoldView(
+        state=hold.state,
+        reason=english(hold.reason),
+        reason_code=hold.reason.code,
+        reason_args=hold.reason.args,
+        scope=hold.scope,
+        held=hold.held,
+        since_ms=hold.since_ms,
+        until_ms=hold.until_ms,
+    )
 
 
 def text_of(meta: dict[str, Any], name: str) -> str | None:
@@ -98,7 +185,8 @@ def _fields(instance: Instance) -> dict[str, Any]:
         "state": instance.state,
         "held": instance.held,
         "since_ms": instance.since_ms,
-        "reason": instance.reason,
+        "reason": english(instance.reason),
+        **instance.reason.fields(),
         "first_seen_ms": instance.first_seen_ms,
         "last_beat_ms": instance.last_beat_ms,
         "app": instance.app,

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""`Reason`: a code and the values of its arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from heartfelt.monitor.reasons.codes import CODES, TEXT_CODE, Arg, Kind
+
+__all__ = ["MOST_DEPTH", "NO_REASON", "Reason", "make", "read", "text_reason"]
+
+MOST_DEPTH = 8
+"""How deep reasons may be nested in what is read. The monitor's own go to 4."""
+_MOST_INTEGER = 1 << 63
+
+Value: TypeAlias = "int | float | str | Reason | None"
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """Immutable and hashable. Make one by `make`, which checks the names, or by `read`, which checks everything."""
+
+    code: str = ""
+    values: tuple[Value, ...] = ()
+    """In the order of CODES; None for an optional argument that is not there."""
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The arguments by name, as JSON has them: without those that are not there. A nested reason is
+        `{"code": ..., "args": ...}`."""
+        found: dict[str, Any] = {}
+        for arg, value in zip(CODES[self.code], self.values, strict=True):
+            if isinstance(value, Reason):
+                found[arg.name] = {"code": value.code, "args": value.args}
+            elif value is not None:
+                found[arg.name] = value
+        return found
+
+    def fields(self) -> dict[str, Any]:
+        """`reason_code` and `reason_args`, for a document."""
+        return {"reason_code": self.code, "reason_args": self.args}
+
+
+NO_REASON = Reason()
+_NAMES = {
+    code: (tuple(arg.name for arg in args), tuple(arg.name for arg in args if not arg.optional))
+    for code, args in CODES.items()
+}
+"""Of each code: the names of its arguments, and of those that are required."""
+
+
+def make(code: str, **args: Value) -> Reason:
+    """Makes a reason. Raises TypeError for a name that does not belong to the code, or one that is missing."""
+    names, needed = _NAMES[code]
+    values = tuple(map(args.get, names))
+    if len(args) > len(names) or None in values or len(args) < len(names):
+        if not args.keys() <= set(names) or any(args.get(name) is None for name in needed):
+            raise TypeError(f"reason {code!r} takes {', '.join(names) or 'nothing'}; got {', '.join(args) or 'nothing'}")
+    return Reason(code, values)
+
+
+def text_reason(text: str) -> Reason:
+    """A sentence from elsewhere, kept as it is. No text: no reason."""
+    return Reason(TEXT_CODE, (text,)) if text else NO_REASON
+
+
+def read(code: Any, args: Any, depth: int = 0) -> Reason | None:
+    """A reason from a document (JSON that was decoded). None unless it fits the table in every respect."""
+    known = CODES.get(code) if isinstance(code, str) else None
+    if known is None or not isinstance(args, Mapping) or depth >= MOST_DEPTH:
+        return None
+    if len(args) > len(known) or not args.keys() <= {arg.name for arg in known}:
+        return None
+    values: list[Value] = []
+    for arg in known:
+        value = args.get(arg.name)
+        if value is None:
+            if not arg.optional:
+                return None
+        elif arg.kind is Kind.REASON:
+            value = read(value.get("code"), value.get("args"), depth + 1) if isinstance(value, Mapping) else None
+            if value is None:
+                return None
+        elif not _fits(arg, value):
+            return None
+        values.append(value)
+    return Reason(code, tuple(values))
+
+
+def _fits(arg: Arg, value: Any) -> bool:
+    if arg.kind is Kind.TEXT:
+        return isinstance(value, str)
+    if isinstance(value, bool):
+        return False
+    if arg.kind in (Kind.RATE, Kind.SHARE):
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, int) and -_MOST_INTEGER <= value < _MOST_INTEGER

@@ -89,7 +89,7 @@ def test_a_hold_is_an_event_from_its_begin_to_its_end(world):
     assert english(world.hold.reason) in began.info["description"]
     assert world.registry.release_hold("mary")
     assert told_of_hold(world)[1:] == [("HOLD_RELEASING", Level.IMPORTANT, "web")]
-    assert world.events[-1].info["description"].startswith("released by mary; it was held because 12 of 12")
+    assert world.events[-1].info["description"].startswith("released by mary; losses were held because 12 of 12")
     world.run(2)
     assert told_of_hold(world)[2:] == [("HOLD_ENDED", Level.NORMAL, "web")]
     assert world.hold.state is HoldState.NONE

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from heartfelt.monitor.model import Level, Limits
+from heartfelt.monitor.reasons import english, read
 from tests.monitor.ingest.world import ingest, request
 
 
@@ -69,8 +70,10 @@ def test_what_a_job_tells(word, name, level, renews):
         assert event.info["text"] == "12 files, é"
         assert event.info.get("duration_ms") == (1500 if renews else None)
         assert event.info.get("exit_status") == (int(word) if word.lstrip("-").isdigit() else None)
-        status = f"exit status {word}, " if word in ("1", "137", "-9") else ""
-        assert event.info.get("description") == (f"{status}after 1.5 s" if renews else None)
+        ended = f"exit status {word} after 1.5 s" if word in ("1", "137", "-9") else "ran for 1.5 s"
+        assert event.info.get("description") == (ended if renews else None)
+        reason = read(event.info.get("reason_code"), event.info.get("reason_args"))
+        assert (english(reason) if renews else reason) == (ended if renews else None)
         assert (world.find("job/x", "job") is not None) == renews
 
     run(test)

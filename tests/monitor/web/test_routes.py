@@ -8,6 +8,7 @@ import re
 import msgspec
 import pytest
 
+from heartfelt.monitor.reasons import CODES
 from heartfelt.monitor.web.api.openapi import plain_path
 from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS, starlette_routes
 from tests.monitor.serving import run_command
@@ -146,6 +147,62 @@ def test_the_description_has_all_routes_and_their_parameters(open_monitor):
         assert reference in document["components"]["schemas"]
 
 
+def test_the_description_has_each_reason(open_monitor):
+    document = open_monitor.json("/api/v1/openapi.json")
+    reasons = document["x-heartfelt-reasons"]
+    assert set(reasons) == set(CODES)
+    assert reasons["stalled"]["args"] == {"stall_ms": {"kind": "duration", "optional": False}}
+    assert reasons["stalled"]["text"]["en"] == "the monitor itself was stalled for {stall_ms}"
+    schemas = document["components"]["schemas"]
+    for name in ("InstanceView", "InstanceDetail", "ChangeView", "HoldView"):
+        assert {"reason", "reason_code", "reason_args"} <= set(schemas[name]["properties"]), name
+    assert "field" in schemas["ProblemDocument"]["required"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("GET", "/api/v1/instances?limit=0", None, "limit"),
+        ("GET", "/api/v1/instances?nothing=1", None, "nothing"),
+        ("GET", "/api/v1/instances?state=DEAD", None, "state"),
+        ("GET", "/api/v1/instances?sort=id&sort=id", None, "sort"),
+        ("GET", "/api/v1/instances?cursor=x", None, "cursor"),
+        ("GET", "/api/v1/events?start_ms=5&end_ms=1", None, "start_ms"),
+        ("GET", "/api/v1/instances/999", None, None),
+        ("POST", "/api/v1/instances/{id}/pause", {"for_s": "long"}, "for_s"),
+        ("POST", "/api/v1/instances/{id}/pause", {"for_s": -1}, "for_s"),
+        ("POST", "/api/v1/instances/{id}/pause", {"until": 1}, "until"),
+        ("POST", "/api/v1/instances/{id}/pause", [], None),
+        ("POST", "/api/v1/hold/release", {"by": 7}, "by"),
+        ("POST", "/api/v1/tokens", {"name": "x"}, "scopes"),
+        ("POST", "/api/v1/tokens", {"name": "", "scopes": ["read"]}, "name"),
+        ("POST", "/api/v1/tokens", {"name": "x", "scopes": []}, "scopes"),
+        ("POST", "/api/v1/webhooks", {"kind": "slack"}, "url"),
+        ("POST", "/api/v1/webhooks", {"kind": "generic", "url": "https://a.example/", "filter": {"states": ["X"]}},
+         "filter.states"),
+        ("POST", "/api/v1/webhooks", {"kind": "generic", "url": "https://a.example/", "template": "{"}, "template"),
+        ("POST", "/api/v1/beats", {"service": "a"}, "instanceId"),
+        ("POST", "/api/v1/beats", {"service": "a", "instanceId": "b", "lagMs": -1}, "lagMs"),
+        ("POST", "/api/v1/beats", {"service": "a", "instanceId": "b", "ip": "one"}, "ip"),
+        ("POST", "/api/v1/beats", {"service": "a" * 600, "instanceId": "b"}, "service"),
+        ("GET", "/ping/job?timeout=long", None, "timeout"),
+        ("GET", "/ping/job?rid=" + "x" * 200, None, "rid"),
+        ("GET", "/ping/job?nothing=1", None, "nothing"),
+    ],
+)  # fmt: skip
+def test_a_problem_names_the_field_at_fault(open_monitor, method, path, body, field):
+    path = path.replace("{id}", str(open_monitor.find("i1")["id"]))
+    answer = open_monitor.request(method, path, body)
+    assert answer.status in (400, 404), answer.body
+    assert answer.json["field"] == field, answer.json
+
+
+def test_each_of_many_beats_that_are_refused_names_its_field(open_monitor):
+    beats = [{"service": "a", "instanceId": "b"}, {"service": "a", "instanceId": 7}, {"service": "a"}, "no beat"]
+    refused = open_monitor.post("/api/v1/beats", beats).json["refused"]
+    assert [(one["index"], one["field"]) for one in refused] == [(1, "instanceId"), (2, "instanceId"), (3, None)]
+
+
 @pytest.mark.parametrize(
     "endpoint", [one for one in ENDPOINTS if one.method == "GET" and one.answer and "{" not in one.path], ids=name_of
 )
@@ -180,5 +237,5 @@ def test_every_answer_has_the_headers_that_keep_browsers_out(open_monitor, endpo
     assert not [name for name in answer.headers if name.startswith("access-control")]
     if answer.status >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
-        assert set(answer.json) == {"type", "title", "status", "detail", "code"}
+        assert set(answer.json) == {"type", "title", "status", "detail", "code", "field"}
         assert answer.json["status"] == answer.status

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from heartfelt.monitor.problems import Problem
+from heartfelt.monitor.reasons import panel_module
 from heartfelt.monitor.web.api.endpoint import problem_response
 
 CSP = (
@@ -30,6 +31,9 @@ PAGES = (
 FILES = "/panel/{name:path}"
 OF_PROGRAMS = frozenset({"api", "sermant", "ping", "panel", "metrics", "healthz", "readyz"})
 """Whatever begins with these is asked for by programs, so a wrong path there is a problem document, not a page."""
+
+MADE = {"words/reasons.js": panel_module()}
+"""Modules that stand in no file here: the catalogue of reasons is the monitor's own."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -66,10 +70,15 @@ def read_files(folder: Path | None = None) -> dict[str, _File]:
         if path.suffix in _TYPES and path.is_file():
             body = path.read_bytes()
             name = path.relative_to(folder).as_posix()
-            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             cache = _FOR_GOOD if name.startswith("vendor/") else _ALWAYS
-            found[name] = _File(body, etag, _TYPES[path.suffix], cache)
+            found[name] = _File(body, _etag(body), _TYPES[path.suffix], cache)
+    for name, body in MADE.items():
+        found[name] = _File(body, _etag(body), _TYPES[".js"], _ALWAYS)
     return found
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def wants_page(request: Request) -> bool:

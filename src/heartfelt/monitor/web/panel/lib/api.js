@@ -11,13 +11,14 @@ export const tokenAsked = createStore(null);
 let answered = [];
 
 export class ApiError extends Error {
-  /** @param {{status: number, title: string, detail: string, code?: string}} problem */
+  /** @param {{status: number, title: string, detail: string, code?: string, field?: string}} problem */
   constructor(problem) {
     super(problem.detail || problem.title);
     this.status = problem.status;
     this.title = problem.title;
     this.detail = problem.detail;
     this.code = problem.code ?? "";
+    this.field = problem.field ?? "";
   }
 }
 
@@ -69,6 +70,7 @@ export async function problemOf(answer) {
     title: problem?.title ?? answer.statusText ?? "",
     detail: problem?.detail ?? `HTTP ${answer.status}`,
     code: problem?.code,
+    field: problem?.field,
   });
 }
 

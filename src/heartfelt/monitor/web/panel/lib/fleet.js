@@ -7,7 +7,7 @@ import { createStore, useStore } from "./store.js";
 
 /**
  * {loaded, error, all, applications, services, hold}: all and each of services is {total, up, held, states}; services
- * an object by name; hold {state: "NONE" | "HOLDING" | "RELEASING", reason, scope, held, since_ms, until_ms}.
+ * an object by name; hold {state: "NONE" | "HOLDING" | "RELEASING", reason, reason_code, reason_args, scope, held, since_ms, until_ms}.
  */
 export const fleet = createStore({
   loaded: false, error: null, all: null, applications: 0, services: {}, hold: null,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** Numbers and times by language. Times come in ms since the epoch; a time that is not known is a dash. */
-import { language } from "./i18n.js";
+import CATALOGUE from "../words/reasons.js";
 import { now } from "./clock.js";
+import { duration as durationIn } from "./figures.js";
+import { language } from "./i18n.js";
 
 const NONE = "–";
 const made = new Map();
@@ -38,20 +40,8 @@ const UNITS = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000], ["s
 const unit = (value, name, digits = 0) =>
   formatter(Intl.NumberFormat, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: digits }).format(value);
 
-/** How long: 350 as "350 ms", 5200 as "5.2 sec", 3723000 as "1 hr 2 min". */
-export function duration(ms) {
-  if (isNone(ms)) return NONE;
-  const sign = ms < 0 ? "−" : "";
-  const size = Math.abs(ms);
-  if (size < 1000) return sign + unit(size < 10 ? size : Math.round(size), "millisecond", size < 10 ? 1 : 0);
-  if (size < 60_000) return sign + unit(Math.floor(size / 100) / 10, "second", size < 20_000 ? 1 : 0);
-  const first = UNITS.findIndex(([, one]) => size >= one);
-  const [name, one] = UNITS[first];
-  const [nextName, nextOne] = UNITS[first + 1];
-  const whole = Math.floor(size / one);
-  const rest = Math.floor((size - whole * one) / nextOne);
-  return sign + unit(whole, name) + (rest ? ` ${unit(rest, nextName)}` : "");
-}
+/** How long: 350 as "350 ms", 5200 as "5.2 s", 3723000 as "1 h 2 min"; as in the monitor's own sentences. */
+export const duration = (ms) => (isNone(ms) ? NONE : durationIn(ms, CATALOGUE.words[language()].units));
 
 /** How long ago, by the monitor's clock: "3 min ago". `nowMs`: what `useNow` gave. */
 export function age(ms, nowMs = now()) {

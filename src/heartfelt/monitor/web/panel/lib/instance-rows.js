@@ -71,7 +71,8 @@ class Rows {
     const row = this.#rows.get(change.id);
     if (change.new === "REMOVED") this.#rows.delete(change.id);
     else if (row) {
-      this.#rows.set(change.id, { ...row, state: change.new, since_ms: change.time_ms, reason: change.reason, held: false });
+      const { reason, reason_code, reason_args } = change;
+      this.#rows.set(change.id, { ...row, state: change.new, since_ms: change.time_ms, reason, reason_code, reason_args, held: false });
       this.#readMs.set(change.id, 0);
     }
     this.#stale = true;

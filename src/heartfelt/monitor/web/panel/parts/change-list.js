@@ -4,7 +4,7 @@ import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { dateTime, duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { reasonText } from "../lib/reason.js";
+import { reasonText } from "../lib/reasons.js";
 import { Failure } from "./notes.js";
 import { StateMark } from "./state-mark.js";
 
@@ -36,7 +36,7 @@ export function ChangeList({ id, newest }) {
           ${one.old && html`<${StateMark} state=${one.old} word=${false} /><span aria-hidden="true">→</span>`}
           <${StateMark} state=${one.new} />
         </span>
-        <span class="change-reason">${reasonText(one.reason)}${one.outage_ms !== null && html` <span class="muted">
+        <span class="change-reason">${reasonText(one)}${one.outage_ms !== null && html` <span class="muted">
           ${t("instance.outage", { time: duration(one.outage_ms) })}</span>`}</span>
       </li>`)}</ol>`
       : html`<p class="panel-body muted">${t("instance.no_changes")}</p>`}

@@ -3,7 +3,7 @@
 import { html } from "../lib/html.js";
 import { age, dateTime, duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { reasonText } from "../lib/reason.js";
+import { reasonText } from "../lib/reasons.js";
 import { STATES } from "../lib/state.js";
 import { LevelMark } from "./level-mark.js";
 import { StateMark } from "./state-mark.js";
@@ -11,9 +11,8 @@ import { StateMark } from "./state-mark.js";
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
 const known = (state) => (typeof state === "string" && state in STATES ? state : null);
 
-/** What it says; of an agent's own events that is its own words. */
-const description = ({ scope, info }) =>
-  scope === "monitor" ? reasonText(asText(info.description ?? "")) : asText(info.description ?? "");
+/** What the event says: the monitor's reason in the reader's language, or an agent's own words. */
+const description = ({ info }) => reasonText({ ...info, reason: asText(info.description ?? "") });
 
 /** The one line of an event: its name, and what it says. */
 function headline(event) {
@@ -50,7 +49,7 @@ function Pairs({ rows }) {
 function More({ event }) {
   const { info } = event;
   const isLog = event.type === "LOG";
-  const shown = new Set(isLog ? [...LOG, "logMessage", "logThrowable"] : ["name", "description", "old", "new", "seq", "outageMs", "id"]);
+  const shown = new Set(isLog ? [...LOG, "logMessage", "logThrowable"] : ["name", "description", "reason_code", "reason_args", "old", "new", "seq", "outageMs", "id"]);
   const rest = Object.entries(info).filter(([name]) => !shown.has(name));
   const id = event.instance_id;
   const to = Number.isSafeInteger(info.id)

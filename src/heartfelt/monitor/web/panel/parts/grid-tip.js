@@ -5,7 +5,7 @@ import { get } from "../lib/api.js";
 import { useNow } from "../lib/clock.js";
 import { age, duration, percent } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { reasonText } from "../lib/reason.js";
+import { reasonText } from "../lib/reasons.js";
 import { cornerOf } from "./grid-layout.js";
 import { useStore } from "../lib/store.js";
 import { StateMark } from "./state-mark.js";
@@ -65,6 +65,6 @@ function Tip({ painter, cells, frame, marked, slot }) {
       age: age(cells.lastMs[slot], nowMs), left: percent(cells.left(slot, nowMs), 0), lease: duration(cells.leaseMs[slot]),
     })}</p>
     ${more && html`<p class="small muted">${[more.host, more.ips[0], more.version].filter(Boolean).join(" · ")}</p>
-      <p class="small muted">${reasonText(more.reason)}</p>`}
+      <p class="small muted">${reasonText(more)}</p>`}
   </div>`;
 }

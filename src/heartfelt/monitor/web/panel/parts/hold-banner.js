@@ -6,7 +6,7 @@ import { useNow } from "../lib/clock.js";
 import { fleet, useFleet } from "../lib/fleet.js";
 import { duration, time } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { reasonText } from "../lib/reason.js";
+import { reasonText } from "../lib/reasons.js";
 import { Confirm } from "./dialog.js";
 
 export function HoldBanner() {
@@ -31,7 +31,7 @@ function Hold({ hold }) {
   };
   const scope = hold.scope ? t("overview.hold_of", { service: hold.scope }) : t("overview.hold_of_all");
   return html`<div class="banner alarm" role="alert">
-    <p><b>${t(releasing ? "overview.releasing" : "overview.holding", { scope })}</b> ${reasonText(hold.reason)}</p>
+    <p><b>${t(releasing ? "overview.releasing" : "overview.holding", { scope })}</b> ${reasonText(hold)}</p>
     <p class="small">${t("overview.hold_count", { n: Math.max(held, hold.held) })}${hold.since_ms !== null
       ? ` · ${t("overview.hold_since", { time: time(hold.since_ms), ago: duration(Math.max(0, nowMs - hold.since_ms)) })}` : ""}${hold.until_ms !== null && !releasing
       ? ` · ${t("overview.hold_until", { time: time(hold.until_ms) })}` : ""}</p>

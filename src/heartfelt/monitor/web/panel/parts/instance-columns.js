@@ -3,7 +3,7 @@
 import { html } from "../lib/html.js";
 import { age, dateTime, duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { reasonText } from "../lib/reason.js";
+import { reasonText } from "../lib/reasons.js";
 import { StateMark } from "./state-mark.js";
 
 const NONE = "–";
@@ -51,7 +51,7 @@ export const CELLS = {
   ext: { width: 220, cell: (row) => extra(row.ext_info) },
   external: { width: 160, cell: (row) => versions(row.external_agents) },
   since: { width: 110, sort: "since", end: true, cell: (row, nowMs) => when(row.since_ms, nowMs) },
-  reason: { width: 340, cell: (row) => words(reasonText(row.reason)) },
+  reason: { width: 340, cell: (row) => words(reasonText(row)) },
   lag: { width: 90, sort: "lag", end: true, cell: (row) => duration(row.lag_ms) },
   interval: { width: 84, end: true, cell: (row) => duration(row.interval_ms) },
   lease: { width: 84, sort: "lease", end: true, cell: (row) => duration(row.lease_ms) },

@@ -9,7 +9,13 @@ import { Dialog } from "./dialog.js";
 const KINDS = ["generic", "dingtalk", "feishu", "slack"];
 const LEVELS = ["EMERGENCY", "IMPORTANT", "NORMAL"];
 const STATES = [...STATE_NAMES, "REMOVED"];
-const FIELDS = ["name", "kind", "url", "secret", "enabled", "filter", "template", "allow_private", "language"];
+/** The fields that an error may name: the form's control, and its label. */
+const FIELDS = {
+  name: ["name", "f_name"], kind: ["kind", "f_kind"], url: ["url", "f_url"], secret: ["secret", "f_secret"],
+  language: ["language", "f_language"], template: ["template", "f_template"], enabled: ["enabled", "f_enabled"],
+  allow_private: ["allow_private", "f_private"], "filter.states": ["state", "f_states"], "filter.levels": ["level", "f_levels"],
+  "filter.services": ["services", "f_services"], "filter.event_types": ["types", "f_types"],
+};
 const FRESH = {
   name: "", kind: "generic", url: "", secret: null, enabled: true, template: null, allow_private: false, language: "en",
   filter: { states: ["LOST", "STUCK", "UP"], levels: [], services: [], event_types: ["STATE"] },
@@ -39,10 +45,11 @@ function read(form) {
   };
 }
 
-/** "url: is missing" -> ["url", "is missing"]; what names no field stands above all. */
-function fieldOf(error) {
-  const [, field, text] = /^(\w+): (.*)$/s.exec(error.detail ?? "") ?? [];
-  return FIELDS.includes(field) ? [field, text] : ["", error.message];
+/** The form's control that an error is about, and what to write beside it. An error about none stands above all. */
+function faultOf(error) {
+  if (!Object.hasOwn(FIELDS, error.field)) return ["", error.message];
+  const [control, label] = FIELDS[error.field];
+  return [control, t("webhooks.f_wrong", { label: t(`webhooks.${label}`), detail: error.detail })];
 }
 
 /** @param {{hook: any, onSaved: (hook: any) => void, onClose: () => void}} props `hook` {}: a new one */
@@ -63,9 +70,10 @@ export function Editor({ hook, onSaved, onClose }) {
       onSaved(await send(isNew ? "POST" : "PUT", path, fields));
     } catch (error) {
       setBusy(false);
-      const found = fieldOf(error);
-      setWrong(found);
-      form.current.elements[found[0]]?.focus?.();
+      const fault = faultOf(error);
+      setWrong(fault);
+      const control = form.current.elements[fault[0]];
+      (control instanceof RadioNodeList ? control[0] : control)?.focus?.();
     }
   };
   const field = (name, label, control, hint) =>
@@ -74,7 +82,8 @@ export function Editor({ hook, onSaved, onClose }) {
     id: `hook-${name}`, name, "aria-describedby": `hook-${name}-hint hook-${name}-wrong`, "aria-invalid": wrong[0] === name,
   });
   const tick = (name, on, text, value = "on") =>
-    html`<label class="tick"><input type="checkbox" name=${name} value=${value} defaultChecked=${on} /> ${text}</label>`;
+    html`<label class="tick"><input type="checkbox" name=${name} value=${value} defaultChecked=${on} aria-invalid=${wrong[0] === name} /> ${text}</label>`;
+  const fault = (...names) => names.includes(wrong[0]) && html`<p class="wrong" role="alert">${wrong[1]}</p>`;
 
   return html`<${Dialog} wide title=${isNew ? t("webhooks.new_title") : t("webhooks.edit_title", { name: hook.name })} close=${onClose}>
     <form ref=${form} class="form" onSubmit=${save} autocomplete="off">
@@ -88,6 +97,7 @@ export function Editor({ hook, onSaved, onClose }) {
       ${field("url", t("webhooks.f_url"), html`<input ...${described("url")} defaultValue=${old.url} required inputmode="url" spellcheck=${false} />`,
         isNew ? t("webhooks.f_url_hint") : t("webhooks.f_url_kept"))}
       ${tick("allow_private", old.allow_private, t("webhooks.f_private"))}
+      ${fault("allow_private")}
       <div class="form-columns">
         ${kind !== "slack" && field("secret", t("webhooks.f_secret"), html`<input ...${described("secret")} type="password" defaultValue=${old.secret ?? ""}
           autocomplete="new-password" />`, old.secret ? t("webhooks.f_secret_kept") : t("webhooks.f_secret_hint"))}
@@ -96,7 +106,7 @@ export function Editor({ hook, onSaved, onClose }) {
         </select>`)}
       </div>
       <fieldset><legend>${t("webhooks.f_filter")}</legend>
-        ${wrong[0] === "filter" && html`<p class="wrong" role="alert">${wrong[1]}</p>`}
+        ${fault("state", "level")}
         <div role="group" aria-label=${t("webhooks.f_states")}><p class="label">${t("webhooks.f_states")}</p>
           <div class="ticks">${STATES.map((one) => tick("state", old.filter.states.includes(one), stateWord(one), one))}</div></div>
         <div role="group" aria-label=${t("webhooks.f_levels")}><p class="label">${t("webhooks.f_levels")}</p>
@@ -111,6 +121,7 @@ export function Editor({ hook, onSaved, onClose }) {
       ${kind === "generic" && field("template", t("webhooks.f_template"), html`<textarea ...${described("template")} class="mono" rows="3" spellcheck=${false}
         defaultValue=${old.template ?? ""}></textarea>`, t("webhooks.f_template_hint"))}
       ${tick("enabled", old.enabled, t("webhooks.f_enabled"))}
+      ${fault("enabled")}
       <div class="buttons">
         <button type="button" onClick=${onClose}>${t("webhooks.cancel")}</button>
         <button class="primary" disabled=${busy}>${t("webhooks.save")}</button>

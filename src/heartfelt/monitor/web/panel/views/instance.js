@@ -6,7 +6,7 @@ import { useNow } from "../lib/clock.js";
 import { dateTime, duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { useFresh, useLive } from "../lib/live.js";
-import { reasonText } from "../lib/reason.js";
+import { reasonText } from "../lib/reasons.js";
 import { BeatStrip, GapChart, gapsOf } from "../parts/beat-strip.js";
 import { ChangeList } from "../parts/change-list.js";
 import { EventList } from "../parts/event-list.js";
@@ -95,7 +95,7 @@ function Head({ instance, nowMs, read }) {
           <span class="muted" title=${dateTime(instance.since_ms)}>${t("instance.since", { time: duration(Math.max(0, Math.floor((nowMs - instance.since_ms) / 1000) * 1000)) })}</span>
           ${instance.state === "PAUSED" && html`<span>${until === null ? t("instance.paused_open") : t("instance.paused_until", { time: dateTime(until) })}</span>`}
         </p>
-        <p>${reasonText(instance.reason)}</p>
+        <p>${reasonText(instance)}</p>
         <${Lease} instance=${instance} nowMs=${nowMs} />
       </div>
       <div><${Actions} instance=${instance} changed=${read} /></div>

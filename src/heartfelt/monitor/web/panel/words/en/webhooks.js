@@ -74,6 +74,7 @@ export default {
   f_types_hint: "STATE is changes of state; further OPERATION, GOVERNANCE, LOG, PING; * is all. Separated by commas.",
   f_template: "Template of the body",
   f_template_hint: "JSON with $title, $text, $service, $instance_id, $new, $reason and others. Empty: heartfelt's own JSON.",
+  f_wrong: "{label}: {detail}",
   save: "Save",
   cancel: "Cancel",
 

@@ -74,6 +74,7 @@ export default {
   f_types_hint: "STATE 为状态变化；另有 OPERATION、GOVERNANCE、LOG、PING；* 为全部。用逗号分隔。",
   f_template: "消息体模板",
   f_template_hint: "JSON，可用 $title、$text、$service、$instance_id、$new、$reason 等。留空：heartfelt 自己的 JSON。",
+  f_wrong: "{label}：{detail}",
   save: "保存",
   cancel: "取消",
 

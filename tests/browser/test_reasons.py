@@ -150,4 +150,6 @@ def test_a_jobs_end_and_an_agents_own_words(serve, visit):
     monitor.post("/ping/jobs%2Fbackup/3?duration_ms=5250", b"disk full")
     chinese = visit(monitor, "/events?range=all&type=PING", locale="zh-CN").page
     expect(chinese.locator(".event-words").first).to_have_text("退出状态 3，历时 5.2秒: disk full")
-    assert monitor.json("/api/v1/events", type="PING")["events"][0]["info"]["description"] == "exit status 3 after 5.2 s"
+    assert (
+        monitor.json("/api/v1/events", type="PING")["events"][0]["info"]["description"] == "exit status 3 after 5.2 s"
+    )

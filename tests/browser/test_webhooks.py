@@ -123,6 +123,25 @@ def test_switch_edit_and_delete(monitor, visit, target):
     assert until(lambda: not monitor.json("/api/v1/webhooks")["webhooks"])
 
 
+@pytest.mark.parametrize(("language", "services", "address"), [("en", "Services", "Address"), ("zh", "服务", "地址")])
+def test_the_field_that_the_monitor_names_is_marked_under_its_label(monitor, visit, language, services, address):
+    page = visit(monitor, "/webhooks", failing=True, locale={"en": "en-US", "zh": "zh-CN"}[language]).page
+    page.locator("main button.primary").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("#hook-url").fill("https://chat.example/hook")
+    dialog.locator("#hook-services").fill("x" * 201)
+    dialog.locator("button.primary").click()
+    expect(dialog.locator("#hook-services-wrong")).to_contain_text(services)
+    expect(dialog.locator("#hook-services-wrong")).to_contain_text("at most 100 services")
+    expect(dialog.locator("#hook-services")).to_be_focused()
+    dialog.locator("#hook-services").fill("shop")
+    dialog.locator("#hook-url").fill("ftp://chat.example/")
+    dialog.locator("button.primary").click()
+    expect(dialog.locator("#hook-url-wrong")).to_contain_text(address)
+    expect(dialog.locator("[aria-invalid=true]")).to_have_count(1)
+    expect(dialog.locator("#hook-services-wrong")).to_be_empty()
+
+
 def test_what_is_refused_stands_beside_its_field(monitor, visit):
     page = visit(monitor, "/webhooks", failing=True).page
     page.get_by_role("button", name="New webhook").click()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the parts of the monitor tell each other: values without behaviour.
+"""Values that the parts of the monitor exchange, without behaviour.
 
-Times called `*_ms` are wall clock, ms since the epoch, by the monitor's own clock unless named otherwise: to be shown
-and stored. Nothing is decided by them: leases run on the hub's monotonic clock.
+Times called `*_ms` are ms since the epoch by the monitor's wall clock, unless named otherwise. They are shown and
+stored; nothing is decided by them, since timeouts run on the hub's monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from heartfelt.monitor.reasons import NO_REASON, Reason
 class State(str, Enum):
     """The state of an instance.
 
-    NEW: one beat so far. UP: beats. LATE: an interval was missed, the lease has not run out. LOST: it has. LEFT: said
-    goodbye. STUCK: beats, but its interpreter does not answer. PAUSED: beats or not, nobody is told. REMOVED: forgotten
-    after `max.cache.time`, or by hand; it occurs in changes only.
+    NEW: one beat so far. UP: sends beats. LATE: an interval was missed, but the timeout has not expired. LOST: it has.
+    LEFT: said goodbye. STUCK: sends beats, but its interpreter does not respond. PAUSED: nobody is notified, whether it
+    sends beats or not. REMOVED: forgotten after `max.cache.time`, or by hand; occurs in changes only.
     """
 
     NEW = "NEW"
@@ -34,7 +34,7 @@ class State(str, Enum):
 
 
 class Level(str, Enum):
-    """How much an event matters: Sermant's three."""
+    """How important an event is: Sermant's three levels."""
 
     EMERGENCY = "EMERGENCY"
     IMPORTANT = "IMPORTANT"
@@ -42,7 +42,7 @@ class Level(str, Enum):
 
 
 class Beat(msgspec.Struct, kw_only=True):
-    """One heartbeat, as an ingest understood it. Everything in it is the sender's word, within the limits on sizes."""
+    """One heartbeat as an ingest read it. Everything in it is the sender's claim, within the size limits."""
 
     service: str
     instance_id: str
@@ -51,7 +51,7 @@ class Beat(msgspec.Struct, kw_only=True):
     peer: str
     """Address of the sender, as text."""
     meta: dict[str, Any] | None = None
-    """The heartbeat's JSON without the fields that stand below; None: a plain beat, which leaves what is known."""
+    """The heartbeat's JSON without the fields below; None: a plain beat, which leaves the known metadata as it is."""
     agent_time_ms: int | None = None
     agent_last_time_ms: int | None = None
     interval_ms: int | None = None
@@ -65,19 +65,19 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
     """An instance went from one state to another."""
 
     seq: int
-    """Grows by one with each change; also the cursor of whoever reads changes."""
+    """Grows by one with each change; also the cursor for reading changes."""
     time_ms: int
     id: int
-    """The instance's, given by the monitor, never used again."""
+    """The instance's id, given by the monitor and never reused."""
     service: str
     instance_id: str
     old: State | None
-    """None: it was not known."""
+    """None: the instance was not known."""
     new: State
     level: Level
     reason: Reason
     outage_ms: int | None = None
-    """With a recovery: from the last beat before to the first one after."""
+    """With a recovery: from the last beat before the outage to the first one after it."""
     ip: str = ""
 
 
@@ -85,10 +85,10 @@ HOLD_TYPE = "HOLD"
 
 
 class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
-    """What an agent, a job or the monitor itself reports. Stored under a number that grows."""
+    """An event that an agent, a job or the monitor itself reports. Stored under a growing number."""
 
     time_ms: int
-    """By the clock of who reports it."""
+    """By the reporter's clock."""
     received_ms: int
     service: str
     instance_id: str
@@ -96,13 +96,13 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     scope: str
     level: Level
     type: str
-    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for those of jobs; HOLD_TYPE
-    for the beginning and the end of a hold."""
+    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for jobs; HOLD_TYPE for the
+    beginning and the end of a hold."""
     info: dict[str, Any]
 
 
 class InstanceRow(msgspec.Struct, kw_only=True):
-    """An instance, as it is stored and as it comes back after a start."""
+    """An instance as it is stored, and as it is read after a start."""
 
     id: int
     service: str
@@ -117,11 +117,11 @@ class InstanceRow(msgspec.Struct, kw_only=True):
     peer: str
     interval_ms: int | None = None
     timeout_ms: int | None = None
-    """The lease that its beats ask for; None: its service's, or the monitor's."""
+    """The timeout that its beats ask for; None: its service's, or the monitor's."""
     skew_ms: int | None = None
     lag_ms: int | None = None
     paused_until_ms: int | None = None
-    """With PAUSED; None then means until it is resumed."""
+    """With PAUSED; None then means until resumed."""
 
 
 class HoldState(str, Enum):
@@ -131,7 +131,7 @@ class HoldState(str, Enum):
 
 
 class Hold(msgspec.Struct, kw_only=True, frozen=True):
-    """Losses that are held back, and why."""
+    """Losses that are held, and why."""
 
     state: HoldState = HoldState.NONE
     reason: Reason = NO_REASON
@@ -144,7 +144,7 @@ class Hold(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Limits(msgspec.Struct, kw_only=True, frozen=True):
-    """Bounds on what is taken from outside. Each that is passed is answered clearly and counted."""
+    """Limits on input from outside. Exceeding one is answered with a clear error, and counted."""
 
     frame_bytes: int = 1 << 20
     gunzip_bytes: int = 4 << 20

@@ -53,7 +53,9 @@ def test_a_rack_that_dies_is_held_from_its_first_loss_on(world):
     assert world.lost() == []
     assert world.hold.state is HoldState.HOLDING
     assert world.hold.scope == "web"
-    assert english(world.hold.reason).startswith("12 of 12 instances of service web went silent within 5 s (more than 50%")
+    assert english(world.hold.reason).startswith(
+        "12 of 12 instances of service web went silent within 5 s (more than 50%"
+    )
     world.run(4, beating=rest)
     assert world.hold.held == 12
     assert {world.state(name) for name in rack} == {State.LATE}
@@ -143,7 +145,9 @@ def test_a_second_service_widens_the_hold_to_all_with_the_same_end(world):
         ("HOLD_BEGAN", Level.EMERGENCY, "web"),
         ("HOLD_WIDENED", Level.EMERGENCY, "heartfelt-monitor"),
     ]
-    assert english(world.hold.reason).startswith("many instances of service web went silent, then those of other services, db among them")
+    assert english(world.hold.reason).startswith(
+        "many instances of service web went silent, then those of other services, db among them"
+    )
     assert world.hold.held == 24
     assert abs(world.hold.until_ms - until_ms) <= 1
     assert world.lost() == []

@@ -32,7 +32,7 @@ def refused(world, reason, match, *args, **fields):
 def test_names(world):
     refused(world, "service_missing", "must name its service", "/1")
     refused(world, "instance_missing", "must name its instanceId", "web/")
-    refused(world, "key_size", r"service has 11 bytes, at most 10 are taken \(key_bytes\)", "x" * 11 + "/1")
+    refused(world, "key_size", r"service has 11 bytes; the limit is 10 \(key_bytes\)", "x" * 11 + "/1")
     refused(world, "key_size", r"instanceId has 12 bytes", "web/" + "\u00e4" * 6)
     world.beat("x" * 10 + "/" + "\u00e4" * 5)
     assert len(world.registry) == 1
@@ -61,7 +61,7 @@ def test_an_instance_that_moves_counts_for_its_new_address(world):
 
 
 def test_metadata(world):
-    refused(world, "meta_size", r"has 10\d bytes of JSON, at most 100 are taken \(meta_bytes\)", meta={"a": "x" * 95})
+    refused(world, "meta_size", r"has 10\d bytes of JSON; the limit is 100 \(meta_bytes\)", meta={"a": "x" * 95})
     assert world.state() is None
     world.join("web/1", meta={"v": 1})
     world.advance(50)

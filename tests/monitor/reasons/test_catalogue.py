@@ -10,8 +10,21 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("msgspec")
-from heartfelt.monitor.reasons import CODES, LANGUAGES, Kind, Reason, duration_text, figures, make, read, sentence
-from heartfelt.monitor.reasons import catalogue, codes, english, text_reason
+from heartfelt.monitor.reasons import (
+    CODES,
+    LANGUAGES,
+    Kind,
+    Reason,
+    catalogue,
+    codes,
+    duration_text,
+    english,
+    figures,
+    make,
+    read,
+    sentence,
+    text_reason,
+)
 from heartfelt.monitor.reasons.reason import MOST_DEPTH, NO_REASON
 from tests.monitor.reasons import lives
 
@@ -74,7 +87,12 @@ def test_the_monitor_makes_each_code():
 
 @pytest.mark.parametrize(
     ("template", "fault"),
-    [("{nope}", "no argument 'nope'"), ("a [b", "cannot be read"), ("{stall_ms", "cannot be read"), ("[words]", "cannot")],
+    [
+        ("{nope}", "no argument 'nope'"),
+        ("a [b", "cannot be read"),
+        ("{stall_ms", "cannot be read"),
+        ("[words]", "cannot"),
+    ],
 )
 def test_a_template_that_cannot_be_is_refused(template, fault):
     with pytest.raises(ValueError, match=fault):
@@ -124,7 +142,12 @@ def test_what_is_made_can_be_read_again_from_json(code):
 
 
 def test_made_of_other_names_it_is_refused():
-    for code, args in (("stalled", {}), ("stalled", {"ms": 1}), ("stalled", {"stall_ms": 1, "more": 2}), ("paused", {"x": 1})):
+    for code, args in (
+        ("stalled", {}),
+        ("stalled", {"ms": 1}),
+        ("stalled", {"stall_ms": 1, "more": 2}),
+        ("paused", {"x": 1}),
+    ):
         with pytest.raises(TypeError, match=f"reason '{code}' takes"):
             make(code, **args)
     with pytest.raises(KeyError):

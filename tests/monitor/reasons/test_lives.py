@@ -37,7 +37,9 @@ def test_a_beat_of_an_instance_that_is_up_makes_no_reason(monkeypatch):
     made = []
     for name in ("make", "Reason"):
         whole = getattr(of_fleet, name)
-        monkeypatch.setattr(of_fleet, name, lambda *args, whole=whole, **more: made.append(args) or whole(*args, **more))
+        monkeypatch.setattr(
+            of_fleet, name, lambda *args, whole=whole, **more: made.append(args) or whole(*args, **more)
+        )
     for _ in range(3):
         world.advance(1)
         world.beat("web/1")

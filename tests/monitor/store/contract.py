@@ -128,7 +128,9 @@ class StoreContract(EventContract, OutboxContract):
 
     def test_the_hold_comes_back(self, again):
         store, _ = again()
-        store.put_hold(Hold(state=HoldState.HOLDING, reason=text_reason("x"), scope="s", held=3, since_ms=1, until_ms=2))
+        store.put_hold(
+            Hold(state=HoldState.HOLDING, reason=text_reason("x"), scope="s", held=3, since_ms=1, until_ms=2)
+        )
         latest = Hold(state=HoldState.RELEASING, reason=text_reason("412 of 500"), held=2, since_ms=1, until_ms=9)
         store.put_hold(latest)
         assert again()[1].hold == latest

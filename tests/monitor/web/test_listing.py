@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartfelt.monitor.model import State
-from heartfelt.monitor.reasons import NO_REASON
 from heartfelt.monitor.problems import Problem
+from heartfelt.monitor.reasons import NO_REASON
 from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, Filter, page
 
 

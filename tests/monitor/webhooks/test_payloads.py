@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-msgspec = pytest.importorskip("msgspec")
+pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
+import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
@@ -30,10 +32,6 @@ from heartfelt.monitor.webhooks.texts import text_lines, title
 from tests.monitor.webhooks.parts import START_MS, make_change, make_event
 
 NASTY = 'a"b\\c</x>[click](http://evil) <!channel> <http://evil|ok> ${secret} $text {0.__class__} `x` *y*\n# h\u202e'
-
-
-def pairwise(values):
-    return zip(values, values[1:], strict=False)
 
 
 def hmac_sha256(key: bytes, text: bytes) -> bytes:
@@ -195,7 +193,7 @@ def test_a_message_in_chinese_is_chinese_to_the_last_word():
         own_events.stalled(START_MS, 5200.0),
         *(
             own_events.hold_changed(START_MS, before, hold)
-            for before, hold in pairwise((
+            for before, hold in itertools.pairwise((
                 Hold(),
                 Hold(state=HoldState.HOLDING, scope="shop", reason=reasons.share(9, 10, 5000, "shop", 0.5)),
                 Hold(state=HoldState.HOLDING, reason=reasons.many_services("shop", "mail"), until_ms=START_MS),
@@ -233,9 +231,9 @@ def test_a_delivery_that_an_older_version_queued_keeps_its_text():
 def test_the_words_for_states_and_levels_are_the_panels():
     folder = Path(panel.__file__).parent / "words" / "zh"
     states = dict(re.findall(r'^ {2}([A-Z]+): "(.+)",$', (folder / "states.js").read_text("utf-8"), re.M))
-    assert texts._STATES_ZH == states
+    assert states == texts._STATES_ZH
     levels = dict(re.findall(r'^ {2}level_([A-Z]+): "(.+)",$', (folder / "webhooks.js").read_text("utf-8"), re.M))
-    assert texts._LEVELS_ZH == levels
+    assert levels == texts._LEVELS_ZH
 
 
 def test_a_recovery_names_the_length_of_the_outage():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the registry refuses: beats without a name, and what would make it grow beyond its limits."""
+"""Refuses beats without a name, and beats that would make the registry exceed its limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Refused(HeartfeltError, ValueError):
 
 
 class Gate:
-    """Counts what it refuses, by reason: nothing else is kept of it, so no number of refusals takes memory."""
+    """Counts refusals by reason and keeps nothing else, so refusals take no memory however many there are."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -41,7 +41,7 @@ class Gate:
         return Refused(reason, text, field)
 
     def check_new(self, beat: Beat, counts: Counts) -> None:
-        """Before an instance joins."""
+        """Checks the first beat of an instance. Raises Refused."""
         limits = self.limits
         for what, name, reason in (
             ("service", beat.service, "service_missing"),
@@ -51,20 +51,18 @@ class Gate:
                 raise self.refusal(reason, f"a beat must name its {what}; it was empty", what)
             size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
             if size > limits.key_bytes:
-                text = f"{what} has {size} bytes, at most {limits.key_bytes} are taken (key_bytes): {name[:40]!r}..."
+                text = f"{what} has {size} bytes; the limit is {limits.key_bytes} (key_bytes): {name[:40]!r}..."
                 raise self.refusal("key_size", text, what)
         if beat.meta is not None:
             self.check_meta(beat)
         if counts.all.total >= limits.instances:
-            text = (
-                f"{counts.all.total} instances are known, no more are taken (instances); remove some or raise the limit"
-            )
+            text = f"{counts.all.total} instances are known, which is the limit (instances); remove some, or raise it"
             raise self.refusal("instances", text)
         mine = counts.clients[beat.peer]
         if mine >= limits.instances_of_client:
             text = (
-                f"{beat.peer or 'this client'} has {mine} instances, no more are taken from one address "
-                "(instances_of_client); remove some or raise the limit"
+                f"{beat.peer or 'this client'} has {mine} instances, which is the limit for one address "
+                "(instances_of_client); remove some, or raise it"
             )
             raise self.refusal("instances_of_client", text)
 
@@ -72,8 +70,8 @@ class Gate:
         size = self._size(beat.meta)
         if size > self.limits.meta_bytes:
             text = (
-                f"the metadata of {beat.service[:40]!r}, {beat.instance_id[:40]!r} has {size} bytes of JSON, at most "
-                f"{self.limits.meta_bytes} are taken (meta_bytes); what was known before is kept"
+                f"the metadata of {beat.service[:40]!r}, {beat.instance_id[:40]!r} has {size} bytes of JSON; "
+                f"the limit is {self.limits.meta_bytes} (meta_bytes). The previous metadata is kept"
             )
             raise self.refusal("meta_size", text)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counts that are kept up to date with each change, so that an overview costs O(services), not O(instances)."""
+"""Counts kept up to date with each change, so that an overview costs O(services), not O(instances)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from heartfelt.monitor.model import State
 
 
 class ServiceCounts(msgspec.Struct, kw_only=True):
-    """Of a service, or of all: how many instances are in which state. State.REMOVED never occurs."""
+    """How many instances of a service, or of all, are in each state. State.REMOVED never occurs."""
 
     total: int = 0
     states: dict[State, int] = {}
     held: int = 0
-    """Of the LATE ones: those whose loss is held."""
+    """How many of the LATE ones have a loss that is held."""
 
     def of(self, state: State) -> int:
         return self.states.get(state, 0)
 
     @property
     def up(self) -> int:
-        """Those that beat: all but LOST, LEFT and PAUSED."""
+        """Instances that beat: all but LOST, LEFT and PAUSED."""
         return self.total - self.of(State.LOST) - self.of(State.LEFT) - self.of(State.PAUSED)
 
     def add(self, state: State, by: int) -> None:
@@ -36,7 +36,7 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
 
 
 class Counts:
-    """Of all instances. A service, application or client is forgotten with its last instance."""
+    """Counts of all instances. A service, application or client is forgotten with its last instance."""
 
     def __init__(self) -> None:
         self.all = ServiceCounts()

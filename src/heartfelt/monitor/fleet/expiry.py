@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Takes what the timers say, for a bounded time, and acts on it.
+"""Reads the timers' events and acts on them, for a bounded time in each call.
 
-A time that is up is only a hint: it may have been read late. Whether it is still true is asked of the hub when it is
-acted upon, and then it is decided once. Losses are first noted, many at a time, so that the hold sees how many come
-together, and decided after that. All of it is done in rounds of small slices: a call ends with the round in which its
-time is up, so what a change costs (that is its listeners' affair) does not lengthen it.
+An event that says a timer expired is only a hint, since it may be read late: whether it is still true is checked with
+the hub at the moment of acting, and decided once. Losses are first collected, many at a time, so that the hold can see
+how many come together, and decided afterwards. Work is done in rounds of small slices. A call ends after the round in
+which its time is used up, so slow listeners do not make it longer than one round more.
 
-If the event loop was busy for long, beats wait in sockets that nobody has read: then what ran out meanwhile is decided
-only when the loop has had as long to read them, or two seconds.
+If the event loop was busy for a long time, beats wait unread in sockets. Expired timers are then decided only after
+the loop has had as much time to read those beats, at most two seconds.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from heartfelt.monitor.model import Hold
 from heartfelt.testing import ManualClock
 
 TURN_S = 0.005
-"""How long a call works; others have their turn then. It may last for one round more."""
+"""How long a call works before it yields to the loop. The last round may exceed it."""
 SLICE = 8
-"""Changes of one kind in a round, about 20 us each."""
+"""Changes of one kind per round, about 20 us each."""
 NOTED = 512
-"""Losses noted in a round, about 1 us each."""
+"""Losses collected per round, about 1 us each."""
 CONTROL = 64
 BUSY_MS = 100.0
 MOST_DEFERRED_MS = 2000.0
@@ -40,7 +40,7 @@ _HOLD, _LATER = "hold", "later"
 
 
 class Verdicts:
-    """Belongs to the loop's thread. work_s: the clock that a call's time is measured by."""
+    """Belongs to the loop's thread. `work_s` is the clock that measures a call's time."""
 
     def __init__(self, life: Life, work_s: Callable[[], float] = time.perf_counter) -> None:
         self.life = life
@@ -50,19 +50,19 @@ class Verdicts:
         self.hold = life.hold
         self.real = not isinstance(self.timers.clock, ManualClock)
         self.beats = 0
-        """Of all instances, since the start: told by the registry before it polls."""
+        """Beats of all instances since the start; set by the registry before it polls."""
         self.stalls = 0
         self.stalled_ms = 0.0
         self.deferred = 0
         self.max_late_ms = 0.0
-        """How late a loss was read at most, by real clocks."""
+        """The longest delay with which a loss was read, by real clocks."""
         self._noted: deque[int] = deque()
         self._not_before_ms = 0.0
         self._backlog = False
         self._more = False
-        """More losses wait to be noted, in the hub."""
+        """More losses are waiting in the hub."""
         self._version = 0
-        self._told_hold = Hold()
+        self._published_hold = Hold()
         self._tick = self.timers.set(self.timers.control, TICK, TICK_S * 1000)
         self._bell, self._ringer = socket.socketpair()
         self._bell.setblocking(False)
@@ -77,7 +77,7 @@ class Verdicts:
         self._ringer.close()
 
     def poll(self) -> int:
-        """How much was read or done; 0: nothing waits."""
+        """Returns how much was read or done; 0 if nothing is waiting."""
         if self._rung:
             self._rung = False
             with contextlib.suppress(BlockingIOError):
@@ -88,13 +88,13 @@ class Verdicts:
         while n := self._round(now_ms):
             done += n
             if self._work_s() >= ends_s:
-                self._ring()  # to come back at once
+                self._ring()  # so that the loop calls again at once
                 break
-        self._tell_hold(now_ms)
+        self._publish_hold(now_ms)
         return done
 
     def _round(self, now_ms: float) -> int:
-        """How much was read or done: of each kind a slice, so that none waits for another."""
+        """Does a slice of each kind of work, so that none waits for another. Returns how much was read or done."""
         done = self._control(now_ms) + self._late() + self._note(now_ms) + self._cache()
         if now_ms >= self._not_before_ms and not self._more:
             done += self._decide()
@@ -114,12 +114,12 @@ class Verdicts:
         return len(events)
 
     def stalled(self, stall_ms: float) -> None:
-        """The monitor itself could not run for so long, until now."""
+        """Notes that the monitor itself could not run for this long, until now."""
         self.stalls += 1
         self.stalled_ms += stall_ms
         self.hold.stalled(self.life.now_ms(), stall_ms)
-        if stall_ms >= self.hold.policy.stall_ms:  # shorter ones are many on a busy machine, and change nothing
-            self.book.tell(self.book.on_event, own_events.stalled(self.life.wall_ms(), stall_ms))
+        if stall_ms >= self.hold.policy.stall_ms:  # a busy machine has many shorter ones, which change nothing
+            self.book.publish(self.book.on_event, own_events.stalled(self.life.wall_ms(), stall_ms))
 
     def _late(self) -> int:
         events = self.timers.taken(self.timers.late, SLICE)
@@ -136,7 +136,7 @@ class Verdicts:
             self._backlog = bool(self._noted)
             return 0
         late_ms = self._lateness_ms(events[0])
-        if not self._backlog:  # not by what this itself takes long for
+        if not self._backlog:  # otherwise this code is itself the cause of the delay
             self.max_late_ms = max(self.max_late_ms, late_ms)
             if late_ms > BUSY_MS:
                 wait_ms = min(late_ms, MOST_DEFERRED_MS)
@@ -167,14 +167,14 @@ class Verdicts:
         return len(events)
 
     def _release(self, now_ms: float) -> int:
-        told = self.hold.due(now_ms, SLICE)
-        for id in told:
+        due = self.hold.due(now_ms, SLICE)
+        for id in due:
             instance = self.book.by_id.get(id)
             if instance is not None:
                 self.life.lose(instance)
-        return len(told)
+        return len(due)
 
-    def _tell_hold(self, now_ms: float) -> None:
+    def _publish_hold(self, now_ms: float) -> None:
         new = self.hold.version != self._version
         next_ms = self.hold.next_ms(now_ms)
         if next_ms is not None and (new or _HOLD not in self.timers.control):
@@ -185,18 +185,18 @@ class Verdicts:
         if next_ms is None:
             self.timers.drop(self.timers.control, _HOLD)
         wall_ms = self.life.wall_ms()
-        before, self._told_hold = self._told_hold, self.hold.hold(now_ms, wall_ms)
-        self.book.tell_hold(before, self._told_hold, wall_ms)
+        before, self._published_hold = self._published_hold, self.hold.hold(now_ms, wall_ms)
+        self.book.publish_hold(before, self._published_hold, wall_ms)
 
     def _known(self, event: Event) -> Instance | None:
         return self.book.by_id.get(event.key)
 
     def _lateness_ms(self, event: Event) -> float:
-        # An event's times are made from the clock at this very moment's difference to the wall clock, so this is exact.
+        # Event times use the current difference between the hub's clock and the wall clock, so this is exact.
         return (time.time() - event.event_time) * 1000.0 if self.real else 0.0
 
     def _ring(self) -> None:
         if not self._rung:
             self._rung = True
-            with contextlib.suppress(BlockingIOError):  # full: then it is readable
+            with contextlib.suppress(BlockingIOError):  # the buffer is full, so the other end is readable already
                 self._ringer.send(b"\0")

@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""Whether losses are told now, or held: when so many come together that the fault may lie between, or with the monitor.
+"""Decides whether a loss is notified now or held: held when so many come together that the fault may lie in the
+network between, or with the monitor.
 
-A hold begins with a loss, while nothing is held, if
-- more than a share of its service, or of all, is lost or is about to be within one short window; or
+While nothing is held, a loss begins a hold if
+- more than a given share of its service, or of all instances, is lost or about to be lost within one short window; or
 - the monitor itself was stalled a moment ago; or
-- nobody at all has been heard for a while, where before there were many beats a second.
+- no instance at all has been heard for a while, after many beats a second before.
 
-It has one scope (a service, or all), one reason, and a latest end that nothing moves. What is in its scope is held:
-shown as LATE, told to nobody, and forgotten if it beats again. At the end, or when somebody releases it, what is still
-held is told at a limited rate, and then not held again for a while, so a hold cannot follow itself. If other services
-are hit while one is held, the hold widens to all, with the same end.
+A hold has one scope (a service, or all), one reason, and a latest end that nothing moves. Losses within its scope are
+held: the instances are shown as LATE, nobody is notified, and a loss is forgotten if its instance beats again. At the
+end, or when somebody releases the hold, the remaining losses are notified at a limited rate, and are then not held
+again for a while, so a hold cannot follow itself. If other services are hit during a hold, it widens to all services,
+with the same end.
 
-**No loss is delayed in case more should follow.** A delay would make each loss late, and in a rack that dies losses
-come spread over the interval of the beats, far longer than a delay could be. Instead the hold looks ahead: who has
-missed a beat is LATE long before its lease runs out, so at a rack's first loss the others are known to be due, and
-when; they count as if they were lost already. Only losses of instances whose interval is not known (or is longer than
-two thirds of the lease) can be told before a hold of their fellows begins, and of those that come at once, none.
+**No loss is delayed in case more should follow.** A delay would make every loss late, and when a rack dies its losses
+are spread over the interval between beats, far longer than an acceptable delay. Instead the hold looks ahead: an
+instance that missed a beat is LATE long before its timeout expires, so at a rack's first loss it is known which others
+are due, and when; they count as if they were lost already. Only losses of instances with an unknown interval (or one
+longer than two thirds of the timeout) can be notified before a hold of their fellows begins, and none of those that
+come at the same moment.
 
-Shares are of those that beat (in all states but LOST, LEFT and PAUSED, and what was told within the window), so a fleet
-that has shrunk is measured by its new size, and of distinct instances, so one that flaps counts once.
+Shares are of the instances that beat (all states but LOST, LEFT and PAUSED, plus the losses notified within the
+window), so a fleet that has shrunk is measured by its new size. They count distinct instances, so one that flaps
+counts once.
 
-Pure: times are given, in ms by the registry's clock, and it asks to be called by what `next_ms` returns.
+Pure: it is given the time, in ms by the registry's clock, and `next_ms` says when it wants to be called.
 """
 
 from __future__ import annotations
@@ -40,17 +44,17 @@ _RATE_OVER_MS = 30_000.0
 
 
 class Listening:
-    """How many beats there are, and since when none. Fed once a second."""
+    """Measures the rate of beats, and for how long there has been none. Fed once a second."""
 
     def __init__(self) -> None:
         self.per_s = 0.0
         self.heard_ms: float | None = None
         self.gap_ms = 0.0
-        """The longest time without a beat lately, which is nothing unusual."""
+        """The longest recent time without a beat, which is therefore not unusual."""
         self._total = 0
 
     def heard(self, now_ms: float, total: int) -> None:
-        """`total`: beats since the start."""
+        """Takes the number of beats since the start."""
         new, self._total = total - self._total, total
         if self.heard_ms is None:
             self.heard_ms = now_ms
@@ -67,10 +71,10 @@ class Listening:
 
 
 class HoldMachine:
-    """The one hold that there is. Belongs to the loop's thread.
+    """The monitor's hold; there is one at most. Belongs to the loop's thread.
 
-    up: how many instances of a service ("": of all) are in no other state than those that beat; one whose loss has not
-    been told is among them.
+    `up` returns how many instances of a service ("": of all) are in a state that beats. An instance whose loss has not
+    been notified is among them.
     """
 
     def __init__(self, policy: HoldPolicy, up: Callable[[str], int]) -> None:
@@ -82,11 +86,11 @@ class HoldMachine:
         self.scope = ""
         self.reason = NO_REASON
         self.version = 0
-        """Grows with each change of what `hold` shows."""
+        """Grows with each change of what `hold` returns."""
         self.holds = self.held_in_all = self.released = self.recovered = 0
         self._held: OrderedDict[int, str] = OrderedDict()
-        self._told: set[int] = set()
-        self._told_until_ms = 0.0
+        self._notified: set[int] = set()
+        self._notified_until_ms = 0.0
         self._since_ms = self._until_ms = 0.0
         self._step_ms = 0.0
         self._for_silence = False
@@ -96,10 +100,10 @@ class HoldMachine:
     # -- what happens
 
     def lost(self, now_ms: float, id: int, service: str) -> bool:
-        """An instance's lease ran out, and `windows` counts it. True: it is held, and comes back by `due` unless
+        """Handles an expired timeout that `windows` counts. True: the loss is held, and `due` returns it later unless
         `forget` is called. O(window)."""
-        if not self.policy.enabled or id in self._told:
-            return self._tell(now_ms, service)
+        if not self.policy.enabled or id in self._notified:
+            return self._notify(now_ms, service)
         if self.state is HoldState.NONE:
             held = self._begins(now_ms, service)
         elif not self.scope or self.scope == service:
@@ -107,68 +111,68 @@ class HoldMachine:
         else:
             held = self._widens(now_ms, service)
         if not held:
-            return self._tell(now_ms, service)
+            return self._notify(now_ms, service)
         self._held[id] = service
         self.held_in_all += 1
         self.version += 1
         return True
 
     def forget(self, id: int) -> None:
-        """It beats again, has left, or is no longer watched."""
+        """Forgets a held loss: the instance beats again, has left, or is no longer watched."""
         if self._held.pop(id, None) is not None:
             self.recovered += 1
             self.version += 1
 
     def stalled(self, now_ms: float, stall_ms: float) -> None:
-        """The monitor could not run for so long, until now."""
+        """Notes that the monitor could not run for this long, until now."""
         if stall_ms >= self.policy.stall_ms:
             self._settled_ms = max(self._settled_ms, now_ms + max(float(self.policy.settle_ms), stall_ms))
             self._stall_reason = reasons.stalled(stall_ms)
 
     def heard(self, now_ms: float, total: int) -> None:
-        """Once a second: how many beats there have been since the start."""
+        """Takes the number of beats since the start, once a second."""
         before = self.listening.heard_ms
         self.listening.heard(now_ms, total)
         if self._for_silence and self.state is HoldState.HOLDING and self.listening.heard_ms != before:
-            self._for_silence = False  # the beats are back: once more the time in which agents connect anew, not longer
+            self._for_silence = False  # beats are back: give agents the time to reconnect, and no more
             self._until_ms = min(self._until_ms, now_ms + self.policy.settle_ms)
             self.version += 1
         self.windows.prune(int(now_ms // 1000))
 
     def release(self, now_ms: float, by: str) -> bool:
-        """From now on what is held is told, at the limited rate. False if nothing is being held."""
+        """Ends the hold: held losses are notified from now on, at the limited rate. False if nothing is being held."""
         if self.state is not HoldState.HOLDING:
             return False
         self._release(now_ms, reasons.released(by, self.reason))
         return True
 
     def due(self, now_ms: float, most: int) -> list[int]:
-        """At most so many whose loss is to be told now. To be called when `next_ms` says so, and once a second."""
+        """Returns at most `most` ids whose loss is to be notified now. Call it by `next_ms`, and once a second."""
         if self.state is HoldState.HOLDING:
             if now_ms >= self._until_ms:
                 held_ms = now_ms - self._since_ms
                 self._release(now_ms, reasons.hold_expired(held_ms, self.policy.release_per_s, self.reason))
             elif not self._held and now_ms - self._since_ms >= self.policy.window_ms:
                 self._end(now_ms)
-        told: list[int] = []
+        due: list[int] = []
         if self.state is HoldState.RELEASING:
             n = min(int((now_ms - self._step_ms) * self.policy.release_per_s / 1000.0 + 1e-9), most)
             self._step_ms += n * 1000.0 / self.policy.release_per_s
             for _ in range(min(n, len(self._held))):
                 id, service = self._held.popitem(last=False)
-                self._told.add(id)
-                told.append(id)
-                self._tell(now_ms, service)
-            self.released += len(told)
-            self.version += bool(told)
+                self._notified.add(id)
+                due.append(id)
+                self._notify(now_ms, service)
+            self.released += len(due)
+            self.version += bool(due)
             if not self._held:
                 self._end(now_ms)
-        elif self._told and self.state is HoldState.NONE and now_ms >= self._told_until_ms:
-            self._told.clear()
-        return told
+        elif self._notified and self.state is HoldState.NONE and now_ms >= self._notified_until_ms:
+            self._notified.clear()
+        return due
 
     def next_ms(self, now_ms: float) -> float | None:
-        """In how many ms `due` is to be called; None: once a second is enough."""
+        """Returns in how many ms to call `due`; None: once a second is enough."""
         if self.state is HoldState.HOLDING:
             return max(self._until_ms - now_ms, 1.0)
         if self.state is HoldState.RELEASING:
@@ -176,7 +180,7 @@ class HoldMachine:
         return None
 
     def hold(self, now_ms: float, wall_ms: int) -> Hold:
-        """What is shown."""
+        """Returns the hold as it is shown and stored."""
         if self.state is HoldState.NONE:
             return Hold()
         return Hold(
@@ -216,7 +220,7 @@ class HoldMachine:
         return True
 
     def _widens(self, now_ms: float, service: str) -> bool:
-        # What is silent in the service that is held does not count: it must not hold single losses elsewhere.
+        # Losses in the held service do not count here: they must not hold single losses elsewhere.
         if not self._is_hit(now_ms, service) and not self._are_others_hit(now_ms, self.scope):
             return False
         self.reason = reasons.many_services(self.scope, service)
@@ -240,7 +244,7 @@ class HoldMachine:
         now_s = int(now_ms // 1000)
         width = self.windows.width
         window = self.windows.of(scope) if scope else self.windows.all
-        return window.most(now_s, width), self._up(scope) + window.told_lately(now_s, width)
+        return window.most(now_s, width), self._up(scope) + window.notified_lately(now_s, width)
 
     def _begin(self, now_ms: float, scope: str, reason: Reason, until_ms: float) -> None:
         self.state, self.scope, self.reason = HoldState.HOLDING, scope, reason
@@ -254,14 +258,14 @@ class HoldMachine:
         self.reason = reason
         self._until_ms = now_ms + len(self._held) * 1000.0 / self.policy.release_per_s
         self._step_ms = now_ms
-        self._settled_ms = now_ms  # a stall is used up with the hold that it made
+        self._settled_ms = now_ms  # a stall begins one hold only
         self.version += 1
 
     def _end(self, now_ms: float) -> None:
         self.state = HoldState.NONE
-        self._told_until_ms = now_ms + self.policy.max_ms
+        self._notified_until_ms = now_ms + self.policy.max_ms
         self.version += 1
 
-    def _tell(self, now_ms: float, service: str) -> bool:
-        self.windows.tell(service, int(now_ms // 1000))
+    def _notify(self, now_ms: float, service: str) -> bool:
+        self.windows.notified(service, int(now_ms // 1000))
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One instance in memory, and what is learned from its beats. It decides nothing: registry.py does."""
+"""One instance in memory and what its beats teach about it. Decisions are made elsewhere (lifecycle.py)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from heartfelt.monitor.model import Beat, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
 
 RING = 120
-# An interval learned from an agent's clock is believed between these.
+# Bounds within which an interval learned from an agent's clock is believed.
 _SHORTEST_INTERVAL_MS = 50
 _LONGEST_INTERVAL_MS = 3_600_000
 
 
 class Instance(Hot):
-    """What is known of one instance. Read it from anywhere in the loop's thread; only the registry writes it."""
+    """The state of one instance. Read it from anywhere in the loop's thread; only the registry writes it."""
 
     __slots__ = (
         "app",
@@ -60,43 +60,43 @@ class Instance(Hot):
         self.paused_until_ms = row.paused_until_ms
 
         self.app = app_name(row)
-        """Of the application that it counts for."""
+        """The application it counts towards."""
         self.number: int | None = None
-        """The beat's number by the agent."""
+        """The last beat's number, as the agent counts."""
         self.beats = 0
-        """Since it joined, or since the monitor started."""
+        """Beats since it joined, or since the monitor started."""
         self.plain = False
-        """UP, and a beat changes nothing about that."""
-        # `lease`, a Heart, is set by who makes it
+        """It is UP, and another plain beat leaves it so."""
+        # `lease`, a Heart, is set by whoever makes the instance
         self.late = None
         self.lease_ms = 0
-        """The lease in effect."""
+        """The timeout in effect."""
         self.late_ms: int | None = None
         self.held = False
-        """Its lease has run out, and that is held back: shown as LATE."""
+        """Its timeout has expired, but the loss is held: it is shown as LATE."""
         self.due = 0
-        """LATE: the second, by the registry's clock, in which its lease runs out. 0: it does not."""
+        """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
         self.before_pause: State | None = None
-        """PAUSED: LOST or LEFT if it had been told to be, so that it is not told twice."""
+        """PAUSED: LOST or LEFT if that was its state before, so that it is not notified twice."""
         self.restored_ms: int | None = None
-        """When the monitor started, until its first beat since."""
+        """The time the monitor started, until the first beat since then."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
 
     def gaps(self) -> Iterator[tuple[float, bool]]:
-        """The last times between beats, oldest first, at most 120: seconds (in hundredths, at most 327.67), and
+        """Yields the last times between beats, at most 120, oldest first: seconds (in hundredths, at most 327.67), and
         whether a beat was missed in between."""
         for n in range(max(1, self.beats - RING), self.beats):
             hundredths, missed = self.gap_at(n)
             yield hundredths / 100.0, missed
 
     def mark_missed(self) -> None:
-        """The gap that was noted last held a missed beat."""
+        """Marks the last gap as one with a missed beat."""
         if self.beats > 1:
             self.note_missed(self.beats - 1)
 
     def learn(self, beat: Beat, now_ms: int) -> bool:
-        """Takes what a beat tells of times; whether its interval or the lease it asks for is another now."""
+        """Learns times from a beat. Returns whether its interval, or the timeout it asks for, has changed."""
         changed = False
         if beat.timeout_ms is not None and beat.timeout_ms != self.timeout_ms:
             self.timeout_ms = beat.timeout_ms
@@ -113,7 +113,7 @@ class Instance(Hot):
         return changed
 
     def _learn_interval(self, seen_ms: int) -> bool:
-        # Two that agree are believed, so that one beat that came late, or a clock that was set, changes nothing.
+        # Two values must agree, so that a single late beat, or a clock that was set, changes nothing.
         if not _SHORTEST_INTERVAL_MS <= seen_ms <= _LONGEST_INTERVAL_MS:
             return False
         before, self.interval_seen_ms = self.interval_seen_ms, seen_ms
@@ -145,7 +145,7 @@ class Instance(Hot):
         )
 
     def ip(self) -> str:
-        """The address to show: the first that it tells itself, or else the sender's."""
+        """The address to show: the first one it reports itself, otherwise the sender's."""
         ips = self.meta.get("ip")
         if isinstance(ips, (list, tuple)) and ips and isinstance(ips[0], str):
             return ips[0]
@@ -156,7 +156,7 @@ class Instance(Hot):
 
 
 def app_name(known: InstanceRow | Instance) -> str:
-    """The application it belongs to: its `appName`, which Sermant's agents tell since 2.1, or else its service."""
+    """The application it belongs to: its `appName`, reported by Sermant agents since 2.1, otherwise its service."""
     name = known.meta.get("appName")
     return name if isinstance(name, str) and name else known.service
 

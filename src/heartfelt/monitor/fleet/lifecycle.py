@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The state machine of an instance: each way from one state to another, with its timers, its level and its reason.
+"""The state machine of an instance: each transition, with its timers, its level and its reason.
 
-Whoever calls says what has happened (a beat, a lease that ran out, a goodbye); what follows is decided here alone.
+Callers say what has happened (a beat, an expired timeout, a goodbye). What follows from it is decided only here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from heartfelt.monitor.reasons import Reason
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
 LAG_TO_TELL_MS = 1000
-"""A beat that tells more is never taken by the fast path."""
+"""A beat that reports a longer lag never takes the fast path."""
 GONE = frozenset((State.LOST, State.LEFT))
 
 
@@ -45,7 +45,7 @@ class Life:
         self.losses = self.recoveries = 0
 
     def set_terms(self, instance: Instance) -> None:
-        """Sets the timers anew if the lease or the interval is another. This is a beat for those that are set."""
+        """Sets the timers again if the timeout or the interval has changed. Counts as a beat for those it sets."""
         lease_ms = self.policy.lease_ms(instance.service, instance.timeout_ms)
         late_ms = self.policy.late_ms(instance.interval_ms, lease_ms)
         stuck_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
@@ -70,7 +70,7 @@ class Life:
     # -- what happens to an instance
 
     def beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
-        """It has beaten; its timers know. To be called unless `instance.plain`, and if its interpreter is stuck."""
+        """Handles a beat that its timers have seen. Needed unless `instance.plain`, and if its interpreter is stuck."""
         old = instance.state
         instance.restored_ms = None
         gap_ms = max(gap_ms, 0)
@@ -103,7 +103,7 @@ class Life:
         self.book.move(instance, new, reason, level, now_ms, outage_ms)
 
     def late(self, instance: Instance) -> None:
-        """An interval was missed."""
+        """Handles a missed interval."""
         if instance.state not in BEATING or instance.state is State.LATE or instance.late_ms is None:
             return
         left_ms = max(instance.lease_ms - instance.late_ms, 0)
@@ -113,7 +113,7 @@ class Life:
         self.book.move(instance, State.LATE, reasons.late(instance, now_ms), Level.NORMAL, now_ms)
 
     def silent(self, instance: Instance) -> bool:
-        """Its lease has run out: it counts as lost from now on, for the hold. False: nothing is to be decided."""
+        """Handles an expired timeout: from now on the hold counts the instance as lost. False: nothing to decide."""
         if instance.state not in BEATING or instance.held:
             return False
         now_s = int(self.now_ms() // 1000)
@@ -121,7 +121,7 @@ class Life:
         return True
 
     def decide(self, instance: Instance) -> None:
-        """Lost, held, or not lost after all: it may have beaten since `silent`."""
+        """Decides whether it is lost, held, or alive after all, since it may have beaten after `silent`."""
         if instance.state not in BEATING or instance.held:
             return
         if instance.id in self.timers.lease:
@@ -133,13 +133,13 @@ class Life:
             now_ms = self.wall_ms()
             reason = reasons.held(self.hold.reason, instance, now_ms)
             self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
-            self.book.tell(self.book.on_held, instance)
+            self.book.publish(self.book.on_held, instance)
         else:
             self.lose(instance)
-            self.book.tell(self.book.on_detected, instance)
+            self.book.publish(self.book.on_detected, instance)
 
     def lose(self, instance: Instance, why: str = "", level: Level = Level.EMERGENCY) -> None:
-        """Nothing holds it back any more. `why`: what led to it, if it is not the silence alone."""
+        """Moves it to LOST, now that nothing holds the loss. `why`: a code for `reasons.then`, if more led to it."""
         self.losses += 1
         self.book.counts.hold(instance, False)
         self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
@@ -148,7 +148,7 @@ class Life:
         self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
 
     def leave(self, instance: Instance, text: str) -> None:
-        """It said goodbye."""
+        """Handles a goodbye. `text`: what was said about it."""
         if instance.state is State.LEFT:
             return
         self.timers.drop(self.timers.lease, instance.id)
@@ -161,7 +161,7 @@ class Life:
         self.book.move(instance, State.LEFT, reasons.left(text, instance), Level.NORMAL, self.wall_ms())
 
     def pause(self, instance: Instance, until_ms: int | None) -> None:
-        """Its state is told to nobody, until then or until `resume`."""
+        """Suppresses notifications until then, or until `resume`."""
         now_ms = self.wall_ms()
         if instance.state is not State.PAUSED:
             instance.before_pause = instance.state if instance.state in GONE else None
@@ -175,7 +175,7 @@ class Life:
         self.book.move(instance, State.PAUSED, reasons.paused(until_ms), Level.NORMAL, now_ms)
 
     def resume(self, instance: Instance, why: str) -> None:
-        """Out of PAUSED, into what is true now."""
+        """Ends a pause: moves the instance to the state that is true now. `why`: a code for `reasons.then`."""
         before, instance.before_pause = instance.before_pause, None
         instance.paused_until_ms = None
         self.timers.drop(self.timers.cache, instance.id)
@@ -185,7 +185,7 @@ class Life:
                 self._forget_in(instance, self.policy.cached_ms(instance.service))
                 reason = reasons.then(why, reasons.left("", instance))
                 self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
-            else:  # that it was lost may have been told before it was paused
+            else:  # a loss may have been notified before the pause
                 self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
             return
         level = Level.NORMAL if before is None else Level.IMPORTANT
@@ -202,7 +202,7 @@ class Life:
             self.book.move(instance, State.UP, reasons.then(why, reasons.ALIVE), level, now_ms)
 
     def cached(self, instance: Instance) -> None:
-        """Its time in the cache, or its pause, is over."""
+        """Handles the end of its time in the cache, or of its pause."""
         if instance.state in GONE:
             now_ms = self.wall_ms()
             cache_ms = self.policy.cached_ms(instance.service)

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""How many instances go silent close together: those lost, and those that are about to be."""
+"""Counts how many instances go silent close together: those lost, and those about to be."""
 
 from __future__ import annotations
 
 
 class Window:
-    """Of a service, or of all: in each second, by the registry's clock, how many leases ran out or will.
+    """For one service, or for all: how many timeouts expired, or will, in each second of the registry's clock.
 
-    An instance counts in one second at most, so the sums are of distinct instances. O(1) to note, O(window) to ask.
+    An instance counts in at most one second, so the sums are of distinct instances. O(1) to count, O(window) to query.
     """
 
-    __slots__ = ("lost", "told")
+    __slots__ = ("lost", "notified")
 
     def __init__(self) -> None:
         self.lost: dict[int, int] = {}
-        self.told: dict[int, int] = {}
+        self.notified: dict[int, int] = {}
 
     def most(self, now_s: int, width: int) -> int:
-        """The most within any `width` seconds that now is one of."""
+        """Returns the most within any `width` seconds that include now."""
         lost = self.lost
         total = sum(lost.get(second, 0) for second in range(now_s - width + 1, now_s + 1))
         most = total
@@ -26,22 +26,22 @@ class Window:
             most = max(most, total)
         return most
 
-    def told_lately(self, now_s: int, width: int) -> int:
-        told = self.told
-        return sum(told.get(second, 0) for second in range(now_s - width + 1, now_s + 1)) if told else 0
+    def notified_lately(self, now_s: int, width: int) -> int:
+        notified = self.notified
+        return sum(notified.get(second, 0) for second in range(now_s - width + 1, now_s + 1)) if notified else 0
 
     def prune(self, before_s: int) -> bool:
-        """Forgets the seconds before; whether nothing is left."""
-        for seconds in (self.lost, self.told):
+        """Forgets earlier seconds. Returns whether nothing is left."""
+        for seconds in (self.lost, self.notified):
             for second in [second for second in seconds if second < before_s]:
                 del seconds[second]
-        return not self.lost and not self.told
+        return not self.lost and not self.notified
 
 
 class Windows:
-    """A Window for each service in which anything is silent, and one for all.
+    """A Window for each service with silent instances, and one for all.
 
-    Who keeps an instance keeps the second in which it counts, too: 0, nowhere.
+    The second in which an instance counts is kept by whoever keeps the instance; 0 means that it does not count.
     """
 
     def __init__(self, width_ms: int) -> None:
@@ -51,7 +51,7 @@ class Windows:
         self._pruned_s = 0
 
     def count(self, service: str, old: int, new: int) -> int:
-        """The instance counts in second `new` from now on, and no more in `old`. Returns `new`."""
+        """Counts an instance in second `new` instead of `old`. Returns `new`."""
         if old == new:
             return new
         window = self.services.get(service)
@@ -70,16 +70,16 @@ class Windows:
                 one.lost[new] = one.lost.get(new, 0) + 1
         return new
 
-    def tell(self, service: str, now_s: int) -> None:
-        """A loss of the service was told: it is one instance fewer that is up."""
+    def notified(self, service: str, now_s: int) -> None:
+        """Notes that a loss of the service was notified: one instance fewer is up."""
         for one in (self.services.setdefault(service, Window()), self.all):
-            one.told[now_s] = one.told.get(now_s, 0) + 1
+            one.notified[now_s] = one.notified.get(now_s, 0) + 1
 
     def of(self, service: str) -> Window:
         return self.services.get(service) or _NOTHING
 
     def prune(self, now_s: int) -> None:
-        """Once a second is enough. O(services in which anything is silent)."""
+        """Forgets old seconds; once a second is enough. O(services with silent instances)."""
         if now_s == self._pruned_s:
             return
         self._pruned_s = now_s

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor reports of itself, as an event among those of the agents."""
+"""Events that the monitor reports about itself, among those of the agents."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Leve
 from heartfelt.monitor.reasons import Reason, english
 
 SERVICE = "heartfelt-monitor"
-"""Whose events they are, unless they are about one service."""
+"""The service of these events, unless they are about one."""
 
 
 def described(name: str, reason: Reason) -> dict[str, Any]:
-    """The beginning of an event's `info`: its name, and why it came about, in English and as data."""
+    """Makes the beginning of an event's `info`: its name and its reason, in English and as data."""
     return {"name": name, "description": english(reason), **reason.fields()}
 
 
@@ -24,7 +24,7 @@ def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
 
 
 def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
-    """None if it goes on as it was. That losses are held is an emergency: nobody is told of them one by one."""
+    """Returns None if neither state nor scope changed. A hold is an emergency, since its losses are not notified."""
     if (hold.state, hold.scope) == (before.state, before.scope):
         return None
     level = Level.IMPORTANT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the registry decides by. Checked when it is made: a value that cannot be is a ConfigError that names it."""
+"""The settings that the registry decides by. Checked when made: an invalid value raises a ConfigError naming it."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def check_ms(name: str, value: Any, least: int) -> None:
 
 
 class HoldPolicy(msgspec.Struct, kw_only=True, frozen=True):
-    """When losses are held instead of told; see hold.py."""
+    """When losses are held instead of notified; see hold.py."""
 
     enabled: bool = True
     window_ms: int = 5_000
-    """Losses so close together count as one happening."""
+    """Losses within this time count together."""
     service_share: float = 0.5
-    """More than this share of a service lost within the window: the service's losses are held."""
+    """If more than this share of a service is lost within the window, the service's losses are held."""
     service_min: int = 5
-    """A service with fewer instances is never held."""
+    """Losses of a service with fewer instances are never held."""
     all_share: float = 0.3
-    """More than this share of all instances: all losses are held."""
+    """If more than this share of all instances is lost within the window, all losses are held."""
     all_min: int = 10
-    """With fewer instances in all, nothing is held for all."""
+    """With fewer instances in total, losses of all services are never held."""
     stall_ms: int = 1_000
-    """A stall of the monitor itself that is shorter holds nothing."""
+    """Shorter stalls of the monitor itself do not begin a hold."""
     settle_ms: int = 30_000
-    """So long after a stall or a silence losses are held: the agents connect anew meanwhile."""
+    """How long losses are held after a stall or a silence, while agents reconnect."""
     silence_ms: int = 5_000
-    """No beat from anybody for so long (and for three expected intervals), where before there were..."""
+    """No beat from any instance for this long (and for three usual gaps), after..."""
     silence_beats_per_s: float = 5.0
-    """...more than so many a second: the network is taken to be silent."""
+    """...more beats a second than this: the network is taken to be down."""
     max_ms: int = 300_000
-    """The latest end of a hold, counted from its start; nothing moves it."""
+    """The longest hold, from its beginning; nothing extends it."""
     release_per_s: float = 20.0
-    """At its end losses are told at this rate."""
+    """The rate at which losses are notified at its end."""
 
     def __post_init__(self) -> None:
         for name in ("window_ms", "settle_ms", "silence_ms", "max_ms"):
@@ -62,7 +62,7 @@ class HoldPolicy(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
-    """What holds for one service; None: what holds for all."""
+    """Settings of one service; None: the monitor's."""
 
     effective_ms: int | None = None
     cache_ms: int | None = None
@@ -75,20 +75,20 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Policy(msgspec.Struct, kw_only=True, frozen=True):
-    """Leases and limits of time. A beat's own `timeout_ms` comes first, then its service's, then the monitor's."""
+    """Timeouts and other time limits. A beat's own `timeout_ms` comes first, then its service's, then the monitor's."""
 
     effective_ms: int = 60_000
-    """The lease (`max.effective.time`): no beat for so long, and the instance is LOST."""
+    """The timeout (`max.effective.time`): after this long without a beat an instance is LOST."""
     cache_ms: int = 600_000
-    """No beat for so long (`max.cache.time`): it is REMOVED. But never sooner after the loss than one more lease."""
+    """After this long without a beat (`max.cache.time`) it is REMOVED, but at least one timeout after its loss."""
     services: dict[str, ServicePolicy] = {}
     late_factor: float = 1.5
-    """LATE after so many intervals without a beat, unless the lease is over by then."""
+    """LATE after this many intervals without a beat, unless the timeout expires first."""
     stuck_after_ms: int | None = None
-    """STUCK when the agent tells that its interpreter did not answer for longer; None: 10 s, or two intervals."""
+    """STUCK when the agent reports that its interpreter did not respond for longer; None: 10 s, or two intervals."""
     least_lease_ms: int = 1_000
     most_lease_ms: int = 31 * 86_400_000
-    """The lease that a beat may ask for; what is beyond is taken as the bound, and counted."""
+    """Bounds on the timeout that a beat may ask for. Values beyond are clamped, and counted."""
     hold: HoldPolicy = HoldPolicy()
 
     def __post_init__(self) -> None:
@@ -104,14 +104,14 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
             raise ConfigError(f"late_factor must be above 1 and at most 100 intervals; got {self.late_factor!r}")
 
     def lease_ms(self, service: str, asked_ms: int | None) -> int:
-        """The effective lease of an instance of this service whose beats ask for `asked_ms`."""
+        """Returns the timeout of an instance of this service whose beats ask for `asked_ms`."""
         if asked_ms is not None:
             return min(max(asked_ms, self.least_lease_ms), self.most_lease_ms)
         own = self.services.get(service)
         return self.effective_ms if own is None or own.effective_ms is None else own.effective_ms
 
     def late_ms(self, interval_ms: int | None, lease_ms: int) -> int | None:
-        """How long after a beat its instance is LATE; None: never, it is LOST before or its interval is not known."""
+        """Returns how long after a beat an instance is LATE; None: never (LOST is sooner, or no interval known)."""
         if interval_ms is None:
             return None
         late = int(interval_ms * self.late_factor)
@@ -130,6 +130,6 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
         return self.cache_ms if own is None or own.cache_ms is None else own.cache_ms
 
     def forget_ms(self, service: str, lease_ms: int) -> int:
-        """How long after its loss an instance is REMOVED: what is left of the cache time, and a lease at least."""
+        """Returns how long after its loss an instance is REMOVED: the rest of the cache time, at least one timeout."""
         cache = self.cached_ms(service)
         return max(cache - lease_ms, min(lease_ms, cache))

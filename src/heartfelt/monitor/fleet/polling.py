@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Has the registry polled by the event loop: once in a turn, however many of its descriptors are readable."""
+"""Makes the event loop poll the registry: once per turn, however many of its descriptors are readable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Polling"]
 
 
 class Polling:
-    """`start()` in the loop's thread; `stop()` before the registry is closed.
+    """Call `start()` in the loop's thread, and `stop()` before the registry is closed.
 
-    A poll lasts for some ms at most. Each descriptor's reader would make one of its own, all in the same turn of the
-    loop, before anybody else: so readers only ask for one, and it is made in the next turn.
+    A poll takes a few ms at most. If each descriptor's reader polled by itself, all of them would in the same turn of
+    the loop, ahead of everything else; so readers only request a poll, which runs in the next turn.
     """
 
     def __init__(self, registry: Registry) -> None:

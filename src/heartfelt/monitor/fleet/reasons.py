@@ -6,6 +6,7 @@ Each function gives a `Reason`: a code with arguments. The table of codes and th
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from heartfelt.monitor.fleet.instance import Instance
@@ -20,7 +21,12 @@ HOLD_ENDED = make("hold_ended")
 
 
 def joined(instance: Instance) -> Reason:
-    return make("first_heartbeat", peer=instance.peer or None, via=instance.via)
+    return _joined(instance.peer or None, instance.via)
+
+
+@lru_cache(maxsize=1024)  # many instances join from one address
+def _joined(peer: str | None, via: str) -> Reason:
+    return make("first_heartbeat", peer=peer, via=via)
 
 
 def second(gap_ms: int) -> Reason:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""All instances, in memory: takes beats, keeps the state of each, and tells what changes.
+"""All instances in memory: takes beats, keeps the state of each, and publishes changes to listeners.
 
-Everything here belongs to one thread, the event loop's, and nothing blocks or scans all instances. Leases are watched
-by the native workers of four hubs (timers.py); `poll` takes what they say (expiry.py); what follows from it is
-decided in one place (lifecycle.py), and what is held back in another (hold.py).
+Everything here belongs to one thread, the event loop's, and nothing blocks or scans all instances. Timeouts are watched
+by the native workers of four hubs (timers.py); `poll` reads their events (expiry.py); lifecycle.py alone decides what
+follows from one, and hold.py whether a loss is held.
 """
 
 from __future__ import annotations
@@ -41,21 +41,27 @@ __all__ = [
 
 
 def wall_clock_ms() -> int:
-    """Ms since the epoch."""
+    """Returns ms since the epoch."""
     return time.time_ns() // 1_000_000
 
 
 class Registry:
     """The monitor's instances.
 
-    clock: "monotonic", or a ManualClock. wall_ms: what is shown and stored; nothing is decided by it, but what remains
-    of pauses and cache times over a restart. work_s: by what `poll` measures how long it works.
+    `clock`: "monotonic", or a ManualClock. `wall_ms`: the time that is shown and stored; it decides nothing but how
+    much of a pause or a cache time is left after a restart. `work_s`: the clock by which `poll` measures its work.
 
-    on_change gets each change of state, on_row each instance of which something else than its last beat is new (so with
-    each change, too, but REMOVED), on_detected the instance of a loss that was told when its lease ran out (after its
-    change; not one that was held, or came to light when a pause ended), on_hold the hold when it changes, on_held each
-    instance whose loss is held from now on (until its next change), on_event what agents and the monitor report. A
-    listener is called at once, in the loop's thread, and must not call back; if it raises, that is logged and counted.
+    Listeners:
+    - on_change: each change of state
+    - on_row: each instance with news beyond its last beat (so also with each change but REMOVED)
+    - on_detected: the instance of a loss that was notified when its timeout expired, after its change (not one that
+      was held, or that showed when a pause ended)
+    - on_hold: the hold, when it changes
+    - on_held: each instance whose loss is held from now on, until its next change
+    - on_event: events that agents and the monitor report
+
+    A listener is called at once, in the loop's thread, and must not call back. If it raises, that is logged and
+    counted.
     """
 
     def __init__(
@@ -80,7 +86,7 @@ class Registry:
         self._now_ms = now_ms
         self._dirty = self._book.dirty
         self.beats = 0
-        """Taken, of all instances, since the start."""
+        """Beats taken since the start, of all instances."""
         self.goodbyes = 0
         self.on_change = self._book.on_change
         self.on_detected = self._book.on_detected
@@ -92,7 +98,7 @@ class Registry:
     # -- beats
 
     def renew(self, instance: Instance) -> None:
-        """A plain beat of an instance that is known. The hot path."""
+        """Takes a plain beat of a known instance. The hot path."""
         instance.lease()
         late = instance.late
         if late is not None:
@@ -109,16 +115,16 @@ class Registry:
             self._beaten(instance, gap_ms, now_ms)
 
     def renewing(self) -> tuple[int, dict[int, int]]:
-        """What `heartfelt._ingest` renews plain instances with: the time, and where their last beats are noted. Good
-        until the loop runs on; who uses it adds what it renewed to `beats`."""
+        """Returns what `heartfelt._ingest` needs to renew plain instances: the time, and the dict of last beats. Valid
+        until the loop runs on; the caller adds the number it renewed to `beats`."""
         return self._wall_ms(), self._dirty
 
     def beat(self, beat: Beat) -> Instance:
-        """Any heartbeat. An instance that is not known joins.
+        """Takes any heartbeat. An unknown instance joins.
 
-        Raises Refused if it must not join. If a known instance's metadata is too large, it is refused, too, but the
-        beat counts: it is alive. The goodbye of an instance that is not known does nothing; what is returned for it is
-        REMOVED. A beat whose `meta` is the very object that it was before is the cheapest.
+        Raises Refused if it must not join. Metadata of a known instance that is too large is refused too, but the beat
+        counts: the instance is alive. The goodbye of an unknown instance does nothing; the instance returned for it is
+        REMOVED. A beat whose `meta` is the same object as before is the cheapest.
         """
         instance = self._by_key.get((beat.service, beat.instance_id))
         if beat.goodbye:
@@ -150,7 +156,7 @@ class Registry:
                 self._book.set_meta(instance, meta)
                 fresh = True
         if fresh:
-            self._book.tell_row(instance)
+            self._book.publish_row(instance)
         if refused is not None:
             raise refused
         return instance
@@ -175,7 +181,7 @@ class Registry:
         if instance.state is not State.REMOVED:
             self._life.beaten(instance, gap_ms, now_ms)
             return
-        # Somebody kept it longer than the registry did. It beats, so it joins anew.
+        # A caller kept the instance longer than the registry did. It beats, so it joins again.
         self._timers.forget(instance.id)
         del self._dirty[instance.id]
         known = self._by_key.get((instance.service, instance.instance_id))
@@ -193,10 +199,10 @@ class Registry:
         self._life.leave(instance, "")
         return instance
 
-    # -- what else happens to an instance
+    # -- other things that happen to an instance
 
     def goodbye(self, service: str, instance_id: str, text: str = "") -> bool:
-        """It has ended as it should. False if it is not known."""
+        """Notes that an instance ended normally. `text`: what it said about it. False if it is not known."""
         self.goodbyes += 1
         instance = self._by_key.get((service, instance_id))
         if instance is None:
@@ -205,11 +211,11 @@ class Registry:
         return True
 
     def pause(self, id: int, until_ms: int | None = None) -> bool:
-        """From now on nobody is told of it; until that time, by the clock on the wall, or until it is resumed."""
+        """Suppresses its notifications until that time by the wall clock, or until it is resumed."""
         return self._do(id, lambda instance: self._life.pause(instance, until_ms))
 
     def resume(self, id: int) -> bool:
-        """Ends a pause: its state is what is true now. False if it is not known, or not paused."""
+        """Ends a pause: its state becomes what is true now. False if it is not known, or not paused."""
         instance = self._book.by_id.get(id)
         if instance is None or instance.state is not State.PAUSED:
             return False
@@ -228,8 +234,8 @@ class Registry:
         return True
 
     def event(self, event: AgentEvent) -> None:
-        """What an agent reports, to who listens."""
-        self._book.tell(self.on_event, event)
+        """Publishes an event that an agent reported."""
+        self._book.publish(self.on_event, event)
 
     # -- the hold
 
@@ -237,28 +243,28 @@ class Registry:
         return self._hold.hold(self._now_ms(), self._wall_ms())
 
     def release_hold(self, by: str) -> bool:
-        """What is held is told from now on, at the limited rate. False if nothing is, or it is being told already."""
+        """Releases the hold: its losses are notified from now on, at the limited rate. False if none is held."""
         released = self._hold.release(self._now_ms(), by)
         self.poll()
         return released
 
     def stalled(self, stall_ms: float) -> None:
-        """The monitor itself could not run for so long, until now; for what the hubs do not find out by themselves."""
+        """Notes that the monitor could not run for this long, until now; for stalls that the hubs cannot detect."""
         self._verdicts.stalled(stall_ms)
 
     # -- time
 
     def poll(self) -> int:
-        """Takes what the timers say, and acts: for 5 ms, and some changes more, if so much waits.
+        """Reads the timers' events and acts on them, for about 5 ms.
 
-        To be called when a descriptor of `filenos` is readable; as long as more waits, one is. Returns how much was
-        done: with a ManualClock, call it until that is 0.
+        Call it when a descriptor of `filenos` is readable; one stays readable as long as more is waiting. Returns how
+        much was done: with a ManualClock, call it until that is 0.
         """
         self._verdicts.beats = self.beats
         return self._verdicts.poll()
 
     def filenos(self) -> list[int]:
-        """Descriptors that are readable when `poll` has something to do. They live as long as the registry."""
+        """Returns descriptors that are readable when `poll` has work. They live as long as the registry."""
         return self._verdicts.filenos()
 
     # -- reading
@@ -270,35 +276,35 @@ class Registry:
         return self._book.by_id.get(id)
 
     def instances(self) -> Iterator[Instance]:
-        """All of them, as they are now; to be read at once, or wrapped by list() (O(instances))."""
+        """Iterates over all instances; read it at once, or copy it by list() (O(instances))."""
         return iter(self._book.by_id.values())
 
     def __len__(self) -> int:
         return len(self._book.by_id)
 
     def services(self) -> Mapping[str, ServiceCounts]:
-        """Counts by state of each service. Kept up to date: to be read, not written. O(1)."""
+        """Returns counts by state of each service. A live view: read it, do not write it. O(1)."""
         return self._book.counts.services
 
     def totals(self) -> ServiceCounts:
-        """Counts by state of all instances. O(1)."""
+        """Returns counts by state of all instances. O(1)."""
         return self._book.counts.all
 
     def applications(self) -> Mapping[str, int]:
-        """Applications, by `appName` (or the service's name where agents tell none), and their instances. O(1)."""
+        """Returns the number of instances of each application: `appName`, or the service's name without one. O(1)."""
         return self._book.counts.apps
 
     def row(self, instance: Instance) -> InstanceRow:
         return instance.row()
 
     def dirty_beats(self) -> dict[int, int]:
-        """The last beats, by id, of those that have beaten since the last call. O(1): it is handed over as it is."""
+        """Hands over the last beats, by id, of instances that have beaten since the last call. O(1)."""
         dirty = self._dirty
         self._dirty = self._book.dirty = {}
         return dirty
 
     def stats(self) -> dict[str, int | float]:
-        """Counts since the start, and how many there are now. O(1)."""
+        """Returns counters since the start, and current numbers. O(1)."""
         book, hold, verdicts = self._book, self._hold, self._verdicts
         stats: dict[str, int | float] = {
             "instances": book.counts.all.total,
@@ -331,10 +337,10 @@ class Registry:
     # -- start and end
 
     def restore(self, saved: Saved) -> None:
-        """What the store knew, into a registry that has taken no beat yet.
+        """Loads what the store knew into a registry that has taken no beat yet.
 
-        Whatever beat when it was written has one full lease from now on; who does not beat by then is lost, and so a
-        loss while the monitor was down is found. Nothing is told of it, but that no hold lasts. 20 us an instance.
+        Each instance that was alive then gets one full timeout from now on. If it does not beat by then it is lost, so
+        losses while the monitor was down are found. Listeners are told only that a hold has ended. 20 us an instance.
         """
         now_ms = self._wall_ms()
         for row in saved.instances:
@@ -343,7 +349,7 @@ class Registry:
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
-            self._book.tell_hold(saved.hold, Hold(), now_ms)
+            self._book.publish_hold(saved.hold, Hold(), now_ms)
 
     def _restore(self, row: InstanceRow, now_ms: int) -> None:
         instance = Instance(row)
@@ -362,7 +368,7 @@ class Registry:
         self._book.add(instance)
 
     def close(self) -> None:
-        """Ends the watch. Idempotent."""
+        """Stops watching. Idempotent."""
         self._timers.close()
         self._verdicts.close()
 

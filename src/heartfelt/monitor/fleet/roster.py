@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All instances, by id and by name; their changes of state, numbered, counted, and told to who listens."""
+"""All instances by id and by name, with counts; numbers their changes of state and publishes them to listeners."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from heartfelt.monitor.fleet.shared import Shared
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
 from heartfelt.monitor.reasons import Reason
 
-_Told = TypeVar("_Told")
+_Value = TypeVar("_Value")
 _log = logging.getLogger("heartfelt.monitor")
 
 
 class Book:
-    """Belongs to the loop's thread. A listener that raises is logged and counted; the others are told all the same."""
+    """Belongs to the loop's thread. A listener that raises is logged and counted; the others are still called."""
 
     def __init__(self) -> None:
         self.by_id: dict[int, Instance] = {}
@@ -27,7 +27,7 @@ class Book:
         self.counts = Counts()
         self._shared = Shared()
         self.dirty: dict[int, int] = {}
-        """Last beats that nobody has asked for yet, by id."""
+        """Last beats that have not been collected yet, by id."""
         self.next_id = 1
         self.next_seq = 1
         self.on_change: list[Callable[[Change], None]] = []
@@ -39,25 +39,25 @@ class Book:
         self.changes = 0
         self.listener_errors = 0
 
-    def tell(self, listeners: list[Callable[[_Told], None]], value: _Told) -> None:
+    def publish(self, listeners: list[Callable[[_Value], None]], value: _Value) -> None:
         for listener in listeners:
             try:
                 listener(value)
             except Exception:
                 self.listener_errors += 1
                 if self.listener_errors <= 10 or self.listener_errors % 1000 == 0:
-                    _log.exception("a listener of the registry failed, %d times so far", self.listener_errors)
+                    _log.exception("a registry listener failed (%d failures so far)", self.listener_errors)
 
-    def tell_row(self, instance: Instance) -> None:
+    def publish_row(self, instance: Instance) -> None:
         if self.on_row:
-            self.tell(self.on_row, instance.row())
+            self.publish(self.on_row, instance.row())
 
-    def tell_hold(self, before: Hold, hold: Hold, now_ms: int) -> None:
-        """What is shown of it, and, if it is another one than before, the event."""
+    def publish_hold(self, before: Hold, hold: Hold, now_ms: int) -> None:
+        """Publishes the hold and, if it began, changed its scope or state, or ended, an event about that."""
         event = own_events.hold_changed(now_ms, before, hold)
         if event is not None:
-            self.tell(self.on_event, event)
-        self.tell(self.on_hold, hold)
+            self.publish(self.on_event, event)
+        self.publish(self.on_hold, hold)
 
     def add(self, instance: Instance) -> None:
         self._shared.share(instance.meta)
@@ -66,13 +66,13 @@ class Book:
 
     def join(self, instance: Instance, now_ms: int) -> None:
         self.add(instance)
-        self._tell_change(instance, None, instance.state, instance.reason, Level.NORMAL, now_ms, None)
-        self.tell_row(instance)
+        self._publish_change(instance, None, instance.state, instance.reason, Level.NORMAL, now_ms, None)
+        self.publish_row(instance)
 
     def move(
         self, instance: Instance, new: State, reason: Reason, level: Level, now_ms: int, outage_ms: int | None = None
     ) -> None:
-        """To another state, or to the same for another reason, which is no change and only stored."""
+        """Moves an instance to a state. For the same state with another reason only the row is published."""
         old = instance.state
         instance.reason = reason
         if new is not old:
@@ -80,15 +80,15 @@ class Book:
             instance.state = new
             instance.since_ms = now_ms
             instance.plain = new is State.UP
-            self._tell_change(instance, old, new, reason, level, now_ms, outage_ms)
-        self.tell_row(instance)
+            self._publish_change(instance, old, new, reason, level, now_ms, outage_ms)
+        self.publish_row(instance)
 
     def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
         del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
         self.counts.leave(instance)
         self.dirty.pop(instance.id, None)
         old, instance.state, instance.reason = instance.state, State.REMOVED, reason
-        self._tell_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
+        self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
 
     def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
         instance.meta = meta
@@ -101,7 +101,7 @@ class Book:
         self.counts.rename(self.counts.clients, instance.peer, peer)
         instance.peer = peer
 
-    def _tell_change(
+    def _publish_change(
         self,
         instance: Instance,
         old: State | None,
@@ -128,4 +128,4 @@ class Book:
             outage_ms=outage_ms,
             ip=instance.ip(),
         )
-        self.tell(self.on_change, change)
+        self.publish(self.on_change, change)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parts of metadata that many instances have alike are kept once: a service's instances run the same plugins."""
+"""Keeps equal parts of metadata once: the instances of a service usually run the same plugins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _encode = msgspec.json.encode
 
 
 class Shared:
-    """Bounded: when it is full it begins anew, and what was shared stays so. Belongs to the loop's thread."""
+    """Bounded: when full it starts over, and parts shared before stay shared. Belongs to the loop's thread."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Any] = {}
@@ -24,8 +24,7 @@ class Shared:
         return len(self._known)
 
     def share(self, meta: dict[str, Any]) -> None:
-        """Puts the part that is known in the place of an equal one. O(size of the part). `meta` must be the caller's
-        own."""
+        """Replaces parts of `meta`, which must be the caller's own, by equal known ones. O(size of the parts)."""
         known = self._known
         for name in _PARTS:
             part = meta.get(name)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The registry's timers: keys of hubs. Native workers watch them, and nothing here scans.
 
-    lease    key: an instance's id; the time since its last beat is up when it is LOST
-    late     likewise, for one interval missed
-    cache    when a LOST or LEFT instance is forgotten, and when a pause ends
-    control  the hold's ends, and a tick by which the monitor finds out that it was away itself (STALL)
+    lease    key: an instance's id; expires when the instance is LOST
+    late     key: an instance's id; expires when one interval was missed
+    cache    expires when a LOST or LEFT instance is forgotten, and when a pause ends
+    control  the ends of holds, and a tick that shows whether the monitor itself was stalled (STALL)
 
-All keys are disposable: they are gone once their time is up, and a beat by their handle joins them anew. So "is it in
-the hub now" is the whole truth about a timer, however late its event is read.
+All keys are disposable: they are gone once they expire, and a beat by their handle joins them again. So whether a key
+is in the hub now says everything about a timer, however late its event is read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Timers:
         return [events.fileno() for events in self._events.values()]
 
     def taken(self, hub: HeartHub, most: int) -> list[Event]:
-        """Events that wait; does not block."""
+        """Returns waiting events without blocking."""
         return self._events[hub].get_many(most, 0)
 
     def waiting(self) -> int:
@@ -46,7 +46,7 @@ class Timers:
 
     @staticmethod
     def set(hub: HeartHub, key: int | str, ms: float) -> Heart:
-        """The key's time is up in `ms` from now, and counts anew with each beat of what this returns."""
+        """Sets a key to expire in `ms` from now. Each beat of the returned handle starts it again."""
         return hub.heart(key, timeout=ms / 1000.0, disposable=True)
 
     @staticmethod

@@ -125,7 +125,9 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
         if value is not None and not 0 <= value <= most:
             raise BadInput("field", f"{name} must be from 0 to {most}; got {value}", name)
     if told.timeoutMs == 0:
-        raise BadInput("field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own timeout", "timeoutMs")
+        raise BadInput(
+            "field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own timeout", "timeoutMs"
+        )
     if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this is before it is built
         raise BadInput("meta_size", f"a heartbeat of {len(text)} bytes; at most {meta_bytes} are taken (meta_bytes)")
     meta: dict[str, Any] = _decode(_any_decoder, text)
@@ -168,7 +170,9 @@ def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: 
     level = _LEVELS.get((event.eventLevel or "NORMAL").upper())
     if level is None:
         known = ", ".join(_LEVELS)
-        raise BadInput("field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}", "eventLevel")
+        raise BadInput(
+            "field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}", "eventLevel"
+        )
     kind = (event.eventType or "OPERATION").upper()
     scope = event.scope or ""
     info = event.eventInfo if event.eventInfo is not None else event.logInfo or {}

@@ -56,9 +56,9 @@ def make(code: str, **args: Value) -> Reason:
     """Makes a reason. Raises TypeError for a name that does not belong to the code, or one that is missing."""
     names, needed = _NAMES[code]
     values = tuple(map(args.get, names))
-    if len(args) > len(names) or None in values or len(args) < len(names):
-        if not args.keys() <= set(names) or any(args.get(name) is None for name in needed):
-            raise TypeError(f"reason {code!r} takes {', '.join(names) or 'nothing'}; got {', '.join(args) or 'nothing'}")
+    is_exact = len(args) == len(names) and None not in values  # then no name can be wrong
+    if not is_exact and (not args.keys() <= set(names) or any(args.get(name) is None for name in needed)):
+        raise TypeError(f"reason {code!r} takes {', '.join(names) or 'nothing'}; got {', '.join(args) or 'nothing'}")
     return Reason(code, values)
 
 

@@ -24,7 +24,9 @@ INSTANCE_COLUMNS = (
     "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
     "timeout_ms, skew_ms, lag_ms, paused_until_ms, reason_code, reason_args"
 )
-CHANGE_COLUMNS = "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
+CHANGE_COLUMNS = (
+    "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
+)
 EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, level, type, name, info"
 DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
 

@@ -239,4 +239,6 @@ def _check_texts(target: Target) -> None:
         raise TargetError("filter.services", f"at most {_MAX_GLOBS} services, each of 1 to {_MAX_GLOB} characters")
     for type_ in target.filter.event_types:
         if _TYPE.fullmatch(type_) is None:
-            raise TargetError("filter.event_types", f"{type_!r} is not an event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *")
+            raise TargetError(
+                "filter.event_types", f"{type_!r} is not an event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *"
+            )

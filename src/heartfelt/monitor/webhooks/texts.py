@@ -23,6 +23,7 @@ _STATES_ZH = {
     "REMOVED": "已移除",
 }
 _LEVELS_ZH = {"EMERGENCY": "紧急", "IMPORTANT": "重要", "NORMAL": "一般"}
+_TEST_ZH = "这条消息用于检查 Webhook，无需处理。"  # noqa: RUF001
 _TYPES_ZH = {"OPERATION": "运行", "GOVERNANCE": "治理", "LOG": "日志", "PING": "任务", "HOLD": "暂缓"}
 # The events that the monitor itself reports. Agents' names of events stay as they are.
 _EVENTS_ZH = {
@@ -117,7 +118,7 @@ def text_lines(notice: Notice, language: str) -> list[str]:
     """The lines below the title. They contain what others wrote: escape them for where they go."""
     chinese = language == "zh"
     if notice.kind == "test":
-        return ["这条消息用于检查 Webhook，无需处理。" if chinese else "This message tests the webhook. Nothing happened."]  # noqa: RUF001
+        return [_TEST_ZH if chinese else "This message tests the webhook. Nothing happened."]
     lines: list[str] = []
 
     def line(english: str, word: str, value: str) -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 ReasonCode = Annotated[
     str,
-    msgspec.Meta(description="A code of `x-heartfelt-reasons`; `text`: `reason` is somebody's words. Codes may be added."),
+    msgspec.Meta(
+        description="A code of `x-heartfelt-reasons`; `text`: `reason` is somebody's words. Codes may be added."
+    ),
 ]
 ReasonArgs = Annotated[
     dict[str, Any],

@@ -65,7 +65,7 @@ def test_metadata(world):
     assert world.state() is None
     world.join("web/1", meta={"v": 1})
     world.advance(50)
-    refused(world, "meta_size", "what was known before is kept", meta={"a": "x" * 95})
+    refused(world, "meta_size", "The previous metadata is kept", meta={"a": "x" * 95})
     assert world.of("web/1").meta == {"v": 1}
     world.advance(50)  # but it is alive
     assert world.state() is State.UP

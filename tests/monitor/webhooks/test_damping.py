@@ -88,7 +88,7 @@ def test_a_flapping_instance_is_summed_up_with_its_last_state():
     assert (summary.kind, summary.count, summary.entry.new) == ("flapping", 14, "UP")
     assert title(summary, "en").endswith("shop / i1: changed 14 times in 4 min 20 s, now UP")
     assert title(summary, "zh").endswith("shop / i1: 4分钟20秒内变化 14 次, 现在正常")
-    assert damper.held == 10
+    assert damper.muted == 10
 
 
 def test_flapping_that_goes_on_is_told_once_a_window_and_the_end_when_it_is_quiet():

@@ -179,13 +179,13 @@ def test_redirects_are_not_followed():
 def test_who_hangs_or_drips_is_left_in_time(what):
     found, requests = against(what, total_s=2)
     assert not found.ok and not found.reached and len(requests) == 1
-    assert found.error == "no whole answer within 2 s"
+    assert found.error == "no complete answer within 2 s"
 
 
 def test_an_answer_without_end_is_read_up_to_the_limit():
     found, _ = against("endless", kind="dingtalk", total_s=20)
     assert found.status == 200 and not found.ok
-    assert found.error == "answer has no errcode, and the answer is too long"
+    assert found.error == "the answer has no errcode, and the answer is too long"
 
 
 def test_an_answer_that_unpacks_to_a_lot_is_not_unpacked():
@@ -217,7 +217,7 @@ def test_a_name_that_is_not_known_and_a_name_server_that_hangs():
     async def hangs(host, port):
         await asyncio.Event().wait()
 
-    assert call(caller(unknown), target("http://a.example/")).error == "the host's name cannot be resolved"
+    assert call(caller(unknown), target("http://a.example/")).error == "the host name cannot be resolved"
     found = call(caller(hangs, connect_s=0.1), target("http://a.example/"))
     assert not found.reached and "in time" in found.error
 

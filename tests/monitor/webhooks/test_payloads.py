@@ -98,7 +98,7 @@ def test_generic_carries_an_events_own_json():
 @pytest.mark.parametrize(
     ("template", "problem"),
     [
-        ('{"a": "$nope"}', "line 1: $nope is not known"),
+        ('{"a": "$nope"}', "line 1: unknown name $nope"),
         ('{\n"a": "$ x"}', "line 2: a $ without a name"),
         ('{"a": $title}', "double quotes"),
         ('{"a": "\\$title"}', "double quotes"),

@@ -247,7 +247,7 @@ def test_targets_can_be_made_changed_deleted_and_outlive_a_restart(caplog):
             assert hooks.targets() == [] and hooks.stats()["bad_documents"] == 1
 
     asyncio.run(run())
-    assert "webhook bad cannot be read" in caplog.text
+    assert "webhook bad in the store cannot be read" in caplog.text
 
 
 def test_a_private_address_is_refused_unless_it_is_allowed():

@@ -22,12 +22,12 @@ def target(**fields):
 @pytest.mark.parametrize(
     ("fields", "field", "text"),
     [
-        ({"kind": "carrier-pigeon"}, "kind", "none of generic, dingtalk, feishu, slack"),
+        ({"kind": "carrier-pigeon"}, "kind", "must be one of generic, dingtalk, feishu, slack"),
         ({"kind": None}, "kind", "missing"),
         ({"kind": []}, "kind", "missing"),
-        ({"kind": {"a": 1}}, "kind", "none of"),
+        ({"kind": {"a": 1}}, "kind", "must be one of"),
         ({"url": ""}, "url", "missing"),
-        ({"url": 5}, "url", "a text is expected, not int"),
+        ({"url": 5}, "url", "must be text, not int"),
         ({"url": "ftp://example.com/"}, "url", "not an address such as"),
         ({"url": "https:///x"}, "url", "not an address such as"),
         ({"url": "https://example.com:99999/"}, "url", "not an address such as"),
@@ -36,16 +36,16 @@ def target(**fields):
         ({"url": "https://example.com/" + "x" * 3000}, "url", "longer than"),
         ({"url": "https://exämple.com/"}, "url", "xn--"),
         ({"url": "https://127.0.0.1/"}, "url", "allow_private"),
-        ({"kind": "slack", "url": "http://example.com/x", "secret": None}, "url", "by https"),
-        ({"kind": "slack"}, "secret", "Slack has none"),
+        ({"kind": "slack", "url": "http://example.com/x", "secret": None}, "url", "must begin with https:"),
+        ({"kind": "slack"}, "secret", "must be empty for Slack"),
         ({"secret": ""}, "secret", "null for none"),
-        ({"secret": ["the-secret"]}, "secret", "a text is expected, not list"),
+        ({"secret": ["the-secret"]}, "secret", "must be text, not list"),
         ({"name": " "}, "name", "printable"),
         ({"name": "a\nb"}, "name", "printable"),
         ({"enabled": "yes"}, "enabled", "bool"),
         ({"colour": "red"}, "colour", "is not a field"),
         ({"id": "x"}, "id", "is not a field"),
-        ({"language": "fr"}, "language", "none of en, zh"),
+        ({"language": "fr"}, "language", "must be one of en, zh"),
         ({"filter": {"states": ["DEAD"]}}, "filter.states", "DEAD"),
         ({"filter": {"state": []}}, "filter.state", "state"),
         ({"filter": {"services": [""]}}, "filter.services", "services"),
@@ -80,9 +80,9 @@ def test_what_was_masked_can_be_sent_back():
 
 
 def test_another_host_does_not_inherit_the_secret():
-    with pytest.raises(TargetError, match="secret: has to be given again"):
+    with pytest.raises(TargetError, match="secret: must be given again"):
         updated_target(target(), {"url": "https://evil.example/"}, now_ms=9)
-    with pytest.raises(TargetError, match="secret: has to be given again"):
+    with pytest.raises(TargetError, match="secret: must be given again"):
         updated_target(target(), {"url": "https://evil.example/", "secret": "***"}, now_ms=9)
     assert updated_target(target(), {"url": "https://example.com/other"}, now_ms=9).secret == "the-secret"
     assert updated_target(target(), {"url": "https://evil.example/", "secret": "new"}, now_ms=9).secret == "new"

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Takes deliveries from the store and calls the targets: one call at a time for a target, in order, all at once.
+"""Takes deliveries from the store and calls the targets: each target in order, one call at a time, all in parallel.
 
-A delivery that fails is tried again, after 2 s, 4 s, 8 s ... 10 min, each less up to half of it by chance, for a day;
-then it is given up. One that the target refuses for what it is (400, 413, 415, 422) is given up at the third attempt:
-it does not hold up the others for a day. What is behind it waits: the store gives a target's next delivery only
-when the one before is done or given up.
+A failed delivery is retried after 2 s, 4 s, 8 s ... 10 min, each shortened by a random amount of up to half, for a day;
+then it is given up. A message that the target refuses for its content (400, 413, 415, 422) is given up at the third
+attempt, so that it does not block the others for a day. Later deliveries wait: the store returns a target's next one
+only when the one before is done or given up.
 
-The store may fail at any time. What became of a call is kept until the store has taken it, and a delivery that the
-store gives once more meanwhile is not sent once more. If the process dies between an answer and the store's note of it,
-the delivery goes out again, with the same idempotency key: nobody can do better.
+The store may fail at any time. The result of a call is kept until the store has recorded it, and a delivery that the
+store returns again meanwhile is not sent again. If the process dies between an answer and its record, the delivery is
+sent again with the same idempotency key.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Retry(msgspec.Struct, kw_only=True, frozen=True):
     most_ms: int = 600_000
     give_up_ms: int = _DAY_MS
     refusals: int = 3
-    """Attempts for a message that the target refuses for what it is."""
+    """Attempts for a message that the target refuses for its content."""
     breaker: BreakerSettings = BreakerSettings()
 
 
 class Line:
-    """What is known of one target since the start."""
+    """The state of one target since the start."""
 
     def __init__(self, target: Target, settings: Retry) -> None:
         self.breaker = Breaker(settings.breaker)
@@ -59,13 +59,13 @@ class Line:
 
 
 async def pause(event: asyncio.Event, seconds: float) -> None:
-    """Until the event is set, or so many seconds have passed. Tests put another in its place."""
+    """Waits until the event is set or the time has passed. Replaceable in tests."""
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
 
 
 class Outbox:
-    """Belongs to the loop. `target(id)` tells of a target as it is now, `call` is `Caller.call`."""
+    """Belongs to the loop. `target(id)` returns a target as it is now; `call` is `Caller.call`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Outbox:
         self._rng = rng or random.Random()
         self._lines: dict[str, Line] = {}
         self._ended: dict[int, tuple[bool, int | None, str]] = {}
-        """What became of calls, until the store has taken it."""
+        """Results of calls that the store has not recorded yet."""
         self._busy: set[int] = set()
         self._wake = asyncio.Event()
         self._due_ms: list[int] = []
@@ -102,11 +102,11 @@ class Outbox:
     # -- for the service
 
     def put(self, target_id: str, notice: Notice) -> None:
-        """Does not wait. The store takes each key once for a target."""
+        """Queues a message without waiting. The store takes each key only once per target."""
         self._store.put_delivery(target_id, notice.key, msgspec.to_builtins(notice))
         self.counts["put"] += 1
         self._look_at(self._wall_ms())
-        self._look_at(self._wall_ms() + int(FLUSH_S * 1200))  # by when the store will have written it
+        self._look_at(self._wall_ms() + int(FLUSH_S * 1200))  # the store will have written it by then
 
     def line(self, target: Target) -> Line:
         line = self._lines.get(target.id)
@@ -118,11 +118,11 @@ class Outbox:
         self._lines.pop(target_id, None)
 
     def fault(self, error: Exception) -> None:
-        """Of the program: it is told, and webhooks go on."""
+        """Logs a fault of the program itself; webhooks continue."""
         self.counts["faults"] += 1
         n = self.counts["faults"]
         if n & (n - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
-            _log.error("a fault of the webhooks, %d so far; they go on", n, exc_info=error)
+            _log.error("internal error in the webhooks (%d so far); they continue", n, exc_info=error)
 
     def wake(self) -> None:
         self._look_at(self._wall_ms())
@@ -131,19 +131,19 @@ class Outbox:
         self._worker = asyncio.create_task(self._work(), name="webhooks outbox")
 
     async def stop(self) -> None:
-        """Calls under way are broken off; the store gives their deliveries again after the next start."""
+        """Cancels calls in progress; the store returns their deliveries again after the next start."""
         tasks = [line.task for line in self._lines.values() if line.task is not None]
         tasks += [self._worker] if self._worker is not None else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._worker = None
-        await self._tell_store()
+        await self._record()
 
     # -- the worker
 
     def _look_at(self, at_ms: int) -> None:
-        if len(self._due_ms) < 1000:  # more than that: the idle rhythm finds them
+        if len(self._due_ms) < 1000:  # any more are found by the idle poll
             self._due_ms.append(at_ms)
         self._wake.set()
 
@@ -152,7 +152,7 @@ class Outbox:
             self._wake.clear()
             now_ms = self._wall_ms()
             self._due_ms = [at_ms for at_ms in self._due_ms if at_ms > now_ms]
-            await self._tell_store()
+            await self._record()
             try:
                 found = await self._store.next_deliveries(now_ms, MAX_TARGETS)
                 self._store_well()
@@ -162,7 +162,7 @@ class Outbox:
             for delivery in found:
                 try:
                     self._take(delivery)
-                except Exception as error:  # ours: it must not end the worker
+                except Exception as error:  # a bug of ours must not end the worker
                     self.fault(error)
             if found:
                 await asyncio.sleep(0)
@@ -174,11 +174,11 @@ class Outbox:
 
     def _take(self, delivery: Delivery) -> None:
         if delivery.number in self._busy or delivery.number in self._ended:
-            return  # is under way, or was sent and the store could not take note
+            return  # in progress, or sent and not yet recorded
         target = self._target(delivery.target)
         if target is None or not target.enabled:
             self.counts["dropped"] += 1
-            self._end(delivery.number, False, None, "there is no such webhook" if target is None else "switched off")
+            self._end(delivery.number, False, None, "the webhook was deleted" if target is None else "switched off")
             return
         line = self.line(target)
         self._busy.add(delivery.number)
@@ -187,15 +187,13 @@ class Outbox:
 
     async def _deliver(self, target: Target, line: Line, delivery: Delivery, before: asyncio.Task[None] | None) -> None:
         try:
-            if before is not None and not before.done():  # a store that keeps its word gives no such delivery
+            if before is not None and not before.done():  # does not happen with a store that works as specified
                 await asyncio.wait([before])
             now_ms = self._wall_ms()
             wait_ms = max(line.breaker.wait_ms(now_ms), line.pace.wait_ms(now_ms))
             if wait_ms > 0:
                 self.counts["postponed"] += 1
-                why = (
-                    "called too often: waits" if line.breaker.open_until_ms is None else "fails: not called for a while"
-                )
+                why = "waiting: too many calls" if line.breaker.open_until_ms is None else "waiting: too many failures"
                 self._end(delivery.number, False, now_ms + wait_ms, why)
                 return
             line.pace.called(now_ms)
@@ -203,7 +201,7 @@ class Outbox:
             try:
                 notice = msgspec.convert(delivery.payload, Notice)
             except msgspec.ValidationError as error:
-                answer = Answer(ok=False, permanent=True, error=f"the message cannot be read: {error}")
+                answer = Answer(ok=False, permanent=True, error=f"the stored message cannot be read: {error}")
             else:
                 answer = await self._call(target, notice)
             self._judge(target, line, delivery, answer)
@@ -227,7 +225,7 @@ class Outbox:
             line.breaker.succeeded()
         else:
             line.breaker.failed(now_ms)
-        tried = max(1, delivery.attempts)  # which counts this one: the store does at each claim
+        tried = max(1, delivery.attempts)  # includes this attempt: the store counts at each claim
         if answer.permanent and tried >= self._settings.refusals:
             self.counts["refused"] += 1
             _log.warning("webhook %s (%s): message given up: %s", target.id, target.name, answer.text())
@@ -252,7 +250,7 @@ class Outbox:
         asked = 0 if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
         return max(int(most * self._rng.uniform(0.5, 1.0)), asked)
 
-    # -- what the store is to know
+    # -- results for the store
 
     def _end(self, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
         self._ended[number] = (ok, retry_at_ms, answer)
@@ -260,7 +258,7 @@ class Outbox:
             self._look_at(retry_at_ms)
         self._wake.set()
 
-    async def _tell_store(self) -> None:
+    async def _record(self) -> None:
         for number, (ok, retry_at_ms, answer) in list(self._ended.items()):
             try:
                 await self._store.finish_delivery(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
@@ -272,11 +270,11 @@ class Outbox:
     def _store_ill(self, error: Exception) -> None:
         self.counts["store_errors"] += 1
         if self._store_ok:
-            _log.error("webhooks wait, for the store does not answer: %s", error)
+            _log.error("webhooks are waiting because the store does not respond: %s", error)
         self._store_ok = False
         self._due_ms = [*self._due_ms[:999], self._wall_ms() + 1000]
 
     def _store_well(self) -> None:
         if not self._store_ok:
-            _log.info("the store answers again: webhooks go on")
+            _log.info("the store responds again; webhooks continue")
         self._store_ok = True

@@ -80,7 +80,7 @@ def test_a_log_unfolds_to_all_of_it(page):
     more = log.locator(".event-more")
     told = dict(zip(more.locator("dt").all_inner_texts(), more.locator("dd").all_inner_texts(), strict=True))
     words = {
-        "en": ("Log level", "Class", "Method", "Line", "Thread", "Service", "Instance id", "Type", "Scope"),
+        "en": ("Log level", "Class", "Method", "Line", "Thread", "Service", "Instance ID", "Type", "Scope"),
         "zh-CN": ("日志级别", "类", "方法", "行号", "线程", "服务", "实例 ID", "类型", "范围"),
     }[page.locator("html").get_attribute("lang")]
     values = ("SEVERE", "com.example.Store", "write", "42", "17", "shop", "web-1", "LOG", "store")

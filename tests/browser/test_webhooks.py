@@ -30,7 +30,7 @@ def make(page, target, name="ops"):
     dialog.get_by_label("Name").fill(name)
     dialog.get_by_label("Address", exact=True).fill(target.url)
     dialog.get_by_label("The address may lie in a private network").check()
-    dialog.get_by_label("Secret for signing").fill("a good secret")
+    dialog.get_by_label("Signing secret").fill("a good secret")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
     return row_of(page, name)
@@ -42,7 +42,7 @@ def row_of(page, name):
 
 def test_a_webhook_is_made_tested_and_called(monitor, visit, fleet_of, target):
     page = visit(monitor, "/webhooks").page
-    expect(page.get_by_text("No webhook yet")).to_be_visible()
+    expect(page.get_by_text("No webhooks yet")).to_be_visible()
     row = make(page, target)
     expect(row).to_contain_text("Not called yet")
     expect(row.get_by_text("lost, stuck, up", exact=True)).to_be_visible()
@@ -50,7 +50,7 @@ def test_a_webhook_is_made_tested_and_called(monitor, visit, fleet_of, target):
     assert "a good secret" not in page.content()
 
     row.get_by_role("button", name="Test").click()
-    expect(row).to_contain_text("The target took the test message: status 200")
+    expect(row).to_contain_text("The target accepted the test message: status 200")
     expect(row.locator("pre")).to_have_text("thanks")
     headers, body = target.received.pop()
     assert body["event"] == "test" and headers["x-heartfelt-signature"].startswith("sha256=")
@@ -70,7 +70,7 @@ def test_a_refused_test_tells_why(monitor, visit, target):
     page = visit(monitor, "/webhooks").page
     row = make(page, target)
     row.get_by_role("button", name="Test").click()
-    expect(row).to_contain_text("did not take the test message")
+    expect(row).to_contain_text("did not accept the test message")
     expect(row).to_contain_text("500")
     expect(row.locator("pre")).to_have_text("<b>database</b> on fire")
     row.get_by_role("button", name="Close").click()
@@ -119,7 +119,7 @@ def test_switch_edit_and_delete(monitor, visit, target):
     expect(row).to_be_visible()
     row.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("No webhook yet")).to_be_visible()
+    expect(page.get_by_text("No webhooks yet")).to_be_visible()
     assert until(lambda: not monitor.json("/api/v1/webhooks")["webhooks"])
 
 

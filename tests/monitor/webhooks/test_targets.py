@@ -33,7 +33,7 @@ def target(**fields):
         ({"url": "https://example.com:99999/"}, "url", "not an address such as"),
         ({"url": "https://u:p@example.com/"}, "url", "user or password"),
         ({"url": "https://example.com/#x"}, "url", "# part"),
-        ({"url": "https://example.com/" + "x" * 3000}, "url", "longer than"),
+        ({"url": "https://example.com/" + "x" * 3000}, "url", "at most 2048 characters"),
         ({"url": "https://exämple.com/"}, "url", "xn--"),
         ({"url": "https://127.0.0.1/"}, "url", "allow_private"),
         ({"kind": "slack", "url": "http://example.com/x", "secret": None}, "url", "must begin with https:"),

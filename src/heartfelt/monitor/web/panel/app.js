@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The page's entry: starts what runs all the time, and shows the view that the path names. */
+/** The entry of the page: starts the background parts, and shows the view of the path. */
 import { html, render, useEffect, useState } from "./lib/html.js";
 import * as badge from "./lib/badge.js";
 import * as fleet from "./lib/fleet.js";
@@ -17,7 +17,7 @@ import { Component } from "./vendor/preact-11.2.0.js";
 
 const { t } = i18n;
 
-/** Shows a fault of a view in its place; the rest of the page goes on. */
+/** Shows an error in place of a view that crashed; the rest of the page keeps working. */
 class Guard extends Component {
   state = { error: null };
   static getDerivedStateFromError(error) {
@@ -36,7 +36,7 @@ class Guard extends Component {
 
 const loaded = new Map();
 
-/** The view's module, read when it is first wanted. */
+/** Loads a view's module when it is first needed. */
 function useView(name) {
   const [, setLoaded] = useState(null);
   useEffect(() => {

@@ -6,7 +6,7 @@ import { t } from "./i18n.js";
 const KEPT = "heartfelt.token";
 const WAIT_MS = 30_000;
 
-/** Whether a token is asked for: null, or {detail} of the refusal. The shell shows the dialog. */
+/** Whether a token is requested: null, or the refusal's {detail}. The shell shows the dialog. */
 export const tokenAsked = createStore(null);
 let answered = [];
 
@@ -24,7 +24,7 @@ export class ApiError extends Error {
 
 export const token = () => sessionStorage.getItem(KEPT);
 
-/** What the reader typed; null: nothing, the requests that wait fail. */
+/** Takes the token that was typed; null: none, so waiting requests fail. */
 export function giveToken(text) {
   if (text) sessionStorage.setItem(KEPT, text);
   tokenAsked.set(null);
@@ -37,7 +37,7 @@ export function forgetToken() {
   sessionStorage.removeItem(KEPT);
 }
 
-/** Shows the dialog; true: there is another token to try. */
+/** Shows the dialog. Returns true if there is another token to try. */
 export function askForToken(detail) {
   return new Promise((go) => {
     answered.push(go);
@@ -62,7 +62,7 @@ export function queryText(params = {}) {
   return text && `?${text}`;
 }
 
-/** The error that an answer is. */
+/** Makes an ApiError of a response. */
 export async function problemOf(answer) {
   const problem = await answer.json().catch(() => null);
   return new ApiError({
@@ -88,14 +88,14 @@ async function call(path, options) {
     if (answer.ok) return answer.status === 204 ? null : answer.json();
     const error = await problemOf(answer);
     if (error.status !== 401) throw error;
-    if (token() !== used) continue; // another request has asked meanwhile
+    if (token() !== used) continue; // another request has asked for it meanwhile
     if (!(await askForToken(error.detail))) throw error;
   }
 }
 
 /**
  * @param {string} path such as "/api/v1/instances"
- * @param {Record<string, any>} [params] lists are repeated, null and "" left out
+ * @param {Record<string, any>} [params] lists are repeated; null and "" are left out
  * @param {{signal?: AbortSignal}} [options]
  */
 export const get = (path, params, options = {}) => call(path + queryText(params), { method: "GET", ...options });

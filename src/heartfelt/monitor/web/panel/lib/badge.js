@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The number of lost instances in the page's title and its icon: seen from another tab. */
+/** Shows the number of lost instances in the page's title and icon, so that it is visible from another tab. */
 import { fleet } from "./fleet.js";
 import { compact } from "./format.js";
 
@@ -19,7 +19,7 @@ function tell() {
   document.querySelector("link[rel=icon]").href = lost ? icon(lost) : "/panel/icon.svg";
 }
 
-/** A data: URL; the icon's colours are fixed, as it stands on the browser's own ground. */
+/** Makes a data: URL. The icon's colours are fixed, since its background is the browser's. */
 function icon(lost) {
   const text = lost > 99 ? compact(lost).replace(/\s/g, "") : String(lost);
   const canvas = document.createElement("canvas");

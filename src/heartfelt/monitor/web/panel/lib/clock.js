@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-/** The monitor's clock, as far as the viewer can know it: leases and ages are told by it, not by the viewer's own. */
+/** The monitor's clock as far as the browser can know it. Timeouts and ages are computed by it, not by the browser's clock. */
 import { useEffect, useReducer } from "./html.js";
 
 let offsetMs = 0;
 let bestMs = Infinity;
 
-/** Learns from an answer that told the monitor's time: the quickest answer is the most exact. */
+/** Learns from a response with the monitor's time. The fastest response is the most exact. */
 export function learn(monitorMs, askedMs, answeredMs) {
   const tookMs = answeredMs - askedMs;
-  bestMs += 5; // what was measured long ago counts less: clocks drift
+  bestMs += 5; // older measurements count less, since clocks drift
   if (tookMs > bestMs) return;
   bestMs = tookMs;
   offsetMs = monitorMs - (askedMs + answeredMs) / 2;
@@ -20,7 +20,7 @@ export const now = () => Date.now() + offsetMs;
 const ticking = new Set();
 let timer = 0;
 
-/** Now; the component is drawn anew every `everyMs`, all together, and not while nobody looks. */
+/** Now. All components that use it are rendered together every `everyMs`, but not while the page is hidden. */
 export function useNow(everyMs = 1000) {
   const [, redraw] = useReducer((n) => n + 1, 0);
   useEffect(() => {

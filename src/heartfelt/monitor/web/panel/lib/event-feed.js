@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Events that fit a filter, newest first, with their counts by level; newer ones are read when something has happened. */
+/** Events that match a filter, newest first, with counts by level. Newer ones are loaded when something has happened. */
 import { get } from "./api.js";
 import { useEffect, useRef, useState } from "./html.js";
 import { useFresh, useLive } from "./live.js";
@@ -7,14 +7,14 @@ import { useFresh, useLive } from "./live.js";
 const PAGE = 100;
 const MOST = 3000; // in the page at once
 const READ_MS = 2000;
-const STORED_MS = 700; // an event can be read so long after it was told of
+const STORED_MS = 700; // how long after its announcement an event can be loaded
 
 const EMPTY = { events: [], counts: null, isEnd: false, loaded: false, error: null, isStale: false };
 
 /**
- * @param {() => Record<string, any>} asked the parameters as of now (a range that ends now moves on)
+ * @param {() => Record<string, any>} asked returns the current parameters (a range that ends now moves on)
  * @param {string} key changes when the filter does
- * @param {boolean} isFollowing whether newer ones come by themselves; while the reader is not at the top they never do
+ * @param {boolean} isFollowing whether newer events appear by themselves; they never do while the reader is not at the top
  */
 export function useEvents(asked, key, isFollowing) {
   const [shown, setShown] = useState(EMPTY);
@@ -74,7 +74,7 @@ export function useEvents(asked, key, isFollowing) {
   return { ...shown, isFull, older, newer: () => read({ merge: true }), again: () => read({ merge: false }) };
 }
 
-/** The newest page before what is shown; if there is a gap in between, it alone. */
+/** Puts the newest page before the shown events; if there is a gap in between, shows that page alone. */
 function joined(old, page) {
   const newest = old.events[0]?.number ?? -1;
   const fresh = page.events.filter((one) => one.number > newest);

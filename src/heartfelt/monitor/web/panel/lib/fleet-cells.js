@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
- * Every instance in short, in flat arrays: read once, then kept up to date by the stream. 100,000 cost 3 MB, and
- * a beat two stores. A slot is an instance's place in the arrays; it does not move while the instance is there.
+ * Every instance in brief, in flat arrays: loaded once, then kept up to date by the stream. 100,000 take 3 MB, and
+ * a beat takes two stores. A slot is an instance's place in the arrays; it does not move while the instance exists.
  */
 import { get } from "./api.js";
 import { now } from "./clock.js";
@@ -11,28 +11,28 @@ import { STATES } from "./state.js";
 export const NAMES = Object.keys(STATES);
 const NUMBERS = Object.fromEntries(NAMES.map((name, number) => [name, number]));
 const { LATE, REMOVED } = NUMBERS;
-/** Stands for LATE in `state` where the loss is held: so it costs whoever draws nothing. */
+/** Replaces LATE in `state` while the loss is held, so that drawing needs no second look-up. */
 const HELD = NAMES.length;
-const LEASE_MS = 60_000; // until the monitor tells an instance's own
+const LEASE_MS = 60_000; // until the instance's own is known
 const CATCH_UP_MS = 1000;
 
 export class FleetCells {
   constructor() {
     this.error = null;
     this.loaded = false;
-    /** Grows when instances come or go: then they must be arranged anew. */
+    /** Grows when instances come or go, which changes the layout. */
     this.version = 0;
     this.#empty(1024);
   }
 
   #empty(room) {
-    this.count = 0; // slots in use, with free ones among them
+    this.count = 0; // slots in use, including free ones between them
     this.ids = new Float64Array(room);
     this.lastMs = new Float64Array(room);
     this.leaseMs = new Float64Array(room);
     this.state = new Uint8Array(room);
     this.service = new Uint32Array(room);
-    /** {name, slots by id, changed: whether somebody came or went since the last `grouped`} */
+    /** {name, slots by id, changed: whether an instance came or went since the last `grouped`} */
     this.services = [];
     this.#places = new Map();
     this.#slots = new Map();
@@ -45,15 +45,15 @@ export class FleetCells {
   #places; // service's name -> place in `services`
   #slots; // id -> slot
   #free;
-  #gone; // slots that still stand in a service's list
+  #gone; // freed slots that are still in a service's list
   #sorted;
-  #newest; // the greatest id that was read
-  #waiting = null; // what came while all was being read
+  #newest; // the greatest id that was loaded
+  #waiting = null; // what arrived while everything was being loaded
   #timer = 0;
   #ends = [];
   #followers = new Set();
 
-  /** Begins to follow; `tell` runs after a load, good or not. */
+  /** Starts following; `tell` runs after each load, successful or not. */
   start(tell) {
     this.#followers.add(tell);
     this.#ends = [
@@ -70,11 +70,11 @@ export class FleetCells {
     this.#followers.clear();
   }
 
-  /** `take`, but after what is being read. */
+  /** Like `take`, but after a load in progress. */
   #inTurn = (take) => (data) => (this.#waiting ? this.#waiting.push(() => take(data)) : take(data));
 
   async load() {
-    if (this.#waiting) return; // is being read
+    if (this.#waiting) return; // a load is in progress
     this.#waiting = [];
     try {
       const fleet = await get("/api/v1/fleet");
@@ -91,13 +91,13 @@ export class FleetCells {
     for (const tell of this.#followers) tell();
   }
 
-  /** Who joined: their leases are not in the changes. */
+  /** Loads instances that joined, since changes do not contain their timeouts. */
   async #catchUp() {
     this.#timer = 0;
     try {
       this.#take(await get("/api/v1/fleet", { after: this.#newest }));
     } catch (error) {
-      console.warn(error); // their leases are taken for a minute's until the next load
+      console.warn(error); // their timeouts are taken to be one minute until the next load
     }
   }
 
@@ -115,7 +115,7 @@ export class FleetCells {
     this.#hold(held);
   }
 
-  /** Their losses are held from now on: until their next change. */
+  /** Marks losses that are held from now on, until the instance's next change. */
   #hold(ids) {
     for (const id of ids) {
       const slot = this.#slots.get(id);
@@ -142,7 +142,7 @@ export class FleetCells {
     this.leaseMs[slot] = LEASE_MS;
     this.#slots.set(id, slot);
     const group = this.services[service];
-    group.slots.push(slot); // ids grow: in order, but for the rarest case
+    group.slots.push(slot); // ids grow, so they are in order except in the rarest case
     group.changed = true;
     this.version++;
     return slot;
@@ -182,7 +182,7 @@ export class FleetCells {
     }
   }
 
-  /** How many there are. */
+  /** The number of instances. */
   get size() {
     return this.#slots.size;
   }
@@ -195,7 +195,7 @@ export class FleetCells {
     return this.state[slot] === HELD;
   }
 
-  /** The share of the lease that is left, 0 to 1. */
+  /** The share of the timeout that is left, 0 to 1. */
   left(slot, nowMs = now()) {
     return Math.min(1, Math.max(0, 1 - (nowMs - this.lastMs[slot]) / this.leaseMs[slot]));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Counts of all and of each service, and the hold: read once, then kept up to date by the stream. */
+/** Counts in total and per service, and the hold: loaded once, then kept up to date by the stream. */
 import { get } from "./api.js";
 import { learn } from "./clock.js";
 import { onFresh, subscribe } from "./live.js";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Words by language. A key is "file.word"; what a language lacks is shown in English, and its absence in the console. */
+/** Texts by language. A key is "file.word". A text missing in a language is shown in English, with a warning in the console. */
 import en from "../words/en/index.js";
 import zh from "../words/zh/index.js";
 import { createKept } from "./kept.js";
@@ -24,11 +24,11 @@ export function start() {
 /** "en" or "zh". */
 export const language = () => chosen.get();
 
-/** @returns {["en" | "zh", (next: string) => void]} Each view is drawn anew when the language changes. */
+/** @returns {["en" | "zh", (next: string) => void]} Views are rendered again when the language changes. */
 export const useLanguage = () => [useStore(chosen), chosen.set];
 
 /**
- * The words for a key. `{name}` in them stands for a value; numbers are written in the language's way. A word may be
+ * Returns the text of a key. `{name}` stands for a value; numbers are formatted for the language. A text may be
  * {one, other}: the value `n` decides.
  */
 export function t(key, values = {}) {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /**
- * The instances that a table shows: the order of all that fit, by id, and the rows of those in sight. Beats and changes
- * of state come by the stream; the rest of a row, which changes seldom, is read again now and then, and so is the
- * order, when something has happened that may have changed it.
+ * The instances of a table: the ids of all matches in order, and the rows of those in sight. Beats and changes
+ * of state come from the stream. The rest of a row, which seldom changes, is loaded again from time to time; so is the
+ * order, after something that may have changed it.
  */
 import { get, queryText } from "./api.js";
 import { useEffect, useReducer, useRef } from "./html.js";
 import { useFresh, useLive } from "./live.js";
 
 const MOST_ROWS = 5000; // kept in memory
-const MOST_ASKED = 150; // of one request
+const MOST_ASKED = 150; // per request
 const ROW_AGE_MS = 5000;
 const ORDER_AGE_MS = 2000;
 const DRAW_MS = 250;
@@ -18,7 +18,7 @@ class Rows {
   /** @type {number[]} */
   ids = [];
   total = 0;
-  /** What `ids` is the order of; "": nothing was read yet. */
+  /** The query that `ids` belongs to; "": nothing was loaded yet. */
   key = null;
   readMs = 0;
   error = null;
@@ -50,13 +50,13 @@ class Rows {
 
   row = (id) => this.#rows.get(id);
 
-  /** Reads the order for another filter or sort. */
+  /** Loads the order for another filter or sort. */
   ask(params) {
     this.#params = params;
     this.#readOrder();
   }
 
-  /** Reads all of it again. */
+  /** Loads everything again. */
   again = () => {
     this.#readMs.clear();
     this.#readOrder();
@@ -176,7 +176,7 @@ export function useInstanceRows(params) {
   const first = useRef(true);
   useEffect(() => rows.ask(params), [key]);
   useFresh(() => {
-    if (!first.current) rows.again(); // the first one is read already
+    if (!first.current) rows.again(); // the first one is loaded already
     first.current = false;
   });
   useLive("change", rows.change);

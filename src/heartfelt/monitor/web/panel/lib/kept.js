@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A choice of the reader's that this browser remembers; without storage it lasts as long as the page. */
+/** A choice that this browser remembers; without storage it lasts as long as the page. */
 import { createStore } from "./store.js";
 
 export function createKept(name, known, otherwise) {
@@ -8,14 +8,14 @@ export function createKept(name, known, otherwise) {
   try {
     found = localStorage.getItem(key);
   } catch {
-    // storage is switched off: nothing was kept
+    // storage is disabled, so nothing was kept
   }
   const store = createStore(known.includes(found) ? found : otherwise);
   store.subscribe((value) => {
     try {
       localStorage.setItem(key, value);
     } catch {
-      // nor will anything be
+      // storage is disabled, so nothing is kept
     }
   });
   return store;

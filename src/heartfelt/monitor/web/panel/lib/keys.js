@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-/** Keys of the page. They are quiet while something is typed, and while a dialog is open. */
+/** Keyboard shortcuts. They are off while something is typed, and while a dialog is open. */
 import { useEffect, useRef } from "./html.js";
 
-/** The newest come first: a view's key stands above the shell's. */
+/** The newest come first, so a view's shortcut overrides the shell's. */
 const layers = [];
 
 /**
  * @param {Record<string, (() => void) | {run: () => void, words: string}>} keys by `event.key`, or two pressed one
- * after the other: "g i". With `words` a key stands in the help that `?` shows.
+ * after the other: "g i". A shortcut with `words` is listed in the help that `?` shows.
  */
 export function useKeys(keys) {
   const newest = useRef(keys);
@@ -19,7 +19,7 @@ export function useKeys(keys) {
   }, []);
 }
 
-/** [[key, words], ...] of all that are there now. */
+/** Returns [[key, words], ...] of all present shortcuts. */
 export function help() {
   const found = new Map();
   for (const layer of layers) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /**
- * The stream of what happens: one connection for the page, read by fetch (EventSource cannot send a token).
+ * The event stream: one connection per page, read by fetch, since EventSource cannot send a token.
  *
- * It goes on where it was after a break; if the monitor does not know that place any more it says `resync`, and
- * everything is to be read anew: what `onFresh` was given runs then, and once at the start.
+ * After an interruption it continues where it was. If the monitor no longer knows that place it sends `resync`, and
+ * everything must be loaded again: the functions given to `onFresh` run then, and once at the start.
  */
 import { askForToken, headers, problemOf, token } from "./api.js";
 import { createStore, useStore } from "./store.js";
@@ -11,7 +11,7 @@ import { useEffect } from "./html.js";
 
 const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 15_000;
-const SILENT_MS = 40_000; // the monitor says something every 15 s
+const SILENT_MS = 40_000; // the monitor sends at least a comment every 15 s
 const TOPICS = ["change", "event", "hold", "held", "counts", "beats"];
 
 /** @type {Map<string, Set<(data: any) => void>>} */
@@ -21,7 +21,7 @@ let lastId = null;
 let open = null; // {abort, topics} of the connection
 let waitMs = FIRST_WAIT_MS;
 let timer = 0;
-let greeted = false; // the first welcome is here, or was waited for in vain
+let greeted = false; // the first welcome has arrived, or did not come in time
 
 /** {state: "connecting" | "live" | "lost", sinceMs, detail} */
 const connection = createStore({ state: "connecting", sinceMs: Date.now(), detail: "" });
@@ -49,7 +49,7 @@ export function subscribe(topic, fn) {
   };
 }
 
-/** Runs `fn` when everything must be read: soon, and after each resync. Returns what ends it. */
+/** Runs `fn` when everything must be loaded: soon, and after each resync. Returns a function that unsubscribes. */
 export function onFresh(fn) {
   fresh.add(fn);
   if (greeted) queueMicrotask(() => fresh.has(fn) && fn());
@@ -71,7 +71,7 @@ function call(all, data) {
     try {
       fn(data);
     } catch (error) {
-      console.error(error); // one part's fault must not end the stream of the others
+      console.error(error); // an error in one subscriber must not end the stream for the others
     }
   }
 }
@@ -84,7 +84,7 @@ function greet() {
 const wanted = () => TOPICS.filter((topic) => followers.get(topic).size);
 let refitting = 0;
 
-/** A connection for just the topics that somebody wants; views that change places do it once. */
+/** Reconnects with just the topics that are wanted; once when several views change at the same time. */
 function refit() {
   clearTimeout(refitting);
   refitting = setTimeout(() => {
@@ -93,13 +93,13 @@ function refit() {
 }
 
 export function start() {
-  setTimeout(() => greeted || greet(), 1500); // views then show what they could not read
+  setTimeout(() => greeted || greet(), 1500); // views then show their errors
   addEventListener("online", () => connection.get().state === "lost" && connect());
   document.addEventListener("visibilitychange", () => !document.hidden && connection.get().state === "lost" && connect());
   connect();
 }
 
-/** Tries at once. */
+/** Connects again at once. */
 export function connect() {
   clearTimeout(timer);
   open?.abort.abort();
@@ -117,7 +117,7 @@ export function connect() {
 }
 
 function lose(mine, detail) {
-  if (open !== mine) return; // another has taken its place
+  if (open !== mine) return; // another connection has replaced it
   open = { abort: mine.abort, topics: null };
   tell("lost", detail);
   timer = setTimeout(connect, waitMs * (0.5 + Math.random() / 2));
@@ -156,7 +156,7 @@ async function read(mine, topics) {
     }
   } finally {
     clearTimeout(silent);
-    mine.abort.abort(); // a reader that was left must not keep the connection
+    mine.abort.abort(); // an abandoned reader must not keep the connection open
   }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-/** What the stream does not tell: read at the start, and again now and then while somebody looks. */
+/** Data that is not in the stream: loaded at the start, and again from time to time while the page is visible. */
 import { useCallback, useEffect, useRef, useState } from "./html.js";
 
 /**
  * @template T
  * @param {(signal: AbortSignal) => Promise<T>} read
  * @param {number} everyMs 0: only when `reload` is called
- * @param {any[]} [inputs] when one changes it is read anew, and what was there is gone
+ * @param {any[]} [inputs] when one changes, the data is dropped and loaded again
  * @returns {{data: T | null, error: Error | null, reload: () => Promise<void>}} `data` stays when a later read fails
  */
 export function usePolled(read, everyMs, inputs = []) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
  * Reasons as sentences, from a code and its arguments. The codes and the sentences come from the monitor
- * (words/reasons.js is made of monitor/reasons/): the same that it writes into messages itself.
+ * (words/reasons.js is generated from monitor/reasons/), so they are the same as in its own messages.
  */
 import CATALOGUE from "../words/reasons.js";
 import { count, duration, rate, share } from "./figures.js";
@@ -15,7 +15,7 @@ const isInteger = (value) => Number.isInteger(value);
 const isMoment = (value) => isInteger(value) && Math.abs(value) <= 8.64e15;
 const isText = (value) => typeof value === "string";
 
-/** Of each kind of argument: what it may be, and how it is written. */
+/** For each kind of argument: a check of its value, and how it is written. */
 const KINDS = {
   duration: [isInteger, (ms, { units }) => duration(ms, units)],
   time: [isMoment, (ms, { time }) => time(ms)],
@@ -27,7 +27,7 @@ const KINDS = {
   reason: [(value) => typeof value === "object" && value !== null, (value, how) => sentence(value.code, value.args, how)],
 };
 
-/** The sentence, or null: the code is not known, or its arguments are not what they should be. */
+/** Returns the sentence, or null if the code is unknown or its arguments are invalid. */
 function sentence(code, args, how) {
   const known = isText(code) && Object.hasOwn(CATALOGUE.codes, code) ? CATALOGUE.codes[code] : null;
   if (known === null || typeof args !== "object" || args === null || Array.isArray(args) || how.depth >= MOST_DEPTH) return null;
@@ -51,15 +51,15 @@ function sentence(code, args, how) {
 /**
  * @param {string} code @param {Record<string, any>} args
  * @param {"en" | "zh"} lang
- * @param {(ms: number) => string} time how a moment is written: in the reader's time zone, if nothing else is asked for
- * @returns {string | null} null: the code is not known, or its arguments are not what they should be
+ * @param {(ms: number) => string} time formats a moment; by default in the reader's time zone
+ * @returns {string | null} null if the code is unknown or its arguments are invalid
  */
 export const sentenceOf = (code, args, lang, time = dateTime) =>
   sentence(code, args, { ...CATALOGUE.words[lang], time, depth: 0 });
 
 /**
  * @param {{reason?: string, reason_code?: string, reason_args?: any}} of an instance, a change or a hold
- * @returns {string} in the reader's language; the monitor's English, if it is newer than this page
+ * @returns {string} in the reader's language; the monitor's English text if this page does not know the code
  */
 export const reasonText = ({ reason = "", reason_code, reason_args }) =>
   sentenceOf(reason_code, reason_args, language()) ?? reason;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-/** Real paths; the query is the state of a view, so that an address can be passed on. */
+/** Routes by real paths. The query holds the state of a view, so that its address can be shared. */
 import { createStore, useStore } from "./store.js";
 
-/** Each path's view: the module's name under views/, which is also that of its words. */
+/** The view of each path: the name of its module under views/, and of its file of texts. */
 export const ROUTES = [
   ["/", "overview"],
   ["/instances", "instances"],
@@ -62,8 +62,8 @@ export function useRoute() {
 /**
  * The query as the view's state.
  * @returns {[URLSearchParams, (next: Record<string, string | string[] | null>, options?: {replace?: boolean}) => void]}
- * The setter changes what it names and leaves the rest; null, "" and [] take a name away. Replaces the address unless
- * told `{replace: false}`, which makes a step for the back button.
+ * The setter changes the given names and keeps the others; null, "" and [] remove a name. Replaces the address unless
+ * `{replace: false}` is given, which adds an entry for the back button.
  */
 export function useQuery() {
   const { search } = useStore(place);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
- * The states of an instance, as they are shown everywhere: a letter, a shape, a colour, and words. Never a colour alone.
+ * The states of an instance as shown everywhere: a letter, a shape, a colour and a text; never a colour alone.
  * Shapes are SVG paths in a box of 16 by 16, for <svg> and for Path2D. `fill`: whether they are filled or drawn as a
- * line of width 2. The colours are told apart by people who see no red or no green; the shapes by everybody.
+ * line of width 2. The colours can be told apart by people with red-green colour blindness; the shapes by everybody.
  */
 import { t } from "./i18n.js";
 
@@ -17,7 +17,7 @@ export const STATES = {
   REMOVED: { letter: "R", colour: "--removed", fill: false, path: "M4 8H12", rank: 7 },
 };
 
-/** How LATE is shown of whom the loss is held: framed. Never by the colour alone here either, which is that of LATE. */
+/** How LATE is shown while the loss is held: framed, since the colour is that of LATE. */
 export const HELD = { ...STATES.LATE, letter: "H", path: "M1 1H15V15H1ZM3 3V13H13V3ZM8 4.5L12 12H4Z" };
 
 /** Worst first. REMOVED occurs in changes only. */

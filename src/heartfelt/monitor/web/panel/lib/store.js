@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A value that components follow. */
+/** An observable value that components can subscribe to. */
 import { useEffect, useReducer, useRef } from "./html.js";
 
 /**
@@ -26,7 +26,7 @@ export function createStore(value) {
   };
 }
 
-/** The store's value, or what `select` takes of it; the component is drawn anew when that changes. */
+/** The store's value, or the part that `select` returns; the component is rendered again when it changes. */
 export function useStore(store, select = (value) => value) {
   const [, redraw] = useReducer((n) => n + 1, 0);
   const newest = useRef(select);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Light or dark: the system's way, or the reader's choice. */
+/** Light or dark: the system's setting, or the reader's choice. */
 import { createKept } from "./kept.js";
 import { createStore, useStore } from "./store.js";
 
@@ -24,7 +24,7 @@ export function start() {
 /** @returns {["system" | "light" | "dark", (next: string) => void]} */
 export const useTheme = () => [useStore(choice), choice.set];
 
-/** "light" or "dark", as it is shown now: whoever draws on a canvas draws anew when it changes. */
+/** "light" or "dark", as shown now; a canvas must be drawn again when it changes. */
 export const useShownTheme = () => useStore(shown);
 
 /** Colours of the style sheet, for a canvas: {"--up": "rgb(...)"}. */

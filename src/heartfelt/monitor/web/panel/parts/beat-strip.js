@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
- * The strip of an instance's last beats: a bar each, its height the time since the one before, against the timeout; a
- * bar with a gap below it where beats were missed. And the same times as a chart, with the lines of interval and timeout.
+ * The strip of an instance's last beats: one bar each, its height the time since the beat before, relative to the timeout; a
+ * bar has a gap below it where beats were missed. Also shows the same times as a chart, with lines for interval and timeout.
  */
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { duration, number, percent, time } from "../lib/format.js";
@@ -13,7 +13,7 @@ const HIGH = 48;
 /**
  * @typedef {{atMs: number, ms: number, missed: boolean}} Gap
  * @param {{last_beat_ms: number, gaps: [number, boolean][]}} instance
- * @returns {Gap[]} when each ended, reckoned back from the last beat
+ * @returns {Gap[]} with the time each ended, computed back from the last beat
  */
 export function gapsOf({ last_beat_ms: lastMs, gaps }) {
   let atMs = lastMs;
@@ -38,7 +38,7 @@ export function BeatStrip({ gaps, interval, lease }) {
   const shown = gaps.slice(-SLOTS);
   const { n, missed, p50, p99, most } = summary(shown);
   const usual = Math.max(1, interval ?? p50);
-  // The height tells how much longer or shorter than usual: a third if just as usual, all if as long as the timeout.
+  // The height shows how much longer or shorter than usual: a third is just as usual, full height is the timeout.
   const height = (ms) => {
     const share = ms <= usual ? ms / usual / 3 : 1 / 3 + (2 / 3) * Math.min(1, (ms - usual) / Math.max(1, lease - usual));
     return Math.max(3, Math.round(share * HIGH));
@@ -71,9 +71,9 @@ const Figure = ({ name, value }) => html`<div><dt>${t(`instance.figure_${name}`)
 
 const TALL = 180;
 const SPACE = { right: 8, top: 14, bottom: 20 };
-const LETTER = 6.6; // about as wide as a letter of the axis is
+const LETTER = 6.6; // about the width of a letter of the axis
 
-/** The width of an element in pixels: what is drawn in it keeps the size of its words. */
+/** The width of an element in pixels, so that texts drawn in it keep their size. */
 function useWidth() {
   const box = useRef(null);
   const [wide, setWide] = useState(640);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** An instance's changes of state, newest first, with their reasons; older ones are read when asked for. */
+/** An instance's state changes, newest first, with reasons; older ones are loaded on request. */
 import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { dateTime, duration } from "../lib/format.js";
@@ -10,7 +10,7 @@ import { StateMark } from "./state-mark.js";
 
 const PAGE = 50;
 
-/** @param {{id: number, newest: any[]}} props `newest`: at most PAGE, live; the older ones are kept here */
+/** @param {{id: number, newest: any[]}} props `newest`: at most PAGE, live; older ones are kept here */
 export function ChangeList({ id, newest }) {
   const [older, setOlder] = useState([]);
   const [isEnd, setEnd] = useState(false);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
- * A row of columns on a canvas, one a stretch of time: the part that was up from below, the part that was not from above.
- * The part that was not is drawn by the square root of its share, at least 3 pixels, so that one of a thousand is seen.
- * Arrow keys go from column to column, and tell each one's words; Enter opens it.
+ * A row of columns on a canvas, one per period: the share that was up from below, the share that was not from above.
+ * The latter is drawn by the square root of its share, at least 3 pixels, so that one of a thousand is visible.
+ * Arrow keys move between columns and announce each one's text; Enter opens it.
  */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { colours, useShownTheme } from "../lib/theme.js";
@@ -10,7 +10,7 @@ import { colours, useShownTheme } from "../lib/theme.js";
 const LEAST_DOWN = 3;
 
 /**
- * @typedef {{share: number | null, words: () => string}} Column `share` of what was up; null: nothing is known
+ * @typedef {{share: number | null, words: () => string}} Column `share` that was up; null: no data
  * @param {{columns: Column[], label: string, open?: (index: number) => void, height?: number}} props
  */
 export function ColumnStrip({ columns, label, open, height = 28 }) {
@@ -74,11 +74,11 @@ function draw(canvas, columns, wide, height) {
     }
     const down = share >= 1 ? 0 : Math.max(LEAST_DOWN * scale, Math.sqrt(1 - share) * canvas.height);
     pen.fillStyle = up;
-    pen.globalAlpha = 0.6; // calm, so that the other part stands out
+    pen.globalAlpha = 0.6; // muted, so that the other part stands out
     pen.fillRect(left, down, width, canvas.height - down);
     pen.globalAlpha = 1;
     pen.fillStyle = lost;
-    pen.fillRect(left, 0, width, down && Math.max(1, down - scale)); // a line of the ground between the two
+    pen.fillRect(left, 0, width, down && Math.max(1, down - scale)); // a line of background between the two
     if (down) pen.clearRect(left, down - scale, width, scale);
   });
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-/** Whether the page is live; when it is not: since when, and a way to try at once. */
+/** The state of the connection; when it is lost: since when, and a button to retry now. */
 import { html } from "../lib/html.js";
 import { connect, useStatus } from "../lib/live.js";
 import { t } from "../lib/i18n.js";
 import { duration } from "../lib/format.js";
 import { useNow } from "../lib/clock.js";
 
-/** For the header. */
+/** The mark in the header. */
 export function Connection() {
   const { state } = useStatus();
   return html`<span class="connection" data-connection=${state} role="status">
@@ -14,7 +14,7 @@ export function Connection() {
   </span>`;
 }
 
-/** Over the view, while the connection is lost: what is shown below is old. */
+/** The banner above the view while the connection is lost and the data may be out of date. */
 export function LostBanner() {
   const { state, sinceMs, detail } = useStatus();
   return state === "lost" ? html`<${Lost} sinceMs=${sinceMs} detail=${detail} />` : null;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-/** The browser's own modal dialog: it keeps the focus inside, and Escape closes it. */
+/** The browser's modal dialog: it keeps the focus inside, and Escape closes it. */
 import { html, useEffect, useRef } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 
-/** Open as long as it is there. `close` is called by Escape, and by a click beside it. */
+/** Open while it is rendered. `close` is called by Escape, and by a click outside. */
 export function Dialog({ title, close, children, wide = false }) {
   const element = useRef(null);
   useEffect(() => {
@@ -18,7 +18,7 @@ export function Dialog({ title, close, children, wide = false }) {
   </dialog>`;
 }
 
-/** Asks before something is done that cannot be undone. `act` may return a promise. */
+/** Asks for confirmation. `act` may return a promise. */
 export function Confirm({ title, words, action, act, close, danger = true }) {
   const yes = async () => {
     await act();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Events, newest first; each unfolds to all that was told of it, logs with their text. */
+/** Events, newest first; each expands to all of its data, logs with their text. */
 import { html } from "../lib/html.js";
 import { age, dateTime, duration } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
@@ -11,10 +11,10 @@ import { StateMark } from "./state-mark.js";
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
 const known = (state) => (typeof state === "string" && state in STATES ? state : null);
 
-/** What the event says: the monitor's reason in the reader's language, or an agent's own words. */
+/** The text of an event: the monitor's reason in the reader's language, or an agent's own words. */
 const description = ({ info }) => reasonText({ ...info, reason: asText(info.description ?? "") });
 
-/** The one line of an event: its name, and what it says. */
+/** The summary line of an event: its name and its text. */
 function headline(event) {
   const { type, info } = event;
   if (type === "LOG") return [asText(info.logLevel ?? "LOG"), asText(info.logMessage ?? "")];
@@ -75,7 +75,7 @@ function More({ event }) {
   </div>`;
 }
 
-/** @param {{events: any[], nowMs: number, ofOne?: boolean, unfold?: boolean}} props `ofOne`: all of the same instance */
+/** @param {{events: any[], nowMs: number, ofOne?: boolean, unfold?: boolean}} props `ofOne`: all events are of one instance */
 export function EventList({ events, nowMs, ofOne = false }) {
   return html`<ul class=${ofOne ? "events of-one" : "events"}>
     ${events.map((event) => html`<li key=${event.number} data-level=${event.level}>

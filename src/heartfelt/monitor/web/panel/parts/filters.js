@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** Filters that live in the address: chips of those that are set, and a line to add another. */
+/** Filters kept in the address: chips for those that are set, and a form to add another. */
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 
 /**
- * @typedef {{name: string, words: string, known?: string[]}} Field `known`: values that are offered; others may be typed
+ * @typedef {{name: string, words: string, known?: string[]}} Field `known`: suggested values; others may be typed
  * @param {{fields: Field[], params: URLSearchParams, setParams: Function}} props
  */
 export function Filters({ fields, params, setParams }) {
@@ -42,7 +42,7 @@ export function Filters({ fields, params, setParams }) {
     </div>`}`;
 }
 
-/** A search field whose words reach the address when typing pauses. `/` goes to it. */
+/** A search field whose text is put into the address when typing pauses. `/` focuses it. */
 export function Search({ value, onChange, label }) {
   const input = useRef(null);
   useEffect(() => {
@@ -52,7 +52,7 @@ export function Search({ value, onChange, label }) {
   const tell = (event) => {
     const text = event.target.value;
     clearTimeout(timer.current);
-    if (event.type === "change") onChange(text.trim()); // at once: a click that ends the typing may clear it
+    if (event.type === "change") onChange(text.trim()); // at once, since a click that ends the typing may clear it
     else timer.current = setTimeout(() => onChange(text.trim()), 250);
   };
   return html`<input type="search" class="search" ref=${input} defaultValue=${value} onInput=${tell} onChange=${tell}

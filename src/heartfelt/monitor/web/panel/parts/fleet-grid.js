@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The fleet grid: a cell an instance, by service. Pointer, keyboard and what a screen reader is told of it. */
+/** The fleet grid: one cell per instance, by service. Handles pointer, keyboard and screen reader texts. */
 import { html, useEffect, useMemo, useReducer, useRef, useState } from "../lib/html.js";
 import { FleetCells } from "../lib/fleet-cells.js";
 import { t } from "../lib/i18n.js";
@@ -15,9 +15,9 @@ import { GridMark, GridTip } from "./grid-tip.js";
 
 const LEAST = 260;
 
-/** How high it may be without pushing the rest out of sight. */
+/** Returns how high it may be without pushing the rest out of sight. */
 const roomBelow = () => {
-  if (innerWidth < 640) return Math.round(innerHeight * 1.5); // a finger wants larger cells
+  if (innerWidth < 640) return Math.round(innerHeight * 1.5); // fingers need larger cells
   return Math.max(LEAST, Math.min(innerHeight - 120, Math.round(innerHeight * 0.72)));
 };
 
@@ -111,7 +111,7 @@ function Grid({ cells }) {
     <div class="only-read" role="status">${spoken}</div>`;
 }
 
-/** What is said of a cell. */
+/** The screen reader text of a cell. */
 function describe(cells, painter, place) {
   const slot = painter.slotOf(place);
   const values = {
@@ -121,7 +121,7 @@ function describe(cells, painter, place) {
   return t("overview.cell", values);
 }
 
-/** Where a key leads from the marked cell; null: it is none of the grid's. */
+/** Returns the cell that a key leads to; null: the grid does not use that key. */
 function move({ grid, sizes, marked: store }, key) {
   const marked = store.get();
   if (!marked) return key.startsWith("Arrow") && sizes.length ? [0, 0] : null;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The services' names over their blocks: links, for those in sight only. */
+/** The names of services above their blocks: links, only for those in sight. */
 import { html } from "../lib/html.js";
 import { useFleet } from "../lib/fleet.js";
 import { number } from "../lib/format.js";

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 /**
- * Where each instance's cell stands. Services are blocks on a grid of columns; a block is as many columns wide as its
- * number of cells wants. All in the canvas's own pixels. Pure: no page, no time.
+ * Computes the place of each instance's cell. Services are blocks on a grid of columns; a block is as many columns wide as its
+ * number of cells needs. All in canvas pixels. Pure: no page, no time.
  */
 const PITCHES = [16, 14, 12, 10, 9, 8, 7, 6, 5, 4];
 const LABEL = 20;
 const GAP = 16;
 const BELOW = 10;
 const COLUMN = 184;
-const SHAPE = 4; // a block is about so many times wider than high
+const SHAPE = 4; // a block is about this many times wider than high
 
 /**
  * @param {number[]} sizes cells of each block
  * @param {{width: number, height: number, scale: number}} room in CSS pixels; scale: canvas pixels in one of them
- * @returns {{pitch: number, height: number, blocks: {x: number, y: number, columns: number, width: number}[]}} the widest cells
- * with which all is seen without scrolling, or the smallest there are
+ * @returns {{pitch: number, height: number, blocks: {x: number, y: number, columns: number, width: number}[]}} the largest cells
+ * with which everything fits without scrolling, or the smallest ones
  */
 export function layout(sizes, { width, height, scale }) {
   let found = null;
@@ -34,7 +34,7 @@ function arrange(sizes, pitch, width, scale) {
   const blocks = [];
   let used = 0; // columns of this shelf
   let top = 0;
-  let shelf = 0; // its height
+  let shelf = 0; // the shelf's height
   for (const size of sizes) {
     const wanted = Math.ceil(Math.sqrt(size * SHAPE)) * pitch;
     const span = Math.min(columns, Math.max(1, Math.ceil((wanted + gap) / (column + gap))));
@@ -51,7 +51,7 @@ function arrange(sizes, pitch, width, scale) {
   return { pitch, label, height: top + shelf, blocks };
 }
 
-/** The cell at a point: [block, number in it], or null. */
+/** Returns the cell at a point: [block, number in it], or null. */
 export function cellAt({ blocks, pitch }, sizes, x, y) {
   for (let i = 0; i < blocks.length; i++) {
     const { x: left, y: top, columns } = blocks[i];
@@ -63,13 +63,13 @@ export function cellAt({ blocks, pitch }, sizes, x, y) {
   return null;
 }
 
-/** A cell's left upper corner. */
+/** Returns a cell's upper left corner. */
 export function cornerOf({ blocks, pitch }, block, number) {
   const { x, y, columns } = blocks[block];
   return [x + (number % columns) * pitch, y + Math.floor(number / columns) * pitch];
 }
 
-/** The cell a line above (-1) or below (1), nearest in the other direction; null at the edge. */
+/** Returns the nearest cell one line above (-1) or below (1); null at the edge. */
 export function cellBeside(grid, sizes, block, number, direction) {
   const { pitch, blocks } = grid;
   const [x, y] = cornerOf(grid, block, number);

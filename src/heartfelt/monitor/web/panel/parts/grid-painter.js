@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
- * Draws the fleet on a canvas that is as large as what can be seen of it. In each frame every cell's brightness is
- * computed anew, but only those cells are drawn whose state or level has changed: some hundred of 10,000. Cells are
- * copied into an image of our own, of which the blocks that have changed go to the canvas: all of 10,000 in 2 ms, where a
+ * Draws the fleet on a canvas as large as its visible part. In each frame the brightness of every cell is
+ * computed, but only cells whose state or level has changed are drawn: a few hundred of 10,000. Cells are
+ * copied into an image, and its changed blocks are put on the canvas: 2 ms for all of 10,000, where a
  * drawImage for each would take 50.
  */
 import { now } from "../lib/clock.js";
@@ -10,7 +10,7 @@ import { createStore } from "../lib/store.js";
 import { layout } from "./grid-layout.js";
 import { LEVELS, fades, makeSprites } from "./grid-sprites.js";
 
-const ARRANGE_MS = 400; // at most so often, however many come and go
+const ARRANGE_MS = 400; // at most this often, however many come and go
 
 export class GridPainter {
   /** @param {HTMLCanvasElement} canvas @param {import("../lib/fleet-cells.js").FleetCells} cells */
@@ -21,7 +21,7 @@ export class GridPainter {
     this.groups = [];
     this.sizes = [];
     this.grid = null;
-    /** [block, number] of the cell that is pointed at or has the focus, or null. */
+    /** [block, number] of the cell under the pointer or with the focus, or null. */
     this.marked = createStore(null);
     this.room = { width: 0, height: 0, scale: 1 };
     this.scroll = 0;
@@ -51,7 +51,7 @@ export class GridPainter {
     cancelAnimationFrame(this.#frame);
   }
 
-  /** How much room there is, in CSS pixels: `height` is what can be seen. */
+  /** Sets the available room in CSS pixels; `height` is the visible part. */
   resize(width, height) {
     const scale = window.devicePixelRatio || 1;
     const old = this.room;
@@ -61,7 +61,7 @@ export class GridPainter {
     this.#arrangedMs = -Infinity;
   }
 
-  /** With new colours. */
+  /** Draws again with new colours. */
   recolour() {
     this.sprites = null;
     this.repaint();
@@ -106,7 +106,7 @@ export class GridPainter {
     const wide = Math.floor(width * scale);
     const high = Math.ceil(Math.min(this.grid.height, height * scale));
     if (this.#image && this.canvas.width === wide && this.canvas.height === high) return;
-    this.canvas.width = wide; // which empties it
+    this.canvas.width = wide; // this clears it
     this.canvas.height = high;
     this.canvas.style.width = `${wide / scale}px`;
     this.canvas.style.height = `${high / scale}px`;
@@ -115,7 +115,7 @@ export class GridPainter {
     this.repaint();
   }
 
-  /** Everybody stands where they stood, but for those in the blocks that have changed. */
+  /** Keeps all cells in place but those in blocks that have changed. */
   #repaintChanged(oldSizes) {
     const { pitch, blocks } = this.grid;
     this.groups.forEach(({ slots, changed }, i) => {
@@ -210,7 +210,7 @@ export class GridPainter {
   }
 }
 
-/** Whether each service's block stands where it stood. */
+/** Returns whether each service's block has kept its place. */
 function isSame(old, { grid, groups }) {
   return (
     old.grid?.pitch === grid.pitch && old.grid.height === grid.height && old.groups.length === groups.length &&

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
-/** A cell's picture for each state and brightness, drawn once: putting one on the grid is then a copy of pixels. */
+/** A picture of a cell for each state and brightness, drawn once; drawing a cell is then a copy of pixels. */
 import { NAMES } from "../lib/fleet-cells.js";
 import { HELD, STATES } from "../lib/state.js";
 import { colours } from "../lib/theme.js";
 
 export const LEVELS = 16;
 const UP = NAMES.indexOf("UP");
-/** Opacity at the end of the lease. Who is in trouble already stays well to be seen. */
+/** Opacity at the end of the timeout. Instances in trouble remain clearly visible. */
 const FAINTEST = { UP: 0.16, NEW: 0.16, LATE: 0.5, STUCK: 0.5 };
-/** By number: of the states, and of a loss that is held. */
+/** By number: the states, and a loss that is held. */
 const LOOKS = [...NAMES.map((name) => ({ name, ...STATES[name] })), { name: "HELD", ...HELD }];
 const GROUNDS = { LOST: "--danger-ground", HELD: "--warning-ground" };
-/** By the same number: whether its brightness tells the share of the lease that is left. */
+/** By the same number: whether the brightness shows the share of the timeout that is left. */
 export const fades = LOOKS.map(({ name }) => name in FAINTEST);
 
 /**
@@ -46,5 +46,5 @@ export function makeSprites(pitch) {
   });
   const { data } = draw.getImageData(0, 0, canvas.width, canvas.height);
   const pixels = new Uint32Array(data.buffer);
-  return { pixels, stride: canvas.width, ground: pixels[UP * pitch * canvas.width] }; // a dot leaves its corners
+  return { pixels, stride: canvas.width, ground: pixels[UP * pitch * canvas.width] }; // a dot leaves its corners free
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What is known of the cell that is pointed at; its name and reason are asked for when the pointer rests. */
+/** The tip of the cell under the pointer; its name and reason are loaded when the pointer rests. */
 import { html, useEffect, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useNow } from "../lib/clock.js";
@@ -22,7 +22,7 @@ export function GridMark({ painter }) {
   return html`<i class="grid-mark" style=${{ left: `${x - 2}px`, top: `${y - 2}px`, width: size, height: size }} />`;
 }
 
-/** Over what surrounds the grid, too: a low grid does not cut it off. */
+/** Drawn above the grid's surroundings too, so that a low grid does not cut it off. */
 export function GridTip({ painter, cells, frame }) {
   const marked = useStore(painter.marked);
   const slot = marked && painter.slotOf(marked);
@@ -38,7 +38,7 @@ function Tip({ painter, cells, frame, marked, slot }) {
     const timer = setTimeout(() => {
       get(`/api/v1/instances/${id}`, {}, { signal: stop.signal }).then(
         ({ instance }) => setFound(instance),
-        (error) => error.name === "AbortError" || console.warn(error), // the tip shows what the grid knows
+        (error) => error.name === "AbortError" || console.warn(error), // the tip still shows what the grid knows
       );
     }, REST_MS);
     return () => {

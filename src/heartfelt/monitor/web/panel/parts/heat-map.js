@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A service's instances up, over the last hours: a column for some minutes, the worst of them. */
+/** The instances of a service that were up, over the last hours: a column per few minutes, showing the worst of them. */
 import { html, useMemo } from "../lib/html.js";
 import { dateTime, percent, time } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
@@ -9,7 +9,7 @@ import { ColumnStrip } from "./column-strip.js";
 const MOST_COLUMNS = 120;
 const MINUTE_MS = 60_000;
 
-/** {startMs, stepMs, count} of the columns of a range that ends at `endMs`. */
+/** Returns {startMs, stepMs, count} of the columns of a range that ends at `endMs`. */
 export function columnsOver(rangeMs, endMs) {
   const stepMs = Math.ceil(rangeMs / MOST_COLUMNS / MINUTE_MS) * MINUTE_MS;
   const count = Math.ceil(rangeMs / stepMs);
@@ -18,7 +18,7 @@ export function columnsOver(rangeMs, endMs) {
 }
 
 /**
- * Of each service its columns: {up, total} of the worst minute, or undefined where nothing is known.
+ * Returns the columns of each service: {up, total} of the worst minute, or undefined without data.
  * @param {{service: string, minute_ms: number, total: number, up: number}[]} cells
  */
 export function byService(cells, { startMs, stepMs, count }) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** How late losses were told: bars over buckets that grow by a quarter, so the axis is logarithmic. */
+/** The detection delay of losses: bars over buckets that grow by a quarter, so the axis is logarithmic. */
 import { html } from "../lib/html.js";
 import { duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";

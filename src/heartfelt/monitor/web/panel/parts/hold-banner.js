@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Losses are held: why, since when, how many; and the release. */
+/** The banner of a hold: why, since when, how many losses, and a button to release it. */
 import { html, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { useNow } from "../lib/clock.js";

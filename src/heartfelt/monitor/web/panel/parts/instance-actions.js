@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What an administrator may do to an instance: pause, resume, remove. */
+/** The actions of an administrator on an instance: pause, resume, remove. */
 import { html, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { duration } from "../lib/format.js";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The columns of the table of instances: all that Sermant's panel has, and those that its users miss there. */
+/** The columns of the table of instances: those of Sermant's panel, and more that its users need. */
 import { html } from "../lib/html.js";
 import { age, dateTime, duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
@@ -72,7 +72,7 @@ const phone = matchMedia("(max-width: 640px)");
 export const isPhone = () => phone.matches;
 export const usualColumns = () => (phone.matches ? ON_A_PHONE : USUAL);
 
-/** @param {string[]} names unknown ones are passed over; without the instance's column a row could not be opened */
+/** @param {string[]} names unknown ones are ignored; the instance column is always there, as it opens a row */
 export function columnsOf(names) {
   const known = names.filter((name) => name in CELLS);
   const shown = known.includes("instance") ? known : ["instance", ...known];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-/** What is known of an instance: its metadata, its plugins and agents, and whatever else its beats say of it. */
+/** The data of an instance: its metadata, its plugins and agents, and everything else in its beats. */
 import { html } from "../lib/html.js";
 import { age, dateTime, duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 
 const NONE = "–";
-// Fields of a beat that are shown under names of their own; what else a beat says is shown as it came.
+// Fields of a beat that are shown with labels of their own; all other fields are shown as they came.
 const SHOWN = new Set(["hostName", "ip", "appType", "version", "appName", "artifact", "processId", "dynamicInstall", "pluginInfoMap",
   "externalAgentInfoMap", "extInfoFailures"]);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The keys of this page and what they do. */
+/** The keyboard shortcuts of this page and what they do. */
 import { html } from "../lib/html.js";
 import { help } from "../lib/keys.js";
 import { t } from "../lib/i18n.js";

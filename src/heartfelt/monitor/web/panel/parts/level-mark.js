@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A level as a shape, a colour and a word: never a colour alone. */
+/** A level as a shape, a colour and a text; never a colour alone. */
 import { html } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What stands where there is nothing to show: nothing yet, not read yet, or not to be had. Each says what to do. */
+/** Placeholders: no data yet, loading, or failed. Each says what to do. */
 import { html } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 

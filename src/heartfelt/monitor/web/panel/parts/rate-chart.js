@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A rate over the last minutes, by uPlot. Its newest value stands beside it as text. */
+/** A rate over the last minutes, by uPlot, with its newest value as text. */
 import { html, useEffect, useRef } from "../lib/html.js";
 import { colours, useShownTheme } from "../lib/theme.js";
 import { compact, time } from "../lib/format.js";

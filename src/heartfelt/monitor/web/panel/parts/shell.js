@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What stands around every view: the header with menu, counts, connection, language and theme. */
+/** The frame of every view: the header with menu, counts, connection, language and theme. */
 import { html, useState } from "../lib/html.js";
 import { LANGUAGES, t, useLanguage } from "../lib/i18n.js";
 import { useFleet } from "../lib/fleet.js";
@@ -28,7 +28,7 @@ function Menu({ path, isOpen, close }) {
   </nav>`;
 }
 
-/** Instances by state; each is a link to those. */
+/** The numbers of instances by state, each a link to those instances. */
 function Counts() {
   const all = useFleet((fleet) => fleet.all);
   if (!all) return html`<div class="counts"></div>`;

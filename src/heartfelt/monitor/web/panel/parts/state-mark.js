@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A state as its shape, and its word beside it (`word: false`: the word for screen readers and as the tooltip only). */
+/** A state as a shape with its text (`word: false`: the text only for screen readers and as a tooltip). */
 import { html } from "../lib/html.js";
 import { HELD, STATES, stateMeaning, stateWord } from "../lib/state.js";
 

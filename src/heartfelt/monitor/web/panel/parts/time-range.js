@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A range of time that lives in the address: the last minutes, hours or days, or from one moment to another. */
+/** A time range kept in the address: the last minutes, hours or days, or from one moment to another. */
 import { html } from "../lib/html.js";
 import { now } from "../lib/clock.js";
 import { duration } from "../lib/format.js";
@@ -18,7 +18,7 @@ export function timesOf(params) {
 
 const whole = (text) => (/^\d{1,15}$/.test(text ?? "") ? Number(text) : null);
 
-/** ms as the field of the browser wants it, in the reader's time zone, and back. */
+/** Converts ms to the browser's date field, in the reader's time zone, and back. */
 function toField(ms) {
   if (ms === null) return "";
   const local = new Date(ms - new Date(ms).getTimezoneOffset() * 60_000);

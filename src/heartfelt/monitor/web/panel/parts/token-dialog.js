@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Asks for a token when the monitor wants one. It is kept for this tab only. */
+/** Asks for a token when the monitor requires one. It is kept for this tab only. */
 import { html, useRef } from "../lib/html.js";
 import { giveToken, tokenAsked } from "../lib/api.js";
 import { connect } from "../lib/live.js";

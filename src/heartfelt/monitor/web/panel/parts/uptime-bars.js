@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A service's uptime, a bar a day (UTC). */
+/** A service's uptime, one bar per day (UTC). */
 import { html, useMemo } from "../lib/html.js";
 import { date, percent } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
@@ -9,7 +9,7 @@ import { ColumnStrip } from "./column-strip.js";
 const DAY_MS = 86_400_000;
 
 /**
- * Of each service: {days: Map of day to row, watched, up, losses, share}.
+ * Returns for each service {days: Map of day to row, watched, up, losses, share}.
  * @param {{service: string, day: string, watched_s: number, up_s: number, losses: number}[]} rows
  */
 export function uptimeByService(rows) {
@@ -26,7 +26,7 @@ export function uptimeByService(rows) {
   return found;
 }
 
-/** `uptime`: the service's of `uptimeByService`; `today`: the beginning of this day in UTC, ms. */
+/** `uptime`: from `uptimeByService`; `today`: the start of this day in UTC, ms. */
 export function UptimeBars({ service, uptime, days, today }) {
   const columns = useMemo(() => Array.from({ length: days }, (_, i) => {
     const fromMs = today - (days - 1 - i) * DAY_MS;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /**
- * A table of any number of rows, of which only those in sight are in the page. Rows are known by id: when the order
- * changes, the row that is focused, or else the first in sight, stays where it is, so that the reader's place is kept.
+ * A table of any number of rows; only those in sight are in the page. Rows are identified by id: when the order
+ * changes, the focused row, or the first one in sight, stays where it is, so that readers keep their place.
  */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 import { useKeys } from "../lib/keys.js";
 import { Component } from "../vendor/preact-11.2.0.js";
 
-const BEYOND = 10; // rows that are drawn above and below what is in sight
-const STEP = 5; // rows that are scrolled before others are drawn
+const BEYOND = 10; // rows rendered above and below those in sight
+const STEP = 5; // rows scrolled before others are rendered
 
 /**
  * @typedef {{name: string, words: string, width: number, sort?: string, end?: boolean,
@@ -17,18 +17,18 @@ const STEP = 5; // rows that are scrolled before others are drawn
  * @param {{ids: number[], rowOf: (id: number) => any, columns: Column[], label: string, sort: string,
  *   onSort: (sort: string) => void, onRange: (first: number, last: number) => void, resetKey: string,
  *   hrefOf: (id: number) => string, open: (href: string) => void, nowMs: number, rowHeight?: number}} props
- * `resetKey`: with another one the table begins at its top again. A row's link has the class `row-link`.
+ * `resetKey`: when it changes, the table scrolls to its top. A row's link has the class `row-link`.
  */
 export function VirtualTable(props) {
   const { ids, rowOf, columns, label, sort, onSort, onRange, resetKey, hrefOf, open, nowMs, rowHeight = 34 } = props;
   const box = useRef(null);
   const before = useRef({ ids: [], resetKey: null });
-  const cursor = useRef(0); // the row that j and k go on from
+  const cursor = useRef(0); // the row from which j and k move
   const toFocus = useRef(0);
   const [range, setRange] = useState([0, 40]);
 
   const look = () => {
-    if (!box.current) return; // it has just gone
+    if (!box.current) return; // it was just removed
     const { scrollTop, clientHeight } = box.current;
     const first = Math.max(0, Math.floor(scrollTop / rowHeight / STEP) * STEP - BEYOND);
     const last = Math.ceil((scrollTop + clientHeight) / rowHeight / STEP) * STEP + BEYOND;
@@ -112,7 +112,7 @@ export function VirtualTable(props) {
     </div>`;
 }
 
-/** Scrolls so that what was read stays in its place. At the top, with nothing focused, it stays at the top. */
+/** Scrolls so that the reader keeps their place. At the top, with nothing focused, it stays at the top. */
 function keepPlace(box, oldIds, ids, rowHeight) {
   const focused = box.contains(document.activeElement) && document.activeElement.closest("tr")?.dataset.id;
   let at = focused ? oldIds.indexOf(Number(focused)) : -1;
@@ -120,7 +120,7 @@ function keepPlace(box, oldIds, ids, rowHeight) {
     if (box.scrollTop < rowHeight) return;
     at = Math.floor(box.scrollTop / rowHeight);
   }
-  const most = Math.min(oldIds.length, at + 200); // those that left are passed over
+  const most = Math.min(oldIds.length, at + 200); // skips rows that are gone
   for (; at < most; at += 1) {
     const now = ids.indexOf(oldIds[at]);
     if (now >= 0) {
@@ -147,7 +147,7 @@ function Space({ height }) {
   return html`<tbody class="vt-space" aria-hidden="true"><tr style=${{ height: `${height}px` }}></tr></tbody>`;
 }
 
-/** Drawn anew when its row or the time is another; scrolling leaves it as it is. */
+/** Rendered again when its row or the time changes, but not by scrolling. */
 class Row extends Component {
   shouldComponentUpdate(next) {
     const { row, index, columns, nowMs } = this.props;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What was sent to webhooks, and what waits: each message with its attempts and the last answer. */
+/** Deliveries to webhooks: each message with its attempts and the last response. */
 import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useNow } from "../lib/clock.js";
@@ -14,7 +14,7 @@ const EVERY_MS = 3000;
 const PAGE = 50;
 const MARKS = { waiting: "…", claimed: "→", done: "✓", failed: "✗" };
 
-/** One line that says what a message tells; its parts are others' words. */
+/** Sums up a message in one line. Parts of it are strangers' text. */
 export function messageText(payload) {
   const { kind, service = "", entry, counts = {}, outage_ms: outageMs } = payload ?? {};
   if (kind === "test") return t("webhooks.m_test");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Makes a webhook, or changes one. What the monitor refuses stands beside the field that it names. */
+/** Creates or changes a webhook. An error of the monitor is shown beside the field that it names. */
 import { html, useRef, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
@@ -9,7 +9,7 @@ import { Dialog } from "./dialog.js";
 const KINDS = ["generic", "dingtalk", "feishu", "slack"];
 const LEVELS = ["EMERGENCY", "IMPORTANT", "NORMAL"];
 const STATES = [...STATE_NAMES, "REMOVED"];
-/** The fields that an error may name: the form's control, and its label. */
+/** The fields that an error may name: the form's control and its label. */
 const FIELDS = {
   name: ["name", "f_name"], kind: ["kind", "f_kind"], url: ["url", "f_url"], secret: ["secret", "f_secret"],
   language: ["language", "f_language"], template: ["template", "f_template"], enabled: ["enabled", "f_enabled"],
@@ -23,7 +23,7 @@ const FRESH = {
 
 const split = (text, by) => text.split(by).map((one) => one.trim()).filter(Boolean);
 
-/** What the form says, as the API takes it. */
+/** Reads the form into the JSON that the API takes. */
 function read(form) {
   const given = new FormData(form);
   const kind = given.get("kind");
@@ -45,14 +45,14 @@ function read(form) {
   };
 }
 
-/** The form's control that an error is about, and what to write beside it. An error about none stands above all. */
+/** Returns the form's control that an error is about, and the text beside it; without one, the text goes to the top. */
 function faultOf(error) {
   if (!Object.hasOwn(FIELDS, error.field)) return ["", error.message];
   const [control, label] = FIELDS[error.field];
   return [control, t("webhooks.f_wrong", { label: t(`webhooks.${label}`), detail: error.detail })];
 }
 
-/** @param {{hook: any, onSaved: (hook: any) => void, onClose: () => void}} props `hook` {}: a new one */
+/** @param {{hook: any, onSaved: (hook: any) => void, onClose: () => void}} props `hook` {}: a new webhook */
 export function Editor({ hook, onSaved, onClose }) {
   const old = { ...FRESH, ...hook };
   const isNew = !hook.id;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A webhook in the list: its switch, what it tells, how it fares, its test. */
+/** A webhook in the list: its switch, its filter, its status, its test. */
 import { html } from "../lib/html.js";
 import { age, duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
@@ -7,7 +7,7 @@ import { stateWord } from "../lib/state.js";
 
 const LANGUAGES = { en: "English", zh: "中文" };
 
-/** How its calls go: a word, and a mark that is not only a colour. */
+/** The status of its calls: a text, and a mark that is more than a colour. */
 function health(hook) {
   if (!hook.enabled) return ["off", "–", t("webhooks.switched_off")];
   if (hook.breaker !== "closed") return ["bad", "!", t("webhooks.paused_calls", { n: hook.failures })];
@@ -15,7 +15,7 @@ function health(hook) {
   return hook.last_success_ms ? ["good", "✓", t("webhooks.working")] : ["off", "·", t("webhooks.untried")];
 }
 
-/** What it is told, in a few words. */
+/** Its filter in a few words. */
 export function tells(filter) {
   const types = filter.event_types;
   const any = types.length === 0 || types.includes("*");

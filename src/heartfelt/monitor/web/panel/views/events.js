@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What has happened: changes of state, and what agents report; filtered, counted by level, live. */
+/** State changes and events of agents: filtered, counted by level, live. */
 import { html, useRef } from "../lib/html.js";
 import { useNow } from "../lib/clock.js";
 import { useEvents } from "../lib/event-feed.js";

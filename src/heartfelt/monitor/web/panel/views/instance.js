@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** One instance: what it is, how it has beaten, what has happened to it, and what may be done about it. */
+/** One instance: its data, its beats, its history, and actions on it. */
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useNow } from "../lib/clock.js";
@@ -15,10 +15,10 @@ import { Facts, Plugins } from "../parts/instance-facts.js";
 import { Empty, Failure, Loading } from "../parts/notes.js";
 import { StateMark } from "../parts/state-mark.js";
 
-const READ_MS = 1000; // not more often, however fast it beats
+const READ_MS = 1000; // at most this often, however fast it beats
 const EVENTS = 20;
 
-/** Reads it when something of it is new; `read` reads it now. */
+/** Loads it when something has changed; `read` loads it now. */
 function useInstance(id) {
   const [found, setFound] = useState({ instance: null, changes: [], events: [], error: null });
   const state = useRef({ readMs: 0, timer: 0, reading: false });
@@ -68,7 +68,7 @@ function useInstance(id) {
   return { ...found, read };
 }
 
-/** How much of the lease is left, as a bar and in words. */
+/** Shows how much of the timeout is left, as a bar and as text. */
 function Lease({ instance, nowMs }) {
   const leftMs = Math.max(0, instance.last_beat_ms + instance.lease_ms - nowMs);
   const share = leftMs / instance.lease_ms;

@@ -53,7 +53,7 @@ function Columns({ names, setParams }) {
 
 const inOrder = (names) => Object.keys(CELLS).filter((name) => names.includes(name));
 
-/** What a phone's table lacks is in the page of the instance. */
+/** Columns missing on a phone are on the instance's page. */
 function columnNames(params) {
   const given = params.get("cols");
   return given ? given.split(",").filter((name) => name in CELLS) : usualColumns();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** See at a glance who is alive, and why not: counts, the fleet grid, rates, lateness. */
+/** The fleet at a glance: counts, the grid, rates, detection delay. */
 import { html, useEffect, useState } from "../lib/html.js";
 import { fleet, load, readClock, useFleet } from "../lib/fleet.js";
 import { compact, number } from "../lib/format.js";
@@ -16,7 +16,7 @@ import { StateShape } from "../parts/state-mark.js";
 const REFRESH_MS = 5000;
 const SPAN_MS = 15 * 60_000;
 
-/** The monitor's own figures, read anew every few seconds while somebody looks. */
+/** The monitor's own figures, loaded every few seconds while the page is visible. */
 function useStats() {
   const [stats, setStats] = useState(null);
   const { state } = useStatus();
@@ -24,7 +24,7 @@ function useStats() {
     let ended = false;
     const read = () => {
       if (document.hidden) return;
-      readClock().then((one) => ended || setStats(one), (error) => console.warn(error)); // the banner tells of it
+      readClock().then((one) => ended || setStats(one), (error) => console.warn(error)); // the banner shows it
     };
     read();
     const timer = setInterval(read, REFRESH_MS);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** All services, the worst first: how many are up now, over the last hours, and over the last days. */
+/** All services, the worst first: instances up now, over the last hours, and over the last days. */
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -23,7 +23,7 @@ const DAYS = 90;
 const READ_MS = 30_000;
 const MOST = 60; // rows at first
 
-/** Heat and uptime, read again every half minute. */
+/** Heat map and uptime, loaded again every half minute. */
 function useHistory(hours) {
   const [history, setHistory] = useState({ heat: new Map(), uptime: new Map(), span: null, today: 0, loaded: false, error: null });
   const turn = useRef(0);
@@ -53,7 +53,7 @@ function useHistory(hours) {
 
 const share = (part, all) => (all ? part / all : 0);
 
-/** Worst first: what is lost or stuck now, then what was up least. */
+/** Worst first: the most lost or stuck now, then the lowest uptime. */
 const ORDERS = {
   worst: (a, b) => b.badNow - a.badNow || (a.uptime ?? 2) - (b.uptime ?? 2) || a.name.localeCompare(b.name),
   losses: (a, b) => b.losses - a.losses || a.name.localeCompare(b.name),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** All settings, each with the place that its value came from. To be read only: they belong to the monitor's start. */
+/** All settings, each with the source of its value. Read-only: they are set when the monitor starts. */
 import { html } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useNow } from "../lib/clock.js";
@@ -11,14 +11,14 @@ import { Empty, Failure, Loading } from "../parts/notes.js";
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** A value as it stands in the configuration, with its unit. */
+/** A value as written in the configuration, with its unit. */
 function valueText(value, unit) {
   if (value === null) return t("settings.unset");
   if (Array.isArray(value)) return value.join(", ") || t("settings.empty_list");
   return unit ? `${value} ${unit}` : String(value);
 }
 
-/** The same for people, where that is easier to read: 604800 s is 7 days. */
+/** The value in a more readable form: 604800 s is 7 d. */
 function easier(value, unit) {
   if (unit === "s" && value >= 120) return duration(value * 1000);
   if (unit !== "B" || value < 1024) return "";
@@ -26,7 +26,7 @@ function easier(value, unit) {
   return `${number(value / 1024 ** step, 1)} ${["B", "KiB", "MiB", "GiB"][step]}`;
 }
 
-/** "lease.timeout" -> "lease"; those of a service stand together. */
+/** "lease.timeout" -> "lease"; settings of services form one group. */
 const groupOf = (name) => name.split(".")[0];
 
 export default function View() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Tokens: who may do what. A secret is shown once, when it is made. */
+/** Tokens and their permissions. A secret is shown once, when the token is created. */
 import { html, useRef, useState } from "../lib/html.js";
 import { forgetToken, get, send, token } from "../lib/api.js";
 import { dateTime } from "../lib/format.js";
@@ -69,7 +69,7 @@ function Table({ tokens, onRevoke }) {
   </table>`;
 }
 
-/** The form for a new one. */
+/** The form for a new token. */
 function Maker({ onMade }) {
   const form = useRef(null);
   const [wrong, setWrong] = useState("");
@@ -113,7 +113,7 @@ function Maker({ onMade }) {
   </section>`;
 }
 
-/** The secret, this once. */
+/** Shows the secret, this once. */
 function Made({ made, onDone }) {
   const field = useRef(null);
   const [told, setTold] = useState("");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Whom the monitor tells: targets, a switch, a test with its answer, and what became of each message. */
+/** Webhooks: targets with a switch and a test, and their deliveries. */
 import { html, useState } from "../lib/html.js";
 import { get, send } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
@@ -17,7 +17,7 @@ export default function View() {
   const { data, error, reload } = usePolled((signal) => get("/api/v1/webhooks", {}, { signal }), EVERY_MS);
   const [edited, setEdited] = useState(null); // a webhook, or {} for a new one
   const [doomed, setDoomed] = useState(null);
-  const [results, setResults] = useState({}); // by id: what a test or a switch gave
+  const [results, setResults] = useState({}); // by id: the result of a test or a switch
   const [told, setTold] = useState("");
   const hooks = data?.webhooks ?? null;
   const result = (id, value) => setResults((old) => ({ ...old, [id]: value }));

@@ -21,7 +21,7 @@ export default {
   col_version: "版本",
   col_skew: "时钟偏差",
   col_plugins: "插件",
-  col_ext: "扩展信息",
+  col_ext: "插件详情",
   col_artifact: "制品",
   col_process_id: "进程 ID",
   col_dynamic_install: "动态安装",

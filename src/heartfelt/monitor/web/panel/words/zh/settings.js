@@ -3,7 +3,7 @@ export default {
   title: "设置",
   lead: "监控如何运行，以及每个值的来源。请在其文件、环境变量或命令行参数中修改，然后重新启动。",
   version: "版本",
-  running: "已运行",
+  running: "运行时间",
   warnings: "警告",
   search: "搜索设置",
   only_changed: "只看与默认值不同的",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 export default {
   title: "令牌",
-  lead: "代理、读者和管理员凭令牌获准访问。",
+  lead: "Agent、读者和管理员凭令牌获准访问。",
   needed: "需要令牌：监控的某个端口可以从其他机器访问，或 auth.require 为 always。",
   not_needed: "不需要令牌：所有端口只能从本机访问。设置 auth.require = \"always\" 则需要。",
   none: "还没有令牌。",
@@ -15,9 +15,9 @@ export default {
   revoked: "已吊销：{name}",
   new: "新建令牌",
   new_name: "名称",
-  new_name_hint: "谁或什么使用它，例如：法兰克福的代理。",
+  new_name_hint: "谁或什么使用它，例如：法兰克福的 Agent。",
   scope_ingest: "上报",
-  scope_ingest_means: "代理：发送心跳、事件和 ping",
+  scope_ingest_means: "Agent：发送心跳、事件和 ping",
   scope_read: "查看",
   scope_read_means: "查看令牌、Webhook 和设置以外的一切",
   scope_admin: "管理",
@@ -30,7 +30,7 @@ export default {
   copy: "复制",
   copied: "已复制",
   copy_failed: "此处无法用按钮复制；文本已选中，请用键盘复制。",
-  done: "我已保存",
-  of_browser: "此浏览器使用自己的令牌访问监控。",
+  done: "完成",
+  of_browser: "此浏览器使用自己的令牌。",
   forget: "在此浏览器中忘记它",
 };

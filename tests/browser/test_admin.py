@@ -46,7 +46,7 @@ def test_settings_tell_where_each_value_comes_from(serve, visit):
     expect(row).to_contain_text("60 s")
     page.get_by_role("searchbox").fill("lease.")
     expect(page.get_by_role("row")).to_have_count(4)  # with the head
-    page.get_by_label("Only those that differ").check()
+    page.get_by_label("Only changed from the default").check()
     expect(page.get_by_role("row")).to_have_count(2)
     assert "text=lease.&changed=1" in page.url
     page.reload()

@@ -29,7 +29,7 @@ def make(page, target, name="ops"):
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill(name)
     dialog.get_by_label("Address", exact=True).fill(target.url)
-    dialog.get_by_label("The address may lie in a private network").check()
+    dialog.get_by_label("Allow addresses in private networks").check()
     dialog.get_by_label("Signing secret").fill("a good secret")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()

@@ -82,6 +82,7 @@ def _follow(stream: Iterable[tuple[str | None, str, Any]], shown: Counter[str], 
 
 def of_change(change: dict[str, Any]) -> dict[str, Any]:
     info = {"name": f"INSTANCE_{change['new']}", "description": change["reason"], "seq": change["seq"]}
+    info |= {name: change[name] for name in ("reason_code", "reason_args") if name in change}
     return {**change, "type": "STATE", "scope": "monitor", "info": info}
 
 

@@ -29,7 +29,7 @@ export default {
   time: "Time",
   received: "Received",
   service: "Service",
-  instance: "Instance id",
+  instance: "Instance ID",
   ip: "IP",
   name: "Name",
   scope: "Scope",

@@ -51,7 +51,7 @@ def held(why: Reason, instance: Instance, now_ms: int) -> Reason:
 
 
 def waiting(instance: Instance, now_ms: int) -> Reason:
-    """For an instance that is neither lost nor heard of: not within its interval, or not since the monitor started."""
+    """Explains LATE after a pause: no beat within the interval, or none since the monitor started."""
     return late(instance, now_ms) if instance.restored_ms is None else make("waiting", **_last(instance))
 
 

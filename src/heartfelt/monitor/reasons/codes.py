@@ -18,7 +18,7 @@ __all__ = ["CODES", "TEXT_CODE", "Arg", "Kind"]
 
 
 class Kind(str, Enum):
-    """How the value of an argument is written in a sentence. The values are what the panel knows them by."""
+    """The way an argument is written in a sentence. The panel uses the same names."""
 
     DURATION = "duration"
     """An integer, ms."""

@@ -14,7 +14,7 @@ from heartfelt.monitor.reasons.codes import CODES, TEXT_CODE, Arg, Kind
 __all__ = ["MOST_DEPTH", "NO_REASON", "Reason", "make", "read", "text_reason"]
 
 MOST_DEPTH = 8
-"""How deep reasons may be nested in what is read. The monitor's own go to 4."""
+"""The deepest nesting of reasons that is read. The monitor's own go to 4."""
 _MOST_INTEGER = 1 << 63
 
 Value: TypeAlias = "int | float | str | Reason | None"
@@ -25,11 +25,11 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
     code: str = ""
     values: tuple[Value, ...] = ()
-    """In the order of CODES; None for an optional argument that is not there."""
+    """Values in the order of CODES; None for an optional argument that is missing."""
 
     @property
     def args(self) -> dict[str, Any]:
-        """The arguments by name, as JSON has them: without those that are not there. A nested reason is
+        """The arguments by name as JSON has them, without missing ones. A nested reason is
         `{"code": ..., "args": ...}`."""
         found: dict[str, Any] = {}
         for arg, value in zip(CODES[self.code], self.values, strict=True):
@@ -40,7 +40,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
         return found
 
     def fields(self) -> dict[str, Any]:
-        """`reason_code` and `reason_args`, for a document."""
+        """Returns `reason_code` and `reason_args` for a document."""
         return {"reason_code": self.code, "reason_args": self.args}
 
 
@@ -49,7 +49,7 @@ _NAMES = {
     code: (tuple(arg.name for arg in args), tuple(arg.name for arg in args if not arg.optional))
     for code, args in CODES.items()
 }
-"""Of each code: the names of its arguments, and of those that are required."""
+"""Names of all arguments and of the required ones, by code."""
 
 
 def make(code: str, **args: Value) -> Reason:
@@ -63,12 +63,12 @@ def make(code: str, **args: Value) -> Reason:
 
 
 def text_reason(text: str) -> Reason:
-    """A sentence from elsewhere, kept as it is. No text: no reason."""
+    """Makes a reason of a sentence from elsewhere, kept as it is. No text: no reason."""
     return Reason(TEXT_CODE, (text,)) if text else NO_REASON
 
 
 def read(code: Any, args: Any, depth: int = 0) -> Reason | None:
-    """A reason from a document (JSON that was decoded). None unless it fits the table in every respect."""
+    """Reads a reason from decoded JSON. None unless it fits the table in every respect."""
     known = CODES.get(code) if isinstance(code, str) else None
     if known is None or not isinstance(args, Mapping) or depth >= MOST_DEPTH:
         return None

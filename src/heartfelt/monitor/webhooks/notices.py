@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     reason_code: str = ""
     reason_args: dict[str, Any] = {}
     reason: str = ""
-    """What others said, such as an agent's description or a job's output. In a delivery that an older version put into
+    """Words of others, such as an agent's description or a job's output. In a delivery that an older version put into
     the outbox: the whole reason."""
     outage_ms: int | None = None
     count: int = 1

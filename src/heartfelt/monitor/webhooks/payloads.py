@@ -41,7 +41,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True, frozen=True):
-    """What an answer means. `permanent`: the message itself was refused, so another attempt will hardly succeed.
+    """The meaning of an answer. `permanent`: the message itself was refused, so another attempt will hardly succeed.
     `limited`: the target asks to be called less often."""
 
     ok: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -30,18 +31,23 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     @property
     def args(self) -> dict[str, Any]:
         """The arguments by name as JSON has them, without missing ones. A nested reason is
-        `{"code": ..., "args": ...}`."""
-        found: dict[str, Any] = {}
-        for arg, value in zip(CODES[self.code], self.values, strict=True):
-            if isinstance(value, Reason):
-                found[arg.name] = {"code": value.code, "args": value.args}
-            elif value is not None:
-                found[arg.name] = value
-        return found
+        `{"code": ..., "args": ...}`. Read it, do not write it: it may be shared."""
+        return _args(self)
 
     def fields(self) -> dict[str, Any]:
         """Returns `reason_code` and `reason_args` for a document."""
         return {"reason_code": self.code, "reason_args": self.args}
+
+
+@lru_cache(maxsize=1024)  # a change goes into several documents, one after the other
+def _args(reason: Reason) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in zip(_NAMES[reason.code][0], reason.values, strict=True):
+        if isinstance(value, Reason):
+            found[name] = {"code": value.code, "args": _args(value)}
+        elif value is not None:
+            found[name] = value
+    return found
 
 
 NO_REASON = Reason()

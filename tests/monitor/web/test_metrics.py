@@ -175,7 +175,8 @@ def test_values_of_all_parts(busy):
     assert value(busy, "heartfelt_ingest_refused_total", transport="http", reason="json") == 1
     assert value(busy, "heartfelt_http_answers_total", status="400") == 1
     assert value(busy, "heartfelt_store_ok") == 1
-    assert value(busy, "heartfelt_store_last_write_timestamp_seconds") > 1_600_000_000
+    written = until(lambda: value(busy, "heartfelt_store_last_write_timestamp_seconds"), "the first write")
+    assert written > 1_600_000_000
     assert value(busy, "heartfelt_stream_viewers") == 1
     assert value(busy, "heartfelt_tcp_accepted_total") == 1
     assert value(busy, "heartfelt_left_running_total", part="store") == 0

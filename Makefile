@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Needs Python (3.10 or newer, with venv), a C compiler and make. Everything else goes into $(VENV).
+# Requires Python (3.10 or newer, with venv), a C compiler and make. Everything else is installed into $(VENV).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/*)
 C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
 	tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
 
-# Two programs at once, each one's output together where this make can do that.
+# Two programs at a time, with the output of each kept together if this make can do that.
 CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -f tests/core/Makefile
 
 .DEFAULT_GOAL := help
@@ -18,14 +18,14 @@ CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATU
 	bench-lateness bench-panel \
 	wheel clean
 
-help: ## what there is to make
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: build ## watch 10,000 services for 15 s; eight of them stop beating
 	@echo '== python -m heartfelt demo'
 	@$(BIN)/python -m heartfelt demo
 
-serve: build $(VENV)/.monitor ## start the monitor at http://127.0.0.1:8900, and feed it with 1,000 simulated instances
+serve: build $(VENV)/.monitor ## start the monitor at http://127.0.0.1:8900 with 1,000 simulated instances
 	@echo '== heartfelt serve, and heartfelt demo --monitor; Ctrl-C ends both'
 	@$(BIN)/python -m heartfelt serve --data build/monitor $(SERVE_ARGS) & serving=$$!; \
 		trap 'kill $$serving 2>/dev/null; wait $$serving' EXIT INT TERM; \
@@ -35,37 +35,37 @@ MONITOR ?= http://127.0.0.1:8900
 
 build: $(VENV)/.built ## make .venv, build the core, install heartfelt into it
 
-test: core-test py-test ## everything that has to hold, under 5 minutes
+test: core-test py-test ## run all tests, under 5 minutes
 
-core-test: ## the C core's own tests
+core-test: ## run the C core's tests
 	@echo '== the C core'
 	@$(CORE_TESTS) core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime ## the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool ## run the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
-parallel-test: build $(VENV)/.tests ## tests of many threads, each in four at once: for a Python without a GIL
-	@echo '== the tests of many threads, in many threads'
+parallel-test: build $(VENV)/.tests ## run the multi-threaded tests, each in four threads at once: for a free-threaded Python
+	@echo '== the multi-threaded tests, in parallel'
 	@$(PIP) install --prefer-binary --group parallel
 	@$(BIN)/python -m pytest -q --parallel-threads=4 --limit-times=3 --durations=10 $(addprefix tests/stress/test_, \
 		beaters.py callbacks.py close.py edge.py readers.py sharing.py simulation.py)
 
-asan: ## the core's tests, and the extension, under AddressSanitizer and UBSan
+asan: ## test the core and the extension under AddressSanitizer and UBSan
 	@$(CORE_TESTS) asan
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-test
 
-tsan: ## the same under ThreadSanitizer
+tsan: ## test the core and the extension under ThreadSanitizer
 	@$(CORE_TESTS) tsan
 	@$(MAKE) --no-print-directory VENV=.venv-tsan SANITIZER=tsan sanitized-test
 
-fuzz: build/fuzz_answer ## bytes that nobody would send, to all that parses bytes, under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
+fuzz: build/fuzz_answer ## fuzz every parser under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
 	@tests/limited.sh $$(($(FUZZ_SECONDS) + 120)) build/fuzz_answer $(FUZZ_ANSWER_ARGS)
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-fuzz
 
 FUZZ_SECONDS ?= 60
 
-# libFuzzer where there is clang; elsewhere the target mutates by itself.
+# libFuzzer if there is clang; otherwise the target mutates its input itself.
 CLANG := $(shell command -v clang)
 FUZZ_ANSWER_ARGS = $(if $(CLANG),-max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(if $(SEED),-seed=$(SEED)),$(FUZZ_SECONDS) $(SEED))
 
@@ -75,75 +75,76 @@ build/fuzz_answer: tests/fuzz/fuzz_answer.c $(wildcard heartfelt_core/sender/hf_
 		-fsanitize=address,undefined -fno-sanitize-recover=all -Iheartfelt_core -Iheartfelt_core/sender \
 		tests/fuzz/fuzz_answer.c heartfelt_core/sender/hf_answer.c -o $@
 
-soak: build $(VENV)/.tests ## 500 lines of one process beat for a minute while the GIL is held: is one missed?
-	@$(BIN)/python tests/agent/soak.py $(SOAK_ARGS)
+soak: build $(VENV)/.tests ## let 500 lines of one process beat for a minute while the GIL is held, and check that no beat is missed
+	@$(BIN)/python -m tests.agent.soak $(SOAK_ARGS)
 
-ends: build $(VENV)/.tests $(VENV)/.monitor-tested ## the ends of a hub 1,000 times each, of a monitor 200 times, stalls and memory in full size; half an hour
+ends: build $(VENV)/.tests $(VENV)/.monitor-tested ## stop a hub 1,000 times in each way and a monitor 200 times, and run the stall and memory tests at full size; half an hour
 	@HEARTFELT_ENDS=1000 HEARTFELT_FULL=1 $(BIN)/python -m pytest -q -s --limit-times=100 tests/stress/test_exit.py \
 		tests/stress/test_close.py tests/stress/test_fork.py tests/stress/test_interrupts.py tests/stress/test_stalls.py \
 		tests/unit/test_rounds.py
 	@HEARTFELT_ENDS=200 $(BIN)/python -m pytest -q -s --limit-times=20 tests/monitor/test_stop_process.py
 
-model-check: ## the core's protocols, model-checked; the checkers must find planted bugs
+model-check: ## model-check the core's protocols; the checkers must find planted bugs
 	@echo '== the model checkers'
 	@$(PYTHON) -B tests/model/check.py
 
-lint: build $(VENV)/.lint $(VENV)/.monitor ## ruff, mypy, stubtest, clang-format, cython-lint, codespell
+lint: build $(VENV)/.lint $(VENV)/.monitor ## run ruff, mypy, stubtest, clang-format, cython-lint, codespell, and check first words of docstrings
 	@echo '== lint'
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._event heartfelt._hot \
+	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._bell heartfelt._heart heartfelt._numbers heartfelt._event heartfelt._hot \
 		heartfelt._rows heartfelt._sender heartfelt._ingest \
 		--allowlist tests/typing/stubtest_allow.txt --ignore-unused-allowlist
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt
 	@$(BIN)/codespell $$(git ls-files)
+	@$(BIN)/python -m tests.lint.docstrings
 
-format: $(VENV)/.lint ## let the formatters have their way
+format: $(VENV)/.lint ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/clang-format -i $(C_FILES)
 
-bench: build $(VENV)/.bench ## the hub beside what a Python user would do instead, as ratios; a few minutes
+bench: build $(VENV)/.bench ## compare the hub with alternatives in Python, as ratios; a few minutes
 	@$(BIN)/python benchmarks/ratios.py --peers --json build/bench.json $(BENCH_ARGS)
 
-bench-plot: build $(VENV)/.bench | build/bench.json ## draw what the last `make bench` found: benchmarks/*.svg
+bench-plot: build $(VENV)/.bench | build/bench.json ## draw the results of the last `make bench`: benchmarks/*.svg
 	@$(BIN)/python benchmarks/plot.py build/bench.json
 
-bench-compare: $(VENV)/.tests ## is this tree slower than another revision? BASE=main
+bench-compare: $(VENV)/.tests ## compare the speed of this tree with another revision: BASE=main
 	@test -n "$(BASE)" || { echo 'which revision? make bench-compare BASE=main [KEYS="10000 1000000"]'; exit 2; }
 	@$(BIN)/python benchmarks/compare.py "$(BASE)" $(if $(KEYS),--keys $(KEYS))
 
-bench-instructions: build ## count the instructions of a beat, and store them for the tests
+bench-instructions: build ## count the instructions of a beat and store them for the tests
 	@$(GET_VALGRIND)
-	@$(BIN)/python tests/speed/instructions.py --record
+	@$(BIN)/python -m tests.speed.instructions --record
 
-bench-lateness: build $(VENV)/.tests ## how late verdicts are, and what the worker threads cost (Linux)
+bench-lateness: build $(VENV)/.tests ## measure the lateness of verdicts and the cost of the worker threads (Linux)
 	@mkdir -p build
 	@$(BIN)/python benchmarks/lateness.py --json build/lateness.json
 	@$(BIN)/python benchmarks/workers.py --json build/workers.json
 
 .PHONY: browser-test screenshots
-browser-test: build $(VENV)/.tests $(VENV)/.browser ## the panel, in a real browser, with axe
+browser-test: build $(VENV)/.tests $(VENV)/.browser ## test the panel in a real browser, with axe
 	@echo '== the panel in a browser'
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10 tests/browser $(PYTEST_ARGS)
 
 screenshots: build $(VENV)/.tests $(VENV)/.browser ## draw docs/images/*.png: each page of the panel, light and dark
-	@$(BIN)/python tests/browser/screenshots.py
+	@$(BIN)/python -m tests.browser.screenshots
 
-bench-panel: $(VENV)/.monitor $(VENV)/.browser ## frame times of the panel with 10,000 instances, in chromium
+bench-panel: $(VENV)/.monitor $(VENV)/.browser ## measure frame times of the panel with 10,000 instances, in chromium
 	@mkdir -p build
 	@$(BIN)/python benchmarks/panel.py --json build/panel.json $(BENCH_ARGS)
 
-wheel: $(VENV)/.lint ## a wheel for this machine, in dist/
+wheel: $(VENV)/.lint ## build a wheel for this machine, in dist/
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps -w dist .
 	@ls dist
 
-clean: ## remove what was built, and the environments
+clean: ## remove build products and environments
 	rm -rf build dist .venv .venv-* src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src -name '*.so' -delete
 
-# -- how the above get what they need; each stamp file says that a step was done
+# -- prerequisites of the targets above; each stamp file records that a step was done
 
 $(VENV)/.made:
 	@echo '== making $(VENV) with $(PYTHON)'
@@ -157,7 +158,7 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(CORE) $(wildcard src/hea
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.made pyproject.toml
-	@echo '== installing what the tests need'
+	@echo '== installing the dependencies of the tests'
 	@$(PIP) install --prefer-binary --group test
 	@$(PIP) install --only-binary :all: --group certificates 2>/dev/null || echo 'no cryptography for this Python: TLS is not tested'
 	@$(PIP) install --only-binary :all: --group greenlets 2>/dev/null || echo 'no gevent for this Python: greenlets are not tested'
@@ -165,33 +166,37 @@ $(VENV)/.tests: $(VENV)/.made pyproject.toml
 
 GET_VALGRIND := tests/get_tool.sh valgrind valgrind 'instructions are not counted'
 
-# Looked for once: where there is none, and it cannot be had, the tests that need it say so.
+# Looked for once: if a tool is missing and cannot be installed, the tests that need it say so.
 $(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
-	@! $(BIN)/python tests/speed/instructions.py --is-stored || $(GET_VALGRIND) || true
+	@! $(BIN)/python -m tests.speed.instructions --is-stored || $(GET_VALGRIND) || true
 	@touch $@
 
 $(VENV)/.faketime: | $(VENV)/.made
-	@tests/get_tool.sh faketime faketime 'clocks that are set while a hub watches are not tested' || true
+	@tests/get_tool.sh faketime faketime 'changes of the wall clock while a hub watches are not tested' || true
+	@touch $@
+
+$(VENV)/.promtool: | $(VENV)/.made
+	@tests/get_tool.sh prometheus promtool 'the metrics are not checked by promtool' || true
 	@touch $@
 
 $(VENV)/.monitor: $(VENV)/.built pyproject.toml
-	@echo '== installing what the monitor needs'
-	@$(PIP) install --prefer-binary 'heartfelt[monitor]' # which is installed already: this brings what the extra names
+	@echo '== installing the dependencies of the monitor'
+	@$(PIP) install --prefer-binary 'heartfelt[monitor]' # already installed: this adds the extra's dependencies
 	@touch $@
 
 $(VENV)/.monitor-tested: $(VENV)/.built pyproject.toml
 	@$(PIP) install --only-binary :all: 'heartfelt[monitor]' 2>/dev/null || \
-		echo 'not all that the monitor needs is there for this Python: the monitor is not tested'
+		echo 'some dependencies of the monitor are not available for this Python: the monitor is not tested'
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.monitor pyproject.toml
 	@tests/get_tool.sh chromium chromium 'the panel is not tested in a browser' || true
-	@echo '== installing what drives a browser'
+	@echo '== installing the browser driver'
 	@$(PIP) install --prefer-binary --group browser
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml
-	@echo '== installing what the benchmarks need'
+	@echo '== installing the dependencies of the benchmarks'
 	@$(PIP) install --group bench
 	@touch $@
 
@@ -199,27 +204,27 @@ build/bench.json:
 	@$(MAKE) --no-print-directory bench
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
-	@echo '== installing what lint needs'
+	@echo '== installing the dependencies of lint'
 	@$(PIP) install --group test --group certificates --group lint
 	@touch $@
 
-# -- the extension under a sanitizer, in an environment of its own (not editable: the tree keeps its own build)
+# -- the extension under a sanitizer, in its own environment (not editable: the tree keeps its own build)
 
 RUNTIME_asan := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
 RUNTIME_tsan := $(shell $(CC) -print-file-name=libtsan.so)
-# Of a worker of xdist nobody sees the exit status: what is reported goes to files, and any file is a failure.
+# The exit status of an xdist worker is not visible, so reports go to files, and any file is a failure.
 REPORTS := $(CURDIR)/build/$(SANITIZER)-reports
 LOG_PATH := $(if $(filter sanitized-test,$(MAKECMDGOALS)),:log_path=$(REPORTS)/report)
 OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0$(LOG_PATH) UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1$(LOG_PATH)
-# A child of a fork may start threads of its own, as the program under test does; by default the sanitizer ends there.
+# A forked child may start threads, as the program under test does; by default the sanitizer would end it.
 OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:halt_on_error=1:die_after_fork=0$(LOG_PATH)
 
-# What measures memory, or runs programs of its own that would have to be told about the sanitizer.
+# Tests that measure memory, or run programs that do not know about the sanitizer.
 NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py time_limits.py)
 NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/test_fork.py stress/test_interrupts.py \
 	stress/test_stalls.py unit/test_rounds.py)
 
-# How much more time a test has than its limit.
+# Factor by which the time limits of tests are extended.
 LIMIT_TIMES_asan := 3
 LIMIT_TIMES_tsan := 5
 
@@ -228,7 +233,7 @@ SANITIZED_TESTS ?= tests/stress tests/unit $(NOT_WHEN_SANITIZED)
 .PHONY: sanitized-test
 SANITIZED = $(OPTIONS_$(SANITIZER)) LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python
 
-# It is no editable install: what is not compiled is copied, too.
+# Not an editable install: files that are not compiled are copied, too.
 INSTALLED := $(CORE) pyproject.toml setup.py $(shell find src/heartfelt -type f ! -name '*.so' ! -path '*/__pycache__/*')
 
 sanitized-install: $(VENV)/.sanitized
@@ -240,12 +245,12 @@ $(VENV)/.sanitized: $(VENV)/.made $(VENV)/.tests $(INSTALLED)
 
 sanitized-fuzz: sanitized-install
 	@$(PIP) install --prefer-binary 'heartfelt[monitor]'
-	@printf '%s\n' tests/fuzz/fuzz_*.py | $(OPTIONS_$(SANITIZER)) xargs -P 2 -I FUZZER env \
-		LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python FUZZER $(FUZZ_SECONDS) $(SEED)
+	@printf '%s\n' $(patsubst tests/fuzz/%.py,tests.fuzz.%,$(wildcard tests/fuzz/fuzz_*.py)) | $(OPTIONS_$(SANITIZER)) xargs -P 2 -I FUZZER env \
+		LD_PRELOAD="$(RUNTIME_$(SANITIZER))" PYTHONMALLOC=malloc $(BIN)/python -m FUZZER $(FUZZ_SECONDS) $(SEED)
 
 sanitized-test: sanitized-install
 	@echo '== the extension under $(SANITIZER)'
 	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
 	@status=0; $(SANITIZED) -m pytest -q -n 2 --dist worksteal -p no:cacheprovider --durations=10 \
 		--limit-times=$(LIMIT_TIMES_$(SANITIZER)) $(SANITIZED_TESTS) || status=$$?; \
-		if cat $(REPORTS)/* 2>/dev/null; then echo 'the sanitizer has reported what is above'; exit 1; fi; exit $$status
+		if cat $(REPORTS)/* 2>/dev/null; then echo 'the sanitizer has reported the errors above'; exit 1; fi; exit $$status

@@ -56,8 +56,12 @@ def extensions() -> list[Extension]:
     checked = variant != "release"
     modules = [
         extension("_hot", CORE / "_hot.c"),
+        extension("_numbers", CORE / "_numbers.pyx"),
         extension("_event", CORE / "_event.pyx"),
+        extension("_bell", CORE / "_bell.pyx", CORE / "hf_bell.c"),
+        extension("_arguments", CORE / "_arguments.pyx"),
         extension("_core", CORE / "_core.pyx", *sorted(CORE.glob("hf_*.c"))),
+        extension("_heart", CORE / "_heart.pyx"),
         extension("_ingest", CORE / "_ingest.pyx"),
         extension("_rows", CORE / "_rows.pyx", CORE / "hf_clock.c"),
     ]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Builds of heartfelt for compare.py: of a revision, and of the working tree as it is. Each is installed, not editable,
-into a folder named after what went into it, so that the same sources are built once."""
+"""Builds of heartfelt for compare.py: of a revision, and of the working tree as it is.
+
+Each is installed, not editable, into a folder that is named after its sources, so that the same sources are built once.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILDS = ROOT / "build" / "compare"
 NOT_BUILT = (".ci/", ".github/", "benchmarks/", "examples/", "tests/")
-DECIDES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "HEARTFELT_BUILD")  # what else decides what comes of the sources
+DECIDES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "HEARTFELT_BUILD")  # what affects the build besides the sources
 
 Sources = dict[str, bytes]
 
@@ -43,7 +45,7 @@ def of_revision(revision: str) -> Sources:
 
 
 def of_working_tree() -> Sources:
-    """Everything that git would not ignore, committed or not."""
+    """The files that git does not ignore, committed or not."""
     paths = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0")
     wanted = {path for path in paths if path and not path.startswith(NOT_BUILT)}
     return {path: (ROOT / path).read_bytes() for path in sorted(wanted) if (ROOT / path).is_file()}
@@ -60,7 +62,7 @@ def build(sources: Sources) -> Path:
     installed = folder / "installed"
     if installed.exists():
         return installed
-    shutil.rmtree(folder, ignore_errors=True)  # of a build that did not end
+    shutil.rmtree(folder, ignore_errors=True)  # left by a build that did not finish
     for path, content in sources.items():
         target = folder / "sources" / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,5 +71,5 @@ def build(sources: Sources) -> Path:
     pip += ["--no-build-isolation", "--no-deps", "--no-compile"]
     run(*pip, "--target", str(folder / "new"), str(folder / "sources"))
     shutil.rmtree(folder / "sources")
-    (folder / "new").rename(installed)  # only what is complete has its name
+    (folder / "new").rename(installed)  # only a complete build gets its name
     return installed

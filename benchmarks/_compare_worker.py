@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""One side of compare.py: a process that has one build of heartfelt, and times one operation whenever it is told to.
+"""One side of compare.py: a process that has one build of heartfelt, and times operations on request.
 
-Started with a number of keys. Says in its first line, in JSON, what it has; then for each line "operation TAB passes"
-that it reads it makes so many passes over all keys, and answers with ns an operation. Works with the API of any
-revision: what it needs beyond what that offers is reported as missing.
+Started with a number of keys. Lists its operations, as JSON, in its first line. For each line "operation TAB passes"
+that it reads it makes that number of passes over all keys, and answers with ns an operation. Works with the API of any
+revision: an operation that the revision does not offer is reported as missing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def shuffled(items: list, seed: int) -> list:
 
 
 class Side:
-    """What the operations share. Keys join in one order, and beat in another."""
+    """The hub and keys that the operations share. Keys join in one order, and beat in another."""
 
     def __init__(self, n_keys: int) -> None:
         joined = [f"service/{n}" for n in range(n_keys)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a benchmark found: a figure beside its goal, as a line of text and in JSON."""
+"""Findings of a benchmark: a figure beside its goal, as a line of text and in JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure. goal: what it may be at most (at_least: what it must be at least), None for one that only informs."""
+    """One figure. goal: its upper bound (at_least: its lower bound), None for a figure that only informs."""
 
     name: str
     value: float
@@ -28,7 +28,7 @@ class Finding:
 
 
 class Findings:
-    """Prints each as it comes; `write` puts all of them into a file, if one was asked for."""
+    """Prints each finding as it comes; `write` writes all of them to a file, if one was requested."""
 
     def __init__(self) -> None:
         self.all: list[Finding] = []

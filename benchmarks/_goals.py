@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ratios that the project has goals for: each operation of the hub beside the least that Python itself could do.
+"""The ratios that have goals: each operation of the hub against the least that Python itself could do.
 
 The loops are functions with plain locals, written as a user writes them: `hub.heartbeat(key)`, not a method taken out
 of the loop.
@@ -42,7 +42,7 @@ def goal(name: str, n_keys: int) -> float | None:
 
 
 def call_each(nothing: tuple[()], keys: Keys) -> None:
-    """tuple.count of the empty tuple: a C method of one argument that has nothing to do."""
+    """tuple.count of the empty tuple: a C method with one argument that does nothing."""
     for key in keys:
         nothing.count(key)
 
@@ -94,7 +94,7 @@ def beats(n_keys: int) -> Iterator[Ratio]:
 
 
 def joins(n_keys: int) -> Iterator[Ratio]:
-    """First beats into an empty hub, beside lists into an empty dict."""
+    """First beats into an empty hub, against lists into an empty dict."""
     keys = shuffled(made(n_keys))
     hub, table = ByKey(), {}
 
@@ -117,7 +117,7 @@ def expiry(n_keys: int) -> Iterator[Ratio]:
     """All keys are due at one instant (_ours.ByKey.arm), by the hub's own clock and workers.
 
     Drained: from that instant until get_many has given all events. 2 workers: another thread reads; the time is the
-    largest event_time - deadline. Both sides time themselves, and do not time how what they made is thrown away.
+    largest event_time - deadline. Both sides time themselves, without the deletion of the objects that they made.
     """
     keys = shuffled(made(n_keys))
     rng = random.Random(1)
@@ -164,7 +164,7 @@ def expiry(n_keys: int) -> Iterator[Ratio]:
 
 
 def memory(n_keys: int) -> Iterator[Ratio]:
-    """Resident memory a key, in a process of its own, beside what it may be."""
+    """Resident memory of a key, in a process of its own, against its goal."""
     used = bytes_a_key(ByKey, n_keys)
     if used is None:
         print(f"{'':>9}  memory of a key: not measured, {sys.platform} has no /proc/self/statm", flush=True)

@@ -14,11 +14,11 @@ import time
 import uvicorn
 import uvloop
 
-from heartfelt.monitor._polling import Polling
-from heartfelt.monitor.http1 import RequestGuard, protocol_class
+from heartfelt.monitor.fleet.polling import Polling
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.model import Limits
-from heartfelt.monitor.registry import Registry
+from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
 
 
 async def noop(scope, receive, send):

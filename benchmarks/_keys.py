@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The keys of every benchmark: `str`, made in one order, met in another."""
+"""The keys of every benchmark: `str`, made in one order, used in another."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def shuffled(keys: Keys, seed: int = 1) -> Keys:
 
 
 def equal_others(keys: Keys) -> Keys:
-    """Equal, but other objects; in the order of `keys`, and so made in it."""
+    """Equal keys that are other objects, made in the order of `keys`."""
     return [key.encode().decode() for key in keys]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run was made on and with: figures without it say nothing."""
+"""The machine and the versions of a run: figures mean nothing without them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def processor() -> str:
 
 
 def caches() -> dict[str, str]:
-    """{"L2": "512 KB"}: those that a core can use, as Linux tells; empty elsewhere."""
+    """{"L2": "512 KB"}: the caches that a core can use, as Linux reports them; empty elsewhere."""
     found = {}
     for index in sorted(CACHES.glob("index*")):
         level, size = (index / "level").read_text().strip(), (index / "size").read_text().strip()

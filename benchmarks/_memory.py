@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Resident memory of a watched key, beyond the key's own object: measured in a process of its own.
 
-python _memory.py CLASS N_KEYS: joins that many keys, and prints by how many bytes a key the process grew.
+python _memory.py CLASS N_KEYS: joins that many keys, and prints the growth of the process in bytes a key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STATM = Path("/proc/self/statm")
 
 
 def bytes_a_key(kind: type[Watcher], n_keys: int) -> float | None:
-    """None where the system does not tell resident memory."""
+    """The resident memory in bytes; None where the system does not report it."""
     if not STATM.exists():
         return None
     command = [sys.executable, __file__, kind.__name__, str(n_keys)]
@@ -40,7 +40,7 @@ def main(name: str, n_keys: int) -> None:
     for key in keys:
         hash(key)
     watcher = kind()
-    watcher.join(keys[:1])  # what is made once, for the first
+    watcher.join(keys[:1])  # makes what is made only once
     before = resident()
     watcher.join(keys)
     print((resident() - before) / n_keys, flush=True)

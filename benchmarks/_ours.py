@@ -11,7 +11,7 @@ from _watcher import TIMEOUT_S, Watcher, due_at_once
 
 from heartfelt import Heart, HeartHub
 
-CHUNK = 50  # keys whose timeouts are reckoned from one reading of the clock: that far apart are their deadlines
+CHUNK = 50  # keys whose timeouts are computed from one reading of the clock, so their deadlines differ
 
 
 class ByKey(Watcher):
@@ -35,12 +35,12 @@ class ByKey(Watcher):
         def watch(at: float) -> None:
             self.hub.close()
             self.hub = hub = HeartHub(TIMEOUT_S, parallelism=self.parallelism)
-            hub.heartbeat("short", timeout=1)  # from now on all beats of this hub take the exact clock
+            hub.heartbeat("short", timeout=1)  # from now on all beats of this hub read the exact clock
             hub.remove("short")
             for start in range(0, len(keys), CHUNK):
                 left = at - time.monotonic()
                 if left <= 0:
-                    return  # too slow for this instant: due_at_once takes a later one
+                    return  # too slow for this instant: due_at_once tries a later one
                 hub.heartbeat_many(keys[start : start + CHUNK], timeout=left)
 
         return due_at_once(self.name, len(keys), 2e-6, watch)

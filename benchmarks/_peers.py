@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a Python user would take without heartfelt. Each docstring says what it does, and where it is wrong for beats.
+"""The alternatives to heartfelt. Each docstring says how one works, and where it is wrong for beats.
 
-The question to each is the same: which keys have not beaten within their timeout?
+All answer the same question: which keys have not beaten within their timeout?
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from _watcher import TIMEOUT_S, Watcher, due_at_once, wait_until
 class Dict(Watcher):
     """A dict of the times of the last beats, and a scan of all of them.
 
-    The least a beat can cost in Python. But nothing happens at a deadline: somebody has to scan every key, say once a
+    The cheapest possible beat in Python. But nothing happens at a deadline: somebody has to scan every key, say once a
     second, which holds the GIL as long as it takes, and a timeout is noticed up to a second late.
     """
 
@@ -52,11 +52,11 @@ class Dict(Watcher):
 
 
 class Heap(Watcher):
-    """A heapq of (deadline, key), pushed at each beat; one that a later beat made stale is dropped when it comes up.
+    """A heapq of (deadline, key), pushed at each beat; stale entries are dropped at their deadlines.
 
     A watcher thread sleeps until the first deadline. The heap holds an entry for each beat of the last timeout, not one
-    a key: beats twice a second and a timeout of a minute are 120 entries a key, and each is popped one day. Only the
-    push is timed as the beat.
+    a key: two beats a second and a timeout of a minute make 120 entries a key, and each must be popped. Only the push
+    is timed as the beat.
     """
 
     name = "heapq"
@@ -98,14 +98,14 @@ class Heap(Watcher):
 class Cachetools(Watcher):
     """cachetools.TTLCache: a dict and a linked list in the order of the beats, in Python.
 
-    A beat sets the item again. Exact, but not safe between threads without a lock around it, and passive: items expire
-    in whatever call comes next, and a beat that comes next drops them without telling, unless expire() came before.
+    A beat sets the item again. Exact, but not thread-safe without a lock around it, and passive: items expire in the
+    next call, whatever it is, and if that is a beat it drops them without a report, unless expire() was called before.
     One timeout for all keys.
     """
 
     name = "cachetools.TTLCache"
     package = "cachetools"
-    note = "expires only when called; any beat may drop what expired, untold; not thread-safe"
+    note = "expires only when called; any beat may drop expired keys unreported; not thread-safe"
     tells = False
 
     def __init__(self) -> None:
@@ -135,13 +135,13 @@ class Cachebox(Watcher):
     """cachebox.TTLCache: a hash table and a queue in the order of the first beats, in Rust.
 
     A beat sets the item again but leaves it where it is in the queue, and expire() stops at the first item that lives:
-    keys that died behind one that beats stay. Nothing tells which keys expired: the user has to keep a list of them
-    and ask for each. Passive. One timeout for all keys.
+    keys that died behind one that beats stay. It does not report which keys expired: the user has to keep a list of
+    them and ask for each. Passive. One timeout for all keys.
     """
 
     name = "cachebox.TTLCache"
     package = "cachebox"
-    note = "expire() misses keys behind one that beats; never tells which expired"
+    note = "expire() misses keys behind one that beats; does not report which expired"
     tells = False
 
     def __init__(self) -> None:
@@ -171,14 +171,14 @@ class Cachebox(Watcher):
 class Theine(Watcher):
     """theine.Cache: a W-TinyLFU cache with a hierarchical timing wheel, in Python and Rust.
 
-    A beat sets the item again. The wheel turns once a second, in a thread that takes the GIL, and removes what expired
-    without telling: the user has to keep a list of the keys and ask for each. It is a cache: when it is full it evicts
-    living keys, here it has room for twice as many.
+    A beat sets the item again. The wheel turns once a second, in a thread that takes the GIL, and removes expired
+    keys without a report: the user has to keep a list of the keys and ask for each. It is a cache: when it is full it
+    evicts living keys; here it has room for twice as many.
     """
 
     name = "theine"
     package = "theine"
-    note = "turns once a second; never tells which expired; evicts living keys when full"
+    note = "turns once a second; does not report which expired; evicts living keys when full"
     tells = False
 
     def __init__(self) -> None:
@@ -217,7 +217,7 @@ class Theine(Watcher):
         wait_until(self.due)
         cache, left = self.cache, self.watched
         dead: list[object] = []
-        while left:  # one whose ttl was set a moment late is asked for again
+        while left:  # asks again for a key whose ttl was set a moment late
             alive: Keys = []
             for key in left:
                 (alive if cache.get(key)[1] else dead).append(key)
@@ -231,7 +231,7 @@ class Theine(Watcher):
 class AsyncioCallLater(Watcher):
     """asyncio's loop.call_later for each key, cancelled and set again at each beat.
 
-    Exact, and it tells; but only from the loop's own thread, and while that is busy nothing expires. A beat allocates
+    Exact, and it reports; but only from the loop's own thread, and while that is busy nothing expires. A beat allocates
     a timer and its context, and leaves the cancelled one in the loop's heap until half of them are.
     """
 
@@ -258,7 +258,7 @@ class AsyncioCallLater(Watcher):
                 if timer is not None:
                     timer.cancel()
                 timers[key] = call_later(TIMEOUT_S, expire, key)
-            await asyncio.sleep(0)  # the loop throws the cancelled ones away in between, as it does in a program
+            await asyncio.sleep(0)  # the loop drops the cancelled timers in between, as it does in a program
 
     def arm(self, keys: Keys) -> float:
         return due_at_once(self.name, len(keys), 4e-6, lambda at: self._watch(keys, at))
@@ -281,8 +281,8 @@ class AsyncioCallLater(Watcher):
 class ThreadingTimer(Watcher):
     """A threading.Timer for each key, cancelled and started again at each beat.
 
-    Right, and it tells; but it is a thread a key, and a beat starts one. With 10 thousand of them there, the beats of a
-    few are timed.
+    Correct, and it reports; but it takes a thread for each key, and a beat starts one. With 10,000 of them, only the
+    beats of a few are timed.
     """
 
     name = "threading.Timer"
@@ -340,7 +340,7 @@ class ThreadingTimer(Watcher):
     def close(self) -> None:
         for timer in self.timers.values():
             timer.cancel()
-            timer.join()  # one after the other: 10 thousand that wake together would fight for the GIL
+            timer.join()  # one after the other: 10,000 that wake together would fight for the GIL
         self.timers = {}
         self.settle()
 

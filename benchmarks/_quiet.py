@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Measuring on a machine that is not ours alone: what other programs did meanwhile, and waiting until they rest."""
+"""Measurements on a shared machine: the load of other programs, and waiting until they are idle."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 
 class OthersLoad:
-    """What else the machine did meanwhile. Linux; elsewhere it tells 0."""
+    """Measures the load of other programs. Linux; 0 elsewhere."""
 
     def __init__(self) -> None:
         self._before = self._now()
 
     @staticmethod
     def _now() -> tuple[float, float]:
-        """Seconds of CPU that others have used, and the time."""
+        """The seconds of CPU that other programs have used, and the time."""
         stat = Path("/proc/stat")
         if not stat.exists():
             return 0.0, time.monotonic()
@@ -30,17 +30,17 @@ class OthersLoad:
         return busy_s - time.process_time(), time.monotonic()
 
     def percent(self) -> float:
-        """Of one core."""
+        """The load since the start, in percent of one core."""
         (others_before, before), (others, now) = self._before, self._now()
         return 100 * max(0.0, others - others_before) / (now - before)
 
 
 class Quiet:
-    """Calls a measurement while no other program takes a share of the machine: again if one came, after it rests."""
+    """Calls a measurement while other programs are idle, and again, once they are, if one was not."""
 
     def __init__(self, patience_s: float) -> None:
-        self.patience_s = patience_s  # what is left of it, for all calls
-        self.disturbed = 0  # measurements that count all the same
+        self.patience_s = patience_s  # the rest of it, for all calls
+        self.disturbed = 0  # measurements that were used although they were disturbed
 
     def __call__(self, measure: Callable[..., Result], *args: object) -> Result:
         while True:

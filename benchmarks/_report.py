@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How what was measured is shown: lines as they come, or Markdown."""
+"""Shows results: as lines while they come, or as Markdown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def peer_line(one: Standing) -> str:
 
 
 def notes() -> str:
-    """What a user of each peer has to know."""
+    """The notes on each peer for its users."""
     return "\n".join(f"{kind.name}: {kind.note}" for kind in PEERS)
 
 
@@ -58,7 +58,7 @@ def goal_cell(ratio: Ratio | None) -> str:
 
 
 def peers_table(standings: list[Standing]) -> Iterable[str]:
-    """Beats with each number of keys; the rest with the largest."""
+    """Beats with each number of keys; everything else with the largest number."""
     sizes = sorted({one.n_keys for one in standings if one.question == "beat"})
     columns = [("beat", size) for size in sizes] + [("expiry", sizes[-1])]
     found = {(one.name, one.question, one.n_keys): one for one in standings}
@@ -84,7 +84,7 @@ def peer_cell(one: Standing | None) -> str:
 
 
 def coded(*names: str) -> list[str]:
-    """What is code, as code."""
+    """Marks code as code."""
     return [f"`{name}`" if any(sign in name for sign in "=(.") else name for name in names]
 
 

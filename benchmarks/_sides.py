@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sides of a comparison, timed in turn in one process, so that what slows the machine slows all of them."""
+"""Sides of a comparison, timed in turn in one process, so that a slow machine slows all of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Side = Callable[[], float | None]
-"""Does all its operations once. It may time itself, and return the seconds; else the call is timed."""
+"""Does all its operations once. It may time itself, and return the seconds; otherwise the call is timed."""
 
-# Processor time of this thread, where it is told finely: with time that passes, a side that takes longer than a slice
-# of the scheduler would look slower beside other processes, and one that takes less would not.
+# The processor time of this thread, where it has a fine resolution. By the clock on the wall, a side that takes longer
+# than a slice of the scheduler would look slower beside other processes, and a shorter one would not.
 cpu_or_real_s = time.thread_time if time.get_clock_info("thread_time").resolution <= 1e-6 else time.perf_counter
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Medians of both sides, an operation, in `unit`; and the median of the ratios round by round."""
+    """The medians of both sides, for one operation, in `unit`; and the median of the ratios of each round."""
 
     name: str
     against: str
@@ -32,7 +32,7 @@ class Ratio:
 
 
 def seconds_of(side: Side, repeat: int = 1) -> float:
-    """Of `repeat` calls together."""
+    """The seconds of `repeat` calls together."""
     start = cpu_or_real_s()
     told = [side() for _ in range(repeat)]
     took = cpu_or_real_s() - start
@@ -51,7 +51,7 @@ def rounds_of(
 ) -> dict[str, list[float]]:
     """Seconds of each side in each round: A B C, A B C ... `prepare` runs before each side, untimed.
 
-    collector: whether Python's garbage collector may run meanwhile.
+    collector: whether Python's garbage collector may run during a round.
     """
     gc.collect()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -70,7 +70,7 @@ def rounds_of(
 
 
 def ratio_of(ours: list[float], theirs: list[float]) -> float:
-    """The median of the ratios round by round."""
+    """The median of the ratios of each round."""
     return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
@@ -88,7 +88,7 @@ def in_turn(
 ) -> Ratio:
     """Two sides, A B A B ...; each is called `repeat` times a round, n_keys operations a call. One round warms up.
 
-    The collector is off, as with `timeit`: it would slow whoever makes many containers, and no beat or event is one.
+    The collector is off, as with `timeit`: it would slow the side that makes many containers, and ours makes none.
     """
     sides = {"ours": ours, "theirs": theirs}
     found = rounds_of(sides, rounds=rounds, repeat=repeat, prepare=prepare, collector=False)

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Standing:
-    """What one way needs for a key (median), and how many times as much that is as ours (median of the rounds)."""
+    """The cost of one way for a key (median), and its ratio to ours (median of the rounds)."""
 
     question: str
     name: str
@@ -37,7 +37,7 @@ class Standing:
 
 
 def measurable(kinds: list[type[Watcher]], n_keys: int, say: Say) -> list[type[Watcher]]:
-    """Those that can be measured here with so many keys; says why others cannot."""
+    """The ways that can be measured here with this many keys; prints why others cannot."""
     found = []
     for kind in kinds:
         why_not = kind.missing() or kind.too_many(n_keys)
@@ -49,7 +49,7 @@ def measurable(kinds: list[type[Watcher]], n_keys: int, say: Say) -> list[type[W
 
 
 def beats(n_keys: int, say: Say) -> Iterator[Standing]:
-    """All in turn, round by round: each has all keys joined in one order and beats them in another, random one."""
+    """Measures all ways in turn. Each joins all keys in one order, and beats them in another, random order."""
     small = n_keys <= 100_000
     repeat, plan = (3, {"rounds": 9}) if small else (1, {"rounds": 5, "warm_up": 0})
     joined = made(n_keys)
@@ -60,7 +60,7 @@ def beats(n_keys: int, say: Say) -> Iterator[Standing]:
             watcher = stack.enter_context(kind())
             try:
                 watcher.join(joined)
-            except RuntimeError as error:  # so many threads are not to be had everywhere
+            except RuntimeError as error:  # not every system has so many threads
                 say(f"{kind.name} is left out: {error}")
                 watcher.close()
             else:
@@ -68,7 +68,7 @@ def beats(n_keys: int, say: Say) -> Iterator[Standing]:
                 ready = itertools.cycle([(watcher.ready(part), len(part)) for part in parts])
                 sides[kind.name] = functools.partial(seconds_a_beat, watcher, ready, repeat)
         gc.collect()
-        gc.freeze()  # nobody pays for a look at the objects of another
+        gc.freeze()  # so that no collection looks at the objects of another side
         try:
             found = rounds_of(sides, **plan)
         finally:
@@ -89,7 +89,7 @@ def seconds_a_beat(watcher: Watcher, parts: Iterator[tuple[Any, int]], repeat: i
 
 
 def expiry(n_keys: int, say: Say) -> Iterator[Standing]:
-    """From the instant at which all keys are due until the user has all of them."""
+    """Measures from the instant at which all keys are due until the user has all of them."""
     keys = shuffled(made(n_keys))
     kinds = [kind for kind in measurable([ByKey, *PEERS], n_keys, say) if not kind.slow_to_join]
 
@@ -108,11 +108,11 @@ def expiry(n_keys: int, say: Say) -> Iterator[Standing]:
 
 
 def memory(n_keys: int, say: Say) -> Iterator[Standing]:
-    """Each in a process of its own; one that is slow to join with a thousand keys only."""
+    """Measures each way in a process of its own; one that joins slowly with only a thousand keys."""
     kinds = [kind for kind in [ByKey, *PEERS] if kind.missing() is None]
     sizes = [min(n_keys, 1000) if kind.slow_to_join else n_keys for kind in kinds]
     ours = None
-    with ThreadPoolExecutor(max_workers=2) as two_at_once:  # it is not time that is measured
+    with ThreadPoolExecutor(max_workers=2) as two_at_once:  # this does not measure time
         for kind, size, used in zip(kinds, sizes, two_at_once.map(bytes_a_key, kinds, sizes), strict=True):
             if used is None:
                 say("memory is not measured: no /proc/self/statm here")

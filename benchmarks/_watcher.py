@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every way to watch keys offers to the benchmarks: heartfelt's own (_ours.py) and the others (_peers.py)."""
+"""The interface of every way to watch keys: heartfelt's own (_ours.py) and the others (_peers.py)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TIMEOUT_S = 3600.0  # of beats: nothing expires, however slow a run is
 
 
 class Watcher:
-    """One way to watch keys. Loops stand in it as a user would write them, so that no call of ours is in the figure.
+    """One way to watch keys. Its loops are those that a user would write, so that the figure contains no call of ours.
 
-    name: in tables. package: what has to be installed. note: what its user has to know, in a few words.
-    most_keys: with more it is not measured. sample: beats in one pass, of all keys one after the other.
-    slow_to_join: too slow for questions that join all keys again and again. in_one_thread: a beat is the work of the
-    thread that beats alone. tells: by itself, at the deadline; else somebody has to ask.
+    name: in tables. package: must be installed. note: a remark for its users, in a few words.
+    most_keys: it is not measured with more. sample: beats in one pass, of all keys one after the other.
+    slow_to_join: too slow for questions that join all keys again and again. in_one_thread: the thread that beats does
+    all the work of a beat. tells: reports by itself, at the deadline; otherwise somebody has to ask.
     """
 
     name = ""
@@ -34,30 +34,30 @@ class Watcher:
     tells = True
 
     def join(self, keys: Keys) -> None:
-        """The first beat of each key, which all have the timeout TIMEOUT_S."""
+        """Makes the first beat of each key, all with the timeout TIMEOUT_S."""
         self.beat_each(keys)
 
     def ready(self, keys: Keys) -> Any:
-        """Keys that have joined, in the form in which beat_each takes them."""
+        """Converts keys that have joined into the form that beat_each takes."""
         return keys
 
     def beat_each(self, keys: Any) -> None:
-        """One beat of each, in this order."""
+        """Beats each key once, in this order."""
         raise NotImplementedError
 
     def settle(self) -> None:
-        """What its watcher would do between two passes of beats, if beats leave work behind. Not timed."""
+        """Does the work that beats leave to the watcher. Called between two passes of beats; not timed."""
 
     def arm(self, keys: Keys) -> float:
-        """Watches all keys, from nothing, so that they are due together; returns that instant of time.monotonic()."""
+        """Watches all keys from the beginning, so that they are due together; returns that time.monotonic()."""
         raise NotImplementedError
 
     def drain(self) -> list[object]:
-        """After arm: waits for the instant, and returns once it has what timed out, one item a key."""
+        """Waits for the instant that arm returned, and returns one item for each key, once all have timed out."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the watch."""
 
     def __enter__(self) -> Watcher:
         return self
@@ -67,14 +67,14 @@ class Watcher:
 
     @classmethod
     def missing(cls) -> str | None:
-        """Why it cannot be measured here, or None."""
+        """The reason why it cannot be measured here, or None."""
         if cls.package is None or importlib.util.find_spec(cls.package) is not None:
             return None
         return f"{cls.package} is not installed: pip install --group bench"
 
     @classmethod
     def too_many(cls, n_keys: int) -> str | None:
-        """Why it is not measured with so many keys, or None."""
+        """The reason why it is not measured with this many keys, or None."""
         if cls.most_keys is None or n_keys <= cls.most_keys:
             return None
         return f"not with more than {cls.most_keys:,} keys"
@@ -85,19 +85,19 @@ class Watcher:
 
 
 def wait_until(instant: float) -> float:
-    """Sleeps until then; returns it."""
+    """Sleeps until the instant, and returns it."""
     while (left := instant - time.monotonic()) > 0:
         time.sleep(left)
     return instant
 
 
-_pace: dict[str, float] = {}  # seconds a key that the last due_at_once of that name took
+_pace: dict[str, float] = {}  # seconds for a key in the last due_at_once of that name
 
 
 def due_at_once(name: str, n_keys: int, guess_s: float, watch: Callable[[float], None]) -> float:
-    """watch(at) watches the keys so that they are due at `at`, which is returned. It is tried until it is in time.
+    """Calls watch(at), which makes all keys due at `at`, with later instants until it is in time; returns the instant.
 
-    guess_s: how long watch may take for a key, the first time.
+    guess_s: an estimate of the time that watch takes for a key, for the first call.
     """
     lead_s = 0.03 + 1.3 * n_keys * _pace.get(name, guess_s)
     while True:

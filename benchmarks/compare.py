@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Is the working tree slower than a revision? Builds both, runs both in turn, compares the minima of each operation.
+"""Finds out whether the working tree is slower than a revision: builds both, runs them in turn, compares the minima.
 
 python benchmarks/compare.py BASE [--keys N ...]; `make bench-compare BASE=rev` is the same.
 
@@ -23,7 +23,7 @@ from _compare_builds import BuildFailed, build, commit_of, of_revision, of_worki
 
 WORKER = Path(__file__).with_name("_compare_worker.py")
 ROOM = 1.2
-PAIRS = 5  # of processes: where its memory happens to lie makes a process faster or slower for as long as it lives
+PAIRS = 5  # of processes: the layout of its memory makes a process faster or slower for as long as it lives
 MANY_KEYS, PAIRS_OF_MANY = 100_000, 3
 ROUND_NS = 2_000_000  # short: some rounds of many meet no other process
 PAIR_NS = 80_000_000  # for one operation of one side
@@ -32,7 +32,7 @@ FEWEST_ROUNDS, MOST_ROUNDS = 3, 40
 
 @dataclass
 class Side:
-    """A process that has one build, and does what it is told. Both sides get the same seed for their hashes."""
+    """A process that has one build, and runs operations on request. Both sides get the same seed for their hashes."""
 
     installed: Path
     n_keys: int
@@ -47,7 +47,7 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.communicate()  # the end of its input ends it
+        self.process.communicate()  # it ends at the end of its input
 
     def start(self) -> None:
         has = json.loads(self._answer())
@@ -71,11 +71,11 @@ class Side:
 
 @dataclass
 class Found:
-    """Minima, ns an operation; of the head alone where the base does not have the operation."""
+    """The minima, ns an operation; only of the head if the base does not have the operation."""
 
     head: float = float("inf")
     base: float = float("inf")
-    missing: str | None = None  # from the base, and why
+    missing: str | None = None  # why the base does not have it
 
     @property
     def ratio(self) -> float:
@@ -102,7 +102,7 @@ def in_turn(base: Side, head: Side, operation: str, found: Found) -> None:
 
 
 def measure(base: Path, head: Path, n_keys: int, only: str | None = None) -> dict[str, Found]:
-    """Every operation, or only one."""
+    """Measures every operation, or only one."""
     found: dict[str, Found] = {}
     for pair in range(PAIRS if n_keys < MANY_KEYS else PAIRS_OF_MANY):
         with ExitStack() as stack:
@@ -125,7 +125,7 @@ def line(n_keys: int, operation: str, found: Found, verdict: str) -> str:
 
 
 def judged(n_keys: int, measure: Callable[[str | None], dict[str, Found]]) -> Iterator[tuple[str, bool]]:
-    """A line for each operation, and whether it is slower. What seems slower is measured once more, and that counts."""
+    """A line for each operation, and whether it is slower. One that seems slower is measured again, which decides."""
     for operation, found in measure(None).items():
         verdict = f"not in the base ({found.missing})" if found.missing else ""
         slower = found.slower

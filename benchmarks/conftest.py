@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""pytest benchmarks [--keys N,N ...]: what every benchmark here takes."""
+"""pytest benchmarks [--keys N,N ...]: the options and fixtures of every benchmark here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from _keys import made, shuffled
 from _watcher import Watcher
 
-PLUGIN = "benchmark"  # as pytest-benchmark calls itself
+PLUGIN = "benchmark"  # the name that pytest-benchmark registers
 
 
 def pytest_addoption(parser):
@@ -54,7 +54,7 @@ def rounds(n_keys):
 
 @pytest.fixture
 def open_watcher(n_keys, benchmark):
-    """open_watcher(kind): one of the kind, closed at the end; the test is skipped if it cannot be measured here."""
+    """Opens a watcher of a kind, and closes it at the end; skips the test if the kind cannot be measured here."""
     opened = []
 
     def open_one(kind: type[Watcher]) -> Watcher:
@@ -72,7 +72,7 @@ def open_watcher(n_keys, benchmark):
 
 
 class RunsOnce:
-    """Takes the place of pytest-benchmark where that is not installed: runs what it would time, once."""
+    """Replaces pytest-benchmark where it is not installed: runs once what would be timed."""
 
     @pytest.fixture
     def benchmark(self):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor's ingests cost, in CPU time of their process: `python benchmarks/ingest.py [--rounds N]`.
+"""The cost of the monitor's ingests, in CPU time of their process: `python benchmarks/ingest.py [--rounds N]`.
 
 HTTP beside an app that reads the body and answers 200, on the same server (uvicorn and uvloop with the monitor's own
-HTTP protocol), which takes turns with it; UDP beside a loop of recv() in C. Medians of rounds; the ratios are what
-counts. See README.md for the goals.
+HTTP protocol), which takes turns with it; UDP beside a loop of recv() in C. Medians of rounds; only the ratios count.
+See README.md for the goals.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def python_side(kind: str) -> Side:
 
 
 def head(n: int) -> bytes:
-    """As heartfelt's agent writes it: two plugins, 330 bytes."""
+    """A heartbeat as heartfelt's agent writes it: two plugins, 330 bytes."""
     plugins = {name: {"name": name, "version": "1.2.0"} for name in ("router", "template")}
     beat = {
         "hostName": f"host-{n % 50}",
@@ -101,7 +101,7 @@ class Http:
 
 
 def measure_http(rounds: int, texts: list[list[bytes]], title: str, goal: float) -> dict[str, float]:
-    """texts: of each round's requests, the bodies; the same for both sides."""
+    """texts: the bodies of each round's requests, the same for both sides."""
     sides = [python_side("noop"), python_side("http")]
     clients = [Http(side) for side in sides]
     try:
@@ -122,7 +122,7 @@ def measure_http(rounds: int, texts: list[list[bytes]], title: str, goal: float)
 
 
 def measure_udp(side: Side, datagrams: list[bytes], rounds: int, beats_each: int, is_c: bool = False) -> float:
-    """ns a beat. A burst is no larger than what the socket holds, and the next waits until it was taken."""
+    """The ns for a beat. A burst fits into the socket's buffer, and the next waits until it was received."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect(("127.0.0.1", side.port))
     costs = []
@@ -177,7 +177,7 @@ def udp(rounds: int, found: dict[str, dict[str, float]]) -> None:
 def sermant(rounds: int, found: dict[str, dict[str, float]]) -> None:
     from heartfelt.wire import encode_frame, pack
 
-    vector = bytes.fromhex((HERE.parent / "tests/agent/vectors/heartbeat_jdk17.hex").read_text().strip())
+    vector = bytes.fromhex((HERE.parent / "tests/wire/vectors/heartbeat_jdk17.hex").read_text().strip())
     side = python_side("sermant")
     try:
         for title, data in (

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""How late a verdict is: idle, beside a thread that only sleeps, and with four threads that hog the GIL. Linux.
+"""The lateness of verdicts: idle, beside a thread that only sleeps, and with four threads that hog the GIL. Linux.
 
 python benchmarks/lateness.py [--keys N] [--rounds N] [--json FILE]
 
 Every key stops once at a random time, a part of them in each round, while the others go on. Rounds of three kinds take
-turns, so that what slows the machine slows all: the hub alone; a C thread that sleeps until as many instants of the
-same kind; the hub while four Python threads run hot. What counts is when the worker took the verdict, from the instant
-just before the call of the key's last beat: so a verdict can never come out early, or on time, by the method.
+turns, so that a slow machine slows all of them: the hub alone; a C thread that sleeps until as many instants of the
+same kind; the hub while four Python threads run hot. Lateness is counted to the time at which the worker took the
+verdict, from the instant just before the call of the key's last beat, so the method never makes a verdict look early.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BARE = {HUB_IDLE: BARE_IDLE, HUB_HOGS: BARE_HOGS}
 
 
 class Watched:
-    """A hub, and those of its keys that still beat."""
+    """A hub, and its keys that still beat."""
 
     def __init__(self, keys: list[str]) -> None:
         self.hub = HeartHub(TIMEOUT_S)
@@ -50,7 +50,7 @@ class Watched:
         self.next_beat_s = 0.0
 
     def sleep_until(self, instant_s: float) -> None:
-        """Beats what is alive, on time, until then."""
+        """Beats the keys that are alive, on time, until the instant."""
         while (now_s := time.monotonic()) < instant_s:
             if now_s >= self.next_beat_s:
                 self.hub.heartbeat_many(list(self.alive))
@@ -59,7 +59,7 @@ class Watched:
             time.sleep(min(instant_s, self.next_beat_s) - now_s)
 
     def stop(self, key: str) -> int:
-        """The key's last beat; returns an instant before it, as near to it as can be had."""
+        """Beats a key for the last time; returns an instant before that, as close to it as possible."""
         del self.alive[key]
         for _ in range(ENOUGH_TRIES):  # until no other thread ran between
             before_ns = time.monotonic_ns()
@@ -70,7 +70,7 @@ class Watched:
 
 
 def wall_minus_monotonic_ns() -> int:
-    """As exact as two clocks can be compared."""
+    """The difference of two clocks, as exact as they can be compared."""
     best_ns, offset_ns = 1 << 62, 0
     for _ in range(20):
         before_ns, wall_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
@@ -98,7 +98,7 @@ def hogs(n: int) -> Iterator[None]:
 
 
 def hub_round(keys: list[str], stopping: list[str], n_hogs: int, rng: random.Random) -> list[int]:
-    """How late each verdict was, ns, on the keys that stop."""
+    """The lateness of each verdict, ns, on the keys that stop."""
     watched = Watched(keys)
     start_s = time.monotonic()
     last_ns = {}
@@ -117,7 +117,7 @@ def hub_round(keys: list[str], stopping: list[str], n_hogs: int, rng: random.Ran
 
 
 def bare_round(sleeps: ctypes.CDLL, n: int, n_hogs: int, rng: random.Random) -> list[int]:
-    """How late each wake-up of a thread that only sleeps was, ns."""
+    """The lateness of each wake-up of a thread that only sleeps, ns."""
     start_ns = time.monotonic_ns() + 200_000_000  # with hogs a thread takes long to start
     instants = array("q", sorted(start_ns + round(rng.uniform(0, STOPPING_S) * 1e9) for _ in range(n)))
     late = array("q", bytes(8 * n))
@@ -150,7 +150,7 @@ def round_by_round(ours: list[list[int]], against: list[list[int]], share: float
 
 
 def within_promise(late: list[list[int]]) -> float:
-    """In %."""
+    """The ratio in %."""
     all_ns = [one for part in late for one in part]
     return 100 * sum(one <= PROMISE_NS for one in all_ns) / len(all_ns)
 

@@ -4,8 +4,8 @@
 python benchmarks/panel.py [--instances N ...] [--seconds S] [--interval S] [--json FILE]
 
 A monitor, `heartfelt demo --monitor` as its fleet (each beats every 3 s; some are lost, leave, get stuck), and chromium
-without a window, which paints in software. Beside it, in turns, a page that does nothing in its frames: what the
-machine and the browser give at best. "Work" is the time that the page's own code takes in a frame.
+without a window, which paints in software. In turn with it, a page that does nothing in its frames: the best that the
+machine and the browser can do. "Work" is the time that the page's own code takes in a frame.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def program(*command: object) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def monitored(instances: int, interval_s: float) -> Iterator[str]:
-    """The URL of a monitor with so many instances that beat."""
+    """The URL of a monitor with this many instances that beat."""
     heartfelt = (sys.executable, "-m", "heartfelt")
     some = [part for name in ("http", "tcp", "udp") for part in (f"--{name}-port", "0")]
     some += ["--set", f"limits.instances_of_client={2 * instances}"]
@@ -103,7 +103,7 @@ def count(url: str) -> int:
 
 
 def frames(page: Page, seconds: float) -> dict[str, list[float]]:
-    """Of the next so many seconds: times between frames and the work in each, in ms."""
+    """The times between frames, and the work in each, in ms, during the next seconds."""
     page.evaluate("window.noted = { begins: [], work: [] }")
     page.wait_for_timeout(seconds * 1000)
     noted = page.evaluate("window.noted")

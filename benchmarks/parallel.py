@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""How much more two threads beat than one, where there is no GIL: disjoint keys, in every way. Needs two cores.
+"""The throughput of two threads over that of one, without a GIL: disjoint keys, in every way. Needs two cores.
 
 python3.13t benchmarks/parallel.py [--json FILE]
 
-One thread and two take turns, in short rounds; the figure is the median of the ratios of their throughputs, round by
-round. Only those rounds count in which the machine had two cores to give: no thread's CPU time is less than the time
-that passed, and two threads that share nothing did twice the work of one, just before.
+One thread and two take turns, in short rounds; the figure is the median of the ratios of their throughputs in each
+round. A round counts only if the machine had two free cores: no thread's CPU time is less than the time that
+passed, and two threads that share nothing did twice the work of one, just before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Maker = Callable[[], Work]  # called in the thread that will do the work
 
 
 def undisturbed(makers: list[Maker]) -> float | None:
-    """Seconds that the slowest of the threads took, all started at once; None if one of them did not run all along."""
+    """The seconds of the slowest of the threads, all started at once; None if one of them did not run all the time."""
     ready, took = threading.Barrier(len(makers)), []
     start_s = [0.0]
 
@@ -64,7 +64,7 @@ def two_cores() -> bool:
 
 
 def ratio(makers: list[Maker], keep_alive: Work, patience_s: float) -> tuple[float, float]:
-    """Throughput of two threads over one's, and one's time for a beat, ns."""
+    """The throughput of two threads over that of one, and the time of one for a beat, ns."""
     ratios, alone_ns, give_up = [], [], time.monotonic() + patience_s
     while len(ratios) < ROUNDS and time.monotonic() < give_up:
         if not two_cores():
@@ -82,7 +82,7 @@ def ratio(makers: list[Maker], keep_alive: Work, patience_s: float) -> tuple[flo
 
 
 def repeated(call: Callable[[object], object], arguments: list, n_beats: int = 1) -> Work:
-    """Calls for each of the arguments, again and again; each call is n_beats beats."""
+    """Calls with each of the arguments, again and again; each call is n_beats beats."""
     passes = max(1, BEATS // (n_beats * len(arguments)))
 
     def work() -> None:
@@ -117,7 +117,7 @@ def by_attribute(hub: HeartHub, keys: list[str]) -> Maker:
 
 
 def questions(n_keys: int, timeout_s: float) -> Iterator[tuple[str, float | None, list[Maker], Work]]:
-    """Name, goal, what the two threads do, and what keeps all keys alive meanwhile."""
+    """The name, the goal, the work of the two threads, and an object that keeps all keys alive."""
     mine, yours = [[f"{who}/{n}" for n in range(n_keys)] for who in ("mine", "yours")]
     hubs = [HeartHub(timeout_s) for _ in range(3)]
     for hub in hubs[:2]:

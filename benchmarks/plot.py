@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Draws what `ratios.py --peers --json FILE` found: beat.svg and expiry.svg.
+"""Draws the results of `ratios.py --peers --json FILE`: beat.svg and expiry.svg.
 
 python benchmarks/plot.py FILE [--out DIRECTORY] [--png]
 """
@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 DRAINED = "hub.events.get_many(n)"
 OUR_NAMES = {kind.name for kind in OURS} | {DRAINED}
 EXPIRY_NAMES = {ByKey.name: DRAINED} | {kind.name: f"{kind.name}, asked" for kind in PEERS if not kind.tells}
-# Two hues that nobody confuses; the number of keys is told by lightness, which needs no hue at all.
+# Two hues that everybody can tell apart; lightness, which needs no hue, shows the number of keys.
 DARK_AND_LIGHT = {True: ("#0072B2", "#7FC0E8"), False: ("#5F5F5F", "#BDBDBD")}
 INK = "#222222"
 STYLE = {
@@ -40,14 +40,14 @@ STYLE = {
 
 
 def in_units(ns: float) -> str:
-    """Two digits, or whole numbers."""
+    """Formats with two digits, or as a whole number."""
     unit, size = next((one for one in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)) if ns >= one[1]), ("ns", 1.0))
     value = ns / size
     return f"{value:.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
 
 
 def bars(axes: Axes, found: dict[str, dict[int, float]], sizes: list[int]) -> None:
-    """A group for each name, first name on top; a bar for each number of keys."""
+    """Draws a group for each name, the first on top, with a bar for each number of keys."""
     thick = 0.8 / len(sizes)
     for place, (name, by_size) in enumerate(found.items()):
         for nth, (size, ns) in enumerate(sorted(by_size.items())):

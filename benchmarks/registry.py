@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What a beat costs in the monitor's registry: of a known instance, with metadata, and the first one. By CPU time.
+"""The cost of a beat in the monitor's registry: of a known instance, with metadata, and the first one. By CPU time.
 
 python benchmarks/registry.py [--instances N] [--rounds N] [--json FILE]
 
-Rounds of all kinds take turns, and the least of each counts: what disturbs a round can only make it longer. Known
-instances are met in random order. Beside them, in the same rounds, what a beat cannot be cheaper than: two handles that
-beat, and `d[key] = [time]` for a first beat. Listeners: none.
+Rounds of all kinds take turns, and the minimum of each counts, since disturbances only make a round longer. Known
+instances are used in random order. The same rounds also measure the lower bounds of a beat: two handles that beat, and
+`d[key] = [time]` for a first beat. Listeners: none.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Callable
 from _findings import Findings, parser
 
 from heartfelt import HeartHub
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Beat, State
-from heartfelt.monitor.policy import HoldPolicy, Policy
-from heartfelt.monitor.registry import Registry
 from heartfelt.testing import ManualClock
 
 PLAIN, FULL, FIRST, LOSS = "renew", "beat, with metadata", "first beat", "loss"
@@ -43,7 +43,7 @@ def beat_of(n: int, meta: dict[str, object]) -> Beat:
 
 
 def metas(n: int) -> list[dict[str, object]]:
-    """Equal, but other objects, as a decoder makes them."""
+    """Equal values that are other objects, as a decoder makes them."""
     plugins = {f"plugin-{k}": {"name": f"plugin-{k}", "version": "1.0.0"} for k in range(13)}
     return [{"hostName": f"host-{k}", "ip": ["10.0.0.1"], "pluginInfoMap": dict(plugins)} for k in range(n)]
 
@@ -101,9 +101,9 @@ def one_round(n: int) -> dict[str, float]:
 
 
 def losses(n: int) -> tuple[float, float]:
-    """ns a loss, and ms of the longest call to poll."""
+    """The ns for a loss, and the ms of the longest call to poll."""
     clock = ManualClock()
-    registry = Registry(Policy(hold=HoldPolicy(enabled=False)), clock=clock)
+    registry = Registry(Policy(hold=HoldPolicy(enable=False)), clock=clock)
     for k in range(n):
         registry.beat(beat_of(k, {}))
     clock.advance(60)

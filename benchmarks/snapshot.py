@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Saving and restoring a hub beside pickle, which writes and reads a dict of the same: ratios, both sides in turn.
+"""Saving and restoring a hub against pickle, which writes and reads a dict of the same: ratios, both sides in turn.
 
 python benchmarks/snapshot.py [--keys N] [--rounds N] [--folder FOLDER]
 """
@@ -28,7 +28,7 @@ def measure(n_keys: int, rounds: int, folder: Path) -> list[Ratio]:
     hub.heartbeat_many(keys)
     table = {key: (TIMEOUT_S, rng.uniform(0, TIMEOUT_S), True, 0) for key in keys}
     snapshot, pickled = folder / "hub.snapshot", folder / "table.pickle"
-    made: list[object] = []  # what a side has restored, which goes before the next turn
+    made: list[object] = []  # the restored objects of a side, deleted before the next turn
 
     def dump(synced: bool) -> None:
         with pickled.open("wb") as file:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The monitor's store in SQLite: what a put costs, how many rows it writes a second, how long its loop is held up
-meanwhile, and queries of many events. `python benchmarks/store.py [--events 1000000] [--folder FOLDER]`; needs
-heartfelt[monitor].
+"""The monitor's store in SQLite: the cost of a put, rows written a second, delays of its loop, and large queries.
 
-Puts are timed one by one, less what reading the clock costs. Writing is from the first put to the end of `flush`, and
-compared with `executemany` of rows that are made already, into the same tables, in one transaction.
+`python benchmarks/store.py [--events 1000000] [--folder FOLDER]`; needs heartfelt[monitor].
+
+Puts are timed one by one, less the cost of reading the clock. Writing takes from the first put to the end of `flush`,
+and is compared with `executemany` of prepared rows, into the same tables, in one transaction.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, State
-from heartfelt.monitor.store import EventFilter, _rows
-from heartfelt.monitor.store._schema import configure, prepare
+from heartfelt.monitor.store import EventFilter, rows
+from heartfelt.monitor.store.schema import configure, prepare
 from heartfelt.monitor.store.sqlite import Bounds, Retention, SqliteStore
 
 ROWS = 50_000
@@ -136,30 +136,30 @@ async def puts_and_writing(folder: Path) -> None:
 
 
 def plain_events(folder: Path, values: list[AgentEvent]) -> float:
-    return plain(folder, "events", _rows.EVENT_COLUMNS, [_rows.event_row(value) for value in values])
+    return plain(folder, "events", rows.EVENT_COLUMNS, [rows.event_row(value) for value in values])
 
 
 def plain_changes(folder: Path, values: list[Change]) -> float:
-    return plain(folder, "changes", _rows.CHANGE_COLUMNS, [_rows.change_row(value) for value in values])
+    return plain(folder, "changes", rows.CHANGE_COLUMNS, [rows.change_row(value) for value in values])
 
 
-def plain(folder: Path, table: str, columns: str, rows: list[Any]) -> float:
+def plain(folder: Path, table: str, columns: str, values: list[Any]) -> float:
     path = folder / f"plain-{table}.db"
     connection = sqlite3.connect(path, isolation_level=None)
     configure(connection, busy_ms=100)
     prepare(connection)
     begin = time.perf_counter()
     connection.execute("BEGIN")
-    marks = ",".join("?" * len(rows[0]))
-    connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+    marks = ",".join("?" * len(values[0]))
+    connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
     connection.execute("COMMIT")
     took = time.perf_counter() - begin
     connection.close()
-    return len(rows) / took
+    return len(values) / took
 
 
 async def held_up(store: SqliteStore) -> None:
-    """How late a coroutine is that wants to go on each ms: idle, and while the store writes."""
+    """The lateness of a coroutine that sleeps for 1 ms again and again: idle, and while the store writes."""
 
     async def lateness(stop: asyncio.Event) -> list[float]:
         late = []
@@ -169,13 +169,13 @@ async def held_up(store: SqliteStore) -> None:
             late.append((time.perf_counter() - begin - 0.001) * 1000)
         return sorted(late)
 
-    for name, rows in (("idle", 0), (f"{ROWS:,} events are written", ROWS)):
-        for n in range(rows):
+    for name, number in (("idle", 0), (f"{ROWS:,} events are written", ROWS)):
+        for n in range(number):
             store.put_event(event(n, now_ms()))
         stop = asyncio.Event()
         late = asyncio.create_task(lateness(stop))
         await store.flush()
-        if not rows:
+        if not number:
             await asyncio.sleep(1)
         stop.set()
         found = await late

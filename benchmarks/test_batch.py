@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What does a batch save? The same beats in calls of 1, 8, 64 and 512 keys, and of all of them."""
+"""The savings of a batch: the same beats in calls of 1, 8, 64 and 512 keys, and of all of them."""
 
 import pytest
 from _ours import ByIds, ByMany

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What does a beat of a watched key cost, by each way to watch?"""
+"""The cost of a beat of a watched key, by each way to watch."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def test_beat(benchmark, rounds, open_watcher, kind, joined, keys):
     watcher = open_watcher(kind)
     try:
         watcher.join(joined)
-    except RuntimeError as error:  # so many threads are not to be had everywhere
+    except RuntimeError as error:  # not every system has so many threads
         pytest.skip(str(error))
     parts = [keys[start : start + kind.sample] for start in range(0, len(keys), kind.sample)]
     ready = itertools.cycle([watcher.ready(part) for part in parts])

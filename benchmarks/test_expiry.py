@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All keys are due at one instant: how long until the user has every one of them?"""
+"""The time from the instant at which all keys are due until the user has every one of them."""
 
 import pytest
 from _ours import ByKey
@@ -11,7 +11,7 @@ KINDS = [kind for kind in [ByKey, *PEERS] if not kind.slow_to_join]
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_expiry(benchmark, rounds, open_watcher, kind, keys):
-    """A round begins at the instant (a wake-up after it) and ends when as many keys as were watched have been told."""
+    """A round begins at the instant (a wake-up after it) and ends when every watched key was reported."""
     watcher = open_watcher(kind)
     benchmark.group = f"{len(keys):,} keys expire"
     told = []

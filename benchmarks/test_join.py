@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What does a key's first beat cost, by each way to watch?"""
+"""The cost of a key's first beat, by each way to watch."""
 
 import pytest
 from _ours import ByKey, ByMany
@@ -10,7 +10,7 @@ KINDS = [kind for kind in [ByKey, ByMany, *PEERS] if not kind.slow_to_join]
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_join(benchmark, rounds, open_watcher, kind, keys):
-    """A round is the first beats of all keys, in random order, into something new and empty."""
+    """A round is the first beats of all keys, in random order, into a new, empty watcher."""
     benchmark.group = f"first beats of {len(keys):,} keys"
 
     def setup():

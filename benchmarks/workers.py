@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the worker threads cost: wake-ups of a hub without keys, and CPU time with a million keys that beat.
+"""The cost of the worker threads: wake-ups of a hub without keys, and CPU time with a million keys that beat.
 
 python benchmarks/workers.py [--keys N] [--seconds S] [--json FILE]
 
@@ -43,7 +43,7 @@ def idle_wakeups(findings: Findings) -> None:
 
 
 def beating(order: numpy.ndarray, period_s: float, seconds: float) -> tuple[float, float, float]:
-    """Shares of a core, in %, that the worker and the beating thread take; wake-ups a second."""
+    """The shares of a core, in %, of the worker and the beating thread; wake-ups a second."""
     hub = HeartHub(TIMEOUT_S)
     ids = hub.ids(range(len(order)))[order]
     slices = numpy.array_split(ids, SLICES)

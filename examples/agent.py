@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A program that tells a monitor that it lives, with what it does at the moment; and says goodbye when it ends.
+"""A program that sends heartbeats with its current state to a monitor, and says goodbye when it ends.
 
-python examples/agent.py [url of the monitor]     without one: http://127.0.0.1:8900
+python examples/agent.py [url of the monitor]     default: http://127.0.0.1:8900
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(url: str = "http://127.0.0.1:8900") -> None:
     config = AgentConfig(url=url, service="example", interval=0.25, timeout=1)
     service = HeartbeatService(config)
     service.add_plugin("worker", "1.2.0")
-    service.set_ext_info("worker", progress)  # asked before each beat; it may hang or raise, the beats go on
+    service.set_ext_info("worker", progress)  # called before each beat; if it hangs or raises, the beats go on
     with service:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:  # the work

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events in asyncio: workers beat while they work, and one task reads what the hub has to say.
+"""Events in asyncio: workers beat while they work, and one task reads the hub's events.
 
 python examples/asyncio_reader.py
 """

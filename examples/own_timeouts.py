@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each key has a timeout of its own; events come in the order of the deadlines, not of the beats.
+"""Each key has its own timeout; events come in the order of deadlines, not of beats.
 
 python examples/own_timeouts.py
 """
@@ -12,12 +12,12 @@ TIMEOUTS = {"nightly backup": 0.9, "web server": 0.2, "mail queue": 0.5, "thermo
 
 
 def main() -> None:
-    with HeartHub() as hub:  # no default timeout: each key must bring one
+    with HeartHub() as hub:  # no default timeout: each key must have its own
         for key, timeout in TIMEOUTS.items():
             hub.heartbeat(key, timeout=timeout, extra={"page": "whoever is on call"})
         hub.heartbeat("web server")  # a key keeps its timeout
 
-        for _ in TIMEOUTS:  # nobody beats any more
+        for _ in TIMEOUTS:  # no key beats any more
             event = hub.events.get()
             print(
                 f"{event.key}: no beat for {event.timeout:g} s; {event.extra}; late by {event.lateness * 1000:.1f} ms"

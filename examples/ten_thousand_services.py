@@ -14,13 +14,13 @@ from heartfelt import HeartHub, HubClosed
 
 SERVICES = 10_000
 INTERVAL = 0.5  # each service beats this often
-TIMEOUT = 1.0  # a service without a beat for so long is reported
+TIMEOUT = 1.0  # a service without a beat for this long is reported
 STUCK = {67, 120, 100, 3456, 4000, 5221, 7899, 9999}  # these stop when their number of milliseconds has passed
 DURATION = 15.0
 
 
 def run_services(hub: HeartHub) -> None:
-    """Every service beats, all from one thread: a beat costs well under a microsecond."""
+    """Beats for every service, all from one thread: a beat costs well under a microsecond."""
     start = time.monotonic()
     for round_number in range(sys.maxsize):
         elapsed_ms = round_number * INTERVAL * 1000

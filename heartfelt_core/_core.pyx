@@ -1,98 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""The seam between Python and the core: arguments, key identity, status to exception.
+"""The seam between Python and the core: the hub. It alone is linked with the core's C.
 
-Everything that decides anything is C (hf_hub.h). What is here holds the GIL, or runs under the hub's own
-locks where there is none; only Bell.wait and Hub._close let go of it.
+The C functions of hf_hub.h make every decision. The methods here hold the GIL, or run under the hub's own locks where
+there is no GIL; only Hub._close releases it. Arguments and keys: _arguments.pyx. Handles: _heart.pyx. Bells: _bell.pyx.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE, PySequence_Fast_ITEMS
-from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from hf_hub cimport *
 
-from heartfelt._checks import bell_sockets, check_ids, duration_ns, plain_key, refusal, refused_ids, shown
+from heartfelt._arguments cimport check_terms, hashed_key
+from heartfelt._bell cimport Bell
 from heartfelt._event cimport event_from
-from heartfelt._hot import own_hot_methods
+
+from heartfelt import _numbers
+from heartfelt._checks import check_ids, refusal, refused_ids, shown
 from heartfelt._types import UNSET
 
 cdef object _unset = UNSET
-
-
-cdef int64_t timeout_ns_of(object value) except -1:
-    """A timeout in ns. The plain cases here; the rest, and every refusal, in Python."""
-    cdef double value_s
-    if type(value) is float:
-        value_s = value
-        if 1e-9 <= value_s <= 1e9:
-            return llrint(value_s * 1e9)
-    return duration_ns(value, "timeout")
-
-
-cdef int64_t check_terms(object timeout, object disposable) except -1:
-    """The timeout in ns, 0 for None; refuses what neither of them can be."""
-    if disposable is not None and type(disposable) is not bool:
-        raise TypeError(f"disposable must be True or False, not {shown(disposable)}")
-    return 0 if timeout is None else timeout_ns_of(timeout)
-
-
-cdef object hashed_key(object key, uint64_t *hash):
-    """The key as it is stored, and its hash."""
-    cdef hf_key_status status = hf_key_hash(key, hash)
-    if status == HF_KEY_TYPE:
-        key = plain_key(key)
-        status = hf_key_hash(key, hash)
-    if status == HF_KEY_RANGE:
-        raise TypeError(f"an int key must fit 64 bits (-2**63 to 2**63 - 1): {shown(key)}; use str(key)")
-    return key
-
-
-cdef tuple STATUS = ("ok", "slow", "no_memory", "closed", "not_watched", "stale_id", "no_timeout", "full", "no_thread")
-
-
-cdef class Bell:
-    """Tells that events wait; outlives its hub for as long as someone waits."""
-    cdef hf_bell bell
-    cdef object sockets
-
-    def __cinit__(self):
-        hf_bell_init(&self.bell)
-
-    def __dealloc__(self):
-        hf_bell_deinit(&self.bell)
-
-    def fileno(self):
-        with cython.critical_section(self):
-            self.open()
-        return self.bell.read_fd
-
-    cdef int open(self) except -1:
-        cdef int64_t read_fd = -1, write_fd = -1
-        if self.bell.read_fd < 0:
-            self.sockets = bell_sockets()
-            if self.sockets is not None:
-                read_fd, write_fd = self.sockets[0].fileno(), self.sockets[1].fileno()
-            if not hf_bell_open(&self.bell, read_fd, write_fd):
-                raise OSError("no file descriptor is left to wait for events")
-        return 0
-
-    def wait(self, int64_t timeout_ns=-1):
-        """False if timeout_ns passed; True may be a false alarm. Runs signal handlers; lets go of the GIL."""
-        cdef hf_bell_wait_result result
-        self.fileno()
-        with nogil:
-            result = hf_bell_wait(&self.bell, timeout_ns)
-        if result == HF_BELL_INTERRUPTED:
-            PyErr_CheckSignals()
-        return result != HF_BELL_TIMED_OUT
+cdef tuple STATUS = _numbers.STATUS
 
 
 cdef class ManualClockBase:
     """The clock of heartfelt.testing.ManualClock."""
-    cdef hf_clock clock
 
     def __cinit__(self, *args, **options):
         self.clock.kind = HF_CLOCK_MANUAL
@@ -115,10 +48,6 @@ cdef class ManualClockBase:
 @cython.no_gc_clear
 cdef class Hub(HotHub):
     """The compiled part of HeartHub: the hot methods, and the seams that hub.py builds on."""
-    cdef ManualClockBase manual
-    cdef readonly tuple _bells
-    cdef list given_back
-    cdef object __weakref__
 
     def __cinit__(self, *args, **options):
         self.hub = &hf_hub_unopened
@@ -172,9 +101,9 @@ cdef class Hub(HotHub):
         return id
 
     def heartbeat_many(self, keys, *, timeout=None, extra=_unset, disposable=None):
-        """As `heartbeat` for each key of an iterable, with the same options for all; a list or tuple is fastest.
+        """Beats each key of an iterable as `heartbeat` does, with the same options for all; a list or tuple is fastest.
 
-        O(keys). A bad key costs the others nothing: all are beaten, then the first error is raised.
+        O(keys). A bad key does not affect the others: all of them are beaten, then the first error is raised.
         """
         cdef object failure = None
         cdef bint plain = timeout is None and extra is _unset and disposable is None
@@ -183,7 +112,7 @@ cdef class Hub(HotHub):
         check_terms(timeout, disposable)
         if plain and (type(keys) is list or type(keys) is tuple):
             failure = self._beat_sequence(keys, None)
-        else:  # each at its own time: the iterable may be slow
+        else:  # each with its own time: the iterable may be slow
             for key in keys:
                 failure = (self._beat_sequence((key,), failure) if plain
                            else self._beat_one(key, timeout, extra, disposable, failure))
@@ -194,7 +123,7 @@ cdef class Hub(HotHub):
         """A beat by the cold path; returns the first refusal of several."""
         try:
             self._touch(key, timeout, extra, disposable, HF_TOUCH_BEAT)
-        except (TypeError, ValueError) as refusal:  # a bad key costs the others nothing
+        except (TypeError, ValueError) as refusal:  # a bad key does not affect the others
             return failure or refusal
         return failure
 
@@ -203,10 +132,10 @@ cdef class Hub(HotHub):
         cdef uint64_t cold
         cdef Py_ssize_t k, at = 0, n = HF_BEAT_GROUP
         while n == HF_BEAT_GROUP:
-            with cython.critical_section(keys):  # without a GIL: the list stays as it is, and its keys alive, meanwhile
+            with cython.critical_section(keys):  # without a GIL: nobody changes the list, so its keys live
                 n = min(PySequence_Fast_GET_SIZE(keys) - at, <Py_ssize_t> HF_BEAT_GROUP)
                 cold = hf_py_beat_group(self.hub, PySequence_Fast_ITEMS(keys) + at, <uint32_t> n) if n > 0 else 0
-                if cold:  # taken out first: what follows may run code that changes the list
+                if cold:  # copied first: the beats below may run code that changes the list
                     left = [<object> PySequence_Fast_GET_ITEM(keys, at + k) for k in range(n) if cold >> k & 1]
             if cold:
                 for key in left:
@@ -215,10 +144,10 @@ cdef class Hub(HotHub):
         return failure
 
     def heartbeat_ids(self, ids):
-        """Each key beats once, by its id from `ids()`: any C-contiguous buffer of native int64, read-only or not.
+        """Beats keys by their ids from `ids()`: any C-contiguous buffer of native int64, read-only or not.
 
-        The cheapest beat. O(ids), in order. Raises KeyNotWatched after all others were beaten if ids are stale (their
-        keys were removed) or never were ids, TypeError or ValueError for another buffer, HubClosed.
+        The cheapest beat. O(ids), in order. Raises KeyNotWatched, after all others were beaten, if ids are stale (their
+        keys were removed) or never existed; TypeError or ValueError for any other buffer; HubClosed.
         """
         cdef Py_buffer view
         cdef size_t i, n, n_bad = 0, first_bad = 0
@@ -244,7 +173,7 @@ cdef class Hub(HotHub):
             PyBuffer_Release(&view)
 
     def remove(self, key, *, missing_ok=False):
-        """Watch the key no longer; its ids are stale from now on. A TIME_OUT that waits for it can still be read.
+        """Stops watching the key; its ids become stale. A TIME_OUT that waits for it can still be read.
 
         Raises KeyNotWatched (a KeyError) if it was not watched, unless missing_ok; TypeError; HubClosed. O(1).
         """
@@ -254,19 +183,8 @@ cdef class Hub(HotHub):
         if status != HF_OK and not (status == HF_NOT_WATCHED and missing_ok):
             raise refusal(STATUS[status], key)
 
-    def _heart(self, type heart_type, key, timeout, extra, disposable):
-        cdef bint plain = timeout is None and extra is _unset and disposable is None
-        cdef Heart heart = heart_type.__new__(heart_type)
-        heart.timeout, heart.extra, heart.disposable, heart.owner = timeout, extra, disposable, self
-        (<HotHeart> heart).hub = self.hub
-        hf_handle_set(&heart.handle, self.hub,
-                      self._touch(key, timeout, extra, disposable, 0 if plain else HF_TOUCH_BEAT))
-        cdef uint64_t hash = 0
-        heart.key = hashed_key(key, &hash)
-        return heart
-
     def _pin(self, list keys):
-        """The ids of the keys; those that are not watched join."""
+        """The ids of the keys; keys that are not watched join."""
         cdef uint64_t hash = 0
         for key in keys:
             hashed_key(key, &hash)
@@ -281,7 +199,7 @@ cdef class Hub(HotHub):
         return hf_hub_count(self.hub)
 
     def _drain(self, int stream, Py_ssize_t most, list into=None):
-        """Up to `most` events of a stream, oldest first; never waits. With `into`, which is empty, they go there."""
+        """Takes up to `most` events of a stream, oldest first, without waiting. They go into `into`, an empty list."""
         cdef hf_event raw[256]
         cdef uint32_t i, n, want
         cdef list events = [] if into is None else into
@@ -304,7 +222,7 @@ cdef class Hub(HotHub):
         return events
 
     def _give_back(self, list events):
-        """For a reader that took them but will not have them: they wait again, before all others."""
+        """Takes events back from a reader that cannot deliver them: they wait again, before all others."""
         with cython.critical_section(self):
             self.given_back[:0] = events
         hf_bell_ring(&(<Bell> self._bells[HF_TO_READERS]).bell)
@@ -368,33 +286,3 @@ cdef object restore_key(hf_hub *hub, object key, const hf_past *past):
     status = hf_hub_restore(hub, <void *> key, hash, past)
     if status != HF_OK:
         raise refusal(STATUS[status], key)
-
-
-cdef class Heart(HotHeart):
-    """A handle on one key: beats without looking the key up. `HeartHub.heart` makes it. Keeps its hub alive."""
-    cdef readonly object key
-    cdef Hub owner
-    cdef object timeout, extra, disposable
-
-    def __init__(self):
-        raise TypeError("a Heart is made by hub.heart(key)")
-
-    def __reduce__(self):
-        raise TypeError("a Heart cannot be pickled or copied: its hub watches in this process alone")
-
-    def _beat(self):
-        if self.owner is None:
-            raise TypeError("this Heart is of no hub; make one by hub.heart(key)")
-        hf_handle_set(&self.handle, self.hub, self.owner._touch(
-            self.key, self.timeout, self.extra, self.disposable, HF_TOUCH_BEAT | HF_TOUCH_TERMS_TO_JOIN))
-
-    @property
-    def hub(self):
-        """The hub of the key."""
-        return self.owner
-
-    def __repr__(self):
-        return f"<Heart of {shown(self.key)}>"
-
-
-own_hot_methods(Heart)

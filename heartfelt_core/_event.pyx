@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Event: what the core's hf_event becomes in Python. Times stay ns inside, and turn into floats when they are read."""
+"""Event: the core's hf_event as a Python object. Times are kept in ns, and become floats when they are read."""
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t
 
 from hf_hub cimport hf_event
 
+from heartfelt import _numbers
 from heartfelt._types import EventType
 
 cdef extern from "Python.h":
@@ -12,27 +13,25 @@ cdef extern from "Python.h":
 
 cdef int64_t NS = 1_000_000_000
 cdef int64_t MAX_EXACT = 2 ** 53  # below it a double holds every whole number
-cdef tuple EVENT_TYPES = (
-    EventType.TIME_OUT, EventType.HEART_BEAT, EventType.REMOVE_KEY, EventType.JOIN,
-    EventType.RECOVER, EventType.OVERFLOW, EventType.STALL,
-)
+cdef tuple TYPES = _numbers.EVENT_TYPES  # by the core's numbers
 
 
 cdef double seconds(int64_t ns) noexcept:
-    """ns as seconds, correctly rounded for any time since the epoch."""
+    """Converts ns to seconds, correctly rounded for any time since the epoch."""
     if -MAX_EXACT < ns < MAX_EXACT:
         return <double> ns / 1e9
     return <double> (ns // NS) + <double> (ns % NS) / 1e9
 
 
 cdef class Event:
-    """What happened to a key. Immutable; compares by value, pickles, works with `match`.
+    """An event of a key. Immutable; compares by value, pickles, works with `match`.
 
-    type: an EventType. key, extra: the key, and what its beats carried last. timeout: seconds. disposable: whether the
-    key's first timeout ends its watch. missed: timeouts in a row without a beat (and those of earlier, unread TIME_OUT
-    events of the key, which this one stands for); for OVERFLOW: events lost. Times are seconds since the epoch, all of
-    one event by one pair of clocks. join_time: when the watch began. beat_time: the last beat. deadline: when the next
-    was due. event_time: when it happened, for TIME_OUT when it was noticed. lateness: event_time - deadline.
+    type: an EventType. key, extra: the key, and the extra that its beats carried last. timeout: seconds. disposable:
+    whether the key's first timeout ends its watch. missed: timeouts in a row without a beat (including those of unread
+    TIME_OUT events of the key, which this one replaces); for OVERFLOW: events lost. Times are seconds since the epoch,
+    all of one event from one pair of clock readings. join_time: when the watch began. beat_time: the last beat.
+    deadline: when the next beat was due. event_time: when it happened, for TIME_OUT when it was noticed. lateness:
+    event_time - deadline.
     """
     __match_args__ = ("type", "key", "extra", "timeout", "disposable", "missed", "join_time", "beat_time",
                       "deadline", "event_time")
@@ -103,11 +102,11 @@ cdef object taken(void *owned):
 
 cdef Event event_from(hf_event *raw, int64_t offset_ns):
     cdef Event event = Event.__new__(Event)
-    event.type = EVENT_TYPES[raw.type]
+    event.type = TYPES[<int> raw.type]
     event.key, event.extra = taken(raw.key), taken(raw.extra)
     event.disposable, event.missed, event.timeout_ns = raw.disposable, raw.missed, raw.timeout_ns
     event.join_ns, event.beat_ns = raw.join_ns + offset_ns, raw.beat_ns + offset_ns
     event.deadline_ns, event.event_ns = raw.deadline_ns + offset_ns, raw.event_ns + offset_ns
     if event.extra is None:
-        PyObject_GC_UnTrack(event)  # it can be in no cycle: so the collector need not look at it
+        PyObject_GC_UnTrack(event)  # it cannot be in a cycle, so the collector need not look at it
     return event

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // heartfelt._hot: the base types of Hub and Heart, with their hot methods written by hand.
 //
-// A hot method does the one common case and nothing else: the right number of arguments, no keyword, a key that is
-// watched and alive. Whatever else comes goes, with all its arguments, to the method of the same name with an
-// underscore in front, which Cython compiles (_core.pyx), and which checks, converts and raises. So the common case
-// pays for no parsing: no default is fetched, no reference is taken, nothing is allocated.
+// A hot method handles one common case and nothing else: the right number of arguments, no keyword, a key that is
+// watched and alive. It passes every other call, with all its arguments, to the method of the same name with an
+// underscore in front, which Cython compiles (_core.pyx, _heart.pyx), and which checks, converts and raises. So the
+// common case does not pay for parsing: it fetches no default, takes no reference and allocates nothing.
 //
 // Threads: any that may use Python objects. A hub pointer never changes once another thread can reach its object.
 #include "hf_pyhot.h"
 
-// What an object has until its hub is set: as hf_hub_unopened, which belongs to another module.
+// The hub of an object before its own is set: like hf_hub_unopened, which belongs to another module.
 static hf_hub unopened = {.closed = 1, .ended = 1, .clock = &unopened.own_clock};
 static PyObject *name_heartbeat, *name_beat;
 
@@ -24,7 +24,7 @@ static HF_NOINLINE PyObject *call_cold(PyObject *name, PyObject *self, PyObject 
   return PyObject_VectorcallMethod(name, all, (size_t)nargs + 1, kwnames);
 }
 
-// The one argument is not the object that stands for a watched key: an equal one, or no key at all.
+// Beats by hash: the argument is not the object that stands for a watched key. It may equal one, or be no key at all.
 static HF_NOINLINE PyObject *beat_by_hash(PyObject *self, PyObject *const *args, int64_t now_ns) {
   hf_hub *hub = ((hf_hot_hub *)self)->hub;
   PyObject *key = args[0];
@@ -34,7 +34,7 @@ static HF_NOINLINE PyObject *beat_by_hash(PyObject *self, PyObject *const *args,
   hf_status status = HF_SLOW;
   if (HF_LIKELY(found == HF_KEY_OK)) {
 #if !HF_PARALLEL
-    bool lasts = Py_REFCNT(key) > 2;  // others have it than this call and a variable of the caller's
+    bool lasts = Py_REFCNT(key) > 2;  // more references than this call's and a variable of the caller's
     if (HF_LIKELY(hf_hub_has_hints(hub)))
       status = hf_hub_beat_past_hint(hub, key, hash, hf_key_equal, lasts, now_ns);
     else
@@ -54,7 +54,7 @@ static PyObject *hub_heartbeat(PyObject *self, PyObject *const *args, Py_ssize_t
   hf_hot *hinted = NULL;
   if (HF_LIKELY(hf_hub_has_hints(hub))) {
     hinted = hf_hub_hinted(hub, args[0]);
-    HF_PREFETCH(hinted);  // it comes while the clock is read
+    HF_PREFETCH(hinted);  // it arrives while the clock is read
   }
   int64_t now_ns = hf_hub_beat_time(hub);
   if (HF_LIKELY(hinted && HF_LOAD_RLX(&hinted->key) == (uintptr_t)args[0] && !HF_LOAD_RLX(&hub->closed)))
@@ -96,20 +96,20 @@ static PyMethodDef hub_methods[] = {
     {"heartbeat", (PyCFunction)(void (*)(void))hub_heartbeat, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "heartbeat(key, *, timeout=None, extra=UNSET, disposable=None)\n\n"
-         "The key beats: it is alive now, and due in one timeout from now. Returns None.\n\n"
-         "key: str, bytes or int (64-bit). A key that is not watched joins, with the hub's terms where none are\n"
-         "given; a watched one keeps its own. timeout: seconds or timedelta, from this beat on. extra: any object,\n"
-         "carried into the key's events until another is given. disposable: see HeartHub. Never waits for a reader\n"
-         "or a clock; the beat of a live key takes no lock and allocates nothing. O(1). Raises TypeError,\n"
-         "ConfigError (also if the key would have no timeout), HubClosed.")},
+         "Records a beat of the key: it is alive now, and due in one timeout from now. Returns None.\n\n"
+         "key: str, bytes or int (64-bit). A key that is not watched joins; the hub's terms apply unless others are\n"
+         "given. A watched key keeps its terms unless others are given. timeout: seconds or timedelta, from this beat\n"
+         "on. extra: any object, which the key's events carry until another is given. disposable: see HeartHub. Never\n"
+         "waits for a reader or a clock; the beat of a live key takes no lock and allocates nothing. O(1). Raises\n"
+         "TypeError, ConfigError (also if the key would have no timeout), HubClosed.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMethodDef heart_methods[] = {
     {"beat", heart_beat, METH_NOARGS,
      PyDoc_STR("beat()\n\n"
-               "The key beats; one that is not watched any more joins anew, with the handle's terms. O(1). Raises\n"
-               "HubClosed.")},
+               "Records a beat of the key; one that is no longer watched joins again, with the handle's terms. O(1).\n"
+               "Raises HubClosed.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -132,8 +132,8 @@ static PyTypeObject heart_type = {
     .tp_new = heart_new,
 };
 
-// A call of a method is specialised by the interpreter only where the object is of exactly the type that the method was
-// made for, so each subclass gets hot methods of its own, unless it has overridden them.
+// Gives a type hot methods of its own. The interpreter specializes a method call only if the object is of exactly the
+// type that the method was made for, so each subclass gets its own hot methods, unless it has overridden them.
 static int own_methods(PyTypeObject *type, PyTypeObject *base, PyMethodDef *methods) {
   for (; methods->ml_name; methods++) {
     PyObject *found = PyObject_GetAttrString((PyObject *)type, methods->ml_name);
@@ -174,8 +174,8 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-// The types and names here are the process's, and so are the generated modules'. And a subinterpreter cannot end beside
-// a thread of Python's, which a hub has for callbacks: it would take the process with it.
+// The types and names here belong to the whole process, and so do the generated modules'. And a subinterpreter cannot
+// end while one of Python's threads runs, which a hub has for callbacks: Python would end the process.
 static int exec_module(PyObject *module) {
   if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
     PyErr_SetString(PyExc_ImportError,

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The monitor's beats of which nothing is new: found and renewed, many at a time, without objects made for each.
+"""The monitor's hot path: renews instances whose beats say nothing new, many at a time, without an object for each.
 
 A heartbeat's text is its head, which names the instance and its metadata, and a tail of the four fields that change
-with each beat (src/heartfelt/wire/fields.py). A head that was parsed once is known; `Scan` knows it again by comparing
+with each beat (src/heartfelt/wire/fields.py). A head that was parsed once is known; `Scan` recognizes it by comparing
 bytes. Senders of lists name the same instances in the same order each time, so the head that followed last time is
-tried first; only if that fails it is looked up.
+tried first, and only if that fails is the head looked up.
 
-All that is given to one call belongs to one thread, the event loop's.
+All arguments of a call belong to one thread, the event loop's.
 
-Nothing here decides: what is not the plain case (a beat that changes a state, a first one, each 16th) is handed back.
+Nothing here decides: a beat that is not the plain case (it changes a state, is a first one, or each 16th) is returned.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -35,8 +35,8 @@ WHOLE_EVERY = EVERY
 
 
 cdef class Hot:
-    """What a beat of an instance reads and writes. The base of the registry's Instance, which tells what each means."""
-    # The ring last: what each beat touches lies together, in as few cache lines as can be.
+    """The fields that a beat of an instance reads and writes. The base of the registry's Instance."""
+    # The ring is last: the fields that each beat touches lie together, in as few cache lines as possible.
     cdef public object lease, late, id
     cdef public str via, peer
     cdef public int64_t last_beat_ms, beats
@@ -44,8 +44,8 @@ cdef class Hot:
     cdef public int lag_to_tell_ms
     cdef bytes head
     cdef Hot follower
-    cdef int64_t lag  # -1: not told
-    cdef int64_t skews[3]  # of the beats that told their time, the newest last
+    cdef int64_t lag  # -1: unknown
+    cdef int64_t skews[3]  # of the beats that carried a time, the newest last
     cdef int n_skews
     cdef uint16_t ring[RING]
 
@@ -54,11 +54,11 @@ cdef class Hot:
         self.lag_to_tell_ms = LAG_TO_TELL_MS
 
     def note_times(self, time_ms, lag_ms, int64_t now_ms):
-        """What a beat that came now told of its clock and its lag; None: nothing."""
+        """Notes the time and the lag that a beat carried; None: it carried none."""
         _note_times(self, -1 if time_ms is None else time_ms, -1 if lag_ms is None else lag_ms, now_ms)
 
     def restore_times(self, skew_ms, lag_ms):
-        """What was last known of them, until beats tell."""
+        """Restores the skew and the lag that were last known, until a beat carries others."""
         self.n_skews = 0
         if skew_ms is not None:
             self.skews[2] = skew_ms
@@ -71,7 +71,7 @@ cdef class Hot:
 
     @property
     def skew_ms(self):
-        # The median of three: one beat that was on its way for long does not show.
+        # The median of three, so that one beat with a long delay does not show.
         cdef int64_t a = self.skews[0], b = self.skews[1], c = self.skews[2]
         if self.n_skews == 0:
             return None
@@ -93,7 +93,7 @@ cdef class Hot:
         self.ring[n % RING] |= MISSED
 
     def set_head(self, head):
-        """What its text begins with, as it was last parsed; None: nothing is known."""
+        """Sets the head of its text as it was last parsed; None: unknown."""
         self.head = head
         self.follower = None
 
@@ -134,12 +134,12 @@ cdef inline int _renew(Hot hot, int64_t now_ms, object now, dict dirty) except -
 
 
 cdef struct Tail:
-    int64_t time_ms, last_ms, lag_ms, number  # -1: not told
+    int64_t time_ms, last_ms, lag_ms, number  # -1: not there
     Py_ssize_t end  # behind the closing brace
 
 
 cdef inline const char *_number(const char *at, const char *end, int64_t *value) noexcept:
-    """Behind the digits; NULL: no number as JSON writes it, or too long."""
+    """The end of the digits; NULL: not a number as JSON writes it, or too long."""
     cdef const char *begin = at
     cdef int64_t total = 0
     while at < end and c'0' <= at[0] <= c'9':
@@ -155,7 +155,7 @@ cdef inline const char *_number(const char *at, const char *end, int64_t *value)
 
 cdef inline const char *_field(const char *at, const char *end, const char *name, Py_ssize_t size, int64_t *value,
                                ) noexcept:
-    """Behind a field that is there, or `at` if it is not; NULL: its value is not as it should be."""
+    """The end of the field, `at` if it is not there, NULL if its value is invalid."""
     value[0] = -1
     if end - at < size or memcmp(at, name, size) != 0:
         return at
@@ -163,7 +163,7 @@ cdef inline const char *_field(const char *at, const char *end, const char *name
 
 
 cdef inline const char *_tail(const char *at, const char *end, Tail *tail) noexcept:
-    """Behind the brace that ends the object; NULL: not as heartfelt's agents end it."""
+    """The end of the object, behind its brace; NULL: it does not end as heartfelt's agents end it."""
     cdef const char *begin = at
     at = _field(at, end, b',"heartbeatTime":', 17, &tail.time_ms)
     if at == NULL or at == begin:
@@ -179,7 +179,7 @@ cdef inline const char *_tail(const char *at, const char *end, Tail *tail) noexc
 
 
 cdef const char *_find_tail(const char *at, const char *end) noexcept:
-    """Where `,"heartbeatTime":` begins, or NULL. In a JSON string the quotes would be escaped."""
+    """The start of `,"heartbeatTime":`, or NULL. In a JSON string the quotes would be escaped."""
     while end - at >= 17:
         at = <const char *>memchr(at, c',', end - at - 16)
         if at == NULL:
@@ -198,10 +198,10 @@ cdef inline const char *_after_spaces(const char *at, const char *end) noexcept:
 
 @cython.final
 cdef class Scan:
-    """The known heartbeats at the beginning of a list, or of one object. It only looks; `renew` acts.
+    """Finds the known heartbeats at the beginning of a list, or in one object. Changes nothing; `renew` does.
 
-    `whole`: that is all of them, and the body ends as it should. If not, `rest` is where the first one that is not
-    known begins.
+    `whole`: the body has no others, and ends as it should. Otherwise `rest` is the start of the first one that is not
+    known.
     """
     cdef list found
     cdef Tail *tails
@@ -216,7 +216,7 @@ cdef class Scan:
         free(self.tails)
 
     def __init__(self, bytes body, dict texts, bint is_list, Py_ssize_t most):
-        """texts: head + b"\\0}" -> Hot. At most `most` are looked for."""
+        """Finds at most `most` heartbeats. texts: head + b"\\0}" -> Hot."""
         cdef const char *begin = PyBytes_AS_STRING(body)
         cdef const char *end = begin + PyBytes_GET_SIZE(body)
         cdef const char *at = _after_spaces(begin, end)
@@ -247,7 +247,7 @@ cdef class Scan:
                 if _after_spaces(next_ + 1, end) == end:
                     self.whole = True
                     return
-                self.n -= 1  # something behind the list: it is to be refused as a whole
+                self.n -= 1  # something follows the list: the caller refuses the whole body
                 self.found.pop()
                 break
             at = _after_spaces(next_ + 1, end)
@@ -297,11 +297,11 @@ cdef class Scan:
         return hot
 
     def first(self):
-        """The first one's Hot."""
+        """The Hot of the first heartbeat."""
         return self.found[0]
 
     def renew(self, Py_ssize_t slice_, str via, str peer, int64_t now_ms, dict dirty):
-        """Renews the next `slice_` of them: (how many, those that are not plain: (Hot, time, last, lag, number))."""
+        """Renews the next `slice_` heartbeats: (how many, the others as (Hot, time, last, lag, number))."""
         cdef Py_ssize_t stop = min(self.n, self.at + slice_)
         cdef Py_ssize_t renewed = 0
         cdef object now = now_ms
@@ -334,9 +334,9 @@ cdef inline void _join(char *to, const char *head, Py_ssize_t size) noexcept:
 
 
 def renew_names(bytes data, dict names, str via, str peer, int64_t now_ms, dict dirty):
-    """Plain keys, one a line: (how many were renewed, the others that are to be looked at).
+    """Renews plain keys, one on each line: (how many were renewed, the keys of the others).
 
-    names: key -> Hot. Spaces around a key do not belong to it; lines without one are left out.
+    names: key -> Hot. Spaces around a key do not belong to it; empty lines are ignored.
     """
     cdef const char *at = PyBytes_AS_STRING(data)
     cdef const char *end = at + PyBytes_GET_SIZE(data)

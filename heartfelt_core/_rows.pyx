@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""All keys of a hub at once: as tuples; and as bytes, for a snapshot (_snapshot.py), and back.
+"""All keys of a hub at once: as tuples; as bytes, for a snapshot (_snapshot.py); and back from bytes.
 
-A packed row, integers little-endian, durations in ns, one after the other without a gap:
+A packed row has these fields without gaps, integers little-endian, durations in ns:
 
     flags      1 byte    kind of key (bits 0 and 1: STR, BYTES, INT), DISPOSABLE, LOST, EXTRA
     missed     4 bytes   timeouts since the last beat
@@ -10,10 +10,10 @@ A packed row, integers little-endian, durations in ns, one after the other witho
     silent     8 bytes   since the last beat
     watched    8 bytes   since the key joined
     length     4 bytes   of the key that follows
-    key        UTF-8, in which a lone surrogate stands as any other character; bytes; or an int of 8 bytes, signed
+    key        UTF-8, in which a lone surrogate is encoded like any other character; bytes; or a signed int of 8 bytes
 
-Bytes that are read are trusted in nothing: each look at them is through Reader.take, which knows where they end, and
-what a row says is checked before it is believed.
+Bytes that are read are not trusted: every access goes through Reader.take, which knows where they end, and every value
+of a row is checked before it is used.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -193,7 +193,7 @@ cdef class Packer:
         return 0
 
     def some(self, uint32_t n_pages):
-        """The bytes of up to so many pages of rows; then `done` says whether they were the last."""
+        """Packs up to n_pages pages of rows; afterwards `done` says whether they were the last."""
         cdef hf_row page[PAGE]
         cdef uint32_t i, n
         cdef int64_t now_ns
@@ -201,7 +201,7 @@ cdef class Packer:
         while n_pages > 0 and not self.done:
             n = list_rows(self.hub.hub, &self.cursor, page, PAGE)
             now_ns = hf_clock_now(self.hub.hub.clock)
-            # The objects of the whole page are ours before anything can fail.
+            # Takes over the objects of the whole page before anything can fail.
             objects = [(taken(page[i].key), taken(page[i].extra)) for i in range(n)]
             for i in range(n):
                 self.pack(&page[i], now_ns, objects[i][0], objects[i][1])
@@ -212,18 +212,18 @@ cdef class Packer:
 
 @cython.internal
 cdef class Reader:
-    """What is left of bytes."""
+    """The bytes that are not read yet."""
     cdef const unsigned char *at
     cdef size_t left
     cdef object owner
 
     def __cinit__(self, bytes data, size_t start, size_t end):
         if not start <= end <= <size_t> len(data):
-            raise ValueError("its rows end after its end")
+            raise ValueError("its rows would end after its end")
         self.owner, self.at, self.left = data, <const unsigned char *> PyBytes_AS_STRING(data) + start, end - start
 
     cdef const unsigned char *take(self, size_t n) except NULL:
-        """The next n bytes, which are there."""
+        """The next n bytes. Raises ValueError if there are fewer."""
         if n > self.left:
             raise ValueError("a row goes on after the end of the rows")
         self.at += n
@@ -238,7 +238,7 @@ cdef object key_of(int kind, const unsigned char *data, Py_ssize_t length):
         return data[:length]
     if kind == INT and length == 8:
         return <int64_t> got(data, 8)
-    raise ValueError("a row's key is no str, bytes or int")
+    raise ValueError("a row's key is not a str, bytes or int")
 
 
 cdef int64_t checked_ns(uint64_t bits, int64_t least, str what) except? -1:
@@ -249,7 +249,7 @@ cdef int64_t checked_ns(uint64_t bits, int64_t least, str what) except? -1:
 
 
 cdef class Unpacked:
-    """Rows, to be read whole, and then restored into a hub."""
+    """Rows that are first read and checked as a whole, then restored into a hub."""
     cdef Reader reader
     cdef list keys
     cdef hf_past *pasts
@@ -266,7 +266,7 @@ cdef class Unpacked:
             raise MemoryError
 
     def read(self, size_t most):
-        """Up to `most` more rows; False when all are there. ValueError tells what is wrong with the first bad one."""
+        """Reads up to `most` more rows; False when all are read. Raises ValueError for the first bad one."""
         cdef uint64_t n = len(self.keys), end = min(self.n_rows, n + most)
         while n < end:
             self.keys.append(self.unpack(self.reader, &self.pasts[n]))
@@ -296,8 +296,10 @@ cdef class Unpacked:
         return key_of(flags & KIND_MASK, reader.take(length) if length else head, length)
 
     def restore(self, HotHub hub, int64_t grace_ns, extras, size_t most):
-        """Joins up to `most` more keys; False when there are no more. grace_ns < 0: each key's own timeout. extras: an
-        iterator of n_extras of them, or None: they are left out."""
+        """Joins up to `most` more keys; False when there are no more.
+
+        grace_ns < 0: each key's own timeout. extras: an iterator of n_extras of them, or None: they are left out.
+        """
         cdef size_t end = min(self.n_restored + most, <size_t> len(self.keys))
         cdef hf_past past
         while self.n_restored < end:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The seam between Python and the native sender: one thread of the core's that sends the beats of all lines.
+"""The seam between Python and the native sender: one native thread that sends the beats of all lines.
 
-Everything that decides anything is C (sender/hf_sender.h). What waits for a lock lets go of the GIL first, so nobody
-who holds it ever waits for the sender's thread. POSIX only: elsewhere this module is not built.
+The C functions of sender/hf_sender.h make every decision. A call that waits for a lock releases the GIL first, so no
+thread that holds it ever waits for the sender's thread. POSIX only: elsewhere this module is not built.
 """
 import os
 
@@ -10,15 +10,23 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hf_sender cimport *
 
+from heartfelt._numbers import in_order
+
 available = True
 HEAD_MAX = int(HF_HEAD_MAX)
 ADDRESSES_MAX = int(HF_ADDRESSES_MAX)
-STATES = ("idle", "resolving", "connecting", "connected", "waiting", "closed")
-STAGES = (
-    "nothing", "resolve", "connect", "connect_time", "write", "write_time", "read", "peer_closed", "answer",
-    "answer_time", "status",
-)
-TRANSPORTS = {"sermant": int(HF_SERMANT), "http": int(HF_HTTP), "udp": int(HF_UDP)}
+STATES = in_order("hf_line_state", HF_N_LINE_STATES, {
+    "idle": HF_LINE_IDLE, "resolving": HF_LINE_RESOLVING, "connecting": HF_LINE_CONNECTING,
+    "connected": HF_LINE_CONNECTED, "waiting": HF_LINE_WAITING, "closed": HF_LINE_CLOSED,
+})
+STAGES = in_order("hf_line_stage", HF_N_LINE_STAGES, {
+    "nothing": HF_AT_NOTHING, "resolve": HF_AT_RESOLVE, "connect": HF_AT_CONNECT, "connect_time": HF_AT_CONNECT_TIME,
+    "write": HF_AT_WRITE, "write_time": HF_AT_WRITE_TIME, "read": HF_AT_READ, "peer_closed": HF_AT_PEER_CLOSED,
+    "answer": HF_AT_ANSWER, "answer_time": HF_AT_ANSWER_TIME, "status": HF_AT_STATUS,
+})
+TRANSPORTS = {name: number for number, name in enumerate(in_order("hf_transport", HF_N_TRANSPORTS, {
+    "sermant": HF_SERMANT, "http": HF_HTTP, "udp": HF_UDP,
+}))}
 
 cdef hf_sender _sender
 if hf_sender_init(&_sender) != HF_OK:
@@ -31,12 +39,12 @@ cdef object raised(hf_status status):
     if status == HF_NO_THREAD:
         return RuntimeError("the system gave no thread to send beats")
     if status == HF_FULL:
-        return ValueError(f"what a beat says is too long: more than {HF_HEAD_MAX} bytes when compressed")
+        return ValueError(f"a beat is too long: its head takes more than {HF_HEAD_MAX} bytes when compressed")
     return RuntimeError("the line is closed: make a new one")
 
 
 cdef class SenderLine:
-    """One line. Times are in ns. What the envelope's preamble is: sender/hf_envelope.h."""
+    """One line. Times are in ns. The envelope's preamble is described in sender/hf_envelope.h."""
     cdef hf_sender_line *line
 
     def __cinit__(
@@ -66,7 +74,7 @@ cdef class SenderLine:
                 hf_sender_release(self.line)
 
     def start(self):
-        """Beats from now on. Raises RuntimeError: closed, or no thread; MemoryError."""
+        """Starts to send beats. Raises RuntimeError if the line is closed or there is no thread; MemoryError."""
         cdef hf_status status
         with nogil:
             status = hf_sender_start(self.line)
@@ -74,7 +82,7 @@ cdef class SenderLine:
             raise raised(status)
 
     def set_head(self, const uint8_t[::1] deflated, uint32_t crc, uint32_t n_plain):
-        """What beats say, as raw deflate up to a sync flush. Once closed it is of no use, and no error."""
+        """Sets the head of the beats, as raw deflate up to a sync flush. On a closed line this does nothing."""
         cdef hf_head head
         cdef hf_status status
         head.deflated = <uint8_t *>&deflated[0]
@@ -94,7 +102,7 @@ cdef class SenderLine:
             hf_sender_beat_now(self.line)
 
     def set_addresses(self, list addresses):
-        """(text, port, scope id) each; those over ADDRESSES_MAX are left out. Raises ValueError: not an address."""
+        """Sets up to ADDRESSES_MAX addresses, each (text, port, scope id). Raises ValueError for an invalid one."""
         cdef hf_address found[HF_ADDRESSES_MAX]
         cdef uint32_t n = 0
         cdef bytes text
@@ -111,7 +119,7 @@ cdef class SenderLine:
             hf_sender_lookup_failed(self.line)
 
     def take_wish(self):
-        """True once for each wish for addresses."""
+        """Returns True once for each request for addresses."""
         cdef bint wishes
         with nogil:
             wishes = hf_sender_take_wish(self.line)
@@ -130,11 +138,11 @@ cdef class SenderLine:
         return sent
 
     def abandon(self):
-        """In the child after a fork."""
+        """Forgets the line, in the child after a fork."""
         hf_sender_abandon(self.line)
 
     def stats(self):
-        """state, beats, missed, refused, connects, failures, stage and code of the last failure, wait, most late."""
+        """State, beats, missed, refused, connects, failures, stage and code of the last failure, wait, most late."""
         cdef hf_line_stats s
         with nogil:
             s = hf_sender_stats(self.line)
@@ -145,7 +153,7 @@ cdef class SenderLine:
 
 
 def wait_for_wish(int64_t timeout_ns=-1):
-    """Blocks until a line may wish for addresses, or the time is over (negative: no end). Raises MemoryError."""
+    """Blocks until a line may need addresses, or the time is over (negative: no limit). Raises MemoryError."""
     cdef bint sound
     with nogil:
         sound = hf_sender_wait_for_wish(&_sender, timeout_ns)
@@ -154,12 +162,12 @@ def wait_for_wish(int64_t timeout_ns=-1):
 
 
 def ring_wishes():
-    """wait_for_wish returns."""
+    """Makes wait_for_wish return."""
     hf_sender_ring_wishes(&_sender)
 
 
 def runs():
-    """Is there a thread that sends?"""
+    """Whether the sending thread runs."""
     cdef bint there
     with nogil:
         there = hf_sender_runs(&_sender)

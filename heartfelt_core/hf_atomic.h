@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Atomics, order always in the name. One place, so that a model checker can put its own types here
+// Atomics, with the memory order in each name. All in one place, so that a model checker can substitute its own types
 // (tests/model/shim.h).
-// Single words only; no atomic_thread_fence anywhere in the core (sanitizers cannot see it).
+// Single words only; no atomic_thread_fence anywhere in the core, since sanitizers cannot see it.
 #ifndef HF_ATOMIC_H
 #define HF_ATOMIC_H
 
@@ -26,7 +26,7 @@ typedef _Atomic uintptr_t hf_atomic_ptr;
 #define HF_CAS_SC(p, expected, desired) \
   atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_seq_cst, memory_order_seq_cst)
 
-// Keeps the compiler, not the processor, from reordering.
+// Keeps the compiler, but not the processor, from reordering.
 #define HF_COMPILER_BARRIER() atomic_signal_fence(memory_order_seq_cst)
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ground of the core: status codes, limits, small helpers. Knows nothing of Python.
+// The base of the core: status codes, limits, small helpers. Knows nothing of Python.
 #ifndef HF_BASE_H
 #define HF_BASE_H
 
@@ -16,23 +16,25 @@
 #define HF_TIMEOUT_MAX_NS (INT64_C(100) * 366 * 86400 * HF_NS_PER_S)
 #define HF_SHARDS_MAX 64
 
-// 1: callers are threads without a GIL, which beat one hub at the same time; 0: a GIL serialises the callers of the
-// object-taking functions. Who compiles says which, the same for all files, since layouts depend on it: setup.py by the
-// interpreter, the core's own tests both. hf_pykey.h, which knows Python, refuses the wrong one.
+// 1: callers are threads without a GIL, which may beat one hub at the same time; 0: a GIL serializes the callers of the
+// functions that take objects. Set by whoever compiles, to the same value for all files, since layouts depend on it:
+// setup.py takes it from the interpreter, and the core's own tests compile both. hf_pykey.h, which knows Python,
+// refuses the wrong one.
 #ifndef HF_PARALLEL
 #define HF_PARALLEL 0
 #endif
 
 typedef enum {
   HF_OK = 0,
-  HF_SLOW,         // a beat that the hot path cannot finish: call the cold function
-  HF_NO_MEMORY,    //
+  HF_SLOW,  // a beat that the hot path cannot finish: call the cold function
+  HF_NO_MEMORY,
   HF_CLOSED,       // the hub is closed
   HF_NOT_WATCHED,  // no such key, or it timed out
   HF_STALE_ID,     // the id's key was removed, or the number never was an id
-  HF_NO_TIMEOUT,   // a key joins and neither it nor the hub has a timeout
+  HF_NO_TIMEOUT,   // a key joins, and neither the call nor the hub gives it a timeout
   HF_FULL,         // a shard holds as many slots as it can number
   HF_NO_THREAD,    // the system gave no thread
+  HF_N_STATUSES,   // how many there are
 } hf_status;
 
 #if defined(__GNUC__)
@@ -53,7 +55,7 @@ static inline uintptr_t hf_align_to_line(const void *p) {
   return ((uintptr_t)p + HF_CACHE_LINE - 1) & ~(uintptr_t)(HF_CACHE_LINE - 1);
 }
 
-// The number of the lowest bit that is set; there must be one.
+// The number of the lowest bit that is set; at least one must be.
 static inline int hf_lowest_bit(uint64_t bits) {
 #if defined(__GNUC__)
   return __builtin_ctzll(bits);

@@ -6,7 +6,7 @@
 
 static bool make_pair(hf_bell *bell) {
   (void)bell;
-  return false;  // Windows hands a pair of sockets in
+  return false;  // on Windows the caller passes a pair of sockets
 }
 static void write_token(int64_t fd) { send((SOCKET)fd, "!", 1, 0); }
 static void read_tokens(int64_t fd) {
@@ -14,7 +14,7 @@ static void read_tokens(int64_t fd) {
   while (recv((SOCKET)fd, buffer, sizeof buffer, 0) == (int)sizeof buffer) {
   }
 }
-static void close_pair(hf_bell *bell) { (void)bell; }  // the pair's owner does
+static void close_pair(hf_bell *bell) { (void)bell; }  // the owner of the pair closes it
 
 hf_bell_wait_result hf_bell_wait(hf_bell *bell, int64_t timeout_ns) {
   // select is not interrupted by Ctrl-C: look up now and then.
@@ -130,6 +130,6 @@ void hf_bell_ring(hf_bell *bell) {
 
 void hf_bell_silence(hf_bell *bell) {
   if (HF_LOAD_ACQ(&bell->write_fd) >= 0) read_tokens(bell->read_fd);  // partner: hf_bell_open
-  // An exchange, so that who rang before is seen by the look that follows.
+  // An exchange, so that the look that follows sees the events of whoever rang before.
   HF_XCHG(&bell->rung, 0u);  // partner: hf_bell_ring
 }

@@ -6,7 +6,7 @@
 #include <windows.h>
 
 int64_t hf_clock_system_ns(hf_clock_kind kind) {
-  (void)kind;  // the performance counter counts suspend; Windows has no cheap clock that does not
+  (void)kind;  // the performance counter counts suspend, as does every cheap clock of Windows
   LARGE_INTEGER ticks, frequency;
   QueryPerformanceFrequency(&frequency);
   QueryPerformanceCounter(&ticks);

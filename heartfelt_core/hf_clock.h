@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Clocks in nanoseconds. A hub reads one of them; a manual one moves only when it is told to.
+// Clocks in nanoseconds. A hub reads one of them; a manual clock moves only by hf_clock_set.
 // Any thread may read any clock. hf_clock_set is for the one thread that drives a manual clock.
 #ifndef HF_CLOCK_H
 #define HF_CLOCK_H
@@ -51,8 +51,8 @@ static inline int64_t hf_clock_now(const hf_clock *clock) {
 
 static inline void hf_clock_set(hf_clock *clock, int64_t now_ns) { HF_STORE_REL(&clock->manual_ns, now_ns); }
 
-// The monotonic clock as of a tick of the kernel: a few ns to read. It lags by up to two steps; hf_clock_coarse_step_ns
-// is one, or 0 where there is no such clock.
+// The monotonic clock as of the last tick of the kernel: a few ns to read. It lags by up to two steps.
+// hf_clock_coarse_step_ns returns the length of a step, 0 where the system has no such clock.
 #if defined(__linux__)
 static inline int64_t hf_clock_coarse_ns(void) {
   struct timespec ts;
@@ -66,9 +66,8 @@ int64_t hf_clock_coarse_step_ns(void);
 
 // Wall clock, ns since the epoch.
 int64_t hf_clock_wall_ns(void);
-// What to add to a time of `clock` to get ns since the epoch: 0 for a manual clock, whose times are
-// taken as they are. Wall and clock are read as one pair: the clock before and after the wall, the
-// closest of a few tries.
+// The difference to add to a time of `clock` to get ns since the epoch: 0 for a manual clock, whose times are taken as
+// they are. Reads wall and clock as a pair: the clock before and after the wall, the closest of a few tries.
 int64_t hf_clock_wall_offset_ns(const hf_clock *clock);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How events leave a hub: which there are, in which order they come, and who gets them.
+// How events leave a hub: which events a stream has, and in what order.
 #include "hf_enter.h"
 #include "hf_hub.h"
 
@@ -7,7 +7,7 @@ static bool carries_verdicts(const hf_hub *hub, hf_stream stream) {
   return hf_streams_want(&hub->streams, HF_TIME_OUT) && hf_streams_route(&hub->streams, HF_TIME_OUT) == stream;
 }
 
-// Both rings, in the order of their numbers: OVERFLOW of one may be for the readers of the other.
+// Locks both rings, in the order of their numbers: an OVERFLOW of one may be for the readers of the other.
 static void enter_rings(hf_hub *hub) {
   for (int s = 0; s < HF_N_STREAMS; s++) hf_lock_acquire(&hub->streams.rings[s].lock);
 }
@@ -50,7 +50,7 @@ void hf_hub_stream_stats(hf_hub *hub, hf_stream_stats *stats) {
   hf_lock_release(&hub->guard.lock);
 }
 
-// The shard whose verdict comes first, by when it was taken, then by its deadline; n_shards if none waits.
+// The shard with the first verdict, by the time at which it was taken, then by its deadline; n_shards if none waits.
 static uint32_t first_verdict(const hf_hub *hub, int64_t *event_ns) {
   uint32_t best = hub->n_shards;
   int64_t best_deadline_ns = 0;
@@ -75,8 +75,8 @@ static void empty_trash(hf_hub *hub) {
 
 typedef enum { FROM_NONE, FROM_SHARD, FROM_RING, FROM_OTHER_RING, FROM_GUARD } source;
 
-// Where the stream's next event is, under all locks. At one time verdicts come first: what a beat made of its key's
-// verdict came after it.
+// The source of the stream's next event, under all locks. Of events at one time verdicts come first: what a beat made
+// of its key's verdict happened after it.
 static source next_source(hf_hub *hub, hf_stream stream, bool verdicts, bool told_here, uint32_t *shard) {
   const hf_ring *ring = &hub->streams.rings[stream], *other = &hub->streams.rings[HF_N_STREAMS - 1 - stream];
   int64_t verdict_ns = HF_NEVER, ring_ns = hf_ring_peek_ns(ring, told_here);
@@ -91,7 +91,7 @@ static source next_source(hf_hub *hub, hf_stream stream, bool verdicts, bool tol
 
 uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t max) {
   if (hub->n_shards == 0) return 0;
-  // All locks at once: so the events of one key, verdicts and others, come in their true order.
+  // All locks at once, so that the events of one key, verdicts and others, come in their true order.
   bool verdicts = carries_verdicts(hub, stream), told_here = hf_streams_route(&hub->streams, HF_OVERFLOW) == stream;
   hf_ring *rings = hub->streams.rings;
   uint32_t n = 0, s = 0;
@@ -118,20 +118,20 @@ uint32_t hf_hub_drain(hf_hub *hub, hf_stream stream, hf_event *events, uint32_t 
   if (untidy) empty_trash(hub);
   if (from == FROM_NONE) {
     hf_bell_silence(hub->streams.bells[stream]);
-    // Once the hub has ended its bell stays rung, so that no reader waits for what will never come.
+    // Once the hub has ended its bell stays rung, so that no reader waits for an event that will never come.
     if (hf_hub_has_ended(hub) || hf_hub_waiting(hub, stream)) hf_bell_ring(hub->streams.bells[stream]);
   }
   return n;
 }
 
-// Verdicts from before anyone wanted them.
+// Discards verdicts from before anyone subscribed to them.
 static void discard_verdicts(hf_hub *hub) {
   for (uint32_t s = 0; s < hub->n_shards; s++)
     for (bool more = true; more;) {
       hf_trash trash = {0};
       hf_shard *shard = hf_hub_enter(hub, s);
       hf_shard_empty_trash(shard, &trash);
-      more = hf_list_head(&shard->slots) != HF_NO_SLOT;
+      more = hf_timeout_list_head(&shard->slots) != HF_NO_SLOT;
       hf_hub_leave(hub, s, &trash);
     }
 }
@@ -152,6 +152,6 @@ void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types) {
     hf_lock_acquire(&ring->lock);
     ring->tells_overflow = hf_streams_want(&hub->streams, HF_OVERFLOW);
     hf_lock_release(&ring->lock);
-    hf_bell_ring(hub->streams.bells[s]);  // what waits may have changed hands
+    hf_bell_ring(hub->streams.bells[s]);  // what waits may belong to the other stream now
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How the hub's own files enter and leave a shard: the lock, what is done before it is given back, and what is released
-// after it. Not for anyone else.
+// Entering and leaving a shard: takes the lock; checks, wakes the worker and releases the lock; then releases objects.
+// Only for hf_hub.c and hf_drain.c.
 #ifndef HF_ENTER_H
 #define HF_ENTER_H
 

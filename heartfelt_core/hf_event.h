@@ -2,13 +2,15 @@
 // Events as they leave the core, and the ring that holds those that are not verdicts.
 //
 // Invariants
-//   A verdict (TIME_OUT) never enters a ring: it lies in its shard's list (hf_list.h) until it is read.
-//   A ring never silently loses an event: what it cannot hold is counted, and one OVERFLOW event tells each run of
-//   losses: at its place in the ring's own stream, or in the other one if OVERFLOW goes there.
+//   A verdict (TIME_OUT) never enters a ring: it stays in its shard's timeout list (hf_timeout_list.h) until it is
+//   read.
+//   A ring never loses an event silently: it counts what it cannot hold, and one OVERFLOW event reports each run of
+//   losses, at its place in the ring's own stream, or in the other one if OVERFLOW goes there.
 //   With HF_ON_FULL_BLOCK nothing is lost: the ring grows, since a beat must not wait for a reader.
-// Cost: push and pop O(1), growing amortised. Threads: under the ring's own lock, taken after the shards'.
-// Objects: a ring owns the key and extra of what it holds. What it drops it hands back to the caller, who
-// releases it after the locks.
+// Cost: push and pop O(1), amortized where the ring grows. Threads: under the ring's own lock, taken after the shards'
+// locks.
+// Objects: a ring owns the key and extra of each event in it. It hands dropped ones back to the caller, who releases
+// them after the locks.
 #ifndef HF_EVENT_H
 #define HF_EVENT_H
 
@@ -30,7 +32,7 @@ typedef enum {
 
 #define HF_MASK(type) (1u << (type))
 
-typedef enum { HF_ON_FULL_DROP_OLDEST = 0, HF_ON_FULL_DROP_NEWEST, HF_ON_FULL_BLOCK } hf_on_full;
+typedef enum { HF_ON_FULL_DROP_OLDEST = 0, HF_ON_FULL_DROP_NEWEST, HF_ON_FULL_BLOCK, HF_N_ON_FULL } hf_on_full;
 
 typedef struct {
   hf_event_type type;
@@ -43,15 +45,15 @@ typedef struct {
 typedef struct {
   hf_lock lock;
   hf_on_full on_full;   // const
-  bool tells_overflow;  // const; OVERFLOW is wanted
-  uint32_t limit;       // const; the user's size
+  bool tells_overflow;  // const; somebody subscribed to OVERFLOW
+  uint32_t limit;       // const; the size that the user chose
   // under lock
   hf_event *events;
   uint32_t capacity;
   uint64_t head, tail;   // event n stands at n % capacity; head <= tail
   uint64_t n_dropped;    // ever
   uint64_t n_overflows;  // runs of losses, ever
-  uint32_t n_lost_now;   // in the run that no OVERFLOW event has told yet
+  uint32_t n_lost_now;   // in the run that no OVERFLOW event has reported yet
   uint64_t lost_at;      // where in the stream it stands: before event lost_at
   int64_t lost_ns;       // when it began
 } hf_ring;
@@ -70,13 +72,13 @@ static inline hf_status hf_ring_init(hf_ring *ring, uint32_t limit, hf_on_full o
   return status;
 }
 
-// The objects of what is left must have been taken out by hf_ring_pop.
+// The caller must have taken all events out by hf_ring_pop, and released their objects.
 static inline void hf_ring_deinit(hf_ring *ring) {
   free(ring->events);
   hf_lock_deinit(&ring->lock);
 }
 
-// A run of losses that is still to be told.
+// Whether a run of losses has yet to be reported.
 static inline bool hf_ring_has_lost(const hf_ring *ring) { return ring->n_lost_now != 0 && ring->tells_overflow; }
 
 static inline bool hf_ring_grow(hf_ring *ring) {
@@ -102,8 +104,8 @@ static inline void hf_ring_count_loss(hf_ring *ring, uint64_t at, int64_t now_ns
   ring->n_dropped++;
 }
 
-// Puts *event in; its objects are then the ring's. If something had to be dropped, true is returned and
-// *event is what was dropped (the new one, or the oldest): the caller releases its objects.
+// Appends *event, whose objects are then the ring's. Returns true if an event had to be dropped: *event is then that
+// one (the new one, or the oldest), and the caller releases its objects.
 static inline bool hf_ring_push(hf_ring *ring, hf_event *event) {
   if (ring->tail - ring->head < ring->capacity || hf_ring_grow(ring)) {
     ring->events[ring->tail++ % ring->capacity] = *event;
@@ -121,7 +123,7 @@ static inline bool hf_ring_push(hf_ring *ring, hf_event *event) {
   return true;
 }
 
-// `told_here`: OVERFLOW events go to the ring's own stream. Then the one of this ring has a place in it.
+// `told_here`: OVERFLOW events go to the ring's own stream, so that this ring's has a place in it.
 static inline bool hf_ring_overflow_is_next(const hf_ring *ring, bool told_here) {
   return told_here && hf_ring_has_lost(ring) && ring->lost_at <= ring->head;
 }
@@ -130,7 +132,8 @@ static inline uint32_t hf_ring_count(const hf_ring *ring, bool told_here) {
   return (uint32_t)(ring->tail - ring->head) + (told_here && hf_ring_has_lost(ring));
 }
 
-// When the next event of the ring happened; HF_NEVER if there is none. What comes first is never the later one.
+// The time of the ring's next event; HF_NEVER if there is none. An OVERFLOW that is next never has a later time than
+// the event behind it.
 static inline int64_t hf_ring_peek_ns(const hf_ring *ring, bool told_here) {
   int64_t next_ns = ring->head < ring->tail ? ring->events[ring->head % ring->capacity].event_ns : HF_NEVER;
   return hf_ring_overflow_is_next(ring, told_here) ? hf_min_i64(ring->lost_ns, next_ns) : next_ns;
@@ -152,7 +155,7 @@ static inline hf_event hf_ring_take_overflow(hf_ring *ring) {
 static inline hf_event hf_ring_pop(hf_ring *ring, bool told_here) {
   if (hf_ring_overflow_is_next(ring, told_here)) return hf_ring_take_overflow(ring);
   hf_event event = ring->events[ring->head++ % ring->capacity];
-  // A run of losses that nobody wants told ends when the ring has room again.
+  // A run of losses to which nobody subscribed ends when the ring has room again.
   if (!ring->tells_overflow) ring->n_lost_now = 0;
   return event;
 }

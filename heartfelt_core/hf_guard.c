@@ -38,7 +38,7 @@ void hf_guard_stalled(hf_guard *guard, uint32_t shard, hf_stall stall, int64_t p
     if (s != shard && guard->sleepers[s]) hf_sleeper_wake(guard->sleepers[s]);
 }
 
-// Under lock. What is too much to be kept is told with the last one.
+// Under lock. If there is no room the note is merged into the last one.
 static void tell(hf_guard *guard, hf_stall_note note) {
   if (guard->n_notes < HF_STALL_NOTES) {
     guard->notes[guard->n_notes++] = note;
@@ -56,7 +56,7 @@ bool hf_guard_looked(hf_guard *guard, uint32_t shard, uint64_t n_moved, bool wan
   bool complete = false;
   if (HF_LOAD_RLX(&guard->looks_open)) {
     guard->open.n_moved += n_moved;
-    // One that has come to watch nothing meanwhile will not look.
+    // A shard that watches nothing any more will not look.
     guard->not_looked &= HF_LOAD_SC(&guard->armed) & ~(UINT64_C(1) << shard);
     complete = guard->not_looked == 0;
   }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The shard's timers: a 4-ary min-heap of blocks (64 slots each) by the time at which the first slot of the
-// block may be due. A block knows where it stands, so it can be filed earlier, later or not at all.
+// The shard's timers: a 4-ary min-heap of blocks (64 slots each) by the time at which the first slot of the block may
+// be due. A block knows its position, so it can be filed earlier or later, or taken out.
 //
-// Why a heap of blocks and no wheel of slots: a look at the 64 dense beat times of a block costs less than
-// one step along a list of scattered slots, the deadlines keep their full resolution, and a key needs no
-// timer links of its own. A heap of n/64 entries is small: 16,000 for a million keys.
-// Cost: O(log n) each, min O(1). Under the shard's lock. Never allocates but in hf_heap_reserve.
+// Why a heap of blocks rather than a wheel of slots: a look at the 64 dense beat times of a block costs less than one
+// step along a list of scattered slots, deadlines keep their full resolution, and a key needs no timer links of its
+// own. A heap of n/64 entries is small: 16,000 for a million keys.
+// Cost: O(log n) each, min O(1). Threads: under the shard's lock. Allocates only in hf_heap_reserve.
 #ifndef HF_HEAP_H
 #define HF_HEAP_H
 
@@ -21,7 +21,7 @@ typedef struct {
   uint32_t n_entries, capacity;
 } hf_heap;
 
-// Ties in the order of blocks, so that keys that are due at one time come in the order in which they joined.
+// Breaks ties by the order of blocks, so that keys that are due at one time come in the order in which they joined.
 static inline bool hf_heap_before(hf_heap_entry a, hf_heap_entry b) {
   return a.next_ns < b.next_ns || (a.next_ns == b.next_ns && a.block < b.block);
 }

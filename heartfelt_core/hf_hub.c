@@ -7,9 +7,9 @@
 
 hf_hub hf_hub_unopened = {.closed = 1, .ended = 1, .clock = &hf_hub_unopened.own_clock};
 
-// The coarse clock lags by up to two of its steps: one that has not come yet, and the rest that the last one did not
-// take in. A third is for a late tick. What is promised of a verdict is 0.5 % of the timeout for the clock and the
-// worker together: three steps must be less than 0.4 % of it.
+// The coarse clock lags by up to two of its steps: one that has not come yet, and the rest that the last one left over.
+// A third is for a late tick. A verdict may be late by 0.5 % of the timeout for the clock and the worker together, so
+// three steps must be less than 0.4 % of it.
 #define HF_COARSE_STEPS 3
 #define HF_COARSE_FROM_STEPS 750
 static int64_t coarse_round_up(int64_t timeout_ns) {
@@ -17,7 +17,7 @@ static int64_t coarse_round_up(int64_t timeout_ns) {
   return timeout_ns / HF_COARSE_FROM_STEPS < step_ns ? 0 : HF_COARSE_STEPS * step_ns;
 }
 
-// Before a key gets this timeout: beats may have to be told the time more exactly from now on.
+// Call before a key gets this timeout: beats may need a more exact clock from now on.
 static void notice_timeout(hf_hub *hub, int64_t timeout_ns) {
   if (timeout_ns) hf_guard_notice_timeout(&hub->guard, timeout_ns, hub->clock);
   int64_t now_ns = HF_LOAD_RLX(&hub->coarse_round_up_ns);
@@ -76,7 +76,7 @@ hf_status hf_hub_create(const hf_hub_config *config, hf_hub **created) {
       break;
     }
   }
-  // Every state that a worker may see stands before the first one starts.
+  // Every state that a worker may read is initialized before the first one starts.
   for (uint32_t s = 0; config->clock_kind != HF_CLOCK_MANUAL && status == HF_OK && s < n; s++)
     status = hf_worker_start(&hub->workers[s]);
   if (status != HF_OK) {
@@ -135,8 +135,8 @@ void hf_hub_destroy(hf_hub *hub) {
   free(hub);
 }
 
-// Under a shard's lock. Who ends the hub takes each of them after it has set `closed`, so nothing is done after the
-// end.
+// Under a shard's lock. Whoever ends the hub takes each shard's lock after it has set `closed`, so nothing is done
+// after the end.
 static bool closed_meanwhile(const hf_hub *hub) { return HF_LOAD_SC(&((hf_hub *)(uintptr_t)hub)->closed) != 0; }
 
 hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *terms, int mode, uint64_t *id) {
@@ -145,8 +145,8 @@ hf_status hf_hub_touch(hf_hub *hub, void *key, uint64_t hash, const hf_terms *te
   uint32_t s = hf_hash_shard(hash, hub->n_shards);
   notice_timeout(hub, terms->timeout_ns);
 #if !HF_PARALLEL
-  // With a GIL the map is its holder's, so it can grow without keeping the worker from its verdicts. If it cannot, a
-  // key that joins is told so there; any other needs no room.
+  // With a GIL the map belongs to its holder, so it can grow without keeping the worker from its verdicts. If it cannot
+  // grow, hf_shard_touch reports that to a key that joins; any other key needs no room.
   (void)hf_map_reserve(&hub->shards[s].map, &hub->shards[s].slots);
 #endif
   hf_shard *shard = hf_hub_enter(hub, s);

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-# Declares hf_hub.h, hf_batch.h and the headers that know Python, nothing else.
+# Declares hf_hub.h, hf_beat.h and the headers that know Python, and nothing else.
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "hf_hub.h" nogil:
     enum: HF_SHARDS_MAX
-    enum: HF_TIMEOUT_MAX_NS
+    const int64_t HF_TIMEOUT_MAX_NS
 
     ctypedef enum hf_status:
         HF_OK
@@ -18,6 +18,7 @@ cdef extern from "hf_hub.h" nogil:
         HF_NO_TIMEOUT
         HF_FULL
         HF_NO_THREAD
+        HF_N_STATUSES
 
     ctypedef enum hf_clock_kind:
         HF_CLOCK_MONOTONIC
@@ -49,16 +50,28 @@ cdef extern from "hf_hub.h" nogil:
         HF_ON_FULL_DROP_OLDEST
         HF_ON_FULL_DROP_NEWEST
         HF_ON_FULL_BLOCK
+        HF_N_ON_FULL
 
     ctypedef enum hf_stream:
         HF_TO_READERS
         HF_TO_CALLBACKS
+        HF_N_STREAMS
 
     ctypedef struct hf_object_ops:
         pass
 
+    ctypedef enum hf_event_type:
+        HF_TIME_OUT
+        HF_HEART_BEAT
+        HF_REMOVE_KEY
+        HF_JOIN
+        HF_RECOVER
+        HF_OVERFLOW
+        HF_STALL
+        HF_N_EVENT_TYPES
+
     ctypedef struct hf_event:
-        int type
+        hf_event_type type
         bint disposable
         uint32_t missed
         void *key
@@ -107,6 +120,9 @@ cdef extern from "hf_hub.h" nogil:
 
     ctypedef enum hf_guard_kind:
         HF_GUARD_OFF
+        HF_GUARD_ON
+        HF_GUARD_GIL
+        HF_N_GUARDS
 
     ctypedef struct hf_hub_config:
         uint32_t n_shards
@@ -126,9 +142,6 @@ cdef extern from "hf_hub.h" nogil:
     ctypedef struct hf_hub:
         uint32_t n_shards
         const hf_clock *clock
-
-    ctypedef struct hf_handle:
-        pass
 
     hf_hub hf_hub_unopened
     hf_status hf_hub_create(const hf_hub_config *config, hf_hub **hub)
@@ -151,12 +164,15 @@ cdef extern from "hf_hub.h" nogil:
     void hf_hub_subscribe_callbacks(hf_hub *hub, uint32_t types)
     void hf_hub_advance(hf_hub **hubs, uint32_t n_hubs, hf_clock *clock, int64_t target_ns)
     const char *hf_hub_check(hf_hub *hub)
-    int64_t hf_hub_beat_time(const hf_hub *hub)
-    void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id)
 
 
-cdef extern from "hf_batch.h":
+cdef extern from "hf_beat.h":
     enum: HF_BEAT_GROUP
+
+    ctypedef struct hf_handle:
+        pass
+
+    void hf_handle_set(hf_handle *handle, const hf_hub *hub, uint64_t id)
     size_t hf_hub_beat_ids(hf_hub *hub, const int64_t *ids, size_t start, size_t n)
 
 
@@ -167,7 +183,7 @@ cdef extern from "hf_pykey.h":
         HF_KEY_RANGE
         HF_KEY_ERROR
 
-    hf_key_status hf_key_hash(object key, uint64_t *hash)
+    hf_key_status hf_key_hash(object key, uint64_t *hash) except? HF_KEY_ERROR
     hf_object_ops hf_python_ops()
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a key's life is made of, however it begins: by a beat (hf_shard.c) or where a snapshot left it (hf_restore.c).
-// Everything here is under the shard's lock. Not for anyone else.
+// The parts of a key's life that both ways to begin it share: a beat (hf_touch.c), and a snapshot (hf_restore.c). These
+// two files alone include this one. Threads: under the shard's lock.
 #ifndef HF_LIFE_H
 #define HF_LIFE_H
 
@@ -26,7 +26,7 @@ static inline void hf_life_file_deadline(hf_shard *shard, uint32_t i) {
   if (deadline_ns < block->next_ns) hf_heap_file(&shard->heap, &shard->slots, hf_slot_block(i), deadline_ns);
 }
 
-// Makes sure that hf_slots_take and filing a block cannot fail.
+// Reserves a slot, so that hf_slots_take and filing its block cannot fail.
 static inline hf_status hf_life_reserve_slot(hf_shard *shard) {
   if (hf_slots_has_free(&shard->slots)) return HF_OK;
   uint32_t n_slots = HF_LOAD_RLX(&shard->slots.n_slots);
@@ -65,8 +65,8 @@ static inline void hf_life_apply_terms(hf_shard *shard, uint32_t i, const hf_ter
   }
 }
 
-// A slot for a key that the map has not, with what `terms` say and do not say. Its life is to begin, then the map is
-// to have it (hf_map_insert), which cannot fail.
+// Allocates a slot for a key that is not in the map, applying `terms` and defaults. The caller then begins its life and
+// inserts it into the map (hf_map_insert), which cannot fail.
 static inline hf_status hf_life_new_slot(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms,
                                          uint32_t *slot, hf_trash *trash) {
   int64_t timeout_ns = terms->timeout_ns ? terms->timeout_ns : shard->config->default_timeout_ns;

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: MIT
 // One shard's map from key to slot: an index of 4 bytes an entry over the slots, which hold the keys. Open addressing,
-// linear probing, deletion by shifting back (so no tombstones, and no rehash but to grow). The table is published
+// linear probing, deletion by shifting back (so no tombstones, and no rehash except to grow). The table is published
 // through one pointer, and beats read it without a lock.
 //
-// An entry is a slot's number, and above it, in the bits that the number leaves, a mark: bits of the key's tag other
-// than those that pick its home. A look-up compares the marks of the whole cache line that its home lies in, at once,
-// and nearly always meets one entry, so that it goes to one slot, and to the right one. (The order of Python's own
-// dictionary, an index over dense records; the line at once as in Abseil's "Swiss tables".)
+// An entry is a slot's number and, in the bits above the number, a mark: bits of the key's tag other than those that
+// pick its home. A look-up compares the marks of the whole cache line of its home at once, and nearly always matches
+// one entry, so that it visits one slot, and the right one. (Python's own dictionary is also an index over dense
+// records; comparing a line at once is the way of Abseil's "Swiss tables".)
 //
-// Behind the entries lies a table of hints: the same, but filed under the address of a key object, in the line that the
-// address picks and nowhere else. By a hint a beat finds the slot of an object without waiting for the object
-// itself, whose hash may be as far away as the slot. A hint is a guess: who follows it looks whether the slot has that
-// very object.
+// Behind the entries lies a table of hints: entries of the same form, filed under the address of a key object, in the
+// line that the address picks and nowhere else. By a hint a beat finds the slot of an object without reading the object
+// itself, whose hash may be as far away as the slot. A hint is a guess: the caller checks that the slot has that very
+// object.
 //
 // Invariants
 //   At most 3/4 full; sizes are 2^k and 3*2^(k-1), so at least half full once it has grown.
 //   An entry lies at its home or in the unbroken run of entries behind it.
-//   0 is an empty entry: slot 0 is no key's.
-//   The number of every slot that there is, and of those that are made next, fits below the mark.
-// Cost: look-up, insert and erase expected O(1); growing O(slots), amortised O(1).
-// Threads: one writer at a time, under the shard's lock. Readers without the lock: with a GIL, only
-// threads that hold it, and all writers hold it too, so what they see is whole. In a parallel build a
-// lock-free reader trusts only an entry whose slot has the very object it asks for, and then validates the
-// slot (hf_shard.h); everything else it decides under the lock. Old tables stay until the map ends there.
-// Does not own keys and never reads one: equality of different objects is the caller's function.
+//   0 is an empty entry: slot 0 never has a key.
+//   The number of every slot that exists, and of those that the next growth adds, fits below the mark.
+// Cost: look-up, insert and erase expected O(1); growing O(slots), amortized O(1).
+// Threads: one writer at a time, under the shard's lock. Readers without the lock: with a GIL, only threads that hold
+// it; all writers hold it, too, so readers see whole entries. In a parallel build a reader without the lock trusts only
+// an entry whose slot has the very object that it asks for, and then validates the slot (hf_beat.h); it decides
+// everything else under the lock. Old tables stay there until the map ends.
+// Does not own keys and never reads one: the caller's function compares different objects.
 #ifndef HF_MAP_H
 #define HF_MAP_H
 
@@ -34,7 +34,7 @@
 #endif
 
 #define HF_MAP_LINE 16u      // entries in a cache line; every capacity is a multiple of it
-#ifndef HF_MAP_MIN_CAPACITY  // a model checker's tables are smaller than a line, where they are read entry by entry
+#ifndef HF_MAP_MIN_CAPACITY  // the tables of a model checker are smaller than a line
 #define HF_MAP_MIN_CAPACITY 64u
 #endif
 #define HF_MAP_MIN_SLOT_BITS 14u
@@ -78,8 +78,8 @@ static inline hf_map_table *hf_map_get_table(const hf_map *map) {
 }
 static inline void hf_map_publish(hf_map *map, hf_map_table *table) { HF_STORE_REL(&map->table, (uintptr_t)table); }
 
-// How many hints go with a capacity. Where memory does not matter, at most half of the places are taken by the keys'
-// own, so few lines are full; in a large table at most three quarters.
+// The number of hints for a capacity. Where memory does not matter, the keys' own hints take at most half of the
+// places, so few lines are full; in a large table at most three quarters.
 static inline uint32_t hf_map_hints(uint32_t capacity) { return capacity < 1u << 17 ? capacity / 2 * 3 : capacity; }
 
 static inline hf_map_table *hf_map_new_table(uint32_t capacity, uint32_t n_slots) {
@@ -119,7 +119,7 @@ static inline const uint32_t *hf_map_line(const hf_map_table *table, uint32_t ta
   return (const uint32_t *)&table->entries[hf_map_home(table, tag) & ~(HF_MAP_LINE - 1)];
 }
 
-// What a hint goes by in place of a tag. Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4).
+// The tag of a hint, from the address. Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4).
 static inline uint32_t hf_map_object_tag(const void *object) {
   return (uint32_t)(((uint64_t)(uintptr_t)object >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
@@ -128,7 +128,7 @@ static inline uint32_t *hf_map_hint_line(const hf_map_table *table, const void *
   return &table->hints[at & ~(HF_MAP_LINE - 1)];
 }
 
-// Which entries of a line have the mark of the tag, a bit for each.
+// A bit for each entry of a line that has the mark of the tag.
 static inline uint32_t hf_map_line_hits(const hf_map_table *table, const uint32_t *line, uint32_t tag) {
 #if defined(__SSE2__)
   const __m128i *quads = (const __m128i *)line;
@@ -156,8 +156,8 @@ static inline uint32_t hf_map_hint(const hf_map_table *table, const void *object
   return hf_map_hint_in(table, hf_map_hint_line(table, object), object);
 }
 
-// Hints that the object is, or equals, the key of slot i: in place of an earlier hint for it, or of none. If the line
-// is full, `insist` lets it take another's place.
+// Sets the hint for an object that is, or equals, the key of slot i, replacing an earlier hint for it. If the line is
+// full, `insist` replaces the hint for another object.
 static inline void hf_map_set_hint(hf_map_table *table, const void *object, uint32_t i, bool insist) {
   uint32_t *line = hf_map_hint_line(table, object), tag = hf_map_object_tag(object), mark = hf_map_mark(table, tag);
   uint32_t hits = hf_map_line_hits(table, line, tag), n = 0;
@@ -169,7 +169,7 @@ static inline void hf_map_set_hint(hf_map_table *table, const void *object, uint
   if (n < HF_MAP_LINE) line[n] = mark | i;
 }
 
-// There is no hint from the object to slot i any more.
+// Removes the hint from the object to slot i, if there is one.
 static inline void hf_map_forget_hint(hf_map_table *table, const void *object, uint32_t i) {
   uint32_t *line = hf_map_hint_line(table, object), mark = hf_map_mark(table, hf_map_object_tag(object));
   for (uint32_t n = 0; n < HF_MAP_LINE; n++)
@@ -189,7 +189,7 @@ static inline bool hf_map_is(const hf_hot *hot, const void *key, uint32_t tag, h
   return stored == (uintptr_t)key || (hot->tag == tag && stored && equal((const void *)stored, key));
 }
 
-// From the key's home on, entry by entry.
+// Searches from the key's home on, entry by entry.
 static HF_NOINLINE uint32_t hf_map_find_by_probing(const hf_map *map, const hf_slots *slots, const void *key,
                                                    uint32_t tag, hf_map_equal equal) {
   const hf_map_table *table = hf_map_get_table(map);
@@ -201,7 +201,7 @@ static HF_NOINLINE uint32_t hf_map_find_by_probing(const hf_map *map, const hf_s
   }
 }
 
-// The slot of the key, HF_NO_SLOT if there is none. For a writer (under lock), or a reader that holds the GIL.
+// The slot of the key, HF_NO_SLOT if it is not in the map. For a writer (under lock), or a reader that holds the GIL.
 static inline uint32_t hf_map_find(const hf_map *map, const hf_slots *slots, const void *key, uint32_t tag,
                                    hf_map_equal equal) {
 #if !HF_PARALLEL
@@ -215,8 +215,8 @@ static inline uint32_t hf_map_find(const hf_map *map, const hf_slots *slots, con
   return hf_map_find_by_probing(map, slots, key, tag, equal);
 }
 
-// The slot that this very object is filed under, HF_NO_SLOT if it is not found; any thread of a parallel build, no
-// lock. A miss may be false while a writer moves entries: look again under the lock.
+// The slot that this very object is filed under, HF_NO_SLOT if it is not found. For any thread of a parallel build,
+// without a lock. A miss may be false while a writer moves entries: look again under the lock.
 static inline uint32_t hf_map_find_identical(const hf_map *map, const hf_slots *slots, const void *key, uint32_t tag) {
   const hf_map_table *table = hf_map_get_table(map);
   uint32_t mark = hf_map_mark(table, tag), slot_mask = hf_map_slot_mask(table), at = hf_map_home(table, tag);
@@ -234,7 +234,7 @@ static inline void hf_map_place(hf_map_table *table, uint32_t tag, uint32_t i) {
   HF_STORE_REL(&table->entries[at], hf_map_mark(table, tag) | i);  // partner: hf_map_load
 }
 
-// Makes room for one more key, so that hf_map_insert cannot fail, whichever slot it gets.
+// Makes room for one more key, so that hf_map_insert cannot fail, whatever slot the key gets.
 static inline hf_status hf_map_reserve(hf_map *map, const hf_slots *slots) {
   hf_map_table *old = hf_map_get_table(map);
   uint64_t n_slots = (uint64_t)HF_LOAD_RLX(&((hf_slots *)(uintptr_t)slots)->n_slots) + hf_slots_growth(slots);
@@ -264,14 +264,15 @@ static inline hf_status hf_map_reserve(hf_map *map, const hf_slots *slots) {
   return HF_OK;
 }
 
-// Files a slot under the key and tag that it has. The key must not be in the map, and hf_map_reserve must have said OK.
+// Inserts a slot under the key and tag that it has. The key must not be in the map, and hf_map_reserve must have
+// returned HF_OK.
 static inline void hf_map_insert(hf_map *map, const hf_slots *slots, uint32_t i) {
   hf_map_place(hf_map_get_table(map), hf_slots_hot(slots, i)->tag, i);
   hf_map_set_hint(hf_map_get_table(map), hf_slots_key(slots, i), i, false);
   map->n_keys++;
 }
 
-// Erases the entry of a slot that is in the map, and has its tag and key still.
+// Erases the entry of a slot that is in the map, and still has its tag and key.
 static inline void hf_map_erase(hf_map *map, const hf_slots *slots, uint32_t i) {
   hf_map_table *table = hf_map_get_table(map);
   uint32_t hole = hf_map_home(table, hf_slots_hot(slots, i)->tag);

@@ -8,8 +8,8 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 
-// A large piece of its own, so that it goes back to the system when it is given back: a map's old table would leave a
-// hole in the heap that nothing fits.
+// Maps a large piece by itself, so that it goes back to the system when it is given back: the old table of a map would
+// leave a hole in the heap that nothing fits.
 #define OWN_MAPPING ((size_t)64 << 10)
 static hf_pages get_mapped(size_t size) {
   void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -19,13 +19,13 @@ static hf_pages get_mapped(size_t size) {
 
 static hf_pages get_huge(size_t size) {
   size = (size + HF_HUGE_PAGE - 1) / HF_HUGE_PAGE * HF_HUGE_PAGE;
-  // More than is asked for, so that it can begin at a huge page's boundary; what is over goes back at once.
+  // Maps more than is needed, so that it can begin at the boundary of a huge page, and unmaps the rest at once.
   char *mapped = mmap(NULL, size + HF_HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return (hf_pages){0};
   size_t before = -(uintptr_t)mapped % HF_HUGE_PAGE;
   if (before) munmap(mapped, before);
   if (before < HF_HUGE_PAGE) munmap(mapped + before + size, HF_HUGE_PAGE - before);
-  madvise(mapped + before, size, MADV_HUGEPAGE);  // a wish: without huge pages it is slower, nothing else
+  madvise(mapped + before, size, MADV_HUGEPAGE);  // a request: without huge pages it is only slower
   return (hf_pages){.start = mapped + before, .allocation = mapped + before, .mapped = size};
 }
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Zeroed memory, aligned to a cache line, for what grows with the number of keys. Large pieces lie in huge pages where
-// the system has them: a random access to many keys then finds its page in the processor's table of pages.
+// Zeroed memory, aligned to a cache line, for structures that grow with the number of keys. Large pieces lie in huge
+// pages where the system has them, so that a random access to many keys finds its page in the processor's page table
+// cache.
 // Threads: any, each its own pages.
 #ifndef HF_PAGES_H
 #define HF_PAGES_H
@@ -9,7 +10,7 @@
 
 typedef struct {
   void *start;       // aligned; NULL: no memory
-  void *allocation;  // what to give back
+  void *allocation;  // passed back to the system
   size_t mapped;     // bytes mapped, 0: from the C library's heap
 } hf_pages;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The objects behind Hub and Heart as C sees them: what _hot.c reads on the hot path, and _core.pyx sets.
+// The C structs of Hub and Heart objects, which _hot.c reads on the hot path and the Cython modules set; and the beats
+// of many Python keys.
 #ifndef HF_PYHOT_H
 #define HF_PYHOT_H
 
-#include "hf_batch.h"
+#include "hf_beat.h"
 #include "hf_pykey.h"
 
 typedef struct {

@@ -23,7 +23,8 @@ static inline uint64_t hf_key_mix(uint64_t h) {
   return h ^ (h >> 32);
 }
 
-// HF_KEY_TYPE: not of a key's exact type. HF_KEY_RANGE: an int of more than 64 bits. HF_KEY_ERROR: Python has set one.
+// HF_KEY_TYPE: not exactly a str, bytes or int. HF_KEY_RANGE: an int of more than 64 bits. HF_KEY_ERROR: Python has set
+// an exception.
 static inline hf_key_status hf_key_hash(PyObject *key, uint64_t *hash) {
   if (HF_LIKELY(PyUnicode_CheckExact(key))) {
 #ifdef Py_GIL_DISABLED

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How a key's life goes on where another hub's ended: with a deadline, a last beat and missed timeouts of its own.
+// Restores a key that another hub watched: it joins with a deadline, a last beat and missed timeouts of its own.
 //
-// The deadline stands in the slot's floor; the last beat lies a timeout or more before it. A floor up to one timeout
-// from now is no hindrance to beats: any of them has a later deadline. With a later one the key is LOUD, whoever wants
-// its beats: so the first takes the cold way, which clears the floor, and from then on the key's own timeout counts.
+// The deadline is the slot's floor; the last beat lies a timeout or more before it. A floor up to one timeout from now
+// does not affect beats: each has a later deadline. With a later floor the key is LOUD, even if nobody subscribed to
+// its beats: so its first beat takes the cold way, which clears the floor, and from then on its own timeout counts.
 #include "hf_life.h"
 
 static void resume(hf_shard *shard, uint32_t i, const hf_past *past, int64_t now_ns) {
@@ -22,7 +22,7 @@ hf_status hf_shard_restore(hf_shard *shard, void *key, uint32_t tag, const hf_pa
   hf_shard_empty_trash(shard, trash);
   hf_slots *slots = &shard->slots;
   uint32_t i = hf_map_find(&shard->map, slots, key, tag, shard->config->ops.equal);
-  if (i != HF_NO_SLOT) {  // a list of keys that was made while one left and came again tells of it twice
+  if (i != HF_NO_SLOT) {  // a listing has a key twice if it left and joined again meanwhile
     if (hf_slots_state(slots, i) == HF_DEAD || hf_slots_tie(slots, i)->flags & HF_FLAG_PENDING) return HF_OK;
     hf_life_apply_terms(shard, i, &past->terms, trash);
     resume(shard, i, past, hf_clock_now(shard->clock));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Declares sender/hf_sender.h and what of the headers below it the module needs, nothing else.
+# Declares sender/hf_sender.h, and from the headers below it only what the module needs.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -18,12 +18,30 @@ cdef extern from "hf_sender.h" nogil:
         HF_SERMANT
         HF_HTTP
         HF_UDP
+        HF_N_TRANSPORTS
 
     ctypedef enum hf_line_state:
         HF_LINE_IDLE
+        HF_LINE_RESOLVING
+        HF_LINE_CONNECTING
+        HF_LINE_CONNECTED
+        HF_LINE_WAITING
+        HF_LINE_CLOSED
+        HF_N_LINE_STATES
 
     ctypedef enum hf_line_stage:
         HF_AT_NOTHING
+        HF_AT_RESOLVE
+        HF_AT_CONNECT
+        HF_AT_CONNECT_TIME
+        HF_AT_WRITE
+        HF_AT_WRITE_TIME
+        HF_AT_READ
+        HF_AT_PEER_CLOSED
+        HF_AT_ANSWER
+        HF_AT_ANSWER_TIME
+        HF_AT_STATUS
+        HF_N_LINE_STAGES
 
     ctypedef struct hf_envelope:
         hf_transport transport

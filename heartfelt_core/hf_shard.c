@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What callers do to a shard: touch, remove, read. What its worker does is in hf_step.c.
-#include "hf_life.h"
+// How a shard begins and ends, and how its verdicts leave it. How its keys join, beat and leave: hf_touch.c; how one is
+// found dead: hf_step.c.
+#include "hf_shard.h"
 
 hf_status hf_shard_init(hf_shard *shard, uint32_t index, const hf_shard_config *config, hf_streams *streams,
                         const hf_clock *clock) {
@@ -44,7 +45,7 @@ void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
     hf_slots_give_back(&shard->slots, i);
   }
   if (hf_streams_want(shard->streams, HF_TIME_OUT)) return;
-  for (int n = 0; n < 4 && hf_list_head(&shard->slots) != HF_NO_SLOT; n++) {  // verdicts that nobody wants
+  for (int n = 0; n < 4 && hf_timeout_list_head(&shard->slots) != HF_NO_SLOT; n++) {  // verdicts that nobody wants
     hf_event event;
     hf_shard_take(shard, &event);
     hf_trash_add(trash, event.key);
@@ -52,227 +53,16 @@ void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash) {
   }
 }
 
-// The deadline that a pending verdict was taken on. A LOST key's floor is the next one already.
-static int64_t verdict_deadline(const hf_slots *slots, uint32_t i) {
-  int64_t floor_ns = *hf_slots_floor(slots, i);
-  return hf_slots_state(slots, i) == HF_LOST ? floor_ns - *hf_slots_timeout(slots, i) : floor_ns;
-}
-
-// The unread verdict of slot i moves to slot `to`: what it says, and its place in the list. Objects do not.
-static void move_verdict(hf_slots *slots, uint32_t i, uint32_t to, int64_t deadline_ns) {
-  hf_cold *from = hf_slots_cold(slots, i), *cold = hf_slots_cold(slots, to);
-  cold->join_ns = from->join_ns;
-  cold->event_ns = from->event_ns;
-  cold->verdict_beat_ns = from->verdict_beat_ns;
-  hf_slots_tie(slots, to)->missed = hf_slots_verdict_missed(slots, i);
-  hf_slots_tie(slots, to)->flags = (hf_slots_tie(slots, i)->flags & (HF_FLAG_DISPOSABLE | HF_FLAG_PENDING)) & 0xfu;
-  *hf_slots_timeout(slots, to) = *hf_slots_timeout(slots, i);
-  *hf_slots_floor(slots, to) = deadline_ns;
-  hf_list_replace(slots, i, to);
-}
-
-// The key of a slot with an unread verdict lives again: the verdict goes to a slot of its own. That slot is
-// reserved already.
-static void part_from_verdict(hf_shard *shard, uint32_t i) {
-  hf_slots *slots = &shard->slots;
-  hf_cold *cold = hf_slots_cold(slots, i);
-  hf_tie *tie = hf_slots_tie(slots, i);
-  if (!(tie->flags & HF_FLAG_PENDING)) return;
-  uint32_t note = hf_slots_take(slots);
-  hf_cold *note_cold = hf_slots_cold(slots, note);
-  move_verdict(slots, i, note, verdict_deadline(slots, i));
-  HF_STORE_REL(&hf_slots_hot(slots, note)->key, (uintptr_t)hf_shard_retained(shard, hf_slots_key(slots, i)));
-  note_cold->extra = hf_shard_retained(shard, cold->extra);
-  hf_slots_set_state(slots, note, HF_NOTE);
-  hf_tie_set_peer(hf_slots_tie(slots, note), i);
-  hf_tie_set_peer(tie, note);
-  hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
-}
-
-// A key that lives no more takes back the unread verdict of its earlier life.
-static void rejoin_verdict(hf_shard *shard, uint32_t i, hf_trash *trash) {
-  hf_slots *slots = &shard->slots;
-  hf_cold *cold = hf_slots_cold(slots, i);
-  hf_tie *tie = hf_slots_tie(slots, i);
-  uint32_t note = tie->peer;
-  hf_trash_add(trash, cold->extra);
-  hf_trash_add(trash, hf_slots_key(slots, note));
-  move_verdict(slots, note, i, *hf_slots_floor(slots, note));
-  cold->extra = hf_slots_cold(slots, note)->extra;
-  hf_tie_set_peer(tie, HF_NO_SLOT);
-  hf_slots_give_back(slots, note);
-}
-
-static void free_key(hf_shard *shard, uint32_t i) {
-  hf_map_erase(&shard->map, &shard->slots, i);
-  hf_slots_give_back(&shard->slots, i);
-}
-
-// A beat at the exact time. The slot may have a later one: the coarse clock's, rounded up, by the key's last beat or by
-// the last key that was here. A timeout that is short from now on would be as much too long. The clock is read after
-// that time, so no other thread's beat is set back behind the moment at which it was made. File the deadline after it.
-static void beat_slot(hf_shard *shard, uint32_t i, int64_t now_ns) {
-  hf_hot *hot = hf_slots_hot(&shard->slots, i);
-  hf_hot_beat(hot, now_ns, false);
-  for (int64_t seen_ns = HF_LOAD_SC(&hot->beat_ns); seen_ns > now_ns;) {
-    now_ns = hf_clock_now(shard->clock);
-    if (seen_ns <= now_ns || HF_CAS_SC(&hot->beat_ns, &seen_ns, now_ns)) break;
-  }
-  *hf_slots_floor(&shard->slots, i) = 0;
-}
-
-// The slot begins a life now. Its key, timeout and flags stand already.
-static void begin_life(hf_shard *shard, uint32_t i, int64_t now_ns, hf_trash *trash) {
-  hf_cold *cold = hf_slots_cold(&shard->slots, i);
-  cold->join_ns = now_ns;
-  hf_slots_tie(&shard->slots, i)->missed = 0;
-  beat_slot(shard, i, now_ns);
-  hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
-  hf_life_watch(shard, i);
-  hf_life_file_deadline(shard, i);
-  shard->counters.n_joins++;
-  hf_life_emit(shard, HF_JOIN, i, now_ns, trash);
-  hf_life_emit(shard, HF_HEART_BEAT, i, now_ns, trash);
-}
-
-static hf_status join_new(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, uint32_t *slot,
-                          hf_trash *trash) {
-  hf_status status = hf_life_new_slot(shard, key, tag, terms, slot, trash);
-  if (status != HF_OK) return status;
-  int64_t now_ns = hf_clock_now(shard->clock);
-  // The slot's last key may have left a later time: beats may round theirs up, and one may still be on its way. It is
-  // not this key's. Release: who sees this time sees the word that the last life ended with (hf_hot_beat_checked).
-  HF_STORE_REL(hf_slots_beat(&shard->slots, *slot), now_ns);
-  begin_life(shard, *slot, now_ns, trash);
-  hf_map_insert(&shard->map, &shard->slots, *slot);
-  return HF_OK;
-}
-
-static hf_status rejoin(hf_shard *shard, uint32_t i, const hf_terms *terms, int mode, hf_trash *trash) {
-  hf_cold *cold = hf_slots_cold(&shard->slots, i);
-  bool own = (mode & HF_TOUCH_OWN_TERMS) != 0;
-  int64_t timeout_ns = terms->timeout_ns ? terms->timeout_ns
-                       : own             ? *hf_slots_timeout(&shard->slots, i)
-                                         : shard->config->default_timeout_ns;
-  if (timeout_ns == 0) return HF_NO_TIMEOUT;
-  hf_status status = hf_life_reserve_slot(shard);
-  if (status != HF_OK) return status;
-  part_from_verdict(shard, i);
-  if (!own) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_DISPOSABLE, shard->config->disposable);
-  hf_life_set_timeout(shard, i, timeout_ns);
-  hf_trash_add(trash, cold->extra);
-  cold->extra = NULL;
-  hf_life_apply_terms(shard, i, terms, trash);
-  shard->n_dead--;
-  begin_life(shard, i, hf_clock_now(shard->clock), trash);
-  return HF_OK;
-}
-
-static hf_status beat_watched(hf_shard *shard, uint32_t i, const hf_terms *terms, hf_trash *trash) {
-  hf_tie *tie = hf_slots_tie(&shard->slots, i);
-  hf_state was = hf_slots_state(&shard->slots, i);
-  bool was_lost = was == HF_LOST;
-  uint32_t missed = tie->missed;
-  if (was_lost) {
-    hf_status status = hf_life_reserve_slot(shard);
-    if (status != HF_OK) return status;
-    part_from_verdict(shard, i);
-  }
-  int64_t now_ns = hf_clock_now(shard->clock);
-  hf_life_apply_terms(shard, i, terms, trash);
-  beat_slot(shard, i, now_ns);
-  hf_life_file_deadline(shard, i);
-  if (was_lost) {
-    tie->missed = missed;
-    hf_life_emit(shard, HF_RECOVER, i, now_ns, trash);
-    hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
-    shard->n_lost--;
-    shard->counters.n_recoveries++;
-    tie->missed = 0;
-  } else if (was == HF_LOUD) {  // it may have been so for its floor alone, which is gone
-    hf_slots_set_state(&shard->slots, i, hf_life_live_state(shard));
-  }
-  hf_life_emit(shard, HF_HEART_BEAT, i, now_ns, trash);
-  return HF_OK;
-}
-
-static hf_status touch_slot(hf_shard *shard, uint32_t i, const hf_terms *terms, int mode, hf_trash *trash) {
-  static const hf_terms no_terms = {.disposable = -1};
-  hf_status status = HF_OK;
-  if (hf_slots_state(&shard->slots, i) == HF_DEAD)
-    status = rejoin(shard, i, terms, mode, trash);
-  else if (mode & HF_TOUCH_BEAT)
-    status = beat_watched(shard, i, mode & HF_TOUCH_TERMS_TO_JOIN ? &no_terms : terms, trash);
-  if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_PINNED, true);
-  return status;
-}
-
-hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, int mode, uint64_t *id,
-                         hf_trash *trash) {
-  hf_shard_empty_trash(shard, trash);
-  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, shard->config->ops.equal);
-  hf_status status = HF_OK;
-  if (i == HF_NO_SLOT) {
-    status = join_new(shard, key, tag, terms, &i, trash);
-    if (status == HF_OK && (mode & HF_TOUCH_PIN)) hf_tie_set_flag(hf_slots_tie(&shard->slots, i), HF_FLAG_PINNED, true);
-  } else {
-    status = touch_slot(shard, i, terms, mode, trash);
-  }
-  if (status == HF_OK && id) *id = hf_shard_slot_id(shard, i);
-  return status;
-}
-
-hf_status hf_shard_touch_id(hf_shard *shard, uint64_t id, const hf_terms *terms, int mode, hf_trash *trash) {
-  hf_shard_empty_trash(shard, trash);
-  uint32_t i = hf_id_slot(id);
-  if (i == HF_NO_SLOT || i >= shard->slots.n_touched) return HF_STALE_ID;
-  uint32_t word = HF_LOAD_RLX(hf_slots_word(&shard->slots, i));
-  hf_state state = hf_word_state(word);
-  if (hf_word_generation(word) != hf_id_generation(id) || state == HF_FREE || state == HF_NOTE) return HF_STALE_ID;
-  return touch_slot(shard, i, terms, mode, trash);
-}
-
-hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_trash *trash) {
-  hf_shard_empty_trash(shard, trash);
-  hf_slots *slots = &shard->slots;
-  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, shard->config->ops.equal);
-  if (i == HF_NO_SLOT) return HF_NOT_WATCHED;
-  hf_cold *cold = hf_slots_cold(slots, i);
-  hf_tie *tie = hf_slots_tie(slots, i);
-  bool was_watched = hf_slots_state(slots, i) != HF_DEAD;
-  if (was_watched) {
-    hf_life_emit(shard, HF_REMOVE_KEY, i, hf_clock_now(shard->clock), trash);
-    shard->counters.n_removals++;
-    *hf_slots_floor(slots, i) = verdict_deadline(slots, i);
-    hf_shard_unwatch(shard, i);
-  } else {
-    shard->n_dead--;
-  }
-  if (hf_slots_note(slots, i) != HF_NO_SLOT) rejoin_verdict(shard, i, trash);
-  if (tie->flags & HF_FLAG_PENDING) {
-    // The verdict stays to be read, and the key stays findable with it: if it joins again and times out
-    // again, that is still one waiting event.
-    hf_slots_new_generation(slots, i, HF_DEAD);
-    hf_tie_set_flag(tie, HF_FLAG_PINNED, false);
-    shard->n_dead++;
-  } else {
-    hf_trash_add(trash, hf_slots_key(slots, i));
-    hf_trash_add(trash, cold->extra);
-    free_key(shard, i);
-  }
-  return was_watched ? HF_OK : HF_NOT_WATCHED;
-}
-
 int64_t hf_shard_peek(const hf_shard *shard, int64_t *deadline_ns) {
-  uint32_t i = hf_list_head(&shard->slots);
+  uint32_t i = hf_timeout_list_head(&shard->slots);
   if (i == HF_NO_SLOT) return HF_NEVER;
-  *deadline_ns = verdict_deadline(&shard->slots, i);
+  *deadline_ns = hf_slots_verdict_deadline(&shard->slots, i);
   return hf_slots_cold(&shard->slots, i)->event_ns;
 }
 
 void hf_shard_take(hf_shard *shard, hf_event *event) {
   hf_slots *slots = &shard->slots;
-  uint32_t i = hf_list_head(slots);
+  uint32_t i = hf_timeout_list_head(slots);
   hf_cold *cold = hf_slots_cold(slots, i);
   hf_tie *tie = hf_slots_tie(slots, i);
   hf_state state = hf_slots_state(slots, i);
@@ -285,17 +75,19 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
       .timeout_ns = *hf_slots_timeout(slots, i),
       .join_ns = cold->join_ns,
       .beat_ns = cold->verdict_beat_ns,
-      .deadline_ns = verdict_deadline(slots, i),
+      .deadline_ns = hf_slots_verdict_deadline(slots, i),
       .event_ns = cold->event_ns,
   };
-  hf_list_unlink(slots, i);
+  hf_timeout_list_unlink(slots, i);
   hf_tie_set_flag(tie, HF_FLAG_PENDING, false);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  if (state == HF_NOTE) hf_tie_set_peer(hf_slots_tie(slots, tie->peer), HF_NO_SLOT);
-  hf_tie_set_peer(tie, HF_NO_SLOT);
   if (state == HF_NOTE) {
+    hf_tie_set_note(hf_slots_tie(slots, hf_tie_owner(tie)), HF_NO_SLOT);
     hf_slots_give_back(slots, i);
-  } else if (state == HF_LOST) {
+    return;
+  }
+  hf_tie_set_earlier(tie, 0);
+  if (state == HF_LOST) {
     hf_shard_retained(shard, event->key);
     hf_shard_retained(shard, event->extra);
   } else if (tie->flags & HF_FLAG_PINNED) {
@@ -303,7 +95,7 @@ void hf_shard_take(hf_shard *shard, hf_event *event) {
     cold->extra = NULL;
   } else {
     shard->n_dead--;
-    free_key(shard, i);
+    hf_shard_free_key(shard, i);
   }
 }
 

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: MIT
-// A shard: some of a hub's keys, as a state machine. No thread and no clock of its own: time is an argument,
-// so tests drive it through virtual time.
+// A shard: some of a hub's keys, as a state machine. It has no thread and no clock of its own: time is an argument, so
+// tests drive it through virtual time.
 //
 // Invariants (hf_shard_check proves them)
 //   Every slot is exactly one of: free, in the map (ALIVE, DOOMED, LOUD, LOST, DEAD), NOTE, trash, untouched.
 //   A bit in its block's `watched` <=> ALIVE, DOOMED, LOUD or LOST.
 //   A block's next_ns is not later than the deadline of any watched slot in it; it is in the heap unless HF_NEVER.
-//   PENDING <=> linked into the list of verdicts. At most one verdict waits for a key: the slot itself, or,
-//   when the key lives again, its NOTE (slot.peer, note.peer).
-//   The list is in order of event_ns, and among those of one step in order of deadline.
+//   PENDING <=> linked into the timeout list. At most one verdict waits for a key: the slot itself or, when the key
+//   lives again, its NOTE (hf_tie_note, hf_tie_owner).
+//   The timeout list is in order of event_ns, and the verdicts of one step are in order of deadline.
 // Cost: O(1) expected each; step O(blocks due * 64 + verdicts * log).
-// Threads: everything here is called under shard->lock but the two inline beats. A function that takes a
-// key or extra is called by a thread that may touch the caller's objects; hf_shard_step never touches one.
+// Threads: everything here is called under shard->lock; beats that need no lock: hf_beat.h. A function that takes a key
+// or extra is called by a thread that may touch the caller's objects; hf_shard_step never touches one.
 #ifndef HF_SHARD_H
 #define HF_SHARD_H
 
 #include "hf_event.h"
 #include "hf_heap.h"
-#include "hf_list.h"
+#include "hf_timeout_list.h"
 #include "hf_map.h"
 #include "hf_slot.h"
 #include "hf_stream.h"
 
 typedef struct {
-  void (*retain)(void *object);          // one more owner
-  void (*release)(void *object);         // one owner less; never called under a lock
+  void (*retain)(void *object);          // adds an owner
+  void (*release)(void *object);         // removes an owner; never called under a lock
   hf_map_equal equal;                    // different objects, equal keys?
   uint64_t (*hash)(const void *object);  // of a key; all 64 bits well mixed
 } hf_object_ops;
@@ -36,24 +36,24 @@ typedef struct {
   bool light;  // beats need no ordering of their own: hf_heavy_barrier is available
 } hf_shard_config;
 
-// What a beat may say besides "I am alive".
+// The options of a beat.
 typedef struct {
-  int64_t timeout_ns;  // 0: nothing said
+  int64_t timeout_ns;  // 0: not given
   void *extra;         // with has_extra: not owned; retained if it is kept
   bool has_extra;
-  int8_t disposable;  // -1: nothing said
+  int8_t disposable;  // -1: not given
 } hf_terms;
 
 enum {                         // modes of a touch
-  HF_TOUCH_BEAT = 1,           // beats; without it a watched key is left alone, and any other joins
-  HF_TOUCH_PIN = 2,            // an id is given out
-  HF_TOUCH_OWN_TERMS = 4,      // a key that joins anew keeps the terms that it had
-  HF_TOUCH_TERMS_TO_JOIN = 8,  // the terms are for a key that joins; a watched one keeps its own
+  HF_TOUCH_BEAT = 1,           // beats; without it a watched key is left as it is, and any other joins
+  HF_TOUCH_PIN = 2,            // the caller gets an id
+  HF_TOUCH_OWN_TERMS = 4,      // a key that joins again keeps the terms that it had
+  HF_TOUCH_TERMS_TO_JOIN = 8,  // the terms apply only if the key joins; a watched key keeps its own
 };
 
-// What another hub knew of a key. Each duration from 0 to HF_TIMEOUT_MAX_NS.
+// The state of a key in another hub. Each duration from 0 to HF_TIMEOUT_MAX_NS.
 typedef struct {
-  hf_terms terms;        // timeout and disposable must be said
+  hf_terms terms;        // timeout and disposable must be given
   int64_t remaining_ns;  // until its deadline
   int64_t silent_ns;     // since its last beat
   int64_t watched_ns;    // since it joined
@@ -71,7 +71,7 @@ typedef struct {
 
 typedef struct {
   uint64_t n_joins, n_recoveries, n_removals, n_verdicts, n_visits;
-  uint64_t n_moved;  // deadlines that passed in a stall, and were moved
+  uint64_t n_moved;  // deadlines that passed in a stall and were moved
   int64_t max_lateness_ns;
 } hf_counters;
 
@@ -98,7 +98,7 @@ typedef struct {
   _Alignas(HF_CACHE_LINE) hf_lock lock;
   hf_heap heap;
   uint32_t n_watched, n_lost, n_dead;
-  int64_t shortest_ns;      // of all timeouts that keys have had; HF_NEVER: none yet
+  int64_t shortest_ns;      // the shortest timeout that any key has had; HF_NEVER: none yet
   uint32_t trash_head;      // NOTEs that were merged away: their objects wait for a caller to release them
   hf_atomic_u32 n_pending;  // written under lock, read by anyone
   hf_counters counters;
@@ -114,37 +114,39 @@ void hf_shard_deinit(hf_shard *shard);  // releases every object; no other threa
 hf_status hf_shard_touch(hf_shard *shard, void *key, uint32_t tag, const hf_terms *terms, int mode, uint64_t *id,
                          hf_trash *trash);
 hf_status hf_shard_touch_id(hf_shard *shard, uint64_t id, const hf_terms *terms, int mode, hf_trash *trash);
-// Joins a key with a past; of a key that is watched already the later past holds. No other thread beats this shard yet.
-// HF_OK, HF_NO_MEMORY, HF_FULL.
+// Joins a key with a past; if the key is watched already, the past that is restored last holds. No other thread may
+// beat this shard yet. HF_OK, HF_NO_MEMORY, HF_FULL.
 hf_status hf_shard_restore(hf_shard *shard, void *key, uint32_t tag, const hf_past *past, hf_trash *trash);
-// HF_NOT_WATCHED if the key was not watched (an id of it is stale afterwards all the same).
+// HF_NOT_WATCHED if the key was not watched (its ids become stale all the same).
 hf_status hf_shard_remove(hf_shard *shard, const void *key, uint32_t tag, hf_trash *trash);
 
-// Takes the verdicts that are due at now_ns, and visits blocks that will be due up to ahead_ns later (a visit too
-// early does no harm and saves a wake-up). Works in bounded pieces: if hf_heap_min is still due afterwards, call
-// again. horizon_ns: until then nobody will read (now_ns if that is not known). Returns how many verdicts it took.
+// Takes the verdicts that are due at now_ns, and visits blocks that will be due up to ahead_ns later (a visit too early
+// is harmless and saves a wake-up). Works in bounded pieces: if hf_heap_min is still due afterwards, call again.
+// horizon_ns: nobody will read until then (now_ns if that is unknown). Returns the number of verdicts.
 uint32_t hf_shard_step(hf_shard *shard, int64_t now_ns, int64_t ahead_ns, int64_t horizon_ns);
 
-// Before the first step after a stall: the time in it does not count against any key.
+// Call before the first step after a stall: the time in it does not count against any key.
 void hf_shard_stalled(hf_shard *shard, hf_stall stall);
 
-// The waiting verdicts: when the first was taken (HF_NEVER: none waits), its deadline; and taking it, with
+// The first waiting verdict: the time at which it was taken (HF_NEVER: none waits) and its deadline; and taking it with
 // its objects, which become the caller's.
 int64_t hf_shard_peek(const hf_shard *shard, int64_t *deadline_ns);
 void hf_shard_take(hf_shard *shard, hf_event *event);
-// Lets go of verdicts that the worker merged away (it must not release objects itself) and of those that nobody
-// subscribed to. A few at a time: each function above that takes a trash does it too, so what waits is bounded.
+// Moves objects into the trash: those of verdicts that the worker merged away (it must not release objects itself), and
+// of verdicts to which nobody subscribed. A few at a time: each function above that takes a trash does it, too, so what
+// accumulates is bounded.
 void hf_shard_empty_trash(hf_shard *shard, hf_trash *trash);
 
 hf_status hf_shard_get(hf_shard *shard, const void *key, uint32_t tag, hf_row *row);
-// Up to `max` watched keys from slot *cursor on (start with 0); *cursor is 0 again at the end. Returns how many.
+// Lists up to `max` watched keys from slot *cursor on (start with 0); *cursor is 0 again at the end. Returns their
+// number.
 uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t max);
-// From now on beats of live keys are events (or are not any more).
+// Sets whether beats of live keys are events from now on.
 void hf_shard_set_loud(hf_shard *shard, bool loud);
 // NULL, or the name of the invariant that does not hold. O(slots + map).
 const char *hf_shard_check(const hf_shard *shard);
 
-// Which half of a key's hash does what: the upper picks its place in the map, the lower its shard.
+// The halves of a key's hash: the upper picks its place in the map, the lower its shard.
 static inline uint32_t hf_hash_tag(uint64_t hash) { return (uint32_t)(hash >> 32); }
 static inline uint32_t hf_hash_shard(uint64_t hash, uint32_t n_shards) {
   return (uint32_t)(((hash & UINT32_MAX) * n_shards) >> 32);
@@ -155,12 +157,19 @@ static inline void *hf_shard_retained(const hf_shard *shard, void *object) {
   return object;
 }
 
-// While the slot's state still tells whether it was LOST. The block keeps its time: at worst the worker looks once for
-// nothing.
+// Stops watching a slot. Call while its state still says whether it was LOST. The block keeps its time: at worst the
+// worker looks once for nothing.
 static inline void hf_shard_unwatch(hf_shard *shard, uint32_t i) {
   hf_slots_block(&shard->slots, hf_slot_block(i))->watched &= ~hf_slot_bit(i);
   shard->n_watched--;
   if (hf_slots_state(&shard->slots, i) == HF_LOST) shard->n_lost--;
+}
+
+// Ends a slot's life as a key's: takes it out of the map and frees it. The caller has taken over its objects; the map
+// needs the key's address, but does not read the key.
+static inline void hf_shard_free_key(hf_shard *shard, uint32_t i) {
+  hf_map_erase(&shard->map, &shard->slots, i);
+  hf_slots_give_back(&shard->slots, i);
 }
 
 // An id: shard << 56 | generation << 32 | slot. Positive as int64; never 0.
@@ -173,73 +182,6 @@ static inline uint32_t hf_id_slot(uint64_t id) { return (uint32_t)id; }
 
 static inline uint64_t hf_shard_slot_id(const hf_shard *shard, uint32_t i) {
   return hf_id_make(shard->index, hf_word_generation(HF_LOAD_RLX(hf_slots_word(&shard->slots, i))), i);
-}
-
-// What a beat does when the word did not say ALIVE: a verdict that is not yet taken is taken back without
-// a lock; everything else is for the cold functions.
-static inline hf_status hf_hot_undoom(hf_hot *hot, uint32_t word) {
-  uint32_t alive = hf_word_make(hf_word_generation(word), HF_ALIVE);
-  if (hf_word_state(word) == HF_DOOMED && HF_CAS_SC(&hot->word, &word, alive)) return HF_OK;
-  return word == alive ? HF_OK : HF_SLOW;
-}
-
-#if !HF_PARALLEL
-// The hot beat of a slot that is known to be the key's.
-static inline hf_status hf_hot_beat_alive(hf_hot *hot, int64_t now_ns, bool light) {
-  uint32_t word = hf_hot_beat(hot, now_ns, light);
-  return HF_LIKELY(hf_word_state(word) == HF_ALIVE) ? HF_OK : hf_hot_undoom(hot, word);
-}
-#else
-// A beat where other threads may remove, free and reuse the slot meanwhile. The beat time is read first: another key's
-// life begins with another one, so the exchange fails if the slot was reused after it was found to be the right one.
-// (By one clock it is a later one. A time that was rounded up may, one time in millions, be the very one at which the
-// other key joins: then that key's time is this beat's, which is as much later as times are rounded up by.)
-// `expected`: the word that the slot must have, or 0 for any that says ALIVE; `key`: its key, or NULL for any.
-static inline hf_status hf_hot_beat_checked(hf_hot *hot, uint32_t expected, const void *key, int64_t now_ns) {
-  int64_t seen = HF_LOAD_ACQ(&hot->beat_ns);  // partner: join_new
-  uint32_t word = HF_LOAD_ACQ(&hot->word);
-  if (expected ? word != expected : hf_word_state(word) != HF_ALIVE) return HF_SLOW;
-  if (key && HF_LOAD_ACQ(&hot->key) != (uintptr_t)key) return HF_SLOW;
-  if (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) return HF_SLOW;
-  uint32_t after = HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
-  if (HF_LIKELY(after == word)) return HF_OK;
-  if (hf_word_generation(after) != hf_word_generation(word)) return HF_SLOW;
-  return hf_hot_undoom(hot, after);
-}
-#endif
-
-// The hot beat of a slot that must have the word `expected`: no lock, no allocation, no system call but the clock's.
-static inline hf_status hf_hot_beat_expected(hf_hot *hot, uint32_t expected, int64_t now_ns, bool light) {
-#if HF_PARALLEL
-  (void)light;
-  return hf_hot_beat_checked(hot, expected, NULL, now_ns);
-#else
-  if (HF_UNLIKELY(HF_LOAD_RLX(&hot->word) != expected)) return HF_SLOW;
-  uint32_t word = hf_hot_beat(hot, now_ns, light);
-  if (HF_LIKELY(word == expected)) return HF_OK;
-  return hf_hot_undoom(hot, word);
-#endif
-}
-
-static inline hf_status hf_shard_beat_id(hf_shard *shard, uint64_t id, int64_t now_ns, bool light) {
-  uint32_t i = hf_id_slot(id);
-  if (HF_UNLIKELY(i >= HF_LOAD_ACQ(&shard->slots.n_slots))) return HF_STALE_ID;  // partner: hf_slots_grow
-  return hf_hot_beat_expected(hf_slots_hot(&shard->slots, i), hf_word_make(hf_id_generation(id), HF_ALIVE), now_ns,
-                              light);
-}
-
-// The hot beat by key.
-static inline hf_status hf_shard_beat(hf_shard *shard, const void *key, uint32_t tag, hf_map_equal equal,
-                                      int64_t now_ns, bool light) {
-#if HF_PARALLEL
-  (void)light, (void)equal;
-  uint32_t i = hf_map_find_identical(&shard->map, &shard->slots, key, tag);
-  if (HF_UNLIKELY(i == HF_NO_SLOT)) return HF_SLOW;
-  return hf_hot_beat_checked(hf_slots_hot(&shard->slots, i), 0, key, now_ns);
-#else
-  uint32_t i = hf_map_find(&shard->map, &shard->slots, key, tag, equal);
-  return HF_LIKELY(i != HF_NO_SLOT) ? hf_hot_beat_alive(hf_slots_hot(&shard->slots, i), now_ns, light) : HF_SLOW;
-#endif
 }
 
 #endif

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Slots: one for each watched key, numbered, in slabs that never move and are never given back while the
-// hub lives. What beats write is dense and apart from what the worker and the cold functions write.
+// Slots: one for each watched key, numbered, in slabs that never move and are never given back while the hub lives.
+// What beats write is dense, and apart from what the worker and the cold functions write.
 //
 // Invariants
-//   Slot 0 is never a key: it is the head of the shard's list of verdicts, and "none" in every link.
-//   A slot's generation grows each time its life as a key's slot ends, so an id of the old life is known
-//   to be stale (until 2^24 lives later).
-//   A slot that is FREE has no object, no flag, no peer.
+//   Slot 0 never has a key: it is the head of the shard's timeout list, and means "none" in every link.
+//   A slot's generation grows each time its life as a key's slot ends, so an id of the old life is known to be stale
+//   (until 2^24 lives later).
+//   A slot that is FREE has no object, no flag and a peer of 0.
 // Cost: 88 bytes a slot, 120 in a parallel build. Finding a slot by its number: two loads.
-// Threads: beat_ns and word are shared words (see README.md, "The word that decides"); all else is
-// under the shard's lock, except that a parallel build reads `key` while it validates a look-up.
+// Threads: beat_ns and word are shared words (see README.md, "The word that decides"); everything else is under the
+// shard's lock, except that a parallel build reads `key` while it validates a look-up.
 #ifndef HF_SLOT_H
 #define HF_SLOT_H
 
@@ -30,8 +30,8 @@
 #define HF_BLOCK_BITS 6
 #define HF_BLOCK_SLOTS (1u << HF_BLOCK_BITS)  // as many as bits in hf_block.watched
 #define HF_SLAB_BLOCKS (HF_SLAB_SLOTS / HF_BLOCK_SLOTS)
-#define HF_SLABS_SINGLE 16u                          // so many are made one by one
-#define HF_SLABS_TOGETHER (HF_PARALLEL ? 17u : 11u)  // fill two huge pages, or four, but for 1 %
+#define HF_SLABS_SINGLE 16u                          // the first ones are made one by one
+#define HF_SLABS_TOGETHER (HF_PARALLEL ? 17u : 11u)  // then as many as fill two huge pages, or four, to 99 %
 #define HF_NO_SLOT 0u
 #define HF_NOT_IN_HEAP UINT32_MAX
 
@@ -40,10 +40,11 @@ typedef enum {
   HF_FREE = 0,
   HF_ALIVE,   // watched, beats are one store
   HF_DOOMED,  // the worker, inside its step, is about to take the verdict; a beat takes it back
-  HF_LOUD,    // watched, and beats go the cold way: each is an event, or the next ends a late floor (hf_restore.c)
-  HF_LOST,    // watched still (not disposable), timed out, has not beaten since
-  HF_DEAD,    // not watched any more; kept while its verdict waits to be read or an id may rejoin it
-  HF_NOTE,    // no key's slot: an earlier life's verdict, still unread, of a key that lives again
+  HF_LOUD,    // watched, and beats take the cold way: each is an event, or the next one clears a late floor
+              // (hf_restore.c)
+  HF_LOST,    // still watched (not disposable), timed out, has not beaten since
+  HF_DEAD,    // no longer watched; kept while its verdict waits to be read, or while an id may rejoin it
+  HF_NOTE,    // not a key's slot: the unread verdict of an earlier life of a key that lives again
 } hf_state;
 
 #define HF_STATE_MASK 0xffu
@@ -57,19 +58,19 @@ static inline uint32_t hf_word_make(uint32_t generation, hf_state state) {
 
 enum {  // hf_tie.flags
   HF_FLAG_DISPOSABLE = 1,
-  HF_FLAG_PENDING = 2,  // linked into the list of verdicts
-  HF_FLAG_PINNED = 4,   // an id was given out: the slot stays the key's until it is removed
+  HF_FLAG_PENDING = 2,  // linked into the timeout list
+  HF_FLAG_PINNED = 4,   // the key has an id: the slot stays the key's until it is removed
 };
 
-// All that a look-up, a beat and the worker's look at a key meet, in half a cache line; in a parallel build in one of
-// its own, since the key next to it may be beaten by another thread.
+// The record: all that a look-up, a beat and the worker's look at a key read and write, in half a cache line; in a
+// parallel build in a line of its own, since another thread may beat the key next to it.
 typedef struct {
   // beats (any thread)
   hf_atomic_i64 beat_ns;
   // worker and cold functions write, beats read
   hf_atomic_u32 word;
-  // under lock, or the GIL where look-ups hold it
-  uint32_t tag;       // the half of the key's hash that the map goes by
+  // under lock, or under the GIL where look-ups hold it
+  uint32_t tag;       // the half of the key's hash that the map uses
   hf_atomic_ptr key;  // owned object
   // under lock
   int64_t timeout_ns;
@@ -79,37 +80,35 @@ typedef struct {
 } hf_hot;
 
 typedef struct {
-  void *extra;              // owned object or NULL
-  int64_t join_ns;          //
+  void *extra;  // owned object or NULL
+  int64_t join_ns;
   int64_t event_ns;         // when the last verdict was taken
   int64_t verdict_beat_ns;  // the beat time that verdict was taken on
 } hf_cold;
 
 typedef struct {
-  uint32_t next, prev;  // list of verdicts, or (next only) free list or trash
-  uint32_t missed;      // timeouts since the last beat; of a NOTE: all that its verdict stands for
-  // PENDING and no NOTE: timeouts of earlier lives, unread, that the verdict stands for as well. Else: a living
-  // slot's NOTE (0: none), a NOTE's living slot.
-  uint32_t peer : 28;
+  uint32_t next, prev;  // timeout list, or (next only) free list or trash
+  uint32_t missed;      // timeouts since the last beat; in a NOTE: all that its verdict stands for
+  uint32_t peer : 28;   // one of three things: read and written only by hf_tie_note, hf_tie_owner, hf_tie_earlier
   uint32_t flags : 4;
 } hf_tie;
 
-// 64 neighbouring slots are one timer: it is due when the first of them may be.
+// 64 neighbouring slots are one timer, which is due when the first of them may be.
 typedef struct {
   uint64_t watched;   // a bit for each slot that can time out: ALIVE, DOOMED, LOUD, LOST
-  int64_t next_ns;    // no slot of the block is due before; HF_NEVER if none is watched
-  uint32_t heap_pos;  // where the heap has it
+  int64_t next_ns;    // no slot of the block is due earlier; HF_NEVER if none is watched
+  uint32_t heap_pos;  // its position in the heap
 } hf_block;
 
 typedef struct {
   _Alignas(HF_CACHE_LINE) hf_hot hot[HF_SLAB_SLOTS];
   // under lock
-  // no deadline lies before: the next one of a LOST key, the first of a restored one, or 0
+  // the earliest possible deadline: the next one of a LOST key, the first of a restored one, or 0
   int64_t floor_ns[HF_SLAB_SLOTS];
   hf_cold cold[HF_SLAB_SLOTS];
   hf_tie tie[HF_SLAB_SLOTS];
   hf_block blocks[HF_SLAB_BLOCKS];
-  hf_pages pages;  // of this slab and those that were made with it; nothing in those
+  hf_pages pages;  // of this slab and those that were made with it; empty in those
 } hf_slab;
 
 typedef struct {
@@ -118,13 +117,29 @@ typedef struct {
   uint32_t n_touched;     // numbers below it were used once; under lock
   uint32_t free_head;     // under lock
   uint32_t n_free;
-  hf_stalls stalls;  // what deadlines are moved by; under lock
+  hf_stalls stalls;  // by which deadlines are moved; under lock
 } hf_slots;
 
 static inline uint32_t hf_slot_block(uint32_t i) { return i >> HF_BLOCK_BITS; }
 static inline uint64_t hf_slot_bit(uint32_t i) { return UINT64_C(1) << (i & (HF_BLOCK_SLOTS - 1)); }
+
+// The three meanings of hf_tie.peer. The slot's state and flags say which one holds; no other code reads the field.
 #define HF_PEER_MAX 0xfffffffu
-static inline void hf_tie_set_peer(hf_tie *tie, uint32_t peer) { tie->peer = peer & HF_PEER_MAX; }
+// For a key's slot that is not PENDING: the NOTE with the unread verdict of an earlier life, HF_NO_SLOT if there is
+// none.
+static inline uint32_t hf_tie_note(const hf_tie *tie) { return tie->peer; }
+static inline void hf_tie_set_note(hf_tie *tie, uint32_t note) { tie->peer = note & HF_PEER_MAX; }
+// For a NOTE: the slot of the key that lives again, HF_NO_SLOT once the NOTE is trash.
+static inline uint32_t hf_tie_owner(const hf_tie *tie) { return tie->peer; }
+static inline void hf_tie_set_owner(hf_tie *tie, uint32_t owner) { tie->peer = owner & HF_PEER_MAX; }
+// For a PENDING slot that is not a NOTE: the unread timeouts of earlier lives that its verdict stands for as well.
+static inline uint32_t hf_tie_earlier(const hf_tie *tie) { return tie->peer; }
+static inline void hf_tie_set_earlier(hf_tie *tie, uint32_t n_missed) {
+  tie->peer = (n_missed < HF_PEER_MAX ? n_missed : HF_PEER_MAX) & HF_PEER_MAX;
+}
+// Whether no flag is set and peer is 0, whatever it means.
+static inline bool hf_tie_is_clear(const hf_tie *tie) { return tie->peer == 0 && tie->flags == 0; }
+
 static inline void hf_tie_set_flag(hf_tie *tie, uint32_t flag, bool on) {
   uint32_t flags = on ? tie->flags | flag : tie->flags & ~flag;
   tie->flags = flags & 0xfu;
@@ -165,12 +180,18 @@ static inline hf_state hf_slots_state(const hf_slots *slots, uint32_t i) {
 // The NOTE of a living slot, HF_NO_SLOT if its key has no unread verdict of an earlier life.
 static inline uint32_t hf_slots_note(const hf_slots *slots, uint32_t i) {
   const hf_tie *tie = hf_slots_tie(slots, i);
-  return tie->flags & HF_FLAG_PENDING ? HF_NO_SLOT : tie->peer;
+  return tie->flags & HF_FLAG_PENDING ? HF_NO_SLOT : hf_tie_note(tie);
 }
-// How many timeouts a pending verdict stands for.
+// The number of timeouts that a pending verdict stands for.
 static inline uint32_t hf_slots_verdict_missed(const hf_slots *slots, uint32_t i) {
   const hf_tie *tie = hf_slots_tie(slots, i);
-  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed : hf_add_capped(tie->missed, tie->peer, UINT32_MAX);
+  return hf_slots_state(slots, i) == HF_NOTE ? tie->missed
+                                             : hf_add_capped(tie->missed, hf_tie_earlier(tie), UINT32_MAX);
+}
+// The deadline that a pending verdict was taken on. A LOST key's floor is already the next one.
+static inline int64_t hf_slots_verdict_deadline(const hf_slots *slots, uint32_t i) {
+  int64_t floor_ns = *hf_slots_floor(slots, i);
+  return hf_slots_state(slots, i) == HF_LOST ? floor_ns - *hf_slots_timeout(slots, i) : floor_ns;
 }
 // Keeps the generation. Under lock; release, for a parallel build's validation of a look-up.
 static inline void hf_slots_set_state(hf_slots *slots, uint32_t i, hf_state state) {
@@ -182,7 +203,7 @@ static inline void hf_slots_new_generation(hf_slots *slots, uint32_t i, hf_state
   uint32_t generation = (hf_word_generation(HF_LOAD_RLX(word)) + 1) & HF_GENERATION_MASK;
   HF_STORE_REL(word, hf_word_make(generation, state));
 }
-// When a slot with this beat time is due. Under lock.
+// The deadline of a slot with this beat time. Under lock.
 static inline int64_t hf_slots_deadline_from(const hf_slots *slots, uint32_t i, int64_t beat_ns) {
   int64_t timeout_ns = *hf_slots_timeout(slots, i);
   int64_t counts_from_ns = hf_max_i64(beat_ns, *hf_slots_floor(slots, i) - timeout_ns);
@@ -193,36 +214,17 @@ static inline int64_t hf_slots_deadline(const hf_slots *slots, uint32_t i) {
   return hf_slots_deadline_from(slots, i, HF_LOAD_RLX(hf_slots_beat(slots, i)));
 }
 
-// A beat's two operations, store and look; see README.md, "The word that decides". Returns the word as it was after the
-// beat became visible: only if it says ALIVE is the beat done. A time never goes back: a beat that was given an earlier
-// one than the slot has (another thread's, or one by a clock that rounds up) has nothing to say.
-static inline uint32_t hf_hot_beat(hf_hot *hot, int64_t now_ns, bool light) {
-  int64_t seen = HF_LOAD_RLX(&hot->beat_ns);
-#if HF_PARALLEL
-  (void)light;
-  while (seen < now_ns && !HF_CAS_SC(&hot->beat_ns, &seen, now_ns)) {
-  }
-#else
-  if (HF_LIKELY(light)) {
-    if (HF_LIKELY(seen < now_ns)) HF_STORE_RLX(&hot->beat_ns, now_ns);
-    HF_COMPILER_BARRIER();  // partner: hf_heavy_barrier between the worker's doom and its second look
-    return HF_LOAD_RLX(&hot->word);
-  }
-  if (seen < now_ns) HF_STORE_SC(&hot->beat_ns, now_ns);
-#endif
-  return HF_LOAD_SC(&hot->word);  // partner: the worker's doom, then its second look
-}
-
 static inline void hf_slots_deinit(hf_slots *slots) {
   if (!slots->slabs) return;
-  // From the end: what holds the pages of several slabs is the first of them.
+  // From the end, since the first of several slabs that were made together holds their pages.
   for (uint32_t s = HF_LOAD_RLX(&slots->n_slots) >> HF_SLAB_BITS; s-- > 0;)
     if (slots->slabs[s]->pages.start) hf_pages_give_back(slots->slabs[s]->pages);
   free(slots->slabs);
   slots->slabs = NULL;
 }
 
-// How many slots hf_slots_grow would add: a slab's while there are few, then those of as many as fill huge pages.
+// The number of slots that hf_slots_grow would add: one slab's while there are few, then those of as many slabs as fill
+// huge pages.
 static inline uint32_t hf_slots_growth(const hf_slots *slots) {
   uint32_t n_slabs = HF_LOAD_RLX(&((hf_slots *)(uintptr_t)slots)->n_slots) >> HF_SLAB_BITS;
   uint32_t together = n_slabs < HF_SLABS_SINGLE ? 1 : HF_SLABS_TOGETHER;
@@ -244,12 +246,12 @@ static inline hf_status hf_slots_grow(hf_slots *slots) {
     }
     slots->slabs[(n_slots >> HF_SLAB_BITS) + n] = slab;
   }
-  HF_STORE_REL(&slots->n_slots, n_slots + n_new);   // partner: beats by id read it first
-  if (slots->n_touched == 0) slots->n_touched = 1;  // slot 0 is the list's head, and no key's
+  HF_STORE_REL(&slots->n_slots, n_slots + n_new);   // partner: hf_shard_beat_id reads it before the slot
+  if (slots->n_touched == 0) slots->n_touched = 1;  // slot 0 is the head of the timeout list
   return HF_OK;
 }
 
-// Slot 0 is there from the beginning.
+// Makes slot 0, and the rest of its slab.
 static inline hf_status hf_slots_init(hf_slots *slots) {
   memset(slots, 0, sizeof *slots);
   slots->slabs = calloc(HF_SLABS_MAX, sizeof *slots->slabs);
@@ -258,7 +260,7 @@ static inline hf_status hf_slots_init(hf_slots *slots) {
   return HF_NO_MEMORY;
 }
 
-// Takes a free slot, HF_NO_SLOT if there is none: grow first. Its generation is already the new one.
+// Takes a free slot, HF_NO_SLOT if there is none: grow first. Its generation is new already.
 static inline uint32_t hf_slots_take(hf_slots *slots) {
   uint32_t i = slots->free_head;
   if (i != HF_NO_SLOT) {
@@ -274,7 +276,7 @@ static inline bool hf_slots_has_free(const hf_slots *slots) {
   return slots->free_head != HF_NO_SLOT || slots->n_touched < HF_LOAD_RLX(&slots->n_slots);
 }
 
-// Its objects must be gone already.
+// Frees a slot. The caller has taken over its objects.
 static inline void hf_slots_give_back(hf_slots *slots, uint32_t i) {
   HF_STORE_REL(&hf_slots_hot(slots, i)->key, (uintptr_t)0);
   hf_slots_new_generation(slots, i, HF_FREE);

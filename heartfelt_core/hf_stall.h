@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Stalls: stretches of time in which the watcher, or those it watches, could not run. Time in a stall does not count
-// against a key: its last beat is taken as that much later, but not as later than the stall's end.
+// Stalls: stretches of time in which the watcher, or the keys that it watches, could not run. Time in a stall does not
+// count against a key: its last beat is taken to be that much later, but no later than the stall's end.
 //
-// So a deadline moves by the stall's length at most, and a key that is dead is found one timeout after the stall's end
-// at the latest. Nothing is written to any slot: a deadline is worked out anew when it seems to have passed. (Eureka
-// calls this compensation time.)
+// So a deadline moves by the stall's length at most, and a dead key is found one timeout after the stall's end at the
+// latest. Nothing is written to any slot: a deadline is computed again when it seems to have passed. (Eureka calls this
+// compensation time.)
 // Threads: under the shard's lock.
 #ifndef HF_STALL_H
 #define HF_STALL_H
@@ -22,8 +22,8 @@ typedef struct {
   hf_stall stalls[HF_STALLS_MAX];  // oldest first; they do not overlap
 } hf_stalls;
 
-// From now on deadlines are moved by this stall as well. One that overlaps the last one adds to it. If there are too
-// many, the two oldest become one, which moves a deadline at least as far as both.
+// Adds a stall: from now on deadlines are moved by it as well. One that overlaps the last one extends that one. If
+// there are too many, the two oldest become one, which moves a deadline at least as far as both.
 static inline void hf_stalls_add(hf_stalls *stalls, hf_stall stall) {
   if (stalls->n && stall.start_ns <= stalls->stalls[stalls->n - 1].end_ns) {
     hf_stall *last = &stalls->stalls[stalls->n - 1];
@@ -44,7 +44,7 @@ static inline int64_t hf_stalls_end(const hf_stalls *stalls) {
   return stalls->n ? stalls->stalls[stalls->n - 1].end_ns : INT64_MIN;
 }
 
-// A beat time, as it counts; by the n oldest stalls alone.
+// A beat time as it counts, moved by the n oldest stalls only.
 static inline int64_t hf_stalls_move_by(const hf_stalls *stalls, uint32_t n_oldest, int64_t beat_ns) {
   for (uint32_t n = 0; n < n_oldest; n++) {
     hf_stall stall = stalls->stalls[n];

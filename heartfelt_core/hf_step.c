@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// What a shard's worker does: look at the blocks that may be due, and take verdicts.
+// The work of a shard's worker: looks at the blocks that may be due, and takes verdicts.
 //
-// A verdict on a key whose beats go the hot way is taken in three moves, for a whole batch at once: every slot that
-// looks due is DOOMED; then every beat that had not seen that becomes visible (the heavy barrier, or seq_cst order);
-// then each is looked at again, and its word goes, by one exchange, either back to ALIVE or on to DEAD or LOST.
-// See README.md, "The word that decides". Keys that are LOUD or LOST are beaten under the lock, which we hold.
+// A verdict on a key whose beats take the hot way is taken in three moves, for a whole batch at once: DOOM every slot
+// that looks due; make every beat visible that had not seen that (the heavy barrier, or seq_cst order); then look at
+// each slot again, and set its word, by one exchange, either back to ALIVE or on to DEAD or LOST. See README.md, "The
+// word that decides". Keys that are LOUD or LOST are beaten under the lock, which the worker holds.
 #include "hf_shard.h"
 
-// By deadline; keys that are due at one time in the order of their slots.
+// Orders by deadline; keys that are due at one time in the order of their slots.
 static bool due_before(hf_due a, hf_due b) {
   return a.deadline_ns < b.deadline_ns || (a.deadline_ns == b.deadline_ns && a.slot < b.slot);
 }
@@ -36,8 +36,8 @@ static void count_missed(hf_shard *shard, hf_tie *tie, int64_t times) {
   shard->counters.n_verdicts += (uint64_t)times;
 }
 
-// A LOST key whose verdict waits unread until `horizon_ns`, whatever happens: only the last deadline up to there will
-// be seen, so the ones before it are counted, not visited. True if there were any.
+// Skips deadlines of a LOST key whose verdict stays unread until `horizon_ns`, whatever happens: a reader will see only
+// the last deadline up to there, so the ones before it are counted, not visited. True if there were any.
 static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
   hf_slots *slots = &shard->slots;
   hf_tie *tie = hf_slots_tie(slots, i);
@@ -50,13 +50,14 @@ static bool skip_unseen(hf_shard *shard, uint32_t i, int64_t horizon_ns) {
   return true;
 }
 
-// Whether a deadline that the stalls before the last one have moved already, if they have, passed in that one.
+// Whether a deadline passed in the last stall, as moved by the stalls before it.
 static bool passed_in_last_stall(const hf_stalls *stalls, int64_t deadline_ns, int64_t timeout_ns) {
   int64_t counts_from_ns = hf_stalls_move_by(stalls, stalls->n - 1, deadline_ns - timeout_ns);
   return counts_from_ns + timeout_ns <= hf_stalls_end(stalls);
 }
 
-// Dooms what looks due, and finds the earliest deadline of the rest. first_look: of this block since the last stall.
+// Dooms the slots that look due, and returns the earliest deadline of the others. first_look: the first look at this
+// block since the last stall.
 static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns, int64_t horizon_ns, bool first_look,
                           uint32_t *n_due) {
   hf_slots *slots = &shard->slots;
@@ -87,27 +88,28 @@ static int64_t scan_block(hf_shard *shard, uint32_t block_index, int64_t now_ns,
     }
     uint32_t word = HF_LOAD_RLX(&hot->word);
     if (hf_word_state(word) == HF_ALIVE)
-      HF_STORE_SC(&hot->word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: hf_hot_beat
+      HF_STORE_SC(&hot->word, hf_word_make(hf_word_generation(word), HF_DOOMED));  // partner: a beat (hf_beat.h)
     shard->due[(*n_due)++].slot = i;
   }
   return next_ns;
 }
 
-// Before the slot is PENDING: an unread verdict of an earlier life is taken out of the list, and counted here.
+// Call before the slot becomes PENDING: takes an unread verdict of an earlier life out of the timeout list, and counts
+// it in the slot.
 static void merge_earlier_verdict(hf_shard *shard, uint32_t i) {
   uint32_t note = hf_slots_note(&shard->slots, i);
   if (note == HF_NO_SLOT) return;
   hf_tie *note_tie = hf_slots_tie(&shard->slots, note);
-  hf_tie_set_peer(hf_slots_tie(&shard->slots, i), hf_add_capped(0, note_tie->missed, HF_PEER_MAX));
-  hf_list_unlink(&shard->slots, note);
+  hf_tie_set_earlier(hf_slots_tie(&shard->slots, i), note_tie->missed);
+  hf_timeout_list_unlink(&shard->slots, note);
   HF_STORE_RLX(&shard->n_pending, HF_LOAD_RLX(&shard->n_pending) - 1);
-  hf_tie_set_peer(note_tie, HF_NO_SLOT);
+  hf_tie_set_owner(note_tie, HF_NO_SLOT);
   hf_tie_set_flag(note_tie, HF_FLAG_PENDING, false);
   note_tie->next = shard->trash_head;
   shard->trash_head = note;
 }
 
-// The verdict on slot i is taken: it has missed the deadline. Returns the deadline that the verdict names, which is
+// Records the verdict on slot i, which has missed its deadline. Returns the deadline that the verdict names, which is
 // the last one passed.
 static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_t deadline_ns, int64_t now_ns) {
   hf_slots *slots = &shard->slots;
@@ -117,7 +119,7 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
   int64_t timeout_ns = *hf_slots_timeout(slots, i), times = 1;
   if (state == HF_DEAD) {
     *hf_slots_floor(slots, i) = deadline_ns;
-  } else {  // LOST: a timeout each, counted from deadline to deadline, so that nothing drifts
+  } else {  // LOST: one timeout each, counted from deadline to deadline, so that nothing drifts
     times += (now_ns - deadline_ns) / timeout_ns;
     deadline_ns += (times - 1) * timeout_ns;
     *hf_slots_floor(slots, i) = deadline_ns + timeout_ns;
@@ -125,8 +127,8 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
   count_missed(shard, tie, times);
   cold->event_ns = now_ns;
   cold->verdict_beat_ns = beat_ns;
-  if (tie->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: it speaks for both, at the end
-    hf_list_unlink(slots, i);
+  if (tie->flags & HF_FLAG_PENDING) {  // a LOST key's earlier one, unread: one verdict for both, at the end of the list
+    hf_timeout_list_unlink(slots, i);
   } else {
     merge_earlier_verdict(shard, i);
     hf_tie_set_flag(tie, HF_FLAG_PENDING, true);
@@ -136,7 +138,8 @@ static int64_t pass_verdict(hf_shard *shard, uint32_t i, int64_t beat_ns, int64_
   return deadline_ns;
 }
 
-// The second look at a slot that looked due. True: the verdict is taken. False: *deadline_ns is the slot's next.
+// Looks a second time at a slot that looked due. True: the verdict is taken. False: *deadline_ns is the slot's next
+// deadline.
 static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadline_ns) {
   hf_slots *slots = &shard->slots;
   hf_slab *slab = hf_slots_slab(slots, i);
@@ -144,7 +147,7 @@ static bool decide(hf_shard *shard, uint32_t i, int64_t now_ns, int64_t *deadlin
   hf_atomic_u32 *word = &slab->hot[at].word;
   bool stays = !(slab->tie[at].flags & HF_FLAG_DISPOSABLE);
   hf_state state = hf_word_state(HF_LOAD_SC(word));
-  int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: hf_hot_beat
+  int64_t beat_ns = HF_LOAD_SC(&slab->hot[at].beat_ns);  // partner: a beat (hf_beat.h)
   *deadline_ns = hf_slots_deadline_from(slots, i, beat_ns);
   bool due = *deadline_ns <= now_ns;
   if (state == HF_DOOMED || state == HF_ALIVE) {
@@ -183,7 +186,7 @@ static uint32_t decide_all(hf_shard *shard, uint32_t n_due, int64_t now_ns) {
       block->next_ns = hf_min_i64(block->next_ns, verdict ? *hf_slots_floor(slots, i) : deadline_ns);
   }
   const hf_due *sorted = sort_due(shard->due, shard->due_sorted, n_verdicts);
-  for (uint32_t n = 0; n < n_verdicts; n++) hf_list_append(slots, sorted[n].slot);
+  for (uint32_t n = 0; n < n_verdicts; n++) hf_timeout_list_append(slots, sorted[n].slot);
   return n_verdicts;
 }
 

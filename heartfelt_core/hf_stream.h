@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Two streams of events leave a hub: one to its readers, one to its callbacks. A type goes to one of them.
-// Threads: any; the masks are atomic, each ring has its lock. emit is called under a shard's lock, so that the
-// events of one key stand in their true order.
+// The two streams of events that leave a hub: one to its readers, one to its callbacks. Each event type goes to one of
+// them.
+// Threads: any; the masks are atomic, each ring has its lock. hf_streams_emit is called under a shard's lock, so that
+// the events of one key keep their true order.
 #ifndef HF_STREAM_H
 #define HF_STREAM_H
 
@@ -10,7 +11,7 @@
 
 typedef enum { HF_TO_READERS = 0, HF_TO_CALLBACKS = 1, HF_N_STREAMS } hf_stream;
 
-// Objects that a function under lock has let go of: their owner releases them after the locks.
+// Objects that a function under lock no longer needs: the caller releases them after the locks.
 #define HF_TRASH_MAX 40
 typedef struct {
   uint32_t n;
@@ -37,7 +38,7 @@ static inline hf_stream hf_streams_route(const hf_streams *streams, hf_event_typ
   return (mask & HF_MASK(type)) ? HF_TO_CALLBACKS : HF_TO_READERS;
 }
 
-// The event's objects become the stream's. What had to be dropped goes to the trash.
+// Appends an event, whose objects become the stream's. The objects of a dropped event go to the trash.
 static inline void hf_streams_emit(hf_streams *streams, hf_event event, hf_trash *trash) {
   hf_stream to = hf_streams_route(streams, event.type);
   hf_ring *ring = &streams->rings[to];

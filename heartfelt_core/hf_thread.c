@@ -179,7 +179,7 @@ void hf_sleeper_wait(hf_sleeper *sleeper, int64_t deadline_ns) {
 #else
     int64_t left_ns = deadline_ns - hf_clock_system_ns(sleeper->clock);
     if (left_ns <= 0) break;
-    // A clock that counts suspend has no condition variable: sleep in pieces, so that a resume is seen.
+    // No condition variable waits on a clock that counts suspend: sleep in pieces, so that a resume is noticed.
     if (sleeper->clock == HF_CLOCK_BOOTTIME) left_ns = hf_min_i64(left_ns, HF_NS_PER_S / 4);
     struct timespec part = {.tv_sec = (time_t)(left_ns / HF_NS_PER_S), .tv_nsec = (long)(left_ns % HF_NS_PER_S)};
 #if defined(__APPLE__)
@@ -214,14 +214,14 @@ void hf_sleeper_wake(hf_sleeper *sleeper) {
 }
 
 #if defined(__linux__)
-// Served soon rather than long. Since Linux 6.12 a thread may choose its time slice (sched_runtime), and one with a
-// shorter slice than the thread that runs takes its place at a wake-up, at the same share of the processor. Otherwise
-// the one that runs may go on until the next tick, for milliseconds, even if another core is idle: the kernel does not
-// always look for one. Older kernels ignore the wish. Whatever else was chosen for this thread stays.
-#define HF_SLICE_NS 100000u  // the least that the kernel takes
+// Asks for short time slices. Since Linux 6.12 a thread may choose its slice (sched_runtime), and a thread with a
+// shorter slice than the running one takes its place at a wake-up, at the same share of the processor. Otherwise the
+// running thread may go on until the next tick, for milliseconds, even if another core is idle: the kernel does not
+// always look for one. Older kernels ignore the request. Other settings of the thread stay.
+#define HF_SLICE_NS 100000u  // the shortest that the kernel accepts
 static void ask_for_short_slices(void) {
 #if defined(__NR_sched_setattr) && defined(__NR_sched_getattr)
-  struct {  // the kernel's struct sched_attr, first version, which some C libraries do not have
+  struct {  // the first version of the kernel's struct sched_attr, which some C libraries lack
     uint32_t size, policy;
     uint64_t flags;
     int32_t nice;

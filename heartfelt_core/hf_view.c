@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a shard shows: one key, all keys, and whether its invariants hold.
+// Views of a shard: one key, all keys, and a check of its invariants.
 #include "hf_shard.h"
 
 static void fill_row(hf_shard *shard, uint32_t i, hf_row *row) {
@@ -33,7 +33,7 @@ uint32_t hf_shard_list(hf_shard *shard, uint32_t *cursor, hf_row *rows, uint32_t
   return n;
 }
 
-// What the map holds is found under its own key, and stands as a key's slot.
+// Checks that each entry of the map is found under its own key, and that its slot is a key's.
 static const char *check_map(const hf_shard *shard, uint32_t *n_dead, uint32_t *n_mapped) {
   const hf_map_table *table = hf_map_get_table(&shard->map);
   for (uint32_t at = 0; at < table->capacity; at++) {
@@ -63,14 +63,19 @@ static const char *check_slot(const hf_shard *shard, uint32_t i) {
   if (((block->watched & hf_slot_bit(i)) != 0) != watched) return "slot: watched bit";
   if (watched && block->next_ns > hf_slots_deadline(slots, i)) return "heap: a block is filed too late";
   if (state != HF_FREE && !hf_slots_key(slots, i)) return "slot: a living slot has no key";
-  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || tie->flags || tie->peer))
+  if (state == HF_FREE && (hf_slots_key(slots, i) || cold->extra || !hf_tie_is_clear(tie)))
     return "slot: a free slot keeps something";
   bool pending = (tie->flags & HF_FLAG_PENDING) != 0;
-  if (tie->peer != HF_NO_SLOT && (state == HF_NOTE || !pending)) {
-    if (hf_slots_tie(slots, tie->peer)->peer != i) return "peer: not mutual";
-    if ((state == HF_NOTE) == (hf_slots_state(slots, tie->peer) == HF_NOTE)) return "peer: not one NOTE";
+  if (state == HF_NOTE) {
+    uint32_t owner = hf_tie_owner(tie);
+    if (pending != (owner != HF_NO_SLOT)) return "NOTE: it has an owner if and only if it is pending";
+    if (owner != HF_NO_SLOT && hf_slots_note(slots, owner) != i) return "NOTE: its owner has another";
+    if (owner != HF_NO_SLOT && hf_slots_state(slots, owner) == HF_NOTE) return "NOTE: its owner is a NOTE";
+  } else if (hf_slots_note(slots, i) != HF_NO_SLOT) {
+    uint32_t note = hf_slots_note(slots, i);
+    if (hf_slots_state(slots, note) != HF_NOTE) return "NOTE: a slot names one that is not a NOTE";
+    if (hf_tie_owner(hf_slots_tie(slots, note)) != i) return "NOTE: it has another owner";
   }
-  if (state == HF_NOTE && pending && tie->peer == HF_NO_SLOT) return "peer: a NOTE of nobody";
   if (state == HF_LOST && (tie->flags & HF_FLAG_DISPOSABLE)) return "slot: LOST but disposable";
   if (state == HF_DEAD && !(tie->flags & (HF_FLAG_PENDING | HF_FLAG_PINNED))) return "slot: DEAD for no reason";
   if ((state == HF_ALIVE || state == HF_LOUD) && (tie->flags & HF_FLAG_PENDING)) return "verdict: pending but alive";
@@ -81,15 +86,16 @@ static const char *check_list(const hf_shard *shard, uint32_t *n_linked) {
   const hf_slots *slots = &shard->slots;
   uint32_t previous = HF_NO_SLOT;
   int64_t event_ns = INT64_MIN;
-  for (uint32_t i = hf_list_head(slots); i != HF_NO_SLOT; i = hf_slots_tie(slots, i)->next) {
+  for (uint32_t i = hf_timeout_list_head(slots); i != HF_NO_SLOT; i = hf_slots_tie(slots, i)->next) {
     const hf_cold *cold = hf_slots_cold(slots, i);
     const hf_tie *tie = hf_slots_tie(slots, i);
-    if (tie->prev != previous) return "list: links";
-    if (!(tie->flags & HF_FLAG_PENDING)) return "list: holds what is not pending";
-    if (cold->event_ns < event_ns) return "list: order";
+    if (tie->prev != previous) return "timeout list: links";
+    if (!(tie->flags & HF_FLAG_PENDING)) return "timeout list: holds what is not pending";
+    if (cold->event_ns < event_ns) return "timeout list: order";
     event_ns = cold->event_ns;
     previous = i;
-    if (++*n_linked > HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending)) return "list: longer than n_pending";
+    if (++*n_linked > HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending))
+      return "timeout list: longer than n_pending";
   }
   return NULL;
 }
@@ -120,7 +126,7 @@ const char *hf_shard_check(const hf_shard *shard) {
   if (!wrong) wrong = check_heap(shard);
   if (wrong) return wrong;
   if (n_linked != n_pending || n_pending != HF_LOAD_RLX(&((hf_shard *)(uintptr_t)shard)->n_pending))
-    return "list: not all that is pending";
+    return "timeout list: not all that is pending";
   if (n_watched != shard->n_watched || n_lost != shard->n_lost || n_dead != shard->n_dead) return "count: states";
   if (n_watched + n_dead != n_mapped) return "count: map and slots";
   if (n_free != slots->n_free) return "count: free slots";

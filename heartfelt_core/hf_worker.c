@@ -21,7 +21,7 @@ static void sleep_until(hf_worker *worker, int64_t until_ns) {
   worker->n_wakeups++;
 }
 
-// Did it run when it should have? Before anything that is due is looked at.
+// Files a stall if the worker did not run when it should have. Call before looking at anything that is due.
 static void check_that_it_ran(hf_worker *worker, int64_t now_ns) {
   hf_shard *shard = worker->shard;
   if (worker->guard->kind == HF_GUARD_OFF || shard->n_watched == 0) return;
@@ -40,7 +40,7 @@ static void tell_what_was_moved(hf_worker *worker) {
     hf_bell_ring(shard->streams->bells[hf_streams_route(shard->streams, HF_STALL)]);
 }
 
-// Nothing is due now.
+// Sleeps, as nothing is due now.
 static void rest(hf_worker *worker, int64_t now_ns) {
   hf_shard *shard = worker->shard;
   hf_guard *guard = worker->guard;
@@ -52,7 +52,7 @@ static void rest(hf_worker *worker, int64_t now_ns) {
   sleep_until(worker, until_ns);
 }
 
-// Something is due; but has Python run since? The canary's beat wakes the worker.
+// Waits until Python has run since the deadline that is due. The canary's beat wakes the worker.
 static void wait_for_canary(hf_worker *worker, int64_t now_ns) {
   worker->asks_canary = true;
   hf_bell_ring(worker->guard->canary_bell);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the tests share. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends.
+"""Shared by all tests. A hub made by `make_hub` is checked for broken invariants, and closed, when its test ends.
 
-How long hypothesis searches: HEARTFELT_EXAMPLES=5000 runs that many new random examples of each property; without it
-the same few examples run each time, so that CI is quick and repeatable.
+HEARTFELT_EXAMPLES=5000 makes hypothesis run that many new random examples of each property; without it the same few
+examples run each time, so that CI is quick and repeatable.
 """
 
 import os
@@ -120,3 +120,29 @@ def run_python(patience_s):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """serve(*arguments, **settings): a running `heartfelt serve` on free ports; ended when the test ends."""
+    from tests.monitor.serving import Serving
+
+    running = []
+
+    def start(*arguments, **options):
+        options.setdefault("data", tmp_path / "data")
+        running.append(Serving(*arguments, **options))
+        running[-1].wait_ready()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.end()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    pytest.importorskip("cryptography", reason="nothing here makes certificates")
+    from tests.certificates import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -8,7 +8,7 @@ void hf_answer_init(hf_answer *answer) { memset(answer, 0, sizeof *answer); }
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// The value of this header, without the spaces before it, if the line is this header; else NULL. `name` is lower case.
+// The value of the header `name` (lower case), without the spaces before it; NULL if the line is not that header.
 static const char *value_of(const char *line, const char *name) {
   for (; *name; name++, line++)
     if (lower(*line) != *name) return NULL;
@@ -56,7 +56,7 @@ static void read_header(hf_answer *answer) {
 }
 
 static hf_answer_result end_head(hf_answer *answer) {
-  if (answer->status < 200) {  // 100 Continue and its like: the answer itself follows
+  if (answer->status < 200) {  // 100 Continue and similar: the answer itself follows
     bool switches = answer->status == 101;
     uint32_t n_head = answer->n_head;
     hf_answer_init(answer);
@@ -81,7 +81,7 @@ static hf_answer_result end_line(hf_answer *answer) {
   if (answer->status == 0) return read_status(answer) ? HF_ANSWER_MORE : HF_ANSWER_BROKEN;
   if (n == 0) return end_head(answer);
   if (cut && (value_of(answer->line, "connection") || value_of(answer->line, "content-length")))
-    answer->must_close = true;  // what was cut off may say anything
+    answer->must_close = true;  // the part that was cut off may say anything
   read_header(answer);
   return HF_ANSWER_MORE;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How long to wait before the next try to connect: first, twice that, and so on up to the most; each with jitter, so
-// that the agents of a backend that was restarted do not come back in step. Deterministic for a seed. One thread at a
-// time.
+// The wait before the next attempt to connect: first_ns, twice that, and so on up to most_ns; each with jitter, so that
+// the agents of a backend that was restarted do not return in step. Deterministic for a seed. One thread at a time.
 #ifndef HF_BACKOFF_H
 #define HF_BACKOFF_H
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// gzip of a text whose end is written last, without a compressor. The head of the text comes as raw deflate that ends
-// in a sync flush, so on a byte and before the last block; the tail follows as one stored block. Any gunzip reads it.
-// O(length of the tail) besides one copy of the head. Pure functions: any thread. It does not check what it is given.
+// gzip without a compressor, for a text whose end is written last. The head of the text is raw deflate that ends in a
+// sync flush, so on a byte boundary and before the last block; the tail follows as one stored block. Any gunzip reads
+// it. O(length of the tail) besides one copy of the head. Pure functions: any thread. Does not check its arguments.
 #ifndef HF_GZIP_TAIL_H
 #define HF_GZIP_TAIL_H
 
@@ -10,7 +10,7 @@
 #include "hf_base.h"
 
 #define HF_GZIP_EXTRA 23u        // bytes besides head and tail: header 10, stored block 5, crc and length 8
-#define HF_STORED_MAX 0xffffu    // what one stored block holds
+#define HF_STORED_MAX 0xffffu    // the most that one stored block holds
 #define HF_DEFLATE_STORED 0x01u  // the last block, stored
 
 typedef struct {
@@ -20,7 +20,7 @@ typedef struct {
   uint32_t n_plain;  // its length
 } hf_head;
 
-// crc32 as of gzip, continued: crc is that of what came before, 0 for nothing.
+// The crc32 of gzip, continued: crc is that of the bytes before, 0 if there are none.
 static inline uint32_t hf_crc32(uint32_t crc, const uint8_t *bytes, size_t n) {
   static const uint32_t half_byte[16] = {0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
                                          0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,

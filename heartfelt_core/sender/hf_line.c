@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What callers do with a line; what time and the network do with it is in hf_line_step.c.
+// The callers' side of a line; the side of time and the network is hf_line_step.c.
 #include "hf_line.h"
 
 #include <stdlib.h>
@@ -27,7 +27,8 @@ void hf_line_deinit(hf_line *line) {
   free(line->out);
 }
 
-// Room in the buffer for an envelope around n bytes; what is on its way stays. Returns the old buffer, if it was left.
+// Makes room in the buffer for an envelope around n bytes, keeping what is on its way. Returns the old buffer if it was
+// replaced.
 static hf_status reserve(hf_line *line, size_t n, void **old) {
   size_t cap = hf_envelope_room(&line->config.envelope, n);
   *old = NULL;
@@ -107,7 +108,7 @@ hf_status hf_line_close(hf_line *line, const uint8_t *goodbye, size_t n, int64_t
       free(old);
     } else {
       free(copy);
-      status = HF_NO_MEMORY;  // it ends without
+      status = HF_NO_MEMORY;  // it ends without a goodbye
     }
   }
   line->closing = true;

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 // A line: one agent's way to one backend, as a state machine. It keeps the schedule of the beats, the connection and
-// its waits, and one buffer with what is on its way. It has no thread, no clock and no lock of its own: whoever drives
-// it passes the time in and says whether the socket is ready (hf_sender), and tests drive it in virtual time.
+// its waits, and one buffer with the beat that is being sent. It has no thread, no clock and no lock of its own: its
+// driver (hf_sender) passes the time in and says whether the socket is ready, and tests drive it in virtual time.
 //
 //   IDLE -> (RESOLVING) -> CONNECTING -> CONNECTED -> WAITING -> CONNECTING ...  CLOSED from anywhere
 //
 // Invariants
 //   - A slot is due at the first time plus a multiple of the interval. Each slot is sent, or counted as missed; it may
-//     be sent late, but not once the next is due. So there is never a burst, and at most one beat is on its way.
-//   - What is sent is the newest head: nothing is kept for later but the rest of a beat that was begun.
+//     be sent late, but not once the next is due. So there is never a burst, and at most one beat is being sent.
+//   - A beat carries the newest head: nothing is kept for later except the rest of a beat that was begun.
 //   - A new connection gets a beat at once (http: the one that is due).
-//   - The wait before a new try starts over only after a connection that lasted (HF_LASTED), http: after an answer.
+//   - The wait before a new attempt starts over only after a connection that lasted (HF_LASTED), http: after an answer.
 //   - fd >= 0 only in CONNECTING and CONNECTED. Only hf_line_step and hf_line_abandon touch it.
-//   - Memory: head, buffer and addresses are allocated by callers, never by hf_line_step, which cannot fail.
-// All calls O(size of a beat). Calls exclude each other by the caller's lock, but hf_line_refresh: any thread, any
-// time. It does not resolve names: it wishes (take_wish), and is given addresses.
+//   - Memory: callers allocate head, buffer and addresses; hf_line_step allocates nothing, and cannot fail.
+// All calls O(size of a beat). Calls exclude each other by the caller's lock, except hf_line_refresh: any thread, any
+// time. A line does not resolve names: it requests addresses (hf_line_take_wish), and is given them.
 #ifndef HF_LINE_H
 #define HF_LINE_H
 
@@ -34,27 +34,29 @@ typedef enum {
   HF_LINE_CONNECTED,
   HF_LINE_WAITING,
   HF_LINE_CLOSED,
+  HF_N_LINE_STATES,  // how many there are
 } hf_line_state;
 
 typedef enum {
   HF_AT_NOTHING = 0,
-  HF_AT_RESOLVE,       // no address; the words are the caller's
+  HF_AT_RESOLVE,       // no address; the caller words the error
   HF_AT_CONNECT,       // code: error number
   HF_AT_CONNECT_TIME,  // not connected within the limit
   HF_AT_WRITE,         // code: error number
   HF_AT_WRITE_TIME,    // the backend did not take a beat within the limit
   HF_AT_READ,          // code: error number
-  HF_AT_PEER_CLOSED,   //
-  HF_AT_ANSWER,        // http: not an answer
-  HF_AT_ANSWER_TIME,   // http: no answer within the limit
-  HF_AT_STATUS,        // http: refused; code: status
+  HF_AT_PEER_CLOSED,
+  HF_AT_ANSWER,       // http: not an answer
+  HF_AT_ANSWER_TIME,  // http: no answer within the limit
+  HF_AT_STATUS,       // http: refused; code: status
+  HF_N_LINE_STAGES,   // how many there are
 } hf_line_stage;
 
 enum { HF_READABLE = 1, HF_WRITABLE = 2 };
 
 typedef struct {
   hf_envelope envelope;  // the preamble is copied
-  bool resolves;         // there is a name: wish for addresses
+  bool resolves;         // there is a name: request addresses
   int64_t interval_ns, connect_limit_ns, write_limit_ns, first_wait_ns, most_wait_ns;
   uint64_t seed;
 } hf_line_config;
@@ -90,10 +92,10 @@ typedef struct {
   int64_t owed_slot_ns;    // when the slot that is owed was due
   uint64_t n_made;
   int64_t last_wall_ms;
-  // the connection: until_ns ends CONNECTING or WAITING, or the beat that is on its way
+  // the connection: until_ns ends CONNECTING or WAITING, or the beat that is being sent
   int64_t until_ns, connected_ns;
   bool first_frame, answered;  // answered: this connection has carried a beat and its answer
-  // what is on its way
+  // what is being sent
   enum { HF_NO_FLIGHT = 0, HF_BEAT_FLIES, HF_GOODBYE_FLIES } flight;
   bool flight_has_slot, awaits_answer;
   int64_t flight_slot_ns;
@@ -109,22 +111,22 @@ typedef struct {
 hf_status hf_line_init(hf_line *line, const hf_line_config *config, const hf_net *net);
 void hf_line_deinit(hf_line *line);  // closes the descriptor
 
-// HF_FULL: longer than HF_HEAD_MAX. *old: what the caller frees when it has let go of the lock.
+// HF_FULL: longer than HF_HEAD_MAX. *old: the caller frees it after it has released the lock.
 hf_status hf_line_set_head(hf_line *line, const hf_head *head, void *old[2]);
 void hf_line_set_addresses(hf_line *line, const hf_address *addresses, uint32_t n);
-// There is no address, and the try to find one has failed.
+// Reports that no address was found.
 void hf_line_lookup_failed(hf_line *line, int64_t now_ns);
-bool hf_line_take_wish(hf_line *line);  // true once for each wish for addresses
+bool hf_line_take_wish(hf_line *line);  // true once for each request for addresses
 void hf_line_start(hf_line *line, int64_t now_ns);
 static inline void hf_line_refresh(hf_line *line, int64_t now_ns) { HF_STORE_RLX(&line->refreshed_ns, now_ns); }
 void hf_line_beat_now(hf_line *line);
 // Ends the line by close_ns, with a goodbye if n != 0 and the backend can be reached; steps do the rest.
 hf_status hf_line_close(hf_line *line, const uint8_t *goodbye, size_t n, int64_t close_ns);
-void hf_line_abandon(hf_line *line);  // CLOSED, at once, without a word
+void hf_line_abandon(hf_line *line);  // CLOSED at once; sends nothing
 
-// Does what is due. ready: HF_READABLE and HF_WRITABLE, as the socket was found.
+// Does everything that is due. ready: HF_READABLE and HF_WRITABLE, as poll found the socket.
 void hf_line_step(hf_line *line, int64_t now_ns, int64_t wall_ms, int ready);
-// For the next step: what to look for at fd, and the latest time.
+// For the next step: the events to poll for at fd, and the latest time.
 int hf_line_interest(const hf_line *line);
 int64_t hf_line_next_ns(const hf_line *line);
 

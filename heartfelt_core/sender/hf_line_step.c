@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A line's life: what time and the network do with it. Callers' side: hf_line.c.
+// The side of a line that time and the network drive. The callers' side: hf_line.c.
 #include <errno.h>
 
 #include "hf_line.h"
@@ -27,7 +27,7 @@ static void end_line(hf_line *line, bool goodbye_sent) {
   line->stats.wait_ns = 0;
 }
 
-// Closes the socket. A beat that was on its way did not arrive: its slot is owed again, or missed if the next is.
+// Closes the socket. A beat that was being sent did not arrive: its slot is owed again, or missed if the next is due.
 static void let_go(hf_line *line) {
   if (line->fd >= 0) line->net->close(line->net, line->fd);
   line->fd = -1;
@@ -53,7 +53,7 @@ static void wait_for_next_try(hf_line *line, int64_t now_ns) {
   if (line->config.resolves) line->wishes = true;
 }
 
-// Tries the addresses from at_address on until one is on its way; if none is, that was the try.
+// Tries the addresses from at_address on until one is connecting; if none is, the attempt has failed.
 static void connect_next(hf_line *line, int64_t now_ns, int error) {
   for (; line->at_address < line->n_addresses; line->at_address++) {
     int64_t unacked_ns = hf_max_i64(3 * line->config.write_limit_ns, HF_NS_PER_S);
@@ -97,14 +97,14 @@ static void be_connected(hf_line *line, int64_t now_ns) {
   line->answered = false;
 }
 
-// http: no connection for now, and nothing wrong with that.
+// http: closes the connection until the next beat, which is not a failure.
 static void park(hf_line *line) {
   let_go(line);
   line->stats.state = HF_LINE_IDLE;
 }
 
 static void lose(hf_line *line, int64_t now_ns, hf_line_stage stage, int code) {
-  // A server may close a connection that was idle just when a request is on its way: that is no failure of its.
+  // A server may close an idle connection just when a request is being sent, which is not its failure.
   bool timed_out = stage == HF_AT_ANSWER_TIME || stage == HF_AT_WRITE_TIME;
   bool again = is_http(line) && line->answered && !line->answer.begun && !timed_out;
   bool lasted =
@@ -119,7 +119,7 @@ static void lose(hf_line *line, int64_t now_ns, hf_line_stage stage, int code) {
   wait_for_next_try(line, now_ns);
 }
 
-// Nobody listens there, as a datagram of before came to know. The next one goes out all the same, to the next address.
+// A datagram was refused: nobody listens there. The next one is sent all the same, to the next address.
 static void be_refused(hf_line *line) {
   note_failure(line, HF_AT_WRITE, ECONNREFUSED);
   if (line->config.resolves) line->wishes = true;
@@ -134,7 +134,7 @@ static void note_lateness(hf_line *line, int64_t now_ns) {
   line->stats.max_late_ns = hf_max_i64(line->stats.max_late_ns, now_ns - due_ns);
 }
 
-// What was on its way has arrived as far as can be known, or (http) was refused.
+// Counts a beat that has arrived, as far as can be known, or (http) was refused.
 static void land(hf_line *line, bool taken) {
   bool was_goodbye = line->flight == HF_GOODBYE_FLIES;
   line->flight = HF_NO_FLIGHT;
@@ -151,7 +151,7 @@ static void land(hf_line *line, bool taken) {
 }
 
 static void take_answer(hf_line *line, int64_t now_ns, const uint8_t *bytes, size_t n) {
-  if (line->flight == HF_NO_FLIGHT) {  // not asked for: say a time-out of the server's
+  if (line->flight == HF_NO_FLIGHT) {  // not asked for: for example the server's time-out
     park(line);
     return;
   }
@@ -201,7 +201,7 @@ static void read_some(hf_line *line, int64_t now_ns) {
 static void send_rest(hf_line *line, int64_t now_ns) {
   while (line->out_at < line->out_n) {
     ptrdiff_t n = line->net->send(line->net, line->fd, line->out + line->out_at, line->out_n - line->out_at);
-    if (n == -ECONNREFUSED && is_udp(line)) {  // that was a datagram before this one, which has not been sent
+    if (n == -ECONNREFUSED && is_udp(line)) {  // an earlier datagram was refused; this one has not been sent
       be_refused(line);
       if (line->stats.state != HF_LINE_CONNECTED) return;
       n = line->net->send(line->net, line->fd, line->out + line->out_at, line->out_n - line->out_at);
@@ -262,7 +262,7 @@ static void send_what_is_due(hf_line *line, int64_t now_ns, int64_t wall_ms) {
     send_beat(line, now_ns, wall_ms);
 }
 
-// Slots that have become due; of several only the last is still worth sending.
+// Notes the slots that have become due; of several only the last is still worth sending.
 static void keep_schedule(hf_line *line, int64_t now_ns) {
   if (!can_beat(line)) return;
   if (line->next_slot_ns == HF_NEVER) line->next_slot_ns = now_ns;
@@ -278,7 +278,7 @@ static bool is_hopeless(const hf_line *line, int64_t now_ns) {
   if (now_ns >= line->close_ns || !line->goodbye) return true;
   hf_line_state state = line->stats.state;
   if (state == HF_LINE_CONNECTED) return false;
-  // Who never heard a beat needs no goodbye; and no wait for a new try is shorter than the patience of who ends.
+  // A backend that never got a beat needs no goodbye, and no wait for a new attempt is shorter than the caller waits.
   return state == HF_LINE_WAITING || state == HF_LINE_RESOLVING || line->stats.n_beats == 0;
 }
 
@@ -291,7 +291,7 @@ void hf_line_step(hf_line *line, int64_t now_ns, int64_t wall_ms, int ready) {
   }
   switch (line->stats.state) {
     case HF_LINE_IDLE:
-      // http connects for a beat only; the others have a connection all the time
+      // http connects only for a beat; the others stay connected
       if (wants_to_send(line) || line->config.envelope.transport == HF_SERMANT) connect_first(line, now_ns);
       break;
     case HF_LINE_RESOLVING:
@@ -316,6 +316,7 @@ void hf_line_step(hf_line *line, int64_t now_ns, int64_t wall_ms, int ready) {
       if (ready & HF_READABLE) read_some(line, now_ns);
       break;
     case HF_LINE_CLOSED:
+    case HF_N_LINE_STATES:
       break;
   }
   if (line->stats.state == HF_LINE_CONNECTED) send_what_is_due(line, now_ns, wall_ms);
@@ -331,7 +332,7 @@ int hf_line_interest(const hf_line *line) {
 int64_t hf_line_next_ns(const hf_line *line) {
   if (line->stats.state == HF_LINE_CLOSED || !line->started) return HF_NEVER;
   int64_t next_ns = hf_min_i64(line->close_ns, line->until_ns);
-  // A parked line that has something to say connects at once.
+  // An idle line that has something to send connects at once.
   if (line->stats.state == HF_LINE_IDLE && wants_to_send(line)) return INT64_MIN;
   if (can_beat(line)) next_ns = hf_min_i64(next_ns, line->next_slot_ns == HF_NEVER ? INT64_MIN : line->next_slot_ns);
   return next_ns;

@@ -41,7 +41,7 @@ bool hf_address_from_text(hf_address *address, const char *text, uint16_t port, 
 }
 
 static void set_option(int fd, int level, int option, int value) {
-  // What the system does not have it does without: none of these is needed for a beat to be right.
+  // Options that the system lacks are left out: a beat needs none of them to be correct.
   (void)setsockopt(fd, level, option, &value, (socklen_t)sizeof value);
 }
 
@@ -85,8 +85,8 @@ static int system_open(const hf_net *net, const hf_address *address, bool datagr
   return -error;
 }
 
-// A port of the range for outgoing connections on which nobody listens may be given to this very socket, which is then
-// connected to itself.
+// A socket that connects to an unused port of the range for outgoing connections may be given that very port, and is
+// then connected to itself.
 static bool is_connected_to_itself(int fd) {
   struct sockaddr_storage here, there;
   memset(&here, 0, sizeof here);
@@ -133,7 +133,7 @@ static void system_close(const hf_net *net, int fd) {
 static void system_finish(const hf_net *net, int fd) {
   uint8_t bytes[1024];
   shutdown(fd, SHUT_WR);
-  // What was received and not read would make the system reset the connection, and drop what is on its way.
+  // Received data that is not read would make the system reset the connection, and drop what is still being sent.
   for (int i = 0; i < 64 && system_receive(net, fd, bytes, sizeof bytes) > 0; i++) {
   }
   close(fd);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The sockets of a line, as a table of functions, so that tests can put their own network there. No call waits, and
-// none raises SIGPIPE. POSIX. The one that owns a descriptor calls them: the sender's thread.
+// The sockets of a line, as a table of functions, so that tests can substitute their own network. No call waits, and
+// none raises SIGPIPE. POSIX. Called by the owner of a descriptor: the sender's thread.
 #ifndef HF_NET_H
 #define HF_NET_H
 
@@ -11,23 +11,24 @@ typedef struct {
   uint32_t n;
 } hf_address;
 
-// From an IPv4 or IPv6 address as text; false if it is none.
+// Converts an IPv4 or IPv6 address from text; false if it is not one.
 bool hf_address_from_text(hf_address *address, const char *text, uint16_t port, uint32_t scope_id);
 
 typedef struct hf_net hf_net;
 struct hf_net {
-  // A socket on its way to the address: its descriptor, or minus an error number. A stream is given up by the system
-  // when what was sent is not acknowledged for unacked_ns, where the system can do that.
+  // Opens a socket that connects to the address: its descriptor, or minus an error number. Where the system can, it
+  // gives up a stream if sent data is not acknowledged for unacked_ns.
   int (*open)(const hf_net *net, const hf_address *address, bool datagram, int64_t unacked_ns);
-  // Once it is writable: 0 if it is connected, else an error number.
+  // Once it is writable: 0 if it is connected, otherwise an error number.
   int (*connect_result)(const hf_net *net, int fd);
-  // How many bytes were taken, 0 if none can be now, or minus an error number.
+  // The number of bytes taken, 0 if none can be now, or minus an error number.
   ptrdiff_t (*send)(const hf_net *net, int fd, const uint8_t *bytes, size_t n);
-  // How many bytes came, 0 at the end of a stream, -EAGAIN if none can be read now, or minus another error number.
+  // The number of bytes received, 0 at the end of a stream, -EAGAIN if none can be read now, or minus another error
+  // number.
   ptrdiff_t (*receive)(const hf_net *net, int fd, uint8_t *bytes, size_t n);
-  // Ends a connection in order, so that what was sent arrives.
+  // Ends a connection in order, so that sent data arrives.
   void (*finish)(const hf_net *net, int fd);
-  // Lets go of the descriptor only. In the child of a fork the parent's connection stays.
+  // Closes only the descriptor. In the child of a fork the parent's connection stays.
   void (*close)(const hf_net *net, int fd);
 };
 

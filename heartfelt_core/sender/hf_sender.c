@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What callers do with the sender; its thread is in hf_sender_thread.c.
+// The callers' side of the sender; its thread is in hf_sender_thread.c.
 #include "hf_sender.h"
 
 #include <poll.h>
@@ -56,7 +56,7 @@ static void join_ended(hf_sender *sender) {
   sender->state = HF_NO_SENDER_THREAD;
 }
 
-// Room in the array of polls for one line more, and the bell. Under life.
+// Makes room for one more line in the array of polls, and opens the bell. Under life.
 static hf_status make_room(hf_sender *sender) {
   uint32_t n_needed = sender->n_lines + 2;
   if (n_needed <= sender->n_promised) return HF_OK;
@@ -172,7 +172,7 @@ bool hf_sender_close(hf_sender_line *line, const uint8_t *goodbye, size_t n, int
   int64_t until_ns = now() + wait_ns;
   hf_lock_acquire(&line->lock);
   bool started = line->line.started;
-  (void)hf_line_close(&line->line, goodbye, n, until_ns);  // without memory for the goodbye it ends without: false
+  (void)hf_line_close(&line->line, goodbye, n, until_ns);  // without memory for the goodbye it ends without one: false
   hf_lock_release(&line->lock);
   if (!started) return false;
   hf_bell_ring(&sender->bell);
@@ -236,5 +236,5 @@ void hf_sender_after_fork_in_child(hf_sender *sender) {
   abandon_all(sender->active);
   hf_bell_abandon(&sender->bell);
   hf_bell_abandon(&sender->wishes);
-  (void)init_life(sender);  // initialising a mutex does not fail where it did before
+  (void)init_life(sender);  // initializing a mutex does not fail where it succeeded before
 }

@@ -6,12 +6,12 @@
 
 static int64_t now(void) { return hf_clock_system_ns(HF_CLOCK_MONOTONIC); }
 
-// Takes over what callers have started. New lines go to the end of the list: while the array of polls is made anew,
-// in the order of the list, no line then writes an entry that a later one has still to read.
+// Takes over the lines that callers have started. New lines go to the end of the list: the array of polls is rebuilt in
+// the order of the list, so no line writes an entry that a later one has yet to read.
 static void adopt(hf_sender *sender) {
   hf_lock_acquire(&sender->life);
   hf_sender_line *oldest = NULL;
-  while (sender->incoming) {  // turned round: the latest stands first
+  while (sender->incoming) {  // reversed: the latest comes first
     hf_sender_line *line = sender->incoming;
     sender->incoming = line->next;
     line->next = oldest;
@@ -37,12 +37,12 @@ static int readiness(const struct pollfd *poll) {
 }
 
 typedef struct {
-  uint32_t n_polls;  // entry 0 is the bell's
+  uint32_t n_polls;  // entry 0 is the bell
   int64_t next_ns;
   hf_sender_line *ended;
 } round_result;
 
-// Steps one line and says what it waits for. True: it has ended.
+// Steps one line and stores what it waits for. True: it has ended.
 static bool step_line(hf_sender *sender, hf_sender_line *line, round_result *result) {
   int ready = line->poll_slot ? readiness(&sender->polls[line->poll_slot]) : 0;
   hf_lock_acquire(&line->lock);
@@ -80,7 +80,7 @@ static round_result step_all(hf_sender *sender) {
   return result;
 }
 
-// Counts the lines off. True: that was the last, and whoever comes now finds the thread ended.
+// Subtracts ended lines. True: there is none left, and a caller that comes now finds the thread ended.
 static bool count_off(hf_sender *sender, const hf_sender_line *ended) {
   hf_lock_acquire(&sender->life);
   for (; ended; ended = ended->next) sender->n_lines--;
@@ -111,7 +111,7 @@ static void sleep_until(hf_sender *sender, uint32_t n_polls, int64_t next_ns) {
   int n = poll(sender->polls, n_polls, left_ns < 0 ? -1 : (int)left_ms);
 #endif
   if (n >= 0) return;
-  // Interrupted, or no memory for this call: nothing is known of any socket.
+  // Interrupted, or no memory for this call: the state of no socket is known.
   for (uint32_t i = 0; i < n_polls; i++) sender->polls[i].revents = 0;
 }
 
@@ -120,7 +120,7 @@ void hf_sender_run(void *argument) {
   for (;;) {
     hf_lock_acquire(&sender->stepping);
     adopt(sender);
-    hf_bell_silence(&sender->bell);  // before the look at the lines: who rings from here on is seen by the next round
+    hf_bell_silence(&sender->bell);  // before the look at the lines: the next round notices a ring from here on
     round_result result = step_all(sender);
     bool last = result.ended && count_off(sender, result.ended);
     hf_lock_release(&sender->stepping);

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from heartfelt import _hot  # noqa: F401  first: it refuses a subinterpreter before a generated module is bound to it
-from heartfelt._core import Heart
 from heartfelt._event import Event
+from heartfelt._heart import Heart
 from heartfelt._stats import HubStats, ShardStats, Watch
 from heartfelt._types import EventType, WatchState
 from heartfelt._version import __version__

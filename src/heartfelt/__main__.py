@@ -12,7 +12,7 @@ from heartfelt._version import __version__
 from heartfelt.cli import Command, Failed, UsageError, beat, demo, events, ls, run, serve, token, top
 
 COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, token, ls, events, top)
-INTERRUPTED = 130  # 128 + SIGINT, as a shell would say it
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparser: argparse.ArgumentParser = args.subparser
     try:
         status = command.run(args)
-        sys.stdout.flush()  # here, where a closed pipe is expected
+        sys.stdout.flush()  # here, where a closed pipe is handled
         return status
     except UsageError as error:
         subparser.error(str(error))
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone, for example `| head`. Nothing may be written at exit either.
+        # The reader is gone, for example `| head`. Nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
 

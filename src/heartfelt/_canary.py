@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The canary of a hub with stall_guard="gil": a thread of Python's that shows the hub's workers that Python runs.
+"""The canary of a hub with stall_guard="gil": a Python thread that shows the hub's workers that Python runs.
 
-It beats now and then, and when a worker asks, by the canary's bell: a verdict is taken only on deadlines that the
-canary has outlived. A beat that comes late tells how long Python was starved. The thread holds its hub only while it
-beats, so a hub that nobody else holds is collected, and the thread ends.
+It beats periodically, and when a worker asks for it by the canary's bell: a verdict is taken only for deadlines that
+lie before the canary's last beat. A late beat shows how long Python was starved. The thread refers to its hub only
+while it beats, so a hub that nothing else refers to is collected, and the thread ends.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from heartfelt._threads import Thread
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
-    from heartfelt.hub import HeartHub
+    from heartfelt._bell import Bell
+    from heartfelt._core import Hub
 
 CANARY = 2  # among a hub's bells
 
 
-def start(hub: HeartHub) -> None:
+def start(hub: Hub) -> None:
     Thread(_run, (weakref.ref(hub), hub._bells[CANARY]), "heartfelt-canary").start()
 
 
-def _run(ref: weakref.ref[HeartHub], bell: Bell) -> None:
+def _run(ref: weakref.ref[Hub], bell: Bell) -> None:
     interval_ns = 0
     while interval_ns >= 0:
         bell.wait(interval_ns)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checks of what a caller gives, and the words of each refusal."""
+"""Checks of callers' arguments, and the texts of their errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LONGEST_NS = LONGEST_S * 1_000_000_000
 
 
 def shown(value: object) -> str:
-    """The value's repr, cut where it is long."""
-    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the longest
+    """Returns the value's repr, truncated if it is long."""
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to convert very long ones
         return f"an int of {value.bit_length()} bits"
     try:
         text = repr(value)
@@ -28,9 +28,9 @@ def shown(value: object) -> str:
 
 
 def duration_ns(value: object, what: str) -> int:
-    """A duration, seconds (int, float) or a timedelta, as ns: at least 1, at most 100 years.
+    """Converts a duration, seconds (int, float) or a timedelta, to ns: at least 1, at most 100 years.
 
-    Raises TypeError for another type (bool included), ConfigError for another value.
+    Raises TypeError for another type (including bool), ConfigError for a value out of range.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, timedelta)):
         kind = type(value).__name__
@@ -51,19 +51,19 @@ def duration_ns(value: object, what: str) -> int:
 
 
 def duration_or_zero_ns(value: object, what: str) -> int:
-    """As duration_ns, with zero allowed."""
+    """Like duration_ns, but allows zero."""
     if not isinstance(value, bool) and value in (0, timedelta(0)):
         return 0
     return duration_ns(value, what)
 
 
 def check_ids(ids: object) -> None:
-    """Refuses what is not a C-contiguous buffer of native int64."""
+    """Refuses anything but a C-contiguous buffer of native int64."""
     try:
         view = memoryview(ids)  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
         kind = type(ids).__name__
-        raise TypeError(f"ids must be a buffer of int64, as hub.ids gives it or array('q', ...), not {kind}") from None
+        raise TypeError(f"ids must be a buffer of int64, from hub.ids or array('q', ...), not {kind}") from None
     native = "<" if sys.byteorder == "little" else ">"
     if view.itemsize != 8 or view.format.lstrip("@=" + native) not in ("q", "l"):
         raise TypeError(f"ids must be int64 in native byte order, not of format {view.format!r}: ids.astype('int64')")
@@ -72,39 +72,41 @@ def check_ids(ids: object) -> None:
 
 
 def refusal(status: str, key: object) -> Exception:
-    """What to raise when the core refuses a key or an id."""
+    """Returns the exception to raise when the core refuses a key or an id."""
     if status == "closed":
-        return HubClosed("the hub is closed: it takes no beats, and watches nothing")
+        return HubClosed("the hub is closed: it accepts no beats and watches nothing")
     if status == "not_watched":
         return KeyNotWatched(f"{shown(key)} is not watched: it never joined, timed out or was removed")
     if status == "not_found":
         return KeyNotWatched(
-            f"{shown(key)} is not watched: it never joined, timed out or was removed; hub.get(key) gives None instead, "
-            "and dict(hub.items()) copies a hub whose keys come and go"
+            f"{shown(key)} is not watched: it never joined, timed out or was removed; hub.get(key) returns None "
+            "instead, and dict(hub.items()) copies a hub whose keys come and go"
         )
     if status == "stale_id":
         return KeyNotWatched(
-            f"id {key} is stale: its key was removed, or it never was one; get it anew by hub.ids([key])"
+            f"id {key} is stale: its key was removed, or it never was an id; get it again by hub.ids([key])"
         )
     if status == "no_timeout":
-        return ConfigError(f"{shown(key)} has no timeout: give the beat one (timeout=...), or the hub a default")
+        return ConfigError(
+            f"{shown(key)} has no timeout: pass one with the beat (timeout=...), or give the hub a default"
+        )
     if status == "full":
-        return MemoryError("a shard holds as many keys as it can number; use a larger parallelism")
+        return MemoryError("a shard is full; use a larger parallelism")
     return MemoryError("no memory for another key")
 
 
 def refused_ids(status: str, first: int, position: int, n_refused: int) -> Exception:
-    """The error for a call by ids of which some were refused, the first of them for this reason."""
+    """Returns the error for a call by ids some of which were refused, the first for this reason."""
     if status != "stale_id":
         return refusal(status, first)
     return KeyNotWatched(
         f"id {first} at position {position} is stale (one of {n_refused}): its key was removed, or it never was an id "
-        f"of this hub; all others were beaten"
+        f"of this hub; the beats of all others were taken"
     )
 
 
 def bell_sockets() -> tuple[socket.socket, socket.socket] | None:
-    """A pair for a bell, where it cannot make descriptors that can be waited for itself: on Windows."""
+    """Makes a socket pair for a bell on Windows, where it cannot make a descriptor that can be waited for."""
     if sys.platform != "win32":
         return None
     import socket
@@ -116,7 +118,7 @@ def bell_sockets() -> tuple[socket.socket, socket.socket] | None:
 
 
 def plain_key(key: object) -> str | bytes | int:
-    """A key whose type is a subclass of str, bytes or int as the plain one; TypeError for anything else."""
+    """Converts a key of a subclass of str, bytes or int to the plain type; TypeError for anything else."""
     if isinstance(key, str):
         return "".join(str.__iter__(key))
     if isinstance(key, bytes):

@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: MIT
-# How the counters look that hub.py unpacks is told there; they are private.
+# The counters that _shard_stats and _stream_stats return are private: _stats.py and hub.py unpack them.
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy
 from typing_extensions import Buffer, disjoint_base  # for type checkers only: they all bring it
 
+from heartfelt._bell import Bell
 from heartfelt._event import Event
-from heartfelt._hot import HotHeart, HotHub
+from heartfelt._hot import HotHub
 from heartfelt._types import Unset
-from heartfelt.hub import HeartHub
-
-_HeartType = TypeVar("_HeartType", bound=Heart)
-
-@disjoint_base
-class Bell:
-    def fileno(self) -> int: ...
-    def wait(self, timeout_ns: int = -1) -> bool: ...
 
 @disjoint_base
 class ManualClockBase:
     def _now_ns(self) -> int: ...
-    def _advance_to(self, target_ns: int, hubs: list[HeartHub]) -> None: ...
+    def _advance_to(self, target_ns: int, hubs: list[Any]) -> None: ...
 
 @disjoint_base
 class Hub(HotHub):
@@ -60,14 +53,6 @@ class Hub(HotHub):
         guard: int,
         clock: str | ManualClockBase,
     ) -> None: ...
-    def _heart(
-        self,
-        heart_type: type[_HeartType],
-        key: str | bytes | int,
-        timeout: float | timedelta | None,
-        extra: object | Unset,
-        disposable: bool | None,
-    ) -> _HeartType: ...
     def _pin(self, keys: list[str | bytes | int]) -> list[int]: ...
     def _drain(self, stream: int, most: int, into: list[Event] | None = None) -> list[Event]: ...
     def _give_back(self, events: list[Event]) -> None: ...
@@ -79,12 +64,3 @@ class Hub(HotHub):
     def _shard_stats(self) -> list[dict[str, Any]]: ...
     def _stream_stats(self) -> dict[str, Any]: ...
     def _check(self) -> str | None: ...
-
-@disjoint_base
-class Heart(HotHeart):
-    def __init__(self) -> None: ...  # raises: HeartHub.heart makes one
-    @property
-    def key(self) -> str | bytes | int: ...
-    @property
-    def hub(self) -> HeartHub: ...
-    def _beat(self) -> None: ...

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Processes whose standard library gevent or eventlet has patched: what is real there, and how a greenlet waits.
+"""Processes patched by gevent or eventlet: real threads and locks there, and waiting in a greenlet.
 
-In such a process `threading.Thread` is a greenlet, and a lock is the library's. If a greenlet waited in compiled code,
-all others would stand still with it. So heartfelt's own threads and locks are the system's, whenever the patch was
-applied (_threads.py), and a greenlet that waits for a hub lets the others run: it waits by the library's own means.
+In such a process `threading.Thread` is a greenlet, and locks are the library's. A greenlet that waited in compiled code
+would block all others. So heartfelt's own threads and locks are real ones, whenever the patch was applied
+(_threads.py), and a greenlet that waits for a hub waits by the library's own means, so that others run.
 
-Neither library is imported here; a program that patches has done so. What they offer is taken from `sys.modules`.
+Neither library is imported here: a program that patches has already imported it. It is looked up in `sys.modules`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heartfelt._core import Bell
+    from heartfelt._bell import Bell
 
 __all__ = [
     "Lock",
@@ -54,9 +54,9 @@ class _Gevent:
 
     @staticmethod
     def loop_greenlet() -> Any:
-        """The greenlet of this thread's event loop; None if it has none, and so no other greenlet either."""
+        """Returns the greenlet of this thread's event loop; None if there is none, and hence no other greenlet."""
         find = getattr(sys.modules.get("gevent._hub_local"), "get_hub_if_exists", None)
-        return find() if find is not None else sys.modules["gevent"].get_hub()  # which makes one
+        return find() if find is not None else sys.modules["gevent"].get_hub()  # which creates one
 
     @staticmethod
     def sleep(seconds: float) -> None:
@@ -87,7 +87,7 @@ class _Eventlet:
 
     @staticmethod
     def wait_readable(descriptor: int, seconds: float) -> None:
-        # A copy, since eventlet refuses a second greenlet that waits for the same descriptor.
+        # A duplicate: eventlet does not let two greenlets wait for the same descriptor.
         copied = os.dup(descriptor) if os.name == "posix" else descriptor
         try:
             sys.modules["eventlet.hubs"].trampoline(copied, read=True, timeout=seconds, timeout_exc=_TimedOut)
@@ -97,11 +97,11 @@ class _Eventlet:
 
 
 _LIBRARIES = (_Gevent, _Eventlet)
-_native: set[int] = set()  # heartfelt's own threads, by get_ident(): they have no greenlets
+_native: set[int] = set()  # heartfelt's own threads, by get_ident(); they have no greenlets
 
 
 def _keep_own_thread() -> None:
-    """In the child after a fork it is the only one."""
+    """Forgets all other threads in the child after a fork, where they do not exist."""
     _native.intersection_update({get_ident()})
 
 
@@ -127,12 +127,12 @@ def _library() -> type[_Gevent | _Eventlet] | None:
 
 
 def is_patched() -> bool:
-    """Whether a thread that is started now by `threading` would be a greenlet."""
+    """Whether a thread started now by `threading` would be a greenlet."""
     return _library() is not None
 
 
 def original(module: ModuleType, name: str) -> Any:
-    """`module.name` as it is, or was before it was patched."""
+    """Returns `module.name`, as it was before any patch."""
     library = _library()
     return getattr(module, name) if library is None else library.original(module, name)
 
@@ -143,7 +143,7 @@ get_ident: Callable[[], int] = original(_thread, "get_ident")
 
 @contextlib.contextmanager
 def natively() -> Iterator[None]:
-    """Within it the calling thread of the system has no greenlets, so it may wait as it is."""
+    """Marks the calling thread, within the context, as one without greenlets, which may block."""
     ident = get_ident()
     _native.add(ident)
     try:
@@ -153,7 +153,7 @@ def natively() -> Iterator[None]:
 
 
 def _switching() -> type[_Gevent | _Eventlet] | None:
-    """The library by which the caller must wait; None: other greenlets cannot be held up by it."""
+    """Returns the library that the caller must wait by; None if its waiting cannot block other greenlets."""
     library = _library()
     if library is None or get_ident() in _native or library.loop_greenlet() is None:
         return None
@@ -161,20 +161,20 @@ def _switching() -> type[_Gevent | _Eventlet] | None:
 
 
 def may_switch() -> bool:
-    """Whether the caller has other greenlets beside it, and can let them run by `sleep`."""
+    """Whether there are other greenlets that the caller can let run by `sleep`."""
     library = _switching()
     return library is not None and library.loop_greenlet() is not sys.modules["greenlet"].getcurrent()
 
 
 def sleep(seconds: float) -> None:
-    """Lets other greenlets run; only where `may_switch`."""
+    """Lets other greenlets run. Call only if `may_switch()`."""
     library = _library()
     if library is not None:
         library.sleep(seconds)
 
 
 def wait_for(bell: Bell, timeout_ns: int = -1) -> None:
-    """As `bell.wait`, but other greenlets run meanwhile. It may end early."""
+    """Like `bell.wait`, but other greenlets run meanwhile. It may return early."""
     library = _switching()
     if library is None:
         bell.wait(timeout_ns)

@@ -1,34 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""A hub's options, checked at once: what is wrong with one is said by name, with the value and the remedy."""
+"""Checks of a hub's options: an error names the option, its value and the remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from heartfelt import _numbers
 from heartfelt._checks import duration_ns, shown
 from heartfelt._core import ManualClockBase
 from heartfelt._types import EventType
 from heartfelt.errors import ConfigError
 
-ON_FULL = ("drop_oldest", "drop_newest", "block")  # in the order of the core's hf_on_full
-GUARD_GIL = 2  # hf_guard_kind
-MOST_SHARDS = 64
+ON_FULL = _numbers.ON_FULL
+GUARD_GIL = _numbers.GUARDS.index("gil")
+MOST_SHARDS = _numbers.MOST_SHARDS
 LARGEST_RING = 2**31 - 1
-_BITS = {event_type: 1 << n for n, event_type in enumerate(EventType)}  # in the order of hf_event_type
+_BITS = {event_type: 1 << n for n, event_type in enumerate(_numbers.EVENT_TYPES)}
 
 
 def mask(types: Iterable[EventType]) -> int:
-    """The core's bits for event types."""
+    """Returns the core's bits for event types."""
     return sum(_BITS[event_type] for event_type in types)
 
 
 def timeout_ns(timeout: object) -> int:
-    """0 for none."""
+    """Converts a default timeout to ns; 0 for None."""
     return 0 if timeout is None else duration_ns(timeout, "timeout")
 
 
 def whole(value: object, what: str, most: int) -> int:
-    """An int from 1 to `most`."""
+    """Checks that a value is an int from 1 to `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}: {shown(value)}")
     if not 1 <= value <= most:
@@ -43,7 +44,7 @@ def yes_or_no(value: object, what: str) -> bool:
 
 
 def event_types(types: object, what: str) -> frozenset[EventType]:
-    """A set of event types from EventTypes or their names."""
+    """Converts EventTypes or their names to a set of event types."""
     if isinstance(types, str) or not isinstance(types, Iterable):
         raise TypeError(f"{what} must be event types, for example {{EventType.TIME_OUT}}; got {shown(types)}")
     found = set()
@@ -52,7 +53,7 @@ def event_types(types: object, what: str) -> frozenset[EventType]:
             found.add(EventType(one))
         except ValueError:
             names = ", ".join(EventType.__members__)
-            raise ConfigError(f"{what}: {shown(one)} is no event type; there are {names}") from None
+            raise ConfigError(f"{what}: {shown(one)} is not an event type; event types are {names}") from None
     return frozenset(found)
 
 
@@ -65,9 +66,9 @@ def on_full_number(on_full: object) -> int:
 
 
 def stall_guard(value: object) -> int:
-    """The core's number for it."""
+    """Returns the core's number for a value of stall_guard."""
     if value is True or value is False:
-        return int(value)
+        return _numbers.GUARDS.index(value)
     if not isinstance(value, str):
         raise TypeError(f'stall_guard must be True, False or "gil", not {shown(value)}')
     if value != "gil":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Not there on Windows.
+# This module does not exist on Windows.
 from typing_extensions import Buffer, Self, disjoint_base  # for type checkers only: they all bring it
 
 available: bool

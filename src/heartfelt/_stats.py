@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a hub tells of a key, of its shards and of itself."""
+"""Statistics of a hub and its shards, and the state of one key."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Key = str | bytes | int
 
 @dataclass(frozen=True)
 class Watch:
-    """How one key is, at the moment of asking. Times are seconds since the epoch, timeout is in seconds.
+    """The state of one key at the time of the call. Times are seconds since the epoch, timeout is in seconds.
 
-    missed: timeouts since its last beat. deadline: when it will be, or was, due.
+    missed: timeouts since its last beat. deadline: when its next beat is, or was, due.
     """
 
     key: Key
@@ -31,10 +31,10 @@ class Watch:
 
 @dataclass(frozen=True)
 class ShardStats:
-    """One shard. Counts are since the hub was made, times in seconds.
+    """Statistics of one shard. Counts are since the hub was made, times in seconds.
 
-    visits: how often its worker looked at a block of 64 keys. moved: deadlines that passed in a stall, and were moved.
-    cpu_time: of its worker, as of its last sleep.
+    visits: how often its worker looked at a block of 64 keys. moved: deadlines that passed in a stall and were moved.
+    cpu_time: CPU time of its worker, as of its last sleep.
     """
 
     keys: int
@@ -53,12 +53,13 @@ class ShardStats:
 
 @dataclass(frozen=True)
 class HubStats:
-    """All shards together, and the events. Counts are since the hub was made, times in seconds.
+    """Statistics of all shards together, and of the events. Counts are since the hub was made, times in seconds.
 
-    keys: watched now. lost: of these, timed out and not recovered. waiting: events not read yet; waiting_callbacks:
-    not delivered yet. dropped: events (never TIME_OUT) that a full ring lost; overflows: in how many runs.
-    callback_errors: exceptions raised by callbacks. stalls, stalled: how often and how long the watcher, or Python, did
-    not run; moved: deadlines that passed in a stall, and were moved. max_lateness: of a verdict behind its deadline.
+    keys: watched now. lost: those of them that timed out and have not recovered. waiting: events not read yet;
+    waiting_callbacks: events not delivered yet. dropped: events (never TIME_OUT) lost because the ring was full;
+    overflows: runs of such losses. callback_errors: exceptions raised by callbacks. stalls, stalled: how often and how
+    long the watcher, or Python, did not run; moved: deadlines that passed in a stall and were moved.
+    max_lateness: longest time from a deadline to its verdict.
     """
 
     keys: int
@@ -83,7 +84,7 @@ class HubStats:
 
 
 def shard_stats(raw: dict[str, Any]) -> ShardStats:
-    """From what the core counts."""
+    """Converts the core's counters."""
     counters = raw["counters"]
     return ShardStats(
         keys=raw["n_keys"],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Threads of the system's for what waits in compiled code, and what is shared with them.
+"""Real threads for code that waits in the compiled modules, and what is shared with them.
 
-They are real where gevent or eventlet has made greenlets of the standard library's threads, too: see _greenlets.py.
-Nothing here, and nothing under a lock from `_greenlets.allocate_lock`, lets another greenlet run while it holds a lock.
+They are real even where gevent or eventlet has turned the standard library's threads into greenlets: see _greenlets.py.
+Nothing that holds a lock from `_greenlets.allocate_lock` lets another greenlet run meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 
 
 class Latch:
-    """Is set once, by one thread; any number wait for that."""
+    """A flag that is set once, by one thread; any number of threads can wait for it."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -37,7 +37,7 @@ class Latch:
             self._lock.release()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was set in time. Lets other greenlets run."""
+        """Waits until it is set; returns whether it was in time. Lets other greenlets run."""
         if self._is_set:
             return True
         if _greenlets.may_switch():
@@ -48,7 +48,7 @@ class Latch:
         return True
 
     def _wait_in_turns(self, deadline: float) -> bool:
-        # By pauses: no lock of either library may be released by a thread that has no event loop of theirs.
+        # In short sleeps: a thread without the library's event loop must not release one of the library's locks.
         pause_s = FIRST_PAUSE_S
         while not self._is_set:
             left_s = deadline - time.monotonic()
@@ -60,7 +60,7 @@ class Latch:
 
 
 class Thread:
-    """A daemon thread of the system's. Like one of `threading`, and one of these where those are not greenlets."""
+    """A real daemon thread. It is a `threading.Thread` where those are not greenlets."""
 
     def __init__(self, target: Callable[..., object], args: tuple[Any, ...], name: str) -> None:
         self._work: tuple[Callable[..., object], tuple[Any, ...]] | None = (target, args)
@@ -71,7 +71,7 @@ class Thread:
         self.is_started = False
 
     def start(self) -> None:
-        """Raises RuntimeError if the system has no thread left."""
+        """Starts the thread. Raises RuntimeError if the system cannot start one."""
         self.is_started = True
         try:
             if _greenlets.is_patched():
@@ -90,7 +90,7 @@ class Thread:
         return self._ident == _greenlets.get_ident() and not self._ended.is_set()
 
     def join(self, seconds: float) -> bool:
-        """Whether it has ended in time. Lets other greenlets run."""
+        """Waits for its end; returns whether it ended in time. Lets other greenlets run."""
         if not self.is_started:
             return True
         if self._plain is None or _greenlets.is_patched():
@@ -104,7 +104,7 @@ class Thread:
         try:
             if work is not None:
                 target, args = work
-                work = None  # what it holds is the target's to let go of
+                work = None  # only the target may keep references to its arguments
                 with _greenlets.natively():
                     target(*args)
         finally:

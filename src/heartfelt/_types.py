@@ -8,7 +8,7 @@ from typing import Final
 
 
 class EventType(str, Enum):
-    """What an event tells. The values are their names, so they compare equal to plain strings."""
+    """The type of an event. Values equal their names, so members compare equal to plain strings."""
 
     TIME_OUT = "TIME_OUT"
     HEART_BEAT = "HEART_BEAT"
@@ -23,7 +23,7 @@ class EventType(str, Enum):
 
 
 class WatchState(str, Enum):
-    """How a watched key is. A disposable key that timed out is not watched any more."""
+    """The state of a watched key. A disposable key that timed out is no longer watched."""
 
     ALIVE = "ALIVE"
     LOST = "LOST"
@@ -42,4 +42,4 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""An `extra` that was not given, as None is one that was."""
+"""Means that no `extra` was given; None is a valid extra."""

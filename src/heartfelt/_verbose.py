@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""verbose=True: what each shard did, at DEBUG, once a second while it does something.
+"""verbose=True: logs each shard's work at DEBUG, once a second while there is any.
 
 The workers themselves never touch Python; a small Python thread reads their counters.
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import weakref
-from typing import TYPE_CHECKING
+from logging import Logger
+from typing import Protocol
 
+from heartfelt._stats import HubStats, ShardStats
 from heartfelt._threads import Latch, Thread
-
-if TYPE_CHECKING:
-    from heartfelt._stats import ShardStats
-    from heartfelt.hub import HeartHub
 
 PERIOD_S = 1.0
 LINE = (
@@ -23,23 +21,31 @@ LINE = (
 )
 
 
-class Reporter:
-    """Owned by its hub."""
+class ReportedHub(Protocol):
+    """A hub as its reporter sees it."""
 
-    def __init__(self, hub: HeartHub) -> None:
+    _logger: Logger
+
+    def stats(self) -> HubStats: ...
+
+
+class Reporter:
+    """Logs the work of the hub that owns it."""
+
+    def __init__(self, hub: ReportedHub) -> None:
         self._told: tuple[ShardStats, ...] = ()
         self._stop = Latch()
         self._thread = Thread(_run, (weakref.ref(hub), self, self._stop), "heartfelt-verbose")
         self._thread.start()
 
-    def stop(self, hub: HeartHub) -> None:
-        """Ends the thread, and reports what was not reported yet."""
+    def stop(self, hub: ReportedHub) -> None:
+        """Ends the thread, and logs what was not logged yet."""
         self._stop.set()
         if not self._thread.is_current():
             self._thread.join(math.inf)
         self.report(hub)
 
-    def report(self, hub: HeartHub) -> None:
+    def report(self, hub: ReportedHub) -> None:
         shards = hub.stats().shards
         told = self._told or (None,) * len(shards)
         for n, (now, before) in enumerate(zip(shards, told, strict=True)):
@@ -52,7 +58,7 @@ class Reporter:
         self._told = shards
 
 
-def _run(hub_ref: weakref.ref[HeartHub], reporter: Reporter, stop: Latch) -> None:
+def _run(hub_ref: weakref.ref[ReportedHub], reporter: Reporter, stop: Latch) -> None:
     while not stop.wait(PERIOD_S):
         hub = hub_ref()
         if hub is None:

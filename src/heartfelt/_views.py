@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Reading all watched keys: one pass over the hub's rows, and the views that `keys()`, `items()`, `values()` return.
 
-A pass takes the rows in pieces, so that other threads run in between, and is over before its caller sees the first one.
-Nothing is looked up a second time by its key, since a key may time out or be removed at any moment.
+A pass reads the rows in pieces, so that other threads run in between, and is complete before its caller sees the first
+row. No key is looked up a second time, since it may time out or be removed at any moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, MappingView, Set, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MappingView, Set, ValuesView
 from typing import TYPE_CHECKING, Any, cast
 
 from heartfelt._rows import Listing
@@ -17,7 +17,7 @@ from heartfelt._types import WatchState
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from heartfelt.hub import HeartHub
+    from heartfelt._core import Hub
 
     Row: TypeAlias = tuple[Key, bool, float, float, float, float, bool, Any, int, int]
 
@@ -26,18 +26,18 @@ __all__ = ["HubItems", "HubKeys", "HubValues", "keys", "rows", "watch"]
 PAGES_AT_ONCE = 16  # of 64 rows
 
 
-def keys(hub: HeartHub) -> list[Key]:
-    """Each key that is watched, once."""
+def keys(hub: Hub) -> list[Key]:
+    """Lists each watched key once."""
     listing, found = Listing(hub), []
     while not listing.done:
         found += listing.keys(PAGES_AT_ONCE)
-    if listing.repeats:  # the type goes first: python -bb does not let a str be compared with bytes
+    if listing.repeats:  # the type comes first: python -bb refuses to compare a str with bytes
         found = [key for _, key in dict.fromkeys((type(key), key) for key in found)]
     return found
 
 
-def rows(hub: HeartHub) -> list[Row]:
-    """One row for each key that is watched; the newer one if the key left and joined again during the pass."""
+def rows(hub: Hub) -> list[Row]:
+    """Lists one row per watched key; the newer one if the key left and joined again during the pass."""
     listing, found = Listing(hub), []
     while not listing.done:
         found += listing.rows(PAGES_AT_ONCE)
@@ -53,10 +53,10 @@ def watch(row: Row) -> Watch:
 
 
 class _SetView(MappingView, Set[Any]):
-    """The set operations of a view: those of a dict's view, over a dict that one pass has filled."""
+    """The set operations of a view, done on the view of a dict that one pass fills."""
 
     __slots__ = ()
-    _mapping: HeartHub
+    _mapping: Hub
 
     def _passed(self) -> KeysView[Any]:
         raise NotImplementedError
@@ -119,7 +119,7 @@ class HubItems(_SetView, ItemsView[Key, Watch]):
     def __contains__(self, item: object) -> bool:
         if not (isinstance(item, tuple) and len(item) == 2):
             return False
-        found = self._mapping.get(item[0])
+        found = cast("Mapping[Key, Watch]", self._mapping).get(item[0])
         return found is not None and found == item[1]
 
     def __iter__(self) -> Iterator[tuple[Key, Watch]]:
@@ -133,7 +133,7 @@ class HubValues(ValuesView[Watch]):
     """The Watch of each watched key, as `HeartHub.values()` returns them."""
 
     __slots__ = ()
-    _mapping: HeartHub
+    _mapping: Hub
 
     def __contains__(self, value: object) -> bool:
         return any(found == value for found in self)

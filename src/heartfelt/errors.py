@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Everything that heartfelt raises of its own."""
+"""The exceptions that heartfelt raises."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ __all__ = ["ConfigError", "FrameError", "HeartfeltError", "HubClosed", "KeyNotWa
 
 
 class HeartfeltError(Exception):
-    """The base of them all."""
+    """The base class of heartfelt's exceptions."""
 
 
 class ConfigError(HeartfeltError, ValueError):
-    """An option or a duration has a value that cannot be; the text names it."""
+    """An option or a duration has an invalid value; the text names it."""
 
 
 class SnapshotError(HeartfeltError, ValueError):
-    """A file is no snapshot that can be restored, or something cannot be saved in one; the text says what and why."""
+    """A file cannot be restored, or something cannot be saved in one; the text says what and why."""
 
 
 class StoreError(HeartfeltError):
-    """The monitor's store cannot be opened, or could not do what was asked; the text says what to do about it."""
+    """The monitor's store cannot be opened, or an operation on it failed; the text says what to do about it."""
 
 
 class FrameError(HeartfeltError, ValueError):
-    """What came over the wire cannot be read, or is more than allowed.
+    """Data received over the wire cannot be decoded, or exceeds a limit.
 
-    `reason` is a short name, good as a counter's label. "length", "frame_limit": `fatal`, nothing behind it can be read
-    either, so the connection is to be closed. "malformed", "messages": one frame is lost. "gzip", "gunzip_limit",
+    `reason` is a short name, suitable as a counter's label. "length", "frame_limit": `fatal`, nothing after it can be
+    decoded either, so close the connection. "malformed", "messages": one frame is lost. "gzip", "gunzip_limit",
     "data_type": one message is lost.
     """
 
@@ -48,9 +48,9 @@ class KeyNotWatched(HeartfeltError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-# Where Python has it, whoever handles the shutdown of a queue handles this one, too.
+# If Python has queue.ShutDown, code that handles it handles HubClosed, too.
 _queue_ended: tuple[type[Exception], ...] = (queue.ShutDown,) if hasattr(queue, "ShutDown") else ()
 
 
 class HubClosed(HeartfeltError, *_queue_ended):  # type: ignore[misc]
-    """The hub is closed; for its events: closed, and all that was left has been read."""
+    """The hub is closed; for its events: closed, and all remaining events have been read."""

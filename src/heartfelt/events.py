@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Reading a hub's events: as from a queue, in a loop, or in asyncio.
+"""Reading a hub's events: from a queue, in a loop, or in asyncio.
 
-Events lie in the hub's core until they are taken; taking one is the only way it leaves. Any number of threads and
-event loops may read; each event goes to one of them. A reader that has to wait waits for a file descriptor (the
-hub's bell), which is quiet while there is nothing: no polling, no thread for a call, and a signal such as Ctrl-C is
-handled at once. What had been taken when it came waits again. (Between a call and what its caller does with the result
-it is the interpreter that decides: up to Python 3.10 it may raise there, and drop any call's result.)
+Events stay in the hub's core until they are taken; taking one is the only way to remove it. Any number of threads and
+event loops may read; each event goes to one of them. A reader that has to wait waits for a file descriptor (the hub's
+bell), which is not readable while there is nothing to read: no polling, no thread per call, and a signal such as Ctrl-C
+is handled at once. Events that had already been taken when it arrives are put back. (Between the return of a call and
+the use of its result the interpreter decides: up to Python 3.10 it may raise there, and the call's result is lost.)
 
-In a process that gevent or eventlet has patched a reader waits by their means, and other greenlets run meanwhile.
+In a process patched by gevent or eventlet a reader waits by their means, and other greenlets run meanwhile.
 
-In asyncio a waiting task is a future in `_Waiting.tasks`; the loop watches the descriptor while there is one. Where a
-loop cannot watch descriptors (Windows' proactor), one helper thread a hub waits for it instead.
+In asyncio a waiting task is a future in `_Waiting.tasks`; the loop watches the descriptor while there is one. If a loop
+cannot watch descriptors (Windows' proactor), one helper thread per hub waits instead.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from heartfelt._checks import duration_or_zero_ns
 from heartfelt._event import Event
 from heartfelt._greenlets import wait_for
+from heartfelt._numbers import STREAMS
 from heartfelt._threads import Thread
 from heartfelt._types import EventType
 from heartfelt.errors import HubClosed
@@ -36,20 +37,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "EventType", "Events"]
 
-READERS, CALLBACKS = 0, 1  # the core's two streams
+READERS, CALLBACKS = STREAMS.index("readers"), STREAMS.index("callbacks")
 
 
 class _Waiting:
-    """Who waits in event loops for the events of one hub. A hub has one, although two threads that ask for its events
-    at once may each get an Events. A loop's own thread alone touches what belongs to it."""
+    """Tasks that wait in event loops for the events of one hub. A hub has one, although two threads that ask for its
+    events at once may each get an Events. Only a loop's own thread touches what belongs to that loop."""
 
     def __init__(self) -> None:
         self.tasks: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
-        self.helped: set[asyncio.AbstractEventLoop] = set()  # loops that a helper thread waits for
+        self.helped: set[asyncio.AbstractEventLoop] = set()  # loops served by a helper thread
 
 
 class Events:
-    """The events of one hub that no callback takes. `hub.events` is the only way to get one."""
+    """The events of one hub that have no callback. Obtained from `hub.events` only."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -57,12 +58,12 @@ class Events:
         self._waiting: _Waiting = hub.__dict__.setdefault("_waiting_in_loops", _Waiting())
 
     def get(self, block: bool = True, timeout: float | timedelta | None = None) -> Event:
-        """The oldest event that waits.
+        """Returns the oldest waiting event.
 
-        Blocks until there is one, for at most `timeout` seconds; not at all with block=False or timeout=0. Raises
-        queue.Empty when that time is over, HubClosed when the hub is closed and everything has been read. O(1).
-        Other greenlets run meanwhile in a process that gevent or eventlet has patched. Without a patch they do not:
-        call `gevent.socket.wait_read(hub.events.fileno())` and then `get_nowait`, until that does not raise Empty.
+        Blocks until there is one, for at most `timeout` seconds; does not block with block=False or timeout=0. Raises
+        queue.Empty after that time, HubClosed when the hub is closed and everything has been read. O(1). In a process
+        patched by gevent or eventlet, other greenlets run meanwhile. Without a patch they do not: call
+        `gevent.socket.wait_read(hub.events.fileno())` and then `get_nowait`, until that does not raise Empty.
         """
         found = self._take(1, _deadline(timeout) if block else 0.0)
         if not found:
@@ -70,13 +71,13 @@ class Events:
         return found[0]
 
     def get_nowait(self) -> Event:
-        """get(block=False)."""
+        """Does the same as get(block=False)."""
         return self.get(block=False)
 
     def get_many(self, max: int, timeout: float | timedelta | None = None) -> list[Event]:
-        """Up to `max` events, oldest first, as soon as there is at least one.
+        """Returns up to `max` events, oldest first, as soon as there is at least one.
 
-        Blocks as `get` does; an empty list when `timeout` seconds are over (0: does not block). Raises HubClosed when
+        Blocks as `get` does; returns an empty list after `timeout` seconds (0: does not block). Raises HubClosed when
         the hub is closed and everything has been read. O(events returned): the cheapest way to read many.
         """
         if isinstance(max, bool) or not isinstance(max, int):
@@ -86,7 +87,7 @@ class Events:
         return self._take(max, _deadline(timeout))
 
     def qsize(self) -> int:
-        """How many events wait. O(shards)."""
+        """Number of waiting events. O(shards)."""
         return self._hub._waiting(READERS)
 
     def empty(self) -> bool:
@@ -94,15 +95,15 @@ class Events:
         return self.qsize() == 0
 
     def fileno(self) -> int:
-        """A descriptor for select, poll and event loops, readable while an event waits or the hub has ended.
+        """Returns a descriptor for select, poll and event loops, readable while an event waits or the hub has ended.
 
-        It may be readable for nothing: read with get_nowait and expect queue.Empty. Do not read from it, and do not
-        close it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
+        It may be readable when no event waits: call get_nowait and expect queue.Empty. Do not read from it or close
+        it; it lives as long as the hub. An event loop in which a task awaits aget() watches it already.
         """
         return self._bell.fileno()
 
     def __iter__(self) -> Iterator[Event]:
-        """Every event as it comes; ends when the hub is closed and everything has been read."""
+        """Yields every event as it comes; ends when the hub is closed and everything has been read."""
         while True:
             try:
                 event = self.get()
@@ -111,8 +112,8 @@ class Events:
             yield event
 
     async def aget(self) -> Event:
-        """As get(), without blocking the event loop. Cancelling it loses no event."""
-        import asyncio  # not above: it takes longer to import than all the rest
+        """Like get(), without blocking the event loop. Cancelling it loses no event."""
+        import asyncio  # not at the top: importing it takes longer than everything else
 
         loop = asyncio.get_running_loop()
         while True:
@@ -122,7 +123,7 @@ class Events:
             await self._wait_in(loop)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """As iteration, in asyncio."""
+        """Like iteration, in asyncio."""
         while True:
             try:
                 event = await self.aget()
@@ -137,7 +138,7 @@ class Events:
                 ended = self._hub._has_ended()
                 if self._hub._drain(READERS, most, taken):
                     return taken
-                if ended:  # before the look: so nothing can have come after it
+                if ended:  # read before draining, so nothing can have come later
                     raise HubClosed("the hub is closed, and all of its events have been read")
                 if deadline is None:
                     wait_for(self._bell)
@@ -147,7 +148,7 @@ class Events:
                     return taken
                 wait_for(self._bell, int(left * 1e9) + 1)
         except BaseException:
-            if taken:  # Ctrl-C between the taking and the return
+            if taken:  # Ctrl-C between taking and returning
                 self._hub._give_back(taken)
             raise
 
@@ -187,11 +188,11 @@ class Events:
         self._unwatch(loop)
 
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Looks up now and then: nobody may be waiting any more, and then it ends.
+        # Checks now and then whether anybody still waits; if not, it ends.
         while loop in self._waiting.tasks and not self._bell.wait(1_000_000_000):
             pass
         self._waiting.helped.discard(loop)
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits in it any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits in it
             loop.call_soon_threadsafe(self._wake, loop)
 
 

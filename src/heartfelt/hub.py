@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""HeartHub: the compiled Hub with what is not hot around it.
+"""HeartHub: the compiled Hub, and everything around it that is not on the hot path.
 
-`heartbeat`, `heartbeat_many`, `heartbeat_ids` and `remove` are the compiled class's own methods: a forwarding one
+`heartbeat`, `heartbeat_many`, `heartbeat_ids` and `remove` are inherited from the compiled class: a forwarding method
 would double the cost of a call.
 """
 
@@ -19,9 +19,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from heartfelt import _canary, _options, _rows, _snapshot, _views
-from heartfelt._core import Heart, Hub
+from heartfelt._core import Hub
 from heartfelt._dispatch import Callback, Dispatcher, abandon_parting, join_parting
 from heartfelt._greenlets import allocate_lock
+from heartfelt._heart import Heart, heart_of
 from heartfelt._hot import own_hot_methods
 from heartfelt._hubs import Hubs
 from heartfelt._stats import HubStats, Key, Watch, shard_stats
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     import numpy
-    from typing_extensions import Self  # for type checkers only: they all bring it
+    from typing_extensions import Self  # for type checkers only: they all include it
 
     Array: TypeAlias = numpy.ndarray[Any, Any]
 
@@ -46,39 +47,41 @@ AnyCallback = TypeVar("AnyCallback", bound=Callback)
 _registering = allocate_lock()
 CLOSE_WAITS_S = 5.0  # for a callback that is running when the hub is closed; at exit, for those of all hubs
 _exit_waits_until = math.inf  # by time.monotonic(); from exit on
-_hubs = Hubs()  # the closed ones, too
+_hubs: Hubs[HeartHub] = Hubs()  # the closed ones, too
 
 
 class HeartHub(Hub, Mapping[Key, Watch]):
-    """Watches keys: a key that does not beat within its timeout gives a TIME_OUT event.
+    """Watches keys: a key that does not beat within its timeout produces a TIME_OUT event.
 
-    A read-only Mapping of the watched keys to what is known about them. Every method may be called from any thread.
+    A read-only Mapping of each watched key to its Watch. Every method may be called from any thread.
 
-    Iterating, also over `keys()`, `items()` and `values()`, takes one pass over the hub, which is over before the first
-    key is given. A key that is watched throughout the pass is listed once, as it was at some instant of the pass; a key
-    that joins or leaves during it may be listed or not. To copy a hub use `dict(hub.items())`: `dict(hub)` looks each
-    key up a second time, and raises KeyNotWatched if one has left by then.
+    Iterating, also over `keys()`, `items()` and `values()`, takes one pass over the hub, which is complete before the
+    first key is yielded. A key that is watched throughout the pass is listed once, as it was at some instant during the
+    pass; a key that joins or leaves during the pass may or may not be listed. To copy a hub use `dict(hub.items())`:
+    `dict(hub)` looks up each key a second time, and raises KeyNotWatched if one has left by then.
 
-    timeout: default timeout, seconds or a timedelta; without one each key must bring its own.
+    timeout: default timeout, seconds or a timedelta; without one, each key must have its own.
     parallelism: number of shards, each with its own worker thread, 1 to 64.
-    subscribe: the event types wanted.
-    disposable: True: a key that times out is not watched any more; False: it is, and times out again each timeout.
-    on_event: called with every event, on one thread of the hub's own; `events` then gives none. It is a thread of the
-        system's also where gevent or eventlet has patched threads: the callback must not switch greenlets there.
-    event_buffer, on_full: the ring that holds events other than TIME_OUT, and what to do when it is full:
-        "drop_oldest" or "drop_newest" (counted, and told by one OVERFLOW event for each run of losses), or "block":
+    subscribe: event types to report.
+    disposable: True: a key that times out is no longer watched; False: it stays watched and times out again after each
+        further timeout.
+    on_event: called with every event, on a thread owned by the hub; `events` then yields none. It is a real thread even
+        where gevent or eventlet has patched threads: the callback must not switch greenlets there.
+    event_buffer, on_full: size of the ring that holds events other than TIME_OUT, and what to do when it is full:
+        "drop_oldest" or "drop_newest" (counted, and reported by one OVERFLOW event for each run of losses), or "block":
         nothing is dropped; beats never wait, so the ring grows instead.
-    stall_guard: True: time in which the process could not run (stopped, suspended, starved: its worker came later than
-        planned by more than a share of the shortest timeout) does not count against any key. "gil": nor does time in
-        which Python could not, as a thread of the hub's own finds out; no verdict is taken meanwhile. False: it counts.
+    stall_guard: True: time in which the process could not run (stopped, suspended or starved: its worker woke later
+        than planned by more than a share of the shortest timeout) does not count against any key. "gil": neither does
+        time in which Python could not run, as a thread owned by the hub detects; no verdict is taken meanwhile. False:
+        such time counts.
     clock: "monotonic", "boottime" (counts time in which the machine was suspended; a stall like any other unless
         stall_guard=False), or a heartfelt.testing.ManualClock.
-    logger, verbose: where exceptions of callbacks go; and, at DEBUG, each shard's work.
+    logger, verbose: where exceptions of callbacks are logged; verbose=True also logs each shard's work, at DEBUG.
 
-    Raises ConfigError for a value that cannot be, TypeError for a wrong type, OSError if the system has no thread left.
+    Raises ConfigError for an invalid value, TypeError for a wrong type, OSError if the system cannot start a thread.
     """
 
-    # What a hub has until it is opened; and a second __init__, which is refused, changes none of it.
+    # The state of a hub before it is opened. A second __init__, which is refused, changes none of it.
     _logger: logging.Logger = logging.getLogger("heartfelt")
     _dispatcher: Dispatcher | None = None
     _reporter: Reporter | None = None
@@ -107,7 +110,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
             raise TypeError(f"on_event must be callable with one event, not {on_event!r}")
         if logger is not None and not hasattr(logger, "exception"):
             raise TypeError(f"logger must be a logging.Logger, not {logger!r}")
-        _hubs.add(self)  # before it has threads, so that no fork finds an unknown hub that has
+        _hubs.add(self)  # before it has threads, so that no fork finds an unregistered hub with threads
         self._open(
             _options.whole(parallelism, "parallelism", _options.MOST_SHARDS),
             _options.timeout_ns(timeout),
@@ -145,19 +148,20 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         extra: object | Unset = UNSET,
         disposable: bool | None = None,
     ) -> Heart:
-        """A handle on one key, whose `beat()` need not look the key up. heart() is the same.
+        """Returns a handle on one key, whose `beat()` does not have to look up the key. Calling the handle is the same.
 
-        A key that is not watched joins now, as by its first beat. A watched one is left as it is; with options given,
-        this is a beat with them. The options hold whenever the handle's beat joins the key anew. O(1).
+        A key that is not watched joins now, as with its first beat. A watched key is left unchanged; if options are
+        given, this counts as a beat with them. The options apply whenever the handle's beat makes the key join again.
+        O(1).
         """
-        return self._heart(Heart, key, timeout, extra, disposable)
+        return heart_of(self, key, timeout, extra, disposable)
 
     def ids(self, keys: Iterable[Key]) -> Array:
-        """The keys as numbers for `heartbeat_ids`: a numpy array of int64, one a key, in their order.
+        """Returns ids of the keys for `heartbeat_ids`: a numpy array of int64, one per key, in order.
 
-        Keys that are not watched join now; watched ones are left as they are. An id stays its key's until the key is
-        removed: if the key times out for good, a beat by id joins it anew with the timeout that it had, and no extra.
-        If one key is bad, none joins. Needs numpy. O(keys).
+        Keys that are not watched join now; watched ones are left unchanged. An id belongs to its key until the key is
+        removed: if the key times out for good, a beat by id makes it join again with its previous timeout and no extra.
+        If one key is invalid, none joins. Needs numpy. O(keys).
         """
         numpy = _numpy("ids")
         ids: Array = numpy.array(self._pin(_list_of_keys(keys, "ids")), dtype=numpy.int64)
@@ -169,10 +173,10 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return self._has_ended()
 
     def close(self) -> None:
-        """Ends the watch: beats and removes raise HubClosed, no further verdict is taken. Idempotent.
+        """Stops watching: beats and removes raise HubClosed, and no further verdict is taken. Idempotent.
 
-        What waits can still be read; after that `events` ends. Callbacks get what waits first: this blocks for that,
-        and for a callback that is running, but for at most 5 seconds, which is then logged.
+        Waiting events can still be read; after that `events` ends. Waiting events are delivered to callbacks first:
+        this blocks until they have returned, for at most 5 seconds; exceeding that is logged.
         """
         self._close()
         wait_s = max(0.0, min(CLOSE_WAITS_S, _exit_waits_until - time.monotonic()))
@@ -182,7 +186,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
                 CLOSE_WAITS_S,
                 self._waiting(CALLBACKS),
             )
-        reporter: Reporter | None = self.__dict__.pop("_reporter", None)  # by one caller alone, if several close
+        reporter: Reporter | None = self.__dict__.pop("_reporter", None)  # by only one caller, if several close
         if reporter is not None:
             reporter.stop(self)
 
@@ -200,7 +204,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
 
     @property
     def events(self) -> Events:
-        """The events that no callback takes, as a queue, an iterator and an async iterator."""
+        """The events that have no callback, as a queue, an iterator and an async iterator."""
         events = self._events() if self._events is not None else None
         if events is None:
             events = Events(self)
@@ -208,10 +212,11 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return events
 
     def on(self, *types: EventType) -> Callable[[AnyCallback], AnyCallback]:
-        """A decorator: call this function with every event of these types (all that are subscribed, if none is named).
+        """A decorator: calls the function with every event of these types (default: all subscribed types).
 
-        The hub subscribes to them if it has not. They then go to callbacks alone, not to `events`. Callbacks are called
-        one after the other on one thread of the hub's own (see on_event); what they raise is logged and counted.
+        The hub subscribes to them if it has not yet. They then go to callbacks only, not to `events`. Callbacks are
+        called one after another on one thread owned by the hub (see on_event); exceptions they raise are logged and
+        counted.
         """
         if len(types) == 1 and callable(types[0]) and not isinstance(types[0], EventType):
             raise TypeError("write @hub.on(EventType.TIME_OUT) or @hub.on(), with parentheses")
@@ -231,7 +236,7 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return register
 
     def __iter__(self) -> Iterator[Key]:
-        """The keys that are watched now: keys that join or leave later change nothing in it. O(keys)."""
+        """Iterates over the keys watched now; keys that join or leave later do not affect it. O(keys)."""
         return iter(_views.keys(self))
 
     def keys(self) -> KeysView[Key]:
@@ -247,20 +252,20 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return _views.HubValues(self)
 
     def __getitem__(self, key: Key) -> Watch:
-        """How a watched key is; raises KeyNotWatched. O(1)."""
+        """Returns the state of a watched key. Raises KeyNotWatched. O(1)."""
         return _views.watch(_rows.row(self, key))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled or copied: it watches in this process alone; "
-            "make a new one where it is needed"
+            f"a {type(self).__name__} cannot be pickled or copied: it watches in this process only; "
+            "create a new one where it is needed"
         )
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     def stats(self) -> HubStats:
-        """Counts and times of the shards and the events. O(shards)."""
+        """Returns counts and times of the shards and the events. O(shards)."""
         shards = tuple(shard_stats(raw) for raw in self._shard_stats())
         streams = self._stream_stats()
         summed = ("keys", "lost", "joins", "timeouts", "recoveries", "removals", "wakeups", "visits", "moved")
@@ -280,9 +285,9 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         )
 
     def snapshot(self) -> Array:
-        """All watched keys as a numpy structured array, one row a key, with the fields of Watch and `id`.
+        """Returns all watched keys as a numpy structured array: one row per key, the fields of Watch, and `id`.
 
-        One pass over the hub, as iteration is. Needs numpy. O(keys).
+        One pass over the hub, like iteration. Needs numpy. O(keys).
         """
         numpy = _numpy("snapshot")
         fields = [
@@ -302,34 +307,35 @@ class HeartHub(Hub, Mapping[Key, Watch]):
         return table
 
     def save(self, path: StrPath, *, extras: bool = False) -> None:
-        """Writes what is watched to a file, for `restore`: keys, timeouts, remaining times, disposable, missed.
+        """Writes all watched keys to a file for `restore`, with timeouts, remaining times, disposable and missed.
 
-        Atomic: the file is the old one until the new one is whole and on disk. extras: whether to write them too, by
-        pickle. Each key is written as it was at one instant, not all at the same one. Events that wait are not
-        written. Works after close(), too: the time that has passed since then counts. O(keys).
+        Atomic: the old file stays until the new one is complete and on disk. extras: whether to write them too, by
+        pickle. Each key is written as it was at one instant, but not all at the same instant. Waiting events are not
+        written. Works after close(), too: the time since then counts. O(keys).
 
         Raises OSError, SnapshotError (an extra cannot be pickled), HubClosed (in a child after a fork).
         """
         if not self._shard_stats():
-            raise HubClosed("this hub watches nothing that could be saved: it was never opened, or is the parent's")
+            raise HubClosed("this hub has nothing to save: it was never opened, or it belongs to the parent process")
         _snapshot.save(self, path, _options.yes_or_no(extras, "extras"))
 
     @classmethod
     def restore(
         cls, path: StrPath, *, grace: Duration | None = None, extras: bool | None = None, **options: Any
     ) -> Self:
-        """A new hub, with these options (those of HeartHub), that watches what `save` wrote.
+        """Returns a new hub, with these options (those of HeartHub), that watches the keys that `save` wrote.
 
-        Each key's deadline is now + the larger of its remaining time and `grace`, which is one timeout of the key's own
-        if not given, and may be 0. From its next beat on its timeout counts as ever. A key that was lost still is: its
-        next beat is a RECOVER. Beat and join times lie as long before now as they lay before the save. O(keys).
+        Each key's deadline is now plus the larger of its remaining time and `grace`, which defaults to the key's own
+        timeout and may be 0. From its next beat on, its timeout applies as usual. A key that was lost stays lost: its
+        next beat is a RECOVER. Beat and join times are as far in the past as they were at the save. O(keys).
 
-        extras: True unpickles them, which can run any code: for files that nobody else can have written. False leaves
-        them out. If they are in the file, one of both must be said.
+        extras: True unpickles them, which can run arbitrary code: only for files that nobody else can have written.
+        False leaves them out. If the file contains extras, one of the two is required.
 
-        Raises OSError, SnapshotError for a file that is damaged, foreign or newer: then nothing is restored.
+        Raises OSError, or SnapshotError if the file is damaged, not a snapshot, or of a newer format: nothing is
+        restored then.
         """
-        return _snapshot.restore(cls, path, grace, extras, options)
+        return _snapshot.restore(lambda: cls(**options), cls.close, path, grace, extras)
 
     def _flush_callbacks(self) -> None:
         if self._dispatcher is not None:
@@ -358,11 +364,11 @@ def _numpy(what: str) -> Any:
 
 @atexit.register
 def _close_all() -> None:
-    """No hub outlives the interpreter: its callbacks could not be called any more."""
+    """Closes all hubs at exit: later their callbacks could no longer be called."""
     global _exit_waits_until
     _exit_waits_until = time.monotonic() + CLOSE_WAITS_S
     hubs = [hub for hub in _hubs if not hub.closed]
-    for hub in hubs:  # first all watches: so the callbacks of all hubs end at the same time
+    for hub in hubs:  # stop all of them first, so that the callbacks of all hubs end at the same time
         hub._close()
     for hub in hubs:
         hub.close()
@@ -370,9 +376,9 @@ def _close_all() -> None:
 
 
 def _abandon_all() -> None:
-    """In the child after a fork every hub is closed: its threads are the parent's, and so are its events.
+    """Closes every hub in the child after a fork: its threads and its events belong to the parent.
 
-    What other threads held at that moment is held for good, so nothing here or later may wait for it.
+    Locks that other threads held at that moment stay locked forever, so nothing may wait for them.
     """
     global _registering
     _registering = allocate_lock()

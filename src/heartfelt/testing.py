@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""For tests of programs that use a hub: time that moves only when it is told to."""
+"""For tests of programs that use a hub: a clock that moves only when the test advances it."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Protocol
 
 from heartfelt._checks import LONGEST_NS, duration_or_zero_ns
 from heartfelt._core import ManualClockBase
@@ -13,15 +14,21 @@ from heartfelt._hubs import Hubs
 __all__ = ["ManualClock"]
 
 
+class _Hub(Protocol):
+    """A hub as its clock sees it."""
+
+    def _flush_callbacks(self) -> None: ...
+
+
 class ManualClock(ManualClockBase):
     """A clock for `HeartHub(clock=...)`; several hubs may share one. It starts at 0.
 
-    A hub on it has no worker threads: its verdicts are taken in `advance`, by the caller. Events of such a hub have
-    the clock's own times, 0.0 for its start.
+    A hub on it has no worker threads: its verdicts are taken in `advance`, in the caller's thread. Events of such a
+    hub have the clock's own times, starting at 0.0.
     """
 
     def __init__(self) -> None:
-        self._hubs = Hubs()
+        self._hubs: Hubs[_Hub] = Hubs()
         self._lock = allocate_lock()
 
     def time(self) -> float:
@@ -29,24 +36,24 @@ class ManualClock(ManualClockBase):
         return self._now_ns() / 1e9
 
     def advance(self, seconds: float | timedelta) -> None:
-        """Moves time on. On return every event that is due waits in its hub's `events`, in the order of the deadlines.
+        """Advances the clock. On return every event that is due waits in its hub's `events`, in order of deadlines.
 
-        Time passes as it would for a perfect watcher: each verdict is taken exactly at its deadline, so event_time ==
-        deadline. Callbacks have been called on return, by the hub's own thread for them (not if advance is called in
-        one). Blocks for as long as that takes. 0 is allowed. O(deadlines passed * log keys).
+        Time passes as for a perfect watcher: each verdict is taken exactly at its deadline, so event_time == deadline.
+        Callbacks have been called on return, on the hub's thread for them (unless advance is called in one). Blocks for
+        as long as that takes. 0 is allowed. O(deadlines passed * log keys).
         """
         by_ns = duration_or_zero_ns(seconds, "seconds")
         with self._lock:
             hubs = list(self._hubs)
             target_ns = self._now_ns() + by_ns
             if target_ns > LONGEST_NS:
-                raise OverflowError(f"a manual clock ends after 100 years; {seconds!r} more would pass that")
+                raise OverflowError(f"a manual clock ends after 100 years; {seconds!r} more would exceed that")
             self._advance_to(target_ns, hubs)
         for hub in hubs:
             hub._flush_callbacks()
 
     def _abandon(self) -> None:
-        """In the child after a fork: its hubs are closed, and a thread that is not there may hold the lock."""
+        """Resets it in the child after a fork: its hubs are closed, and a thread that is gone may hold the lock."""
         self._hubs, self._lock = Hubs(), allocate_lock()
 
     def __repr__(self) -> str:

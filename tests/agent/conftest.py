@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What the agent's tests share: the server that receives what agents send, and throw-away certificates."""
+"""Shared by the agent's tests: the server that receives what agents send, and throw-away certificates."""
 
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # for `import server`: importlib mode adds no directory itself
-
-from elsewhere import Elsewhere
-from fakes import FakeLine
-from lines import HEAD, INTERVAL_S
-from server import Server
-
 from heartfelt.agent import AgentConfig, HeartbeatService
-from heartfelt.agent._line import Plan, open_line
-from heartfelt.agent._thread import ThreadLine
+from heartfelt.agent.line import Plan, open_line
+from heartfelt.agent.line.thread import ThreadLine
+from tests.agent.elsewhere import Elsewhere
+from tests.agent.fakes import FakeLine
+from tests.agent.lines import HEAD, INTERVAL_S
+from tests.agent.server import Server
 
 
 @pytest.fixture
@@ -39,14 +34,6 @@ def serve():
     for server in servers:
         server.stop()
     assert [error for server in servers for error in server.errors] == []
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    pytest.importorskip("cryptography", reason="nothing here makes certificates")
-    from certificates import Certificates
-
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
@@ -112,7 +99,7 @@ def make_service(monkeypatch):
 def native_line_to():
     """native_line_to(server, **plan): a line that has a head and beats, closed when the test ends."""
     from heartfelt import _sender  # there is none on Windows
-    from heartfelt.agent._native import NativeLine
+    from heartfelt.agent.line.native import NativeLine
 
     lines = []
 

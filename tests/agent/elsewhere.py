@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The test server in a process of its own, for tests whose own process cannot run Python meanwhile, or is measured.
 
-As a program: `python elsewhere.py KIND` writes its port, and for each line that it reads what it has received so far.
+As a program, `python -m tests.agent.elsewhere KIND`: it writes its port, and for each line that it reads what it has
+received so far.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parent))
+from tests.agent.server import LONG_S, Server
 
-from server import LONG_S, Server
+ROOT = Path(__file__).parents[2]
 
 
 class Elsewhere:
@@ -27,7 +28,11 @@ class Elsewhere:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._process = subprocess.Popen(
-            [sys.executable, __file__, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.agent.elsewhere", kind],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         self.port = int(self._read())
 

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 
-from heartfelt.agent._line import LineStats
+from heartfelt.agent.line import LineStats
 
 LONG_S = 40.0
 

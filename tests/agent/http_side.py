@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from server import Server
+    from tests.agent.server import Server
 
 BEATS = "/api/v1/beats"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What tests of lines send."""
+"""Data that the tests of lines send."""
 
 from __future__ import annotations
 

@@ -34,11 +34,10 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from http_side import Answer, HttpConnection, Ping, Request
-from stream_side import SermantConnection
-
 from heartfelt.errors import FrameError
 from heartfelt.wire import unpack
+from tests.agent.http_side import Answer, HttpConnection, Ping, Request
+from tests.agent.stream_side import SermantConnection
 
 __all__ = ["Answer", "Ping", "Request", "Server"]
 

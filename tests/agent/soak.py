@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Many agents' lines in one process for a minute: is an interval missed, how late are beats, what does it cost?
 
-python tests/agent/soak.py [--lines 500] [--interval 3] [--seconds 60] [--kind sermant]. The backend is a process of its
+python -m tests.agent.soak [--lines 500] [--interval 3] [--seconds 60] [--kind sermant]. The backend is a process of its
 own. Meanwhile the interpreter is kept from running: a C call holds the GIL for 5 s of every 6. Exit status 1 if a beat
 was missed, or did not arrive.
 """
@@ -17,11 +17,10 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
-from elsewhere import Elsewhere
-
 from heartfelt import _sender
-from heartfelt.agent._line import Plan
-from heartfelt.agent._native import NativeLine
+from heartfelt.agent.line import Plan
+from heartfelt.agent.line.native import NativeLine
+from tests.agent.elsewhere import Elsewhere
 
 HOLD_S, REST_S = 5.0, 1.0
 

@@ -10,7 +10,7 @@ from heartfelt.wire import FrameDecoder, FrameError
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN
 
 if TYPE_CHECKING:
-    from server import Server
+    from tests.agent.server import Server
 
 
 class SermantConnection(asyncio.Protocol):

@@ -56,7 +56,7 @@ def script(request, run_python):
 @pytest.mark.parametrize("scheme", ["http", "sermant"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_service_beats_while_greenlets_run(script, scheme, host):
-    """Where the host has a name, a thread waits for what is to be looked up."""
+    """If the host is a name, a thread waits for the lookup."""
     told = script(f"""
 service = HeartbeatService(AgentConfig(url=f"{scheme}://{host}:{{port}}", service="orders", interval=1))
 service.start()

@@ -8,9 +8,9 @@ import json
 import socket
 
 import pytest
-from server import Answer
 
 from heartfelt.wire import encode_frame, pack
+from tests.agent.server import Answer
 
 BEAT = {"service": "s", "instanceId": "i"}
 TEXT = json.dumps(BEAT).encode()

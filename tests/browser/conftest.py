@@ -9,13 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "monitor")]  # for `import pages` and `import serving`
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage")
@@ -33,8 +28,9 @@ def find_chromium() -> str | None:
 @pytest.fixture(scope="module")
 def chromium():
     """One browser for all tests of a module: after them its event loop is gone from this thread."""
-    from pages import PATIENCE_MS
     from playwright.sync_api import expect, sync_playwright
+
+    from tests.browser.pages import PATIENCE_MS
 
     expect.set_options(timeout=PATIENCE_MS)
     path = find_chromium()
@@ -59,7 +55,7 @@ def serve(tmp_path_factory):
 
 
 def _serving(make_data):
-    from serving import Serving
+    from tests.monitor.serving import Serving
 
     running = []
 
@@ -77,7 +73,7 @@ def _serving(make_data):
 @pytest.fixture
 def fleet_of():
     """fleet_of(monitor): agents of a test's own, that beat until it ends."""
-    from fleet import Fleet
+    from tests.browser.fleet import Fleet
 
     fleets = []
 
@@ -93,7 +89,7 @@ def fleet_of():
 @pytest.fixture
 def visit(chromium):
     """visit(monitor, path, **how): a page of the panel; what it should not have done fails the test at its end."""
-    from pages import Visit
+    from tests.browser.pages import Visit
 
     visits = []
 

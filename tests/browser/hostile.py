@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a stranger may write into every field that the panel shows, and how it is seen if that is more than text."""
+"""Hostile texts for every field that the panel shows, and ways to detect that one was taken for more than text."""
 
 from __future__ import annotations
 

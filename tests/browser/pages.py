@@ -74,7 +74,7 @@ class Visit:
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
     def end(self):
-        """What was wrong."""
+        """Closes the page and returns the problems found."""
         if not self.page.is_closed():
             self.problems += [f"the content security policy was violated: {one}" for one in self.violations()]
         self.problems += [f"a dialog was opened: {message}" for message in self.dialogs]

@@ -14,17 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "monitor")]
-import conftest  # noqa: E402
-from pages import Visit  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
-from serving import Serving, command, until  # noqa: E402
-from target import Target  # noqa: E402
+from playwright.sync_api import sync_playwright
 
-IMAGES = HERE.parents[1] / "docs" / "images"
+from tests import ROOT
+from tests.browser import conftest
+from tests.browser.pages import Visit
+from tests.browser.target import Target
+from tests.monitor.serving import Serving, command, until
+
+IMAGES = ROOT / "docs" / "images"
 PAGES = {
     "overview": "/", "instances": "/instances", "services": "/services", "events": "/events?range=all",
     "webhooks": "/webhooks", "tokens": "/tokens", "settings": "/settings",
@@ -92,7 +91,7 @@ def main():
             feeding.wait()
             browser.close()
             monitor.end()
-            os.chdir(HERE)
+            os.chdir(ROOT)
     print(f"drawn: {len(list(IMAGES.glob('*.png')))} pictures in {IMAGES}")
 
 

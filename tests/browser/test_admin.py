@@ -7,20 +7,21 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from serving import run_command
+
+from tests.monitor.serving import run_command
 
 
 def test_a_token_is_made_shown_once_used_and_revoked(serve, visit):
     monitor = serve()
     page = visit(monitor, "/tokens").page
-    expect(page.get_by_text("No token yet")).to_be_visible()
-    page.get_by_role("button", name="Make token").click()
-    expect(page.get_by_role("alert").filter(has_text="Give it a name")).to_be_visible()
+    expect(page.get_by_text("No tokens yet")).to_be_visible()
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_role("alert").filter(has_text="Enter a name")).to_be_visible()
     page.get_by_label("Name").fill("agents")
-    page.get_by_role("button", name="Make token").click()
+    page.get_by_role("button", name="Create token").click()
     expect(page.get_by_role("alert").filter(has_text="at least one")).to_be_visible()
     page.get_by_label("Ingest").check()
-    page.get_by_role("button", name="Make token").click()
+    page.get_by_role("button", name="Create token").click()
     secret = page.get_by_label("Token", exact=True).get_by_role("textbox").input_value()
     assert re.fullmatch(r"hf_[0-9a-f]{12}_[\w-]{43}", secret)
     row = page.get_by_role("row").filter(has_text="agents")
@@ -32,7 +33,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(serve, visit):
 
     row.get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("No token yet")).to_be_visible()
+    expect(page.get_by_text("No tokens yet")).to_be_visible()
     assert monitor.json("/api/v1/tokens")["tokens"] == []
 
 
@@ -45,7 +46,7 @@ def test_settings_tell_where_each_value_comes_from(serve, visit):
     expect(row).to_contain_text("60 s")
     page.get_by_role("searchbox").fill("lease.")
     expect(page.get_by_role("row")).to_have_count(4)  # with the head
-    page.get_by_label("Only those that differ").check()
+    page.get_by_label("Only changed from the default").check()
     expect(page.get_by_role("row")).to_have_count(2)
     assert "text=lease.&changed=1" in page.url
     page.reload()
@@ -70,10 +71,10 @@ def test_a_token_is_asked_for_and_kept(guarded, visit):
     dialog = page.get_by_role("dialog")
     field = dialog.get_by_label("Token")
     field.fill("hf_000000000000_" + "x" * 43)
-    dialog.get_by_role("button", name="Use it").click()
-    expect(dialog).to_contain_text("not known")
+    dialog.get_by_role("button", name="Use token").click()
+    expect(dialog).to_contain_text("unknown")
     field.fill(secret)
-    dialog.get_by_role("button", name="Use it").click()
+    dialog.get_by_role("button", name="Use token").click()
     expect(page.get_by_role("rowheader", name="auth.require")).to_be_visible()
     expect(dialog).to_be_hidden()
     page.reload()

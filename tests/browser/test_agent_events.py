@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What agents report over Sermant's frames, logs and governance among it, as the page of events shows and finds it."""
+"""Events that agents report over Sermant's frames, as the events page shows and finds them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import time
 
 import pytest
 from playwright.sync_api import expect
-from serving import PATIENCE_S, until
 
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import EVENT, HEARTBEAT
+from tests.monitor.serving import PATIENCE_S, until
 
 THROWABLE = (
     "java.io.IOException: disk full\n\tat com.example.Store.write(Store.java:42)\nCaused by: <b>no space</b> left"
@@ -65,7 +65,7 @@ def events(page):
 
 
 def shown(page, *texts):
-    """Of the agent's three events these alone are in sight."""
+    """Checks that of the agent's three events only these are visible."""
     expect(events(page).filter(has_text="shop")).to_have_count(len(texts))
     for text in texts:
         expect(events(page).filter(has_text=text)).to_have_count(1)
@@ -80,7 +80,7 @@ def test_a_log_unfolds_to_all_of_it(page):
     more = log.locator(".event-more")
     told = dict(zip(more.locator("dt").all_inner_texts(), more.locator("dd").all_inner_texts(), strict=True))
     words = {
-        "en": ("Log level", "Class", "Method", "Line", "Thread", "Service", "Instance id", "Type", "Scope"),
+        "en": ("Log level", "Class", "Method", "Line", "Thread", "Service", "Instance ID", "Type", "Scope"),
         "zh-CN": ("日志级别", "类", "方法", "行号", "线程", "服务", "实例 ID", "类型", "范围"),
     }[page.locator("html").get_attribute("lang")]
     values = ("SEVERE", "com.example.Store", "write", "42", "17", "shop", "web-1", "LOG", "store")

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 
 from playwright.sync_api import expect
-from serving import Serving
+
+from tests.monitor.serving import Serving
 
 
 def test_a_lost_connection_is_shown_and_resumed(serve, visit, fleet_of, tmp_path, kept_port):

@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from fleet import SHORT_MS
 from playwright.sync_api import expect
+
+from tests.browser.fleet import SHORT_MS
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def test_events_come_by_themselves_and_are_filtered(monitor, visit, fleet_of):
     expect(events.filter(has_text="shop")).to_have_count(0)
     expect(events.filter(has_text="disk full")).to_have_count(1)
     page.get_by_role("searchbox").fill("no such words")
-    expect(page.get_by_text("No event fits")).to_be_visible()
-    page.get_by_role("button", name="Remove all filters").click()
+    expect(page.get_by_text("No events match")).to_be_visible()
+    page.get_by_role("button", name="Clear all filters").click()
     expect(events.filter(has_text="shop").first).to_be_visible()
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from operator import ne
 
 import pytest
-from fleet import LONG_MS, SHORT_MS
-from serving import until
+
+from tests.browser.fleet import LONG_MS, SHORT_MS
+from tests.monitor.serving import until
 
 GROUND = ".grid-frame"
 PIXELS = """() => {
@@ -74,7 +75,7 @@ def test_keys_move_tell_and_open(monitor, visit):
     ):  # fmt: skip
         page.keyboard.press(key)
         spoken(page).get_by_text(words).wait_for(state="attached")
-    assert "lease left" in spoken(page).inner_text()
+    assert "timeout left" in spoken(page).inner_text()
     page.locator(".grid-tip").get_by_text("shop-0").wait_for()
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/instances/{monitor.find('shop-0')['id']}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 
-import hostile
 import pytest
-from pages import DESK, PHONE, Visit
 from playwright.sync_api import expect
-from target import Target
+
+from tests.browser import hostile
+from tests.browser.pages import DESK, PHONE, Visit
+from tests.browser.target import Target
 
 PATHS = ("/", "/instances", "/services", "/events", "/webhooks", "/tokens", "/settings")
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What becomes of instances, as the panel shows it without being loaded anew."""
+"""The life of instances, as the panel shows it without a reload."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from fleet import SHORT_MS
 from playwright.sync_api import expect
-from serving import until
+
+from tests.browser.fleet import SHORT_MS
+from tests.monitor.serving import until
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def row(page, instance_id):
 
 def test_an_instance_appears_is_lost_and_recovers(monitor, visit, fleet):
     page = visit(monitor, "/instances").page
-    expect(page.get_by_text("No instance yet")).to_be_visible()
+    expect(page.get_by_text("No instances yet")).to_be_visible()
     expect(page.get_by_text("heartfelt beat demo")).to_be_visible()
 
     fleet.join("shop", "web-1", timeoutMs=SHORT_MS)
@@ -119,8 +120,8 @@ def test_the_table_is_filtered_searched_and_sorted(monitor, visit, fleet):
     expect(page.locator("tbody tr[data-id]")).to_have_count(1)
     assert "text=VAULT" in page.url
     page.get_by_role("searchbox").fill("nothing like it")
-    expect(page.get_by_text("No instance fits")).to_be_visible()
-    page.get_by_role("button", name="Remove all filters").click()
+    expect(page.get_by_text("No instances match")).to_be_visible()
+    page.get_by_role("button", name="Clear all filters").click()
     expect(page.locator("tbody tr[data-id]").nth(5)).to_be_visible()
 
     first = page.locator("tbody tr[data-id]").first
@@ -185,7 +186,7 @@ def test_an_instance_is_opened_paused_resumed_and_removed(monitor, visit, fleet)
     page.get_by_role("button", name=re.compile("^Remove")).click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     expect(page).to_have_url(re.compile(r"/instances$"))
-    expect(page.get_by_text("No instance yet")).to_be_visible()
+    expect(page.get_by_text("No instances yet")).to_be_visible()
     assert monitor.find("web-1") is None
 
 
@@ -198,8 +199,8 @@ def test_the_hold_banner_tells_why_and_releases(serve, visit, fleet_of):
     for n in range(12):
         fleet.stop("shop", f"shop-{n:04}")
     main = page.get_by_role("main")
-    expect(main).to_contain_text("are held back")
+    expect(main).to_contain_text("are held")
     main.get_by_role("button", name="Release").click()
     page.get_by_role("dialog").get_by_role("button", name="Release").click()
     expect(count(page, r"12\s*lost")).to_be_visible()
-    expect(main).not_to_contain_text("are held back")
+    expect(main).not_to_contain_text("are held")

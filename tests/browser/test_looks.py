@@ -8,10 +8,11 @@ import json
 import re
 
 import pytest
-from fleet import described
-from pages import PHONE
 from playwright.sync_api import expect
-from target import Target
+
+from tests.browser.fleet import described
+from tests.browser.pages import PHONE
+from tests.browser.target import Target
 
 PATHS = ("/", "/instances", "/instances/1", "/services", "/events", "/webhooks", "/tokens", "/settings", "/nowhere")
 LOOKS = {

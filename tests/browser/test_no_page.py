@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 LOOKS = {
-    "en-US": ({"locale": "en-US"}, "There is no such page", "Back to the overview", "Overview"),
+    "en-US": ({"locale": "en-US"}, "Page not found", "Back to the overview", "Overview"),
     "zh-CN": ({"locale": "zh-CN", "scheme": "dark"}, "没有这个页面", "返回总览", "总览"),
 }
 
@@ -39,7 +39,7 @@ def test_it_says_so_and_leads_back(monitor, visit, language, path):
 def test_an_instance_that_is_not_there_is_a_page_that_says_so(monitor, visit):
     page = visit(monitor, "/instances/99999999", failing=True).page
     main = page.get_by_role("main")
-    expect(main).to_contain_text("This instance is not known any more")
+    expect(main).to_contain_text("This instance no longer exists")
     main.get_by_role("link", name="Instances").click()
     expect(page).to_have_url(f"{monitor.url}/instances")
 
@@ -55,4 +55,4 @@ def test_a_link_within_the_panel_to_nowhere_is_asked_of_the_monitor(monitor, vis
     with page.expect_response("**/instancez") as found:
         page.get_by_text("nowhere").click()
     assert found.value.status == 404
-    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")

@@ -15,7 +15,7 @@ ROW = """(id) => {
   }
   return null;
 }"""
-"""Where the row with this id stands in the table's box; without an id: the first in sight."""
+"""Position of the row with this id in the table's box; without an id: of the first visible row."""
 
 
 @pytest.fixture

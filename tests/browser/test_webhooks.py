@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from fleet import SHORT_MS
 from playwright.sync_api import expect
-from serving import until
-from target import Target
+
+from tests.browser.fleet import SHORT_MS
+from tests.browser.target import Target
+from tests.monitor.serving import until
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def make(page, target, name="ops"):
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill(name)
     dialog.get_by_label("Address", exact=True).fill(target.url)
-    dialog.get_by_label("The address may lie in a private network").check()
-    dialog.get_by_label("Secret for signing").fill("a good secret")
+    dialog.get_by_label("Allow addresses in private networks").check()
+    dialog.get_by_label("Signing secret").fill("a good secret")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
     return row_of(page, name)
@@ -41,7 +42,7 @@ def row_of(page, name):
 
 def test_a_webhook_is_made_tested_and_called(monitor, visit, fleet_of, target):
     page = visit(monitor, "/webhooks").page
-    expect(page.get_by_text("No webhook yet")).to_be_visible()
+    expect(page.get_by_text("No webhooks yet")).to_be_visible()
     row = make(page, target)
     expect(row).to_contain_text("Not called yet")
     expect(row.get_by_text("lost, stuck, up", exact=True)).to_be_visible()
@@ -49,7 +50,7 @@ def test_a_webhook_is_made_tested_and_called(monitor, visit, fleet_of, target):
     assert "a good secret" not in page.content()
 
     row.get_by_role("button", name="Test").click()
-    expect(row).to_contain_text("The target took the test message: status 200")
+    expect(row).to_contain_text("The target accepted the test message: status 200")
     expect(row.locator("pre")).to_have_text("thanks")
     headers, body = target.received.pop()
     assert body["event"] == "test" and headers["x-heartfelt-signature"].startswith("sha256=")
@@ -69,7 +70,7 @@ def test_a_refused_test_tells_why(monitor, visit, target):
     page = visit(monitor, "/webhooks").page
     row = make(page, target)
     row.get_by_role("button", name="Test").click()
-    expect(row).to_contain_text("did not take the test message")
+    expect(row).to_contain_text("did not accept the test message")
     expect(row).to_contain_text("500")
     expect(row.locator("pre")).to_have_text("<b>database</b> on fire")
     row.get_by_role("button", name="Close").click()
@@ -118,8 +119,27 @@ def test_switch_edit_and_delete(monitor, visit, target):
     expect(row).to_be_visible()
     row.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("No webhook yet")).to_be_visible()
+    expect(page.get_by_text("No webhooks yet")).to_be_visible()
     assert until(lambda: not monitor.json("/api/v1/webhooks")["webhooks"])
+
+
+@pytest.mark.parametrize(("language", "services", "address"), [("en", "Services", "Address"), ("zh", "服务", "地址")])
+def test_the_field_that_the_monitor_names_is_marked_under_its_label(monitor, visit, language, services, address):
+    page = visit(monitor, "/webhooks", failing=True, locale={"en": "en-US", "zh": "zh-CN"}[language]).page
+    page.locator("main button.primary").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("#hook-url").fill("https://chat.example/hook")
+    dialog.locator("#hook-services").fill("x" * 201)
+    dialog.locator("button.primary").click()
+    expect(dialog.locator("#hook-services-wrong")).to_contain_text(services)
+    expect(dialog.locator("#hook-services-wrong")).to_contain_text("at most 100 services")
+    expect(dialog.locator("#hook-services")).to_be_focused()
+    dialog.locator("#hook-services").fill("shop")
+    dialog.locator("#hook-url").fill("ftp://chat.example/")
+    dialog.locator("button.primary").click()
+    expect(dialog.locator("#hook-url-wrong")).to_contain_text(address)
+    expect(dialog.locator("[aria-invalid=true]")).to_have_count(1)
+    expect(dialog.locator("#hook-services-wrong")).to_be_empty()
 
 
 def test_what_is_refused_stands_beside_its_field(monitor, visit):

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "hf_hub.h"
+#include "hf_beat.h"
 #include "hf_test.h"
 
 #define HF_MS INT64_C(1000000)

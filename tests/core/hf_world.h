@@ -4,6 +4,7 @@
 #ifndef HF_WORLD_H
 #define HF_WORLD_H
 
+#include "hf_beat.h"
 #include "hf_test.h"
 
 typedef struct {

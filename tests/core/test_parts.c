@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The small structures, each against a naive model: slots, the heap of blocks, the list of verdicts.
+// The small structures, each against a naive model: slots, the heap of blocks, the timeout list.
 #include "hf_heap.h"
-#include "hf_list.h"
+#include "hf_timeout_list.h"
 #include "hf_test.h"
 
 enum { N_SLABS = 3, N_BLOCKS = N_SLABS * HF_SLAB_BLOCKS };
@@ -98,27 +98,27 @@ static void list_keeps_its_order_through_append_unlink_and_replace(void) {
     bool in[MOST + 1] = {false};
     hf_slots slots;
     CHECK_EQ(hf_slots_init(&slots), HF_OK);
-    CHECK_EQ(hf_list_head(&slots), HF_NO_SLOT);  // with no slab yet
+    CHECK_EQ(hf_timeout_list_head(&slots), HF_NO_SLOT);  // with no slab yet
     grow(&slots, 1);
     for (int step = 0; step < 4000; step++) {
       uint32_t i = 1 + hf_random_below(&random, MOST), at = 0;
       while (at < n && model[at] != i) at++;
       if (!in[i] && hf_random_chance(&random, 2)) {
-        hf_list_append(&slots, model[n++] = i);
+        hf_timeout_list_append(&slots, model[n++] = i);
         in[i] = true;
       } else if (!in[i] && n > 0) {  // i takes the place of another
         at = hf_random_below(&random, n);
-        hf_list_replace(&slots, model[at], i);
+        hf_timeout_list_replace(&slots, model[at], i);
         in[model[at]] = false;
         in[i] = true;
         model[at] = i;
       } else if (in[i]) {
-        hf_list_unlink(&slots, i);
+        hf_timeout_list_unlink(&slots, i);
         memmove(&model[at], &model[at + 1], (--n - at) * sizeof *model);
         in[i] = false;
         CHECK(hf_slots_tie(&slots, i)->next == 0 && hf_slots_tie(&slots, i)->prev == 0);
       }
-      CHECK_EQ(hf_list_head(&slots), n ? model[0] : HF_NO_SLOT);
+      CHECK_EQ(hf_timeout_list_head(&slots), n ? model[0] : HF_NO_SLOT);
       if (!CHECK(list_is(&slots, model, n))) break;
     }
     hf_slots_deinit(&slots);

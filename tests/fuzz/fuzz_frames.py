@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Feeds the frame decoder valid streams that were mutated at random: `... fuzz_frames.py [SECONDS [SEED]]`.
+"""Feeds the frame decoder valid streams, mutated at random: `python -m tests.fuzz.fuzz_frames [SECONDS [SEED]]`.
 
 Whatever comes, the decoder raises nothing, gives only items of the kinds that there are, keeps its limits, and its
 state stays sane; pieces make no difference. Each trial has a seed of its own, counted up from SEED (at random without
@@ -13,10 +13,9 @@ import struct
 import sys
 import time
 
-import time_limit
-
 from heartfelt.wire import FrameDecoder, FrameError, Message, encode_frame, pack
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, TRACING, VISIBILITY
+from tests.fuzz import time_limit
 
 KINDS = {HEARTBEAT, EVENT, TRACING, VISIBILITY, GOODBYE, TOKEN}
 REASONS = {"length", "frame_limit", "messages", "malformed", "gzip", "gunzip_limit", "data_type"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Feeds the monitor's ingests valid input that was mutated at random: `... fuzz_ingest.py [SECONDS [SEED]]`.
+"""Feeds the monitor's ingests valid input, mutated at random: `python -m tests.fuzz.fuzz_ingest [SECONDS [SEED]]`.
 
 Heartbeats, lists, events, pings and datagrams. Whatever comes, each is taken or refused with a reason that there is,
 the counts add up, and what the fast path knows again is what a parser would say. Each trial has a seed of its own,
@@ -16,20 +16,20 @@ import random
 import sys
 import time
 
-import time_limit
+from tests.fuzz import time_limit
 
 if importlib.util.find_spec("msgspec") is None:
     print("0 inputs: heartfelt[monitor] is not installed")
     sys.exit(0)
 
 from heartfelt.errors import FrameError
+from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import Intake, UdpServer
-from heartfelt.monitor.ingest._ping import Pings
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.decode import decode_beat
 from heartfelt.monitor.ingest.intake import REFUSALS
+from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.model import Limits
-from heartfelt.monitor.registry import Registry
 from heartfelt.testing import ManualClock
 from heartfelt.wire import pack
 

@@ -15,11 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import time_limit
-
 from heartfelt import HeartHub, SnapshotError
 from heartfelt._snapshot import DIGEST_BYTES, FIELDS, HEADER_BYTES
 from heartfelt.testing import ManualClock
+from tests.fuzz import time_limit
 
 TRICKY = [0, 1, 0x7F, 0x80, 0xFF]
 

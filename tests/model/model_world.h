@@ -3,7 +3,7 @@
 #ifndef HF_MODEL_WORLD_H
 #define HF_MODEL_WORLD_H
 
-#include "hf_hub.h"
+#include "hf_beat.h"
 
 static const hf_terms model_no_terms = {.disposable = -1};
 

@@ -162,7 +162,7 @@ class Serving:
 
 
 def until(condition, what="it"):
-    """What the condition gives once it is true; the test fails if that does not come about."""
+    """Waits until the condition is true and returns its value. The test fails if that takes too long."""
     give_up = time.monotonic() + PATIENCE_S
     while not (value := condition()):
         assert time.monotonic() < give_up, f"{what} did not come about"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What may go wrong around a monitor that runs: it is killed, its disk is full, its file is locked, a webhook hangs."""
+"""Faults around a running monitor: it is killed, its disk is full, its file is locked, a webhook hangs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import threading
 import time
 
 import pytest
-from serving import until
+
+from tests.monitor.serving import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, mounts")
 

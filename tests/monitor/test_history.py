@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor remembers of its own figures, and the fleet in short."""
+"""The monitor's figures of the last minutes, and the fleet in a compact form."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from serving import until
 
-from heartfelt.monitor._history import Lateness, RateHistory
+from heartfelt.monitor.history import Lateness, RateHistory
+from tests.monitor.serving import until
 
 
 def test_rates_are_of_the_time_that_passed():

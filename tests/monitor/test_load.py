@@ -13,10 +13,10 @@ import threading
 import time
 
 import pytest
-from serving import until
 
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 from heartfelt.cli._fleet import encode, make_fleet
+from tests.monitor.serving import until
 
 FULL = os.environ.get("HEARTFELT_FULL") == "1"
 INSTANCES, DURATION_S = (10_000, 60.0) if FULL else (2000, 6.0)
@@ -30,7 +30,7 @@ class Beating:
 
     def __init__(self, url, count, interval_s, lease_s):
         self._fleet = make_fleet(count, interval_s, lease_s)
-        self._client = Client(url, timeout_s=60)
+        self._client = ApiClient(url, timeout_s=60)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.silent = set()
@@ -60,7 +60,7 @@ class Beating:
                 one.due_s = max(one.due_s + self._interval_s, now_s)
             beats = [one.head for one in due if one.number not in self.silent]
             for begin in range(0, len(beats), 200):
-                self._client.request("POST", "/api/v1/beats", None, encode(beats[begin : begin + 200])).read()
+                self._client.send("POST", "/api/v1/beats", None, encode(beats[begin : begin + 200]))
             self.beats += len(beats)
             now = time.monotonic()
             self.longest_pause_s = max(self.longest_pause_s, now - before)

@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from serving import PATIENCE_S, Serving, run_command, stream_events, until
 
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
+from heartfelt.monitor.reasons import english, read
+from tests.monitor.serving import PATIENCE_S, Serving, run_command, stream_events, until
+
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
@@ -45,10 +45,17 @@ def test_an_instance_from_its_first_beat_to_its_end(serve):
         "INSTANCE_REMOVED", "INSTANCE_LOST", "INSTANCE_LATE", "INSTANCE_UP", "INSTANCE_NEW",
     ]  # fmt: skip
     assert serving.json("/api/v1/events/counts", service="shop")["EMERGENCY"] == 1
-    assert "lease" in events[1]["info"]["description"]
+    codes = ["first_heartbeat", "second_heartbeat", "late", "lost", "expired_lost"]
+    shown = [one[2] for one in changes], history["changes"][::-1], [one["info"] for one in events[::-1]]
+    for some in shown:  # by the stream, the history and the events alike
+        assert [one["reason_code"] for one in some] == codes
+        for one in some:
+            reason = read(one["reason_code"], one["reason_args"])
+            assert english(reason) == one.get("reason", one.get("description"))
+    assert "(timeout 2 s)" in events[1]["info"]["description"]
     metrics = serving.get("/metrics").body.decode()
     assert "heartfelt_detection_lateness_seconds_count 1.0" in metrics
-    assert "shop" not in metrics.replace("heartfelt", "")  # no label is a service or an instance
+    assert '="one"' not in metrics  # no label is an instance
 
 
 def test_pause_resume_remove_and_goodbye(serve):
@@ -57,11 +64,16 @@ def test_pause_resume_remove_and_goodbye(serve):
     path = f"/api/v1/instances/{serving.find('one')['id']}"
     paused = serving.post(f"{path}/pause", {"for_s": 60})
     assert (paused.status, paused.json["state"]) == (200, "PAUSED")
+    until_ms = paused.json["paused_until_ms"]
+    assert (paused.json["reason_code"], paused.json["reason_args"]) == ("paused_until", {"until_ms": until_ms})
+    assert paused.json["reason"].startswith("paused until 2")
     assert paused.json["paused_until_ms"] > paused.json["since_ms"]
     assert serving.post(f"{path}/resume").json["state"] in ("NEW", "UP")
     serving.beat(goodbye=True)
     assert state(serving) == "LEFT"
     assert serving.request("DELETE", path, reason="by test").status == 204
+    removed = until(lambda: [one for one in serving.json("/api/v1/changes")["changes"] if one["new"] == "REMOVED"])[0]
+    assert (removed["reason"], removed["reason_args"]) == ("removed by hand: by test", {"text": "by test"})
     assert serving.request("DELETE", path).status == 404
     assert state(serving) is None
     for body in ({"for_s": -1}, {"for_s": "x"}, {"until": 5}, {"for_s": 1e300}):
@@ -197,7 +209,7 @@ def test_tokens_by_the_interface(serve, tmp_path):
 
 
 def test_https(serve, tmp_path):
-    from certificates import Certificates
+    from tests.certificates import Certificates
 
     made = Certificates(tmp_path)
     context = made.client_context()

@@ -23,10 +23,10 @@ import pytest
 pytest.importorskip("msgspec")
 sys.path.append(str(Path(__file__).parent))
 
-from serving import Serving
 from test_app import call, config, with_lifespan
 
 from heartfelt.monitor import create_app
+from tests.monitor.serving import Serving
 
 ENDS = int(os.environ.get("HEARTFELT_ENDS", "5"))
 LIFESPANS = 30

@@ -15,19 +15,18 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 sys.path.append(str(Path(__file__).parent))
 
-from ingest_world import ingest
-from stepped import SteppedLoop
-from webhook_parts import START_MS, MemoryStore, make_change
-
 from heartfelt.monitor import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
 from heartfelt.monitor.store.sqlite import SqliteStore
-from heartfelt.monitor.stream import TOPICS, Stream
-from heartfelt.monitor.webhooks import Settings, Webhooks
+from heartfelt.monitor.web.stream import TOPICS, Stream
+from heartfelt.monitor.webhooks import Webhooks, WebhookSettings
 from heartfelt.monitor.webhooks.caller import Answer
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
 from heartfelt.monitor.webhooks.outbox import Outbox, Retry, StopLimits
 from heartfelt.monitor.webhooks.targets import make_target
+from tests.monitor.ingest.world import ingest
+from tests.monitor.stepped import SteppedLoop
+from tests.monitor.webhooks.parts import START_MS, MemoryStore, make_change
 
 LONG_S = 60
 FIRST, LAST = (
@@ -136,7 +135,7 @@ def test_a_test_of_a_webhook_is_broken_off_by_the_stop():
 
     loop, store = SteppedLoop(), MemoryStore()
     with loop:
-        hooks = Webhooks(store, Settings(allow_private=True), wall_ms=lambda: START_MS)
+        hooks = Webhooks(store, WebhookSettings(allow_private=True), wall_ms=lambda: START_MS)
     loop.finish(hooks.start())
     hooks.trials._call = hangs
     loop.finish(hooks.create({"kind": "generic", "url": "http://127.0.0.1:1/hook"}, id="t"))
@@ -199,7 +198,7 @@ def test_a_webhook_that_does_not_end_is_named_with_its_stack_and_left(caplog):
 @pytest.mark.parametrize("which", ["put_document", "finish_delivery"])
 def test_a_store_that_does_not_answer_holds_up_no_stop_of_the_webhooks(which, caplog):
     loop, store = SteppedLoop(), MemoryStore()
-    settings = Settings(stop=StopLimits(tasks_s=1.0, store_s=2.0, sessions_s=1.0))
+    settings = WebhookSettings(stop=StopLimits(tasks_s=1.0, store_s=2.0, sessions_s=1.0))
     with loop:
         hooks = Webhooks(store, settings, wall_ms=lambda: START_MS)
     loop.finish(hooks.start())
@@ -224,7 +223,7 @@ def test_a_store_that_does_not_answer_holds_up_no_stop_of_the_webhooks(which, ca
 def test_sessions_that_do_not_close_hold_up_no_stop(caplog):
     loop, store = SteppedLoop(), MemoryStore()
     with loop:
-        hooks = Webhooks(store, Settings(stop=StopLimits(sessions_s=2.0)), wall_ms=lambda: START_MS)
+        hooks = Webhooks(store, WebhookSettings(stop=StopLimits(sessions_s=2.0)), wall_ms=lambda: START_MS)
         hooks._caller._sessions[True] = type("Session", (), {"close": lambda self: asyncio.Event().wait()})()
     loop.finish(hooks.start())
     loop.finish(hooks.stop())
@@ -330,7 +329,7 @@ def test_a_thread_of_the_store_whose_disk_does_not_answer_is_named_and_left(whic
         name = "heartfelt-store-write" if which == "write" else "heartfelt-store-read-"
         assert name in caplog.text and "in waits_for_the_disk" in caplog.text
         answered = await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), LONG_S)
-        assert all(one == 1 or "closed meanwhile" in str(one) for one in answered)
+        assert all(one == 1 or "closed before" in str(one) for one in answered)
         answers.set()
         await asyncio.wait([asking], timeout=LONG_S)
 

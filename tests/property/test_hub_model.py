@@ -9,11 +9,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from model import Happening, Model, NoTimeoutError, NotWatchedError, Terms, ident
 
 from heartfelt import ConfigError, Event, EventType, HeartHub, HubClosed, KeyNotWatched
 from heartfelt._types import UNSET
 from heartfelt.testing import ManualClock
+from tests.property.hub_model import Happening, Model, NoTimeoutError, NotWatchedError, Terms, ident
 
 S = 1_000_000_000
 ALL = frozenset(EventType) - {EventType.OVERFLOW, EventType.STALL}

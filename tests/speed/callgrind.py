@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import ROOT
+
 N_KEYS = 1000
 OURS = re.compile(r"/heartfelt/_\w+\.[\w.-]+$")
 _NAME = re.compile(r"\((\d+)\)(?: (.*))?")
@@ -24,7 +26,7 @@ _NAME = re.compile(r"\((\d+)\)(?: (.*))?")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one beat of one call."""
+    """The cost of one beat of one call."""
 
     instructions: float
     calls_out: dict[str, float]  # calls of functions that are not ours, by name
@@ -33,11 +35,11 @@ class Cost:
 def count(valgrind: str, folder: Path) -> dict[str, Cost]:
     """The cost of a beat by each hot call. `folder` takes callgrind's files."""
     command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/out", "--separate-threads=yes"]
-    command += ["--dump-before=getppid", sys.executable, __file__]
+    command += ["--dump-before=getppid", sys.executable, "-m", "tests.speed.callgrind"]
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_PRELOAD"))}
     # One seed of the hashes: each run finds its keys in the same places.
     env = {**plain, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
     calls = json.loads(done.stdout)
@@ -85,7 +87,7 @@ def cost_in(dump: str) -> Cost:
 
 
 def main() -> None:
-    from hot_beats import beats
+    from tests.speed.hot_beats import beats
 
     calls = beats(N_KEYS)
     for call in calls.values():

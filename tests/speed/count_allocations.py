@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable
 
 import numpy  # noqa: F401  (hot_beats takes it from here)
-from hot_beats import beats, each
+
+from tests.speed.hot_beats import beats, each
 
 ALLOCATIONS = ctypes.c_long.in_dll(ctypes.CDLL(None), "n_allocations")
 
@@ -29,7 +30,7 @@ def allocations(call: Callable[[], None]) -> int:
 
 
 def known(n: int) -> dict[str, Callable[[], None]]:
-    """What is known to allocate for each item: whether the counter counts."""
+    """Functions known to allocate for each item; they show that the counter counts."""
     negatives, sizes = [-0.5] * n, [100] * n
     return {
         "abs(float)": lambda: each(abs, negatives),  # one at a time, from a free list

@@ -19,7 +19,8 @@ def each(call: Callable[[object], None], items: Iterable[object]) -> None:
 
 
 def beats(n_keys: int) -> dict[str, Callable[[], object]]:
-    """What beats `n_keys` watched keys of a hub of its own, by the name of the call. Only the last needs numpy."""
+    """Returns functions, by the call's name, that beat `n_keys` watched keys of their own hub. Only the last needs
+    numpy."""
     keys = [f"service/{n}" for n in range(n_keys)]
     others = [key.encode().decode() for key in keys]
     ints = [10**12 + n for n in range(n_keys)]

@@ -21,7 +21,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from callgrind import Cost, count
+from tests.speed.callgrind import Cost, count
 
 STORE = Path(__file__).with_name("instructions.json")
 ROOM = 0.03
@@ -29,7 +29,8 @@ HOW_TO_STORE = "`make bench-instructions` stores them"
 
 
 def compiled_by(module: Path) -> str:
-    """What the compiler wrote of itself into a module: 'GCC: (Debian 12.2.0-14) 12.2.0', 'clang version 16.0.6'."""
+    """Returns the compiler's name and version from a module, such as 'GCC: (Debian 12.2.0-14) 12.2.0', 'clang version
+    16.0.6'."""
     found = re.findall(rb"[ -~]*(?:GCC: \(|clang version )[ -~]+", module.read_bytes())
     clang = [text for text in found if b"clang" in text]  # beside the C library's own start files, which GCC compiled
     return (clang or found or [b"an unknown compiler"])[0].decode()
@@ -42,7 +43,7 @@ def hot_module() -> Path:
 
 
 def setting() -> dict[str, str]:
-    """What a number of instructions holds for."""
+    """Returns the platform that a number of instructions is valid for."""
     text = compiled_by(hot_module())
     family = "clang" if "clang" in text else "gcc"
     vendor = re.search(r"Debian|Ubuntu|Alpine|Red Hat|SUSE|Apple", text)

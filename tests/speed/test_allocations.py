@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
+
 HERE = Path(__file__).parent
 N_KEYS = [0, 64, 1000, 10_000]
 ONE_CALL_A_KEY = [
@@ -48,7 +50,8 @@ def allocations(tmp_path_factory):
     source = HERE / "count_allocations.c"
     subprocess.run([*COMPILER, "-shared", "-fPIC", "-O1", "-o", str(counter), str(source)], check=True, timeout=60)
     done = subprocess.run(
-        [sys.executable, str(source.with_suffix(".py")), *map(str, N_KEYS)],
+        [sys.executable, "-m", "tests.speed.count_allocations", *map(str, N_KEYS)],
+        cwd=ROOT,
         env={**os.environ, "PYTHONMALLOC": "malloc", "LD_PRELOAD": str(counter)},
         capture_output=True,
         text=True,

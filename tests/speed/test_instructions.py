@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a repeated beat runs: no more instructions than are stored, and nothing of others' that may allocate or wait."""
+"""A repeated beat runs no more instructions than recorded, and calls no foreign function that may allocate or wait."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import shutil
 import sys
 
 import pytest
-from callgrind import N_KEYS, Cost, cost_in
-from instructions import HOW_TO_STORE, changes, counted, fewer, none_stored, stored, table, too_many
+
+from tests.speed.callgrind import N_KEYS, Cost, cost_in
+from tests.speed.instructions import HOW_TO_STORE, changes, counted, fewer, none_stored, stored, table, too_many
 
 pytestmark = pytest.mark.time_limit(240, reason="valgrind runs Python some fifty times slower")
 
@@ -54,7 +55,8 @@ def plain(function):
 
 
 def test_a_beat_calls_nothing_that_may_allocate_or_wait(costs):
-    """Of others: libc, Python. Once in 64 beats, or more often: a call for many keys may do so once."""
+    """Foreign functions (libc, Python) must not be called as often as once in 64 beats: a call for many keys may call
+    one once."""
     called = {
         call: {plain(function) for function, a_beat in cost.calls_out.items() if a_beat >= 1 / 64}
         for call, cost in costs.items()

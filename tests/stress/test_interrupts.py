@@ -24,7 +24,8 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def no_garbage_collection():
-    """What other libraries hang into the collector runs Python code, and would be what is interrupted."""
+    """Disables the garbage collector: other libraries' callbacks in it are Python code, and would be interrupted
+    instead."""
     gc.disable()
     yield
     gc.enable()

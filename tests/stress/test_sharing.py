@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What threads share: a list of keys that changes while it beats, one handle, a clock, a hub that all close. Without a
-GIL these run at the same time; with one they take turns, as often as the interpreter can be made to."""
+"""Objects shared by threads: a list of keys that changes while it beats, one handle, a clock, a hub that all close.
+Without a GIL these run at the same time; with one they take turns, as often as the interpreter can be made to."""
 
 from __future__ import annotations
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import sys
 import time
 from array import array
-from pathlib import Path
 
 import pytest
 
 from heartfelt import EventType, HeartHub, KeyNotWatched
 from heartfelt.testing import ManualClock
-
-sys.path.append(str(Path(__file__).parents[1] / "property"))
-from model import Happening, Model, NotWatchedError, Terms, ident
+from tests.property.hub_model import Happening, Model, NotWatchedError, Terms, ident
 
 S = 1_000_000_000
 STEPS = 1500

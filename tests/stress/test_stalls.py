@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("stalled.py")
+from tests import ROOT
+
 FULL = bool(os.environ.get("HEARTFELT_FULL"))  # the sizes that the project promises, not those of every run
 PATIENCE_S = 40
 FAKETIME = next(
@@ -30,8 +31,8 @@ class Program:
 
     def __init__(self, *arguments, before=(), **environment):
         self.process = subprocess.Popen(
-            [*before, sys.executable, str(PROGRAM), *map(str, arguments)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
+            [*before, sys.executable, "-m", "tests.stress.stalled", *map(str, arguments)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
         )  # fmt: skip
         assert self.process.stdout.readline() == "begin\n"
 
@@ -73,7 +74,7 @@ def again_if_disturbed(test):
 
 
 def check_that_none_is_false(told):
-    """Where nothing but a busy machine stops the beaters."""
+    """Checks a run in which only a busy machine can stop the beaters."""
     if told["false"] and told["unbeaten"]:
         raise BeatersStarvedError(f"beaters were starved for longer than {told['unbeaten']} s")
     assert told["false"] == 0, told

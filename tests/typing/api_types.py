@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a type checker makes of the public API. Checked by mypy, never run.
+"""Uses of the public API for the type checker. Checked by mypy, never run.
 
 Right uses are assigned to annotated names. Wrong uses carry an ignore, and mypy warns of one that is not needed.
 """

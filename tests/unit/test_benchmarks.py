@@ -59,7 +59,7 @@ def test_every_benchmark_runs():
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What `ratios.py --peers` prints and writes."""
+    """Runs `ratios.py --peers`; returns the file that it writes and what it prints."""
     file = tmp_path_factory.mktemp("bench") / "made" / "bench.json"
     out = run(BENCHMARKS / "ratios.py", "--keys", N_KEYS, "--peers", "--markdown", "--json", file)
     return file, out

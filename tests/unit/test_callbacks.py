@@ -88,7 +88,7 @@ def test_on_takes_names(hub, clock, names):
 def test_what_on_refuses(hub):
     with pytest.raises(TypeError, match="with parentheses"):
         hub.on(print)
-    with pytest.raises(ValueError, match="no event type"):
+    with pytest.raises(ValueError, match="not an event type"):
         hub.on("TIMEOUT")
     with pytest.raises(TypeError, match="callable"):
         hub.on(TIME_OUT)(None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an Event is, and what each type tells."""
+"""Event: its fields, and their meaning for each type."""
 
 import copy
 import pickle

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where there need not be a GIL, heartfelt does not bring it back. What threads share is in tests/stress."""
+"""In a free-threaded Python heartfelt does not enable the GIL again. Sharing between threads is in tests/stress."""
 
 import sysconfig
 

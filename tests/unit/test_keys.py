@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a key may be, and which keys are one."""
+"""Keys: permitted types, and which keys are equal."""
 
 import enum
 import random

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who holds keys and extras, for how long, and that memory stays bounded."""
+"""Lifetime of keys and extras, and bounds on memory."""
 
 import gc
 import os

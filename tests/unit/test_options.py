@@ -178,7 +178,7 @@ def test_subscribe_wants_several_types(value):
 
 @pytest.mark.parametrize("value", [["TIMEOUT"], ["time_out"], [1], [None], [[]], b"JOIN"], ids=repr)
 def test_a_type_that_there_is_not_is_refused_with_those_that_there_are(value):
-    with pytest.raises(ConfigError, match="is no event type; there are TIME_OUT, HEART_BEAT"):
+    with pytest.raises(ConfigError, match="is not an event type; event types are TIME_OUT, HEART_BEAT"):
         HeartHub(1, subscribe=value)
 
 

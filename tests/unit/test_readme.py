@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the README shows runs as it stands there."""
+"""The README's snippets run as they stand there."""
 
 from __future__ import annotations
 

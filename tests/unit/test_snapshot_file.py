@@ -90,7 +90,7 @@ def test_what_follows_is_refused(saved, refused):
 
 @pytest.mark.parametrize("data", [b"\x80\x05}.", b"{}", b"heart\n" * 99, pickle.dumps({}), MAGIC[:4] + b"X" * 99])
 def test_a_foreign_file_is_refused(data, refused):
-    assert "is no snapshot of a HeartHub" in refused(data)
+    assert "is not a snapshot of a HeartHub" in refused(data)
 
 
 def test_a_newer_format_is_refused(saved, refused):

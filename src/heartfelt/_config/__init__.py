@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What the agent's and the monitor's configurations are read with: files, the environment, kinds of values."""
+"""Shared reading of the agent's and the monitor's configuration: files, the environment, kinds of values."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Java's .properties files, by Java's rules, each value with the line that it begins in.
+"""Java's .properties files, by Java's rules, each value with the line on which it begins.
 
-A line ends by LF, CR or CRLF; one whose first character that is no blank is # or ! is a comment; an odd number of
-backslashes at the end of a line joins the next one to it, without that one's leading blanks. The key ends at the first
-=, : or blank that no backslash precedes. Escapes: \\t \\n \\r \\f \\uXXXX; a backslash before anything else vanishes.
-The text is UTF-8.
+A line ends with LF, CR or CRLF; one whose first non-blank character is # or ! is a comment; an odd number of
+backslashes at the end of a line joins the next line to it, without its leading blanks. The key ends at the first =, :
+or blank that is not escaped. Escapes: \\t \\n \\r \\f \\uXXXX; a backslash before anything else is dropped. The text is
+UTF-8.
 """
 
 from __future__ import annotations
@@ -30,16 +30,15 @@ class Property:
 
 
 def parse(data: bytes, name: str) -> list[Property]:
-    """All of a file's properties, in its order, those that are told twice included.
+    """Parses all properties of a file, in order, including those that are given twice.
 
-    Raises ConfigError, with name and line, for text that is no UTF-8, and for a \\u that four hexadecimal digits do not
-    follow.
+    Raises ConfigError, with name and line, for text that is not UTF-8, and for a \\u without four hexadecimal digits.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{name}:{line}: this is no UTF-8; store the file as UTF-8, or write \\uXXXX") from None
+        raise ConfigError(f"{name}:{line}: this is not UTF-8; save the file as UTF-8, or write \\uXXXX") from None
     found = []
     for number, line_text in _logical_lines(text):
         match = _KEY.match(line_text)
@@ -51,7 +50,7 @@ def parse(data: bytes, name: str) -> list[Property]:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Each with the number of its first line; comments and empty ones are left out."""
+    """Yields each logical line with the number of its first line; skips comments and empty lines."""
     begun = 0
     parts: list[str] = []
     for number, raw in enumerate(_LINE_END.split(text), 1):
@@ -83,7 +82,7 @@ def _plain(text: str, where: str) -> str:
         return _NAMED.get(escape, escape)
 
     plain = _ESCAPE.sub(one, text)
-    try:  # two escapes may make one character beyond the 16 bits
+    try:  # two escapes may form one character beyond 16 bits
         return plain.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
         raise ConfigError(f"{where}: half a surrogate pair in \\u escapes; both halves are needed") from None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""TOML files: tables are parts of keys ([heartbeat] interval = 3000 is heartbeat.interval), values have their lines.
+"""TOML files: tables become prefixes ([heartbeat] interval = 3000 is heartbeat.interval); values have line numbers.
 
-Python reads TOML from 3.11 on; before, the package tomli does, if it is there. Neither tells lines, so that the text is
-looked through once more for them.
+Python reads TOML from 3.11 on; before that the package tomli does, if it is installed. Neither reports line numbers, so
+the text is searched for them separately.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class TomlValue:
 
 
 def parse(data: bytes, name: str) -> list[TomlValue]:
-    """All of a file's values.
+    """Parses all values of a file.
 
-    Raises ConfigError: with name and line for bad TOML, with the remedy where this Python reads none.
+    Raises ConfigError: with name and line for bad TOML, with the remedy if this Python cannot read TOML.
     """
     reader = _reader(name)
     try:
         text = data.decode("utf-8")
         tree = reader.loads(text)
     except UnicodeDecodeError:
-        raise ConfigError(f"{name}: this is no UTF-8, which TOML must be") from None
+        raise ConfigError(f"{name}: this is not UTF-8, which TOML requires") from None
     except reader.TOMLDecodeError as error:
         at = re.search(r"at line (\d+)", str(error))
         where = f"{name}:{at[1]}" if at else name
-        raise ConfigError(f"{where}: this is no TOML: {error}") from None
+        raise ConfigError(f"{where}: this is not valid TOML: {error}") from None
     lines = dict(_lines(text))
     return [TomlValue(key, value, lines.get(key)) for key, value in _flat(tree, "")]
 
@@ -67,7 +67,7 @@ def _flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:
-    """Keys with their lines, those within texts of several lines left out."""
+    """Yields keys with their line numbers, skipping multi-line strings."""
     table, within = "", ""
     for number, line in enumerate(text.splitlines(), 1):
         if within:

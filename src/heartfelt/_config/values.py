@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""What a value of the configuration may be: each kind takes what was written and gives what is meant.
+"""Kinds of configuration values: each checks a value as written and converts it.
 
-A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. Durations differ:
-text and TOML count the key's own unit, keywords take seconds or a timedelta, as everywhere in heartfelt.
+A value comes as text (a .properties file, the environment), as a TOML value, or typed, by keyword. In text and TOML a
+bare number is in the setting's own unit; by keyword it is in seconds, as everywhere in heartfelt.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeAlias
 
-from heartfelt._checks import duration_ns
-from heartfelt.errors import ConfigError
+from heartfelt._duration import EXAMPLES, format_duration, parse_duration_ns
 
-Kind: TypeAlias = Callable[[object, bool], object]  # (what was written, whether by keyword) -> what is meant
+Kind: TypeAlias = Callable[[object, bool], object]  # (value as written, whether by keyword) -> converted value
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Bad(Exception):
-    """A value that cannot be; the text goes on after the key's name. `mistyped`: a keyword's is a TypeError."""
+    """An invalid value. The text continues a sentence that begins with the setting's name. `mistyped`: TypeError for a
+    keyword."""
 
     def __init__(self, text: str, mistyped: bool = False) -> None:
         super().__init__(text)
@@ -39,7 +40,7 @@ def flag(value: object, typed: bool) -> bool:
 
 
 def text(longest: int = 256, empty: bool = False) -> Kind:
-    """Text without control characters; what is not by keyword is stripped, and numbers of TOML are taken as written."""
+    """Text without control characters. Unless given by keyword, text is stripped, and TOML's numbers become text."""
 
     def check(value: object, typed: bool) -> str:
         if not typed and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -52,14 +53,14 @@ def text(longest: int = 256, empty: bool = False) -> Kind:
         if len(found) > longest:
             raise Bad(f"must be at most {longest} characters long, not {len(found)}")
         if _CONTROL.search(found):
-            raise Bad("must be without control characters and halves of surrogate pairs")
+            raise Bad("must not contain control characters or unpaired surrogates")
         return found
 
     return check
 
 
 def maybe(kind: Kind) -> Kind:
-    """None by keyword, or nothing after the =, is None."""
+    """An optional value: None by keyword, or nothing after the =, is None."""
 
     def check(value: object, typed: bool) -> object:
         if value is None or (not typed and isinstance(value, str) and not value.strip()):
@@ -94,48 +95,43 @@ def whole(least: int, most: int) -> Kind:
     return check
 
 
-def duration(unit: str, least_s: float, most_s: float) -> Kind:
-    """Seconds as float. `unit`, "ms" or "s", is what text and TOML count."""
-    factor = {"ms": 1e-3, "s": 1.0}[unit]
+_UNIT_S = {"ms": 1e-3, "s": 1.0, "d": 86400.0}
+_COUNTED = {"ms": "milliseconds", "s": "seconds", "d": "days"}
 
-    def span(typed: bool) -> str:
-        low, high = (_number(limit if typed else limit / factor) for limit in (least_s, most_s))
-        return f"from {low} to {high} {'s' if typed else unit}"
 
-    def check(value: object, typed: bool) -> float:
-        if typed:
+class Duration:
+    """A duration in seconds, as float. Written as text (`_duration.py`) or a number of `number_unit`: "ms", "s" or "d".
+
+    By keyword: seconds or a timedelta.
+    """
+
+    unit = "s"
+
+    def __init__(self, least_s: float, most_s: float, number_unit: str = "s") -> None:
+        self._least_s, self._most_s, self._number_unit = least_s, most_s, number_unit
+
+    def __call__(self, value: object, typed: bool) -> float:
+        unit = self._number_unit
+        wanted = f"must be a duration such as {EXAMPLES}, or a number of {_COUNTED[unit]}"
+        if isinstance(value, timedelta):
+            seconds = value.total_seconds()
+        elif isinstance(value, str) and not typed:
             try:
-                seconds = duration_ns(value, "it") / 1e9
-            except TypeError:
-                raise Bad("must be seconds (int, float) or a timedelta", mistyped=True) from None
-            except ConfigError:
-                raise Bad(f"must be {span(typed)}") from None
+                seconds = parse_duration_ns(value, unit) / 1e9
+            except ValueError as error:
+                raise Bad(f"{wanted}: {error}") from None
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            seconds = value * (1.0 if typed else _UNIT_S[unit])
         else:
-            seconds = _count(value, unit) * factor
-        if not least_s <= seconds <= most_s:  # NaN, too
-            hint = f"; the keyword takes seconds, the key in files {unit}" if typed and unit != "s" else ""
-            raise Bad(f"must be {span(typed)}{hint}")
+            raise Bad("must be seconds (int, float) or a timedelta" if typed else wanted, mistyped=True)
+        if not self._least_s <= seconds <= self._most_s:  # NaN, too
+            hint = "; the keyword takes seconds, the setting in files milliseconds" if typed and unit == "ms" else ""
+            raise Bad(f"must be from {format_duration(self._least_s)} to {format_duration(self._most_s)}{hint}")
         return seconds
-
-    return check
-
-
-def _count(value: object, unit: str) -> float:
-    if isinstance(value, str):
-        if not re.fullmatch(r"\s*\+?[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
-            raise Bad(f"must be a number of {unit}")
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad(f"must be a number of {unit}", mistyped=True)
-    return float(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:.10g}"
 
 
 def token(value: object, typed: bool) -> str:
-    """What an HTTP header may carry as a bearer's token. Texts of errors do not show it."""
+    """A bearer token that an HTTP header may carry. Error messages do not show it."""
     if not isinstance(value, str):
         raise Bad("must be text", mistyped=True)
     found = value if typed else value.strip()
@@ -145,7 +141,7 @@ def token(value: object, typed: bool) -> str:
 
 
 def host(value: object, typed: bool) -> str:
-    """A host name or an address; the brackets around an IPv6 address are taken off."""
+    """A host name or an address; the brackets around an IPv6 address are removed."""
     found = text(255)(value, typed)
     assert isinstance(found, str)
     if found.startswith("[") and found.endswith("]"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ServiceManager: one service of a kind for the whole process, started by its framework and found by its plugins."""
+"""ServiceManager: one service for the whole process, started by the framework and found by plugins."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T", bound=HeartbeatService)
 
 
 class ServiceNotStarted(HeartfeltError, KeyError):
-    """The framework has started no such service, or has stopped it."""
+    """There is no such service: it was not started, or was stopped."""
 
-    def __str__(self) -> str:  # KeyError would show the text's repr
+    def __str__(self) -> str:  # KeyError would show the repr of the text
         return str(self.args[0]) if self.args else ""
 
 
 class ServiceManager:
-    """Has no instances. Any thread may call its methods."""
+    """The service of the process. Used as a class, without instances; any thread may call its methods."""
 
     _lock = threading.RLock()
     _service: HeartbeatService | None = None
@@ -34,37 +34,39 @@ class ServiceManager:
 
     @classmethod
     def start(cls, config: AgentConfig | None = None, **keywords: Any) -> HeartbeatService:
-        """Starts the process's service, and gives it; as HeartbeatService(config, **keywords) makes it.
+        """Makes the process's service as HeartbeatService(config, **keywords), starts it and returns it.
 
-        If there is one it is given, and started if it does not run. Raises ConfigError if another configuration is
-        asked for than it has: stop it first.
+        If there is one already, that is returned, and started if it is not running. Raises ConfigError if it has a
+        different configuration: stop it first.
         """
         with cls._lock:
             if cls._service is None:
                 cls._service = HeartbeatService(config, **keywords)
             elif (config is not None or keywords) and configured(config, keywords) != cls._service.config:
-                raise ConfigError("the service was started with another configuration: ServiceManager.stop() first")
+                raise ConfigError(
+                    "the service is running with a different configuration: call ServiceManager.stop() first"
+                )
             cls._service.start()
             return cls._service
 
     @classmethod
     def get_service(cls, kind: type[T]) -> T:
-        """The service of a kind that was started: get_service(HeartbeatService).
+        """Returns the service, if it is of this class: get_service(HeartbeatService).
 
-        Raises ServiceNotStarted (a KeyError) if none was, TypeError for what is no kind of service.
+        Raises ServiceNotStarted (a KeyError) if there is none, TypeError for another kind of argument.
         """
         if not isinstance(kind, type) or not issubclass(kind, HeartbeatService):
-            raise TypeError(f"there are services of the kind HeartbeatService, not {shown(kind)}")
+            raise TypeError(f"get_service takes HeartbeatService or a subclass, not {shown(kind)}")
         service = cls._service
         if not isinstance(service, kind):
             raise ServiceNotStarted(
-                f"no {kind.__name__} was started, or it was stopped: the framework calls ServiceManager.start(config)"
+                f"there is no running {kind.__name__}: ServiceManager.start(config) must be called first"
             )
         return service
 
     @classmethod
     def stop(cls, wait: float | timedelta = STOP_WAIT_S) -> bool:
-        """Stops the service, if there is one, and forgets it. Whether a goodbye went out; blocks for `wait` at most."""
+        """Stops and forgets the service. Returns whether a goodbye was sent; blocks for at most `wait`."""
         with cls._lock:
             service, cls._service = cls._service, None
             return service is not None and service.stop(wait)

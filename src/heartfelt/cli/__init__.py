@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The command line: one module a command. heartfelt/__main__.py lists them.
 
-A command is a module with the four names of `Command`. To add one, write the module and put it into that list. What it
-needs beyond the standard library is imported in its `run`, so that the other commands work without it.
+A command is a module with the four names of `Command`. To add one, write the module and add it to that list. Import
+whatever it needs beyond the standard library in its `run`, so that the other commands work without it.
+
+A module whose name begins with an underscore is not a command.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ __all__ = ["Command", "Failed", "UsageError"]
 
 
 class Command(Protocol):
-    """What a command's module has. `run` returns the exit status; 0 is success."""
+    """The names in a command's module. `run` returns the exit status; 0 is success."""
 
     NAME: str
     HELP: str
@@ -25,13 +27,13 @@ class Command(Protocol):
 
 
 class UsageError(Exception):
-    """Options that are fine one by one, but not together. Ends as argparse's own errors do: usage, text, status 2."""
+    """Options that are invalid, or do not go together. Reported as argparse does it: usage, text, status 2."""
 
 
 class Failed(Exception):
-    """A command cannot do what it was asked to: its text, without usage, on standard error, and status 1.
+    """A command that cannot do its work. The text goes to standard error, without usage; the exit status is 1.
 
-    `status`: of the monitor's answer, if that is the reason.
+    `status`: the HTTP status of the monitor's answer, if that is the reason.
     """
 
     def __init__(self, text: str, status: int | None = None) -> None:

@@ -1,27 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""Calls to a monitor's HTTP interface, for commands: with the standard library alone."""
+"""Calls to a monitor's HTTP interface, for commands."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
-import socket
-import ssl
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from heartfelt._version import __version__
+from heartfelt._net.connection import Cancelled, Waker
+from heartfelt._net.explain import explain
+from heartfelt._net.http import HttpResponse
+from heartfelt._net.http_client import HttpClient
+from heartfelt._net.tls import client_context
+from heartfelt._net.token import checked_token, read_token
+from heartfelt._net.url import parse_url
 from heartfelt.cli import Failed
+from heartfelt.errors import ConfigError
 
-MOST_ANSWER = 256 << 20
+MOST_ANSWER = 256 << 20  # bytes
+MOST_MESSAGE = 16 << 20  # bytes of one server-sent event
+MOST_PROBLEM = 1 << 20
+TOTAL_WAITS = 20  # a whole request may take this many times as long as one wait
 
 
-class Client:
-    """One connection, kept open. Blocks. Raises Failed, which says what is wrong."""
+class ApiClient:
+    """Requests to one monitor, over a connection that is kept open. Blocks. Raises Failed, which says what is wrong.
+
+    timeout_s bounds each wait for the monitor. One thread at a time; only `cut` may be called by another.
+    """
 
     def __init__(
         self,
@@ -32,150 +40,125 @@ class Client:
         ca: str | None = None,
         timeout_s: float = 30,
     ) -> None:
-        parts = urlsplit(url)
-        assert parts.hostname is not None
-        self._url = url
-        self._prefix = parts.path.rstrip("/")
-        self._timeout_s = timeout_s
-        self._token = _token(token_file, token_env)
-        self._socket: socket.socket | None = None
-        self._answer: http.client.HTTPResponse | None = None
-        self._is_cut = False
-        if parts.scheme == "https":
-            try:
-                context = ssl.create_default_context(cafile=ca)
-            except OSError as error:
-                raise Failed(f"--ca {ca}: cannot be used: {error.strerror or error}") from None
-            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=timeout_s, context=context
-            )
-        else:
-            self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
-        more_headers: Mapping[str, str] | None = None,
-    ) -> http.client.HTTPResponse:
-        """The answer, which is to be read before the next request; a problem is raised."""
-        text = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
-        headers = {"User-Agent": f"heartfelt/{__version__}", "Accept": "application/json", **(more_headers or {})}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        target = f"{self._prefix}{path}{'?' + text if text else ''}"
+        headers = {"Accept": "application/json"}
         try:
-            try:
-                answer = self._ask(method, target, body, headers)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                if self._is_cut:
-                    raise
-                self.close()  # an idle connection that the monitor has ended
-                answer = self._ask(method, target, body, headers)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise Failed(
-                f"{self._url} cannot be reached: {_words(error)}; is `heartfelt serve` running there?"
-            ) from None
-        if answer.status >= 400:
-            self._raise(answer)
-        return answer
-
-    def _ask(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> http.client.HTTPResponse:
-        self._connection.request(method, target, body, headers)
-        self._socket = self._connection.sock  # if the answer is the last on it, the connection lets go of it
-        self._answer = self._connection.getresponse()
-        return self._answer
+            self._url = parse_url(url)
+            if token := _token(token_file, token_env):
+                headers["Authorization"] = f"Bearer {token}"
+            tls = client_context(ca) if self._url.scheme == "https" else None
+        except ConfigError as error:
+            raise Failed(str(error)) from None
+        self._timeout_s = timeout_s
+        self._waker = Waker()
+        self._http = HttpClient(self._url, wait_s=timeout_s, tls=tls, headers=headers, waker=self._waker)
 
     def json(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        text = self.read(self.request(method, path, query, data))
+        """Sends a request and returns its answer's JSON; None if the answer is empty."""
+        text = self.send(method, path, query, None if body is None else json.dumps(body).encode())
         try:
             return json.loads(text) if text else None
         except ValueError:
-            raise Failed(f"{self._url}{path} answered something else than JSON: is that a monitor?") from None
+            raise Failed(f"the answer of {self._url} to {path} is not JSON: check that this is a monitor") from None
 
-    def read(self, answer: http.client.HTTPResponse, most: int = MOST_ANSWER) -> bytes:
-        """What the answer says. Raises Failed if it does not come whole."""
+    def send(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: bytes | None = None) -> bytes:
+        """Sends a request and returns its answer."""
+        answer = self._request(method, path, query, body, {}, self._timeout_s * TOTAL_WAITS)
         try:
-            text = answer.read(most)
-            if answer.length and len(text) < most:
-                raise http.client.IncompleteRead(text, answer.length)
-            return text
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise Failed(f"the answer of {self._url} did not come whole: {_words(error)}") from None
-
-    def events(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[tuple[str, Any]]:
-        """Server-sent events as (name, data), until the monitor ends them."""
-        for _, name, data in self.stream(path, query):
-            yield name, data
+            return answer.read(MOST_ANSWER)
+        except (OSError, Cancelled) as error:
+            self._http.drop()
+            raise Failed(f"the answer of {self._url} did not arrive completely: {_words(error)}") from None
 
     def stream(
         self, path: str, query: Mapping[str, Any] | None = None, last_id: str | None = None
     ) -> Iterator[tuple[str | None, str, Any]]:
-        """The same as (id, name, data); begins after `last_id`, if given. Once this returns, the stream is open."""
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-        return self._messages(self.request("GET", path, query, None, headers))
+        """Server-sent events as (id, name, data), from the one after `last_id`, if given, until the monitor ends them.
 
-    def _messages(self, answer: http.client.HTTPResponse) -> Iterator[tuple[str | None, str, Any]]:
+        The stream is open when this returns.
+        """
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        return self._messages(self._request("GET", path, query, None, headers, None))
+
+    def cut(self) -> None:
+        """Ends the client, from any thread: a call that waits for the monitor raises Failed at once."""
+        self._waker.cancel()
+
+    def close(self) -> None:
+        self._http.drop()
+        self._waker.close()
+
+    def __enter__(self) -> ApiClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: bytes | None,
+        headers: dict[str, str],
+        total_s: float | None,
+    ) -> HttpResponse:
+        """Sends a request; returns an answer whose body is still to be read. Raises Failed for a status from 400."""
+        text = urlencode({name: value for name, value in (query or {}).items() if value is not None}, doseq=True)
+        if body is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        try:
+            answer = self._http.request(method, f"{path}?{text}" if text else path, body, headers, total_s=total_s)
+        except Cancelled:
+            raise Failed("the request was cancelled") from None
+        except (OSError, ValueError) as error:
+            raise Failed(explain(self._url, error, self._timeout_s)) from None
+        if answer.status >= 400:
+            raise Failed(f"the monitor answered {answer.status}: {self._detail(answer)}", status=answer.status)
+        return answer
+
+    def _detail(self, answer: HttpResponse) -> str:
+        """The answer's explanation: of a problem document its detail; its text otherwise, or the status's name."""
+        try:
+            text = answer.read_beginning(MOST_PROBLEM)
+        except (OSError, Cancelled):  # the status says enough
+            return answer.reason
+        finally:
+            if not answer.keeps:
+                self._http.drop()
+        try:
+            return str(json.loads(text)["detail"])
+        except (ValueError, TypeError, KeyError):
+            return text.decode("utf-8", "replace")[:500] or answer.reason
+
+    def _messages(self, answer: HttpResponse) -> Iterator[tuple[str | None, str, Any]]:
         id_: str | None = None
         name, data = "", ""
-        while line := self._line(answer):
+        for line in self._lines(answer):
             field, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
             value = value.removeprefix(" ")
             if field == "event":
                 name = value
             elif field == "data":
                 data += value
+                if len(data) > MOST_MESSAGE:
+                    raise Failed(f"{self._url} sent a message of more than {MOST_MESSAGE} bytes")
             elif field == "id":
                 id_ = value
             elif not field and not value and data:
                 try:
                     value_of_data = json.loads(data)
                 except ValueError:
-                    raise Failed(f"{self._url} sent something else than JSON: is that a monitor?") from None
+                    text = f"{self._url} sent a message that is not JSON: check that this is a monitor"
+                    raise Failed(text) from None
                 yield id_, name, value_of_data
                 name, data = "", ""
 
-    def _line(self, answer: http.client.HTTPResponse) -> bytes:
+    def _lines(self, answer: HttpResponse) -> Iterator[bytes]:
         try:
-            return answer.readline(1 << 24)
-        except (OSError, http.client.HTTPException) as error:
-            raise Failed(f"the connection to {self._url} is lost: {_words(error)}") from None
-
-    def _raise(self, answer: http.client.HTTPResponse) -> None:
-        text = b""
-        with contextlib.suppress(Failed):  # the status says enough
-            text = self.read(answer, 1 << 20)
-        try:
-            detail = json.loads(text)["detail"]
-        except (ValueError, TypeError, KeyError):
-            detail = text.decode("utf-8", "replace")[:500] or answer.reason
-        raise Failed(f"the monitor answered {answer.status}: {detail}", status=answer.status)
-
-    def cut(self) -> None:
-        """From any thread, and its end: who waits for the monitor in a call of this gets Failed at once."""
-        self._is_cut = True
-        connected = self._socket
-        if connected is not None:
-            with contextlib.suppress(OSError):  # it has ended already
-                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # of TLS, too, without its own end
-
-    def close(self) -> None:
-        if self._answer is not None:
-            self._answer.close()
-        self._connection.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            yield from answer.lines(MOST_MESSAGE)
+        except (OSError, Cancelled) as error:
+            self._http.drop()
+            raise Failed(f"lost the connection to {self._url}: {_words(error)}") from None
 
 
 def _token(file: str | None, variable: str | None) -> str | None:
@@ -183,14 +166,14 @@ def _token(file: str | None, variable: str | None) -> str | None:
         token = os.environ.get(variable, "").strip()
         if not token:
             raise Failed(f"--token-env {variable}: there is no such variable, or it is empty; set it to a token")
-        return token
-    if file is None:
-        return os.environ.get("HEARTFELT_TOKEN", "").strip() or None
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"--token-file {file} cannot be read: {error}") from None
+        return checked_token(token, f"--token-env {variable}: the token")
+    if file is not None:
+        return read_token(file, "--token-file")
+    token = os.environ.get("HEARTFELT_TOKEN", "").strip()
+    return checked_token(token, "HEARTFELT_TOKEN: the token") if token else None
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, Cancelled):
+        return "it was cancelled"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

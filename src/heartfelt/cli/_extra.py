@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""For commands that need the packages of an extra: without them they say so."""
+"""Error messages for commands that need packages of an extra which are not installed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def _extra(name: str, packages: frozenset[str]) -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in packages:
             raise
         raise Failed(
-            f"this needs packages that are not installed here ({error.name}): "
+            f"this command needs packages that are not installed ({error.name}): "
             f"{sys.executable} -m pip install 'heartfelt[{name}]'"
         ) from None
 
 
 def monitor_extra() -> contextlib.AbstractContextManager[None]:
-    """Around the imports. Raises Failed with the remedy if one of the extra's packages is missing."""
+    """A context for the imports: raises Failed, with the remedy, if one of the extra's packages is missing."""
     return _extra("monitor", MONITOR)
 
 
 def tui_extra() -> contextlib.AbstractContextManager[None]:
-    """The same for `heartfelt top`."""
+    """Does as `monitor_extra`, for `heartfelt top`."""
     return _extra("tui", TUI)

@@ -11,35 +11,35 @@ from typing import Any
 from urllib.parse import quote
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 from heartfelt.cli._fleet import Simulated, encode, make_fleet
 from heartfelt.cli._progress import Progress
 
 BATCH = 500  # beats in one request
 TICK_S = 0.1
-PATIENCE_S = 120.0  # a monitor that does not answer for so long ends the feed
+PATIENCE_S = 120.0  # a monitor that has not answered for this long ends the feed
 JOBS = (("jobs/backup-db", 40.0, 3), ("jobs/rotate-logs", 25.0, 0), ("jobs/send-digests", 60.0, 4))
-"""Key, period in seconds, and which runs fail: each n-th."""
+"""Key, period in seconds, n: every n-th run fails, with 0 none does."""
 
 
 @dataclass
 class Fed:
-    """What a feed did."""
+    """Counters of a feed."""
 
     beats: int = 0
     requests: int = 0
     goodbyes: int = 0
     pings: int = 0
     missed: int = 0
-    """Beats that the monitor did not take."""
+    """Beats that the monitor did not accept."""
     failures: int = 0
     last_failure: str = ""
 
 
-class Feed:
-    """Sends the beats that are due, one connection, one thread."""
+class BeatFeed:
+    """Sends the beats that are due, on one connection, from one thread."""
 
-    def __init__(self, client: Client, fleet: list[Simulated]) -> None:
+    def __init__(self, client: ApiClient, fleet: list[Simulated]) -> None:
         self._client = client
         self._due = [(one.due_s, one.number, one) for one in fleet]
         heapq.heapify(self._due)
@@ -80,7 +80,7 @@ class Feed:
 
     def _try(self, path: str, body: bytes, now_s: float) -> bool:
         try:
-            self._client.read(self._client.request("POST", path, None, body))
+            self._client.send("POST", path, None, body)
         except Failed as error:
             if error.status is not None and error.status not in (429, 500, 503):
                 raise
@@ -99,12 +99,12 @@ def run(
     url: str, *, instances: int, interval_s: float, timeout_s: float, duration_s: float | None, as_json: bool,
     token_file: str | None = None, token_env: str | None = None, ca: str | None = None,
 ) -> int:  # fmt: skip
-    """Until `duration_s` has passed, or an interrupt. The status is 0 if the monitor took beats."""
+    """Feeds the monitor for `duration_s`, or until interrupted. Returns 0 if the monitor accepted beats."""
     fleet = make_fleet(instances, interval_s, timeout_s)
     progress = Progress()
     began = time.monotonic()
-    with Client(url, token_file=token_file, token_env=token_env, ca=ca, timeout_s=10) as client:
-        feed = Feed(client, fleet)
+    with ApiClient(url, token_file=token_file, token_env=token_env, ca=ca, timeout_s=10) as client:
+        feed = BeatFeed(client, fleet)
         if not as_json:
             print(
                 f"feeding {url} with {instances:,} simulated instances, a beat every {interval_s:g} s; Ctrl-C ends it"
@@ -125,11 +125,13 @@ def run(
     else:
         print(f"sent {fed.beats:,} beats in {fed.requests:,} requests, {fed.goodbyes:,} goodbyes, {fed.pings:,} pings")
         if fed.failures:
-            print(f"not taken: {fed.missed:,} beats, in {fed.failures:,} failures; the last: {fed.last_failure}")
+            print(
+                f"not accepted: {fed.missed:,} beats, in {fed.failures:,} failed requests; the last: {fed.last_failure}"
+            )
     return 0 if fed.beats else 1
 
 
 def _show(progress: Progress, fed: Fed, elapsed_s: float) -> None:
     if progress.live:
-        failing = f"   not taken {fed.missed:,}" if fed.missed else ""
+        failing = f"   not accepted {fed.missed:,}" if fed.missed else ""
         progress.show(f"{elapsed_s:6.1f} s   beats {fed.beats:,}   goodbyes {fed.goodbyes:,}{failing}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A simulated fleet for `heartfelt demo --monitor`: what each instance is, and what befalls it, by its number alone."""
+"""A simulated fleet for `heartfelt demo --monitor`: an instance's number decides what it is and what happens to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVICES = (
 VERSIONS = ("2.2.0", "2.2.0", "2.2.1", "2.2.1", "2.3.0-rc1")
 PLUGINS = ("flow-control", "service-registry", "router", "loadbalancer", "monitor")
 
-# What befalls an instance, by its number modulo 100.
+# What happens to an instance, by its number modulo 100.
 STOPPING, FLAPPING, LEAVING, STUCK, SLOW = (
     frozenset({7, 61}),
     frozenset({23}),
@@ -26,7 +26,7 @@ STOPPING, FLAPPING, LEAVING, STUCK, SLOW = (
     frozenset({55}),
 )
 FIRST_S, EVERY_S = 20.0, 180.0
-"""What befalls it begins so long after the start, spread over EVERY_S, and comes again after EVERY_S."""
+"""Incidents begin FIRST_S after the start, spread over EVERY_S, and repeat every EVERY_S."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Simulated:
     gone: bool = False
 
     def fate(self, now_s: float) -> str:
-        """ "", or what befalls it at this time after the start: "stopped", "left" or "stuck"."""
+        """Returns what happens at this time after the start: "stopped", "left", "stuck", or ""."""
         kind = self.number % 100
         since = now_s - FIRST_S - (self.number * 7919) % int(EVERY_S)
         if since < 0:
@@ -60,9 +60,9 @@ class Simulated:
         return ""
 
     def beat(self, now_s: float, now_ms: int) -> dict[str, Any] | None:
-        """The heartbeat due now; None: nothing comes from it."""
+        """Returns the heartbeat that is due now; None if the instance sends none."""
         self.due_s += self.interval_s
-        if self.due_s < now_s:  # the feed itself was held up: no burst
+        if self.due_s < now_s:  # the feed itself was delayed: no burst
             self.due_s = now_s + self.interval_s
         fate = self.fate(now_s)
         if fate == "stopped" or (fate == "left" and self.gone):
@@ -88,7 +88,7 @@ class Simulated:
 def make_fleet(
     count: int, interval_s: float, timeout_s: float, random_id: Callable[[], str] = lambda: str(uuid.uuid4())
 ) -> list[Simulated]:
-    """`count` instances of a dozen services, whose beats are spread over the interval."""
+    """Makes `count` instances of a dozen services; their beats are spread over the interval."""
     names = [(name, app) for name, app, weight in SERVICES for _ in range(weight)]
     fleet = []
     for number in range(count):

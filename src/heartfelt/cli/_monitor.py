@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The options that say which monitor a command talks to, and what becomes of them."""
+"""Options of commands that report to a monitor, and the client made from them."""
 
 from __future__ import annotations
 
@@ -11,54 +11,60 @@ from heartfelt.cli import UsageError
 from heartfelt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from heartfelt.agent._client import Client
+    from heartfelt.agent.jobs.client import PingClient
 
 URL_VARIABLE, TOKEN_VARIABLE = "HEARTFELT_URL", "HEARTFELT_TOKEN"
 
 
 class EnvironmentRefused(UsageError):
-    """What is wrong was not given as an option, but is in the environment."""
+    """An invalid value in the environment rather than in an option."""
 
 
 def add_monitor_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the monitor")
     group.add_argument(
-        "--url", metavar="URL", help=f"of the monitor (the environment's {URL_VARIABLE}, or http://127.0.0.1:8900)"
+        "--url",
+        metavar="URL",
+        help=f"the monitor's URL (default: {URL_VARIABLE} in the environment, or http://127.0.0.1:8900)",
     )
     group.add_argument(
-        "--token-env", metavar="NAME", help=f"the environment variable that has the token ({TOKEN_VARIABLE})"
+        "--token-env", metavar="NAME", help=f"environment variable that holds the token (default: {TOKEN_VARIABLE})"
     )
-    group.add_argument("--ca", metavar="FILE", help="CA certificates for https (the system's)")
+    group.add_argument("--ca", metavar="FILE", help="CA certificates for https (default: the system's)")
 
 
 def token_of(args: argparse.Namespace) -> str | None:
-    """The token, or None. A variable that was named must be there."""
+    """Returns the token, or None. A variable that was named must be set."""
     token = os.environ.get(args.token_env or TOKEN_VARIABLE)
     if args.token_env and not token:
-        raise UsageError(f"argument --token-env: the environment has no {args.token_env}; set it, or leave this out")
+        raise UsageError(
+            f"argument --token-env: {args.token_env} is not set in the environment; set it, or leave out this option"
+        )
     return token or None
 
 
-def client_of(args: argparse.Namespace, *, raise_errors: bool) -> Client:
-    """A client for the monitor of the options and the environment. Raises UsageError if they cannot be."""
-    from heartfelt.agent._client import DEFAULT_URL, Client, checked_token
-    from heartfelt.agent._post import where_of
+def client_of(args: argparse.Namespace, *, raise_errors: bool) -> PingClient:
+    """Makes a client from the options and the environment. Raises UsageError if they are invalid."""
+    from heartfelt._net.token import checked_token
+    from heartfelt._net.url import DEFAULT_URL, parse_url
+    from heartfelt.agent.jobs.client import PingClient
 
     url = args.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     token = token_of(args)
     name, refused = "", UsageError
     try:
         name, refused = ("argument --url", UsageError) if args.url else (URL_VARIABLE, EnvironmentRefused)
-        where_of(url)
+        parse_url(url)
         name, refused = args.token_env or TOKEN_VARIABLE, UsageError if args.token_env else EnvironmentRefused
-        checked_token(token or "")
+        if token is not None:
+            checked_token(token)
     except ConfigError as error:
         raise refused(f"{name}: {error}") from None
-    return Client(url, token, args.ca, raise_errors=raise_errors)
+    return PingClient(url, token, args.ca, raise_errors=raise_errors)
 
 
 def checked_keys(keys: list[str]) -> list[str]:
-    from heartfelt.agent._client import checked_key
+    from heartfelt.agent.jobs.client import checked_key
 
     try:
         return [checked_key(key) for key in keys]

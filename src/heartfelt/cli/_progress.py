@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A line on the terminal that is written over again and again; nothing where stderr is no terminal."""
+"""A progress line on the terminal, rewritten in place; nothing if stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 class Progress:
-    """`show` replaces the line, `clear` takes it away: call that before anything else is printed."""
+    """`show` replaces the line, `clear` removes it: call `clear` before printing anything else."""
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Services that are not there: a plan of who beats when, and one thread that makes all of their beats.
+"""Simulated services: a plan of when each beats, and one thread that makes all of the beats.
 
-The services are dealt into groups of neighbours. A group's services beat together, each group a little after the one
-before, so that the load is even. Joining costs more than beating; where there are very many services, the groups'
-first beats are spread over several intervals.
+The services are divided into groups of neighbours. The services of a group beat together, each group a little after
+the one before, so that the load is even. The first beat of a service costs more than the others; with very many
+services, the first beats are spread over several intervals.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from itertools import pairwise
 from heartfelt import HeartHub, HubClosed
 
 NS = 1_000_000_000
-STEP_NS = 20_000_000  # between two groups, about
-MOST_STEPS = 25  # an interval
-JOIN_NS = 4_000  # allowed for the first beat of one service, which takes about 1,000
+STEP_NS = 20_000_000  # time between two groups, approximately
+MOST_STEPS = 25  # per interval
+JOIN_NS = 4_000  # allowed for the first beat of a service, which takes about 1,000
 FIRST_TURN = 32
-PATIENCE_NS = 2 * NS  # for events that are overdue
+PATIENCE_NS = 2 * NS  # how long to wait for overdue events
 
 
 def _ns(value_s: float) -> int:
@@ -33,11 +33,11 @@ def _ns(value_s: float) -> int:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Services 1 to `services`, with the keys "1", "2", ... Times from the start; durations in seconds.
+class DemoPlan:
+    """Services 1 to `services`, with the keys "1", "2", ... Times are relative to the start; durations are in seconds.
 
-    A service of `stuck` stops when its number of ms has passed: its last beat is the last of its beats that is not
-    after that. The first beat of each service always happens.
+    A service in `stuck` stops after as many milliseconds as its number: it sends no beat after that. The first beat of
+    each service is always sent.
     """
 
     services: int
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def spread_ns(self) -> int:
-        """The first beats are spread over a multiple of this."""
+        """The first beats are spread over a multiple of this time."""
         return min(_ns(self.interval), self.duration_ns)
 
     @property
@@ -62,12 +62,12 @@ class Plan:
 
     @cached_property
     def step_ns(self) -> int:
-        """Group g beats first at g * step_ns."""
+        """The first beat of group g is at g * step_ns."""
         return max(1, self.spread_ns // self.steps)
 
     @cached_property
     def bounds(self) -> list[int]:
-        """Group g is the services bounds[g] + 1 to bounds[g + 1]."""
+        """Group g consists of the services bounds[g] + 1 to bounds[g + 1]."""
         spreads = -(-self.services * JOIN_NS // self.spread_ns)
         groups = min(self.services, spreads * self.steps)
         return [group * self.services // groups for group in range(groups + 1)]
@@ -76,17 +76,17 @@ class Plan:
         return bisect_right(self.bounds, service - 1) - 1
 
     def last_round(self, service: int) -> int:
-        """The number of the last beat of a stuck service, from 0."""
+        """The number of a stuck service's last beat, counted from 0."""
         return max(0, (service * 1_000_000 - self.group(service) * self.step_ns) // _ns(self.interval))
 
     @cached_property
     def stopping(self) -> tuple[int, ...]:
-        """The stuck services that stop before the end."""
+        """The stuck services that stop before the demo ends."""
         return tuple(service for service in self.stuck if service * 1_000_000 < self.duration_ns)
 
     @cached_property
     def due_ns(self) -> Mapping[str, int]:
-        """The keys that must be reported, and when."""
+        """The keys that must be reported, and their deadlines."""
         interval_ns, timeout_ns = _ns(self.interval), _ns(self.timeout)
         return {
             str(one): self.group(one) * self.step_ns + self.last_round(one) * interval_ns + timeout_ns
@@ -95,19 +95,19 @@ class Plan:
 
     @cached_property
     def patience_ns(self) -> int:
-        """When to wait for an overdue event no more."""
+        """When to stop waiting for overdue events."""
         return max(self.duration_ns + _ns(self.timeout), *self.due_ns.values(), 0) + PATIENCE_NS
 
 
 class Beater:
-    """Makes the beats of a plan on a thread of its own, until `stop` or until the hub is closed.
+    """Makes the beats of a plan on a thread of its own, until `stop` is called or the hub is closed.
 
-    begun: services that have made their first beat. beats: made so far. late_ns: the most by which one came after its
-    time. left_out: beats that were not made, as the next ones were due already. pause_ns: the longest that a live
-    service was without a beat. What breaks the thread closes the hub, and `stop` raises it.
+    begun: services that have sent their first beat. beats: sent so far. late_ns: the longest delay of a beat.
+    left_out: beats not sent because the next ones were due already. pause_ns: the longest time that a live service was
+    without a beat. An error in the thread closes the hub, and `stop` raises it.
     """
 
-    def __init__(self, hub: HeartHub, plan: Plan) -> None:
+    def __init__(self, hub: HeartHub, plan: DemoPlan) -> None:
         self.begun = self.beats = self.late_ns = self.left_out = self.pause_ns = 0
         self.hub = hub
         self._step_ns, self._interval_ns = plan.step_ns, _ns(plan.interval)
@@ -127,11 +127,11 @@ class Beater:
         self._thread.start()
 
     def elapsed_ns(self) -> int:
-        """Since the start: the plan's time."""
+        """Time since the start, as the plan counts it."""
         return time.monotonic_ns() - self._start_ns
 
     def stop(self, ended_ns: int) -> None:
-        """Ends the thread. The hub was closed at `ended_ns` of the plan's time."""
+        """Ends the thread. `ended_ns` is when the hub was closed, in the plan's time."""
         self._stop.set()
         self._thread.join()
         if self._error is not None:
@@ -149,8 +149,8 @@ class Beater:
             self.hub.close()
 
     def _beat_all(self) -> None:
-        # (due, group, round), the first due first. Where time is short, beats of services that live already go before
-        # first beats, but for one in FIRST_TURN.
+        # (due, group, round), earliest first. When time is short, beats of services that have begun go before first
+        # beats, except in one turn of FIRST_TURN.
         first = deque((group * self._step_ns, group, 0) for group in range(len(self._groups)))
         later: list[tuple[int, int, int]] = []
         turn = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt beat`: tells a monitor that something lives, or how it ended, once or again and again."""
+"""`heartfelt beat`: reports to a monitor that something is alive, or how it ended, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -16,35 +16,42 @@ from heartfelt.cli._monitor import add_monitor_arguments, checked_keys, client_o
 from heartfelt.cli._values import duration, whole
 
 NAME = "beat"
-HELP = "Tell the monitor that KEY lives. The status is 0 only if the monitor took it."
-TIMEOUT_INTERVALS = 3  # with --every, a timeout that is not given is so many of it
+HELP = "Report to the monitor that KEY is alive. The exit status is 0 only if the monitor accepted it."
+TIMEOUT_INTERVALS = 3  # with --every, the default of --timeout in intervals
 MOST_STATUS = 2**32 - 1
-MOST_NAP_S = 86_400.0  # some systems sleep no longer than some weeks at once
-TERMINATED = 128 + 15  # as a shell would say it
+MOST_NAP_S = 86_400.0  # some systems cannot sleep longer than a few weeks at a time
+TERMINATED = 128 + 15  # as a shell reports it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("keys", nargs="+", metavar="KEY", help="what lives, for example nightly-backup")
+    parser.add_argument("keys", nargs="+", metavar="KEY", help="name of what is alive, for example nightly-backup")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--event", choices=("start", "ok", "fail"), help="of a job; without it, that it lives")
-    what.add_argument("--status", type=whole(0, MOST_STATUS), metavar="N", help="a job ended with this exit status")
-    parser.add_argument("--message", metavar="TEXT", help="a word with it, at most 10,000 bytes; - reads it from stdin")
+    what.add_argument(
+        "--event", choices=("start", "ok", "fail"), help="report this event of a job instead of a heartbeat"
+    )
+    what.add_argument(
+        "--status", type=whole(0, MOST_STATUS), metavar="N", help="report that a job ended with this exit status"
+    )
+    parser.add_argument(
+        "--message", metavar="TEXT", help="text to send along, at most 10,000 bytes; - reads it from stdin"
+    )
     parser.add_argument(
         "--timeout",
         type=duration,
         metavar="DURATION",
-        help="how long until the next ping of KEY must be there: 90, 500ms, 5m, 25h, 1d (the monitor's settings)",
+        help="report KEY as lost if nothing is heard of it for this long: 90, 500ms, 5m, 25h, 1d (default: as the "
+        "monitor is configured)",
     )
     parser.add_argument(
         "--every",
         type=duration,
         metavar="DURATION",
-        help=f"beat again and again, until killed; the timeout is then {TIMEOUT_INTERVALS} times this if not given",
+        help=f"repeat at this interval until killed; --timeout is then {TIMEOUT_INTERVALS} times this by default",
     )
     parser.add_argument(
         "--udp",
         metavar="HOST:PORT",
-        help="send by UDP instead, which nobody answers: 0 says only that it was sent",
+        help="send by UDP instead; there is no answer, so that exit status 0 means only that it was sent",
     )
     add_monitor_arguments(parser)
 
@@ -53,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
     check(args)
     send = by_udp(args) if args.udp else by_http(args)
     if args.every is None:
-        return 1 if told(send()) else 0
-    with suppress(ValueError):  # not the main thread: whoever runs this there has handlers of its own
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # a container's first process has no other
+        return 1 if report(send()) else 0
+    with suppress(ValueError):  # not in the main thread: the program that runs this has handlers of its own
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(TERMINATED)
+        )  # the first process of a container has no default handler
     beat_every(send, args.every)
     return 0
 
@@ -63,21 +72,21 @@ def run(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> None:
     checked_keys(args.keys)
     if args.every is not None and not (args.event is None and args.status is None and args.message is None):
-        raise UsageError("argument --every: it is for beats; leave out --event, --status and --message")
+        raise UsageError("argument --every: repeats heartbeats only; leave out --event, --status and --message")
     if args.every is not None and args.timeout is not None and args.every >= args.timeout:
         raise UsageError(
-            f"argument --every: {args.every:g} s is not shorter than --timeout {args.timeout:g} s, so that what is in "
-            f"good health would be reported; give a shorter --every or a longer --timeout"
+            f"argument --every: {args.every:g} s is not shorter than --timeout {args.timeout:g} s, so that a healthy "
+            f"KEY would be reported as lost; give a shorter --every or a longer --timeout"
         )
     if args.udp:
         options = {"--event": args.event, "--status": args.status, "--message": args.message}
         options |= {"--timeout": args.timeout, "--url": args.url, "--ca": args.ca}
         if given := [name for name, value in options.items() if value is not None]:
-            raise UsageError(f"argument --udp: a datagram cannot say this: {', '.join(given)}; leave one out")
+            raise UsageError(f"argument --udp: cannot be combined with {', '.join(given)}; leave one out")
 
 
 def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
-    """What sends once, and gives what went wrong."""
+    """Makes a function that sends once and returns what went wrong."""
     timeout_s = args.timeout
     if timeout_s is None and args.every is not None:
         timeout_s = args.every * TIMEOUT_INTERVALS
@@ -90,7 +99,7 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
     )
 
     def send() -> list[str]:
-        from heartfelt.agent._client import MonitorError
+        from heartfelt.agent.jobs.client import MonitorError
 
         problems = []
         for at, key in enumerate(args.keys, 1):
@@ -99,7 +108,7 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
             except MonitorError as error:
                 problems.append(f"{key}: {error}")
                 if not error.reached and at < len(args.keys):
-                    problems.append(f"not tried any more: {', '.join(args.keys[at:])}")
+                    problems.append(f"did not try: {', '.join(args.keys[at:])}")
                     break
         return problems
 
@@ -107,7 +116,7 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
 
 
 def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:
-    from heartfelt.agent._client import checked_token
+    from heartfelt._net.token import checked_token
     from heartfelt.cli import _datagrams
     from heartfelt.errors import ConfigError
 
@@ -128,16 +137,16 @@ def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:
 def message_of(message: str | None) -> str | None:
     if message != "-":
         return message
-    from heartfelt.agent._client import MOST_TEXT
+    from heartfelt.agent.jobs.client import MOST_TEXT
 
     raw = sys.stdin.buffer.read(MOST_TEXT + 1)
-    while sys.stdin.buffer.read(1 << 16):  # whoever writes there is not to fail
+    while sys.stdin.buffer.read(1 << 16):  # so that the program that writes to it does not fail
         pass
     return raw.decode("utf-8", "replace")
 
 
-def told(problems: list[str]) -> bool:
-    """Writes what went wrong; True if something did."""
+def report(problems: list[str]) -> bool:
+    """Prints what went wrong; returns whether anything did."""
     for problem in problems:
         print(f"heartfelt beat: {problem}", file=sys.stderr)
     return bool(problems)
@@ -150,16 +159,16 @@ def beat_every(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Sends at a fixed rate, for good; what went wrong is written when it changes."""
+    """Sends at a fixed rate, for ever; prints what went wrong when it changes."""
     due = clock()
     before: list[str] = []
     while True:
         problems = send()
         if problems != before:
-            told(problems or ["the monitor takes it again"])
+            report(problems or ["the monitor accepts it again"])
         before = problems
         now = clock()
-        due += interval_s * max(1, -(-(now - due) // interval_s))  # what was missed is not made up for
+        due += interval_s * max(1, -(-(now - due) // interval_s))  # missed beats are not made up for
         while due - now > MOST_NAP_S:
             sleep(MOST_NAP_S)
             now = clock()

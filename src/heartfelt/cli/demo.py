@@ -18,12 +18,12 @@ from heartfelt._options import MOST_SHARDS
 from heartfelt.cli import UsageError
 from heartfelt.cli._client_options import add_trust_arguments, url
 from heartfelt.cli._progress import Progress
-from heartfelt.cli._services import NS, Beater, Plan
-from heartfelt.cli._values import seconds, whole, whole_list
+from heartfelt.cli._services import NS, Beater, DemoPlan
+from heartfelt.cli._values import duration, whole, whole_list
 
 T = TypeVar("T")
 NAME = "demo"
-HELP = "Run services that beat; some stop, and exactly those must be reported. The status is 0 if they were."
+HELP = "Simulate services; some stop, and exactly those must be reported. The exit status is 0 if they were."
 STUCK = (67, 120, 100, 3456, 4000, 5221, 7899, 9999)
 MOST_SERVICES = 50_000_000
 TICK_NS = NS // 4  # between two progress lines
@@ -38,18 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ) -> None:
         parser.add_argument(name, type=type_, default=default, help=help_, metavar=metavar)
 
-    option("--services", whole(1, MOST_SERVICES), None, "how many services, with ids from 1 (10000)", "N")
-    option("--interval", seconds, None, "between two beats of a service (0.5)")
-    option("--timeout", seconds, None, "after which a service without a beat is reported (1.0)")
-    option("--parallelism", whole(1, MOST_SHARDS), None, "worker threads of the hub (2)", "N")
+    option("--services", whole(1, MOST_SERVICES), None, "number of services, with ids from 1 (default: 10000)", "N")
+    option("--interval", duration, None, "time between two beats of a service (default: 0.5)")
+    option("--timeout", duration, None, "time after which a service without a beat is reported (default: 1.0)")
+    option("--parallelism", whole(1, MOST_SHARDS), None, "worker threads of the hub (default: 2)", "N")
     default_stuck = ",".join(map(str, STUCK))
-    stuck_help = f"services that stop, each when its id in ms has passed ({default_stuck}, as far as they exist)"
+    stuck_help = f"services that stop, each after as many ms as its id (default: those of {default_stuck} that exist)"
     option("--stuck", whole_list, None, stuck_help, "ID,ID,...")
-    option("--duration", seconds, None, "how long; more while a stopped service is not due yet (15.0)")
-    parser.add_argument("--json", action="store_true", help="print JSON, one object a line; the last is the summary")
+    option("--duration", duration, None, "how long to run; longer if a stopped service is not due yet (default: 15.0)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per line; the last is the summary")
     monitor_help = (
-        "instead, feed this monitor with instances, of which some stop, leave, get stuck, and come back; then the "
-        "defaults are --services 1000 --interval 3 --timeout 10, until interrupted"
+        "send to this monitor instead: instances of which some stop, leave, get stuck, and come back; the defaults are "
+        "then --services 1000 --interval 3 --timeout 10, until interrupted"
     )
     option("--monitor", url, None, monitor_help, "URL")
     add_trust_arguments(parser)
@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
         return feed(args)
     for option in ("token_file", "token_env", "ca"):
         if getattr(args, option) is not None:
-            raise UsageError(f"argument --{option.replace('_', '-')}: is for --monitor only; leave it out")
+            raise UsageError(f"argument --{option.replace('_', '-')}: only works with --monitor; leave it out")
     plan = plan_of(args)
     outcome = watch(plan, Printer(json_lines=args.json))
     print(json.dumps(summary_object(plan, outcome)) if args.json else summary_text(plan, outcome), flush=True)
-    if args.json and not outcome.interrupted:  # the text tells it already
+    if args.json and not outcome.interrupted:  # the text form contains them
         for complaint in complaints(plan, outcome):
             print(f"heartfelt demo: {complaint}", file=sys.stderr)
     return exit_status(plan, outcome)
@@ -75,7 +75,7 @@ def feed(args: argparse.Namespace) -> int:
 
     for option in ("parallelism", "stuck"):
         if getattr(args, option) is not None:
-            raise UsageError(f"argument --{option}: is for a hub, not for a monitor; leave it or --monitor out")
+            raise UsageError(f"argument --{option}: does not work with --monitor; leave one of them out")
     interval, timeout = or_else(args.interval, 3.0), or_else(args.timeout, 10.0)
     check_interval(interval, timeout)
     return _feed.run(
@@ -98,12 +98,12 @@ def or_else(given: T | None, default: T) -> T:
 def check_interval(interval: float, timeout: float) -> None:
     if interval >= timeout:
         raise UsageError(
-            f"argument --interval: {interval:g} is not shorter than --timeout {timeout:g}, so healthy "
+            f"argument --interval: {interval:g} is not shorter than --timeout {timeout:g}, so that healthy "
             f"services would be reported; give a shorter --interval or a longer --timeout"
         )
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
+def plan_of(args: argparse.Namespace) -> DemoPlan:
     services, stuck = or_else(args.services, 10_000), args.stuck
     interval, timeout = or_else(args.interval, 0.5), or_else(args.timeout, 1.0)
     if stuck is None:
@@ -114,11 +114,11 @@ def plan_of(args: argparse.Namespace) -> Plan:
             f"leave it out, or give --services {max(stuck)}"
         )
     check_interval(interval, timeout)
-    return Plan(services, interval, timeout, or_else(args.parallelism, 2), or_else(args.duration, 15.0), stuck)
+    return DemoPlan(services, interval, timeout, or_else(args.parallelism, 2), or_else(args.duration, 15.0), stuck)
 
 
 class Printer:
-    """Writes events as they come, and the progress."""
+    """Prints events as they come, and the progress."""
 
     def __init__(self, *, json_lines: bool) -> None:
         self._line = json_line if json_lines else text_line
@@ -141,7 +141,7 @@ class Printer:
 
 
 def event_fields(event: Event) -> dict[str, object]:
-    """The fields of the log line, times in ms since the epoch."""
+    """The fields of the log line; times are in ms since the epoch."""
     beat_ms, event_ms = math.floor(event.beat_time * 1000), math.floor(event.event_time * 1000)
     return {
         "heartKey": event.key,
@@ -165,7 +165,7 @@ def json_line(event: Event) -> str:
 
 @dataclass
 class Outcome:
-    """What a run gave. Times in seconds; late, left_out, pause as in Beater; hub_cpu_time is a part of cpu_time."""
+    """Results of a run. Times are in seconds; late, left_out, pause as in Beater; cpu_time includes hub_cpu_time."""
 
     reported: Counter[str] = field(default_factory=Counter)
     lateness: list[float] = field(default_factory=list)
@@ -186,8 +186,8 @@ class Outcome:
             self.lateness.append(event.lateness)
 
 
-def watch(plan: Plan, printer: Printer) -> Outcome:
-    """Runs the plan. After its duration everything goes on until no event is missing, or one is long overdue."""
+def watch(plan: DemoPlan, printer: Printer) -> Outcome:
+    """Runs the plan. After its duration, it goes on until no event is missing, or one is long overdue."""
     outcome = Outcome()
     with HeartHub(timeout=plan.timeout, parallelism=plan.parallelism) as hub:
         beater = Beater(hub, plan)
@@ -199,9 +199,9 @@ def watch(plan: Plan, printer: Printer) -> Outcome:
         finally:
             printer.end()
             ended_ns = beater.elapsed_ns()
-            hub.close()  # before the beats end, so that their end is no reason for an event
+            hub.close()  # before the beats end, so that their end causes no event
             beater.stop(ended_ns)
-        for event in () if outcome.interrupted else hub.events:  # what is left
+        for event in () if outcome.interrupted else hub.events:  # the remaining ones
             outcome.add([event])
             printer.events([event])
         stats = hub.stats()
@@ -212,7 +212,7 @@ def watch(plan: Plan, printer: Printer) -> Outcome:
     return outcome
 
 
-def read_until_end(beater: Beater, plan: Plan, outcome: Outcome, printer: Printer) -> None:
+def read_until_end(beater: Beater, plan: DemoPlan, outcome: Outcome, printer: Printer) -> None:
     hub = beater.hub
     missing = set(plan.due_ns)
     while True:
@@ -232,35 +232,35 @@ def read_until_end(beater: Beater, plan: Plan, outcome: Outcome, printer: Printe
             missing.difference_update(str(event.key) for event in events)
 
 
-def complaints(plan: Plan, outcome: Outcome) -> list[str]:
-    """What is wrong, a line each; empty if exactly the stopped services were reported, once each."""
+def complaints(plan: DemoPlan, outcome: Outcome) -> list[str]:
+    """Lists what is wrong; empty if exactly the stopped services were reported, once each."""
     found = []
     if keys := missing_keys(plan, outcome):
-        found.append(f"missing, stopped but not reported: {named(keys)}")
+        found.append(f"missing (stopped but not reported): {named(keys)}")
     if keys := extra_keys(plan, outcome):
-        found.append(f"extra, reported but not stopped: {named(keys)}")
+        found.append(f"extra (reported but not stopped): {named(keys)}")
     if keys := repeated_keys(plan, outcome):
-        found.append(f"repeated, stopped once but reported more often: {named(keys)}")
+        found.append(f"repeated (stopped once but reported more often): {named(keys)}")
     if not found and outcome.watched_at_end != outcome.begun - len(plan.due_ns):
         found.append(
             f"not watched at the end: {outcome.begun - len(plan.due_ns) - outcome.watched_at_end:,} live services"
         )
     if outcome.begun != plan.services:
         found.append(
-            f"never begun: {plan.services - outcome.begun:,} services, for want of time to make their first beats"
+            f"never begun: {plan.services - outcome.begun:,} services; there was no time for their first beats"
         )
     return found
 
 
-def missing_keys(plan: Plan, outcome: Outcome) -> list[str]:
+def missing_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return [key for key in plan.due_ns if key not in outcome.reported]
 
 
-def extra_keys(plan: Plan, outcome: Outcome) -> list[str]:
+def extra_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return [key for key in outcome.reported if key not in plan.due_ns]
 
 
-def repeated_keys(plan: Plan, outcome: Outcome) -> list[str]:
+def repeated_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return [key for key, times in outcome.reported.items() if times > 1 and key in plan.due_ns]
 
 
@@ -269,14 +269,14 @@ def named(keys: list[str]) -> str:
     return ", ".join(keys[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def exit_status(plan: Plan, outcome: Outcome) -> int:
+def exit_status(plan: DemoPlan, outcome: Outcome) -> int:
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if complaints(plan, outcome) else 0
 
 
 def percentiles(values: list[float]) -> dict[str, float] | None:
-    """The middle one, the one that 99 % do not exceed, and the largest; None if there are none."""
+    """The median, the 99th percentile and the largest value; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -284,31 +284,31 @@ def percentiles(values: list[float]) -> dict[str, float] | None:
     return {"p50": ordered[last // 2], "p99": ordered[math.ceil(last * 0.99)], "max": ordered[last]}
 
 
-def fell_behind(plan: Plan, outcome: Outcome) -> bool:
+def fell_behind(plan: DemoPlan, outcome: Outcome) -> bool:
     return outcome.late > plan.interval or outcome.pause > plan.timeout
 
 
-def beating_text(plan: Plan, outcome: Outcome) -> str:
+def beating_text(plan: DemoPlan, outcome: Outcome) -> str:
     late = f"at most {outcome.late * 1e3:.1f} ms late"
     if not fell_behind(plan, outcome):
         return f"on time ({late})"
-    pause = f"a live service went up to {outcome.pause:.3g} s without a beat"
+    pause = f"a live service was without a beat for up to {outcome.pause:.3g} s"
     left_out = f"{late}, {outcome.left_out:,} left out"
     if outcome.pause <= plan.timeout:
         return f"BEATING FELL BEHIND: {left_out}; {pause}, which the timeout of {plan.timeout:g} s allows"
     return (
         f"BEATING FELL BEHIND: {left_out}; {pause}, longer than the timeout of {plan.timeout:g} s, so that reports of "
-        f"live services are right. Give fewer --services, or a longer --interval and --timeout"
+        f"live services are correct. Give fewer --services, or a longer --interval and --timeout"
     )
 
 
-def summary_text(plan: Plan, outcome: Outcome) -> str:
+def summary_text(plan: DemoPlan, outcome: Outcome) -> str:
     n_stopped, n_events = len(plan.due_ns), len(outcome.lateness)
     lateness = percentiles(outcome.lateness)
     share = 100 * outcome.cpu_time / outcome.elapsed if outcome.elapsed else 0.0
     ms = {name: f"{value * 1e3:.3f} ms" for name, value in (lateness or {}).items()}
     if outcome.interrupted:
-        verdict = f"interrupted: {n_events:,} events had come; {n_stopped:,} services would have stopped in all"
+        verdict = f"interrupted: {n_events:,} events so far; {n_stopped:,} services would have stopped in all"
     elif wrong := complaints(plan, outcome):
         verdict = "FAILED: " + "; ".join(wrong)
     elif n_stopped:
@@ -328,7 +328,7 @@ def summary_text(plan: Plan, outcome: Outcome) -> str:
     return "\n".join(["", *(f"{name + ':':10}{text}" for name, text in rows.items())])
 
 
-def summary_object(plan: Plan, outcome: Outcome) -> dict[str, object]:
+def summary_object(plan: DemoPlan, outcome: Outcome) -> dict[str, object]:
     return {
         "summary": {
             "services": plan.services,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt events`: what happened, and, with --follow, what happens."""
+"""`heartfelt events`: lists what happened; with --follow, goes on with what happens."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ from heartfelt.cli._values import whole
 from heartfelt.cli.ls import printable
 
 if TYPE_CHECKING:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
 NAME = "events"
-HELP = "List the newest events that a monitor knows: changes of state, and what agents and jobs report."
+HELP = "List a monitor's newest events: changes of state, and what agents and jobs report."
 LEVELS = ("EMERGENCY", "IMPORTANT", "NORMAL")
 SILENCE_S = 60.0  # the monitor sends a comment four times in this
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_client_arguments(parser)
-    parser.add_argument("--service", help="only those of this service", metavar="SERVICE")
-    parser.add_argument("--level", action="append", type=str.upper, choices=LEVELS, help="only those of this level")
-    parser.add_argument("--limit", type=whole(1, 1000), default=20, help="how many (%(default)s)", metavar="N")
-    parser.add_argument("--follow", action="store_true", help="go on with what happens, until interrupted")
-    parser.add_argument("--json", action="store_true", help="print JSON, one event a line")
+    parser.add_argument("--service", help="only events of this service", metavar="SERVICE")
+    parser.add_argument(
+        "--level", action="append", type=str.upper, choices=LEVELS, help="only events of this level; may be repeated"
+    )
+    parser.add_argument(
+        "--limit", type=whole(1, 1000), default=20, help="how many events (default: %(default)s)", metavar="N"
+    )
+    parser.add_argument("--follow", action="store_true", help="go on with new events, until interrupted")
+    parser.add_argument("--json", action="store_true", help="print JSON, one event per line")
 
 
 def run(args: argparse.Namespace) -> int:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
     trust = {"token_file": args.token_file, "token_env": args.token_env, "ca": args.ca}
-    with Client(args.url, **trust) as client:
+    with ApiClient(args.url, **trust) as client:
         if not args.follow:
             _list(client, args)
             return 0
-        with Client(args.url, **trust, timeout_s=SILENCE_S) as following:
-            # First the stream, then the list: so nothing that happens in between is in neither.
+        with ApiClient(args.url, **trust, timeout_s=SILENCE_S) as following:
+            # First the stream, then the list: an event in between is in both, not in neither.
             stream = following.stream("/api/v1/stream", {"topic": ["change", "event"]})
             _follow(stream, _list(client, args), args)
     return 0
 
 
-def _list(client: Client, args: argparse.Namespace) -> Counter[str]:
-    """Shows the newest; which they were."""
+def _list(client: ApiClient, args: argparse.Namespace) -> Counter[str]:
+    """Shows the newest events; returns their marks."""
     query = {"service": args.service, "level": args.level, "limit": args.limit}
     events = client.json("GET", "/api/v1/events", query)["events"]
     for event in reversed(events):
@@ -58,7 +62,7 @@ def _list(client: Client, args: argparse.Namespace) -> Counter[str]:
 
 
 def _mark(event: dict[str, Any]) -> str:
-    """The same of an event in the list and in the stream."""
+    """Returns a text that is the same for an event in the list and in the stream."""
     seq = event["info"].get("seq") if event["type"] == "STATE" else None
     if seq is not None:
         return f"change {seq}"
@@ -66,10 +70,10 @@ def _mark(event: dict[str, Any]) -> str:
 
 
 def _follow(stream: Iterable[tuple[str | None, str, Any]], shown: Counter[str], args: argparse.Namespace) -> None:
-    """`shown`: of the list; those of them that the stream has, too, are not shown again."""
+    """Shows the events of the stream, except those in `shown`, which the list had already."""
     for _, name, data in stream:
         if name == "resync" and data["reason"] != "welcome":
-            raise Failed(f"the monitor cannot go on where it was: {data['reason']}; start anew")
+            raise Failed(f"the monitor cannot continue the stream: {data['reason']}; start the command again")
         event = of_change(data) if name == "change" else data if name == "event" else None
         if event is None or not _fits(event, args):
             continue
@@ -82,6 +86,7 @@ def _follow(stream: Iterable[tuple[str | None, str, Any]], shown: Counter[str], 
 
 def of_change(change: dict[str, Any]) -> dict[str, Any]:
     info = {"name": f"INSTANCE_{change['new']}", "description": change["reason"], "seq": change["seq"]}
+    info |= {name: change[name] for name in ("reason_code", "reason_args") if name in change}
     return {**change, "type": "STATE", "scope": "monitor", "info": info}
 
 
@@ -96,7 +101,7 @@ def _show(event: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def words_of(event: dict[str, Any]) -> str:
-    """What an event says, in one line."""
+    """The text of an event, in one line."""
     info = event["info"]
     words = [str(info[name]) for name in ("name", "logLevel", "description", "logMessage", "text") if info.get(name)]
     return ": ".join(words) or json.dumps(info)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt ls`: the instances that a monitor knows."""
+"""`heartfelt ls`: lists a monitor's instances."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from heartfelt.cli._client_options import add_client_arguments
 
 if TYPE_CHECKING:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
 NAME = "ls"
-HELP = "List the instances that a monitor knows."
+HELP = "List the instances that a monitor watches."
 STATES = ("NEW", "UP", "LATE", "LOST", "LEFT", "STUCK", "PAUSED")
 PAGE = 1000
 COLUMNS = ("STATE", "SERVICE", "INSTANCE", "ADDRESS", "VERSION", "LAST BEAT")
@@ -25,21 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_client_arguments(parser)
     for flag, help_ in (
         ("service", "of this service"),
-        ("text", "in which this text occurs"),
+        ("text", "that contain this text"),
         ("ip", "with this address"),
     ):
-        parser.add_argument(f"--{flag}", help=f"only those {help_}", metavar=flag.upper())
-    parser.add_argument("--state", action="append", type=str.upper, choices=STATES, help="only those in this state")
+        parser.add_argument(f"--{flag}", help=f"only instances {help_}", metavar=flag.upper())
     parser.add_argument(
-        "--sort", default="service", help="the order, as the REST interface names it; -name: descending"
+        "--state", action="append", type=str.upper, choices=STATES, help="only instances in this state; may be repeated"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one instance a line")
+    parser.add_argument(
+        "--sort", default="service", help="field to sort by, as in the REST interface; -FIELD sorts in descending order"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one instance per line")
 
 
 def run(args: argparse.Namespace) -> int:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
-    with Client(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca) as client:
+    with ApiClient(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca) as client:
         rows = _instances(client, args)
         if args.json:
             for row in rows:
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _instances(client: Client, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     query = {"service": args.service, "text": args.text, "ip": args.ip, "state": args.state, "sort": args.sort}
     cursor = None
     while True:
@@ -67,7 +69,7 @@ def _columns(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def age(then_ms: int) -> str:
-    """How long ago, by this machine's clock."""
+    """Formats how long ago a time is, by this machine's clock."""
     seconds = max(0.0, time.time() - then_ms / 1000)
     for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= factor:
@@ -76,7 +78,7 @@ def age(then_ms: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Without what could steer a terminal: the texts are others' words."""
+    """Replaces control characters, which could steer the terminal: the texts come from other programs."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt run`: runs a command, and tells a monitor that it starts, lives, and how it ends."""
+"""`heartfelt run`: runs a command, and reports to a monitor when it starts, that it is alive, and how it ends."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ if TYPE_CHECKING:
     from heartfelt.agent.jobs import JobRun
 
 NAME = "run"
-HELP = "Run a command and tell the monitor of it. The status is the command's, whatever the monitor does."
+HELP = "Run a command and report it to the monitor. The exit status is the command's, whatever the monitor does."
 INTERVAL_S = 30.0
-TIMEOUT_INTERVALS = 3  # what is not given of --timeout and --interval follows from the other
+TIMEOUT_INTERVALS = 3  # of --timeout and --interval, one follows from the other if it is not given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key", metavar="KEY", help="under which the monitor knows it (the name of the program)")
+    parser.add_argument("--key", metavar="KEY", help="name for the monitor (default: the name of the program)")
     parser.add_argument(
         "--interval",
         type=duration,
         metavar="DURATION",
-        help=f"between two beats while it runs: 90, 500ms, 5m ({INTERVAL_S:g} s, or a third of --timeout)",
+        help=f"time between two beats: 90, 500ms, 5m (default: {INTERVAL_S:g} s, or a third of --timeout)",
     )
     parser.add_argument(
         "--timeout",
         type=duration,
         metavar="DURATION",
-        help="after which, without a beat, the monitor is to call it lost (three times the interval)",
+        help="report it as lost if nothing is heard of it for this long (default: three times the interval)",
     )
     add_monitor_arguments(parser)
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND ...", help="what to run")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND ...", help="the command to run")
 
 
 def run(args: argparse.Namespace) -> int:
     command = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not command:
-        raise UsageError("no command; give it at the end, for example: heartfelt run -- /usr/local/bin/backup --full")
-    report = report_of(args, command)  # what is wrong with the options is told before anything starts
+        raise UsageError(
+            "there is no command to run; give it at the end, for example: heartfelt run -- /usr/local/bin/backup --full"
+        )
+    report = report_of(args, command)  # reports invalid options before anything starts
     from heartfelt.cli._child import Child, NotStarted
 
     try:
@@ -76,23 +78,23 @@ def report_of(args: argparse.Namespace, command: list[str]) -> JobRun:
     if interval_s >= timeout_s:
         raise UsageError(
             f"argument --interval: {interval_s:g} s is not shorter than --timeout {timeout_s:g} s, so that a "
-            f"command in good health would be reported; give a shorter --interval or a longer --timeout"
+            f"healthy command would be reported as lost; give a shorter --interval or a longer --timeout"
         )
     logging.basicConfig(format="heartfelt run: %(message)s", level=logging.INFO)
-    from heartfelt.agent._outbox import Outbox
     from heartfelt.agent.jobs import Job, JobRun
+    from heartfelt.agent.jobs.outbox import PingOutbox
 
     job = Job(key, interval=interval_s, timeout=timeout_s)
     try:
-        outbox = Outbox(client_of(args, raise_errors=False))
-    except EnvironmentRefused as error:  # nobody looks at a cron job's environment while it starts: it has to run
-        print(f"heartfelt run: the monitor is told nothing: {error}", file=sys.stderr)
+        outbox = PingOutbox(client_of(args, raise_errors=False))
+    except EnvironmentRefused as error:  # the command must run even so: nobody watches a cron job start
+        print(f"heartfelt run: nothing is reported to the monitor: {error}", file=sys.stderr)
         outbox = None
     return JobRun(job, outbox)
 
 
 def flush() -> None:
-    """What cannot be sent in time is logged: it must not hold the command's status back."""
-    from heartfelt.agent._outbox import flush_all
+    """Sends what is still waiting; logs what cannot be sent in time, so that the command's status is not held up."""
+    from heartfelt.agent.jobs.outbox import flush_all
 
     flush_all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt serve`: the monitor."""
+"""`heartfelt serve`: runs the monitor."""
 
 from __future__ import annotations
 
@@ -11,43 +11,54 @@ from heartfelt.cli._extra import monitor_extra
 from heartfelt.errors import HeartfeltError
 
 NAME = "serve"
-HELP = "Run the monitor: receives heartbeats over HTTP, TCP and UDP, and tells who is lost. Ends by SIGTERM."
+HELP = "Run the monitor: receives heartbeats over HTTP, TCP and UDP, and reports lost instances. SIGTERM ends it."
 
 FLAGS = (
-    ("--data", "data", "DIR", "folder of its data (./heartfelt-data)"),
-    ("--host", "host", "ADDRESS", "address of all ports (127.0.0.1)"),
-    ("--http-port", "http.port", "PORT", "REST, pings, metrics (8900; 0: any free one)"),
-    ("--tcp-port", "tcp.port", "PORT", "agents (6888)"),
-    ("--udp-port", "udp.port", "PORT", "datagrams (8901)"),
-    ("--cert", "tls.cert", "FILE", "certificate, PEM: HTTP and TCP have TLS"),
-    ("--key", "tls.key", "FILE", "the certificate's key, PEM"),
-    ("--log-level", "log.level", "LEVEL", "debug, info, warning or error (info)"),
+    ("--data", "data", "DIR", "data folder (default: ./heartfelt-data)"),
+    ("--host", "host", "ADDRESS", "address to listen on, for all ports (default: 127.0.0.1)"),
+    (
+        "--http-port",
+        "http.port",
+        "PORT",
+        "port for the panel, REST, pings and metrics (default: 8900; 0: any free port)",
+    ),
+    ("--tcp-port", "tcp.port", "PORT", "port for agents, Sermant's protocol (default: 6888)"),
+    ("--udp-port", "udp.port", "PORT", "port for datagrams (default: 8901)"),
+    ("--cert", "tls.cert", "FILE", "PEM file with the certificate: turns TLS on for HTTP and TCP"),
+    ("--key", "tls.key", "FILE", "PEM file with the certificate's key"),
+    ("--log-level", "log.level", "LEVEL", "debug, info, warning or error (default: info)"),
 )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, flags: tuple[tuple[str, str, str, str], ...]) -> None:
-    parser.add_argument("--config", help="TOML, or Sermant's application.properties", metavar="FILE")
+    parser.add_argument(
+        "--config", help="configuration file: TOML, or Sermant's application.properties", metavar="FILE"
+    )
     for flag, key, metavar, help_ in flags:
         parser.add_argument(flag, dest=key, help=help_, metavar=metavar)
     parser.add_argument(
-        "--set", action="append", default=[], help="any setting, for example lease.timeout=30s", metavar="KEY=VALUE"
+        "--set",
+        action="append",
+        default=[],
+        help="set any setting, for example lease.timeout=30s; may be repeated",
+        metavar="KEY=VALUE",
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser, FLAGS)
-    parser.add_argument("--check", action="store_true", help="check the configuration, print it, and end")
-    parser.add_argument("--json", action="store_true", help="with --check: print JSON")
-    parser.add_argument("--ready-json", action="store_true", help="print one line of JSON when all ports are open")
+    parser.add_argument("--check", action="store_true", help="check the configuration, print it, and exit")
+    parser.add_argument("--json", action="store_true", help="print JSON; with --check")
+    parser.add_argument("--ready-json", action="store_true", help="print a line of JSON when all ports are open")
 
 
 def flags_of(args: argparse.Namespace, flags: tuple[tuple[str, str, str, str], ...]) -> dict[str, object]:
-    """What was given, by the keys' names."""
+    """The settings given as options, by their names."""
     found: dict[str, object] = {key: getattr(args, key) for _, key, _, _ in flags if getattr(args, key) is not None}
     for pair in args.set:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise Failed(f"--set {pair}: there is no =; write --set KEY=VALUE")
+            raise Failed(f"--set {pair}: there is no '='; write --set KEY=VALUE")
         found[name.strip()] = value
     return found
 
@@ -55,8 +66,8 @@ def flags_of(args: argparse.Namespace, flags: tuple[tuple[str, str, str, str], .
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor import server
-        from heartfelt.monitor._parts import make_policy, make_tls
         from heartfelt.monitor.config import MonitorConfig
+        from heartfelt.monitor.config.build import make_policy, make_tls
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         if args.check:
@@ -82,5 +93,5 @@ def _checked(config: object, *, as_json: bool) -> str:
         source = "" if row["source"] == DEFAULT else f"   # {row['source']}"
         lines.append(f"{row['name']} = {json.dumps(row['value'])}{source}")
     lines += [f"warning: {text}" for text in config.warnings]
-    token = "are needed: ports are reached from elsewhere" if config.auth_needed else "are not needed"
-    return "\n".join([*lines, f"tokens {token}", "the configuration is fine"])
+    token = "are required: ports can be reached from other hosts" if config.auth_needed else "are not required"
+    return "\n".join([*lines, f"tokens {token}", "the configuration is valid"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt token`: makes, lists and revokes tokens, in the monitor's data folder, whether the monitor runs or not."""
+"""`heartfelt token`: creates, lists and revokes tokens in the monitor's data folder, even while the monitor runs."""
 
 from __future__ import annotations
 
@@ -15,36 +15,40 @@ from heartfelt.cli.serve import add_config_arguments, flags_of
 from heartfelt.errors import HeartfeltError
 
 if TYPE_CHECKING:
-    from heartfelt.monitor._documents import Documents
+    from heartfelt.monitor.store.documents import Documents
 
 NAME = "token"
-HELP = "Make, list or revoke tokens. A running monitor knows of it within seconds."
+HELP = "Create, list or revoke tokens. A running monitor notices within seconds."
 
-FLAGS = (("--data", "data", "DIR", "folder of the monitor's data (./heartfelt-data)"),)
+FLAGS = (("--data", "data", "DIR", "the monitor's data folder (default: ./heartfelt-data)"),)
 SCOPES = ("ingest", "read", "admin")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="make a token, and print it this once", allow_abbrev=False)
-    create.add_argument("name", help="what it is for, in your words", metavar="NAME")
+    create = actions.add_parser(
+        "create", help="create a token, and print it; it is not shown again", allow_abbrev=False
+    )
+    create.add_argument("name", help="what the token is for, in your own words", metavar="NAME")
     create.add_argument(
         "--scope", action="append", choices=SCOPES, required=True,
-        help="what it allows: ingest (send beats), read, admin (all); may be given more than once",
+        help="what it allows: ingest (send beats), read, admin (everything); may be repeated",
     )  # fmt: skip
-    list_ = actions.add_parser("list", help="all tokens, without their secrets", allow_abbrev=False)
-    revoke = actions.add_parser("revoke", help="make a token worthless, and end what is open by it", allow_abbrev=False)
-    revoke.add_argument("id", help="as `heartfelt token list` shows it", metavar="ID")
+    list_ = actions.add_parser("list", help="list all tokens, without their secrets", allow_abbrev=False)
+    revoke = actions.add_parser(
+        "revoke", help="make a token invalid, and close connections that use it", allow_abbrev=False
+    )
+    revoke.add_argument("id", help="the token's id, from `heartfelt token list`", metavar="ID")
     for one in (create, list_, revoke):
         add_config_arguments(one, FLAGS)
 
 
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
-        from heartfelt.monitor import auth
-        from heartfelt.monitor._documents import Documents
-        from heartfelt.monitor._parts import FILE
         from heartfelt.monitor.config import MonitorConfig
+        from heartfelt.monitor.config.build import FILE
+        from heartfelt.monitor.store.documents import Documents
+        from heartfelt.monitor.web import auth
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             elif args.action == "list":
                 _list(documents)
             elif not documents.delete(args.id):
-                raise Failed(f"there is no token {args.id!r} in {config.data}; see `heartfelt token list`")
+                raise Failed(f"there is no token {args.id!r} in {config.data}; `heartfelt token list` shows their ids")
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     return 0
@@ -62,25 +66,27 @@ def run(args: argparse.Namespace) -> int:
 def _create(documents: Documents, name: str, scopes: list[str]) -> None:
     import msgspec
 
-    from heartfelt.monitor.auth import make_token
+    from heartfelt.monitor.web.auth import make_token
 
     secret, token = make_token(name, scopes, time.time_ns() // 1_000_000)
     documents.put(token.id, msgspec.to_builtins(token))
-    print("The token, which is not shown again:", file=sys.stderr)
+    print("This is the token; it is not shown again:", file=sys.stderr)
     print(secret)
 
 
 def _list(documents: Documents) -> None:
     import msgspec
 
-    from heartfelt.monitor.auth import Token
+    from heartfelt.monitor.web.auth import Token
 
     tokens: list[Token] = []
     for id_, document in documents.all().items():
         try:
             tokens.append(msgspec.convert(document, Token))
         except msgspec.ValidationError as error:
-            print(f"heartfelt token: {id_} is damaged, and not valid: {error}; revoke it", file=sys.stderr)
+            print(
+                f"heartfelt token: token {id_} is damaged and therefore not valid: {error}; revoke it", file=sys.stderr
+            )
     for one in sorted(tokens, key=lambda token: (token.created_ms, token.id)):
         made = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.created_ms / 1000))
         print(f"{one.id}  {made}  {'+'.join(scope.value for scope in one.scopes):20}  {one.name}")

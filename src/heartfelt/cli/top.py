@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt top`: the instances of a monitor in the terminal, live."""
+"""`heartfelt top`: shows a monitor's instances in the terminal, live."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from heartfelt.cli._client_options import add_client_arguments
 from heartfelt.cli._extra import tui_extra
 
 NAME = "top"
-HELP = "Watch a monitor's instances in the terminal, live: grid, table and events. Keys: ? tells them."
+HELP = "Watch a monitor's instances in the terminal, live: grid, table and events. Press ? for the keys."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,19 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from heartfelt.cli._client import Client
+    from heartfelt.cli._client import ApiClient
 
     with tui_extra():
         from heartfelt.cli._top.app import TopApp
-        from heartfelt.cli._top.link import ANSWER_S, Link
+        from heartfelt.cli._top.link import ANSWER_S, MonitorLink
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise Failed("this needs a terminal; `heartfelt ls` and `heartfelt events` print")
+        raise Failed("this command needs a terminal; without one, use `heartfelt ls` and `heartfelt events`")
 
-    def client(timeout_s: float) -> Client:
-        return Client(args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca, timeout_s=timeout_s)
+    def client(timeout_s: float) -> ApiClient:
+        return ApiClient(
+            args.url, token_file=args.token_file, token_env=args.token_env, ca=args.ca, timeout_s=timeout_s
+        )
 
     with client(ANSWER_S) as first:
-        first.json("GET", "/api/v1/hold")  # a wrong address or token is told here, in words, before the screen is taken
-    app = TopApp(Link(client), args.url)
+        first.json("GET", "/api/v1/hold")  # reports a wrong address or token as text, before the screen is cleared
+    app = TopApp(MonitorLink(client), args.url)
     app.run()
     return app.return_code or 0

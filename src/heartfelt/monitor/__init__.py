@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The backend: receives heartbeats, decides who is lost, remembers, and tells. Needs `pip install heartfelt[monitor]`.
+"""The monitor: receives heartbeats, decides which instances are lost, stores that, and notifies.
 
-Parts and owners. One process, one asyncio loop; unless it says otherwise a part belongs to the loop's thread:
+Needs `pip install heartfelt[monitor]`. One process with one asyncio event loop. Every part belongs to the loop's
+thread, except the threads of the store and of the hubs:
 
-    ingest/     bytes from outside -> Beat, AgentEvent; limits; answers            -> registry.beat(), registry.event()
-    registry    all instances, in memory; the state machine; timers are keys of hubs (native workers, no scan)
-                each change of state is a Change                                   -> listeners: store, stream, webhooks
-    hold        decides whether losses are passed on now                           registry asks it
-    store/      SQLite on a thread of its own; put_* never waits                   read by coroutines
-    stream      server-sent events: one encoding for all viewers, bounded per viewer
-    webhooks/   outbox in the store -> HTTP, with retries                          tasks of the loop
-    api/        REST, Sermant's paths, metrics, health                             reads the registry and the store
-    monitor     makes, starts, stops all of it; app: the ASGI app around it; serve: the process
+    ingest/     decodes beats and events from TCP, HTTP and UDP; limits     -> fleet.registry
+    fleet/      all instances in memory, their states, timers and the hold  -> listeners of the registry
+    fanout      passes each change on                                       -> store, web.stream, webhooks
+    upkeep      periodic work: last beats, counts, tokens                   -> store, web.stream
+    store/      SQLite, with threads of its own; writing never waits
+    webhooks/   delivers notifications, with retries, from an outbox in the store
+    web/        API, panel, event stream, metrics, tokens
+    config/     settings: file, environment, flags
+    monitor     makes, starts and stops the parts; app: the ASGI application; server: the process
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["MonitorConfig", "create_app"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when it is asked for, since each part of the monitor imports this package first.
+    # Loaded on demand: each part of the monitor imports this package first.
     if name == "create_app":
         from heartfelt.monitor.app import create_app
 

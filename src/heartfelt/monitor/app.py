@@ -13,17 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heartfelt.errors import HeartfeltError
-from heartfelt.monitor._tasks import within
-from heartfelt.monitor.api._endpoint import problem_response
-from heartfelt.monitor.api.routes import starlette_routes
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
-from heartfelt.monitor.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.problems import Problem, as_asgi
-from heartfelt.monitor.shield import SECURITY_HEADERS
+from heartfelt.monitor.tasks import within
+from heartfelt.monitor.web.api.endpoint import problem_response
+from heartfelt.monitor.web.api.routes import starlette_routes
+from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
+from heartfelt.monitor.web.shield import SECURITY_HEADERS
 
 SEND_S = 30.0
-"""A client that takes nothing of an answer for so long is given up."""
+"""A client that does not read its answer for this long is disconnected."""
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -31,11 +31,11 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 
 class ClientGone(Exception):
-    """It does not read its answer."""
+    """The client does not read its answer."""
 
 
 class App:
-    """Dispatches: beats and pings to the ingest, past everything that they need not pay for; the rest to the routes."""
+    """Dispatches requests: beats and pings straight to the ingest, all others to the routes."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
@@ -43,10 +43,10 @@ class App:
         self._ingest = monitor.http_ingest
         self._panel = read_files()
         self._routes = Starlette(
-            routes=[*starlette_routes(lambda: self.monitor), *panel_routes(self._panel)],
+            routes=[*starlette_routes(monitor.api), *panel_routes(self._panel)],
             exception_handlers={HTTPException: self._http_error, Exception: _fault},
         )
-        self._routes.router.redirect_slashes = False  # a path is right, or it is not
+        self._routes.router.redirect_slashes = False  # no second spelling of a path
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -61,7 +61,7 @@ class App:
                 try:
                     await self._routes(scope, receive, _guarded(send))
                 except ClientGone:
-                    self.monitor.clients_gone += 1  # the answer stays a part; the server ends the connection
+                    self.monitor.clients_gone += 1  # the answer stays incomplete; the server closes the connection
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
@@ -90,12 +90,12 @@ class App:
 
 
 def _guarded(send: Send) -> Send:
-    """With the headers that every answer has, and an end for clients that do not read."""
+    """Adds the security headers to the answer, and raises ClientGone for a client that does not read."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = list(message.get("headers", ()))
-            names = {name for name, _ in own}  # the panel has a policy of its own
+            names = {name for name, _ in own}  # the panel sets its own policy
             message["headers"] = own + [one for one in SECURITY_HEADERS if one[0] not in names]
         try:
             await within(SEND_S, send(message))
@@ -119,15 +119,15 @@ def _refused(request: Request, error: HTTPException) -> Response:
 
 async def _fault(request: Request, error: Exception) -> Response:
     return problem_response(
-        Problem(500, "fault", "the monitor made a mistake, which is in its log; please report it with that log")
+        Problem(500, "fault", "internal error; the monitor's log has the details: please report it with that log")
     )
 
 
 def create_app(config: MonitorConfig | None = None) -> App:
     """An ASGI application; its lifespan starts and stops the monitor, with its TCP and UDP ports.
 
-    config None: `MonitorConfig()`. Where HTTP is served is the ASGI server's business; whether tokens are needed
-    follows from the configuration's `http.host`. Give the server a limit for its graceful shutdown: open streams end by
-    it. Raises ConfigError.
+    config: None means `MonitorConfig()`. The ASGI server decides where HTTP is served, but whether tokens are needed
+    depends on the configuration's `http.host`. Give the server a limit for its graceful shutdown: it is what ends open
+    streams. Raises ConfigError.
     """
     return App(Monitor(config if config is not None else MonitorConfig()))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the parts of the monitor tell each other: values without behaviour.
+"""Values that the parts of the monitor pass to each other. They have no behaviour.
 
-Times called `*_ms` are wall clock, ms since the epoch, by the monitor's own clock unless named otherwise: to be shown
-and stored. Nothing is decided by them: leases run on the hub's monotonic clock.
+Times named `*_ms` are wall-clock times in ms since the epoch, by the monitor's own clock unless stated otherwise. They
+are for display and storage only: timeouts run on the hub's monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any
 
 import msgspec
 
+from heartfelt.monitor.reasons import NO_REASON, Reason
+
 
 class State(str, Enum):
     """The state of an instance.
 
-    NEW: one beat so far. UP: beats. LATE: an interval was missed, the lease has not run out. LOST: it has. LEFT: said
-    goodbye. STUCK: beats, but its interpreter does not answer. PAUSED: beats or not, nobody is told. REMOVED: forgotten
-    after `max.cache.time`, or by hand; it occurs in changes only.
+    NEW: one beat so far. UP: beats regularly. LATE: missed a beat, but its timeout has not passed. LOST: its timeout
+    has passed. LEFT: said goodbye. STUCK: beats, but its interpreter is blocked. PAUSED: nobody is notified about it,
+    whether it beats or not. REMOVED: forgotten after `max.cache.time`, or by hand; occurs in changes only.
     """
 
     NEW = "NEW"
@@ -32,7 +34,7 @@ class State(str, Enum):
 
 
 class Level(str, Enum):
-    """How much an event matters: Sermant's three."""
+    """How important an event is: Sermant's three levels."""
 
     EMERGENCY = "EMERGENCY"
     IMPORTANT = "IMPORTANT"
@@ -40,16 +42,16 @@ class Level(str, Enum):
 
 
 class Beat(msgspec.Struct, kw_only=True):
-    """One heartbeat, as an ingest understood it. Everything in it is the sender's word, within the limits on sizes."""
+    """One heartbeat, decoded. Everything in it comes from the sender; only sizes have been checked."""
 
     service: str
     instance_id: str
     via: str
     """"sermant", "http", "udp" or "ping"."""
     peer: str
-    """Address of the sender, as text."""
+    """The sender's address, as text."""
     meta: dict[str, Any] | None = None
-    """The heartbeat's JSON without the fields that stand below; None: a plain beat, which leaves what is known."""
+    """The heartbeat's JSON without the fields below. None: a plain beat, which changes no metadata."""
     agent_time_ms: int | None = None
     agent_last_time_ms: int | None = None
     interval_ms: int | None = None
@@ -63,20 +65,19 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
     """An instance went from one state to another."""
 
     seq: int
-    """Grows by one with each change; also the cursor of whoever reads changes."""
+    """Grows by one with each change; also the cursor for reading changes."""
     time_ms: int
     id: int
-    """The instance's, given by the monitor, never used again."""
+    """The instance's id, assigned by the monitor and never reused."""
     service: str
     instance_id: str
     old: State | None
-    """None: it was not known."""
+    """None: the instance was not known before."""
     new: State
     level: Level
-    reason: str
-    """One sentence for people."""
+    reason: Reason
     outage_ms: int | None = None
-    """With a recovery: from the last beat before to the first one after."""
+    """For a recovery: from the last beat before the loss to the first one after it."""
     ip: str = ""
 
 
@@ -84,10 +85,10 @@ HOLD_TYPE = "HOLD"
 
 
 class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
-    """What an agent, a job or the monitor itself reports. Stored under a number that grows."""
+    """An event of an agent, a job or the monitor itself. The store numbers them in order."""
 
     time_ms: int
-    """By the clock of who reports it."""
+    """The sender's clock."""
     received_ms: int
     service: str
     instance_id: str
@@ -95,20 +96,20 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     scope: str
     level: Level
     type: str
-    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for those of jobs; HOLD_TYPE
-    for the beginning and the end of a hold."""
+    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD_TYPE for the
+    beginning and the end of a hold."""
     info: dict[str, Any]
 
 
 class InstanceRow(msgspec.Struct, kw_only=True):
-    """An instance, as it is stored and as it comes back after a start."""
+    """An instance as it is stored, and restored after a restart."""
 
     id: int
     service: str
     instance_id: str
     state: State
     since_ms: int
-    reason: str
+    reason: Reason
     first_seen_ms: int
     last_beat_ms: int
     meta: dict[str, Any]
@@ -116,11 +117,11 @@ class InstanceRow(msgspec.Struct, kw_only=True):
     peer: str
     interval_ms: int | None = None
     timeout_ms: int | None = None
-    """The lease that its beats ask for; None: its service's, or the monitor's."""
+    """The timeout that its beats ask for; None: the timeout of its service, or the monitor's."""
     skew_ms: int | None = None
     lag_ms: int | None = None
     paused_until_ms: int | None = None
-    """With PAUSED; None then means until it is resumed."""
+    """For PAUSED: the end of the pause. None: it lasts until it is resumed."""
 
 
 class HoldState(str, Enum):
@@ -130,21 +131,20 @@ class HoldState(str, Enum):
 
 
 class Hold(msgspec.Struct, kw_only=True, frozen=True):
-    """Losses that are held back, and why."""
+    """The hold: whether losses are held back, and why."""
 
     state: HoldState = HoldState.NONE
-    reason: str = ""
-    """One sentence for people."""
+    reason: Reason = NO_REASON
     scope: str = ""
-    """A service's name; "" for all."""
+    """A service's name; "" for all services."""
     held: int = 0
     since_ms: int | None = None
     until_ms: int | None = None
-    """The latest end."""
+    """The hold ends at this time at the latest."""
 
 
 class Limits(msgspec.Struct, kw_only=True, frozen=True):
-    """Bounds on what is taken from outside. Each that is passed is answered clearly and counted."""
+    """Bounds on input from outside. Input that exceeds one is refused with a clear answer, and counted."""
 
     frame_bytes: int = 1 << 20
     gunzip_bytes: int = 4 << 20
@@ -157,5 +157,5 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     beats_of_client_per_s: int = 100_000
     event_bytes: int = 64 << 10
     connections: int = 20_000
-    connection_idle_s: float = 60.0
+    connection_idle: float = 60.0
     """`netty.wait.time`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The monitor: makes its parts, starts them in order, stops them in the other, and says how they are."""
+"""The monitor: makes its parts, starts them in order, stops them in reverse order, and reports their state."""
 
 from __future__ import annotations
 
@@ -7,37 +7,40 @@ import contextlib
 import gc
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from heartfelt.errors import HeartfeltError
-from heartfelt.monitor._history import Lateness, RateHistory
-from heartfelt.monitor._parts import make_policy, make_store, make_tls, make_webhook_settings
-from heartfelt.monitor._polling import Polling
-from heartfelt.monitor._stopping import Stopping
-from heartfelt.monitor._tasks import run_in_thread
-from heartfelt.monitor._telling import Telling
-from heartfelt.monitor._upkeep import Upkeep
-from heartfelt.monitor.api.health import Ready
-from heartfelt.monitor.api.sermant import Sessions
-from heartfelt.monitor.auth import Auth
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor.fanout import Fanout
+from heartfelt.monitor.fleet.polling import Polling
+from heartfelt.monitor.fleet.registry import Registry
+from heartfelt.monitor.history import Lateness, RateHistory
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
-from heartfelt.monitor.metrics import Metrics
-from heartfelt.monitor.registry import Registry
-from heartfelt.monitor.shield import Shield
-from heartfelt.monitor.stream import Stream
+from heartfelt.monitor.metric import Reading, counter
+from heartfelt.monitor.stopping import Stopping
+from heartfelt.monitor.store.metrics import readings as store_readings
+from heartfelt.monitor.tasks import LEFT_RUNNING, run_in_thread
+from heartfelt.monitor.upkeep import FAULTS, Upkeep
+from heartfelt.monitor.web.api.parts import ApiParts, Ready
+from heartfelt.monitor.web.api.sessions import Sessions
+from heartfelt.monitor.web.auth import Auth
+from heartfelt.monitor.web.metrics import Metrics
+from heartfelt.monitor.web.shield import Shield
+from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
 from heartfelt.testing import ManualClock
 
 HUBS_S = 2.0
 """How long the hubs may take to close."""
+CLIENTS_GONE = counter("heartfelt_api_disconnected", "Clients that closed the connection before they were answered")
 HOLD_UP_S = 0.5
 """By how much the end of a part may be late beyond its bound, on a busy machine, before it is given up."""
 
 
 class StartError(HeartfeltError):
-    """The monitor cannot start; the text says what to do."""
+    """The monitor cannot start; the message names the remedy."""
 
 
 def _wall_ms() -> int:
@@ -45,7 +48,7 @@ def _wall_ms() -> int:
 
 
 class Monitor:
-    """Everything but the HTTP server, which calls `app.App`. Belongs to one event loop's thread."""
+    """Everything except the HTTP server, which calls `app.App`. Belongs to one event loop's thread."""
 
     def __init__(
         self,
@@ -59,29 +62,61 @@ class Monitor:
         self.started_ms = wall_ms()
         self._started_s = time.monotonic()
         self.store = make_store(config, wall_ms)
-        self.stream = Stream(most_viewers=config.viewers, viewer_bytes=config.viewer_bytes)
+        self.stream = Stream(most_viewers=config.http_viewers, viewer_bytes=config.http_viewer_bytes)
         self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
         self.auth.on_revoked.append(self.stream.ask_again)
-        self.shield = Shield(config.allowed_hosts)
-        self.sessions = Sessions(config.session_expire_s, wall_ms)
+        self.shield = Shield(config.http_allowed_hosts)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
         self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
-        self.metrics = Metrics(self.stats, self._states, self.intake.counters)
-        self.rates = RateHistory()
+        self.metrics = Metrics(self.readings, refresh=self.refresh_metrics)
         self.lateness = Lateness()
-        self.telling = Telling(self)
-        self.upkeep = Upkeep(self)
         self.webhooks = Webhooks(self.store, make_webhook_settings(config), wall_ms=wall_ms)
-        self.http_ingest = HttpIngest(self.intake, body_s=config.request_timeout_s)
+        self.fanout = Fanout(
+            registry=self.registry,
+            store=self.store,
+            stream=self.stream,
+            webhooks=self.webhooks,
+            observe_late_ms=self._observe_late_ms,
+        )
+        rates = RateHistory()
+        self.upkeep = Upkeep(
+            registry=self.registry,
+            store=self.store,
+            stream=self.stream,
+            rates=rates,
+            events_taken=lambda: sum(self.intake.counters.events.values()),
+            reload_tokens=self.auth.reload,
+            observe_lag_s=self.metrics.loop_lag.observe,
+            wall_ms=wall_ms,
+        )
+        self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout)
+        self.api = ApiParts(
+            config=config,
+            registry=self.registry,
+            store=self.store,
+            stream=self.stream,
+            webhooks=self.webhooks,
+            auth=self.auth,
+            sessions=Sessions(config.session_expire, wall_ms),
+            metrics=self.metrics,
+            rates=rates,
+            lateness=self.lateness,
+            started_ms=self.started_ms,
+            wall_ms=wall_ms,
+            uptime_s=self.uptime_s,
+            stats=self.stats,
+            readiness=self.readiness,
+        )
         self.tcp: SermantServer | None = None
         self.udp: UdpServer | None = None
         self.clients_gone = 0
         self.more_stats: dict[str, Callable[[], dict[str, Any]]] = {}
+        self.more_readings: list[Callable[[], Iterable[Reading]]] = []
         self.stopping = Stopping()
         self.stopping.add("the hubs", self.registry.close, seconds=HUBS_S, blocks=True)
 
     async def start(self) -> None:
-        """Returns when agents can beat. Raises StartError, ConfigError or StoreError, and has then stopped again."""
+        """Returns when agents can beat. If it raises StartError, ConfigError or StoreError, it has stopped again."""
         try:
             await self._start()
         except BaseException:
@@ -96,8 +131,8 @@ class Monitor:
             saved = await run_in_thread("heartfelt-store-open", self.store.open)
             await self.auth.reload()
             self._check_tokens()
-            self.telling.connect()
-            stopping.add("the counts' timer", self.telling.close, seconds=0.0)
+            self.fanout.connect()
+            stopping.add("the counts' timer", self.fanout.close, seconds=0.0)
             self.registry.restore(saved)
             del saved
         polling = Polling(self.registry)
@@ -131,51 +166,75 @@ class Monitor:
             return
         where = [f"{name} on {self.config.address(name)[0]}" for name in self.config.listeners]
         raise StartError(
-            f"a token is needed, since ports are reached from elsewhere ({', '.join(where)}), and there is none: make "
-            f"one by `heartfelt token create NAME --scope admin --data {self.config.data}`, or set host to 127.0.0.1"
+            f"other machines can reach this monitor ({', '.join(where)}), so a token is needed: create "
+            f"one with `heartfelt token create NAME --scope admin --data {self.config.data}`, or set host to 127.0.0.1"
         )
 
     def begin_stop(self) -> None:
-        """Ends requests that would hold up the end of an HTTP server: streams, and tests of webhooks. Idempotent."""
+        """Ends requests that would delay the end of an HTTP server: streams, and tests of webhooks. Idempotent."""
         self.stream.close()
         self.webhooks.trials.end()
 
     async def stop(self) -> None:
-        """Stops taking beats, ends the streams, writes what waits. Idempotent; errors are logged, the rest is done.
+        """Stops taking beats, ends the streams and flushes the store. Idempotent. Errors are logged only.
 
-        Each part has a bound of its own, and what does not stop within it is logged by its name with its stack, and
-        left. The bounds, in the order of the stop:
+        Each part has a bound of its own. A part that does not stop within it is logged by its name with its stack, and
+        left running. The bounds, in the order of the stop:
 
             UDP port 1 s, TCP port 2 s, upkeep 1 s, webhooks 5 s, store 5 s, hubs 2 s: together 16 s
 
-        A part that does not keep its bound is given up at most a second later (HOLD_UP_S, `_stopping.LEAVE_S`), so
-        the longest stop takes `stopping.seconds`, 20.5 s. If everything answers it takes some tens of milliseconds.
-        `heartfelt serve` ends its HTTP server before, within `server.HTTP_STOP_S`.
+        A part that does not keep its bound is left at most a second later (HOLD_UP_S, `stopping.LEAVE_S`), so
+        the longest stop takes `stopping.seconds`, 20.5 s. Usually it takes some tens of milliseconds.
+        `heartfelt serve` ends its HTTP server first, within `server.HTTP_STOP_S`.
         """
         self.begin_stop()
         await self.stopping.run()
 
-    # -- how it is
+    # -- its state
+
+    def _observe_late_ms(self, late_ms: int) -> None:
+        self.metrics.lateness.observe(late_ms / 1000)
+        self.lateness.observe(late_ms)
 
     def uptime_s(self) -> float:
         return time.monotonic() - self._started_s
 
     def ports(self) -> dict[str, tuple[str, int]]:
-        """Of "tcp" and "udp", as far as they are open: where they listen."""
+        """Returns the addresses of the open ports, by "tcp" and "udp"."""
         open_ = {"tcp": self.tcp, "udp": self.udp}
         return {name: part.address for name, part in open_.items() if part is not None}
 
     def readiness(self) -> Ready:
         health = self.store.health()
         listeners = {name: name == "http" or name in self.ports() for name in self.config.listeners}
-        text = "ok" if health.ok else f"{health.error or 'not written to'}"
+        text = "ok" if health.ok else f"{health.error or 'not written yet'}"
         return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners)
 
-    def _states(self) -> dict[str, int]:
-        return {state.value: count for state, count in self.registry.totals().states.items()}
+    async def refresh_metrics(self) -> None:
+        """Asks the store for what `readings` reports and nobody counts in memory."""
+        await self.webhooks.backlog.refresh()
+
+    def readings(self) -> Iterator[Reading]:
+        """The metrics of all parts. O(services)."""
+        for part in (self.registry, self.intake, self.http_ingest, self.stream, self.webhooks, self.auth, self.shield):
+            yield from part.readings()
+        yield from store_readings(self.store.health())
+        for listener in (self.tcp, self.udp):
+            if listener is not None:
+                yield from listener.readings()
+        yield FAULTS.reading(self.upkeep.faults)
+        yield CLIENTS_GONE.reading(self.clients_gone)
+        left = {
+            "upkeep": self.upkeep.left_running,
+            "stop": self.stopping.left_running,
+            "store": self.store.left_running,
+        }
+        yield LEFT_RUNNING, {(part,): n for part, n in left.items()}
+        for more in self.more_readings:
+            yield from more()
 
     def stats(self) -> dict[str, dict[str, Any]]:
-        """Of each part its counters."""
+        """Returns the counters of each part."""
         health = self.store.health()
         parts: dict[str, dict[str, Any]] = {
             "registry": self.registry.stats(),
@@ -200,8 +259,8 @@ class Monitor:
 
 @contextlib.contextmanager
 def _no_collections() -> Iterator[None]:
-    """For what makes many objects that all stay: the collector would look at them again and again, and take more time
-    than making them does."""
+    """Suspends garbage collection while many long-lived objects are made: the collector would scan them repeatedly, and
+    take longer than making them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -220,6 +279,6 @@ async def _bound(which: str, config: MonitorConfig, start: Callable[[], Any]) ->
 
 def cannot_listen(which: str, host: str, port: int, error: OSError) -> str:
     return (
-        f"{which}: cannot listen on {host}, port {port}: {error.strerror or error}; end what listens there, or set "
-        f"{which}.host and {which}.port to another address, 0 for any free port"
+        f"{which}: cannot listen on {host}, port {port}: {error.strerror or error}; stop the program that listens "
+        f"there, or set {which}.host and {which}.port to another address (port 0: any free port)"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The process `heartfelt serve`: the monitor with its own HTTP server, until SIGTERM or SIGINT."""
+"""The process of `heartfelt serve`: the monitor with its own HTTP server, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from typing import Any
 
 import uvicorn
 
-from heartfelt.monitor._loop import run_loop
-from heartfelt.monitor._parts import make_tls
-from heartfelt.monitor._tasks import end_tasks
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
-from heartfelt.monitor.http1 import RequestGuard, protocol_class
+from heartfelt.monitor.config.build import make_tls
+from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
+from heartfelt.monitor.tasks import end_tasks
+from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
 
 GRACEFUL_S = 5
 """How long requests under way may take to end, once the process was asked to."""
@@ -37,8 +37,8 @@ USER_TIMEOUT_MS = 30_000
 _logger = logging.getLogger("heartfelt.monitor")
 
 
-class _Seldom(logging.Filter):
-    """Of what clients can make the HTTP server say, one line a second; the next one tells how many were left out."""
+class _RateLimit(logging.Filter):
+    """Limits log lines that clients can cause to one a second. The next line says how many were suppressed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,20 +47,20 @@ class _Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno > logging.WARNING and record.exc_info:
-            return True  # a fault of ours
+            return True  # a bug in the monitor
         now_s = time.monotonic()
         if now_s < self._next_s:
             self._left_out += 1
             return False
         if self._left_out:
-            record.msg = f"{record.getMessage()} ({self._left_out} more were left out)"
+            record.msg = f"{record.getMessage()} ({self._left_out} more were suppressed)"
             record.args = ()
         self._next_s, self._left_out = now_s + 1.0, 0
         return True
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us."""
+    """Does not handle signals: `Process` does."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The HTTP port. Raises StartError."""
+    """Opens the HTTP port. Raises StartError."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -78,10 +78,10 @@ def bind(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it: peers that are gone are noticed
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it; detects dead peers
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         sock.bind(address)
-        sock.listen(BACKLOG)  # now: another process that listens there is noticed before anything else is begun
+        sock.listen(BACKLOG)  # before anything else starts, so that a port in use is found early
     except OSError as error:
         sock.close()
         raise StartError(cannot_listen("http", host, port, error)) from error
@@ -90,7 +90,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Process:
-    """One run. `ready_json`: when all ports are open, one line of JSON on standard output tells them."""
+    """One run of the monitor. ready_json: print the addresses as one line of JSON when all ports are open."""
 
     def __init__(self, config: MonitorConfig, *, ready_json: bool = False) -> None:
         self._config = config
@@ -98,13 +98,13 @@ class Process:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Until a signal comes. Raises StartError, ConfigError, StoreError if it cannot start."""
+        """Runs until a signal arrives. Raises StartError, ConfigError or StoreError if it cannot start."""
         sock = bind(*self._config.address("http"))
         try:
             monitor = Monitor(self._config)
             await monitor.start()
             gc.collect()
-            gc.freeze()  # what was restored stays: no collection need look at it again
+            gc.freeze()  # restored instances are long-lived: keep them out of collections
             try:
                 await self._serve(monitor, sock)
             finally:
@@ -115,12 +115,14 @@ class Process:
     async def _serve(self, monitor: Monitor, sock: socket.socket) -> None:
         config = self._config
         guard = RequestGuard(
-            request_timeout_s=config.request_timeout_s,
-            header_bytes=config.header_bytes,
-            keep_alive_s=config.keep_alive_s,
+            request_timeout_s=config.http_request_timeout,
+            header_bytes=config.http_header_bytes,
+            keep_alive_s=config.http_keep_alive,
             send_timeout_s=SEND_S,
         )
         monitor.more_stats["requests"] = guard.stats
+        monitor.more_readings.append(guard.readings)
+        monitor.more_readings.append(guard.readings)
         settings = uvicorn.Config(
             App(monitor),
             http=protocol_class(guard),
@@ -131,7 +133,7 @@ class Process:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACEFUL_S,
-            limit_concurrency=config.connections,
+            limit_concurrency=config.limits_connections,
         )
         settings.load()
         settings.ssl = make_tls(config) if config.http_tls else None
@@ -143,15 +145,15 @@ class Process:
             while not server.started and not serving.done():
                 await asyncio.sleep(0.005)
             if server.started:
-                self._tell(monitor, sock, tls=settings.ssl is not None)
+                self._announce(monitor, sock, tls=settings.ssl is not None)
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            monitor.begin_stop()  # so that no request holds up the end
+            monitor.begin_stop()  # so that no request delays the end
             server.should_exit = True
             await _end_serving(server, serving)
             guard.close()
 
-    def _tell(self, monitor: Monitor, sock: socket.socket, *, tls: bool) -> None:
+    def _announce(self, monitor: Monitor, sock: socket.socket, *, tls: bool) -> None:
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if tls else 'http'}://{shown}:{port}"
@@ -159,8 +161,8 @@ class Process:
         if self._ready_json:
             ready = {"ready": True, "pid": os.getpid(), "url": url, "http": [host, port], **ports}
             print(json.dumps(ready), flush=True)
-        told = ", ".join(f"{name} {host}:{port}" for name, (host, port) in ports.items())
-        _logger.info("ready: %s, %s; data in %s", url, told, self._config.data)
+        listening = ", ".join(f"{name} {host}:{port}" for name, (host, port) in ports.items())
+        _logger.info("ready: %s, %s; data in %s", url, listening, self._config.data)
         for warning in self._config.warnings:
             _logger.warning("%s", warning)
 
@@ -194,12 +196,13 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: Any) -> Iterator[None]:
 
 
 def run(config: MonitorConfig, *, ready_json: bool = False) -> None:
-    """Blocks until the process is told to end. Raises StartError, ConfigError, StoreError."""
+    """Runs the monitor; blocks until SIGTERM or SIGINT. Raises StartError, ConfigError or StoreError."""
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(_Seldom())
+    for name in ("uvicorn.error", "heartfelt.monitor.http"):
+        logging.getLogger(name).addFilter(_RateLimit())
 
     async def main() -> None:
         await Process(config, ready_json=ready_json).run()

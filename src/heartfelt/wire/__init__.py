@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What agents and the monitor say to each other: Sermant's TCP frames, gzip, and the JSON of a beat."""
+"""The wire format between agents and the monitor: Sermant's TCP frames, gzip, and the JSON of a beat."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The JSON of a beat: the names of its fields, and what they mean.
+"""The JSON of a beat: the names of its fields, and their meaning.
 
-Sermant's fields, of which a reader may rely on `service` and `instanceId` only; one that has no value is absent:
+Sermant's fields. A reader can rely on `service` and `instanceId` only; a field without a value is absent:
 
 | field | type | meaning |
 |---|---|---|
@@ -9,28 +9,28 @@ Sermant's fields, of which a reader may rely on `service` and `instanceId` only;
 | ip | list of strings | IPv4 addresses other than 127.0.0.1 |
 | service | string | the service's name, "default" if it has none |
 | appType | string | the application's type |
-| heartbeatTime | int, ms since the epoch | the agent's wall clock at this beat: to be shown, never to decide by |
-| lastHeartbeatTime | int, ms since the epoch | the same at the beat before |
+| heartbeatTime | int, ms since the epoch | the agent's wall clock at this beat; only to be shown |
+| lastHeartbeatTime | int, ms since the epoch | the same at the previous beat |
 | version | string | the agent's version |
-| instanceId | string | one a start of the process, unless configured otherwise |
+| instanceId | string | new at each start of the process, unless configured otherwise |
 | pluginInfoMap | object | name -> {name, version, extInfo: {string: string}}; extInfo may be absent |
 | appName, artifact, processId | string | |
-| dynamicInstall | bool | whether the agent was installed into a running process |
+| dynamicInstall | bool | whether the agent was loaded into a running process |
 | externalAgentInfoMap | object | name -> {name, version} of other agents in the process |
 
-heartfelt's own, which Sermant's backend ignores:
+heartfelt's own fields, which Sermant's backend ignores:
 
 | field | type | meaning |
 |---|---|---|
-| intervalMs | int | the next beat comes in so many ms |
-| timeoutMs | int | the lease wanted, if the agent wants one of its own |
-| lagMs | int | ms since the agent's interpreter last ran the agent's refresh: an instance may be alive, but stuck |
-| beat | int | the number of this beat since the agent's start, from 1 |
-| extInfoFailures | object | plugin -> why its provider of extInfo failed; absent if none did |
-| goodbye | bool | true: the instance ends as it should. In HTTP and UDP; in TCP a goodbye is a field of the frame |
+| intervalMs | int | ms until the next beat |
+| timeoutMs | int | the timeout that the monitor should use, if the agent asks for one |
+| lagMs | int | ms since the agent's interpreter last ran: an instance may be alive, but stuck |
+| beat | int | number of this beat since the agent's start, from 1 |
+| extInfoFailures | object | plugin -> why its provider of extInfo failed; absent if none failed |
+| goodbye | bool | true: the instance ends normally. HTTP and UDP only; in TCP, a goodbye is a field of the frame |
 
-The four that change at each beat (`VOLATILE`) come last in the text, so that a sender can put them behind a head
-that is made, and packed, less often.
+The four that change at each beat (`VOLATILE`) come last, so that a sender can append them to a head that is made, and
+compressed, less often.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ VOLATILE: Final = (HEARTBEAT_TIME, LAST_HEARTBEAT_TIME, LAG_MS, BEAT)
 
 
 def whole_beat(head: bytes, *, time_ms: int, last_time_ms: int, lag_ms: int, number: int) -> bytes:
-    """A beat's JSON: the head, which is its text without the closing brace and not empty, and the volatile fields."""
+    """Makes a beat's JSON from its head (not empty, without the closing brace) and the volatile fields."""
     return b'%b,"heartbeatTime":%d,"lastHeartbeatTime":%d,"lagMs":%d,"beat":%d}' % (
         head,
         time_ms,

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Sermant's TCP frames: what an agent writes, and a decoder for what a backend reads.
+"""Sermant's TCP frames: an encoder for agents, and a decoder for backends.
 
-A frame is a varint32 length and so many bytes of the proto3 message NettyMessage:
+A frame is a length, as varint32, and the proto3 message NettyMessage of that many bytes:
 
 | message | number | field | type |
 |---|---|---|---|
 | NettyMessage | 1 | messageType | enum, SERVICE_DATA = 0 |
 | | 2 | serviceData | repeated ServiceData |
-| | 1000 | goodbye | bytes: UTF-8 JSON; heartfelt's own, skipped as unknown by every other reader |
+| | 1000 | goodbye | bytes: UTF-8 JSON; heartfelt's own, an unknown field for other readers, which skip it |
 | | 1001 | token | string; heartfelt's own, likewise |
 | ServiceData | 1 | dataType | enum: HEARTBEAT = 0, EVENT = 1, TRACING = 2, VISIBILITY = 3 |
 | | 2 | data | bytes: gzip of UTF-8 JSON |
 
-The server never answers. proto3 does not write zero values, so a heartbeat's dataType is absent, as is messageType.
+The server never answers. proto3 does not write zero values, so that a heartbeat has neither dataType nor messageType.
 """
 
 from __future__ import annotations
@@ -55,27 +55,27 @@ _DEEPEST_GROUP = 32
 
 
 class FrameParts(NamedTuple):
-    """A frame as it was written."""
+    """The parts of a frame."""
 
     service_data: list[tuple[int, bytes]]
-    """(dataType, gzip) of each."""
+    """(dataType, gzip) of each ServiceData."""
     goodbye: bytes | None
     token: bytes | None
 
 
 class Message(NamedTuple):
-    """One thing that a frame says."""
+    """One message of a frame."""
 
     kind: int
     """HEARTBEAT, EVENT, TRACING, VISIBILITY, GOODBYE or TOKEN."""
     data: bytes
-    """Unpacked JSON; of a TOKEN its UTF-8. Neither is checked to be what it should be."""
+    """Unpacked JSON; for a TOKEN, UTF-8. Neither is validated."""
 
 
 def encode_frame(
     service_data: Iterable[tuple[int, bytes]] = (), *, goodbye: bytes | None = None, token: str | None = None
 ) -> bytes:
-    """One frame of any number of ServiceData, each a dataType and its gzip, byte for byte as Sermant's agent does."""
+    """Encodes a frame with any number of ServiceData (dataType, gzip), byte for byte as Sermant's agent does."""
     body = bytearray()
     for kind, packed in service_data:
         inner = (b"\x08" + _varint(kind) if kind else b"") + (
@@ -99,17 +99,18 @@ def _varint(value: int) -> bytes:
 
 
 class FrameDecoder:
-    """Messages out of a stream that comes in pieces of any size. One a connection; not for two threads at a time.
+    """Decodes messages from a stream that arrives in pieces of any size. One per connection; one thread at a time.
 
     `feed` takes a piece and returns the decoder, which is an iterator: `for item in decoder.feed(data)`. An item is a
-    Message, or a FrameError for something that was lost: it is given, not raised, so that one bad message does not take
-    those behind it along. If `error.fatal`, the stream's framing is lost; it is the last item, and to feed on gives it
-    again. A frame's token comes before its other messages. Frames are unpacked one at a time, as they are asked for, so
-    memory is bounded by what is fed at once + max_frame + max_gunzip; items not asked for come before those of the next
-    piece.
+    Message, or a FrameError for something that was lost. Errors are returned, not raised, so that one bad message does
+    not affect those after it. If `error.fatal`, the framing of the stream is lost: this is the last item, and further
+    pieces only return it again. A frame's token comes before its other messages.
 
-    Limits: `max_frame` bytes a frame (more is fatal, found out before they have come), `max_gunzip` bytes of JSON a
-    frame, all its messages together, `max_messages` a frame.
+    Frames are unpacked one at a time, when the next item is requested, so that memory is bounded by one piece plus
+    max_frame plus max_gunzip. Items that were not requested come before those of the next piece.
+
+    Limits per frame: `max_frame` bytes (more is fatal, and detected before they arrive), `max_gunzip` bytes of JSON in
+    all messages together, and `max_messages`.
     """
 
     __slots__ = ("_at", "_buffer", "_fatal", "_items", "_max_frame", "_max_gunzip", "_max_messages")
@@ -124,12 +125,12 @@ class FrameDecoder:
         self._max_gunzip = max_gunzip
         self._max_messages = max_messages
         self._buffer = bytearray()
-        self._at = 0  # where in the buffer the next frame begins
-        self._items: deque[Message | FrameError] = deque()  # of the frame decoded last
+        self._at = 0  # where the next frame begins in the buffer
+        self._items: deque[Message | FrameError] = deque()  # of the last frame decoded
         self._fatal: FrameError | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> FrameDecoder:
-        """Takes what has come; iterate over what is returned."""
+        """Takes a piece of the stream; iterate over the decoder that is returned."""
         if self._fatal is None:
             if self._at:
                 del self._buffer[: self._at]
@@ -141,7 +142,7 @@ class FrameDecoder:
 
     @property
     def pending(self) -> int:
-        """Bytes of frames that are not decoded: 0 at the end of a connection that did not break off."""
+        """Bytes that are not decoded yet: 0 at the end of a connection that did not end within a frame."""
         return len(self._buffer) - self._at
 
     def __iter__(self) -> FrameDecoder:
@@ -154,7 +155,7 @@ class FrameDecoder:
         return self._items.popleft()
 
     def _decode(self) -> bool:
-        """Decodes the next frame; False if it is not there as a whole."""
+        """Decodes the next frame; False if it has not arrived completely."""
         buffer, at = self._buffer, self._at
         length = shift = 0
         while True:
@@ -167,9 +168,9 @@ class FrameDecoder:
                 break
             shift += 7
             if shift > 28:
-                return self._broken(FrameError("length", "a frame's length has more than 5 bytes", True))
+                return self._broken(FrameError("length", "the length of a frame has more than 5 bytes", True))
         if length > self._max_frame:
-            text = f"a frame of {length} bytes; the limit is {self._max_frame}"
+            text = f"a frame of {length} bytes is larger than the limit of {self._max_frame}"
             return self._broken(FrameError("frame_limit", text, True))
         end = at + length
         if end > len(buffer):
@@ -187,7 +188,7 @@ class FrameDecoder:
         for kind, packed in parts.service_data:
             try:
                 if not HEARTBEAT <= kind <= VISIBILITY:
-                    raise FrameError("data_type", f"dataType {kind} is none of {HEARTBEAT} to {VISIBILITY}")
+                    raise FrameError("data_type", f"dataType {kind} is not from {HEARTBEAT} to {VISIBILITY}")
                 data = unpack(packed, left)
             except FrameError as error:
                 self._items.append(error)
@@ -207,10 +208,10 @@ class FrameDecoder:
 
 
 def split_frame(body: bytes, max_messages: int = MAX_MESSAGES) -> FrameParts:
-    """What a frame's body consists of, nothing unpacked.
+    """Splits a frame's body into its parts, without unpacking them.
 
-    Raises FrameError "malformed" where Google's reader refuses the message, and "messages" for too many ServiceData.
-    Unknown fields of every wire type are skipped; of a field that may be there once the last one counts.
+    Raises FrameError "malformed" if Google's reader refuses the message too, and "messages" for too many ServiceData.
+    Unknown fields of every wire type are skipped. If a field that may occur once is repeated, the last one counts.
     """
     service_data: list[tuple[int, bytes]] = []
     goodbye = token = None
@@ -261,7 +262,7 @@ def _read_varint(body: bytes, at: int, end: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise FrameError("malformed", "a varint of more than 10 bytes")
-    raise FrameError("malformed", "a varint that goes beyond its message")
+    raise FrameError("malformed", "a varint that extends beyond its message")
 
 
 def _read_tag(body: bytes, at: int, end: int) -> tuple[int, int]:
@@ -270,7 +271,7 @@ def _read_tag(body: bytes, at: int, end: int) -> tuple[int, int]:
     if tag > 0x7F:
         tag, at = _read_varint(body, at - 1, end)
     if not 8 <= tag <= 0xFFFFFFFF:
-        raise FrameError("malformed", f"a field's number is {tag >> 3}")
+        raise FrameError("malformed", f"invalid field number {tag >> 3}")
     return tag, at
 
 
@@ -282,7 +283,7 @@ def _read_length(body: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _skip(body: bytes, at: int, end: int, tag: int) -> int:
-    """The place behind the value of a field that is not known, or is of another type than it should be."""
+    """Skips the value of a field that is unknown, or has an unexpected type; returns the position after it."""
     groups: list[int] = []
     while True:
         wire = tag & 7
@@ -300,11 +301,11 @@ def _skip(body: bytes, at: int, end: int, tag: int) -> int:
             if len(groups) > _DEEPEST_GROUP:
                 raise FrameError("malformed", f"groups are nested more than {_DEEPEST_GROUP} deep")
         elif wire != _END_GROUP:
-            raise FrameError("malformed", f"wire type {wire} is not one")
+            raise FrameError("malformed", f"invalid wire type {wire}")
         elif not groups or groups.pop() != tag >> 3:
-            raise FrameError("malformed", f"the end of a group {tag >> 3} that was not begun")
+            raise FrameError("malformed", f"the end of a group {tag >> 3} that was not open")
         if at > end:
-            raise FrameError("malformed", "a field goes beyond its message")
+            raise FrameError("malformed", "a field extends beyond its message")
         if not groups:
             return at
         if at == end:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""gzip as beats use it: whole texts, and unpacking that never takes more memory than it was allowed."""
+"""gzip for beats: packing whole texts, and unpacking within a limit of memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from heartfelt.errors import FrameError
 __all__ = ["MAX_MEMBERS", "pack", "unpack"]
 
 MAX_MEMBERS = 16
-"""A gzip may have so many members, one after the other; each is a copy of what follows it, so there is a limit."""
+"""The most members that a gzip may have. Unpacking a member copies all that follows it, hence the limit."""
 
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def pack(text: bytes) -> bytes:
-    """The text as one gzip member, without a time, a file's name or a system's: as Java writes it."""
+    """Packs the text as one gzip member, without time, file name and operating system, as Java does."""
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return b"".join(
         (_HEADER, packer.compress(text), packer.flush(), struct.pack("<LL", zlib.crc32(text), len(text) & 0xFFFFFFFF))
@@ -26,10 +26,10 @@ def pack(text: bytes) -> bytes:
 
 
 def unpack(packed: bytes, most: int) -> bytes:
-    """What a gzip of one or more members holds, if that is at most `most` bytes.
+    """Unpacks a gzip of one or more members, to at most `most` bytes.
 
-    Raises FrameError, of which none ends a stream: "gzip" for what is no gzip, or a damaged or shortened one, or has
-    something behind it that is not a member; "gunzip_limit" for more than `most` bytes, found without unpacking them.
+    Raises FrameError, never a fatal one: "gzip" if it is not gzip, is damaged or truncated, or is followed by something
+    else; "gunzip_limit" if it holds more than `most` bytes, detected without unpacking them all.
     """
     parts: list[bytes] = []
     left = most
@@ -37,13 +37,13 @@ def unpack(packed: bytes, most: int) -> bytes:
     for _ in range(MAX_MEMBERS):
         member = zlib.decompressobj(_GZIP)
         try:
-            part = member.decompress(rest, left + 1)  # at 0 there would be no limit; and the check sums come after it
+            part = member.decompress(rest, left + 1)  # 0 would mean no limit; the checksum comes after the data
         except zlib.error as error:
-            raise FrameError("gzip", f"damaged, or no gzip: {error}") from None
+            raise FrameError("gzip", f"damaged, or not gzip: {error}") from None
         if len(part) > left:
             raise FrameError("gunzip_limit", f"{len(packed)} bytes of gzip hold more than {most} bytes")
         if not member.eof:
-            raise FrameError("gzip", f"{len(packed)} bytes are not a whole gzip: it ends too early")
+            raise FrameError("gzip", f"{len(packed)} bytes of gzip end too early")
         rest = member.unused_data
         if not rest:
             return part if not parts else b"".join((*parts, part))

@@ -15,7 +15,7 @@ import pytest
 
 from heartfelt import ConfigError
 from heartfelt.agent import job, jobs
-from heartfelt.agent._client import MOST_TEXT, Client
+from heartfelt.agent.jobs.client import MOST_TEXT, PingClient
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -24,7 +24,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def clock(monkeypatch):
     """A list with the time that jobs see."""
     now = [100.0]
-    monkeypatch.setattr(jobs, "monotonic", lambda: now[0])
+    monkeypatch.setattr("heartfelt.agent.jobs.runs.monotonic", lambda: now[0])
     return now
 
 
@@ -220,7 +220,7 @@ class TestBeats:
         assert [one.query.get("timeout_ms") for one in monitor.got] == ["1500", "1500", None]
 
     def test_interval_beats_by_itself(self, monitor):
-        one = job("nightly", interval=0.01, client=Client(monitor.url))
+        one = job("nightly", interval=0.01, client=PingClient(monitor.url))
         with one:
             monitor.wait_for(lambda got: len(got) >= 4)
         told(monitor)
@@ -266,7 +266,7 @@ class TestMonitorAway:
         assert name in caplog.text
         assert name in one.stats().last_error
 
-    @pytest.mark.parametrize("wrong", [{"url": "nonsense"}, {"token": "a b"}, {"client": Client(), "token": "t"}])
+    @pytest.mark.parametrize("wrong", [{"url": "nonsense"}, {"token": "a b"}, {"client": PingClient(), "token": "t"}])
     def test_wrong_arguments_are_refused_at_once(self, wrong):
         with pytest.raises(ConfigError):
             job("nightly", **wrong)
@@ -293,6 +293,16 @@ class TestProcess:
         assert monitor.events == ["start", "ok"]
 
     def test_job_in_an_atexit_handler(self, monitor, run_python):
+        run_python("""
+            import atexit
+            from heartfelt.agent import job
+            atexit.register(job("late")(print))
+        """)
+        monitor.wait_for(lambda got: got[-1:] and got[-1].event == "ok")
+
+    def test_the_host_of_a_job_in_an_atexit_handler_is_looked_up(self, monitor, run_python, monkeypatch):
+        """From Python 3.12 on no thread can be started then."""
+        monkeypatch.setenv("HEARTFELT_URL", monitor.url.replace("127.0.0.1", "localhost"))
         run_python("""
             import atexit
             from heartfelt.agent import job

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from heartfelt.agent import _outbox
-from heartfelt.agent._outbox import Outbox, Ping
+from heartfelt.agent.jobs.outbox import Ping, PingOutbox
 
 
 class Slow:
@@ -40,11 +39,11 @@ def slow():
 
 @pytest.fixture
 def make(slow):
-    """make(most): an Outbox whose thread is held while it sends a first ping."""
+    """make(most): a PingOutbox whose thread is held while it sends a first ping."""
     made = []
 
     def start(most):
-        made.append(Outbox(slow, most=most))
+        made.append(PingOutbox(slow, most=most))
         made[0].put(ping("first", "start"))
         assert slow.begun.wait(30)
         return made[0]
@@ -105,9 +104,9 @@ def test_client_that_raises_does_not_end_the_thread(make, slow, caplog):
 
 
 def test_thread_ends_when_idle_and_comes_back(slow, monkeypatch, eventually):
-    monkeypatch.setattr(_outbox, "LINGER_S", 0.001)
+    monkeypatch.setattr("heartfelt.agent.jobs.outbox.LINGER_S", 0.001)
     slow.gate.set()
-    outbox = Outbox(slow)
+    outbox = PingOutbox(slow)
     for n in range(3):
         outbox.put(ping(str(n), "ok"))
         eventually(lambda: outbox._thread is None)
@@ -118,9 +117,9 @@ def test_without_a_thread_flush_sends(slow, monkeypatch, caplog):
     def refuse():
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_outbox.threading, "Thread", lambda **_: SimpleNamespace(start=refuse))
+    monkeypatch.setattr("heartfelt.agent.jobs.outbox.threading.Thread", lambda **_: SimpleNamespace(start=refuse))
     slow.gate.set()
-    outbox = Outbox(slow)
+    outbox = PingOutbox(slow)
     outbox.put(ping("a", "start"))
     outbox.put(ping("a", "ok"))
     assert slow.sent == []
@@ -131,7 +130,7 @@ def test_without_a_thread_flush_sends(slow, monkeypatch, caplog):
 
 def test_beats_that_were_missed_are_not_made_up_for(slow):
     now = [100.0]
-    outbox = Outbox(slow, clock=lambda: now[0])
+    outbox = PingOutbox(slow, clock=lambda: now[0])
     slow.gate.set()
     outbox._thread = threading.Thread()  # none that takes anything
     outbox.beat_every(10, ping("a"))

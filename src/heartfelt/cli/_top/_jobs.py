@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Single requests to the monitor, for the thread of link.py that makes them."""
+"""Single requests to the monitor, run by a thread of link.py."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import time
 from typing import Any
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 from heartfelt.cli._top.link import PAGE, Job, offset_of
 
 GONE = 404
 
 
 def newer(least_id: int) -> Job:
-    """All instances with this id or a greater one; ids only grow."""
+    """Reads all instances with this id or a greater one; ids only grow."""
 
-    def run(client: Client) -> list[dict[str, Any]]:
+    def run(client: ApiClient) -> list[dict[str, Any]]:
         return [view for view in _pages(client, {"sort": "-id"}, least_id) if view["id"] >= least_id]
 
     return run
 
 
 def some(ids: list[int]) -> Job:
-    """What was asked for, and all of them but those that are gone."""
+    """Reads these instances; returns their ids, and those instances that still exist."""
 
-    def run(client: Client) -> tuple[list[int], list[dict[str, Any]]]:
+    def run(client: ApiClient) -> tuple[list[int], list[dict[str, Any]]]:
         views: list[dict[str, Any]] = []
         for id_ in ids:
             try:
@@ -38,11 +38,11 @@ def some(ids: list[int]) -> Job:
     return run
 
 
-def held(client: Client) -> set[int]:
+def held(client: ApiClient) -> set[int]:
     return {view["id"] for view in _pages(client, {"sort": "-id", "held": "true"}, 0)}
 
 
-def _pages(client: Client, query: dict[str, Any], least_id: int) -> list[dict[str, Any]]:
+def _pages(client: ApiClient, query: dict[str, Any], least_id: int) -> list[dict[str, Any]]:
     views: list[dict[str, Any]] = []
     cursor = None
     while True:
@@ -53,17 +53,17 @@ def _pages(client: Client, query: dict[str, Any], least_id: int) -> list[dict[st
             return views
 
 
-def stats(client: Client) -> tuple[dict[str, Any], float]:
-    """The counters, and the offset of the clocks."""
+def stats(client: ApiClient) -> tuple[dict[str, Any], float]:
+    """Reads the counters, and the offset of the clocks."""
     before = time.time()
     answer = client.json("GET", "/api/v1/stats")
     return answer, offset_of(answer, before, time.time())
 
 
 def detail(id_: int, service: str, instance_id: str) -> Job:
-    """An instance with its changes and its events."""
+    """Reads an instance with its changes and its events."""
 
-    def run(client: Client) -> dict[str, Any]:
+    def run(client: ApiClient) -> dict[str, Any]:
         found: dict[str, Any] = client.json("GET", f"/api/v1/instances/{id_}")
         query = {"service": service, "instance": instance_id, "limit": 50}
         found["events"] = client.json("GET", "/api/v1/events", query)["events"]
@@ -84,5 +84,5 @@ def remove(id_: int) -> Job:
     return lambda client: client.json("DELETE", f"/api/v1/instances/{id_}", {"reason": "removed in heartfelt top"})
 
 
-def release(client: Client) -> Any:
+def release(client: ApiClient) -> Any:
     return client.json("POST", "/api/v1/hold/release", body={"by": "heartfelt top"})

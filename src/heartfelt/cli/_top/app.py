@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The program: takes what the link tells, keeps the fleet, and has the view that is seen drawn."""
+"""The application: takes messages from the link, updates the fleet, and draws the visible view."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from textual.widgets import ContentSwitcher
 from heartfelt.cli._top import _jobs
 from heartfelt.cli._top.bar import CONNECTING, LIVE, LOST, Bottom, LinkState, Top
 from heartfelt.cli._top.detail import Detail, Do, EventDetail
-from heartfelt.cli._top.dialogs import Confirm, Filter, Help
+from heartfelt.cli._top.dialogs import Confirm, FilterInput, Help
 from heartfelt.cli._top.feed import Feed
-from heartfelt.cli._top.fleet import Entry, Fleet, Row
+from heartfelt.cli._top.fleet import FleetState, ListedEvent, Row
 from heartfelt.cli._top.grid import Grid
 from heartfelt.cli._top.lines import Chosen, Lines, Moved
-from heartfelt.cli._top.link import Answered, Happened, Job, Link, Live, Loaded, Loading, Lost, Told
+from heartfelt.cli._top.link import Answered, Happened, Job, Live, Loaded, Loading, Lost, MonitorLink, Told
 from heartfelt.cli._top.table import ORDERS, Table
 from heartfelt.cli.events import words_of
 
@@ -30,16 +30,16 @@ DRAW_S = 0.5
 STATS_S = 5.0
 DETAIL_S = 2.0
 TAKE_MOST_S = 0.05
-SOME = 50  # instances that came back are read one by one, so many a second
+SOME = 50  # per second; instances that came back are read one by one
 ASKED_AGAIN = frozenset({"newer", "some", "held", "stats"})
-"""Requests of which a failure is not told: the stream tells that the monitor is away."""
+"""Requests whose failures are not shown: the stream reports that the monitor is unreachable."""
 VIEWS = ("grid", "table", "events")
 DARK = Theme(name="heartfelt-dark", primary="#56B4E9", background="#101418", surface="#101418", dark=True)
 LIGHT = Theme(name="heartfelt-light", primary="#0072B2", background="#FFFFFF", surface="#FFFFFF", dark=False)
 
 
 class TopApp(App[None]):
-    """`link` is started and closed by this."""
+    """The application of `heartfelt top`. It starts and closes `link`."""
 
     TITLE = "heartfelt top"
     ENABLE_COMMAND_PALETTE = False
@@ -57,7 +57,7 @@ class TopApp(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(n), f"view('{name}')", name) for n, name in enumerate(VIEWS, 1)),
-        Binding("tab", "next_view", "next view", priority=True),  # a screen has its own
+        Binding("tab", "next_view", "next view", priority=True),  # a screen has its own binding
         Binding("slash", "filter", "filter"),
         Binding("escape", "no_filter", "no filter"),
         Binding("s", "order", "order"),
@@ -70,9 +70,9 @@ class TopApp(App[None]):
         Binding("q,ctrl+c", "quit", "quit"),
     ]
 
-    def __init__(self, link: Link, url: str) -> None:
+    def __init__(self, link: MonitorLink, url: str) -> None:
         super().__init__()
-        self.fleet = Fleet()
+        self.fleet = FleetState()
         self.link = link
         self.state = LinkState()
         self.terms = ""
@@ -91,7 +91,7 @@ class TopApp(App[None]):
             yield Table(self.now_ms, id="table")
             yield Feed(id="events")
         with Container(id="filter"):
-            yield Filter(compact=True, placeholder="words and states, as: payment lost", id="terms")
+            yield FilterInput(compact=True, placeholder="words and states, for example: payment lost", id="terms")
         yield Bottom(id="bottom")
 
     def on_mount(self) -> None:
@@ -99,7 +99,7 @@ class TopApp(App[None]):
             self.register_theme(theme)
         self.theme = DARK.name
         self.base = self.screen
-        self.views = self.query_one(ContentSwitcher)
+        self.switcher = self.query_one(ContentSwitcher)
         self.top = self.query_one(Top)
         self.bottom = self.query_one(Bottom)
         self.grid, self.table, self.feed = self.query_one(Grid), self.query_one(Table), self.query_one(Feed)
@@ -112,18 +112,18 @@ class TopApp(App[None]):
         self.link.close()
 
     def now_ms(self) -> float:
-        """The monitor's clock."""
+        """Returns the time of the monitor's clock."""
         return time.time() * 1000 + self._offset_ms
 
-    # -- what the link tells
+    # -- messages from the link
 
     @property
     def is_ending(self) -> bool:
         """Whether the widgets are being taken down, while the timers still run."""
-        return not self.screen_stack or not self.views.is_attached
+        return not self.screen_stack or not self.switcher.is_attached
 
     def take(self) -> None:
-        """Applies what has come, for a bounded time."""
+        """Applies the messages that have arrived, for a bounded time."""
         if self.is_ending:
             return
         give_up = time.monotonic() + TAKE_MOST_S
@@ -188,7 +188,7 @@ class TopApp(App[None]):
                 screen.fill(told.value, self.now_ms())
 
     def _ask_more(self) -> None:
-        """What the stream does not tell: at most so often, and never while the same runs already."""
+        """Requests what the stream does not contain, at limited rates, and never while the same request is running."""
         now = time.monotonic()
         if self.state.name != LIVE:
             return
@@ -223,7 +223,7 @@ class TopApp(App[None]):
         self._show_selected()
 
     def _show_view(self) -> None:
-        """Makes the list of the view anew if something has changed; not more often than its making allows."""
+        """Rebuilds the view's list if something changed; at most a fifth of the time goes into that."""
         view = self.view
         order = list(ORDERS)[self._order]
         self.top.view, self.top.terms = view, self.terms
@@ -244,19 +244,19 @@ class TopApp(App[None]):
             self.grid.show(self.fleet.find(self.terms), worst_first=self._order == 0, tail=self._tail())
         self._rest_until = time.monotonic() + 5 * (time.monotonic() - began)
 
-    def _tail(self) -> list[Entry]:
-        """The newest events that are more than NORMAL."""
-        mattering = (one for one in self.fleet.find_events(self.terms) if one.event["level"] != "NORMAL")
-        return list(itertools.islice(mattering, self.size.height))
+    def _tail(self) -> list[ListedEvent]:
+        """The newest events of a level above NORMAL."""
+        important = (one for one in self.fleet.find_events(self.terms) if one.event["level"] != "NORMAL")
+        return list(itertools.islice(important, self.size.height))
 
     def _empty_words(self) -> str:
         if self.state.name == CONNECTING:
-            return "asking the monitor ..."
+            return "loading ..."
         if self.terms:
-            return "nothing fits the filter; escape ends it"
+            return "nothing matches the filter; press escape to clear it"
         if self.view == "events":
-            return "no event yet"
-        return f"no instance yet; try: heartfelt demo --monitor {self._url}"
+            return "no events yet"
+        return f"no instances yet; try: heartfelt demo --monitor {self._url}"
 
     def _show_selected(self) -> None:
         self.bottom.row = self.current
@@ -269,11 +269,11 @@ class TopApp(App[None]):
 
     @property
     def view(self) -> str:
-        return self.views.current or VIEWS[0]
+        return self.switcher.current or VIEWS[0]
 
     @property
     def current(self) -> Row | None:
-        """The instance under the cursor, as it is known now."""
+        """The instance under the cursor, in its present state."""
         if isinstance(self.screen, Detail):
             return self.fleet.rows.get(self.screen.instance_id)
         row = self.grid.current if self.view == "grid" else self.table.current if self.view == "table" else None
@@ -297,7 +297,7 @@ class TopApp(App[None]):
     def action_view(self, name: str) -> None:
         if self.screen is not self.base:
             return
-        self.views.current = name
+        self.switcher.current = name
         self.base.query_one(f"#{name}").focus()
         self.call_after_refresh(self.draw)
 
@@ -307,20 +307,20 @@ class TopApp(App[None]):
     def action_filter(self) -> None:
         if self.screen is self.base:
             self.query_one("#filter").add_class("shown")
-            self.query_one(Filter).focus()
+            self.query_one(FilterInput).focus()
 
-    def on_input_changed(self, changed: Filter.Changed) -> None:
+    def on_input_changed(self, changed: FilterInput.Changed) -> None:
         self.terms = changed.value.strip()
         self.draw()
 
-    def on_filter_done(self, done: Filter.Done) -> None:
+    def on_filter_input_done(self, done: FilterInput.Done) -> None:
         if not done.kept:
             self.action_no_filter()
         self.query_one("#filter").remove_class("shown")
         self.query_one(f"#{self.view}").focus()
 
     def action_no_filter(self) -> None:
-        self.query_one(Filter).value = ""
+        self.query_one(FilterInput).value = ""
         self.bottom.said = ""
         self.draw()
 
@@ -330,7 +330,7 @@ class TopApp(App[None]):
 
     def action_freeze(self) -> None:
         self.frozen = not self.frozen
-        self.bottom.say("frozen; space goes on" if self.frozen else "", is_error=self.frozen)
+        self.bottom.say("frozen; press space to continue" if self.frozen else "", is_error=self.frozen)
         self.draw()
 
     def action_theme(self) -> None:
@@ -351,18 +351,18 @@ class TopApp(App[None]):
         if row.state == "PAUSED":
             self.link.ask(f"resume {row.id}", _jobs.resume(row.id))
             return
-        question = f"Pause {row.service}/{row.instance_id[:40]}?\nNobody is told about it until it is resumed (p)."
+        question = f"Pause {row.service}/{row.instance_id[:40]}?\nNotifications are suppressed until it is resumed (p)."
         self._after(question, f"pause {row.id}", _jobs.pause(row.id))
 
     def action_remove(self) -> None:
         row = self.current
         if row is not None:
-            question = f"Remove {row.service}/{row.instance_id[:40]}?\nIt joins again if it beats."
+            question = f"Remove {row.service}/{row.instance_id[:40]}?\nIt joins again when it sends a beat."
             self._after(question, f"remove {row.id}", _jobs.remove(row.id))
 
     def action_release(self) -> None:
         if self.fleet.hold["state"] == "HOLDING":
-            self._after(f"Release {self.fleet.hold['held']:,} losses that are held?", "release", _jobs.release)
+            self._after(f"Release {self.fleet.hold['held']:,} held losses?", "release", _jobs.release)
 
     def _after(self, question: str, what: str, job: Job) -> None:
         def answered(yes: bool | None) -> None:

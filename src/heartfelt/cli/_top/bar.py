@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The lines around a view: above, the monitor, the link to it and the counts; below, what is selected, and keys."""
+"""The lines around a view: above, the monitor, the connection and the counts; below, the selection and the keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from rich.segment import Segment
 from rich.style import Style
 
-from heartfelt.cli._top.fleet import Fleet, Row
+from heartfelt.cli._top.fleet import FleetState, Row
 from heartfelt.cli._top.marks import MARKS, ago, chip_style, fitted, mark_of
 from heartfelt.cli._top.painted import Painted
 
@@ -27,7 +27,7 @@ def counted(number: int, name: str) -> str:
 
 @dataclass(slots=True)
 class LinkState:
-    """How the link to the monitor is."""
+    """The state of the link to the monitor."""
 
     name: str = CONNECTING
     since: float = field(default_factory=time.monotonic)
@@ -37,9 +37,9 @@ class LinkState:
 
 
 class Top(Painted):
-    """Two lines; a third one while losses are held."""
+    """Two lines; a third one while losses are held or the connection is lost."""
 
-    def __init__(self, url: str, fleet: Fleet, link: LinkState, *, id: str | None = None) -> None:
+    def __init__(self, url: str, fleet: FleetState, link: LinkState, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._url, self._fleet, self._link = url, fleet, link
         self.view = self.terms = self.order = ""
@@ -94,12 +94,12 @@ class Top(Painted):
         link = self._link
         wait_s = max(0.0, link.retry_at - time.monotonic())
         away = ago((time.monotonic() - link.since) * 1000)
-        return f"connection lost {away} ago, what you see is old; next try in {wait_s:.0f} s: {link.reason}"
+        return f"connection lost {away} ago, data is stale; next try in {wait_s:.0f} s: {link.reason}"
 
     def hold_words(self) -> str:
         hold = self._fleet.hold
-        verb = "held" if hold["state"] == "HOLDING" else "being told"
-        return f"{hold['held']:,} losses are {verb} (R releases): {hold['reason']}"
+        verb = "held" if hold["state"] == "HOLDING" else "being released"
+        return f"{hold['held']:,} losses are {verb} (R releases them): {hold['reason']}"
 
     def _views(self) -> list[Segment]:
         segments = [Segment(" ")]
@@ -113,7 +113,7 @@ class Top(Painted):
 
 
 class Bottom(Painted):
-    """Two lines: the instance under the cursor; keys, or the last answer until the next key."""
+    """Two lines: the instance under the cursor; the keys, or the last message until the next key."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -140,7 +140,7 @@ class Bottom(Painted):
         room = self.size.width - len(self.place) - 5
         who = f"{row.service}/{row.instance_id}"
         beat = f"beat {ago(self.now_ms - row.last_beat_ms)} ago"
-        lease = f", lease {ago(row.lease_ms)}" if row.lease_ms else ""
+        lease = f", timeout {ago(row.lease_ms)}" if row.lease_ms else ""
         text = f" {mark.word}, {beat}{lease}: {row.reason}"
         width = max(12, min(len(who), room // 3))
         return [

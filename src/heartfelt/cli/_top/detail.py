@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All about one instance, and all about one event. What agents sent is shown as plain text."""
+"""The details of an instance, and of an event. Texts from agents are shown as plain text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from heartfelt.cli._top.fleet import Entry
+from heartfelt.cli._top.fleet import ListedEvent
 from heartfelt.cli._top.marks import LEVELS, LONGEST_TEXT, ago, chip_style, mark_of
 from heartfelt.cli.events import words_of
 from heartfelt.cli.ls import printable
@@ -54,7 +54,7 @@ class _Page(Screen[None]):
 
 
 class Do(Message):
-    """A key of the detail that asks the monitor for something: "pause" or "remove"."""
+    """A request to the monitor by a key of the detail: "pause" or "remove"."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Do(Message):
 
 
 class Detail(_Page):
-    """`fill` shows what a request found; it may be called again and again."""
+    """The details of an instance; `fill` shows the result of a request, and may be called repeatedly."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "ask('pause')", "pause", show=False),
@@ -97,14 +97,14 @@ class Detail(_Page):
         if self._error:
             text.append(f"{clean(self._error)}\n\n", "bold reverse")
         if self._found is None:
-            text.append("" if self._error else "asking the monitor ...")
+            text.append("" if self._error else "loading ...")
         else:
             _describe(text, self._found, now_ms)
         self.show(text)
 
 
 class EventDetail(_Page):
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: ListedEvent) -> None:
         super().__init__()
         self._entry = entry
 
@@ -173,7 +173,7 @@ def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
         "last beat": f"{ago(now_ms - one['last_beat_ms'])} ago, {moment(one['last_beat_ms'])}",
         "beats": f"{one['beats']:,}, by {one['via']} from {one['peer']}",
         "interval": duration(one["interval_ms"]),
-        "lease": duration(one["lease_ms"]),
+        "timeout": duration(one["lease_ms"]),
         "first seen": moment(one["first_seen_ms"]),
         "application": one["app"],
         "host": one["host"],
@@ -183,7 +183,7 @@ def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
         "process": one["process_id"],
         "dynamic install": None if dynamic is None else "yes" if dynamic else "no",
         "clock skew": None if one["skew_ms"] is None else f"{one['skew_ms']:,} ms",
-        "lag": None if one["lag_ms"] is None else f"{one['lag_ms']:,} ms since its interpreter answered",
+        "lag": None if one["lag_ms"] is None else f"{one['lag_ms']:,} ms since its interpreter last ran",
         "paused until": None if one["paused_until_ms"] is None else moment(one["paused_until_ms"]),
     }
 
@@ -196,13 +196,13 @@ def _ext_info(one: dict[str, Any], name: str) -> str:
 
 
 def _gaps(text: Text, one: dict[str, Any]) -> None:
-    """The times between beats, against the lease: a full bar would be a loss."""
+    """Draws the times between beats, relative to the timeout: a full bar would be a loss."""
     gaps = one["gaps"][-STRIP:]
     if not gaps:
         return
     lease_s = one["lease_ms"] / 1000
     text.append(f"\nthe last {len(gaps)} times between beats", "bold").append(
-        f"  a full bar is the lease, {lease_s:g} s\n  "
+        f"  a full bar is the timeout, {lease_s:g} s\n  "
     )
     for seconds, missed in gaps:
         bar = BARS[max(0, min(len(BARS) - 1, int(seconds / lease_s * len(BARS))))]

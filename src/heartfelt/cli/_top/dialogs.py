@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A question with yes and no, the help, and the line for the filter."""
+"""A yes-or-no question, the help, and the input line of the filter."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ HELP = (
     ("1 2 3, tab", "grid, table, events"),
     ("j k, arrows", "move; in the grid h l, too"),
     ("g G, pgup pgdn", "top, end; pages"),
-    ("enter", "all about the instance or the event"),
-    ("/", "filter by words and states, as: payment lost"),
-    ("escape", "no filter; back"),
-    ("s", "another order"),
-    ("p", "pause the instance, or end its pause"),
+    ("enter", "details of the instance or the event"),
+    ("/", "filter by words and states: payment lost"),
+    ("escape", "clear the filter; back"),
+    ("s", "change the order"),
+    ("p", "pause or resume the instance"),
     ("x", "remove the instance"),
-    ("R", "release what is held"),
-    ("space", "freeze the screen, and go on"),
-    ("t", "light, dark"),
+    ("R", "release held losses"),
+    ("space", "freeze the screen, or continue"),
+    ("t", "light or dark"),
     ("q, ctrl+c", "quit"),
 )
 
 
 class Confirm(ModalScreen[bool]):
-    """Gives True for y; False for n, escape, enter."""
+    """Returns True for y; False for n, escape, enter and q."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes"),
@@ -67,13 +67,13 @@ class Help(ModalScreen[None]):
         self.dismiss(None)
 
 
-class Filter(Input):
-    """Tells each change of the text, and its end."""
+class FilterInput(Input):
+    """Reports each change of the text, and its end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "no filter", show=False)]
 
     class Done(Message):
-        """`kept`: by enter; else the filter is no more."""
+        """`kept`: ended by enter; otherwise the filter is cleared."""
 
         def __init__(self, kept: bool) -> None:
             super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The events, one a line, newest first."""
+"""The list of events, one per line, newest first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Hashable
 from rich.segment import Segment
 from rich.style import Style
 
-from heartfelt.cli._top.fleet import Entry
+from heartfelt.cli._top.fleet import ListedEvent
 from heartfelt.cli._top.lines import Lines
 from heartfelt.cli._top.marks import LEVELS, chip_style, fitted, mark_of
 from heartfelt.cli.events import words_of
 
 
-def entry_line(entry: Entry, width: int) -> list[Segment]:
-    """Time, level, the new state if it is a change of one, who, and what."""
+def entry_line(entry: ListedEvent, width: int) -> list[Segment]:
+    """Makes an event's line: time, level, new state if it changed, instance, text."""
     event = entry.event
     sign, colour = LEVELS.get(event["level"], LEVELS["NORMAL"])
     when = time.strftime("%H:%M:%S", time.localtime(event["time_ms"] / 1000))
@@ -39,12 +39,12 @@ def entry_line(entry: Entry, width: int) -> list[Segment]:
     return segments
 
 
-class Feed(Lines[Entry]):
+class Feed(Lines[ListedEvent]):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.empty = ""
 
-    def key_of(self, item: Entry) -> Hashable:
+    def key_of(self, item: ListedEvent) -> Hashable:
         return item.number
 
     def nothing(self) -> str:
@@ -54,5 +54,5 @@ class Feed(Lines[Entry]):
         who = max(14, min(40, (self.size.width - 14) // 3))
         return [Segment(f" {'TIME':8}    S {fitted('SERVICE/INSTANCE', who)} WHAT")]
 
-    def item_line(self, item: Entry, width: int) -> list[Segment]:
+    def item_line(self, item: ListedEvent, width: int) -> list[Segment]:
         return entry_line(item, width)

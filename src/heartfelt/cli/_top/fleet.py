@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is known of a monitor: its instances, counts, hold and events, kept up to date by what its stream tells.
+"""A copy of the monitor's instances, counts, hold and events, kept up to date by its stream.
 
-No input or output, no clock of its own: times are the monitor's, in ms since the epoch. All that is told may be told
-twice, or late: a change that is older than what is known of its instance is passed over.
+It does no input or output and has no clock: times are the monitor's, in ms since the epoch. Messages may come twice, or
+late: a change that is older than the state of its instance is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HELD = "HELD"
 
 @dataclass(slots=True)
 class Row:
-    """An instance. `provisional`: it has joined, and only its change of state has told of it."""
+    """An instance. `provisional`: it has just joined, and only its change of state is known."""
 
     id: int
     service: str
@@ -39,19 +39,19 @@ class Row:
 
     @property
     def shown(self) -> str:
-        """Its state, or HELD: its lease has run out, and that is held back."""
+        """Its state, or HELD: its timeout has passed, but the loss is held back."""
         return HELD if self.held else self.state
 
     def share_left(self, now_ms: float) -> float:
-        """Of its lease, from 1 (it beats now) to 0 (it has run out)."""
+        """The remaining share of its timeout, from 1 (just after a beat) to 0 (timed out)."""
         if not self.lease_ms:
             return 1.0
         return min(1.0, max(0.0, 1.0 - (now_ms - self.last_beat_ms) / self.lease_ms))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An event in the list. Newer ones have greater numbers, which are this program's own."""
+class ListedEvent:
+    """An event in the list. Newer ones have greater numbers, which this program assigns."""
 
     number: int
     event: dict[str, Any]
@@ -59,7 +59,7 @@ class Entry:
 
 
 def row_of(view: dict[str, Any]) -> Row:
-    """Of an instance, as the REST interface tells it."""
+    """Makes a row from an instance of the REST interface."""
     address = next(iter(view["ips"] or ()), view["peer"])
     host, version = view["host"] or "", view["version"] or ""
     parts = [view["service"], view["instance_id"], view["app"], host, address, version, *view["ips"]]
@@ -80,8 +80,8 @@ def row_of(view: dict[str, Any]) -> Row:
     )
 
 
-class Fleet:
-    """`members` grows when an instance joins or leaves, `version` with each change of what can be seen but beats."""
+class FleetState:
+    """`members` grows when an instance joins or leaves, `version` with each visible change except beats."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
@@ -89,13 +89,13 @@ class Fleet:
         self.services: dict[str, dict[str, Any]] = {}
         self.applications = 0
         self.hold: dict[str, Any] = {"state": "NONE"}
-        self.events: deque[Entry] = deque(maxlen=MOST_EVENTS)
+        self.events: deque[ListedEvent] = deque(maxlen=MOST_EVENTS)
         self.held: set[int] = set()
-        """Those whose loss is held."""
+        """Ids of instances whose loss is held."""
         self.newcomers: set[int] = set()
-        """Those of which little is known yet."""
+        """Ids of instances that are still provisional."""
         self.outdated: set[int] = set()
-        """Those that came back: they may have another lease, version, address."""
+        """Ids of instances that came back: their timeout, version or address may have changed."""
         self.members = 0
         self.version = 0
         self._number = 0
@@ -103,7 +103,7 @@ class Fleet:
     def load(
         self, views: Iterable[dict[str, Any]], services: dict[str, Any], hold: dict[str, Any], events: list[Any]
     ) -> None:
-        """All anew. `events`: newest first."""
+        """Replaces everything. `events`: newest first."""
         self.rows = {view["id"]: row_of(view) for view in views}
         self.held = {row.id for row in self.rows.values() if row.held}
         self.newcomers.clear()
@@ -118,7 +118,7 @@ class Fleet:
         self.version += 1
 
     def happen(self, topic: str, data: Any) -> None:
-        """A message of the stream."""
+        """Applies a message of the stream."""
         if topic == "beats":
             for id_, last_beat_ms in data:
                 row = self.rows.get(id_)
@@ -136,12 +136,12 @@ class Fleet:
         self.version += 1
 
     def complete(self, views: Iterable[dict[str, Any]]) -> None:
-        """What the monitor tells of those that joined; who is not among them has left meanwhile, or is told later."""
+        """Completes provisional instances. One that is missing in `views` has left, or will be reported later."""
         self.newcomers.clear()
         self.renew(view for view in views if view["id"] in self.rows and self.rows[view["id"]].provisional)
 
     def renew(self, views: Iterable[dict[str, Any]]) -> None:
-        """What the monitor tells of some, newly read; what the stream has told since is newer."""
+        """Updates instances with freshly read views, except for changes that the stream reported since."""
         for view in views:
             known = self.rows.get(view["id"])
             if known is None:
@@ -153,7 +153,7 @@ class Fleet:
         self.version += 1
 
     def set_held(self, ids: set[int]) -> None:
-        """These, and no others."""
+        """Sets which instances are held."""
         if ids == self.held:
             return
         for id_ in ids ^ self.held:
@@ -164,7 +164,7 @@ class Fleet:
         self.version += 1
 
     def find(self, terms: str) -> list[Row]:
-        """Those in which each of the terms occurs: a part of a word, or a state."""
+        """Returns the instances that match all terms; a term is a part of a word, or a state."""
         wanted = terms.lower().split()
         if not wanted:
             return list(self.rows.values())
@@ -172,8 +172,8 @@ class Fleet:
             row for row in self.rows.values() if all(one in row.words or one == row.shown.lower() for one in wanted)
         ]
 
-    def find_events(self, terms: str) -> list[Entry]:
-        """Newest first."""
+    def find_events(self, terms: str) -> list[ListedEvent]:
+        """Returns the events that match all terms, newest first."""
         wanted = terms.lower().split()
         return [one for one in reversed(self.events) if all(term in one.words for term in wanted)]
 
@@ -229,4 +229,4 @@ class Fleet:
         info = event["info"]
         parts = [event["service"], event["instance_id"], event["level"], event["type"], event.get("ip") or ""]
         parts += [str(info[name]) for name in ("name", "description", "logMessage", "text") if info.get(name)]
-        self.events.append(Entry(self._number, event, "\n".join(parts).lower()))
+        self.events.append(ListedEvent(self._number, event, "\n".join(parts).lower()))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The fleet as a grid: a cell an instance, in groups by service. A cell fades while its lease runs out, so that what
-dies together is seen before it is lost."""
+"""The fleet as a grid: one cell per instance, grouped by service. A cell fades as its timeout approaches, so that
+instances that fail together can be seen before they are lost."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from heartfelt.cli._top.feed import entry_line
-from heartfelt.cli._top.fleet import HELD, Entry, Row
+from heartfelt.cli._top.fleet import HELD, ListedEvent, Row
 from heartfelt.cli._top.lines import Chosen, Moved
 from heartfelt.cli._top.marks import cell_style, fitted, mark_of, step_of
 from heartfelt.cli._top.painted import PAGES_AND_ENDS, Painted
 
 NOT_BAD = mark_of("LATE").worst
-"""From here on there is nothing to do about an instance."""
+"""From this state on, an instance needs no attention."""
 WELL = ("UP", "NEW", "LATE")
 
 
 @dataclass(slots=True)
 class Group:
-    """One line of a service's cells; `label` on its first one only."""
+    """One line of a service's cells; only its first line has the `label`."""
 
     label: str
     rows: list[Row]
@@ -51,7 +51,7 @@ class Grid(Painted, can_focus=True):
         self._groups: list[Group] = []
         self._at: tuple[int, int] = (0, 0)
         self._chosen: int | None = None
-        self._tail: list[Entry] = []
+        self._tail: list[ListedEvent] = []
         self.cell = 1
         self.top = 0
         self._moved = False
@@ -59,8 +59,8 @@ class Grid(Painted, can_focus=True):
 
     # -- the cells
 
-    def show(self, rows: list[Row], *, worst_first: bool, tail: list[Entry]) -> None:
-        """`rows`: in the order of their ids. `tail`: events that fill what is left of the screen."""
+    def show(self, rows: list[Row], *, worst_first: bool, tail: list[ListedEvent]) -> None:
+        """Shows `rows`, in the order of their ids, and `tail`: events for the rest of the screen."""
         self._rows, self._worst_first, self._tail = rows, worst_first, tail
         self._arrange()
         self.repaint()
@@ -104,8 +104,8 @@ class Grid(Painted, can_focus=True):
         return self._groups[line].rows[column]
 
     def _settle(self) -> None:
-        """Puts the cursor where its instance is now, or as near as can be, and on the screen; at the top, if it was not
-        moved."""
+        """Puts the cursor where its instance is now, or as near as possible, and scrolls there; if the cursor was not
+        moved, it stays at the top."""
         if not self._groups:
             self._at, self._chosen, self.top = (0, 0), None, 0
             return
@@ -219,7 +219,7 @@ class Grid(Painted, can_focus=True):
         return segments
 
     def _tail_line(self, n: int) -> list[Segment]:
-        """Below the cells: a line free, a title, then events."""
+        """A line below the cells: an empty one, a title, then events."""
         room = self.size.height - len(self._groups) - 2
         if room < 2 or n == 0 or not self._tail:
             return []

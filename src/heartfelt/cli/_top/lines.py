@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A list of any length with a cursor, of which only the lines on the screen are made.
+"""A list of any length with a cursor; only the lines on the screen are rendered.
 
-The cursor stays with its item while the list changes around it, and the item in its line of the screen: the reader does
-not lose the place. Only a cursor that has not been moved stays at the top.
+While the list changes, the cursor stays with its item, and the item in its line of the screen, so that readers do not
+lose their place. Only a cursor that has not been moved stays at the top.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 
 class Chosen(Message):
-    """Enter, or a click on the item under the cursor."""
+    """Enter was pressed, or the item under the cursor was clicked."""
 
     def __init__(self, key: Hashable) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Chosen(Message):
 
 
 class Moved(Message):
-    """The cursor is elsewhere."""
+    """The cursor was moved."""
 
 
 class Lines(Painted, Generic[Item], can_focus=True):
@@ -49,7 +49,7 @@ class Lines(Painted, Generic[Item], can_focus=True):
         self.moved = False
         self._key: Hashable = None
 
-    # -- what a subclass says
+    # -- for subclasses
 
     def key_of(self, item: Item) -> Hashable:
         raise NotImplementedError
@@ -61,7 +61,7 @@ class Lines(Painted, Generic[Item], can_focus=True):
         raise NotImplementedError
 
     def nothing(self) -> str:
-        """What stands here when there is no item."""
+        """The text that is shown if there are no items."""
         raise NotImplementedError
 
     # -- the list

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The link to the monitor: one thread that follows its stream, and one that makes single requests.
 
-What they learn goes through one bounded queue, in order, to whoever calls `take`; when nobody takes, they wait, and the
-monitor's own bound on what waits for a viewer holds: it then tells to read all anew. A lost connection is tried again
-for ever, after 0.5, 1, 2 ... 15 s, each with jitter; the stream goes on after the last message that was read.
+Results go in order through one bounded queue, from which `take` reads. If nothing reads it, the threads wait, and the
+monitor's own bound for slow viewers applies: it then asks to reload everything. A lost connection is retried for ever,
+after 0.5, 1, 2 ... 15 s, each with jitter; the stream continues after the last message that was read.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from heartfelt.cli import Failed
-from heartfelt.cli._client import Client
+from heartfelt.cli._client import ApiClient
 
 PAGE = 1000
 EVENTS = 500
 TOPICS = ("change", "event", "hold", "counts", "beats")
-SILENCE_S = 45.0  # the monitor sends a comment each 15 s
+SILENCE_S = 45.0  # the monitor sends a comment every 15 s
 ANSWER_S = 10.0
 FIRST_WAIT_S, MOST_WAIT_S = 0.5, 15.0
 QUEUE = 5000
@@ -36,7 +36,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """It is not, for this reason; the next try begins at `retry_at` (time.monotonic())."""
+    """The stream is not open, for this reason; the next try begins at `retry_at` (time.monotonic())."""
 
     reason: str
     retry_at: float
@@ -44,7 +44,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """So many instances have been read, of so many."""
+    """Progress of loading: `done` of `total` instances."""
 
     done: int
     total: int
@@ -52,7 +52,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything, read anew."""
+    """Everything, freshly loaded."""
 
     views: list[dict[str, Any]]
     services: dict[str, Any]
@@ -60,7 +60,7 @@ class Loaded:
     events: list[dict[str, Any]]
     stats: dict[str, Any]
     offset_ms: float
-    """The monitor's clock less this machine's."""
+    """The monitor's clock minus this machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request of `ask` is done; or was refused, then `error` says why."""
+    """The result of a request by `ask`, or its `error`."""
 
     what: str
     value: Any = None
@@ -81,13 +81,13 @@ class Answered:
 
 
 Told: TypeAlias = "Live | Lost | Loading | Loaded | Happened | Answered"
-Job: TypeAlias = Callable[[Client], Any]
+Job: TypeAlias = Callable[[ApiClient], Any]
 
 
-class Link:
-    """`client(timeout_s)` makes a connection; it may raise Failed. `close` ends the threads."""
+class MonitorLink:
+    """The threads that talk to the monitor. `client(timeout_s)` makes a client, and may raise Failed."""
 
-    def __init__(self, client: Callable[[float], Client], *, jitter_seed: int | None = None) -> None:
+    def __init__(self, client: Callable[[float], ApiClient], *, jitter_seed: int | None = None) -> None:
         self._new_client = client
         self._jitter = random.Random(jitter_seed)
         self._told: queue.Queue[Told] = queue.Queue(QUEUE)
@@ -95,7 +95,7 @@ class Link:
         self._asked: set[str] = set()
         self._closed = threading.Event()
         self._last_id: str | None = None
-        self._open: set[Client] = set()
+        self._open: set[ApiClient] = set()
         self._threads = [
             threading.Thread(target=self._follow_for_ever, name="heartfelt-top-stream", daemon=True),
             threading.Thread(target=self._work, name="heartfelt-top-requests", daemon=True),
@@ -106,7 +106,7 @@ class Link:
             thread.start()
 
     def take(self, most: int = 500) -> list[Told]:
-        """What has come since, oldest first. Does not wait."""
+        """Returns what has arrived since the last call, oldest first. Does not wait."""
         taken: list[Told] = []
         while len(taken) < most:
             try:
@@ -116,7 +116,7 @@ class Link:
         return taken
 
     def ask(self, what: str, job: Job) -> bool:
-        """Runs `job(client)` in the thread for requests; its result comes as Answered. False: `what` runs already."""
+        """Runs `job(client)` on the thread for requests; the result is an Answered. False if `what` is running."""
         if what in self._asked or self._closed.is_set():
             return False
         self._asked.add(what)
@@ -124,7 +124,7 @@ class Link:
         return True
 
     def close(self) -> None:
-        """Ends what is under way; waits for at most 2 s a thread."""
+        """Cancels what is under way, and ends the threads; waits for at most 2 s for each."""
         self._closed.set()
         self._jobs.put(None)
         for client in list(self._open):
@@ -154,7 +154,7 @@ class Link:
                 self._follow()
             except Failed as error:
                 reason = str(error)
-            except Exception as error:  # whatever another program may answer: it is shown, and tried again
+            except Exception as error:  # any answer of another program: shown, and tried again
                 reason = not_understood(error)
                 self._last_id = None
             if time.monotonic() - began > 2 * wait_s:
@@ -165,14 +165,14 @@ class Link:
             wait_s = min(2 * wait_s, MOST_WAIT_S)
 
     def _follow(self) -> None:
-        """Never returns: raises Failed at the end of the stream."""
+        """Follows the stream. Never returns: raises Failed at the end of the stream."""
         with self._client(SILENCE_S) as client:
             messages = client.stream("/api/v1/stream", {"topic": TOPICS}, self._last_id)
             if self._last_id is not None:
                 self._tell(Live())
             for id_, topic, data in messages:
                 if topic == "resync":
-                    self._last_id = None  # if the reading fails, all is read anew once more
+                    self._last_id = None  # if loading fails, everything is loaded again
                     self._load()
                     self._tell(Live())
                 elif topic in TOPICS:
@@ -183,7 +183,7 @@ class Link:
         raise Failed("the monitor has ended the stream")
 
     def _load(self) -> None:
-        """What happens meanwhile waits in the stream, and is read after it."""
+        """Loads everything. What happens meanwhile waits in the stream, and is read afterwards."""
         with self._client(ANSWER_S) as client:
             before = time.time()
             stats = client.json("GET", "/api/v1/stats")
@@ -217,16 +217,16 @@ class Link:
 
 
 class _Kept:
-    """A client that `close` of the link can cut while it is in use."""
+    """A client that the link's `close` can cut while it is in use."""
 
-    def __init__(self, client: Client, kept: set[Client], closed: threading.Event) -> None:
+    def __init__(self, client: ApiClient, kept: set[ApiClient], closed: threading.Event) -> None:
         self._client, self._kept, self._closed = client, kept, closed
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> ApiClient:
         self._kept.add(self._client)
         if self._closed.is_set():  # after the line above: either this sees it, or `close` sees the client
             self._kept.discard(self._client)
-            raise Failed("heartfelt top ends")
+            raise Failed("heartfelt top is ending")
         return self._client
 
     def __exit__(self, *_: object) -> None:
@@ -235,9 +235,11 @@ class _Kept:
 
 
 def not_understood(error: Exception) -> str:
-    return f"the monitor's answer is not understood ({type(error).__name__}: {error}); is it as new as this program?"
+    return (
+        f"cannot understand the monitor's answer ({type(error).__name__}: {error}); check that it has the same version"
+    )
 
 
 def offset_of(stats: dict[str, Any], before_s: float, after_s: float) -> float:
-    """The monitor's clock less this machine's, in ms, as good as half of the time that the answer took."""
+    """Returns the monitor's clock minus this machine's, in ms, precise to half of the time that the answer took."""
     return float(stats["now_ms"]) - (before_s + after_s) * 500.0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""How states and levels look: a letter, a word, a colour each. The colours are those of Okabe and Ito, which people
-with any kind of colour vision can tell apart; the letter says the same without colour."""
+"""The appearance of states and levels: a letter, a word and a colour each. The colours are those of Okabe and Ito,
+which people with any kind of colour vision can distinguish; the letter says the same without colour."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Mark(NamedTuple):
     word: str
     colour: str
     worst: int
-    """Its place when the worst stand first."""
+    """Its rank in the order "worst first"."""
 
 
 MARKS = {
@@ -37,9 +37,9 @@ MARKS = {
 UNKNOWN = Mark("?", "unknown", "#8A8A8A", 8)
 LEVELS = {"EMERGENCY": ("!!", "#D55E00"), "IMPORTANT": ("! ", "#E69F00"), "NORMAL": ("  ", "#8A8A8A")}
 FADING = frozenset({"UP", "LATE", "NEW", "STUCK"})
-"""Whose cells fade with their lease; the others have none that runs."""
+"""States whose cells fade as the timeout approaches; in the others none is running."""
 STEPS = 6
-"""Of brightness. Few, so that few cells must be drawn anew."""
+"""Steps of brightness. Few, so that few cells must be redrawn."""
 
 
 def mark_of(state: str) -> Mark:
@@ -47,37 +47,37 @@ def mark_of(state: str) -> Mark:
 
 
 def step_of(state: str, share_left: float) -> int:
-    """Of the brightness of a cell, 0 to STEPS."""
+    """Returns the step of a cell's brightness, 0 to STEPS."""
     return round(share_left * STEPS) if state in FADING else STEPS
 
 
 @lru_cache(maxsize=1024)
 def cell_style(state: str, step: int, background: str) -> Style:
-    """Of a cell in the grid; the letter on it can be read at each step."""
+    """Returns the style of a cell in the grid; its letter is readable at each step."""
     full = Color.parse(mark_of(state).colour)
     fill = Color.parse(background).blend(full, 0.25 + 0.75 * step / STEPS)
     ink = _ink_on(fill)
     if state == "UP":
-        ink = fill.blend(ink, 0.55)  # the many that are well stay calm
+        ink = fill.blend(ink, 0.55)  # healthy instances, the majority, are subdued
     return Style(color=ink.rich_color, bgcolor=fill.rich_color, bold=state == "LOST")
 
 
 @lru_cache(maxsize=64)
 def chip_style(state: str) -> Style:
-    """Of a letter that stands for a state outside of the grid."""
+    """Returns the style of a state's letter outside the grid."""
     fill = Color.parse(mark_of(state).colour)
     return Style(color=_ink_on(fill).rich_color, bgcolor=fill.rich_color, bold=True)
 
 
 def _ink_on(fill: Color) -> Color:
-    """Black or white, whichever has more contrast: at least 4.5 to 1 (WCAG 2.2) on any colour."""
+    """Returns black or white, whichever has more contrast: at least 4.5 to 1 (WCAG 2.2) on any colour."""
     parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in fill.normalized]
     luminance = 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
     return Color(0, 0, 0) if luminance > 0.179 else Color(255, 255, 255)
 
 
 def fitted(text: str, width: int) -> str:
-    """Exactly so many columns of it, and nothing that could steer a terminal: these are others' words."""
+    """Cuts or pads the text to a width, and replaces control characters, as the text comes from other programs."""
     clean = printable(text[:LONGEST_TEXT])
     fit = set_cell_size(clean, width)
     if width > 1 and len(fit) < len(clean) and not clean.startswith(fit.rstrip() + " " * (len(clean) - len(fit))):
@@ -86,7 +86,7 @@ def fitted(text: str, width: int) -> str:
 
 
 def ago(ms: float) -> str:
-    """A time that has passed, in five columns at most."""
+    """Formats a time that has passed, in at most five columns."""
     seconds = max(0.0, ms / 1000)
     if seconds < 9.95:
         return f"{seconds:.1f} s"

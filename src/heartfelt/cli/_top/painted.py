@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A widget that makes its lines itself. `repaint` has only those drawn that differ from what is on the screen: over a
-slow line goes what changed."""
+"""A widget that renders its own lines. `repaint` draws only those that differ from the screen, so that only changes go
+over a slow connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES_AND_ENDS: tuple[BindingType, ...] = (
     Binding("G,end", "go_end", "end", show=False),
     Binding("enter", "choose", "detail", show=False),
 )
-"""Keys of all widgets in which one thing of many is current. They move by one each in their own way."""
+"""Keys of all widgets with a cursor. Each has its own keys for single steps."""
 
 
 class Painted(Widget):
@@ -27,7 +27,7 @@ class Painted(Widget):
         self._strips: list[Strip] = []
 
     def line(self, y: int) -> list[Segment]:
-        """What stands in this line of the screen. It may be shorter or longer than the widget is wide."""
+        """Renders a line of the screen, which may be shorter or longer than the widget is wide."""
         raise NotImplementedError
 
     @property
@@ -35,7 +35,7 @@ class Painted(Widget):
         return self.rich_style
 
     def repaint(self) -> None:
-        """Looks at all lines, and has those drawn that differ."""
+        """Renders all lines, and draws those that differ."""
         width, height = self.size
         strips = [self._strip(y, width) for y in range(height)]
         old, self._strips = self._strips, strips

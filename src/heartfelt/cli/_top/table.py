@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The instances, one a line."""
+"""The list of instances, one per line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GAUGE = 8
 
 
 class Table(Lines[Row]):
-    """`now_ms` gives the monitor's clock."""
+    """The table of instances. `now_ms` returns the time of the monitor's clock."""
 
     def __init__(self, now_ms: Callable[[], float], *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -47,7 +47,7 @@ class Table(Lines[Row]):
     def header(self) -> list[Segment]:
         service, instance, address, version, why = self._widths()
         cells = [("STATE", 8), ("SERVICE", service), ("INSTANCE", instance), ("ADDRESS", address)]
-        cells += [("VERSION", version), ("  BEAT", 6), ("LEASE", GAUGE), ("WHY", why)]
+        cells += [("VERSION", version), ("  BEAT", 6), ("TIMEOUT", GAUGE), ("REASON", why)]
         return [Segment(" " + " ".join(fitted(text, width) for text, width in cells if width))]
 
     def item_line(self, item: Row, width: int) -> list[Segment]:
@@ -73,7 +73,7 @@ class Table(Lines[Row]):
         return [Segment("#" * full, colour), Segment("." * (GAUGE - full), Style(dim=True))]
 
     def _widths(self) -> tuple[int, int, int, int, int]:
-        """Of service, instance, address, version, reason; 0: there is no room for it."""
+        """Computes the widths of service, instance, address, version and reason; 0 means that there is no room."""
         room = self.size.width - 8 - 7 - GAUGE - 6
         version = 8 if room >= 70 else 0
         address = 15 if room >= 45 else 0

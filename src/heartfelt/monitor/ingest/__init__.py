@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Bytes from outside -> beats and events for the registry; limits; answers.
+"""Turns what clients send into heartbeats and events for the registry, within limits, and answers them.
 
     SermantServer   Sermant's TCP frames            sermant.py
-    HttpIngest      /api/v1/beats and /ping/...     http.py, _ping.py
+    HttpIngest      /api/v1/beats and /ping/...     http.py, ping.py
     UdpServer       datagrams                       udp.py
-    Intake          what all of them hand on to     intake.py: known.py (beats of which nothing is new), decode.py
+    Intake          shared by all of them           intake.py, known.py (recognises unchanged heartbeats), decode.py
 
-All of it belongs to the event loop's thread. What cannot be taken is counted in `Counters`, answered where the protocol
-has answers, and logged at a limited rate; nothing that a client sends is raised out of here.
+Everything here belongs to the event loop's thread. Input that is refused is counted in `Counters`, answered where the
+protocol has answers, and logged at a limited rate. Nothing that a client sends makes an exception leave this package.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A list of heartbeats in one body, taken in slices, so that nobody else waits for a long one."""
+"""Accepts a list of heartbeats in one body, a slice at a time, so that a long list holds up nobody else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Texts:
-    """A body that is being taken: the known heartbeats that it begins with, and the texts of those behind them."""
+    """A body that is being processed: the known heartbeats that it begins with, and the texts of the others."""
 
     __slots__ = ("at", "first", "n", "peer", "refused", "refused_total", "scan", "taken", "texts")
 
@@ -35,14 +35,14 @@ class Texts:
 
 
 class Batch:
-    """Bodies of one transport."""
+    """Processes the bodies of one transport."""
 
     def __init__(self, intake: Intake, via: str) -> None:
         self._intake = intake
         self._via = via
 
     def split(self, body: bytes, peer: str) -> Texts:
-        """Looks through the whole body, and takes nothing. Raises BadInput "json", "beats_in_body"."""
+        """Parses the whole body without accepting anything yet. Raises BadInput "json" or "beats_in_body"."""
         most = self._intake.limits.beats_in_body
         scan = Scan(body, self._intake.known.texts, True, most)
         texts: list[msgspec.Raw] = []
@@ -50,18 +50,21 @@ class Batch:
             try:
                 texts = _list.decode(b"[" + body[scan.rest :] if scan.n else body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise BadInput("json", f"no JSON list: {error}") from None
+                raise BadInput("json", f"the body is not a JSON list: {error}") from None
             except RecursionError:
-                raise BadInput("json", "JSON that is nested too deep") from None
+                raise BadInput("json", "the JSON is nested too deeply") from None
             if not texts and scan.n:
-                raise BadInput("json", "no JSON list: it ends with a comma")
+                raise BadInput("json", "the body is not a JSON list: it ends with a comma")
         n = scan.n + len(texts)
         if n > most:
-            raise BadInput("beats_in_body", f"{n} heartbeats in a body; at most {most} are taken (beats_in_body)")
+            raise BadInput(
+                "beats_in_body",
+                f"the body has {n} heartbeats; the limit is {most} (limits.beats_in_body): send fewer at a time",
+            )
         return Texts(scan, texts, peer)
 
     def take_some(self, texts: Texts) -> bool:
-        """Takes a slice; whether there is more."""
+        """Processes the next slice. Returns whether there is more."""
         scan = texts.scan
         if scan.at < scan.n:
             n = scan.at
@@ -78,7 +81,8 @@ class Batch:
                 texts.first = texts.first or error
                 if len(texts.refused) < SHOWN:
                     reason = getattr(error, "reason", "error")
-                    shown = {"index": scan.n + index, "reason": reason, "detail": str(error)[:500]}
+                    field = getattr(error, "field", None)
+                    shown = {"index": scan.n + index, "reason": reason, "detail": str(error)[:500], "field": field}
                     texts.refused.append(shown)
             else:
                 texts.taken += 1

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""JSON bytes -> Beat, AgentEvent. All is checked here, so that what is known of an instance has the types it should.
+"""Decodes JSON bytes to Beat and AgentEvent, and checks all types, so that the rest of the monitor can rely on them.
 
-Sermant's fields of all versions (1.1 to 2.2) may be there or not; of fields that nobody knows those of an object are
-kept as they are, as metadata.
+All of Sermant's fields (versions 1.1 to 2.2) are optional. Unknown fields of a heartbeat are kept as metadata.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
+from heartfelt._duration import EXAMPLES, parse_duration_ns
 from heartfelt.monitor.model import AgentEvent, Beat, Level
+from heartfelt.monitor.problems import field_at_fault
 from heartfelt.wire import fields
 
 __all__ = [
@@ -32,11 +32,15 @@ _LAST_TIME_MS = 1 << 53
 
 
 class BadInput(ValueError):
-    """What came cannot be taken. `reason` is a short name, good as a counter's label; the text says what and why."""
+    """The input is refused. `reason` is a short name that also labels a counter; the text explains what is wrong.
 
-    def __init__(self, reason: str, text: str) -> None:
+    field: the field or parameter at fault; None if it is not a single one.
+    """
+
+    def __init__(self, reason: str, text: str, field: str | None = None) -> None:
         super().__init__(reason, text)
         self.reason = reason
+        self.field = field
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -51,7 +55,7 @@ class _Part(msgspec.Struct):
 
 
 class _Heartbeat(msgspec.Struct):
-    """The types of what is known: nothing is taken out of it but the fields that a Beat has of its own."""
+    """The types of the known fields. Only fields that a Beat has attributes for are read from it."""
 
     service: str | None = None
     instanceId: str | None = None  # noqa: N815
@@ -107,24 +111,29 @@ _LEVELS = {level.value: level for level in Level}
 
 
 def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
-    """Raises BadInput: "json", "field" (missing, of a wrong type, or a value that cannot be), "key", "meta_size"."""
-    told = _decode(_beat_decoder, text)
-    service = check_name("service", told.service, "service_missing")
-    instance_id = check_name("instanceId", told.instanceId, "instance_missing")
+    """Decodes a heartbeat. Raises BadInput: "json", "field" (missing, of a wrong type or out of range), "key" or
+    "meta_size"."""
+    found = _decode(_beat_decoder, text)
+    service = check_name("service", found.service, "service_missing")
+    instance_id = check_name("instanceId", found.instanceId, "instance_missing")
     for name, value, most in (
-        ("heartbeatTime", told.heartbeatTime, _LAST_TIME_MS),
-        ("lastHeartbeatTime", told.lastHeartbeatTime, _LAST_TIME_MS),
-        ("intervalMs", told.intervalMs, _LONGEST_MS),
-        ("timeoutMs", told.timeoutMs, _LONGEST_MS),
-        ("lagMs", told.lagMs, _LAST_TIME_MS),
-        ("beat", told.beat, _LAST_TIME_MS),
+        ("heartbeatTime", found.heartbeatTime, _LAST_TIME_MS),
+        ("lastHeartbeatTime", found.lastHeartbeatTime, _LAST_TIME_MS),
+        ("intervalMs", found.intervalMs, _LONGEST_MS),
+        ("timeoutMs", found.timeoutMs, _LONGEST_MS),
+        ("lagMs", found.lagMs, _LAST_TIME_MS),
+        ("beat", found.beat, _LAST_TIME_MS),
     ):
         if value is not None and not 0 <= value <= most:
-            raise BadInput("field", f"{name} must be from 0 to {most}; got {value}")
-    if told.timeoutMs == 0:
-        raise BadInput("field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own lease")
-    if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this is before it is built
-        raise BadInput("meta_size", f"a heartbeat of {len(text)} bytes; at most {meta_bytes} are taken (meta_bytes)")
+            raise BadInput("field", f"{name} must be from 0 to {most}; got {value}", name)
+    if found.timeoutMs == 0:
+        raise BadInput(
+            "field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own timeout", "timeoutMs"
+        )
+    if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this check comes before the metadata is built
+        raise BadInput(
+            "meta_size", f"the heartbeat has {len(text)} bytes; the limit is {meta_bytes} (limits.meta_bytes)"
+        )
     meta: dict[str, Any] = _decode(_any_decoder, text)
     for name in _OWN:
         meta.pop(name, None)
@@ -134,46 +143,51 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
         via=via,
         peer=peer,
         meta={name: value for name, value in meta.items() if value is not None},
-        agent_time_ms=told.heartbeatTime,
-        agent_last_time_ms=told.lastHeartbeatTime,
-        interval_ms=told.intervalMs or None,
-        timeout_ms=told.timeoutMs,
-        lag_ms=told.lagMs,
-        number=told.beat,
-        goodbye=bool(told.goodbye),
+        agent_time_ms=found.heartbeatTime,
+        agent_last_time_ms=found.lastHeartbeatTime,
+        interval_ms=found.intervalMs or None,
+        timeout_ms=found.timeoutMs,
+        lag_ms=found.lagMs,
+        number=found.beat,
+        goodbye=bool(found.goodbye),
     )
 
 
 def decode_goodbye(text: bytes) -> tuple[str, str]:
-    """Service and instance of a goodbye frame. Raises BadInput."""
-    told = _decode(_beat_decoder, text)
-    service = check_name("service", told.service, "service_missing")
-    return service, check_name("instanceId", told.instanceId, "instance_missing")
+    """Returns the service and the instance of a goodbye frame. Raises BadInput."""
+    found = _decode(_beat_decoder, text)
+    service = check_name("service", found.service, "service_missing")
+    return service, check_name("instanceId", found.instanceId, "instance_missing")
 
 
 def decode_events(text: bytes) -> tuple[str, list[_Event]]:
-    """Whose events they are (an instance's id, "" if it is not told), and the events. Raises BadInput."""
-    told = _decode(_events_decoder, text)
-    if len(told.events) > MAX_EVENTS:
-        raise BadInput("events", f"{len(told.events)} events in a message; at most {MAX_EVENTS} are taken")
-    instance_id = told.metaHash or ""
-    return (check_name("metaHash", instance_id, "") if instance_id else ""), told.events
+    """Returns the id of the instance that reports the events ("" if the message does not name it), and the events.
+    Raises BadInput."""
+    found = _decode(_events_decoder, text)
+    if len(found.events) > MAX_EVENTS:
+        raise BadInput(
+            "events", f"the message has {len(found.events)} events; the limit is {MAX_EVENTS}: send fewer at a time"
+        )
+    instance_id = found.metaHash or ""
+    return (check_name("metaHash", instance_id, "") if instance_id else ""), found.events
 
 
 def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: int, event_bytes: int) -> AgentEvent:
-    """Raises BadInput "field", "event_size"."""
+    """Checks an event. Raises BadInput "field" or "event_size"."""
     level = _LEVELS.get((event.eventLevel or "NORMAL").upper())
     if level is None:
         known = ", ".join(_LEVELS)
-        raise BadInput("field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}")
+        raise BadInput(
+            "field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}", "eventLevel"
+        )
     kind = (event.eventType or "OPERATION").upper()
     scope = event.scope or ""
     info = event.eventInfo if event.eventInfo is not None else event.logInfo or {}
     if max(len(kind), len(scope)) > 100:
-        raise BadInput("field", "eventType and scope have at most 100 characters")
+        raise BadInput("field", f"eventType and scope may have 100 characters each; got {len(kind)} and {len(scope)}")
     size = len(msgspec.json.encode(info))
     if size > event_bytes:
-        raise BadInput("event_size", f"an event of {size} bytes; at most {event_bytes} are taken (event_bytes)")
+        raise BadInput("event_size", f"the event has {size} bytes; the limit is {event_bytes} (limits.event_bytes)")
     time_ms = event.time if event.time is not None and 0 <= event.time <= _LAST_TIME_MS else now_ms
     return AgentEvent(
         time_ms=time_ms,
@@ -192,39 +206,36 @@ def _decode(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise BadInput("field", str(error)) from None
+        raise BadInput("field", str(error), _field_at_fault(decoder, text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput("json", f"no JSON: {error}") from None
+        raise BadInput("json", f"not valid JSON: {error}") from None
     except RecursionError:
-        raise BadInput("json", "JSON that is nested too deep") from None
+        raise BadInput("json", "the JSON is nested too deeply") from None
+
+
+def _field_at_fault(decoder: msgspec.json.Decoder[Any], text: bytes) -> str | None:
+    try:
+        return field_at_fault(decoder.type, _any_decoder.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the fault the text is not even JSON
+        return None
 
 
 def check_name(what: str, name: str | None, missing: str) -> str:
-    """The name of a service or an instance, if it can be one; the registry checks its length. Raises BadInput."""
+    """Returns the name of a service or an instance if it is valid. The registry checks its length. Raises BadInput."""
     if not name:
-        raise BadInput(missing, f"{what} is missing; every beat names its service and its instanceId")
+        raise BadInput(missing, f"{what} is missing; every heartbeat must have a service and an instanceId", what)
     if not name.isprintable():
-        raise BadInput("key", f"{what} must have printable characters only; got {name[:60]!r}")
+        raise BadInput("key", f"{what} must consist of printable characters; got {name[:60]!r}", what)
     return name
 
 
-_UNITS = {"ms": 1, "": 1000, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_UNITS["w"] = 7 * _UNITS["d"]
-_PARTS = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|sec|min|[smhdw]?)")
-
-
 def parse_duration_ms(name: str, text: str) -> int:
-    """`90`, `90s`, `1.5h`, `1d12h`: in ms; a bare number is seconds. Raises BadInput "field"."""
-    at, total = 0, 0.0
-    text = text.strip().lower()
-    while at < len(text):
-        match = _PARTS.match(text, at)
-        if match is None or (not match[2] and match.end() - match.start() != len(text)):
-            break
-        total += float(match[1]) * _UNITS[match[2]]
-        at = match.end()
-    if not text or at < len(text) or not 1 <= total <= _LONGEST_MS:
-        raise BadInput(
-            "field", f"{name} must be a duration of 1 ms to 366 d, as 90, 90s, 5m, 1h30m or 1d; got {text[:40]!r}"
-        )
-    return round(total)
+    """Parses `90`, `90s`, `1.5h`, `1d12h` to ms; a number alone is seconds. Raises BadInput "field"."""
+    try:
+        ms = round(parse_duration_ns(text, "s") / 1_000_000)
+    except ValueError as error:
+        detail = f"{name} must be a duration such as {EXAMPLES}: {error}; got {text[:40]!r}"
+        raise BadInput("field", detail, name) from None
+    if not 1 <= ms <= _LONGEST_MS:
+        raise BadInput("field", f"{name} must be a duration from 1 ms to 366 d; got {text[:40]!r}", name)
+    return ms

@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Beats by HTTP: `POST /api/v1/beats` and `/ping/<key>`, as a plain ASGI callable.
+"""Heartbeats over HTTP: `POST /api/v1/beats` and `/ping/<key>`, as a plain ASGI callable.
 
-`/api/v1/beats` takes one heartbeat's JSON, or a list of them, plain or as gzip. 200 says how many were taken:
-`{"taken":100}`; if some were not, which and why: `"refused":[{"index":3,"reason":"field","detail":"..."}]` (at most
-20), `"refused_total"`. If none was taken it is an error: 400, or 503 if the monitor has no room for another instance.
-Others: 401 (token), 408, 413, 415, 429 with Retry-After (the client beats too fast; nothing of it was taken).
+`/api/v1/beats` accepts one heartbeat's JSON or a list of them, plain or gzip. 200 reports how many were accepted:
+`{"taken":100}`. If some were refused it also says which and why: `"refused":[{"index":3,"reason":"field","detail":
+"..."}]` (at most 20), `"refused_total"`. If none was accepted the response is an error: 400, or 503 if the monitor has
+no room for another instance. Other errors: 401 (token), 408, 413, 415, and 429 with Retry-After if the client beats too
+fast, in which case nothing was accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.ingest._body import Deadlines, Disconnected, Receive, Scope, Send, read_body
-from heartfelt.monitor.ingest._ping import PREFIX, Pings
 from heartfelt.monitor.ingest.batch import Batch
+from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.ingest.ping import PREFIX, Pings
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.problems import Problem, as_asgi
 
 __all__ = ["HttpIngest"]
@@ -27,8 +30,7 @@ BEATS = "/api/v1/beats"
 VIA = "http"
 BODY_S = 20.0
 FULL = frozenset(("instances", "instances_of_client"))
-"""Reasons that are not the beat's fault."""
-_SHOWN = 20
+"""Reasons for which the heartbeat is not at fault."""
 _BODY = "http.response.body"
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
@@ -37,12 +39,19 @@ _OK_BODY = {"type": _BODY, "body": b"OK"}
 _ONE = b'{"taken":1}'
 _ONE_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", b"11")]}
 _ONE_BODY = {"type": _BODY, "body": _ONE}
+_ANSWERS = counter("heartfelt_http_answers", "Responses to heartbeats and pings, by HTTP status", labels=("status",))
+FIGURES: Figures = {
+    "disconnected": counter(
+        "heartfelt_http_disconnected", "Clients that closed the connection before their heartbeats were read"
+    ),
+    "runs": gauge("heartfelt_ping_runs", "Runs of jobs that reported their start and not yet their end"),
+}
 
 
 class HttpIngest:
-    """`await ingest(scope, receive, send)` for the paths that it `serves`. Raises nothing for what a client sends.
+    """`await ingest(scope, receive, send)` for the paths that it `serves`. No input makes it raise an exception.
 
-    body_s: how long a request's body may take to come. auth: who may, if it is not the intake's.
+    body_s: how long a request's body may take to arrive. auth: replaces the intake's check of tokens.
     """
 
     def __init__(self, intake: Intake, *, auth: Auth | None = None, body_s: float = BODY_S) -> None:
@@ -64,6 +73,10 @@ class HttpIngest:
         out["runs"] = len(self._pings)
         return out
 
+    def readings(self) -> Iterator[Reading]:
+        yield _ANSWERS, {(str(status),): n for status, n in self.answers.items()}
+        yield from read(FIGURES, self.stats())
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if scope["path"] == BEATS:
@@ -73,7 +86,7 @@ class HttpIngest:
                 start, body = _OK, _OK_BODY
         except Problem as problem:
             if not isinstance(problem, _Counted):
-                self.intake.refuse(VIA, _Told(problem), self._peer(scope))
+                self.intake.refuse(VIA, _Refusal(problem), self._peer(scope))
             self._count(problem.status)
             for message in as_asgi(problem):
                 await send(message)
@@ -93,10 +106,10 @@ class HttpIngest:
         client = scope.get("client")
         return str(client[0]) if client else ""
 
-    # -- what both have in common
+    # -- shared by heartbeats and pings
 
     async def _body(self, scope: Scope, receive: Receive, peer: str) -> bytes:
-        """The body of a request that may be made. Raises Problem, Disconnected."""
+        """Checks the token and the client's rate, then reads the body. Raises Problem or Disconnected."""
         authorization = length = encoding = None
         for name, value in scope["headers"]:
             if name == b"content-length":
@@ -110,7 +123,8 @@ class HttpIngest:
             token = authorization[7:].strip().decode("latin-1")
         if not self.auth(token, INGEST):
             text = (
-                "a token that may send beats is needed: Authorization: Bearer TOKEN; `heartfelt token create` makes one"
+                "sending heartbeats needs a token with the scope ingest: Authorization: Bearer TOKEN; create one with "
+                "`heartfelt token create NAME --scope ingest`"
             )
             raise Problem(401, "token", text, {"WWW-Authenticate": "Bearer"})
         wait = self.intake.rates.wait_s(peer)
@@ -131,7 +145,9 @@ class HttpIngest:
 
     async def _beats(self, scope: Scope, receive: Receive) -> tuple[dict[str, Any], dict[str, Any]]:
         if scope["method"] != "POST":
-            raise Problem(405, "method", f"{scope['method']} is not served here; POST heartbeats", {"Allow": "POST"})
+            raise Problem(
+                405, "method", f"{scope['method']} is not allowed here; use POST to send heartbeats", {"Allow": "POST"}
+            )
         peer = self._peer(scope)
         body = await self._body(scope, receive, peer)
         self.intake.counters.messages[VIA] += 1
@@ -149,14 +165,14 @@ class HttpIngest:
         self.intake.rates.owe(peer, texts.n)
         while self._batch.take_some(texts):
             await asyncio.sleep(0)
-        return self._told(texts.taken, texts.refused, texts.refused_total, texts.first)
+        return self._answer(texts.taken, texts.refused, texts.refused_total, texts.first)
 
-    def _told(
+    def _answer(
         self, taken: int, refused: list[dict[str, Any]], total: int, first: Exception | None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if first is not None and not taken:
             problem = _problem(first)
-            raise _Counted(problem.status, problem.code, problem.detail, problem.headers)
+            raise _Counted(problem.status, problem.code, problem.detail, problem.headers, field=problem.field)
         answer: dict[str, Any] = {"taken": taken}
         if total:
             answer["refused"] = refused
@@ -170,7 +186,7 @@ class HttpIngest:
     async def _ping(self, scope: Scope, receive: Receive) -> None:
         method = scope["method"]
         if method not in ("GET", "POST", "HEAD"):
-            raise Problem(405, "method", f"{method} is not served here; GET or POST", {"Allow": "GET, HEAD, POST"})
+            raise Problem(405, "method", f"{method} is not allowed here; use GET or POST", {"Allow": "GET, HEAD, POST"})
         peer = self._peer(scope)
         body = await self._body(scope, receive, peer)
         self.intake.counters.messages["ping"] += 1
@@ -182,11 +198,11 @@ class HttpIngest:
 
 
 class _Counted(Problem):
-    """Its beats were counted and logged one by one."""
+    """A problem whose heartbeats were already counted and logged one by one."""
 
 
-class _Told(Exception):
-    """A problem, as a reason to be counted and logged."""
+class _Refusal(Exception):
+    """A problem in the form that `Intake.refuse` counts and logs."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -195,12 +211,16 @@ class _Told(Exception):
 
 def _problem(error: Exception) -> Problem:
     reason: str = getattr(error, "reason", "error")
+    field: str | None = getattr(error, "field", None)
     if reason in FULL:
-        return Problem(503, reason, str(error), {"Retry-After": "60"})
-    return Problem(413 if reason in ("meta_size", "beats_in_body") else 400, reason, str(error))
+        return Problem(503, reason, str(error), {"Retry-After": "60"}, field=field)
+    return Problem(413 if reason in ("meta_size", "beats_in_body") else 400, reason, str(error), field=field)
 
 
 def _too_fast(peer: str, wait_s: float, rate: int) -> Problem:
     seconds = max(1, math.ceil(wait_s))
-    text = f"{peer or 'this client'} beats more than {rate} times a second (beats_of_client_per_s); wait {seconds} s"
+    text = (
+        f"{peer or 'this client'} sends more than {rate} heartbeats a second (limits.beats_of_client_per_s); "
+        f"wait {seconds} s"
+    )
     return Problem(429, "rate", text, {"Retry-After": str(seconds)})

@@ -1,36 +1,51 @@
 # SPDX-License-Identifier: MIT
-"""What all ingests hand on to: texts and keys -> the registry, by the shortest way that is right."""
+"""Hands texts and keys from all ingests to the registry, by the shortest correct way."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
-from heartfelt.monitor._instance import Instance
-from heartfelt.monitor.ingest._lograte import RateLog
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.registry import Refused, Registry
 from heartfelt.monitor.ingest.counters import Counters
 from heartfelt.monitor.ingest.decode import BadInput, agent_event, check_name, decode_beat, decode_events
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
+from heartfelt.monitor.ingest.log_rate import RateLog
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent, Beat, Limits
-from heartfelt.monitor.registry import Refused, Registry
 
-__all__ = ["REFUSALS", "Auth", "Intake"]
+__all__ = ["FIGURES", "REFUSALS", "Auth", "Intake"]
 
 Auth = Callable[[str | None, str], bool]
-"""(token, scope) -> may it? None: no token was given."""
+"""(token, scope) -> whether the token allows the scope. None: the client sent no token."""
 INGEST = "ingest"
 REFUSALS = (BadInput, Refused)
+FIGURES: Figures = {
+    "known": gauge("heartfelt_ingest_known", "Heartbeat texts and keys that are recognised without being parsed"),
+    "known_bytes": gauge("heartfelt_ingest_known_bytes", "Memory taken by recognised texts and keys", unit="bytes"),
+    "known_forgotten": counter(
+        "heartfelt_ingest_known_forgotten", "Recognised texts and keys that were dropped to stay within their memory"
+    ),
+    "clients": gauge("heartfelt_ingest_clients", "Client addresses whose rate is measured"),
+    "clients_limited": counter(
+        "heartfelt_ingest_rate_limited", "Times that a client was made to wait because it beat too fast"
+    ),
+    "log_lines_left_out": counter(
+        "heartfelt_ingest_log_lines_suppressed", "Log lines about clients that were suppressed to limit their rate"
+    ),
+}
 
 
 class Intake:
     """One for all ingests of a monitor. Belongs to the loop's thread.
 
-    A beat of a known instance of which nothing is new renews it, and its clock and its lag are noted. The registry gets
-    all that it tells, and decides, with its first 8 beats and each 16th after that, and at once when the lag is 1 s or
-    more, or so much that it is stuck.
+    An unchanged heartbeat of a known instance renews the instance and records its clock and its lag. The registry gets
+    the whole heartbeat, and decides on it, for the first 8 of an instance and every 16th after that, and at once when
+    the lag is 1 s or more, or long enough for STUCK.
     """
 
     def __init__(
@@ -56,7 +71,7 @@ class Intake:
     # -- beats
 
     def take(self, text: bytes, via: str, peer: str) -> Instance:
-        """One heartbeat's JSON. Raises one of REFUSALS, which nobody has counted yet."""
+        """Accepts one heartbeat's JSON. Raises one of REFUSALS, which the caller has to count."""
         scan = Scan(text, self.known.texts, False, 1)
         if not scan.n:
             return self.take_text(text, via, peer)
@@ -64,7 +79,8 @@ class Intake:
         return scan.first()  # type: ignore[no-any-return]
 
     def take_text(self, text: bytes, via: str, peer: str) -> Instance:
-        """The same, of an agent that writes what changes in the middle, as Sermant's do, or that is not known."""
+        """Accepts a heartbeat that `Scan` does not recognise: of an unknown instance, or of an agent that writes the
+        changing fields in the middle, as Sermant's agents do."""
         parts = cut(text)
         if parts is not None:
             instance = self.known.texts.get(parts.key)
@@ -94,7 +110,7 @@ class Intake:
         return instance
 
     def renew_scanned(self, scan: Scan, most: int, via: str, peer: str) -> None:
-        """The next of what was known again."""
+        """Renews the next `most` instances that `scan` recognised."""
         registry = self.registry
         n = scan.at
         now_ms, dirty = registry.renewing()
@@ -129,7 +145,7 @@ class Intake:
         )
 
     def take_names(self, data: bytes, via: str, peer: str) -> int:
-        """Simple beats of keys, one a line. What is refused is counted and logged here; how many lines there were."""
+        """Accepts plain beats of keys, one on each line. Counts and logs refusals. Returns the number of lines."""
         registry = self.registry
         now_ms, dirty = registry.renewing()
         renewed, others = renew_names(data, self.known.names, via, peer, now_ms, dirty)
@@ -144,7 +160,7 @@ class Intake:
         return renewed + len(others)
 
     def take_name(self, name: bytes, via: str, peer: str) -> Instance:
-        """A simple beat of a key. Raises one of REFUSALS."""
+        """Accepts a plain beat of a key. Raises one of REFUSALS."""
         instance = self.known.names.get(name)
         if instance is not None and instance.via == via and instance.peer == peer:
             self.registry.renew(instance)
@@ -154,7 +170,7 @@ class Intake:
         return self.take_key(self.key_of(name), via, peer)
 
     def take_key(self, key: str, via: str, peer: str, timeout_ms: int | None = None) -> Instance:
-        """The same, by its text, with a lease of its own. Raises Refused."""
+        """Accepts a plain beat of a key, which may ask for a timeout of its own. Raises Refused."""
         service = service_of(key)
         instance = self.registry.beat(Beat(service=service, instance_id=key, via=via, peer=peer, timeout_ms=timeout_ms))
         self.known.learn_name(key.encode(), instance)
@@ -162,47 +178,50 @@ class Intake:
         return instance
 
     def key_of(self, name: bytes) -> str:
-        """Raises BadInput."""
+        """Decodes and checks a key. Raises BadInput."""
         if len(name) > self.limits.key_bytes:
             raise BadInput(
-                "key_size", f"a key of {len(name)} bytes; at most {self.limits.key_bytes} are taken (key_bytes)"
+                "key_size",
+                f"the key has {len(name)} bytes; the limit is {self.limits.key_bytes} (limits.key_bytes)",
             )
         try:
             key = name.decode()
         except UnicodeDecodeError as error:
-            raise BadInput("key", f"a key must be UTF-8: {error}") from None
+            raise BadInput("key", f"the key is not valid UTF-8: {error}") from None
         return check_name("a key", key, "key")
 
     # -- events
 
     def events(self, text: bytes, via: str, peer: str, service_of_instance: Callable[[str], str | None]) -> None:
-        """Sermant's EVENT_DATA. One that cannot be taken is counted, those beside it are taken. Raises BadInput."""
+        """Accepts the events of a Sermant EVENT_DATA message. A refused event is counted and does not affect the
+        others. Raises BadInput if the message cannot be read at all."""
         instance_id, events = decode_events(text)
         service = service_of_instance(instance_id) or ""
         instance = self.registry.find(service, instance_id)
-        ip = peer if instance is None else instance.ip()  # as its changes of state have it
+        ip = peer if instance is None else instance.ip()  # the same address as in its changes of state
         now_ms = self.wall_ms()
         for event in events:
             try:
-                told = agent_event(event, service, instance_id, ip, now_ms, self.limits.event_bytes)
+                accepted = agent_event(event, service, instance_id, ip, now_ms, self.limits.event_bytes)
             except BadInput as error:
                 self.refuse(via, error, peer)
             else:
-                self.event(told, via)
+                self.event(accepted, via)
 
     def event(self, event: AgentEvent, via: str) -> None:
         self.counters.events[via] += 1
         self.registry.event(event)
 
-    # -- what was not taken
+    # -- refusals
 
     def refuse(self, via: str, error: Exception, peer: str) -> None:
+        """Counts and logs a refusal."""
         reason: str = getattr(error, "reason", "error")
         self.counters.refuse(via, reason)
         self.log.warn(f"{via} {reason}", f"{via} from {peer}: {error}")
 
     def stats(self) -> dict[str, int | float]:
-        """Of all ingests together, beside their own."""
+        """Returns the figures of all ingests together; each has its own besides."""
         out: dict[str, Any] = self.counters.stats()
         out["known"] = len(self.known)
         out["known_bytes"] = self.known.n_bytes
@@ -212,7 +231,11 @@ class Intake:
         out["log_lines_left_out"] = self.log.left_out
         return out
 
+    def readings(self) -> Iterator[Reading]:
+        yield from self.counters.readings()
+        yield from read(FIGURES, self.stats())
+
 
 def service_of(key: str) -> str:
-    """Of a key: what stands before its last "/", or all of it."""
+    """Returns the part of the key before its last "/", or the whole key."""
     return key.rpartition("/")[0] or key

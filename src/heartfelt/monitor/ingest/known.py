@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The fast path: beats that say what their instance's last one said, but for the fields that change with each beat.
+"""The fast path: heartbeats that equal their instance's last one but for the fields that change each time.
 
-A beat's text is cut at `,"heartbeatTime":`; this and those of `lastHeartbeatTime`, `lagMs`, `beat` that follow at
-once (the first of them: or later) are its volatile part, what stands around it is its key. A text is learned after it
-was parsed and taken as a whole. So a text with a key that is known is valid JSON of the same metadata: digits were
-replaced by digits.
+A heartbeat's text is cut at `,"heartbeatTime":`. Its volatile part is that field and those of `lastHeartbeatTime`,
+`lagMs` and `beat` that follow it directly; `lastHeartbeatTime` may also stand later. The text around the volatile part
+is its key. A text is learned after it was parsed and accepted as a whole. So a text with a known key is valid JSON with
+the same metadata: only digits were replaced by digits.
 
-What is known is bounded by bytes; the oldest is forgotten first, and is parsed again then.
+The memory for known texts is bounded. The oldest are forgotten first; a forgotten text is parsed again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from heartfelt.monitor._instance import Instance
+from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.model import Beat, Change, State
 
 __all__ = ["Cut", "Known", "cut"]
@@ -39,7 +39,7 @@ class Cut(NamedTuple):
 
 
 def cut(text: bytes) -> Cut | None:
-    """None: this text has no volatile part as it should be."""
+    """Returns None if the text has no volatile part in the expected form."""
     at = text.find(_MARK)
     if at < 0:
         return None
@@ -48,13 +48,13 @@ def cut(text: bytes) -> Cut | None:
         return None
     time_ms, last, lag, number = match.groups()
     rest = text[match.end() :]
-    if last is None:  # Sermant's agents write their fields in the order of the alphabet
+    if last is None:  # Sermant's agents write their fields in alphabetical order
         other = _LAST.search(rest)
         if other is not None:
             last = other[1]
             rest = b"%b\0%b" % (rest[: other.start()], rest[other.end() :])
     return Cut(
-        b"%b\0%b" % (text[:at], rest),  # raw JSON holds no NUL
+        b"%b\0%b" % (text[:at], rest),  # raw JSON does not contain NUL
         int(time_ms),
         None if last is None else int(last),
         None if lag is None else int(lag),
@@ -63,9 +63,9 @@ def cut(text: bytes) -> Cut | None:
 
 
 class Known:
-    """Texts and names of instances that are known. O(1) each; belongs to the loop's thread.
+    """Remembers texts and names of instances. O(1) each; belongs to the loop's thread.
 
-    `forget` is to be told of each change of state: what is REMOVED is not renewed.
+    `forget` must be called with each change of state, so that a REMOVED instance is not renewed.
     """
 
     __slots__ = ("_bytes", "_key_of", "_most_bytes", "forgotten", "names", "texts")
@@ -77,7 +77,7 @@ class Known:
         self.texts: dict[bytes, Instance] = {}
         """Key of a beat's text -> instance."""
         self.names: dict[bytes, Instance] = {}
-        """A plain key, as it comes in datagrams -> instance."""
+        """Plain key, as datagrams have it -> instance."""
         self.forgotten = 0
 
     def __len__(self) -> int:
@@ -88,15 +88,15 @@ class Known:
         return self._bytes
 
     def learn_text(self, text: bytes, beat: Beat, instance: Instance) -> None:
-        """A text that was parsed into this beat, and taken: what was known of the instance does not hold any more."""
+        """Replaces what is known of the instance by a text that was parsed into `beat` and accepted."""
         if beat.goodbye:
-            return  # its metadata is not taken
+            return  # its metadata is not kept
         self._unlearn(self.texts, instance.id)
         parts = cut(text)
         if parts is None or not _is_once(text):
             return
         if (beat.agent_time_ms, beat.agent_last_time_ms, beat.lag_ms, beat.number) != parts[1:]:
-            return  # some of them stand elsewhere, too
+            return  # some of these fields also occur elsewhere in the text
         self._learn(self.texts, parts.key, instance)
 
     def learn_name(self, name: bytes, instance: Instance) -> None:
@@ -130,7 +130,7 @@ class Known:
         if instance is not None:
             self._bytes -= _size(key)
             if table is self.texts:
-                instance.set_head(None)  # its text is not known again by it either
+                instance.set_head(None)  # `Scan` must not recognise its text either
 
     def _forget_key(self, table: dict[bytes, Instance], key: bytes) -> None:
         id_ = table[key].id
@@ -141,14 +141,14 @@ class Known:
             self._key_of.pop(id_, None)
 
     def forget(self, change: Change) -> None:
-        """A listener for the registry's changes."""
+        """Listens to the registry's changes."""
         if change.new is State.REMOVED:
             for table, key in self._key_of.pop(change.id, ()):
                 self._drop(table, key)
 
 
 def _size(key: bytes) -> int:
-    return 2 * len(key) + _OVERHEAD  # the key, and the copy by which it is known again
+    return 2 * len(key) + _OVERHEAD  # the key, and the copy that later texts are compared with
 
 
 def _is_once(text: bytes) -> bool:

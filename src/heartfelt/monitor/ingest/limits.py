@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How fast a client may beat: a token bucket for each address, of which a bounded number is remembered."""
+"""Limits how fast a client may beat: a token bucket for each address, for a bounded number of addresses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MOST_CLIENTS = 20_000
 
 
 class ClientRates:
-    """`take` counts beats of a client against its rate.
+    """`take` charges heartbeats to a client's bucket.
 
-    A bucket holds what comes in one second, and may go into debt by one message: so a large batch is taken as a
-    whole, and the client waits afterwards. At most `most_clients` buckets are kept, of the clients that joined last
-    or were limited; one that was forgotten starts anew with a full bucket, which is what an idle one would have by
-    then. O(1) each.
+    A bucket holds the heartbeats of one second, and one message may overdraw it: a large batch is accepted as a whole,
+    and the client waits afterwards. At most `most_clients` buckets are kept: those of the clients that joined or were
+    limited most recently. A client whose bucket was dropped starts again with a full one, which an idle client would
+    have by then anyway. O(1) each.
     """
 
     __slots__ = ("_buckets", "_clock", "_most", "_rate", "forgotten", "limited")
@@ -26,11 +26,11 @@ class ClientRates:
         self, rate: float, *, most_clients: int = MOST_CLIENTS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         if rate <= 0 or most_clients < 1:
-            raise ValueError(f"rate and most_clients must be above 0, not {rate} and {most_clients}")
+            raise ValueError(f"rate and most_clients must be above 0; got {rate} and {most_clients}")
         self._rate = rate
         self._most = most_clients
         self._clock = clock
-        self._buckets: dict[str, list[float]] = {}  # address -> [beats it may send, when that was so]
+        self._buckets: dict[str, list[float]] = {}  # address -> [heartbeats left, as of which time]
         self.limited = 0
         self.forgotten = 0
 
@@ -38,7 +38,7 @@ class ClientRates:
         return len(self._buckets)
 
     def wait_s(self, client: str) -> float:
-        """How long the client has to wait before the next message is taken; 0.0: not at all. Counts nothing."""
+        """Returns how long the client must wait until its next message is accepted. Charges nothing."""
         bucket = self._buckets.get(client)
         if bucket is None:
             return 0.0
@@ -46,8 +46,8 @@ class ClientRates:
         return 0.0 if left > 0 else (1.0 - left) / self._rate
 
     def take(self, client: str, n: int = 1) -> float:
-        """0.0 if n beats may be taken now, else how many seconds the client has to wait before they are; then nothing
-        is counted against it."""
+        """Charges n heartbeats and returns 0.0 if they may be accepted now. Otherwise charges nothing and returns how
+        many seconds the client must wait."""
         now = self._clock()
         bucket = self._buckets.get(client)
         if bucket is None:
@@ -65,11 +65,11 @@ class ClientRates:
             return 0.0
         bucket[0] = left
         self.limited += 1
-        self._buckets[client] = self._buckets.pop(client)  # the first to be forgotten is one that keeps to its rate
+        self._buckets[client] = self._buckets.pop(client)  # so clients within their rate are dropped first
         return (1.0 - left) / self._rate
 
     def owe(self, client: str, n: int) -> float:
-        """The same for what was read already, and is taken whatever it costs: how long to read no more."""
+        """Charges n heartbeats that are accepted in any case. Returns how long to read nothing more from the client."""
         wait = self.take(client, n)
         if wait > 0:
             self._buckets[client][0] -= n

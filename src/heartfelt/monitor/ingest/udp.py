@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The UDP port: a datagram is one heartbeat's JSON, or its gzip, or plain keys, one a line, each of which beats.
+"""The UDP port: a datagram is one heartbeat's JSON, plain or gzip, or plain keys, one on each line.
 
-Before that there may be a line `Bearer TOKEN`. Nothing is ever answered. Datagrams are drained in batches; a turn of
-the event loop takes a bounded number of beats. What a client sends above its rate is dropped and counted; so is, by
-the kernel, what comes while its buffer is full: `stats()["kernel_drops"]` (Linux).
+A first line `Bearer TOKEN` may precede that. The monitor never answers a datagram. Datagrams are received in batches,
+and a turn of the event loop handles a bounded number of heartbeats. Datagrams above a client's rate are dropped and
+counted. The kernel drops datagrams while its buffer is full: `stats()["kernel_drops"]` (Linux).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import logging
 import os
 import socket
 from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from heartfelt.errors import FrameError
-from heartfelt.monitor.ingest._receive import receiver
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.wire import unpack
 
 __all__ = ["UdpServer"]
@@ -27,22 +28,37 @@ __all__ = ["UdpServer"]
 _logger = logging.getLogger("heartfelt.monitor")
 
 VIA = "udp"
+DATAGRAMS_AT_ONCE = 64
+_LARGEST = 65535
 RCVBUF = 8 << 20
 BEATS_A_TURN = 4096
 STOP_S = 1.0
-"""How long a stop may take to handle what was received."""
+"""How long a stop may take to handle the datagrams that were received."""
 _SO_RCVBUFFORCE = 33
 BEATS_OF_ONE = 1024
-"""Beats of one client, before its rate is looked at again."""
+"""Heartbeats of one client that are handled before its rate is checked again."""
 _OPEN_BRACE, _OPEN_BRACKET, _GZIP = b"{", b"[", b"\x1f"
 _SPECIAL = frozenset((b"", _OPEN_BRACE, _OPEN_BRACKET, _GZIP, b"B"))
-"""First bytes of what is not simply plain keys, or may not be: a token's line begins with a B."""
+"""First bytes of datagrams that are not, or may not be, plain keys only: a token's line begins with a B."""
+
+FIGURES: Figures = {
+    "datagrams": counter("heartfelt_udp_datagrams", "Datagrams that were received"),
+    "waiting": gauge("heartfelt_udp_waiting", "Datagrams that were received and are not handled yet"),
+    "receive_errors": counter("heartfelt_udp_receive_errors", "Errors when a datagram was to be received"),
+    "dropped_at_stop": counter(
+        "heartfelt_udp_dropped_at_stop", "Datagrams that were not handled within the time of a stop"
+    ),
+    "kernel_drops": counter(
+        "heartfelt_udp_kernel_drops", "Datagrams that the kernel dropped because the receive buffer was full"
+    ),
+    "rcvbuf": gauge("heartfelt_udp_receive_buffer_bytes", "Size of the socket's receive buffer", unit="bytes"),
+}
 
 
 class UdpServer:
-    """`await start()`, `await stop()`. `port` 0: any free one; `address` tells which, once started.
+    """`await start()`, `await stop()`. `port` 0: any free port; after the start `address` has its number.
 
-    auth: who may, if it is not the intake's.
+    auth: replaces the intake's check of tokens.
     """
 
     def __init__(
@@ -61,10 +77,9 @@ class UdpServer:
         self.stop_s = stop_s
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._waiting: deque[tuple[bytes, str]] = deque()  # received, and not handled in the last turn
+        self._waiting: deque[tuple[bytes, str]] = deque()  # received and not handled yet
         self._turn: asyncio.Handle | None = None
-        self._allowed: dict[str | None, bool] = {}  # of this turn
-        self._receive = receiver()
+        self._allowed: dict[str | None, bool] = {}  # token -> whether it is valid, in this turn
         self.counts: Counter[str] = Counter()
 
     @property
@@ -73,7 +88,7 @@ class UdpServer:
         return self._socket.getsockname()[:2]  # type: ignore[no-any-return]
 
     async def start(self) -> None:
-        """Raises OSError if the address cannot be had."""
+        """Starts to listen. Raises OSError if the address cannot be used."""
         self._loop = asyncio.get_running_loop()
         found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
         family, kind, proto, _, address = found[0]
@@ -81,7 +96,7 @@ class UdpServer:
         try:
             listening.setblocking(False)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._rcvbuf)
-            with contextlib.suppress(OSError):  # beyond the system's limit: only if we may; stats() tells what it is
+            with contextlib.suppress(OSError):  # above the system's limit, if permitted; stats() has the result
                 listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self._rcvbuf)
             listening.bind(address)
         except OSError:
@@ -91,8 +106,8 @@ class UdpServer:
         self._loop.add_reader(listening.fileno(), self._drain)
 
     async def stop(self) -> None:
-        """Takes what was received, then closes. What is not handled within `stop_s` is dropped, and counted.
-        Idempotent."""
+        """Handles what was received, then closes. Datagrams that are not handled within `stop_s` are dropped and
+        counted. Idempotent."""
         if self._socket is None:
             return
         if self._turn is None:
@@ -119,8 +134,8 @@ class UdpServer:
         while beats < BEATS_A_TURN:
             if not self._waiting:
                 try:
-                    received = self._receive(sock.fileno())
-                except OSError as error:  # of an earlier sending, or the machine is out of memory
+                    received = _receive(sock)
+                except OSError as error:  # an ICMP error, or the machine is out of memory
                     self.counts["receive_errors"] += 1
                     self.intake.log.warn("udp", f"UDP: {error}")
                     return
@@ -130,7 +145,7 @@ class UdpServer:
                 self.intake.counters.messages[VIA] += len(received)
                 self._waiting.extend(received)
             beats += self._handle_some()
-        if self._waiting:  # others have their turn; the socket is not asked before these are handled
+        if self._waiting:  # others get their turn; nothing more is received until these are handled
             self._loop.remove_reader(sock.fileno())
             self._turn = self._loop.call_soon(self._go_on)
 
@@ -141,7 +156,7 @@ class UdpServer:
             self._drain()
 
     def _handle_some(self) -> int:
-        """Handles what waits, until a turn's worth of beats; how many it was."""
+        """Handles waiting datagrams, up to BEATS_A_TURN heartbeats. Returns how many it handled."""
         total = 0
         self._allowed.clear()
         waiting = self._waiting
@@ -152,7 +167,7 @@ class UdpServer:
                 total += 1
                 continue
             beats = 0
-            names: list[bytes] = []  # of datagrams of plain keys, to be taken together
+            names: list[bytes] = []  # datagrams of plain keys, handled together
             n_names = 0
             while waiting and waiting[0][1] == peer and beats + n_names < BEATS_OF_ONE:
                 data = waiting.popleft()[0]
@@ -171,7 +186,9 @@ class UdpServer:
 
     def _drop(self, peer: str) -> None:
         self._waiting.popleft()
-        self.intake.refuse(VIA, BadInput("rate", "beats faster than it may (beats_of_client_per_s)"), peer)
+        self.intake.refuse(
+            VIA, BadInput("rate", "sends more heartbeats a second than limits.beats_of_client_per_s; dropped"), peer
+        )
 
     def _is_allowed(self, token: str | None) -> bool:
         allowed = self._allowed.get(token)
@@ -180,11 +197,11 @@ class UdpServer:
         return allowed
 
     def _refuse_token(self, peer: str) -> None:
-        text = "a datagram must begin with a line `Bearer TOKEN` whose token may send beats"
+        text = "a datagram must begin with a line `Bearer TOKEN`, with a token that has the scope ingest"
         self.intake.refuse(VIA, BadInput("token", text), peer)
 
     def _take(self, data: bytes, peer: str) -> int:
-        """One datagram; how many beats it was."""
+        """Handles one datagram. Returns how many heartbeats it had."""
         token = None
         if data[:7] == b"Bearer ":
             line, _, data = data.partition(b"\n")
@@ -201,20 +218,27 @@ class UdpServer:
                 self.intake.take(unpack(data, self.intake.limits.meta_bytes + 1024), VIA, peer)
                 return 1
             if first == _OPEN_BRACKET or not data.strip():
-                raise BadInput("format", "a datagram is one heartbeat's JSON, its gzip, or plain keys, one a line")
+                raise BadInput(
+                    "format", "a datagram must be one heartbeat's JSON, plain or gzip, or plain keys, one a line"
+                )
         except (*REFUSALS, FrameError) as error:
             self.intake.refuse(VIA, error, peer)
             return 1
         return self.intake.take_names(data, VIA, peer)
 
     def stats(self) -> dict[str, int | float]:
-        """Of this port. `kernel_drops` -1: not known here."""
+        """Returns the figures of this port. `kernel_drops` is -1 where the system does not report it."""
         out: dict[str, int | float] = dict(self.counts)
         if self._socket is not None:
             out["rcvbuf"] = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
             out["kernel_drops"] = _kernel_drops(self._socket)
         out["waiting"] = len(self._waiting)
         return out
+
+    def readings(self) -> Iterator[Reading]:
+        stats = self.stats()
+        is_counted = stats.get("kernel_drops", 0) >= 0
+        yield from read(FIGURES if is_counted else {**FIGURES, "kernel_drops": None}, stats)
 
 
 def _kernel_drops(sock: socket.socket) -> int:
@@ -229,3 +253,21 @@ def _kernel_drops(sock: socket.socket) -> int:
         if len(columns) > 12 and columns[9] == inode:
             return int(columns[12])
     return -1
+
+
+def _receive(sock: socket.socket) -> list[tuple[bytes, str]]:
+    """Receives the waiting datagrams and their senders' addresses, at most DATAGRAMS_AT_ONCE. Does not block.
+
+    Raises OSError only before the first datagram, so that an error never loses a received one.
+    """
+    received: list[tuple[bytes, str]] = []
+    try:
+        for _ in range(DATAGRAMS_AT_ONCE):
+            data, address = sock.recvfrom(_LARGEST)
+            received.append((data, address[0]))
+    except (BlockingIOError, InterruptedError):
+        pass
+    except OSError:
+        if not received:
+            raise
+    return received

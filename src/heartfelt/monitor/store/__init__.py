@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor remembers. `Store` is the interface; sqlite.py is the embedded one, for one machine.
+"""Stores what the monitor remembers. `Store` is the interface; sqlite.py implements it for one machine.
 
-Writing never waits: each `put_*` notes what is to be written, and a thread of the store's writes all that was noted,
-in one transaction, at most `FLUSH_S` later. What is noted while nothing can be written is bounded: of an instance the
-newest row counts, of changes and events the oldest are dropped, and counted. Reading is by coroutines, which do not
-hold up the loop. A coroutine raises StoreError if the store is closed, cannot be read or written now, or takes longer
-than `READ_S`.
+Writing never waits: each `put_*` queues a record, and a thread of the store writes everything that is queued in one
+transaction, at most `FLUSH_S` later. The queue is bounded while nothing can be written: only the newest row of an
+instance is kept, and the oldest changes and events are dropped and counted. Reads are coroutines, which do not hold up
+the loop. A coroutine raises StoreError if the store is closed, cannot be read or written now, or takes longer than
+`READ_S`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "READ_S",
     "TEXT_CHARS",
     "TEXT_SCAN",
+    "Backlog",
     "Delivery",
     "EventFilter",
     "Health",
@@ -31,6 +32,7 @@ __all__ = [
     "Saved",
     "Store",
     "StoreError",
+    "StoreReader",
     "StoredEvent",
     "UptimeDay",
 ]
@@ -38,17 +40,17 @@ __all__ = [
 FLUSH_S = 0.25
 READ_S = 10.0
 TEXT_SCAN = 100_000
-"""A search for text looks at so many events at most: the newest below `before` that fit the rest of the filter."""
+"""How many events a search for text looks at: the newest below `before` that match the rest of the filter."""
 TEXT_CHARS = 1000
-"""The longest text that is searched for."""
+"""The longest text that can be searched for."""
 HEAT_CELLS = 200_000
-"""So many cells at most, the newest, are given by one call of `heat`."""
+"""The most cells that one call of `heat` returns: the newest."""
 LEASE_MS = 120_000
-"""A delivery that was claimed and not finished for so long may be claimed again: its monitor died."""
+"""After this time a delivery that was claimed and not finished may be claimed again: its monitor died."""
 
 
 class Saved(msgspec.Struct, kw_only=True):
-    """What a store knew when it was opened."""
+    """The contents of a store when it was opened."""
 
     instances: list[InstanceRow]
     next_id: int
@@ -59,7 +61,7 @@ class Saved(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True, frozen=True):
-    """`ok` is False from the first write that failed to the next that did not."""
+    """`ok` is False from the first write that fails until the next one that succeeds."""
 
     ok: bool
     error: str | None
@@ -71,19 +73,19 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     last_written_ms: int | None
     dropped_deliveries: int = 0
     dropped_counts: int = 0
-    """Cells (a service, a minute) of `put_counts`."""
+    """Cells of `put_counts`; a cell is one service in one minute."""
     refused: int = 0
-    """Rows that can never be stored, as with a number of more than 64 bits; each is logged."""
+    """Rows that can never be stored, such as those with a number of more than 64 bits; each is logged."""
     failures: int = 0
     """Attempts to write that failed."""
     removed: int = 0
     """Rows that were deleted because of their age or the file's size."""
     unsent: int = 0
-    """Of these, deliveries that had been neither done nor given up."""
+    """Deliveries among `removed` that had been neither done nor given up."""
 
 
 class EventFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """Of each that is given one must fit; what is empty fits all."""
+    """Fields are ANDed, values within a field ORed; an empty field matches everything."""
 
     services: tuple[str, ...] = ()
     instance_ids: tuple[str, ...] = ()
@@ -94,11 +96,11 @@ class EventFilter(msgspec.Struct, kw_only=True, frozen=True):
     names: tuple[str, ...] = ()
     """`info["name"]`."""
     text: str = ""
-    """Occurs somewhere in the event's words; ASCII letters of either case. At most TEXT_CHARS."""
+    """Text that occurs somewhere in the event; the case of ASCII letters does not matter. At most TEXT_CHARS."""
     start_ms: int | None = None
-    """The first `AgentEvent.time_ms` that fits."""
+    """The earliest `AgentEvent.time_ms` that matches."""
     end_ms: int | None = None
-    """The last one that fits."""
+    """The latest one that matches."""
 
 
 class StoredEvent(msgspec.Struct, kw_only=True, frozen=True):
@@ -107,7 +109,7 @@ class StoredEvent(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class UptimeDay(msgspec.Struct, kw_only=True, frozen=True):
-    """Of a service, one day in UTC: instance-seconds watched, and of these those in which the instance was up."""
+    """One day of a service, in UTC: the instance-seconds watched, and those of them in which the instance was up."""
 
     service: str
     day: str
@@ -118,7 +120,7 @@ class UptimeDay(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class HeatCell(msgspec.Struct, kw_only=True, frozen=True):
-    """Of a service, a minute: how many instances there were, and how many were up, at most and at least."""
+    """One minute of a service: the largest number of instances, and the smallest number of instances up."""
 
     service: str
     minute_ms: int
@@ -126,68 +128,84 @@ class HeatCell(msgspec.Struct, kw_only=True, frozen=True):
     up: int
 
 
-class Store(Protocol):
+class StoreReader(Protocol):
+    """Reads. Lists are newest first.
+
+    before: the number or seq to continue from. start_ms, end_ms: the first and the last that match.
+    """
+
+    async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]: ...
+    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
+        """Returns events in the order in which they were received, the newest first. With `text`, only TEXT_SCAN events
+        are searched: fewer results than `limit` may then mean that older events were not looked at. Raises ConfigError
+        if the text is too long."""
+
+    async def count_events(self, which: EventFilter) -> dict[Level, int]:
+        """Returns a count for every level. With `text`, only the newest TEXT_SCAN events that match the rest are
+        searched."""
+
+    async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
+        """Returns today and the days before it, in UTC. `services` empty: all services."""
+
+    async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]: ...
+    async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]: ...
+
+
+class Store(StoreReader, Protocol):
     def open(self) -> Saved:
-        """Blocks. Raises StoreError if the file cannot be used: it says what to do."""
+        """Blocks. Raises StoreError, with the remedy, if the file cannot be used."""
 
     def close(self) -> None:
-        """Writes what waits, for at most a few seconds; blocks. Idempotent."""
+        """Writes what is queued, for at most a few seconds; blocks. Idempotent."""
 
     def health(self) -> Health:
-        """From memory: never waits. From any thread."""
+        """Returns the state from memory, without waiting. Callable from any thread."""
 
     async def flush(self) -> None:
-        """Returns when all that was put before the call is stored, and can be read. StoreError if it cannot be now."""
+        """Returns when everything that was put before the call is stored and can be read. Raises StoreError if
+        it cannot be stored now."""
 
-    # -- written by the loop's thread alone; none waits, none raises
+    # -- writing: only from the loop's thread; none of these waits or raises
     def put_instance(self, row: InstanceRow) -> None: ...
     def put_beats(self, last_beat_ms: dict[int, int]) -> None:
-        """Last beats of instances of which nothing else is new. The dict is the store's from now on."""
+        """Stores the last beats of instances that did not change otherwise. The store takes over the dict."""
 
     def remove_instance(self, id: int) -> None: ...
     def put_change(self, change: Change) -> None: ...
     def put_event(self, event: AgentEvent) -> None: ...
     def put_hold(self, hold: Hold) -> None: ...
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
-        """Of each service: instances, and instances up, in this minute. Uptime and heat map are made of it."""
+        """Stores (instances, instances up) of each service in this minute, for the uptime and the heat map."""
 
-    # -- read; newest first; `before`: a number or seq, to go on from
-    # -- start_ms, end_ms: the first and the last that fit
-    async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]: ...
-    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
-        """In the order in which they were received. With `text`, see TEXT_SCAN: fewer than `limit` may then mean that
-        the rest was not looked at; ConfigError if the text is too long."""
-
-    async def count_events(self, which: EventFilter) -> dict[Level, int]:
-        """Every level is in it. With `text`: of the newest TEXT_SCAN that fit the rest."""
-
-    async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
-        """Of today and the days before it, in UTC; no services: all."""
-
-    async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]: ...
-
-    # -- small documents by name, written at once: tokens, webhook targets, settings changed at run time
+    # -- small named documents, written at once: tokens, webhook targets, settings changed at run time
     async def get_document(self, kind: str, name: str) -> Any | None: ...
     async def put_document(self, kind: str, name: str, value: Any) -> None: ...
     async def delete_document(self, kind: str, name: str) -> bool: ...
     async def documents(self, kind: str) -> dict[str, Any]: ...
 
-    # -- the outbox: deliveries that wait, in order per target; claimed by one worker (a conditional UPDATE)
+    # -- the outbox: waiting deliveries, in order per target; each is claimed by one worker (a conditional UPDATE)
     def put_delivery(self, target: str, key: str, payload: Any) -> None:
-        """Nothing if a delivery with this key was put for this target before: one delivery a change."""
+        """Queues a delivery, unless one with this key was put for this target before: one delivery per change."""
 
     async def next_deliveries(self, now_ms: int, limit: int) -> list[Delivery]:
-        """The oldest of each target, if it is due, claimed for LEASE_MS, so that no other reader has it. The next one
-        of a target is given only when the one before is done or given up. `attempts` counts the one that now
-        begins."""
+        """Returns the oldest delivery of each target, if it is due, and claims it for LEASE_MS, so that no other worker
+        gets it. A target's next delivery is returned only when the one before it is done or given up. `attempts`
+        includes the attempt that begins now."""
 
     async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
-        """Done; or to be tried again at that time; or, if neither, given up. Nothing if that is settled already."""
+        """Marks a delivery as done if `ok`, as waiting until `retry_at_ms` if that is given, otherwise as given up.
+        Does nothing if it is done or given up already."""
 
-    async def waiting_deliveries(self) -> dict[str, int]:
-        """Of each target: how many are neither done nor given up."""
+    async def waiting_deliveries(self) -> dict[str, Backlog]:
+        """Returns how many deliveries of each target are neither done nor given up, including those not written yet."""
 
-    async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]: ...
+
+class Backlog(msgspec.Struct, kw_only=True, frozen=True):
+    """The deliveries that wait for one target."""
+
+    count: int
+    oldest_ms: int
+    """When the oldest one was put."""
 
 
 class Delivery(msgspec.Struct, kw_only=True, frozen=True):
@@ -200,6 +218,6 @@ class Delivery(msgspec.Struct, kw_only=True, frozen=True):
     state: str
     """"waiting", "claimed", "done" or "failed"."""
     next_ms: int | None
-    """When it is due; if claimed, when the claim ends."""
+    """When it is due, or, if it is claimed, when the claim ends."""
     answer: str
-    """Of the last attempt: its status, or what went wrong."""
+    """The result of the last attempt: the HTTP status, or the error."""

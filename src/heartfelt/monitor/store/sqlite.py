@@ -13,6 +13,7 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
 from heartfelt.monitor.store import (
+    Backlog,
     Delivery,
     EventFilter,
     Health,
@@ -20,15 +21,15 @@ from heartfelt.monitor.store import (
     Saved,
     StoredEvent,
     UptimeDay,
-    _outbox,
-    _queries,
+    deliveries,
+    queries,
 )
-from heartfelt.monitor.store._file import StoreFile
-from heartfelt.monitor.store._pending import Bounds
-from heartfelt.monitor.store._readers import Readers
-from heartfelt.monitor.store._retention import Forgetter, Retention
-from heartfelt.monitor.store._rows import DAY_MS, to_json
-from heartfelt.monitor.store._writer import ANSWER_S, CLOSE_S, Writer
+from heartfelt.monitor.store.file import StoreFile
+from heartfelt.monitor.store.pending import Bounds
+from heartfelt.monitor.store.readers import Readers
+from heartfelt.monitor.store.retention import Forgetter, Retention
+from heartfelt.monitor.store.rows import DAY_MS, to_json
+from heartfelt.monitor.store.writer import ANSWER_S, CLOSE_S, Writer
 
 __all__ = ["Bounds", "Retention", "SqliteStore"]
 
@@ -41,13 +42,13 @@ def _wall_ms() -> int:
 
 
 class SqliteStore:
-    """See `Store`. One transaction at most every FLUSH_S, in WAL mode: what was put a second ago outlives `kill -9`,
-    as long as `health().ok`. Of a power cut the last moments may be lost; the file stays whole.
+    """See `Store`. Writes at most one transaction every FLUSH_S, in WAL mode: records that were put a second ago
+    survive `kill -9` as long as `health().ok`. A power cut may lose the last moments, but does not damage the file.
 
-    path: the file; made, with its folder, if it is not there. Beside it lie its -wal, its -shm and a .lock, by which
-    a second monitor is refused. retention: how long what is kept. bounds: on what waits to be written. close_s: how
-    long `close` tries to write what waits; answer_s: how long it waits for a disk that does not answer. wall_ms: the
-    clock by which old things are forgotten. A store is opened and closed once.
+    path: the file, which is created with its folder if necessary. Its -wal, its -shm and a .lock, by which a second
+    monitor is refused, are beside it. retention: how long each kind of row is kept. bounds: limits for what waits to be
+    written. close_s: how long `close` tries to write it; answer_s: how much longer it waits for a disk that does not
+    respond. wall_ms: the clock that decides what is old. A store can be opened and closed once.
     """
 
     def __init__(
@@ -83,10 +84,10 @@ class SqliteStore:
         self._state = "new"
 
     def open(self) -> Saved:
-        """Blocks: for 100,000 instances about a second. Raises StoreError: what is wrong with the file, and what to
-        do."""
+        """Blocks, for 100,000 instances about a second. Raises StoreError, which says what is wrong with the file and
+        what to do."""
         if self._state != "new":
-            raise StoreError(f"the store {self.path} was opened before; make another one")
+            raise StoreError(f"the store {self.path} was opened before; create another one")
         saved = self._file.open()
         self._writer.start(saved.next_id - 1, saved.next_seq - 1)
         self._readers.open()
@@ -94,8 +95,8 @@ class SqliteStore:
         return saved
 
     def close(self) -> None:
-        """Writes what waits. Takes at most `stop_s`, five seconds; what is not written by then is logged, and so is a
-        thread whose disk does not answer, which is left. Idempotent."""
+        """Writes what is queued. Takes at most `stop_s`, five seconds. Logs what is not written by then, and a thread
+        whose disk does not respond, which is left running. Idempotent."""
         if self._state != "open":
             return
         self._state = "closed"
@@ -103,12 +104,12 @@ class SqliteStore:
         written = self._writer.stop()
         self.left_running += self._writer.is_left
         if not written:
-            why = self._writer.error or "its disk does not answer"
+            why = self._writer.error or "its disk does not respond"
             self._logger.error("the store %s was not closed cleanly: %s", self.path, why)
 
     @property
     def stop_s(self) -> float:
-        """The most that `close` takes: for the threads that read, then for the one that writes."""
+        """The longest time that `close` takes: for the threads that read, then for the one that writes."""
         return self._answer_s + self._writer.stop_s
 
     def health(self) -> Health:
@@ -135,10 +136,10 @@ class SqliteStore:
     async def flush(self) -> None:
         await self._writer.flush()
 
-    # -- written; before `open` and after `close` nothing is, and that is counted as refused
+    # -- writing; before `open` and after `close` records are refused and counted
 
     def put_instance(self, row: InstanceRow) -> None:
-        """The row, and what it refers to, must not be changed any more."""
+        """Queues the row. The caller must not change it, or anything that it refers to, afterwards."""
         if self._state != "open":
             self._refuse("an instance", None)
             return
@@ -193,7 +194,7 @@ class SqliteStore:
         self._writer.wake()
 
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
-        """The dict is the store's from now on."""
+        """Queues counts. The store takes over the dict."""
         if self._state != "open":
             self._refuse("counts", None)
             return
@@ -217,61 +218,64 @@ class SqliteStore:
 
     def _refuse(self, what: str, error: Exception | None) -> None:
         self._refused += 1
-        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a flood of them is not logged
-            self._logger.error("%s can never be stored, so it is left out: %s", what, error or "the store is not open")
+        if (
+            self._refused & (self._refused - 1) == 0
+        ):  # log the 1st, 2nd, 4th, 8th ..., so that many do not flood the log
+            self._logger.error("skipped %s that can never be stored: %s", what, error or "the store is not open")
 
-    # -- read
+    # -- reading
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
-        return await self._readers.read(lambda c: _queries.changes(c, id, service, before, limit))
+        return await self._readers.read(lambda c: queries.changes(c, id, service, before, limit))
 
     async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
-        return await self._readers.read(lambda c: _queries.events(c, which, before, limit))
+        return await self._readers.read(lambda c: queries.events(c, which, before, limit))
 
     async def count_events(self, which: EventFilter) -> dict[Level, int]:
-        return await self._readers.read(lambda c: _queries.count_events(c, which))
+        return await self._readers.read(lambda c: queries.count_events(c, which))
 
     async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
         today = self._wall_ms() // DAY_MS
-        return await self._readers.read(lambda c: _queries.uptime(c, services, days, today))
+        return await self._readers.read(lambda c: queries.uptime(c, services, days, today))
 
     async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
-        return await self._readers.read(lambda c: _queries.heat(c, services, start_ms, end_ms))
+        return await self._readers.read(lambda c: queries.heat(c, services, start_ms, end_ms))
 
     # -- documents
 
     async def get_document(self, kind: str, name: str) -> Any | None:
-        return await self._readers.read(lambda c: _queries.document(c, kind, name))
+        return await self._readers.read(lambda c: queries.document(c, kind, name))
 
     async def put_document(self, kind: str, name: str, value: Any) -> None:
-        row = (_queries.text_of(kind), _queries.text_of(name), to_json(value))
+        row = (queries.text_of(kind), queries.text_of(name), to_json(value))
         await self._writer.do(lambda c: c.execute(_PUT_DOCUMENT, row).rowcount)
 
     async def delete_document(self, kind: str, name: str) -> bool:
-        key = (_queries.text_of(kind), _queries.text_of(name))
+        key = (queries.text_of(kind), queries.text_of(name))
         deleted = await self._writer.do(
             lambda c: c.execute("DELETE FROM documents WHERE kind = ? AND name = ?", key).rowcount
         )
         return deleted > 0
 
     async def documents(self, kind: str) -> dict[str, Any]:
-        return await self._readers.read(lambda c: _queries.documents(c, kind))
+        return await self._readers.read(lambda c: queries.documents(c, kind))
 
     # -- the outbox
 
     async def next_deliveries(self, now_ms: int, limit: int) -> list[Delivery]:
         """Writes only if one is due."""
-        if not await self._readers.read(lambda c: _outbox.has_due(c, now_ms)):
+        if not await self._readers.read(lambda c: deliveries.has_due(c, now_ms)):
             return []
-        return await self._writer.do(lambda c: _outbox.claim(c, now_ms, limit))
+        return await self._writer.do(lambda c: deliveries.claim(c, now_ms, limit))
 
     async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
         await self._writer.do(
-            functools.partial(_outbox.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
+            functools.partial(deliveries.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
         )
 
-    async def waiting_deliveries(self) -> dict[str, int]:
-        return await self._readers.read(_outbox.waiting)
+    async def waiting_deliveries(self) -> dict[str, Backlog]:
+        unwritten = self._writer.unwritten_deliveries
+        return await self._readers.read(lambda c: deliveries.waiting(c, unwritten))
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
-        return await self._readers.read(lambda c: _outbox.deliveries(c, target, before, limit))
+        return await self._readers.read(lambda c: deliveries.deliveries(c, target, before, limit))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Is a target to be called, or has it failed so often that it is left in peace for a while?"""
+"""Decides whether a target may be called now, or has failed so often that it gets a break."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["Breaker", "BreakerSettings", "Pace"]
 
 class BreakerSettings(msgspec.Struct, kw_only=True, frozen=True):
     failures: int = 5
-    """So many in a row open it."""
+    """How many failures in a row open it."""
     open_ms: int = 30_000
-    """For so long at first; twice as long each time that the probe fails, too."""
+    """How long it is open at first; doubles each time the probe fails too."""
     most_open_ms: int = 600_000
 
 
@@ -29,7 +29,7 @@ class Breaker:
         self._open_ms = settings.open_ms
 
     def wait_ms(self, now_ms: int) -> int:
-        """0: it may be called. A clock that was set back cannot keep it open for longer than it would be."""
+        """Returns how long to wait; 0: it may be called. A clock that is set back does not keep it open longer."""
         if self.open_until_ms is None:
             return 0
         return max(0, min(self.open_until_ms - now_ms, self._settings.most_open_ms))
@@ -55,7 +55,7 @@ class Breaker:
 
 
 class Pace:
-    """At most `limit` calls within a minute: a chat's robot that is called more often goes silent for ten."""
+    """Allows at most `limit` calls within a minute: a chat robot that is called more often goes silent for ten."""
 
     _MINUTE_MS = 60_000
 

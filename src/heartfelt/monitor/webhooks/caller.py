@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One call of a webhook: bounded in time and size, to an address that may be called, and told without secrets."""
+"""Calls a webhook: bounded in time and size, to an address that may be called, and reported without secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from heartfelt.monitor._tasks import within
+from heartfelt.monitor.tasks import within
 from heartfelt.monitor.webhooks.guard import Blocked, GuardedResolver, Lookup, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import Notice
 from heartfelt.monitor.webhooks.payloads import judge, make_request
@@ -36,7 +36,7 @@ class CallLimits(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Answer(msgspec.Struct, kw_only=True, frozen=True):
-    """What became of a call. Nothing in it is confidential: the target's secret and address are taken out."""
+    """The result of a call. Nothing in it is confidential: the target's secret and address are removed."""
 
     ok: bool
     status: int | None = None
@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
     excerpt: str = ""
     duration_ms: int = 0
     reached: bool = True
-    """False: no answer, or one of a server in trouble. Many of these in a row open the breaker."""
+    """False: no answer, or one from a server in trouble. Several of these in a row open the breaker."""
     permanent: bool = False
     """The message itself was refused."""
     blocked: bool = False
@@ -60,7 +60,7 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Caller:
-    """Belongs to the loop. `close()` at the end."""
+    """Belongs to the loop. Call `close()` at the end."""
 
     def __init__(
         self,
@@ -83,17 +83,17 @@ class Caller:
         await asyncio.gather(*(session.close() for session in sessions))
 
     async def call(self, target: Target, notice: Notice) -> Answer:
-        """Never raises but when it is cancelled; takes at most `total_s`."""
+        """Calls the target. Raises only when cancelled; takes at most `total_s`."""
         start = time.monotonic()
         try:
             answer = await within(self._limits.total_s, self._call(target, notice))
-        except aiohttp.ServerTimeoutError as error:  # is a TimeoutError, too
+        except aiohttp.ServerTimeoutError as error:  # it is a TimeoutError too
             answer = _failure(error)
         except asyncio.TimeoutError:
-            answer = Answer(ok=False, reached=False, error=f"no whole answer within {self._limits.total_s:g} s")
+            answer = Answer(ok=False, reached=False, error=f"no complete answer within {self._limits.total_s:g} s")
         except TemplateError as error:
             answer = Answer(ok=False, permanent=True, error=f"the template {error}")
-        except Exception as error:  # whatever it is, it must not end the worker, and its text may hold the address
+        except Exception as error:  # nothing may end the worker; the text is not used, as it may contain the address
             answer = _failure(error)
         duration_ms = round((time.monotonic() - start) * 1000)
         return msgspec.structs.replace(answer, duration_ms=duration_ms, error=scrub(answer.error, target))
@@ -118,7 +118,7 @@ class Caller:
             )
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-        """At most so many bytes of the body, as they came: nothing is unpacked, so nothing grows."""
+        """Reads at most `answer_bytes` of the body, without decompressing, and whether that was all of it."""
         chunks: list[bytes] = []
         left = self._limits.answer_bytes
         while left > 0:
@@ -154,7 +154,7 @@ class Caller:
 
 
 def _failure(error: Exception) -> Answer:
-    """In own words: the texts of exceptions may have the address in them."""
+    """Describes an error in our own words, since the texts of exceptions may contain the address."""
     cause: BaseException | None = error
     for _ in range(5):
         if isinstance(cause, Blocked):
@@ -166,7 +166,7 @@ def _failure(error: Exception) -> Answer:
         inner = error.__cause__ or error.__context__
         text = f"TLS: {getattr(inner, 'verify_message', None) or getattr(inner, 'reason', None) or 'failed'}"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
-        text = "the host's name cannot be resolved"
+        text = "the host name cannot be resolved"
     elif isinstance(error, aiohttp.ServerDisconnectedError):
         text = "the connection was closed without an answer"
     elif isinstance(error, OSError) and error.errno:
@@ -179,7 +179,7 @@ def _failure(error: Exception) -> Answer:
 
 
 def _retry_after(text: str | None) -> float | None:
-    """Seconds; a date is not understood, and then the usual wait holds."""
+    """Reads the seconds of a Retry-After header. A date is ignored: the usual wait applies."""
     if text is None or re.fullmatch(r"\s*[0-9]{1,9}\s*", text) is None:
         return None
     return min(float(text), _MAX_RETRY_AFTER_S)
@@ -191,8 +191,8 @@ def _excerpt(body: bytes, target: Target, called: str) -> str:
 
 
 def scrub(text: str, target: Target, called: str = "") -> str:
-    """Without the secret, the address and the parts of it that may be keys: a server may well send back what it got.
-    `called`: the address with what was added to it."""
+    """Removes the secret, the address and the parts of it that may be keys, since a server may send back what it got.
+    `called`: the address with the query that was added."""
     secrets = [target.secret or ""]
     for address in (target.url, called):
         try:

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Few messages of many changes. One Damper a target; it sees what the target wants to be told, in order.
+"""Merges many changes into few messages. One Damper per target; it sees in order what the target wants.
 
-Two stages. (1) An instance that changed more than `flap_changes` times within `flap_window_ms` is flapping: its further
-changes are held back, and one entry stands for them, "changed 14 times in 4 min, now UP". It comes when the instance
-has been quiet for `flap_quiet_ms`, at the latest a window after the first change that was held. (2) What one service
-has to tell is gathered for `gather_ms`; if that is more than `gather_singles` entries, one message tells their counts
-and the first names. As long as a service goes on like that, it gathers for `gather_long_ms`.
+Two stages. (1) An instance that changed more than `flap_changes` times within `flap_window_ms` is flapping. It is
+muted: one entry stands for its further changes, "changed 14 times in 4 min, now UP". That entry comes when the
+instance has been quiet for `flap_quiet_ms`, at the latest one window after the first muted change. (2) The entries of
+one service are gathered for `gather_ms`. If there are more than `gather_singles`, one message gives their counts and
+the first names. While that goes on, the service's entries are gathered for `gather_long_ms`.
 
-No clock, no timer: a state machine that is driven by the changes' own times, so that the same changes always make the
-same messages with the same keys. That is what lets a monitor that was killed look at its last changes again, and yet
-send each message once. Each call costs O(1), a timer's O(log n); memory: a record for each instance that changed within
-the window.
+No clock, no timer: a state machine driven by the times of the changes, so that the same changes always make the same
+messages with the same keys. A monitor that was killed can therefore replay its last changes and still send each message
+once. A call costs O(1), a timer O(log n). Memory: a record for each instance that changed within the window.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ class Damping(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def memory_ms(self) -> int:
-        """Changes that are older than this have no influence any more."""
+        """Older changes have no influence any more."""
         return 3 * self.flap_window_ms + 2 * self.gather_long_ms
 
 
 class _Instance:
-    __slots__ = ("count", "due_ms", "first_ms", "first_seq", "flapping", "held", "key", "last_ms", "times")
+    __slots__ = ("count", "due_ms", "first_ms", "first_seq", "flapping", "key", "last_ms", "muted", "times")
 
     def __init__(self) -> None:
         self.times: list[int] = []  # few: more than flap_changes are not kept
         self.last_ms = 0
         self.flapping = False
-        self.held: Entry | None = None
+        self.muted: Entry | None = None
         self.key = ""
         self.count = 0
         self.first_ms = 0
@@ -84,32 +83,32 @@ class Damper:
     def __init__(self, settings: Damping) -> None:
         self._settings = settings
         self._instances: dict[tuple[str, str], _Instance] = {}
-        self._held: dict[tuple[str, str], _Instance] = {}
+        self._muted: dict[tuple[str, str], _Instance] = {}
         self._groups: dict[tuple[str, bool], _Group] = {}
         self._timers: list[tuple[int, int, str, tuple[str, str] | tuple[str, bool]]] = []
         self._timer = 0
         self._quiet: deque[tuple[int, tuple[str, str]]] = deque()
         self._now_ms = 0
-        self.held = 0
-        """Changes of flapping instances that got no message of their own."""
+        self.muted = 0
+        """Changes of flapping instances, which got no message of their own."""
         self.merged = 0
-        """Entries that went into a message of several."""
+        """Entries that were merged into a message of several."""
 
     @property
     def next_ms(self) -> int | None:
-        """When `advance` has something to do."""
+        """When `advance` next has something to do."""
         return self._timers[0][0] if self._timers else None
 
     def first_open_seq(self) -> int | None:
-        """The first change that is held back or gathered; None: all that were offered are in messages. O(held)."""
-        first = min((instance.first_seq for instance in self._held.values()), default=_END)
+        """Returns the first change that is muted or gathered; None: all are in messages. O(muted)."""
+        first = min((instance.first_seq for instance in self._muted.values()), default=_END)
         first = min([first, *(group.first_seq for group in self._groups.values())])
         return None if first == _END else first
 
     def offer(self, entry: Entry) -> list[Notice]:
-        """One more thing to tell; returns messages that are due before it."""
+        """Takes an entry. Returns the messages that are due before it."""
         notices = self.advance(entry.time_ms)
-        if entry.event_type == HOLD_TYPE:  # in the place of many messages already
+        if entry.event_type == HOLD_TYPE:  # it stands for many messages already
             return [*notices, of_entry(entry)]
         if entry.event_type is not None:
             self._gather(entry, entry.time_ms)
@@ -123,7 +122,7 @@ class Damper:
         return notices
 
     def advance(self, now_ms: int) -> list[Notice]:
-        """The messages that are due by now. A clock that was set back by more than it gathers makes all of them due."""
+        """Returns the messages that are due. If the clock was set back by more than the window, all of them are."""
         if now_ms < self._now_ms - self._settings.flap_window_ms:
             notices = self.flush()
             self._now_ms = now_ms
@@ -140,18 +139,18 @@ class Damper:
         return notices
 
     def settle(self) -> None:
-        """Forgets what is held back or gathered; remembers what flaps."""
-        for instance in self._held.values():
-            instance.held = None
-        self._held.clear()
+        """Drops what is muted or gathered; remembers which instances flap."""
+        for instance in self._muted.values():
+            instance.muted = None
+        self._muted.clear()
         self._groups.clear()
 
     def flush(self) -> list[Notice]:
-        """Everything that is held back or gathered, now; and what was known is forgotten."""
-        for instance in self._held.values():
+        """Returns messages for all that is muted or gathered, and forgets what was known."""
+        for instance in self._muted.values():
             self._gather(self._summary(instance), instance.last_ms)
         notices = [notice for key in list(self._groups) for notice in self._close(key, _END)]
-        self._held.clear()
+        self._muted.clear()
         self._instances.clear()
         self._groups.clear()
         self._timers.clear()
@@ -164,41 +163,41 @@ class Damper:
         settings, now_ms = self._settings, entry.time_ms
         while instance.times and instance.times[0] <= now_ms - settings.flap_window_ms:
             del instance.times[0]
-        if instance.flapping and instance.held is None and now_ms - instance.last_ms >= settings.flap_window_ms:
+        if instance.flapping and instance.muted is None and now_ms - instance.last_ms >= settings.flap_window_ms:
             instance.flapping = False
         instance.times.append(now_ms)
         instance.last_ms = now_ms
         if not instance.flapping and len(instance.times) <= settings.flap_changes:
             self._gather(entry, now_ms)
             return
-        if instance.held is None:
+        if instance.muted is None:
             instance.key = f"flapping-{entry.key}"
-            instance.count = 0 if instance.flapping else len(instance.times) - 1  # those told just before count, too
+            instance.count = 0 if instance.flapping else len(instance.times) - 1  # those sent just before count too
             instance.first_ms = now_ms if instance.flapping else instance.times[0]
             instance.first_seq = _END if entry.seq is None else entry.seq
             instance.due_ms = now_ms + settings.flap_window_ms
-            self._held[key] = instance
+            self._muted[key] = instance
             self._set_timer(min(instance.due_ms, now_ms + settings.flap_quiet_ms), "instance", key)
         instance.flapping = True
         instance.times.clear()
-        instance.held = entry
+        instance.muted = entry
         instance.count += 1
-        self.held += 1
+        self.muted += 1
 
     def _flap_due(self, key: tuple[str, str], now_ms: int) -> None:
         instance = self._instances.get(key)
-        if instance is None or instance.held is None:
+        if instance is None or instance.muted is None:
             return
         due_ms = min(instance.due_ms, instance.last_ms + self._settings.flap_quiet_ms)
         if due_ms > now_ms:
             self._set_timer(due_ms, "instance", key)
             return
         self._gather(self._summary(instance), now_ms)
-        instance.held = None
-        del self._held[key]
+        instance.muted = None
+        del self._muted[key]
 
     def _summary(self, instance: _Instance) -> Entry:
-        last = instance.held
+        last = instance.muted
         assert last is not None
         return Entry(
             **{field: getattr(last, field) for field in last.__struct_fields__ if field not in _OF_SUMMARY},
@@ -209,13 +208,13 @@ class Damper:
         )
 
     def _forget(self, now_ms: int) -> None:
-        """At most two records a call, from the oldest on: a window after its last change one is as good as new."""
+        """Forgets at most two records per call, oldest first: those without a change within the window."""
         for _ in range(2):
             if not self._quiet or self._quiet[0][0] > now_ms - self._settings.flap_window_ms:
                 return
             _, key = self._quiet.popleft()
             instance = self._instances[key]
-            if instance.held is None and instance.last_ms <= now_ms - self._settings.flap_window_ms:
+            if instance.muted is None and instance.last_ms <= now_ms - self._settings.flap_window_ms:
                 del self._instances[key]
             else:
                 self._quiet.append((max(instance.last_ms, now_ms), key))
@@ -250,9 +249,9 @@ class Damper:
     def _close(self, key: tuple[str, bool], due_ms: int) -> list[Notice]:
         group = self._groups.get(key)
         if group is None or due_ms < (group.busy_until_ms if group.first is None else group.until_ms):
-            return []  # an older timer
+            return []  # an outdated timer
         first = group.first
-        if first is None:  # was busy, and has been quiet since
+        if first is None:  # it was busy and has been quiet since
             del self._groups[key]
             return []
         if group.count <= self._settings.gather_singles:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Which addresses a webhook may call. Nobody shall reach the inside of a network by way of the monitor.
+"""Decides which addresses a webhook may call, so that nobody can reach into a network through the monitor.
 
-An address is looked at three times: when the target is saved (what can be seen without a name server), when its name
-has been resolved for a call, and when the socket for the connection is made. The last one decides: the connection goes
-to the very address that was looked at: a name that means another a moment later (DNS rebinding) is of no use.
+An address is checked three times: when the target is saved (as far as possible without a name server), when its name
+has been resolved for a call, and when the socket for the connection is made. The last check decides: the connection
+goes to exactly the address that was checked, so a name that resolves differently a moment later (DNS rebinding) does
+not help an attacker.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ _MAX_LOOKUPS = 64
 
 
 class Blocked(OSError):
-    """An address that must not be called. The text says why, and what would allow it."""
+    """The address must not be called; the text says why, and what would allow it."""
 
 
 def _networks(*texts: str) -> tuple[Any, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
-# Never, whatever a target allows: cloud metadata (AWS, Azure, GCP; AWS on IPv6; Alibaba; Oracle; AWS' ECS and EKS), and
-# what is no address of one machine.
+# Never called, whatever a target allows: cloud metadata (AWS, Azure, GCP; AWS on IPv6; Alibaba; Oracle; AWS ECS and
+# EKS), and addresses that are not of one machine.
 _METADATA = _networks(
     "169.254.169.254/32", "fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32", "169.254.170.2/32",
     "169.254.170.23/32", "fd00:ec2::23/128", "fd20:ce::254/128",
@@ -58,16 +59,16 @@ _NAT64, _6TO4 = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002
 
 
 def check_address(text: str, *, allow_private: bool) -> str | None:
-    """Why this address must not be called, or None."""
+    """Returns why this address must not be called, or None."""
     try:
         address: _Address = ipaddress.ip_address(text)
     except ValueError:
         return f"{text!r} is not an address"
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        return f"{text}: an address with a zone (%) is not called"
+        return f"{text}: an address with a zone (%) cannot be called"
     address = _meant(address)
     if _in(address, _METADATA):
-        return f"{text} is the address of a cloud's metadata, which is never called"
+        return f"{text} is a cloud metadata address, which is never called"
     if _in(address, _NEVER):
         return f"{text} is not the address of a machine"
     for what, networks in _PRIVATE:
@@ -85,7 +86,7 @@ def _in(address: _Address, networks: tuple[Any, ...]) -> bool:
 
 
 def _meant(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 address leads to, if it does."""
+    """Returns the IPv4 address that an IPv6 address leads to, if it does."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
@@ -97,9 +98,9 @@ def _meant(address: _Address) -> _Address:
 
 
 def check_url(text: str, *, allow_private: bool) -> str | None:
-    """What is wrong with a target's address, as far as can be seen without a name server, or None."""
+    """Returns what is wrong with a target's address, as far as can be seen without a name server, or None."""
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
-        return "has characters that an address cannot have; write %XX for them, and a host's name in its xn-- form"
+        return "has characters that are not allowed in an address; write them as %XX, and a host name in its xn-- form"
     try:
         url = URL(text)
         host, port = url.raw_host, url.port
@@ -108,14 +109,14 @@ def check_url(text: str, *, allow_private: bool) -> str | None:
     if url.scheme not in ("http", "https") or not host:
         return "is not an address such as https://example.com/hook"
     if url.raw_user is not None or url.raw_password is not None:
-        return "must not have a user or password in it"
+        return "must not contain a user or password"
     if not port:
-        return "has a port that cannot be"
+        return "has an invalid port"
     if url.raw_fragment:
         return "must not have a # part"
     last = host.rstrip(".").rsplit(".", 1)[-1]
     if ":" not in host and (last.isdigit() or last.startswith("0x")):
-        # What the system's resolver would take for an address: 2130706433, 0x7f.1, 127.1, 0177.0.0.1
+        # Forms that the system's resolver accepts as an address: 2130706433, 0x7f.1, 127.1, 0177.0.0.1
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
@@ -126,7 +127,7 @@ def check_url(text: str, *, allow_private: bool) -> str | None:
 
 
 def mask_url(text: str) -> str:
-    """An address for people and logs: without what is behind the host, since that may be a key."""
+    """Returns an address for people and logs: without what follows the host, since that may be a key."""
     try:
         url = URL(text)
         port = "" if url.explicit_port is None else f":{url.explicit_port}"
@@ -137,7 +138,7 @@ def mask_url(text: str) -> str:
 
 
 class GuardedResolver(AbstractResolver):
-    """Of names to addresses that may be called. If one of a name's addresses may not, none may."""
+    """Resolves names to addresses that may be called. If one of a name's addresses may not be, none may."""
 
     def __init__(self, look_up: Lookup, *, allow_private: bool) -> None:
         self._look_up = look_up
@@ -149,7 +150,7 @@ class GuardedResolver(AbstractResolver):
         found: list[ResolveResult] = []
         for address in await self._look_up(host, port):
             if (why := check_address(address, allow_private=self._allow_private)) is not None:
-                raise Blocked(f"the host's name means {why}")
+                raise Blocked(f"the host name resolves to an address that is not allowed: {why}")
             kind = socket.AF_INET6 if ":" in address else socket.AF_INET
             if family in (socket.AF_UNSPEC, kind):
                 found.append(
@@ -163,7 +164,7 @@ class GuardedResolver(AbstractResolver):
                     )
                 )
         if not found:
-            raise OSError("the host's name has no address")
+            raise OSError("the host name has no address")
         return found
 
     async def close(self) -> None:
@@ -171,7 +172,7 @@ class GuardedResolver(AbstractResolver):
 
 
 def socket_factory(*, allow_private: bool) -> Callable[[Any], socket.socket]:
-    """For aiohttp's connector: the only place where its sockets come from, and so the check that none goes around."""
+    """Returns a factory for aiohttp's connector. All its sockets come from there, so nothing bypasses the check."""
 
     def make(info: Any) -> socket.socket:
         family, kind, proto, _, address = info
@@ -188,14 +189,14 @@ _lookups = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
 
 async def lookup(host: str, port: int) -> list[str]:
-    """A name's addresses, by the system. On a thread of its own: a name server that hangs holds up nobody else's name,
-    nor the end of the process."""
+    """Resolves a name by the system, on a thread of its own: a name server that hangs delays neither other names nor
+    the end of the process."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[list[str]] = loop.create_future()
     if not _lookups.acquire(blocking=False):
         raise OSError(f"{_MAX_LOOKUPS} name lookups are hanging")
 
-    def tell(addresses: list[str], error: OSError | None) -> None:
+    def resolved(addresses: list[str], error: OSError | None) -> None:
         if not found.done():
             if error is None:
                 found.set_result(addresses)
@@ -209,12 +210,12 @@ async def lookup(host: str, port: int) -> list[str]:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
         except (OSError, UnicodeError) as error:
-            problem = error if isinstance(error, OSError) else OSError("the host's name cannot be encoded")
+            problem = error if isinstance(error, OSError) else OSError("the host name cannot be encoded")
         finally:
             _lookups.release()
         try:
-            loop.call_soon_threadsafe(tell, addresses, problem)
-        except RuntimeError:  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(resolved, addresses, problem)
+        except RuntimeError:  # the loop has ended, so nobody is waiting
             return
 
     threading.Thread(target=work, name="heartfelt-lookup", daemon=True).start()

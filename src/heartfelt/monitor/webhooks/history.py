@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The last changes, once more, after a start: what was held back when the monitor ended is told all the same.
+"""Replays the last changes after a start, so that changes not yet in the outbox when the monitor ended are still sent.
 
-A document in the store says up to which change everything is in the outbox. The changes behind it are offered again,
-after those of some minutes before it, which tell the dampers what flaps and are not told again themselves.
+A document in the store says up to which change everything is in the outbox. Later changes are offered again, after
+those of the minutes before it, which show the dampers which instances flap and are not sent again.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _MOST = 100_000
 
 class Position(msgspec.Struct, kw_only=True, frozen=True):
     seq: int
-    """The last change of which nothing, nor of those before it, is held back."""
+    """Everything up to this change is in the outbox."""
     flushed: bool = False
-    """The monitor ended well, and had put everything into the outbox."""
+    """The monitor stopped cleanly, with everything in the outbox."""
 
 
 async def load_position(store: Store) -> Position | None:
-    """None: the webhooks start for the first time."""
+    """Reads the position. None: the webhooks start for the first time."""
     found: Any = await store.get_document(_KIND, _NAME)
     try:
         return None if found is None else msgspec.convert(found, Position)
     except msgspec.ValidationError as error:
-        _log.error("the webhooks' position in the store cannot be read, and is forgotten: %s", error)
+        _log.error("the position of the webhooks in the store cannot be read and is ignored: %s", error)
         return None
 
 
@@ -46,7 +46,7 @@ async def save_position(store: Store, position: Position) -> None:
 
 
 async def recent_changes(store: Store, *, after: int, memory_ms: int) -> list[Change]:
-    """All changes behind `after`, and those of `memory_ms` before it, oldest first; at most the 100,000 newest."""
+    """Returns all changes after `after`, and those of `memory_ms` before it, oldest first; at most 100,000."""
     found: list[Change] = []
     before: int | None = None
     border_ms: int | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is to be told: one message, as it waits in the outbox. In no language yet, and with no secret in it."""
+"""Messages as they wait in the outbox: independent of language, and without secrets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Level
+from heartfelt.monitor.reasons import NO_REASON, read, sentence
 
-__all__ = ["LEVELS", "RECOVERED", "Entry", "Notice", "event_entry", "of_change", "of_entry", "worst"]
+__all__ = ["LEVELS", "RECOVERED", "Entry", "Notice", "event_entry", "of_change", "of_entry", "why", "worst"]
 
 LEVELS = (Level.NORMAL, Level.IMPORTANT, Level.EMERGENCY)
 RECOVERED = "RECOVERED"
@@ -18,7 +19,7 @@ _MAX_INFO = 4000
 
 
 class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """One change of state, or one event; or several changes of one instance (`count` > 1), whose last this is."""
+    """One change of state or one event; or, with `count` > 1, the last of several changes of one instance."""
 
     key: str
     time_ms: int
@@ -28,11 +29,15 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     ip: str = ""
     seq: int | None = None
     first_seq: int | None = None
-    """With `count`: of the first change that was held back."""
+    """With `count`: the first change that was muted."""
     old: str | None = None
     new: str | None = None
-    """A state; None of an event."""
+    """The new state; None for an event."""
+    reason_code: str = ""
+    reason_args: dict[str, Any] = {}
     reason: str = ""
+    """Words of others, such as an agent's description or a job's output. In a delivery that an older version put into
+    the outbox: the whole reason."""
     outage_ms: int | None = None
     count: int = 1
     span_ms: int = 0
@@ -41,7 +46,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     event_type: str | None = None
     event_name: str = ""
     info: str = ""
-    """An event's, as JSON text, cut to a length that a message can have."""
+    """The event's `info` as JSON text, cut to a length that a message can have."""
 
 
 class Notice(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -49,24 +54,24 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     kind: str
     key: str
-    """The idempotency key: of the same changes always the same."""
+    """The idempotency key: the same changes always have the same key."""
     time_ms: int
     level: Level
     service: str = ""
     entry: Entry | None = None
-    """Of all kinds but "mass" and "test"."""
+    """Set for all kinds but "mass" and "test"."""
     count: int = 1
-    """Changes or events that this message stands for."""
+    """How many changes or events this message stands for."""
     counts: dict[str, int] = {}
-    """mass: by new state, or by type of event; recoveries under RECOVERED, whatever their new state."""
+    """mass: numbers by new state, or by type of event; recoveries count as RECOVERED, whatever their new state."""
     instances: int = 1
     names: tuple[str, ...] = ()
-    """mass: the first instances."""
+    """mass: ids of the first instances."""
     outage_ms: int | None = None
-    """mass: the longest of those that recovered."""
+    """The outage; mass: the longest outage of those that recovered."""
     until_ms: int | None = None
     last_seq: int | None = None
-    """Of the last change in it."""
+    """The number of the last change in it."""
 
 
 def worst(levels: list[Level]) -> Level:
@@ -84,7 +89,7 @@ def of_change(change: Change, recovery: bool) -> Entry:
         seq=change.seq,
         old=None if change.old is None else change.old.value,
         new=change.new.value,
-        reason=change.reason,
+        **change.reason.fields(),
         outage_ms=change.outage_ms,
         recovery=recovery,
     )
@@ -94,12 +99,14 @@ _SAID = ("description", "logMessage", "text")
 
 
 def event_entry(event: AgentEvent) -> Entry:
-    """An event that is reported twice, as after a connection that broke, has the same key both times."""
+    """Makes an entry of an event. One that is reported twice, as after a broken connection, keeps its key."""
     info = msgspec.json.encode(event.info, order="deterministic", enc_hook=str)
     facts: list[Any] = [event.service, event.instance_id, event.time_ms, event.scope, event.type, event.level.value]
     digest = hashlib.sha256(msgspec.json.encode(facts) + info).hexdigest()[:32]
     name = event.info.get("name")
     text = info.decode(errors="replace")
+    own = read(event.info.get("reason_code"), event.info.get("reason_args")) or NO_REASON
+    said = _SAID if own is NO_REASON else _SAID[1:]  # the description is the reason, in English
     return Entry(
         key=f"event-{digest}",
         time_ms=event.received_ms,
@@ -109,13 +116,20 @@ def event_entry(event: AgentEvent) -> Entry:
         ip=event.ip,
         event_type=event.type,
         event_name=name if isinstance(name, str) else "",
-        reason=": ".join(str(event.info[name]) for name in _SAID if event.info.get(name))[:_MAX_INFO],
+        **own.fields(),
+        reason=": ".join(str(event.info[name]) for name in said if event.info.get(name))[:_MAX_INFO],
         info=text if len(text) <= _MAX_INFO else text[:_MAX_INFO] + " ...",
     )
 
 
+def why(entry: Entry, language: str) -> str:
+    """Returns the reason in a language, followed by what others said, as they said it."""
+    own = read(entry.reason_code, entry.reason_args) or NO_REASON
+    return ": ".join(filter(None, (sentence(own, language), entry.reason)))
+
+
 def of_entry(entry: Entry) -> Notice:
-    """An entry alone, as a message."""
+    """Makes a message of a single entry."""
     kind = "change" if entry.count == 1 else "flapping"
     return Notice(
         kind=kind if entry.event_type is None else "event",

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Takes deliveries from the store and calls the targets: one call at a time for a target, in order, all at once.
+"""Takes deliveries from the store and calls the targets: each target in order, one call at a time, all in parallel.
 
-A delivery that fails is tried again, after 2 s, 4 s, 8 s ... 10 min, each less up to half of it by chance, for a day;
-then it is given up. One that the target refuses for what it is (400, 413, 415, 422) is given up at the third attempt:
-it does not hold up the others for a day. What is behind it waits: the store gives a target's next delivery only
-when the one before is done or given up.
+A failed delivery is retried after 2 s, 4 s, 8 s ... 10 min, each shortened by a random amount of up to half, for a day;
+then it is given up. A message that the target refuses for its content (400, 413, 415, 422) is given up at the third
+attempt, so that it does not block the others for a day. Later deliveries wait: the store returns a target's next one
+only when the one before is done or given up.
 
-The store may fail at any time. What became of a call is kept until the store has taken it, and a delivery that the
-store gives once more meanwhile is not sent once more. If the process dies between an answer and the store's note of it,
-the delivery goes out again, with the same idempotency key: nobody can do better.
+The store may fail at any time. The result of a call is kept until the store has recorded it, and a delivery that the
+store returns again meanwhile is not sent again. If the process dies between an answer and its record, the delivery is
+sent again with the same idempotency key.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from heartfelt.monitor._tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.store import FLUSH_S, Delivery, Store
+from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
 from heartfelt.monitor.webhooks.caller import Answer
 from heartfelt.monitor.webhooks.notices import Notice
 from heartfelt.monitor.webhooks.targets import MAX_TARGETS, Kind, Target
 
-__all__ = ["Line", "Outbox", "Retry", "StopLimits", "pause"]
+__all__ = ["Outbox", "Retry", "StopLimits", "TargetState", "pause"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
@@ -41,7 +41,7 @@ class Retry(msgspec.Struct, kw_only=True, frozen=True):
     most_ms: int = 600_000
     give_up_ms: int = _DAY_MS
     refusals: int = 3
-    """Attempts for a message that the target refuses for what it is."""
+    """Attempts for a message that the target refuses for its content."""
     breaker: BreakerSettings = BreakerSettings()
 
 
@@ -56,8 +56,8 @@ class StopLimits(msgspec.Struct, kw_only=True, frozen=True):
     """Until the connections are closed."""
 
 
-class Line:
-    """What is known of one target since the start."""
+class TargetState:
+    """The state of one target since the start."""
 
     def __init__(self, target: Target, settings: Retry) -> None:
         self.breaker = Breaker(settings.breaker)
@@ -73,12 +73,12 @@ Pause = Callable[[TimedEvent, float], Awaitable[object]]
 
 
 async def pause(event: TimedEvent, seconds: float) -> None:
-    """Waits until the event is set or the seconds have passed. Tests put another in its place."""
+    """Waits until the event is set or the seconds have passed. Replaceable in tests."""
     await event.wait(seconds)
 
 
 class Outbox:
-    """Belongs to the loop. `target(id)` tells of a target as it is now, `call` is `Caller.call`."""
+    """Belongs to the loop. `target(id)` returns a target as it is now; `call` is `Caller.call`."""
 
     def __init__(
         self,
@@ -99,9 +99,9 @@ class Outbox:
         self._wall_ms = wall_ms
         self._pause = pause
         self._rng = rng or random.Random()
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, TargetState] = {}
         self._ended: dict[int, tuple[bool, int | None, str]] = {}
-        """What became of calls, until the store has taken it."""
+        """Results of calls that the store has not recorded yet."""
         self._busy: set[int] = set()
         self._wake = TimedEvent()
         self._due_ms: list[int] = []
@@ -120,27 +120,27 @@ class Outbox:
     # -- for the service
 
     def put(self, target_id: str, notice: Notice) -> None:
-        """Does not wait. The store takes each key once for a target."""
+        """Queues a message without waiting. The store takes each key only once per target."""
         self._store.put_delivery(target_id, notice.key, msgspec.to_builtins(notice))
         self.counts["put"] += 1
         self._look_at(self._wall_ms())
-        self._look_at(self._wall_ms() + int(FLUSH_S * 1200))  # by when the store will have written it
+        self._look_at(self._wall_ms() + int(FLUSH_S * 1200))  # the store will have written it by then
 
-    def line(self, target: Target) -> Line:
+    def line(self, target: Target) -> TargetState:
         line = self._lines.get(target.id)
         if line is None:
-            line = self._lines[target.id] = Line(target, self._settings)
+            line = self._lines[target.id] = TargetState(target, self._settings)
         return line
 
     def forget(self, target_id: str) -> None:
         self._lines.pop(target_id, None)
 
     def fault(self, error: Exception) -> None:
-        """Of the program: it is told, and webhooks go on."""
+        """Logs a fault of the program itself; webhooks continue."""
         self.counts["faults"] += 1
         n = self.counts["faults"]
         if n & (n - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
-            _log.error("a fault of the webhooks, %d so far; they go on", n, exc_info=error)
+            _log.error("internal error in the webhooks (%d so far); they continue", n, exc_info=error)
 
     def wake(self) -> None:
         self._look_at(self._wall_ms())
@@ -150,8 +150,10 @@ class Outbox:
         self._worker = asyncio.create_task(self._work(), name="webhooks outbox")
 
     async def stop(self) -> None:
-        """Calls under way are broken off; the store gives their deliveries again after the next start. Takes at most
-        `tasks_s` and `store_s` of the StopLimits; a call that does not end is logged and left."""
+        """Cancels calls in progress; the store returns their deliveries again after the next start.
+
+        Takes at most `tasks_s` and `store_s` of the StopLimits; a call that does not end is logged and left.
+        """
         self._running = False
         self._wake.set()
         tasks = [*self._calls] if self._worker is None else [self._worker, *self._calls]
@@ -159,11 +161,11 @@ class Outbox:
         left = await end_tasks(tasks, seconds=self._limits.tasks_s, logger=_log)
         self.counts["left_running"] += len(left)
         try:
-            await within(self._limits.store_s, self._tell_store())
+            await within(self._limits.store_s, self._record())
         except asyncio.TimeoutError:
             self.counts["store_errors"] += 1
             _log.error(
-                "the store did not take note of %d deliveries within %g s: they may go out again after the next start",
+                "the store did not record %d deliveries within %g s: they may go out again after the next start",
                 len(self._ended),
                 self._limits.store_s,
             )
@@ -171,7 +173,7 @@ class Outbox:
     # -- the worker
 
     def _look_at(self, at_ms: int) -> None:
-        if len(self._due_ms) < 1000:  # more than that: the idle rhythm finds them
+        if len(self._due_ms) < 1000:  # any more are found by the idle poll
             self._due_ms.append(at_ms)
         self._wake.set()
 
@@ -180,7 +182,7 @@ class Outbox:
             self._wake.clear()
             now_ms = self._wall_ms()
             self._due_ms = [at_ms for at_ms in self._due_ms if at_ms > now_ms]
-            await self._tell_store()
+            await self._record()
             try:
                 found = await self._store.next_deliveries(now_ms, MAX_TARGETS)
                 self._store_well()
@@ -190,7 +192,7 @@ class Outbox:
             for delivery in found if self._running else ():
                 try:
                     self._take(delivery)
-                except Exception as error:  # ours: it must not end the worker
+                except Exception as error:  # a bug of ours must not end the worker
                     self.fault(error)
             if found:
                 await asyncio.sleep(0)
@@ -202,11 +204,11 @@ class Outbox:
 
     def _take(self, delivery: Delivery) -> None:
         if delivery.number in self._busy or delivery.number in self._ended:
-            return  # is under way, or was sent and the store could not take note
+            return  # in progress, or sent and not yet recorded
         target = self._target(delivery.target)
         if target is None or not target.enabled:
             self.counts["dropped"] += 1
-            self._end(delivery.number, False, None, "there is no such webhook" if target is None else "switched off")
+            self._end(delivery.number, False, None, "the webhook was deleted" if target is None else "switched off")
             return
         line = self.line(target)
         self._busy.add(delivery.number)
@@ -215,17 +217,17 @@ class Outbox:
         self._calls.add(line.task)
         line.task.add_done_callback(self._calls.discard)
 
-    async def _deliver(self, target: Target, line: Line, delivery: Delivery, before: asyncio.Task[None] | None) -> None:
+    async def _deliver(
+        self, target: Target, line: TargetState, delivery: Delivery, before: asyncio.Task[None] | None
+    ) -> None:
         try:
-            if before is not None and not before.done():  # a store that keeps its word gives no such delivery
+            if before is not None and not before.done():  # does not happen with a store that works as specified
                 await asyncio.wait([before])
             now_ms = self._wall_ms()
             wait_ms = max(line.breaker.wait_ms(now_ms), line.pace.wait_ms(now_ms))
             if wait_ms > 0:
                 self.counts["postponed"] += 1
-                why = (
-                    "called too often: waits" if line.breaker.open_until_ms is None else "fails: not called for a while"
-                )
+                why = "waiting: too many calls" if line.breaker.open_until_ms is None else "waiting: too many failures"
                 self._end(delivery.number, False, now_ms + wait_ms, why)
                 return
             line.pace.called(now_ms)
@@ -233,7 +235,7 @@ class Outbox:
             try:
                 notice = msgspec.convert(delivery.payload, Notice)
             except msgspec.ValidationError as error:
-                answer = Answer(ok=False, permanent=True, error=f"the message cannot be read: {error}")
+                answer = Answer(ok=False, permanent=True, error=f"the stored message cannot be read: {error}")
             else:
                 answer = await self._call(target, notice)
             self._judge(target, line, delivery, answer)
@@ -241,7 +243,7 @@ class Outbox:
             self._busy.discard(delivery.number)
             self._wake.set()
 
-    def _judge(self, target: Target, line: Line, delivery: Delivery, answer: Answer) -> None:
+    def _judge(self, target: Target, line: TargetState, delivery: Delivery, answer: Answer) -> None:
         now_ms = self._wall_ms()
         line.last_answer = answer.text()
         if answer.ok:
@@ -257,7 +259,7 @@ class Outbox:
             line.breaker.succeeded()
         else:
             line.breaker.failed(now_ms)
-        tried = max(1, delivery.attempts)  # which counts this one: the store does at each claim
+        tried = max(1, delivery.attempts)  # includes this attempt: the store counts at each claim
         if answer.permanent and tried >= self._settings.refusals:
             self.counts["refused"] += 1
             _log.warning("webhook %s (%s): message given up: %s", target.id, target.name, answer.text())
@@ -282,7 +284,7 @@ class Outbox:
         asked = 0 if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
         return max(int(most * self._rng.uniform(0.5, 1.0)), asked)
 
-    # -- what the store is to know
+    # -- results for the store
 
     def _end(self, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
         self._ended[number] = (ok, retry_at_ms, answer)
@@ -290,7 +292,7 @@ class Outbox:
             self._look_at(retry_at_ms)
         self._wake.set()
 
-    async def _tell_store(self) -> None:
+    async def _record(self) -> None:
         for number, (ok, retry_at_ms, answer) in list(self._ended.items()):
             try:
                 await self._store.finish_delivery(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
@@ -302,11 +304,11 @@ class Outbox:
     def _store_ill(self, error: Exception) -> None:
         self.counts["store_errors"] += 1
         if self._store_ok:
-            _log.error("webhooks wait, for the store does not answer: %s", error)
+            _log.error("webhooks are waiting because the store does not respond: %s", error)
         self._store_ok = False
         self._due_ms = [*self._due_ms[:999], self._wall_ms() + 1000]
 
     def _store_well(self) -> None:
         if not self._store_ok:
-            _log.info("the store answers again: webhooks go on")
+            _log.info("the store responds again; webhooks continue")
         self._store_ok = True

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A message for each kind of target: what is sent, and which answers mean that it was taken. Pure functions.
+"""Requests for each kind of target, and which answers mean that a message was accepted. Pure functions.
 
-generic: POST of JSON, or of the target's template. Headers: `Idempotency-Key` (the same at each attempt),
-`X-Heartfelt-Timestamp` (seconds since the epoch, of this attempt) and, if there is a secret, `X-Heartfelt-Signature`:
-"sha256=" and the hex HMAC-SHA256, by the secret, of the timestamp, a full stop and the body as it was sent. A receiver
-computes it anew, compares in constant time, and refuses what is older than a few minutes.
+generic: POST of JSON, or of the target's template. Headers: `Idempotency-Key` (the same for each attempt),
+`X-Heartfelt-Timestamp` (of this attempt, seconds since the epoch) and, if there is a secret, `X-Heartfelt-Signature`:
+"sha256=" and the hex HMAC-SHA256, keyed by the secret, of the timestamp, a full stop and the body as it was sent. The
+receiver computes the same, compares in constant time, and refuses requests older than a few minutes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from urllib.parse import quote_plus
 import msgspec
 
 from heartfelt._version import __version__
-from heartfelt.monitor.webhooks.notices import Notice
+from heartfelt.monitor.reasons import duration_text
+from heartfelt.monitor.webhooks.notices import Notice, why
 from heartfelt.monitor.webhooks.targets import Kind, Target
 from heartfelt.monitor.webhooks.template import render
-from heartfelt.monitor.webhooks.texts import duration, text_lines, title
+from heartfelt.monitor.webhooks.texts import text_lines, title
 
 __all__ = ["Request", "Verdict", "judge", "make_request"]
 
@@ -40,7 +41,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True, frozen=True):
-    """Of an answer. `permanent`: the message itself was refused, so that it will hardly be taken the next time.
+    """The meaning of an answer. `permanent`: the message itself was refused, so another attempt will hardly succeed.
     `limited`: the target asks to be called less often."""
 
     ok: bool
@@ -50,7 +51,7 @@ class Verdict(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
-    """Raises TemplateError if the target's template makes no JSON of this message."""
+    """Makes the request. Raises TemplateError if the target's template does not make JSON of this message."""
     url = target.url
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": f"heartfelt/{__version__}"}
     if target.kind is Kind.DINGTALK:
@@ -68,7 +69,7 @@ def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
 
 
 def judge(kind: Kind, status: int, body: bytes) -> Verdict:
-    """Whether the message was taken: a status of 2xx, and the code in the body where the kind has one."""
+    """Decides whether a message was accepted: by a 2xx status, and the code in the body where the kind has one."""
     if status == 429:
         return Verdict(ok=False, why="called too often (429)", limited=True)
     if not 200 <= status < 300:
@@ -77,7 +78,7 @@ def judge(kind: Kind, status: int, body: bytes) -> Verdict:
     if kind is Kind.GENERIC:
         return Verdict(ok=True)
     if kind is Kind.SLACK:
-        return Verdict(ok=True) if body.strip() == b"ok" else Verdict(ok=False, why='answer is not "ok"')
+        return Verdict(ok=True) if body.strip() == b"ok" else Verdict(ok=False, why='the answer is not "ok"')
     names = ("errcode",) if kind is Kind.DINGTALK else ("code", "StatusCode")
     try:
         answer = json.loads(body)
@@ -85,7 +86,7 @@ def judge(kind: Kind, status: int, body: bytes) -> Verdict:
         answer = None
     codes = [answer[name] for name in names if name in answer] if isinstance(answer, dict) else []
     if not codes:
-        return Verdict(ok=False, why=f"answer has no {' or '.join(names)}")
+        return Verdict(ok=False, why=f"the answer has no {' or '.join(names)}")
     for code in codes:
         if type(code) is not int or code != 0:
             limited = type(code) is int and code in _RATE_LIMITS[kind]
@@ -106,6 +107,8 @@ def _generic(target: Target, notice: Notice) -> bytes:
         return render(target.template, values)
     entry = notice.entry
     whole: dict[str, Any] = {name: value for name, value in values.items() if value not in ("", None)}
+    if entry is not None and entry.reason_args:
+        whole["reason_args"] = entry.reason_args
     if entry is not None and entry.seq is not None:
         whole["seq"] = entry.seq
     if entry is not None and entry.event_type is not None:
@@ -119,7 +122,7 @@ def _generic(target: Target, notice: Notice) -> bytes:
 def _info(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:  # it was cut: better some of it, as text, than nothing
+    except ValueError:  # it was cut; part of it as text is better than nothing
         return text
 
 
@@ -136,8 +139,9 @@ def _values(target: Target, notice: Notice) -> dict[str, str | int | None]:
         "ip": entry.ip if entry else "",
         "old": entry.old or "" if entry else "",
         "new": entry.new or "" if entry else "",
-        "reason": entry.reason if entry else "",
-        "outage": duration(notice.outage_ms, language) if notice.outage_ms is not None else "",
+        "reason": why(entry, language) if entry else "",
+        "reason_code": entry.reason_code if entry else "",
+        "outage": duration_text(notice.outage_ms, language) if notice.outage_ms is not None else "",
         "time_ms": notice.time_ms,
         "count": notice.count,
         "outage_ms": notice.outage_ms,
@@ -152,7 +156,7 @@ def _signature(secret: str | None, body: bytes, now_ms: int) -> Mapping[str, str
     return {"X-Heartfelt-Timestamp": stamp, "X-Heartfelt-Signature": f"sha256={digest}"}
 
 
-# -- DingTalk: the timestamp, in ms, and its signature are parts of the address
+# -- DingTalk: the timestamp, in ms, and its signature are in the URL
 
 
 def _dingtalk(target: Target, notice: Notice) -> dict[str, Any]:
@@ -169,12 +173,12 @@ def _dingtalk_url(target: Target, now_ms: int) -> str:
     return f"{target.url}{'&' if '?' in target.url else '?'}timestamp={now_ms}&sign={sign}"
 
 
-# The wide forms of these: DingTalk's markdown has no escape that all its clients know.
+# Replaced by their full-width forms: DingTalk's Markdown has no escape that all its clients know.
 _MARKDOWN = {ord(c): chr(ord(c) + 0xFEE0) for c in "[]<>`*~#|!\\"}
 
 
 def _markdown(text: str) -> str:
-    """Without links, pictures, headings or HTML: a service's name must not be able to lead anybody anywhere."""
+    """Disarms links, pictures, headings and HTML, so that a service's name cannot lead a reader anywhere."""
     return text.translate(_MARKDOWN)
 
 
@@ -217,7 +221,7 @@ _SLACK_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def _slack_escape(text: str, most: int) -> str:
-    """`<!channel>` and links are words behind that; cut between two characters, never within an entity."""
+    """Escapes `<!channel>` and links, and cuts between two characters, never within an entity."""
     parts: list[str] = []
     left = most - 1
     for character in text:

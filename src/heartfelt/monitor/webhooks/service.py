@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The webhooks of a monitor: targets, what each is told, and the outbox. One of these; it belongs to the loop."""
+"""The webhooks of a monitor: its targets, their dampers, and the outbox. One per monitor; belongs to the loop."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import random
 import secrets
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from heartfelt.monitor._tasks import TimedEvent, end_tasks, within
+from heartfelt.monitor.metric import Reading
 from heartfelt.monitor.model import AgentEvent, Change, Level
 from heartfelt.monitor.store import Store
-from heartfelt.monitor.webhooks._trials import Trials
+from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
+from heartfelt.monitor.webhooks import metrics
+from heartfelt.monitor.webhooks.backlog import Waiting
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.damping import Damper, Damping
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
@@ -34,8 +36,9 @@ from heartfelt.monitor.webhooks.targets import (
     masked,
     updated_target,
 )
+from heartfelt.monitor.webhooks.trials import Trials
 
-__all__ = ["Settings", "UnknownTarget", "Webhooks"]
+__all__ = ["UnknownTarget", "WebhookSettings", "Webhooks"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
@@ -43,6 +46,10 @@ _KIND = "webhook"
 _MAX_WAITING = 200_000
 _SAVE_MS = 1_000
 _IDLE_S = 3600.0
+_COUNTED = (
+    "offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back", "merged",
+    "left_running",
+)  # fmt: skip
 
 
 class UnknownTarget(KeyError):
@@ -52,13 +59,13 @@ class UnknownTarget(KeyError):
         return f"there is no webhook {self.args[0]!r}"
 
 
-class Settings(msgspec.Struct, kw_only=True, frozen=True):
-    """For all targets."""
+class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """WebhookSettings for all targets."""
 
     allow_private: bool = False
-    """Every target may call private networks, whatever it says itself."""
+    """Every target may call private networks, whatever its own setting."""
     levels: tuple[Level, ...] = ()
-    """For targets that are made without a filter."""
+    """Levels for targets that are created without a filter."""
     damping: Damping = Damping()
     retry: Retry = Retry()
     limits: CallLimits = CallLimits()
@@ -66,12 +73,12 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Webhooks:
-    """`start()` before the registry's first change, `offer` as its listener, `stop()` before the store is closed."""
+    """Call `start()` before the first change, `offer` for each change, `stop()` before the store is closed."""
 
     def __init__(
         self,
         store: Store,
-        settings: Settings | None = None,
+        settings: WebhookSettings | None = None,
         *,
         wall_ms: Callable[[], int],
         look_up: Lookup = lookup,
@@ -80,7 +87,7 @@ class Webhooks:
         rng: random.Random | None = None,
     ) -> None:
         self._store = store
-        self._settings = settings or Settings()
+        self._settings = settings or WebhookSettings()
         self._wall_ms = wall_ms
         self._pause = pause
         self._targets: dict[str, Target] = {}
@@ -105,32 +112,20 @@ class Webhooks:
         )
         self._waiting: deque[Change | AgentEvent] = deque()
         self._ready = False
-        self._told_seq = -1
-        """Changes up to this one were told before the start: they only tell the dampers what flaps."""
+        self._sent_seq = -1
+        """Changes up to this one were handled before the start; they only show the dampers which instances flap."""
         self._last_seq = -1
         self._unsaved = True
         self._saved_ms: int | None = None
         self._wake = TimedEvent()
         self._ticker: asyncio.Task[None] | None = None
-        self._counts = dict.fromkeys(
-            (
-                "offered_changes",
-                "offered_events",
-                "lost",
-                "replayed",
-                "bad_documents",
-                "store_errors",
-                "held_back",
-                "merged",
-                "left_running",
-            ),
-            0,
-        )
+        self.backlog = Waiting(store)
+        self._counts = dict.fromkeys(_COUNTED, 0)
 
     # -- what happens in the monitor
 
     def offer(self, change: Change) -> None:
-        """A change of state. Never waits, never raises for what is in it."""
+        """Takes a change of state. Never waits, and never raises because of its content."""
         self._counts["offered_changes"] += 1
         if self._ready:
             self._take_change(change)
@@ -139,7 +134,7 @@ class Webhooks:
             self._wait(change)
 
     def offer_event(self, event: AgentEvent) -> None:
-        """An event. Those of the type STATE are passed over: the changes themselves are offered."""
+        """Takes an event. Events of the type STATE are ignored, since the changes themselves are offered."""
         self._counts["offered_events"] += 1
         if event.type == STATE_TYPE:
             return
@@ -156,7 +151,7 @@ class Webhooks:
         self._waiting.append(what)
 
     def _take_change(self, change: Change, *, since_ms: bool = False) -> None:
-        """`since_ms`: not for targets that were made, or changed, after it."""
+        """Offers a change to the dampers. `since_ms`: skips targets that were created or changed after it."""
         self._last_seq = max(self._last_seq, change.seq)
         self._unsaved = True
         entry: Entry | None = None
@@ -177,7 +172,7 @@ class Webhooks:
     def _put(self, target_id: str, notices: list[Notice]) -> None:
         for notice in notices:
             self._unsaved = True
-            if notice.last_seq is None or notice.last_seq > self._told_seq:
+            if notice.last_seq is None or notice.last_seq > self._sent_seq:
                 self._outbox.put(target_id, notice)
 
     # -- start and stop
@@ -189,9 +184,9 @@ class Webhooks:
                 self._set(msgspec.convert(document, Target))
             except msgspec.ValidationError as error:
                 self._counts["bad_documents"] += 1
-                _log.error("webhook %s cannot be read from the store, and is left out: %s", id, error)
+                _log.error("webhook %s in the store cannot be read and is ignored: %s", id, error)
         position = await load_position(self._store)
-        if position is None:  # from here on, even if the process is killed before anything else is noted
+        if position is None:  # a first start: begins here, even if the process is killed before it records more
             newest = await self._store.changes(id=None, service=None, before=None, limit=1)
             position = Position(seq=newest[0].seq if newest else -1, flushed=True)
             await save_position(self._store, position)
@@ -210,7 +205,7 @@ class Webhooks:
         self._ticker = asyncio.create_task(self._tick(), name="webhooks ticker")
 
     async def _replay(self, position: Position) -> None:
-        self._told_seq = self._last_seq = position.seq
+        self._sent_seq = self._last_seq = position.seq
         memory_ms = self._settings.damping.memory_ms
         flushed = position.flushed
         for number, change in enumerate(await recent_changes(self._store, after=position.seq, memory_ms=memory_ms)):
@@ -235,8 +230,8 @@ class Webhooks:
         return limits.tasks_s + (limits.tasks_s + limits.store_s) + limits.store_s + limits.sessions_s
 
     async def stop(self) -> None:
-        """What is held back goes into the outbox, and waits there for the next start; calls under way are broken off.
-        Takes at most `stop_s`, whatever the store and the targets do. Idempotent."""
+        """Puts what is muted or gathered into the outbox, where it waits for the next start, and cancels calls in
+        progress. Takes at most `stop_s`, whatever the store and the targets do. Idempotent."""
         limits = self._settings.stop
         if self._ready:
             self._ready = False
@@ -266,7 +261,7 @@ class Webhooks:
             for id, damper in self._dampers.items():
                 try:
                     self._put(id, damper.advance(now_ms))
-                except Exception as error:  # ours: the other targets must not wait for it
+                except Exception as error:  # a bug of ours must not stop the other targets
                     self._outbox.fault(error)
             if self._unsaved and (self._saved_ms is None or not 0 <= now_ms - self._saved_ms < _SAVE_MS):
                 await self._save()
@@ -277,7 +272,7 @@ class Webhooks:
             await self._pause(self._wake, min(wait_s, 60.0))
 
     async def _save(self, *, flushed: bool = False) -> None:
-        """How far everything is in the outbox, in the store; at most once a second, for it walks all that is held."""
+        """Records up to which change everything is in the outbox. At most once a second, as it is O(muted)."""
         open_seqs = (damper.first_open_seq() for damper in self._dampers.values())
         seq = min([self._last_seq, *(seq - 1 for seq in open_seqs if seq is not None)])
         self._saved_ms = self._wall_ms()
@@ -287,22 +282,22 @@ class Webhooks:
         except Exception as error:
             self._unsaved = True
             self._counts["store_errors"] += 1
-            _log.error("the webhooks' position cannot be stored: %s", error)
+            _log.error("the position of the webhooks cannot be stored: %s", error)
 
     # -- for the API
 
     def targets(self) -> list[dict[str, Any]]:
-        """All, without secrets, with how they fare."""
+        """Returns all targets and how they work, without secrets."""
         return [self._view(target) for target in self._targets.values()]
 
     def get(self, id: str) -> dict[str, Any]:
-        """Raises UnknownTarget, as do all that take an id."""
+        """Returns one target. Raises UnknownTarget, like every method that takes an id."""
         return self._view(self._known(id))
 
     async def create(self, fields: Mapping[str, Any], *, id: str | None = None) -> dict[str, Any]:
-        """Raises TargetError, which names the field; and what the store raises."""
+        """Creates a target. Raises TargetError, which names the field, and what the store raises."""
         if len(self._targets) >= MAX_TARGETS:
-            raise TargetError("id", f"there are {MAX_TARGETS} webhooks, the most there can be; delete one")
+            raise TargetError("id", f"there are {MAX_TARGETS} webhooks, which is the limit; delete one")
         if id in self._targets:
             raise TargetError("id", f"there is a webhook {id!r} already")
         if self._settings.levels and "filter" not in fields:
@@ -313,27 +308,27 @@ class Webhooks:
         return self._view(target)
 
     async def update(self, id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields that are given; the others stay. Raises TargetError, and what the store raises."""
+        """Changes the given fields; the others stay. Raises TargetError, and what the store raises."""
         target = updated_target(self._known(id), fields, now_ms=self._wall_ms(), private=self._settings.allow_private)
         await self._store.put_document(_KIND, id, msgspec.to_builtins(target))
         self._set(target)
-        self._outbox.line(target).breaker.succeeded()  # it may be mended: the next attempt shows
+        self._outbox.line(target).breaker.succeeded()  # it may be fixed now: the next attempt will show
         self._outbox.wake()
         return self._view(target)
 
     async def delete(self, id: str) -> None:
-        """What waits for it is dropped."""
+        """Deletes a target and drops the messages waiting for it."""
         self._known(id)
         await self._store.delete_document(_KIND, id)
         if self._targets.pop(id, None) is None:
-            raise UnknownTarget(id)  # somebody else has deleted it meanwhile
+            raise UnknownTarget(id)  # deleted by another request meanwhile
         damper = self._dampers.pop(id)
-        self._counts["held_back"] += damper.held
+        self._counts["held_back"] += damper.muted
         self._counts["merged"] += damper.merged
         self._outbox.forget(id)
 
     async def test(self, id: str) -> dict[str, Any]:
-        """Calls it now, once, past the outbox. -> ok, status, error, excerpt (of the answer), duration_ms."""
+        """Calls a target once, bypassing the outbox. Returns ok, status, error, excerpt of the answer, duration_ms."""
         target = self._known(id)
         now_ms = self._wall_ms()
         notice = Notice(kind="test", key=f"test-{secrets.token_hex(8)}", time_ms=now_ms, level=Level.NORMAL)
@@ -352,12 +347,12 @@ class Webhooks:
         }
 
     async def deliveries(self, id: str | None, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """What waits, was delivered, was given up; newest first. The messages have no secrets in them."""
+        """Returns deliveries that wait, were delivered or were given up, newest first. Messages contain no secrets."""
         found = await self._store.deliveries(id, before, limit)
         return [msgspec.to_builtins(delivery) for delivery in found]
 
     def stats(self) -> dict[str, int | float]:
-        """Counts since the start, and `targets`, `open` (breakers) as they are."""
+        """Returns counters since the start, and the current number of `targets` and of `open` breakers."""
         now_ms = self._wall_ms()
         states = [self._outbox.line(target).breaker.state(now_ms) for target in self._targets.values()]
         return {
@@ -365,11 +360,15 @@ class Webhooks:
             **self._outbox.counts,
             "store_errors": self._counts["store_errors"] + self._outbox.counts["store_errors"],
             "left_running": self._counts["left_running"] + self._outbox.counts["left_running"],
-            "held_back": self._counts["held_back"] + sum(damper.held for damper in self._dampers.values()),
+            "held_back": self._counts["held_back"] + sum(damper.muted for damper in self._dampers.values()),
             "merged": self._counts["merged"] + sum(damper.merged for damper in self._dampers.values()),
             "targets": len(self._targets),
             "open": sum(state != "closed" for state in states),
+            "backlog_errors": self.backlog.errors,
         }
+
+    def readings(self) -> Iterator[Reading]:
+        return metrics.readings(self.stats(), self.backlog.by_target, self._targets, self._wall_ms())
 
     def _known(self, id: str) -> Target:
         target = self._targets.get(id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Webhook targets: where to, in which form, and about what; and the checks of what a user writes into one."""
+"""Webhook targets: address, kind and filter, and the checks of the fields that a user writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.errors import ConfigError
 from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Change, Level, State
+from heartfelt.monitor.problems import FieldError, field_at_fault
 from heartfelt.monitor.webhooks.guard import check_url, mask_url
 from heartfelt.monitor.webhooks.template import TemplateError, check_template
 
@@ -40,12 +40,11 @@ _ALIVE = frozenset({State.NEW, State.UP, State.LATE})
 _MAX_URL, _MAX_SECRET, _MAX_NAME, _MAX_GLOBS, _MAX_GLOB = 2048, 1024, 200, 100, 200
 
 
-class TargetError(ConfigError):
-    """A field of a target cannot be what it is; `field` names it, the text says what to write instead."""
+class TargetError(FieldError):
+    """A field of a webhook cannot have this value."""
 
     def __init__(self, field: str, text: str) -> None:
-        super().__init__(f"{field}: {text}")
-        self.field = field
+        super().__init__(field, f"{field}: {text}")
 
 
 class Kind(str, Enum):
@@ -61,19 +60,19 @@ class Language(str, Enum):
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """What a target is told. Of each field one must fit; an empty one fits all.
+    """Selects what a target is sent. Fields are ANDed, values within a field ORed; an empty field matches everything.
 
-    A recovery is told if the loss before it was: whatever its level, and with UP among the states.
+    A recovery is sent if the loss before it was: whatever its level, and if UP is among the states.
     """
 
     states: tuple[State, ...] = (State.LOST, State.STUCK, State.UP)
-    """New states. UP is told after a state that is told, too, or after an outage: not for every start."""
+    """New states. UP is sent after a state that is selected too, or after an outage, but not for every start."""
     services: tuple[str, ...] = ()
-    """Names, with `*`, `?` and `[...]` as in file names; upper and lower case differ."""
+    """Service names with `*`, `?` and `[...]` as in file names; case matters."""
     levels: tuple[Level, ...] = ()
     event_types: tuple[str, ...] = (STATE_TYPE,)
-    """STATE: changes of state, and HOLD, that they are held back. Others are types of events, such as OPERATION; "*" is
-    all."""
+    """STATE: changes of state; includes HOLD, the beginning and end of holds. Others are types of events, such as
+    OPERATION; "*" is all."""
 
 
 class Target(msgspec.Struct, kw_only=True, frozen=True):
@@ -84,18 +83,18 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
     kind: Kind
     url: str
     secret: str | None = None
-    """generic: of the signature; DingTalk, Feishu: of the robot's signing; Slack has none."""
+    """generic: signs messages; DingTalk, Feishu: the robot's signing secret; Slack has none."""
     enabled: bool = True
     filter: Filter = msgspec.field(default_factory=Filter)
     template: str | None = None
     """generic only: the body, see template.py."""
     allow_private: bool = False
-    """Whether the address may lie in a private network or on this machine."""
+    """Whether the address may be in a private network or on this machine."""
     language: Language = Language.ENGLISH
     created_ms: int = 0
     changed_ms: int = 0
 
-    def __repr__(self) -> str:  # whatever ends in a log has no secret in it
+    def __repr__(self) -> str:  # it may end up in a log, so it has no secret in it
         return f"Target(id={self.id!r}, name={self.name!r}, kind={self.kind.value!r}, url={mask_url(self.url)!r})"
 
     def wants_change(self, change: Change) -> bool:
@@ -109,7 +108,7 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
         which = self.filter
         if event.type == STATE_TYPE or not _fits_service(which, event.service):
             return False
-        if event.type == HOLD_TYPE:  # who is told of losses is told that they are held, and when that ends
+        if event.type == HOLD_TYPE:  # who gets losses also gets the beginning and the end of holds
             wanted = _fits_type(which, HOLD_TYPE) or _fits_type(which, STATE_TYPE)
             return wanted and (_fits_level(which, Level.EMERGENCY) or _fits_level(which, event.level))
         return _fits_type(which, event.type) and _fits_level(which, event.level)
@@ -150,13 +149,13 @@ _FIELDS = frozenset({"name", "kind", "url", "secret", "enabled", "filter", "temp
 
 
 def make_target(fields: Mapping[str, Any], *, now_ms: int, id: str | None = None, private: bool = False) -> Target:
-    """A target of what a user wrote. `private`: the monitor allows private addresses to all. Raises TargetError."""
+    """Makes a target of a user's fields. `private`: all targets may call private addresses. Raises TargetError."""
     _known(fields)
     for needed in ("kind", "url"):
         if not fields.get(needed):
             raise TargetError(needed, "is missing")
     if id is not None and _ID.fullmatch(id) is None:
-        raise TargetError("id", f"{id!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ -")
+        raise TargetError("id", f"must have 1 to 64 of the characters A-Z a-z 0-9 _ -; got {id!r}")
     given = {"name": str(fields.get("kind")), **fields}
     return _checked(
         {**given, "id": id or secrets.token_hex(8), "created_ms": now_ms, "changed_ms": now_ms}, private=private
@@ -164,10 +163,10 @@ def make_target(fields: Mapping[str, Any], *, now_ms: int, id: str | None = None
 
 
 def updated_target(old: Target, fields: Mapping[str, Any], *, now_ms: int, private: bool = False) -> Target:
-    """`old` with other fields. A masked url or secret, as `masked()` shows it, means the one that is there.
+    """Returns `old` with new fields. A masked url or secret, as `masked()` shows it, keeps the present one.
 
-    Another host does not inherit the secret: whoever may change the address must not make the monitor sign for it,
-    or send it what the old address was trusted with.
+    Another host does not inherit the secret: whoever changes the address must not get the monitor to sign messages for
+    it, or to send it what the old address was trusted with.
     """
     _known(fields)
     new = {**msgspec.to_builtins(old), **fields, "changed_ms": now_ms}
@@ -177,12 +176,12 @@ def updated_target(old: Target, fields: Mapping[str, Any], *, now_ms: int, priva
     if inherits:
         new["secret"] = old.secret
     if inherits and old.secret and _host(new["url"]) != _host(old.url):
-        raise TargetError("secret", "has to be given again with an address on another host")
+        raise TargetError("secret", "must be given again with an address on another host")
     return _checked(new, private=private)
 
 
 def masked(target: Target) -> dict[str, Any]:
-    """For API answers: everything but the secret, and of the address only the host, since its path may be a key."""
+    """Returns a target for API answers: without its secret, and without the path of its address, which may be a key."""
     shown: dict[str, Any] = msgspec.to_builtins(target)
     shown["url"] = mask_url(target.url)
     shown["secret"] = None if target.secret is None else _MASK
@@ -192,7 +191,7 @@ def masked(target: Target) -> dict[str, Any]:
 def _known(fields: Mapping[str, Any]) -> None:
     unknown = sorted(str(name) for name in fields if name not in _FIELDS)
     if unknown:
-        raise TargetError(unknown[0], f"is not a field of a webhook; there are {', '.join(sorted(_FIELDS))}")
+        raise TargetError(unknown[0], f"is not a field of a webhook; known are {', '.join(sorted(_FIELDS))}")
 
 
 def _host(url: Any) -> str:
@@ -203,26 +202,24 @@ def _checked(fields: dict[str, Any], *, private: bool) -> Target:
     for name, values in (("kind", Kind), ("language", Language)):
         if name in fields and fields[name] not in [value.value for value in values]:
             known = ", ".join(value.value for value in values)
-            raise TargetError(name, f"{fields[name]!r} is none of {known}")
-    for name in ("url", "secret"):  # whose values must not be in the text of an error
+            raise TargetError(name, f"must be one of {known}; got {str(fields[name])[:100]!r}")
+    for name in ("url", "secret"):  # their values must not appear in the text of an error
         if fields.get(name) is not None and not isinstance(fields[name], str):
-            raise TargetError(name, f"a text is expected, not {type(fields[name]).__name__}")
+            raise TargetError(name, f"must be text, not {type(fields[name]).__name__}")
     try:
         target = msgspec.convert(fields, Target)
     except msgspec.ValidationError as error:
-        text = str(error)
-        field = re.search(r"at `\$\.(\w+)", text)
-        raise TargetError(field[1] if field else "webhook", text) from None
+        raise TargetError(field_at_fault(Target, fields) or "webhook", str(error)) from None
     _check_texts(target)
     if (why := check_url(target.url, allow_private=target.allow_private or private)) is not None:
         raise TargetError("url", why)
     if target.kind is not Kind.GENERIC and not target.url.lower().startswith("https://") and not target.allow_private:
-        raise TargetError("url", f"{target.kind.value} is called by https")
+        raise TargetError("url", f"must begin with https:// for {target.kind.value}")
     if target.kind is Kind.SLACK and target.secret is not None:
-        raise TargetError("secret", "Slack has none: its address is the secret")
+        raise TargetError("secret", "must be empty for Slack, whose address is the secret")
     if target.template is not None:
         if target.kind is not Kind.GENERIC:
-            raise TargetError("template", "is for the kind generic only")
+            raise TargetError("template", "can be used with the kind generic only")
         try:
             check_template(target.template)
         except TemplateError as error:
@@ -232,14 +229,18 @@ def _checked(fields: dict[str, Any], *, private: bool) -> Target:
 
 def _check_texts(target: Target) -> None:
     if not target.name.strip() or len(target.name) > _MAX_NAME or not target.name.isprintable():
-        raise TargetError("name", f"1 to {_MAX_NAME} printable characters are expected")
+        raise TargetError("name", f"must have 1 to {_MAX_NAME} printable characters")
     if len(target.url) > _MAX_URL:
-        raise TargetError("url", f"is longer than {_MAX_URL} characters")
+        raise TargetError("url", f"must have at most {_MAX_URL} characters")
     if target.secret is not None and not 0 < len(target.secret) <= _MAX_SECRET:
-        raise TargetError("secret", f"1 to {_MAX_SECRET} characters are expected; null for none")
+        raise TargetError("secret", f"must have 1 to {_MAX_SECRET} characters; null for none")
     globs = target.filter.services
     if len(globs) > _MAX_GLOBS or any(not 0 < len(glob) <= _MAX_GLOB for glob in globs):
-        raise TargetError("filter", f"at most {_MAX_GLOBS} services, each of 1 to {_MAX_GLOB} characters")
+        raise TargetError(
+            "filter.services", f"must have at most {_MAX_GLOBS} services, each of 1 to {_MAX_GLOB} characters"
+        )
     for type_ in target.filter.event_types:
         if _TYPE.fullmatch(type_) is None:
-            raise TargetError("filter", f"{type_!r} is no event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *")
+            raise TargetError(
+                "filter.event_types", f"{type_!r} is not an event type: STATE, OPERATION, GOVERNANCE, LOG, PING, or *"
+            )

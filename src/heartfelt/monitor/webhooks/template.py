@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The body of a generic webhook, as a user writes it: JSON with `$name` or `${name}` in it; `$$` is a dollar sign.
+"""The body of a generic webhook as a user writes it: JSON with `$name` or `${name}` in it; `$$` is a dollar sign.
 
-A value goes in as the content of a JSON text, escaped, so it stands between the user's quotes: `{"msg": "$title"}`.
-Numbers may stand without quotes. A value is never looked through for names, and nothing is ever executed.
+A value is inserted as the escaped content of a JSON string, so it belongs between quotes: `{"msg": "$title"}`. Numbers
+may stand without quotes. Values are never searched for names, and nothing is ever executed.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from collections.abc import Mapping
 
 __all__ = ["NAMES", "TemplateError", "check_template", "render"]
 
-TEXTS = ("event", "key", "level", "title", "text", "service", "instance_id", "ip", "old", "new", "reason", "outage")
+TEXTS = ("event", "key", "level", "title", "text", "service", "instance_id", "ip", "old", "new", "reason",
+         "reason_code", "outage")  # fmt: skip
 NUMBERS = ("time_ms", "count", "outage_ms")
 NAMES = frozenset(TEXTS + NUMBERS)
 _MAX = 16_384
-# Values that show what a template does to its surroundings: each of them breaks JSON outside of quotes, and the first
-# characters break it behind a backslash.
+# Values that reveal misplaced names: each of them breaks JSON outside of quotes, and its first characters break JSON
+# behind a backslash.
 _SAMPLES: tuple[tuple[str, int], ...] = (('"quoted" \\ text\n', 12), ("xyz, [", 0), ("9z}", 1234567890123))
 
 
 class TemplateError(ValueError):
-    """A template that cannot be used; the text says where and why."""
+    """The template cannot be used; the text says where and why."""
 
 
 class _Template(string.Template):
     idpattern = r"(?a:[a-z_]+)"
-    flags = re.RegexFlag(0)  # names are of small letters
+    flags = re.RegexFlag(0)  # names have lower-case letters only
 
 
 def check_template(template: str) -> None:
-    """Raises TemplateError unless every message makes JSON of it."""
+    """Raises TemplateError unless the template makes JSON of every message."""
     if len(template) > _MAX:
         raise TemplateError(f"is longer than {_MAX} characters")
     for match in _Template.pattern.finditer(template):
         name = match["named"] or match["braced"]
         line = template.count("\n", 0, match.start()) + 1
         if match["invalid"] is not None:
-            raise TemplateError(f"line {line}: a $ without a name behind it; write $$ for the character itself")
+            raise TemplateError(f"line {line}: a $ without a name after it; write $$ for a dollar sign")
         if name is not None and name not in NAMES:
-            raise TemplateError(f"line {line}: ${name} is not known; there are {', '.join(sorted(NAMES))}")
+            raise TemplateError(f"line {line}: unknown name ${name}; known are {', '.join(sorted(NAMES))}")
     for text, number in _SAMPLES:
         values: dict[str, str | int | None] = {**dict.fromkeys(TEXTS, text), **dict.fromkeys(NUMBERS, number)}
         try:
@@ -52,7 +53,7 @@ def check_template(template: str) -> None:
 
 
 def render(template: str, values: Mapping[str, str | int | None]) -> bytes:
-    """The body. Raises TemplateError if it is not JSON, which a checked template rules out."""
+    """Makes the body. Raises TemplateError if it is not JSON, which a checked template rules out."""
     body = _Template(template).substitute({name: _inside(value) for name, value in values.items()})
     try:
         json.loads(body)

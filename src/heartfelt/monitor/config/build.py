@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Makes the policies and settings of the monitor's parts from its configuration."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from heartfelt.errors import ConfigError
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.model import Level
+from heartfelt.monitor.store.sqlite import Retention, SqliteStore
+from heartfelt.monitor.webhooks import WebhookSettings
+
+FILE = "heartfelt.db"
+_LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
+
+
+def make_policy(config: MonitorConfig) -> Policy:
+    return Policy(
+        lease_timeout_ms=_ms(config.lease_timeout),
+        lease_cache_ms=_ms(config.lease_cache),
+        lease_stuck_after_ms=None if config.lease_stuck_after is None else _ms(config.lease_stuck_after),
+        services={
+            name: ServicePolicy(
+                lease_timeout_ms=_ms(one["timeout"]) if "timeout" in one else None,
+                lease_cache_ms=_ms(one["cache"]) if "cache" in one else None,
+            )
+            for name, one in config.services.items()
+        },
+        hold=HoldPolicy(
+            enable=config.hold_enable,
+            window_ms=_ms(config.hold_window),
+            share=config.hold_share,
+            least=config.hold_least,
+            share_of_all=config.hold_share_of_all,
+            least_of_all=config.hold_least_of_all,
+            longest_ms=_ms(config.hold_longest),
+            release_per_s=float(config.hold_release_per_s),
+        ),
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:
+    retention = Retention(
+        events_ms=_ms(config.retention_events),
+        changes_ms=_ms(config.retention_changes),
+        deliveries_ms=_ms(config.retention_deliveries),
+        file_bytes=config.retention_bytes,
+    )
+    return SqliteStore(Path(config.data) / FILE, retention=retention, wall_ms=wall_ms)
+
+
+def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
+    """Returns the levels of a webhook that names none: `webhooks.level` and those more severe."""
+    return _LEVELS[: _LEVELS.index(Level(config.webhooks_level.upper())) + 1]
+
+
+def make_webhook_settings(config: MonitorConfig) -> WebhookSettings:
+    return WebhookSettings(allow_private=config.webhooks_allow_private, levels=webhook_levels(config))
+
+
+class _Encrypted(Exception):
+    pass
+
+
+def no_password() -> str:
+    """Refuses to give a password. Without this callback OpenSSL would ask on the terminal, and wait."""
+    raise _Encrypted
+
+
+def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
+    """Returns the TLS context for the certificate, if one is configured. Blocks to read the files.
+
+    Raises ConfigError if the certificate cannot be used.
+    """
+    if config.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for name in ("tls_cert", "tls_key"):
+        if (path := getattr(config, name)) is not None:
+            try:
+                Path(path).open("rb").close()
+            except OSError as error:
+                key = name.replace("_", ".")
+                raise ConfigError(f"{key} {path} cannot be read: {error.strerror or error}") from None
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key, password=no_password)
+    except _Encrypted:
+        raise ConfigError(
+            f"{'tls.key' if config.tls_key else 'tls.cert'} {config.tls_key or config.tls_cert}: the key is encrypted, "
+            "and nobody can enter its password; use an unencrypted key that only the monitor's user can read"
+        ) from None
+    except ssl.SSLError as error:
+        raise ConfigError(f"tls.cert {config.tls_cert} and its key cannot be used: {error.reason or error}") from None
+    return context

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""The monitor's configuration: from a file, the environment and flags; each value knows where it was set."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from heartfelt.errors import ConfigError
+from heartfelt.monitor.config.settings import OF_A_SERVICE, SETTINGS, of_a_service
+from heartfelt.monitor.config.sources import MonitorSource, checked, from_environ, from_file, from_flags
+from heartfelt.monitor.model import Limits
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorConfig:
+    """A monitor's configuration; `settings.py` says what each value means. Durations are in seconds.
+
+    The constructor takes values by keyword and reads neither files nor the environment; `load` does. Raises ConfigError
+    for an invalid value. `warnings` lists what is valid but probably not intended.
+    """
+
+    data: str = "heartfelt-data"
+    host: str = "127.0.0.1"
+    http_host: str | None = None
+    http_port: int = 8900
+    http_allowed_hosts: tuple[str, ...] = ()
+    http_request_timeout: float = 20.0
+    http_keep_alive: float = 65.0
+    http_header_bytes: int = 64 << 10
+    http_viewers: int = 500
+    http_viewer_bytes: int = 4 << 20
+    tcp_enable: bool = True
+    tcp_host: str | None = None
+    tcp_port: int = 6888
+    udp_enable: bool = True
+    udp_host: str | None = None
+    udp_port: int = 8901
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    http_tls: bool = True
+    tcp_tls: bool = True
+    auth_require: str = "auto"
+    auth_tcp: bool = True
+    lease_timeout: float = 60.0
+    lease_cache: float = 600.0
+    lease_stuck_after: float | None = None
+    hold_enable: bool = True
+    hold_share: float = 0.5
+    hold_least: int = 5
+    hold_share_of_all: float = 0.3
+    hold_least_of_all: int = 10
+    hold_window: float = 5.0
+    hold_longest: float = 300.0
+    hold_release_per_s: int = 20
+    limits_frame_bytes: int = Limits().frame_bytes
+    limits_gunzip_bytes: int = Limits().gunzip_bytes
+    limits_body_bytes: int = Limits().body_bytes
+    limits_beats_in_body: int = Limits().beats_in_body
+    limits_key_bytes: int = Limits().key_bytes
+    limits_meta_bytes: int = Limits().meta_bytes
+    limits_event_bytes: int = Limits().event_bytes
+    limits_instances: int = Limits().instances
+    limits_instances_of_client: int = Limits().instances_of_client
+    limits_beats_of_client_per_s: int = Limits().beats_of_client_per_s
+    limits_connections: int = Limits().connections
+    limits_connection_idle: float = Limits().connection_idle
+    retention_events: float = 7 * 86400.0
+    retention_changes: float = 90 * 86400.0
+    retention_deliveries: float = 7 * 86400.0
+    retention_bytes: int = 1 << 30
+    webhooks_level: str = "emergency"
+    webhooks_allow_private: bool = False
+    session_expire: float = 60.0
+    log_level: str = "info"
+    services: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The "timeout" and "cache" of services that have their own."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for setting in SETTINGS:
+            if setting.field not in self.places:  # values with a place were checked when they were read
+                object.__setattr__(self, setting.field, checked(setting, getattr(self, setting.field)))
+        for name, of_service in self.services.items():
+            for what, value in of_service.items():
+                if what not in OF_A_SERVICE:
+                    raise ConfigError(
+                        f"services: {name}: unknown setting {what} of a service; known are {' and '.join(OF_A_SERVICE)}"
+                    )
+                checked(of_a_service(name, what), value)
+        self._check_together()
+
+    @classmethod
+    def load(
+        cls,
+        file: str | Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
+    ) -> MonitorConfig:
+        """Loads the configuration from all sources. `flags` (by settings' names) override the environment (`environ`
+        replaces os.environ), which overrides the file: TOML, or .properties with Sermant's names.
+
+        Blocks to read files. Raises ConfigError that names file and line, variable or flag.
+        """
+        sources = [from_file(Path(file))] if file is not None else []
+        sources.append(from_environ(os.environ if environ is None else environ))
+        sources.append(from_flags(flags or {}))
+        total = MonitorSource()
+        for source in sources:
+            total.override(source)
+        values: dict[str, Any] = {**total.values}
+        return cls(**values, services=total.services, places=total.places, warnings=tuple(total.warnings))
+
+    def address(self, which: str) -> tuple[str, int]:
+        """Returns the host and port that "http", "tcp" or "udp" listens on."""
+        host: str | None = getattr(self, f"{which}_host")
+        port: int = getattr(self, f"{which}_port")
+        return host or self.host, port
+
+    def is_local(self, which: str) -> bool:
+        """Whether it can be reached from this machine only."""
+        return is_loopback(self.address(which)[0])
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """The enabled listeners, of "http", "tcp" and "udp"."""
+        return ("http", *(name for name in ("tcp", "udp") if getattr(self, f"{name}_enable")))
+
+    @property
+    def auth_needed(self) -> bool:
+        """Whether tokens are required: always, or because a port can be reached from other machines."""
+        return self.auth_require == "always" or not all(map(self.is_local, self.listeners))
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**{name: getattr(self, f"limits_{name}") for name in Limits.__struct_fields__})
+
+    def sources(self) -> list[dict[str, object]]:
+        """Lists all settings for people: name, value, source, default, meaning, unit."""
+        defaults = {one.name: one.default for one in fields(self)}
+        rows: list[dict[str, object]] = [
+            {
+                "name": one.name,
+                "value": _plain(getattr(self, one.field)),
+                "source": self.places.get(one.field, DEFAULT),
+                "default": _plain(defaults[one.field]),
+                "meaning": one.meaning,
+                "unit": one.unit,
+            }
+            for one in SETTINGS
+        ]
+        rows += [
+            {
+                "name": f"service.{service}.{what}",
+                "value": value,
+                "source": self.places.get(f"service.{service}.{what}", "keyword"),
+                "default": getattr(self, OF_A_SERVICE[what].field),
+                "meaning": f"for the service {service}: {OF_A_SERVICE[what].meaning}",
+                "unit": "s",
+            }
+            for service, of_service in self.services.items()
+            for what, value in of_service.items()
+        ]
+        return rows
+
+    def _at(self, field_name: str) -> str:
+        name = SETTINGS.by_field[field_name].name
+        return f"{self.places[field_name]}: {name}" if field_name in self.places else name
+
+    def _check_together(self) -> None:
+        pairs = [("", self.lease_timeout, self.lease_cache)]
+        for name, one in self.services.items():
+            timeout, cache = one.get("timeout", self.lease_timeout), one.get("cache", self.lease_cache)
+            pairs.append((f"service.{name}: ", timeout, cache))
+        for label, timeout, cache in pairs:
+            if cache < timeout:
+                where = label or f"{self._at('lease_cache')} "
+                raise ConfigError(
+                    f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
+                    f"{timeout:g} s, after which it is lost; set a longer cache or a shorter timeout"
+                )
+        if self.tls_key and not self.tls_cert:
+            raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
+        if self.tls_cert is None and not all(map(self.is_local, self.listeners)):
+            warning = "ports can be reached from other machines without TLS; set tls.cert and tls.key"
+            object.__setattr__(self, "warnings", (*self.warnings, warning))
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

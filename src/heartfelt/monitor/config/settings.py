@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The table of the monitor's settings: name, kind of value, meaning, and Sermant's name where Sermant has one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from heartfelt._config.settings import SettingSpec, SettingsTable
+from heartfelt._config.units import Size, share, words
+from heartfelt._config.values import Duration, Kind, flag, host, maybe, one_of, text, whole
+
+DAY_S = 86400.0
+LEVELS = ("emergency", "important", "normal")
+_PORT = whole(0, 65535)
+_FILE = maybe(text(4096))
+
+
+def _setting(
+    name: str, kind: Kind, meaning: str, sermant: str | None = None, sermant_kind: Kind | None = None
+) -> SettingSpec:
+    return SettingSpec(name, name.replace(".", "_"), kind, meaning, sermant=sermant, sermant_kind=sermant_kind)
+
+
+SETTINGS = SettingsTable((
+    _setting("data", text(4096), "folder for the monitor's data: an SQLite file and its lock"),
+    _setting("host", host, "address to listen on, for all three ports"),
+    _setting("http.host", maybe(host), "address to listen on for HTTP, if different", "server.address"),
+    _setting("http.port", _PORT, "port for HTTP: panel, REST, pings, metrics; 0: any free port", "server.port"),
+    _setting("http.allowed_hosts", words, "host names accepted in the Host header, besides IP addresses"),
+    _setting("http.request_timeout", Duration(0.1, 3600), "time limit for receiving a complete request"),
+    _setting("http.keep_alive", Duration(0.1, 3600), "time that a connection may be idle between requests"),
+    _setting("http.header_bytes", Size(1024, 1 << 20), "maximum size of a request's headers"),
+    _setting("http.viewers", whole(1, 10_000), "maximum number of open event streams (viewers)"),
+    _setting("http.viewer_bytes", Size(4096, 1 << 28),
+        "maximum size of a viewer's backlog; beyond it, the viewer reloads"),
+    _setting("tcp.enable", flag, "accept agents over TCP (Sermant's protocol)"),
+    _setting("tcp.host", maybe(host), "address to listen on for agents' TCP, if different"),
+    _setting("tcp.port", _PORT, "port for agents' TCP; 0: any free port", "netty.port"),
+    _setting("udp.enable", flag, "accept beats over UDP"),
+    _setting("udp.host", maybe(host), "address to listen on for UDP, if different"),
+    _setting("udp.port", _PORT, "port for UDP; 0: any free port"),
+    _setting("tls.cert", _FILE, "PEM file with the certificate and its chain"),
+    _setting("tls.key", _FILE, "PEM file with the private key; not set: it is in tls.cert"),
+    _setting("http.tls", flag, "use TLS for HTTP if there is a certificate"),
+    _setting("tcp.tls", flag, "use TLS for agents' TCP if there is a certificate"),
+    _setting("auth.require", one_of("auto",
+        "always"), "when tokens are required: auto (if a port listens on an address that is not loopback) or always"),
+    _setting("auth.tcp", flag, "require tokens for agents' TCP, too; Sermant's agents cannot send one"),
+    _setting("lease.timeout", Duration(0.05, 30 * DAY_S), "an instance without a beat for this long is lost",
+        "max.effective.time", Duration(0.05, 30 * DAY_S, "ms")),
+    _setting("lease.cache", Duration(0.05, 366 * DAY_S), "an instance without a beat for this long is removed",
+        "max.cache.time", Duration(0.05, 366 * DAY_S, "ms")),
+    _setting("lease.stuck_after", maybe(Duration(0.05, DAY_S)),
+        "an instance whose interpreter does not answer for this long is stuck"),
+    _setting("hold.enable", flag, "hold losses when too many occur at once"),
+    _setting("hold.share", share,
+        "a service's losses are held if more than this share of it is lost within hold.window"),
+    _setting("hold.least", whole(2, 1_000_000), "a service with fewer instances is never held"),
+    _setting("hold.share_of_all", share,
+        "all losses are held if more than this share of all instances is lost within hold.window"),
+    _setting("hold.least_of_all", whole(2, 1_000_000), "with fewer instances in all, hold.share_of_all does not apply"),
+    _setting("hold.window", Duration(0.05, 3600), "window in which losses are counted"),
+    _setting("hold.longest", Duration(0.1, DAY_S), "maximum duration of a hold"),
+    _setting("hold.release_per_s", whole(1, 1_000_000), "held losses reported per second when a hold ends"),
+    _setting("limits.frame_bytes", Size(1024, 1 << 28), "maximum size of an agent's frame"),
+    _setting("limits.gunzip_bytes", Size(1024, 1 << 28), "maximum size of gzip data when decompressed"),
+    _setting("limits.body_bytes", Size(1024, 1 << 28), "maximum size of a request's body"),
+    _setting("limits.beats_in_body", whole(1, 1_000_000), "maximum number of heartbeats in one request"),
+    _setting("limits.key_bytes", whole(16, 65536), "maximum bytes in a service's name or an instance's id"),
+    _setting("limits.meta_bytes", Size(256, 1 << 24), "maximum size of a heartbeat's metadata"),
+    _setting("limits.event_bytes", Size(256, 1 << 24), "maximum size of an event"),
+    _setting("limits.instances", whole(1, 10_000_000), "maximum number of instances"),
+    _setting("limits.instances_of_client", whole(1, 10_000_000), "maximum number of instances from one address"),
+    _setting("limits.beats_of_client_per_s", whole(1, 10_000_000),
+        "maximum number of beats per second from one address"),
+    _setting("limits.connections", whole(1, 1_000_000), "maximum number of open connections on each port"),
+    _setting("limits.connection_idle", Duration(0.1, DAY_S),
+        "an agent's connection that is silent for this long is closed",
+        "netty.wait.time", Duration(0.1, DAY_S)),
+    _setting("retention.events", Duration(60, 3660 * DAY_S), "time that events are kept",
+        "database.event.expire", Duration(60, 3660 * DAY_S, "d")),
+    _setting("retention.changes", Duration(60, 3660 * DAY_S), "time that changes of state are kept"),
+    _setting("retention.deliveries", Duration(60, 3660 * DAY_S),
+        "time that webhook deliveries are kept"),
+    _setting("retention.bytes", Size(1 << 20, 1 << 46),
+        "maximum size of the data file; beyond it, the oldest events are deleted"),
+    _setting("webhooks.level", one_of(*LEVELS), "lowest level that a webhook reports if it does not name its levels",
+        "webhook.eventpush.level"),
+    _setting("webhooks.allow_private", flag, "let webhooks call addresses in private networks"),
+    _setting("session.expire", Duration(1, DAY_S), "time that a paged query of Sermant's API stays valid",
+        "session.expire"),
+    _setting("log.level", one_of("debug", "info", "warning", "error"), "lowest level that is logged"),
+))  # fmt: skip
+
+
+def variable_of(setting: SettingSpec) -> str:
+    """Returns the environment variable of a setting: HEARTFELT_ and the name in capitals, with underscores."""
+    return "HEARTFELT_" + setting.field.upper()
+
+
+BY_VARIABLE = {variable_of(one): one for one in SETTINGS}
+
+SERVICE = re.compile(r"service\.(.+)\.(timeout|cache)")
+OF_A_SERVICE = {"timeout": SETTINGS.by_name["lease.timeout"], "cache": SETTINGS.by_name["lease.cache"]}
+"""Settings that can be set for one service, as service.NAME.timeout, with the setting for all services."""
+
+# Keys of Sermant's backend and its frameworks that mean nothing to the monitor.
+SERMANTS_OTHERS = re.compile(
+    r"database\.(address|user|password|version|max\.|timeout|connect|salt|key|pool|cluster)|spring\.|server\.|logging\.|"
+    r"netty\.|datasource\.|user\.|salt|dynamic\.config\.|visibility\.|management\.|mybatis|security\."
+)
+
+
+def of_a_service(service: str, what: str) -> SettingSpec:
+    """Returns the setting service.NAME.timeout or service.NAME.cache."""
+    return replace(OF_A_SERVICE[what], name=f"service.{service}.{what}", field=f"service.{service}.{what}")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Passes on what happens in the registry: to the store, the stream and the webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from heartfelt.monitor.fleet.counts import ServiceCounts
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.own_events import described
+from heartfelt.monitor.fleet.registry import Registry
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
+from heartfelt.monitor.store import Store
+from heartfelt.monitor.web.api.view import change_view, hold_view
+from heartfelt.monitor.web.stream import Stream
+from heartfelt.monitor.webhooks import Webhooks
+
+COUNTS_S = 0.25
+STATE_SCOPE = "monitor"
+
+
+def event_of(change: Change) -> AgentEvent:
+    """Makes the event that records a change of state."""
+    info = described(f"INSTANCE_{change.new.value}", change.reason)
+    info |= {"old": None if change.old is None else change.old.value, "new": change.new.value}
+    info |= {"seq": change.seq, "id": change.id}
+    if change.outage_ms is not None:
+        info["outageMs"] = change.outage_ms
+    return AgentEvent(
+        time_ms=change.time_ms,
+        received_ms=change.time_ms,
+        service=change.service,
+        instance_id=change.instance_id,
+        ip=change.ip,
+        scope=STATE_SCOPE,
+        level=change.level,
+        type="STATE",
+        info=info,
+    )
+
+
+class Fanout:
+    """Listens to the registry from `connect` on. No method waits or does I/O: the store and the webhooks queue.
+
+    observe_late_ms: called for each loss that is found when its timeout ends, with how late it was found.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        store: Store,
+        stream: Stream,
+        webhooks: Webhooks,
+        observe_late_ms: Callable[[int], None],
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._stream = stream
+        self._webhooks = webhooks
+        self._observe_late_ms = observe_late_ms
+        self._dirty: set[str] = set()
+        self._held: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connect(self) -> None:
+        registry = self._registry
+        registry.on_change.append(self.change)
+        registry.on_detected.append(self.detected)
+        registry.on_hold.append(self.hold)
+        registry.on_held.append(self.held)
+        registry.on_row.append(self.row)
+        registry.on_event.append(self.event)
+
+    def change(self, change: Change) -> None:
+        self._store.put_change(change)
+        if change.new is State.REMOVED:
+            self._store.remove_instance(change.id)
+        self._store.put_event(event_of(change))
+        self._stream.publish("change", change_view(change))
+        self._webhooks.offer(change)
+        self._count(change.service)
+
+    def detected(self, instance: Instance) -> None:
+        """Measures how late the loss was found. A restored instance is left out: its deadline is not known."""
+        if instance.restored_ms is None:
+            self._observe_late_ms(max(0, instance.since_ms - instance.last_beat_ms - instance.lease_ms))
+
+    def row(self, row: InstanceRow) -> None:
+        self._store.put_instance(row)
+
+    def hold(self, hold: Hold) -> None:
+        self._store.put_hold(hold)
+        self._stream.publish("hold", hold_view(hold))
+
+    def held(self, instance: Instance) -> None:
+        """Publishes an instance whose loss is held. It usually was LATE before and stays so: there is no change."""
+        self._held.append(instance.id)
+        self._count(instance.service)
+
+    def event(self, event: AgentEvent) -> None:
+        self._store.put_event(event)
+        self._stream.publish("event", event)
+        self._webhooks.offer_event(event)
+
+    def _count(self, service: str) -> None:
+        self._dirty.add(service)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COUNTS_S, self._publish_counts)
+
+    def _publish_counts(self) -> None:
+        self._timer = None
+        dirty, self._dirty = self._dirty, set()
+        registry = self._registry
+        known = registry.services()
+        services = {name: known.get(name) for name in dirty}
+        self._stream.publish(
+            "counts",
+            {
+                "all": _plain(registry.totals()),
+                "applications": len(registry.applications()),
+                "services": {name: None if one is None else _plain(one) for name, one in services.items()},
+            },
+        )
+        held, self._held = self._held, []
+        still = [id for id in held if (one := registry.get(id)) is not None and one.held]
+        if still:
+            self._stream.publish("held", still)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _plain(counts: ServiceCounts) -> dict[str, Any]:
+    return {"total": counts.total, "up": counts.up, "held": counts.held, "states": counts.states}

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""One instance in memory and what its beats teach about it. Decisions are made elsewhere (lifecycle.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from heartfelt._ingest import Hot
+from heartfelt.monitor.model import Beat, InstanceRow, State
+from heartfelt.monitor.reasons import NO_REASON
+
+RING = 120
+# Bounds within which an interval learned from an agent's clock is believed.
+_SHORTEST_INTERVAL_MS = 50
+_LONGEST_INTERVAL_MS = 3_600_000
+
+
+class Instance(Hot):
+    """The state of one instance. Read it from anywhere in the loop's thread; only the registry writes it."""
+
+    __slots__ = (
+        "app",
+        "before_pause",
+        "due",
+        "first_seen_ms",
+        "held",
+        "instance_id",
+        "interval_asked",
+        "interval_ms",
+        "interval_seen_ms",
+        "late_ms",
+        "lease_ms",
+        "meta",
+        "number",
+        "paused_until_ms",
+        "reason",
+        "restored_ms",
+        "service",
+        "since_ms",
+        "state",
+        "timeout_ms",
+    )
+
+    def __init__(self, row: InstanceRow) -> None:
+        self.id = row.id
+        self.service = row.service
+        self.instance_id = row.instance_id
+        self.state = row.state
+        self.since_ms = row.since_ms
+        self.reason = row.reason
+        self.first_seen_ms = row.first_seen_ms
+        self.last_beat_ms = row.last_beat_ms
+        self.meta: dict[str, Any] = row.meta
+        self.via = row.via
+        self.peer = row.peer
+        self.interval_ms = row.interval_ms
+        self.timeout_ms = row.timeout_ms
+        self.restore_times(row.skew_ms, row.lag_ms)
+        self.paused_until_ms = row.paused_until_ms
+
+        self.app = app_name(row)
+        """The application it counts towards."""
+        self.number: int | None = None
+        """The last beat's number, as the agent counts."""
+        self.beats = 0
+        """Beats since it joined, or since the monitor started."""
+        self.plain = False
+        """It is UP, and another plain beat leaves it so."""
+        # `lease`, a Heart, is set by whoever makes the instance
+        self.late = None
+        self.lease_ms = 0
+        """The timeout in effect."""
+        self.late_ms: int | None = None
+        self.held = False
+        """Its timeout has expired, but the loss is held: it is shown as LATE."""
+        self.due = 0
+        """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
+        self.before_pause: State | None = None
+        """PAUSED: LOST or LEFT if that was its state before, so that it is not notified twice."""
+        self.restored_ms: int | None = None
+        """The time the monitor started, until the first beat since then."""
+        self.interval_asked = row.interval_ms is not None
+        self.interval_seen_ms: int | None = None
+
+    def gaps(self) -> Iterator[tuple[float, bool]]:
+        """Yields the last times between beats, at most 120, oldest first: seconds (in hundredths, at most 327.67), and
+        whether a beat was missed in between."""
+        for n in range(max(1, self.beats - RING), self.beats):
+            hundredths, missed = self.gap_at(n)
+            yield hundredths / 100.0, missed
+
+    def mark_missed(self) -> None:
+        """Marks the last gap as one with a missed beat."""
+        if self.beats > 1:
+            self.note_missed(self.beats - 1)
+
+    def learn(self, beat: Beat, now_ms: int) -> bool:
+        """Learns times from a beat. Returns whether its interval, or the timeout it asks for, has changed."""
+        changed = False
+        if beat.timeout_ms is not None and beat.timeout_ms != self.timeout_ms:
+            self.timeout_ms = beat.timeout_ms
+            changed = True
+        if beat.interval_ms is not None:
+            if beat.interval_ms > 0 and (not self.interval_asked or beat.interval_ms != self.interval_ms):
+                self.interval_ms, self.interval_asked = beat.interval_ms, True
+                changed = True
+        elif not self.interval_asked and beat.agent_time_ms is not None and beat.agent_last_time_ms:
+            changed = self._learn_interval(beat.agent_time_ms - beat.agent_last_time_ms) or changed
+        self.note_times(beat.agent_time_ms, beat.lag_ms, now_ms)
+        if beat.number is not None:
+            self.number = beat.number
+        return changed
+
+    def _learn_interval(self, seen_ms: int) -> bool:
+        # Two values must agree, so that a single late beat, or a clock that was set, changes nothing.
+        if not _SHORTEST_INTERVAL_MS <= seen_ms <= _LONGEST_INTERVAL_MS:
+            return False
+        before, self.interval_seen_ms = self.interval_seen_ms, seen_ms
+        if before is None or not _alike(before, seen_ms):
+            return False
+        if self.interval_ms is not None and _alike(self.interval_ms, seen_ms):
+            return False
+        self.interval_ms = seen_ms
+        return True
+
+    def row(self) -> InstanceRow:
+        return InstanceRow(
+            id=self.id,
+            service=self.service,
+            instance_id=self.instance_id,
+            state=self.state,
+            since_ms=self.since_ms,
+            reason=self.reason,
+            first_seen_ms=self.first_seen_ms,
+            last_beat_ms=self.last_beat_ms,
+            meta=self.meta,
+            via=self.via,
+            peer=self.peer,
+            interval_ms=self.interval_ms,
+            timeout_ms=self.timeout_ms,
+            skew_ms=self.skew_ms,
+            lag_ms=self.lag_ms,
+            paused_until_ms=self.paused_until_ms,
+        )
+
+    def ip(self) -> str:
+        """The address to show: the first one it reports itself, otherwise the sender's."""
+        ips = self.meta.get("ip")
+        if isinstance(ips, (list, tuple)) and ips and isinstance(ips[0], str):
+            return ips[0]
+        return self.peer
+
+    def __repr__(self) -> str:
+        return f"<Instance {self.id} {self.service!r} {self.instance_id!r} {self.state.value}>"
+
+
+def app_name(known: InstanceRow | Instance) -> str:
+    """The application it belongs to: its `appName`, reported by Sermant agents since 2.1, otherwise its service."""
+    name = known.meta.get("appName")
+    return name if isinstance(name, str) and name else known.service
+
+
+def _alike(a: int, b: int) -> bool:
+    return abs(a - b) * 5 <= max(a, b)
+
+
+def new_instance(beat: Beat, now_ms: int, id: int) -> Instance:
+    row = InstanceRow(
+        id=id,
+        service=beat.service,
+        instance_id=beat.instance_id,
+        state=State.NEW,
+        since_ms=now_ms,
+        reason=NO_REASON,
+        first_seen_ms=now_ms,
+        last_beat_ms=now_ms,
+        meta={} if beat.meta is None else beat.meta,
+        via=beat.via,
+        peer=beat.peer,
+    )
+    return Instance(row)
+
+
+def beat_of(instance: Instance) -> Beat:
+    return Beat(
+        service=instance.service,
+        instance_id=instance.instance_id,
+        via=instance.via,
+        peer=instance.peer,
+        meta=instance.meta,
+        interval_ms=instance.interval_ms if instance.interval_asked else None,
+        timeout_ms=instance.timeout_ms,
+    )

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""The state machine of an instance: each transition, with its timers, its level and its reason.
+
+Callers say what has happened (a beat, an expired timeout, a goodbye). What follows from it is decided only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.hold import HoldMachine
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.policy import Policy
+from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.timers import Timers
+from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.reasons import Reason
+
+BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
+LAG_TO_TELL_MS = 1000
+"""A beat that reports a longer lag never takes the fast path."""
+GONE = frozenset((State.LOST, State.LEFT))
+
+
+class Life:
+    """Belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        book: Book,
+        timers: Timers,
+        policy: Policy,
+        hold: HoldMachine,
+        now_ms: Callable[[], float],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.book = book
+        self.timers = timers
+        self.policy = policy
+        self.hold = hold
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self.leases_bounded = 0
+        self.losses = self.recoveries = 0
+
+    def set_terms(self, instance: Instance) -> None:
+        """Sets the timers again if the timeout or the interval has changed. Counts as a beat for those it sets."""
+        lease_ms = self.policy.lease_ms(instance.service, instance.timeout_ms)
+        late_ms = self.policy.late_ms(instance.interval_ms, lease_ms)
+        stuck_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
+        instance.lag_to_tell_ms = min(LAG_TO_TELL_MS, stuck_ms + 1)
+        if lease_ms != instance.lease_ms:
+            instance.lease_ms = lease_ms
+            instance.lease = self.timers.set(self.timers.lease, instance.id, lease_ms)
+            if instance.timeout_ms is not None and instance.timeout_ms != lease_ms:
+                self.leases_bounded += 1
+        if late_ms != instance.late_ms:
+            instance.late_ms = late_ms
+            if late_ms is None:
+                instance.late = None
+                self.timers.drop(self.timers.late, instance.id)
+            else:
+                instance.late = self.timers.set(self.timers.late, instance.id, late_ms)
+
+    def is_stuck(self, instance: Instance) -> bool:
+        lag_ms = instance.lag_ms
+        return bool(lag_ms) and lag_ms > self.policy.stuck_ms(instance.service, instance.interval_ms)  # type: ignore[operator]
+
+    # -- what happens to an instance
+
+    def beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
+        """Handles a beat that its timers have seen. Needed unless `instance.plain`, and if its interpreter is stuck."""
+        old = instance.state
+        instance.restored_ms = None
+        gap_ms = max(gap_ms, 0)
+        if old is State.LATE or old is State.LOST:
+            instance.mark_missed()
+        if old is State.PAUSED:
+            if instance.before_pause in GONE:
+                instance.before_pause = State.UP
+            return
+        if old is State.LATE:
+            self._no_longer_due(instance)
+        stuck = self.is_stuck(instance)
+        new = State.STUCK if stuck else State.UP
+        if new is old:
+            instance.plain = not stuck
+            return
+        level, outage_ms = Level.NORMAL, None
+        reason = reasons.second(gap_ms) if old is State.NEW else reasons.beats_again(gap_ms)
+        if old in GONE:
+            self.recoveries += 1
+            level, outage_ms = Level.IMPORTANT, gap_ms
+            self.timers.drop(self.timers.cache, instance.id)
+            if old is State.LEFT:
+                reason = reasons.came_back(gap_ms)
+        elif old is State.STUCK:
+            level, reason = Level.IMPORTANT, reasons.answers(instance)
+        if stuck:
+            limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
+            level, reason = Level.IMPORTANT, reasons.stuck(instance, limit_ms)
+        self.book.move(instance, new, reason, level, now_ms, outage_ms)
+
+    def late(self, instance: Instance) -> None:
+        """Handles a missed interval."""
+        if instance.state not in BEATING or instance.state is State.LATE or instance.late_ms is None:
+            return
+        left_ms = max(instance.lease_ms - instance.late_ms, 0)
+        due = int((self.now_ms() + left_ms) // 1000)
+        instance.due = self.hold.windows.count(instance.service, instance.due, due)
+        now_ms = self.wall_ms()
+        self.book.move(instance, State.LATE, reasons.late(instance, now_ms), Level.NORMAL, now_ms)
+
+    def silent(self, instance: Instance) -> bool:
+        """Handles an expired timeout: from now on the hold counts the instance as lost. False: nothing to decide."""
+        if instance.state not in BEATING or instance.held:
+            return False
+        now_s = int(self.now_ms() // 1000)
+        instance.due = self.hold.windows.count(instance.service, instance.due, now_s)
+        return True
+
+    def decide(self, instance: Instance) -> None:
+        """Decides whether it is lost, held, or alive after all, since it may have beaten after `silent`."""
+        if instance.state not in BEATING or instance.held:
+            return
+        if instance.id in self.timers.lease:
+            if instance.state is not State.LATE:
+                self._no_longer_due(instance)
+            return
+        if self.hold.lost(self.now_ms(), instance.id, instance.service):
+            self.book.counts.hold(instance, True)
+            now_ms = self.wall_ms()
+            reason = reasons.held(self.hold.reason, instance, now_ms)
+            self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
+            self.book.publish(self.book.on_held, instance)
+        else:
+            self.lose(instance)
+            self.book.publish(self.book.on_detected, instance)
+
+    def lose(self, instance: Instance, why: str = "", level: Level = Level.EMERGENCY) -> None:
+        """Moves it to LOST, now that nothing holds the loss. `why`: a code for `reasons.then`, if more led to it."""
+        self.losses += 1
+        self.book.counts.hold(instance, False)
+        self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
+        now_ms = self.wall_ms()
+        reason = reasons.lost(instance, now_ms)
+        self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
+
+    def leave(self, instance: Instance, text: str) -> None:
+        """Handles a goodbye. `text`: what was said about it."""
+        if instance.state is State.LEFT:
+            return
+        self.timers.drop(self.timers.lease, instance.id)
+        self.timers.drop(self.timers.late, instance.id)
+        if instance.state is State.PAUSED:
+            instance.before_pause = State.LEFT
+            return
+        self._no_longer_due(instance)
+        self._forget_in(instance, self.policy.cached_ms(instance.service))
+        self.book.move(instance, State.LEFT, reasons.left(text, instance), Level.NORMAL, self.wall_ms())
+
+    def pause(self, instance: Instance, until_ms: int | None) -> None:
+        """Suppresses notifications until then, or until `resume`."""
+        now_ms = self.wall_ms()
+        if instance.state is not State.PAUSED:
+            instance.before_pause = instance.state if instance.state in GONE else None
+            if instance.state is not State.LOST:
+                self._no_longer_due(instance)
+        instance.paused_until_ms = until_ms
+        if until_ms is None:
+            self.timers.drop(self.timers.cache, instance.id)
+        else:
+            self.timers.set(self.timers.cache, instance.id, max(until_ms - now_ms, 1))
+        self.book.move(instance, State.PAUSED, reasons.paused(until_ms), Level.NORMAL, now_ms)
+
+    def resume(self, instance: Instance, why: str) -> None:
+        """Ends a pause: moves the instance to the state that is true now. `why`: a code for `reasons.then`."""
+        before, instance.before_pause = instance.before_pause, None
+        instance.paused_until_ms = None
+        self.timers.drop(self.timers.cache, instance.id)
+        now_ms = self.wall_ms()
+        if instance.id not in self.timers.lease:
+            if before is State.LEFT:
+                self._forget_in(instance, self.policy.cached_ms(instance.service))
+                reason = reasons.then(why, reasons.left("", instance))
+                self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
+            else:  # a loss may have been notified before the pause
+                self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
+            return
+        level = Level.NORMAL if before is None else Level.IMPORTANT
+        if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
+            reason = reasons.then(why, reasons.waiting(instance, now_ms))
+            self.book.move(instance, State.LATE, reason, level, now_ms)
+        elif self.is_stuck(instance):
+            limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
+            reason = reasons.then(why, reasons.stuck(instance, limit_ms))
+            self.book.move(instance, State.STUCK, reason, Level.IMPORTANT, now_ms)
+        else:
+            if before is not None:
+                self.recoveries += 1
+            self.book.move(instance, State.UP, reasons.then(why, reasons.ALIVE), level, now_ms)
+
+    def cached(self, instance: Instance) -> None:
+        """Handles the end of its time in the cache, or of its pause."""
+        if instance.state in GONE:
+            now_ms = self.wall_ms()
+            lease_cache_ms = self.policy.cached_ms(instance.service)
+            self.remove(instance, reasons.expired(instance, lease_cache_ms, now_ms))
+        elif instance.state is State.PAUSED and instance.paused_until_ms is not None:
+            self.resume(instance, reasons.PAUSE_ENDED)
+
+    def remove(self, instance: Instance, reason: Reason) -> None:
+        if instance.state is not State.LOST:
+            self._no_longer_due(instance)
+        self.timers.forget(instance.id)
+        instance.plain = False
+        self.book.remove(instance, reason, self.wall_ms())
+
+    def _no_longer_due(self, instance: Instance) -> None:
+        instance.due = self.hold.windows.count(instance.service, instance.due, 0)
+        if instance.held:
+            self.hold.forget(instance.id)
+            self.book.counts.hold(instance, False)
+
+    def _forget_in(self, instance: Instance, ms: int) -> None:
+        self.timers.set(self.timers.cache, instance.id, ms)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Events that the monitor reports about itself, among those of the agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Level
+from heartfelt.monitor.reasons import Reason, english
+
+SERVICE = "heartfelt-monitor"
+"""The service of these events, unless they are about one."""
+
+
+def described(name: str, reason: Reason) -> dict[str, Any]:
+    """Makes the beginning of an event's `info`: its name and its reason, in English and as data."""
+    return {"name": name, "description": english(reason), **reason.fields()}
+
+
+def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
+    info = described("MONITOR_STALLED", reasons.stalled(stall_ms)) | {"stallMs": round(stall_ms)}
+    return _event(now_ms, Level.IMPORTANT, SERVICE, "OPERATION", info)
+
+
+def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
+    """Returns None if neither state nor scope changed. A hold is an emergency, since its losses are not notified."""
+    if (hold.state, hold.scope) == (before.state, before.scope):
+        return None
+    level = Level.IMPORTANT
+    if hold.state is HoldState.NONE:
+        level, name, reason = Level.NORMAL, "HOLD_ENDED", reasons.HOLD_ENDED
+    elif hold.state is HoldState.RELEASING:
+        name, reason = "HOLD_RELEASING", hold.reason
+    else:
+        level = Level.EMERGENCY
+        name = "HOLD_WIDENED" if before.state is HoldState.HOLDING else "HOLD_BEGAN"
+        reason = reasons.hold_began(hold)
+    info = described(name, reason) | {"held": hold.held}
+    if hold.until_ms is not None:
+        info["untilMs"] = hold.until_ms
+    scope = before.scope if hold.state is HoldState.NONE else hold.scope
+    return _event(now_ms, level, scope or SERVICE, HOLD_TYPE, info)
+
+
+def _event(now_ms: int, level: Level, service: str, type_: str, info: dict[str, Any]) -> AgentEvent:
+    return AgentEvent(
+        time_ms=now_ms,
+        received_ms=now_ms,
+        service=service,
+        instance_id="",
+        ip="",
+        scope="monitor",
+        level=level,
+        type=type_,
+        info=info,
+    )

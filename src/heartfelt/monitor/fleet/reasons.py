@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Makes the reasons for what the fleet decides, from the instance and the figures at hand.
+
+Each function gives a `Reason`: a code with arguments. The table of codes and their sentences are in `monitor/reasons/`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.model import Hold, State
+from heartfelt.monitor.reasons import Reason, make
+
+RESUMED = "resumed"
+PAUSE_ENDED = "pause_ended"
+"""Codes for `then`."""
+ALIVE = make("alive")
+HOLD_ENDED = make("hold_ended")
+
+
+def joined(instance: Instance) -> Reason:
+    return _joined(instance.peer or None, instance.via)
+
+
+@lru_cache(maxsize=1024)  # many instances join from one address
+def _joined(peer: str | None, via: str) -> Reason:
+    return make("first_heartbeat", peer=peer, via=via)
+
+
+def second(gap_ms: int) -> Reason:
+    return make("second_heartbeat", gap_ms=max(gap_ms, 0))
+
+
+def lost(instance: Instance, now_ms: int) -> Reason:
+    """Says how long there was no heartbeat by the wall clock, but at least the timeout: that much is certain."""
+    code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms)
+    return make(code, silent_ms=silent_ms, timeout_ms=instance.lease_ms, **_last(instance))
+
+
+def late(instance: Instance, now_ms: int) -> Reason:
+    """Says how long there was no heartbeat by the wall clock, but at least as long as it takes to be late."""
+    code, silent_ms = _silence("late", instance, now_ms, instance.late_ms or 0)
+    terms = {"interval_ms": instance.interval_ms or 0, "timeout_ms": instance.lease_ms}
+    return make(code, silent_ms=silent_ms, **terms, **_last(instance))
+
+
+def held(why: Reason, instance: Instance, now_ms: int) -> Reason:
+    return make("held", loss=lost(instance, now_ms), why=why)
+
+
+def waiting(instance: Instance, now_ms: int) -> Reason:
+    """Explains LATE after a pause: no beat within the interval, or none since the monitor started."""
+    return late(instance, now_ms) if instance.restored_ms is None else make("waiting", **_last(instance))
+
+
+def stuck(instance: Instance, limit_ms: int) -> Reason:
+    return make("stuck", lag_ms=instance.lag_ms or 0, limit_ms=limit_ms)
+
+
+def beats_again(outage_ms: int) -> Reason:
+    return make("heartbeats_again", outage_ms=outage_ms)
+
+
+def came_back(outage_ms: int) -> Reason:
+    return make("came_back", outage_ms=outage_ms)
+
+
+def answers(instance: Instance) -> Reason:
+    return make("responds_again", lag_ms=instance.lag_ms or 0)
+
+
+def then(code: str, now: Reason) -> Reason:
+    """Says what led to the present state, by RESUMED or PAUSE_ENDED, and the reason for it."""
+    return make(code, now=now)
+
+
+def left(text: str, instance: Instance) -> Reason:
+    """`text`: what the instance, or a person, said about it."""
+    return make("goodbye", text=text or None, **_last(instance))
+
+
+def expired(instance: Instance, lease_cache_ms: int, now_ms: int) -> Reason:
+    code = "expired_left" if instance.state is State.LEFT else "expired_lost"
+    silent_ms = max(now_ms - instance.last_beat_ms, 0)
+    return make(code, silent_ms=silent_ms, kept_ms=lease_cache_ms, **_last(instance))
+
+
+def removed(text: str) -> Reason:
+    """`text`: what the person who removed it said about it."""
+    return make("removed_by_hand", text=text or None)
+
+
+def paused(until_ms: int | None) -> Reason:
+    return make("paused") if until_ms is None else make("paused_until", until_ms=until_ms)
+
+
+def stalled(stall_ms: float) -> Reason:
+    return make("stalled", stall_ms=round(stall_ms))
+
+
+def share(n: int, total: int, window_ms: float, scope: str, limit: float) -> Reason:
+    figures: dict[str, Any] = {"lost": n, "total": total, "window_ms": round(window_ms), "share": limit}
+    return make("share_of_service", service=scope, **figures) if scope else make("share_of_all", **figures)
+
+
+def many_services(first: str, second: str) -> Reason:
+    return make("many_services", first=first, second=second)
+
+
+def silence(silent_ms: float, per_s: float) -> Reason:
+    return make("silence", silent_ms=round(silent_ms), per_s=per_s)
+
+
+def released(by: str, why: Reason) -> Reason:
+    return make("released", by=by or None, why=why)
+
+
+def hold_expired(held_ms: float, per_s: float, why: Reason) -> Reason:
+    return make("hold_expired", held_ms=round(held_ms), per_s=per_s, why=why)
+
+
+def hold_began(hold: Hold) -> Reason:
+    return make("hold_began", until_ms=hold.until_ms, why=hold.reason)
+
+
+def _last(instance: Instance) -> dict[str, Any]:
+    return {"peer": instance.peer or None, "last_beat_ms": instance.last_beat_ms}
+
+
+def _silence(code: str, instance: Instance, now_ms: int, least_ms: int) -> tuple[str, int]:
+    if instance.restored_ms is not None:
+        return f"{code}_since_start", max(now_ms - instance.restored_ms, least_ms)
+    return code, max(now_ms - instance.last_beat_ms, least_ms)

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: MIT
+"""All instances in memory: takes beats, keeps the state of each, and publishes changes to listeners.
+
+Everything here belongs to one thread, the event loop's, and nothing blocks or scans all instances. Timeouts are watched
+by the native workers of four hubs (timers.py); `poll` reads their events (expiry.py); lifecycle.py alone decides what
+follows from one, and hold.py whether a loss is held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from heartfelt.monitor.fleet import metrics, reasons
+from heartfelt.monitor.fleet.admission import REASONS, Gate, Refused
+from heartfelt.monitor.fleet.counts import ServiceCounts
+from heartfelt.monitor.fleet.expiry import Verdicts
+from heartfelt.monitor.fleet.hold import HoldMachine
+from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
+from heartfelt.monitor.fleet.lifecycle import GONE, Life
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.timers import Timers
+from heartfelt.monitor.metric import Reading, read
+from heartfelt.monitor.model import AgentEvent, Beat, Hold, InstanceRow, Limits, State
+from heartfelt.testing import ManualClock
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.store import Saved
+
+__all__ = [
+    "REASONS",
+    "HoldPolicy",
+    "Instance",
+    "Policy",
+    "Refused",
+    "Registry",
+    "ServiceCounts",
+    "ServicePolicy",
+]
+
+
+def wall_clock_ms() -> int:
+    """Returns ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Registry:
+    """The monitor's instances.
+
+    `clock`: "monotonic", or a ManualClock. `wall_ms`: the time that is shown and stored; it decides nothing but how
+    much of a pause or a cache time is left after a restart. `work_s`: the clock by which `poll` measures its work.
+
+    Listeners:
+    - on_change: each change of state
+    - on_row: each instance with news beyond its last beat (so also with each change but REMOVED)
+    - on_detected: the instance of a loss that was notified when its timeout expired, after its change (not one that
+      was held, or that showed when a pause ended)
+    - on_hold: the hold, when it changes
+    - on_held: each instance whose loss is held from now on, until its next change
+    - on_event: events that agents and the monitor report
+
+    A listener is called at once, in the loop's thread, and must not call back. If it raises, that is logged and
+    counted.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        *,
+        clock: str | ManualClock = "monotonic",
+        wall_ms: Callable[[], int] = wall_clock_ms,
+        limits: Limits | None = None,
+        work_s: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.policy = Policy() if policy is None else policy
+        self._wall_ms = wall_ms
+        self._gate = Gate(Limits() if limits is None else limits)
+        self._book = Book()
+        self._by_key = self._book.by_key
+        self._timers = Timers(clock)
+        self._hold = HoldMachine(self.policy.hold, self._up)
+        now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
+        self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
+        self._verdicts = Verdicts(self._life, work_s)
+        self._now_ms = now_ms
+        self._dirty = self._book.dirty
+        self.beats = 0
+        """Beats taken since the start, of all instances."""
+        self.goodbyes = 0
+        self.on_change = self._book.on_change
+        self.on_detected = self._book.on_detected
+        self.on_hold = self._book.on_hold
+        self.on_held = self._book.on_held
+        self.on_row = self._book.on_row
+        self.on_event = self._book.on_event
+
+    # -- beats
+
+    def renew(self, instance: Instance) -> None:
+        """Takes a plain beat of a known instance. The hot path."""
+        instance.lease()
+        late = instance.late
+        if late is not None:
+            late()
+        now_ms = self._wall_ms()
+        gap_ms = now_ms - instance.last_beat_ms
+        instance.last_beat_ms = now_ms
+        n = instance.beats
+        instance.beats = n + 1
+        instance.note_gap(n, gap_ms)
+        self._dirty[instance.id] = now_ms
+        self.beats += 1
+        if not instance.plain:
+            self._beaten(instance, gap_ms, now_ms)
+
+    def renewing(self) -> tuple[int, dict[int, int]]:
+        """Returns what `heartfelt._ingest` needs to renew plain instances: the time, and the dict of last beats. Valid
+        until the loop runs on; the caller adds the number it renewed to `beats`."""
+        return self._wall_ms(), self._dirty
+
+    def beat(self, beat: Beat) -> Instance:
+        """Takes any heartbeat. An unknown instance joins.
+
+        Raises Refused if it must not join. Metadata of a known instance that is too large is refused too, but the beat
+        counts: the instance is alive. The goodbye of an unknown instance does nothing; the instance returned for it is
+        REMOVED. A beat whose `meta` is the same object as before is the cheapest.
+        """
+        instance = self._by_key.get((beat.service, beat.instance_id))
+        if beat.goodbye:
+            return self._goodbye(instance, beat)
+        if instance is None:
+            return self._join(beat)
+        now_ms = self._wall_ms()
+        retimed = instance.learn(beat, now_ms)
+        if retimed:
+            self._life.set_terms(instance)
+        self.renew(instance)
+        if (beat.lag_ms or retimed) and instance.plain and self._life.is_stuck(instance):
+            self._life.beaten(instance, 0, now_ms)
+        fresh = retimed
+        if beat.via != instance.via:
+            instance.via = beat.via
+            fresh = True
+        if beat.peer != instance.peer:
+            self._book.set_peer(instance, beat.peer)
+            fresh = True
+        refused: Refused | None = None
+        meta = beat.meta
+        if meta is not None and meta is not instance.meta and meta != instance.meta:
+            try:
+                self._gate.check_meta(beat)
+            except Refused as error:
+                refused = error
+            else:
+                self._book.set_meta(instance, meta)
+                fresh = True
+        if fresh:
+            self._book.publish_row(instance)
+        if refused is not None:
+            raise refused
+        return instance
+
+    def _join(self, beat: Beat) -> Instance:
+        self._gate.check_new(beat, self._book.counts)
+        now_ms = self._wall_ms()
+        instance = new_instance(beat, now_ms, self._book.next_id)
+        self._book.next_id += 1
+        instance.beats = 1
+        instance.learn(beat, now_ms)
+        instance.reason = reasons.joined(instance)
+        self._life.set_terms(instance)
+        self.beats += 1
+        self._dirty[instance.id] = now_ms
+        self._book.join(instance, now_ms)
+        if self._life.is_stuck(instance):
+            self._life.beaten(instance, 0, now_ms)
+        return instance
+
+    def _beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
+        if instance.state is not State.REMOVED:
+            self._life.beaten(instance, gap_ms, now_ms)
+            return
+        # A caller kept the instance longer than the registry did. It beats, so it joins again.
+        self._timers.forget(instance.id)
+        del self._dirty[instance.id]
+        known = self._by_key.get((instance.service, instance.instance_id))
+        if known is not None:
+            self.renew(known)
+        else:
+            self._join(beat_of(instance))
+
+    def _goodbye(self, instance: Instance | None, beat: Beat) -> Instance:
+        self.goodbyes += 1
+        if instance is None:
+            instance = new_instance(beat, self._wall_ms(), 0)
+            instance.state = State.REMOVED
+            return instance
+        self._life.leave(instance, "")
+        return instance
+
+    # -- other things that happen to an instance
+
+    def goodbye(self, service: str, instance_id: str, text: str = "") -> bool:
+        """Notes that an instance ended normally. `text`: what it said about it. False if it is not known."""
+        self.goodbyes += 1
+        instance = self._by_key.get((service, instance_id))
+        if instance is None:
+            return False
+        self._life.leave(instance, text)
+        return True
+
+    def pause(self, id: int, until_ms: int | None = None) -> bool:
+        """Suppresses its notifications until that time by the wall clock, or until it is resumed."""
+        return self._do(id, lambda instance: self._life.pause(instance, until_ms))
+
+    def resume(self, id: int) -> bool:
+        """Ends a pause: its state becomes what is true now. False if it is not known, or not paused."""
+        instance = self._book.by_id.get(id)
+        if instance is None or instance.state is not State.PAUSED:
+            return False
+        self._life.resume(instance, reasons.RESUMED)
+        return True
+
+    def remove(self, id: int, text: str = "") -> bool:
+        """Forgets an instance, by hand; its next beat joins it as a new one. `text`: why, for the record."""
+        return self._do(id, lambda instance: self._life.remove(instance, reasons.removed(text)))
+
+    def _do(self, id: int, what: Callable[[Instance], None]) -> bool:
+        instance = self._book.by_id.get(id)
+        if instance is None:
+            return False
+        what(instance)
+        return True
+
+    def event(self, event: AgentEvent) -> None:
+        """Publishes an event that an agent reported."""
+        self._book.publish(self.on_event, event)
+
+    # -- the hold
+
+    def hold(self) -> Hold:
+        return self._hold.hold(self._now_ms(), self._wall_ms())
+
+    def release_hold(self, by: str) -> bool:
+        """Releases the hold: its losses are notified from now on, at the limited rate. False if none is held."""
+        released = self._hold.release(self._now_ms(), by)
+        self.poll()
+        return released
+
+    def stalled(self, stall_ms: float) -> None:
+        """Notes that the monitor could not run for this long, until now; for stalls that the hubs cannot detect."""
+        self._verdicts.stalled(stall_ms)
+
+    # -- time
+
+    def poll(self) -> int:
+        """Reads the timers' events and acts on them, for about 5 ms.
+
+        Call it when a descriptor of `filenos` is readable; one stays readable as long as more is waiting. Returns how
+        much was done: with a ManualClock, call it until that is 0.
+        """
+        self._verdicts.beats = self.beats
+        return self._verdicts.poll()
+
+    def filenos(self) -> list[int]:
+        """Returns descriptors that are readable when `poll` has work. They live as long as the registry."""
+        return self._verdicts.filenos()
+
+    # -- reading
+
+    def find(self, service: str, instance_id: str) -> Instance | None:
+        return self._by_key.get((service, instance_id))
+
+    def get(self, id: int) -> Instance | None:
+        return self._book.by_id.get(id)
+
+    def instances(self) -> Iterator[Instance]:
+        """Iterates over all instances; read it at once, or copy it by list() (O(instances))."""
+        return iter(self._book.by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._book.by_id)
+
+    def services(self) -> Mapping[str, ServiceCounts]:
+        """Returns counts by state of each service. A live view: read it, do not write it. O(1)."""
+        return self._book.counts.services
+
+    def totals(self) -> ServiceCounts:
+        """Returns counts by state of all instances. O(1)."""
+        return self._book.counts.all
+
+    def applications(self) -> Mapping[str, int]:
+        """Returns the number of instances of each application: `appName`, or the service's name without one. O(1)."""
+        return self._book.counts.apps
+
+    def row(self, instance: Instance) -> InstanceRow:
+        return instance.row()
+
+    def dirty_beats(self) -> dict[int, int]:
+        """Hands over the last beats, by id, of instances that have beaten since the last call. O(1)."""
+        dirty = self._dirty
+        self._dirty = self._book.dirty = {}
+        return dirty
+
+    def stats(self) -> dict[str, int | float]:
+        """Returns counters since the start, and current numbers. O(1)."""
+        book, hold, verdicts = self._book, self._hold, self._verdicts
+        stats: dict[str, int | float] = {
+            "instances": book.counts.all.total,
+            "services": len(book.counts.services),
+            "applications": len(book.counts.apps),
+            "clients": len(book.counts.clients),
+            "beats": self.beats,
+            "beats_per_s": hold.listening.per_s,
+            "goodbyes": self.goodbyes,
+            "changes": book.changes,
+            "losses": self._life.losses,
+            "recoveries": self._life.recoveries,
+            "leases_bounded": self._life.leases_bounded,
+            "listener_errors": book.listener_errors,
+            "timers_waiting": self._timers.waiting(),
+            "stalls": verdicts.stalls,
+            "stalled_ms": verdicts.stalled_ms,
+            "losses_deferred": verdicts.deferred,
+            "losses_read_late_ms": verdicts.max_late_ms,
+            "holds": hold.holds,
+            "held": hold.held,
+            "held_in_all": hold.held_in_all,
+            "held_recovered": hold.recovered,
+            "held_released": hold.released,
+        }
+        for reason, n in self._gate.refused.items():
+            stats[f"refused_{reason}"] = n
+        return stats
+
+    def readings(self) -> Iterator[Reading]:
+        """The fleet's metrics. O(services)."""
+        yield metrics.instances(self.totals(), self.services())
+        yield from read(metrics.FIGURES, self.stats())
+
+    # -- start and end
+
+    def restore(self, saved: Saved) -> None:
+        """Loads what the store knew into a registry that has taken no beat yet.
+
+        Each instance that was alive then gets one full timeout from now on. If it does not beat by then it is lost, so
+        losses while the monitor was down are found. Listeners are told only that a hold has ended. 20 us an instance.
+        """
+        now_ms = self._wall_ms()
+        for row in saved.instances:
+            if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
+                self._restore(row, now_ms)
+        self._book.next_id = max(self._book.next_id, saved.next_id)
+        self._book.next_seq = max(self._book.next_seq, saved.next_seq)
+        if saved.hold != Hold():
+            self._book.publish_hold(saved.hold, Hold(), now_ms)
+
+    def _restore(self, row: InstanceRow, now_ms: int) -> None:
+        instance = Instance(row)
+        instance.beats = 1
+        instance.restored_ms = now_ms
+        self._book.next_id = max(self._book.next_id, row.id + 1)
+        self._life.set_terms(instance)
+        if row.state in GONE:
+            self._timers.drop(self._timers.lease, row.id)
+            self._timers.drop(self._timers.late, row.id)
+            left_ms = self.policy.cached_ms(row.service) - (now_ms - row.last_beat_ms)
+            most_ms = self.policy.cached_ms(row.service)
+            self._timers.set(self._timers.cache, row.id, min(max(left_ms, instance.lease_ms, 1), most_ms))
+        elif row.state is State.PAUSED and row.paused_until_ms is not None:
+            self._timers.set(self._timers.cache, row.id, max(row.paused_until_ms - now_ms, 1))
+        self._book.add(instance)
+
+    def close(self) -> None:
+        """Stops watching. Idempotent."""
+        self._timers.close()
+        self._verdicts.close()
+
+    def _up(self, scope: str) -> int:
+        counts = self._book.counts.services.get(scope) if scope else self._book.counts.all
+        return 0 if counts is None else counts.up
+
+
+def _monotonic_ms() -> float:
+    return time.monotonic() * 1000.0
+
+
+def _manual_ms(clock: ManualClock) -> Callable[[], float]:
+    return lambda: clock.time() * 1000.0

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""All instances by id and by name, with counts; numbers their changes of state and publishes them to listeners."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from heartfelt.monitor.fleet import own_events
+from heartfelt.monitor.fleet.counts import Counts
+from heartfelt.monitor.fleet.instance import Instance, app_name
+from heartfelt.monitor.fleet.shared_meta import SharedMeta
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.reasons import Reason
+
+_Value = TypeVar("_Value")
+_log = logging.getLogger("heartfelt.monitor")
+
+
+class Book:
+    """Belongs to the loop's thread. A listener that raises is logged and counted; the others are still called."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, Instance] = {}
+        self.by_key: dict[tuple[str, str], Instance] = {}
+        self.counts = Counts()
+        self._shared = SharedMeta()
+        self.dirty: dict[int, int] = {}
+        """Last beats that have not been collected yet, by id."""
+        self.next_id = 1
+        self.next_seq = 1
+        self.on_change: list[Callable[[Change], None]] = []
+        self.on_detected: list[Callable[[Instance], None]] = []
+        self.on_hold: list[Callable[[Hold], None]] = []
+        self.on_held: list[Callable[[Instance], None]] = []
+        self.on_row: list[Callable[[InstanceRow], None]] = []
+        self.on_event: list[Callable[[AgentEvent], None]] = []
+        self.changes = 0
+        self.listener_errors = 0
+
+    def publish(self, listeners: list[Callable[[_Value], None]], value: _Value) -> None:
+        for listener in listeners:
+            try:
+                listener(value)
+            except Exception:
+                self.listener_errors += 1
+                if self.listener_errors <= 10 or self.listener_errors % 1000 == 0:
+                    _log.exception("a registry listener failed (%d failures so far)", self.listener_errors)
+
+    def publish_row(self, instance: Instance) -> None:
+        if self.on_row:
+            self.publish(self.on_row, instance.row())
+
+    def publish_hold(self, before: Hold, hold: Hold, now_ms: int) -> None:
+        """Publishes the hold and, if it began, changed its scope or state, or ended, an event about that."""
+        event = own_events.hold_changed(now_ms, before, hold)
+        if event is not None:
+            self.publish(self.on_event, event)
+        self.publish(self.on_hold, hold)
+
+    def add(self, instance: Instance) -> None:
+        self._shared.share(instance.meta)
+        self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
+        self.counts.join(instance)
+
+    def join(self, instance: Instance, now_ms: int) -> None:
+        self.add(instance)
+        self._publish_change(instance, None, instance.state, instance.reason, Level.NORMAL, now_ms, None)
+        self.publish_row(instance)
+
+    def move(
+        self, instance: Instance, new: State, reason: Reason, level: Level, now_ms: int, outage_ms: int | None = None
+    ) -> None:
+        """Moves an instance to a state. For the same state with another reason only the row is published."""
+        old = instance.state
+        instance.reason = reason
+        if new is not old:
+            self.counts.move(instance, new)
+            instance.state = new
+            instance.since_ms = now_ms
+            instance.plain = new is State.UP
+            self._publish_change(instance, old, new, reason, level, now_ms, outage_ms)
+        self.publish_row(instance)
+
+    def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
+        del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
+        self.counts.leave(instance)
+        self.dirty.pop(instance.id, None)
+        old, instance.state, instance.reason = instance.state, State.REMOVED, reason
+        self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
+
+    def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
+        instance.meta = meta
+        app = app_name(instance)
+        if app != instance.app:
+            self.counts.rename(self.counts.apps, instance.app, app)
+            instance.app = app
+
+    def set_peer(self, instance: Instance, peer: str) -> None:
+        self.counts.rename(self.counts.clients, instance.peer, peer)
+        instance.peer = peer
+
+    def _publish_change(
+        self,
+        instance: Instance,
+        old: State | None,
+        new: State,
+        reason: Reason,
+        level: Level,
+        now_ms: int,
+        outage_ms: int | None,
+    ) -> None:
+        seq, self.next_seq = self.next_seq, self.next_seq + 1
+        self.changes += 1
+        if not self.on_change:
+            return
+        change = Change(
+            seq=seq,
+            time_ms=now_ms,
+            id=instance.id,
+            service=instance.service,
+            instance_id=instance.instance_id,
+            old=old,
+            new=new,
+            level=level,
+            reason=reason,
+            outage_ms=outage_ms,
+            ip=instance.ip(),
+        )
+        self.publish(self.on_change, change)

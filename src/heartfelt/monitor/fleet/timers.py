@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The registry's timers: keys of hubs. Native workers watch them, and nothing here scans.
+
+    lease    key: an instance's id; expires when the instance is LOST
+    late     key: an instance's id; expires when one interval was missed
+    cache    expires when a LOST or LEFT instance is forgotten, and when a pause ends
+    control  the ends of holds, and a tick that shows whether the monitor itself was stalled (STALL)
+
+All keys are disposable: they are gone once they expire, and a beat by their handle joins them again. So whether a key
+is in the hub now says everything about a timer, however late its event is read.
+"""
+
+from __future__ import annotations
+
+from heartfelt._event import Event
+from heartfelt._heart import Heart
+from heartfelt._types import EventType
+from heartfelt.hub import HeartHub
+from heartfelt.testing import ManualClock
+
+TICK = "tick"
+TICK_S = 1.0
+
+
+class Timers:
+    """Four hubs on one clock. Belongs to the loop's thread."""
+
+    def __init__(self, clock: str | ManualClock) -> None:
+        self.clock = clock
+        self.lease = HeartHub(clock=clock)
+        self.late = HeartHub(clock=clock)
+        self.cache = HeartHub(clock=clock)
+        self.control = HeartHub(clock=clock, subscribe=(EventType.TIME_OUT, EventType.STALL))
+        self._hubs = (self.control, self.late, self.lease, self.cache)
+        self._events = {hub: hub.events for hub in self._hubs}
+
+    def filenos(self) -> list[int]:
+        return [events.fileno() for events in self._events.values()]
+
+    def taken(self, hub: HeartHub, most: int) -> list[Event]:
+        """Returns waiting events without blocking."""
+        return self._events[hub].get_many(most, 0)
+
+    def waiting(self) -> int:
+        return sum(events.qsize() for events in self._events.values())
+
+    @staticmethod
+    def set(hub: HeartHub, key: int | str, ms: float) -> Heart:
+        """Sets a key to expire in `ms` from now. Each beat of the returned handle starts it again."""
+        return hub.heart(key, timeout=ms / 1000.0, disposable=True)
+
+    @staticmethod
+    def drop(hub: HeartHub, key: int | str) -> None:
+        hub.remove(key, missing_ok=True)
+
+    def forget(self, key: int) -> None:
+        for hub in (self.lease, self.late, self.cache):
+            hub.remove(key, missing_ok=True)
+
+    def close(self) -> None:
+        for hub in self._hubs:
+            hub.close()

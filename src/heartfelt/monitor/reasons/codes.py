@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""The table of all reasons: each code, with the names and kinds of its arguments.
+
+A reason says why something is as it is: why an instance is LOST, why losses are held, how a job ended. It is stored and
+sent as a code with arguments, and becomes a sentence where somebody reads it (catalogue.py). To add one: a line here, a
+sentence in en.json and in zh.json, and a function where the decision is made (`fleet/reasons.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+import msgspec
+
+__all__ = ["CODES", "TEXT_CODE", "Arg", "ArgKind"]
+
+
+class ArgKind(str, Enum):
+    """The way an argument is written in a sentence. The panel uses the same names."""
+
+    DURATION = "duration"
+    """An integer, ms."""
+    TIME = "time"
+    """An integer, ms since the epoch."""
+    COUNT = "count"
+    """An integer, of things that are counted."""
+    INTEGER = "integer"
+    """An integer that is a name rather than a number of things, such as an exit status."""
+    RATE = "rate"
+    """A number, per second."""
+    SHARE = "share"
+    """A number from 0 to 1."""
+    TEXT = "text"
+    """Words that are not the monitor's own, such as a service's name."""
+    REASON = "reason"
+    """Another reason."""
+
+
+class Arg(msgspec.Struct, frozen=True):
+    name: str
+    kind: ArgKind
+    optional: bool = False
+
+
+def _args(text: str) -> tuple[Arg, ...]:
+    """Reads "name:kind name:kind?" where a question mark makes an argument optional."""
+    pairs = (one.split(":") for one in text.split())
+    return tuple(Arg(name, ArgKind(kind.rstrip("?")), kind.endswith("?")) for name, kind in pairs)
+
+
+TEXT_CODE = "text"
+_LAST = "peer:text? last_beat_ms:time"
+
+CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
+    code: _args(args)
+    for code, args in (
+        # No reason at all, as of a hold when nothing is held.
+        ("", ""),
+        # A sentence from elsewhere, in whatever language it is: of an agent, a person, or an older version.
+        (TEXT_CODE, "text:text"),
+
+        # An instance's state
+        ("first_heartbeat", "peer:text? via:text"),
+        ("second_heartbeat", "gap_ms:duration"),
+        ("heartbeats_again", "outage_ms:duration"),
+        ("came_back", "outage_ms:duration"),
+        ("alive", ""),
+        ("waiting", _LAST),
+        ("late", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
+        ("late_since_start", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
+        ("lost", f"silent_ms:duration timeout_ms:duration {_LAST}"),
+        ("lost_since_start", f"silent_ms:duration timeout_ms:duration {_LAST}"),
+        ("held", "loss:reason why:reason"),
+        ("stuck", "lag_ms:duration limit_ms:duration"),
+        ("responds_again", "lag_ms:duration"),
+        ("goodbye", f"text:text? {_LAST}"),
+        ("paused", ""),
+        ("paused_until", "until_ms:time"),
+        ("resumed", "now:reason"),
+        ("pause_ended", "now:reason"),
+        ("expired_lost", f"silent_ms:duration kept_ms:duration {_LAST}"),
+        ("expired_left", f"silent_ms:duration kept_ms:duration {_LAST}"),
+        ("removed_by_hand", "text:text?"),
+
+        # Why losses are held, and how that ended
+        ("stalled", "stall_ms:duration"),
+        ("share_of_service", "lost:count total:count service:text window_ms:duration share:share"),
+        ("share_of_all", "lost:count total:count window_ms:duration share:share"),
+        ("many_services", "first:text second:text"),
+        ("silence", "silent_ms:duration per_s:rate"),
+        ("released", "by:text? why:reason"),
+        ("hold_expired", "held_ms:duration per_s:rate why:reason"),
+        ("hold_began", "until_ms:time? why:reason"),
+        ("hold_ended", ""),
+
+        # How a run of a job ended
+        ("exit_status", "status:integer duration_ms:duration?"),
+        ("run_took", "duration_ms:duration"),
+    )
+})  # fmt: skip
+"""Code -> its arguments, in the order in which a Reason holds their values."""

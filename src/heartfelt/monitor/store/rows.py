@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Converts the monitor's values to rows of the tables and back, and JSON to text and back."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.reasons import TEXT_CODE, Reason, read, text_reason
+from heartfelt.monitor.store import Delivery, StoredEvent, UptimeDay
+
+DAY_MS = 86_400_000
+LEVELS = tuple(Level)
+RANK = {level: rank for rank, level in enumerate(LEVELS)}
+DELIVERY_STATES = ("waiting", "claimed", "done", "failed")
+MOST = (1 << 63) - 1  # SQLite's largest integer
+
+INSTANCE_COLUMNS = (
+    "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
+    "timeout_ms, skew_ms, lag_ms, paused_until_ms, reason_code, reason_args"
+)
+CHANGE_COLUMNS = (
+    "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
+)
+EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, level, type, name, info"
+DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def to_json(value: Any) -> str:
+    """Encodes a value. The slower `json` encodes what msgspec refuses: numbers of more than 64 bits, unpaired
+    surrogates."""
+    try:
+        return _encode(value).decode()
+    except (OverflowError, TypeError, ValueError, RecursionError):
+        return json.dumps(value)  # if it refuses the value, too, its error says why
+
+
+def from_json(text: str) -> Any:
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return json.loads(text)
+
+
+def reason_columns(reason: Reason) -> tuple[str, str, str]:
+    """The columns reason, reason_code and reason_args. Words from elsewhere stand in the first, as they always did."""
+    if reason.code == TEXT_CODE:
+        return str(reason.values[0]), TEXT_CODE, "{}"
+    return "", reason.code, to_json(reason.args)
+
+
+def reason_of(text: str, code: str, args: str) -> Reason:
+    """The reason in these columns; the words, if the code or its arguments are not what they should be."""
+    return text_reason(text) if code == TEXT_CODE else read(code, from_json(args)) or text_reason(text or code)
+
+
+def hold_text(hold: Hold) -> str:
+    """The hold as JSON."""
+    fields = {name: getattr(hold, name) for name in Hold.__struct_fields__}
+    reason, code, args = reason_columns(hold.reason)
+    return to_json(fields | {"reason": reason, "reason_code": code, "reason_args": args})
+
+
+def hold_of(text: str) -> Hold:
+    fields = from_json(text)
+    reason = reason_of(fields["reason"], fields.pop("reason_code", TEXT_CODE), fields.pop("reason_args", "{}"))
+    hold = msgspec.convert(fields | {"reason": {}}, Hold)
+    return msgspec.structs.replace(hold, reason=reason)
+
+
+def instance_row(row: InstanceRow) -> tuple[Any, ...]:
+    reason, code, args = reason_columns(row.reason)
+    return (
+        row.id,
+        row.service,
+        row.instance_id,
+        row.state.value,
+        row.since_ms,
+        reason,
+        row.first_seen_ms,
+        row.last_beat_ms,
+        to_json(row.meta),
+        row.via,
+        row.peer,
+        row.interval_ms,
+        row.timeout_ms,
+        row.skew_ms,
+        row.lag_ms,
+        row.paused_until_ms,
+        code,
+        args,
+    )
+
+
+def instance_of(row: tuple[Any, ...]) -> InstanceRow:
+    return InstanceRow(
+        id=row[0],
+        service=row[1],
+        instance_id=row[2],
+        state=State(row[3]),
+        since_ms=row[4],
+        reason=reason_of(row[5], row[16], row[17]),
+        first_seen_ms=row[6],
+        last_beat_ms=row[7],
+        meta=from_json(row[8]),
+        via=row[9],
+        peer=row[10],
+        interval_ms=row[11],
+        timeout_ms=row[12],
+        skew_ms=row[13],
+        lag_ms=row[14],
+        paused_until_ms=row[15],
+    )
+
+
+def change_row(change: Change) -> tuple[Any, ...]:
+    reason, code, args = reason_columns(change.reason)
+    return (
+        change.seq,
+        change.time_ms,
+        change.id,
+        change.service,
+        change.instance_id,
+        None if change.old is None else change.old.value,
+        change.new.value,
+        RANK[change.level],
+        reason,
+        change.outage_ms,
+        change.ip,
+        code,
+        args,
+    )
+
+
+def change_of(row: tuple[Any, ...]) -> Change:
+    return Change(
+        seq=row[0],
+        time_ms=row[1],
+        id=row[2],
+        service=row[3],
+        instance_id=row[4],
+        old=None if row[5] is None else State(row[5]),
+        new=State(row[6]),
+        level=LEVELS[row[7]],
+        reason=reason_of(row[8], row[11], row[12]),
+        outage_ms=row[9],
+        ip=row[10],
+    )
+
+
+def event_row(event: AgentEvent) -> tuple[Any, ...]:
+    """Converts an event. Raises if it cannot be encoded. Times beyond SQLite's integers, which an agent may claim,
+    become the nearest possible ones."""
+    time_ms = event.time_ms
+    if not -MOST <= time_ms <= MOST:
+        time_ms = max(-MOST, min(time_ms, MOST))
+    name = event.info.get("name", "")
+    return (
+        time_ms,
+        event.received_ms,
+        event.service,
+        event.instance_id,
+        event.ip,
+        event.scope,
+        RANK[event.level],
+        event.type,
+        name if isinstance(name, str) else to_json(name),
+        to_json(event.info),
+    )
+
+
+def event_of(row: tuple[Any, ...]) -> StoredEvent:
+    event = AgentEvent(
+        time_ms=row[1],
+        received_ms=row[2],
+        service=row[3],
+        instance_id=row[4],
+        ip=row[5],
+        scope=row[6],
+        level=LEVELS[row[7]],
+        type=row[8],
+        info=from_json(row[10]),
+    )
+    return StoredEvent(number=row[0], event=event)
+
+
+def delivery_of(row: tuple[Any, ...]) -> Delivery:
+    state = DELIVERY_STATES[row[6]]
+    return Delivery(
+        number=row[0],
+        target=row[1],
+        key=row[2],
+        payload=from_json(row[3]),
+        created_ms=row[4],
+        attempts=row[5],
+        state=state,
+        next_ms=row[7] if row[6] < 2 else None,
+        answer=row[8],
+    )
+
+
+def day_of(row: tuple[Any, ...]) -> UptimeDay:
+    day = datetime.date(1970, 1, 1) + datetime.timedelta(days=row[0])
+    return UptimeDay(service=row[1], day=day.isoformat(), watched_s=row[2], up_s=row[3], losses=row[4])
+
+
+def slices(rows: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""The tables, their version, and the check of a file before it is touched.
+
+The header of the file says which program owns it (`application_id`) and which version it has (`user_version`). It is
+first read as bytes, since SQLite writes to a file merely by opening it: it copies a left-over WAL into it. A new file
+gets its tables and its header in one transaction before it is switched to WAL, so that the header is never only in the
+WAL.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+from pathlib import Path
+
+from heartfelt.errors import StoreError
+
+APPLICATION_ID = 0x48465354  # "HFST"
+VERSION = 2
+
+_MAGIC = b"SQLite format 3\0"
+_USER_VERSION_AT, _APPLICATION_ID_AT, _HEADER_BYTES = 60, 68, 100
+
+# Migrates a file from the previous version to this one; the first creates a new file. Never edit a released step.
+_STEPS: dict[int, str] = {
+    1: """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE instances (
+    id INTEGER PRIMARY KEY, service TEXT NOT NULL, instance_id TEXT NOT NULL, state TEXT NOT NULL,
+    since_ms INTEGER NOT NULL, reason TEXT NOT NULL, first_seen_ms INTEGER NOT NULL, last_beat_ms INTEGER NOT NULL,
+    meta TEXT NOT NULL, via TEXT NOT NULL, peer TEXT NOT NULL, interval_ms INTEGER, timeout_ms INTEGER,
+    skew_ms INTEGER, lag_ms INTEGER, paused_until_ms INTEGER);
+-- The beats of an instance are written often and alone: narrow rows, apart from the wide ones.
+CREATE TABLE beats (id INTEGER PRIMARY KEY, last_beat_ms INTEGER NOT NULL);
+
+CREATE TABLE changes (
+    seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, id INTEGER NOT NULL, service TEXT NOT NULL,
+    instance_id TEXT NOT NULL, old TEXT, new TEXT NOT NULL, level INTEGER NOT NULL, reason TEXT NOT NULL,
+    outage_ms INTEGER, ip TEXT NOT NULL);
+-- An index ends with the row's number, so each gives its rows in that order.
+CREATE INDEX changes_id ON changes (id);
+CREATE INDEX changes_service ON changes (service);
+
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+    service TEXT NOT NULL, instance_id TEXT NOT NULL, ip TEXT NOT NULL, scope TEXT NOT NULL, level INTEGER NOT NULL,
+    type TEXT NOT NULL, name TEXT NOT NULL, info TEXT NOT NULL);
+CREATE INDEX events_time ON events (time_ms);
+CREATE INDEX events_service ON events (service);
+CREATE INDEX events_instance ON events (instance_id);
+CREATE INDEX events_ip ON events (ip);
+CREATE INDEX events_level ON events (level);
+CREATE INDEX events_type ON events (type);
+CREATE INDEX events_name ON events (name);
+
+CREATE TABLE days (
+    day INTEGER NOT NULL, service TEXT NOT NULL, watched_s REAL NOT NULL, up_s REAL NOT NULL, losses INTEGER NOT NULL,
+    PRIMARY KEY (day, service)) WITHOUT ROWID;
+CREATE TABLE heat (
+    service TEXT NOT NULL, minute_ms INTEGER NOT NULL, total INTEGER NOT NULL, up INTEGER NOT NULL,
+    PRIMARY KEY (service, minute_ms)) WITHOUT ROWID;
+CREATE INDEX heat_minute ON heat (minute_ms);
+
+CREATE TABLE documents (
+    kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+
+-- state: 0 waiting, 1 claimed, 2 done, 3 failed. next_ms: when it may be claimed; if claimed, when the claim ends.
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, key TEXT NOT NULL, payload TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, state INTEGER NOT NULL DEFAULT 0,
+    next_ms INTEGER NOT NULL, answer TEXT NOT NULL DEFAULT '', UNIQUE (target, key));
+CREATE INDEX outbox_active ON outbox (target, number) WHERE state < 2;
+CREATE INDEX outbox_target ON outbox (target);
+""",
+    # Reasons are a code and arguments. `reason` keeps the words of those that are "text", as all rows before are.
+    2: """
+ALTER TABLE instances ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
+ALTER TABLE instances ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE changes ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
+ALTER TABLE changes ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
+""",
+}
+
+
+def check_file(path: Path) -> None:
+    """Raises StoreError if the file is not ours, or if its version is newer than VERSION. Only reads."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}; {_REMEDY}") from error
+    if not header:
+        return
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        raise StoreError(f"{path} is not an SQLite file and was not changed; {_REMEDY}")
+    (application,) = struct.unpack_from(">I", header, _APPLICATION_ID_AT)
+    (version,) = struct.unpack_from(">I", header, _USER_VERSION_AT)
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path} is the SQLite file of another program and was not changed; {_REMEDY}")
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer heartfelt (schema {version}, this version supports {VERSION}) and was not "
+            "changed; install that version again, or use another data folder"
+        )
+
+
+_REMEDY = "move it away, or use another data folder"
+
+
+def create_file(path: Path) -> None:
+    """Creates the file so that only its owner may read it: it contains hashes of tokens and URLs of webhooks."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be opened for writing: {error.strerror}; let the monitor's user write there, or use "
+            "another data folder"
+        ) from error
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Migrates the tables to VERSION, each step in a transaction, and switches to WAL. `check_file` must have checked
+    the file."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
+    for step in range(version + 1, VERSION + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{_STEPS[step]}"
+            f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {step};COMMIT;"
+        )
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if version != VERSION:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def configure(connection: sqlite3.Connection, *, busy_ms: int) -> None:
+    """Configures a connection that writes. NORMAL: committed data survives any end of the process; a power cut may lose
+    the last moments, but does not damage the file."""
+    for pragma in (
+        f"busy_timeout = {busy_ms}",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        "secure_delete = OFF",
+        "cache_size = -32768",
+        "journal_size_limit = 67108864",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""The monitor's own figures and settings, and what an administrator may change: the hold, tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from heartfelt._version import __version__
+from heartfelt.monitor.history import LatenessCounts, Rates
+from heartfelt.monitor.problems import no_such
+from heartfelt.monitor.store import Delivery
+from heartfelt.monitor.web.api.endpoint import Call
+from heartfelt.monitor.web.api.view import HoldView, hold_view
+from heartfelt.monitor.web.auth import Scope, TokenUnknown
+
+
+class Release(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    by: str = "api"
+    """The person or program that asks for it, for the record."""
+
+
+class NewToken(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    name: str
+    scopes: list[Scope]
+
+
+class ShownToken(msgspec.Struct, kw_only=True, frozen=True):
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_ms: int
+
+
+class MadeToken(ShownToken, kw_only=True, frozen=True):
+    token: str
+    """The secret. It is shown only here, once."""
+
+
+class Tokens(msgspec.Struct, kw_only=True, frozen=True):
+    needed: bool
+    """Whether the monitor requires tokens."""
+    tokens: list[ShownToken]
+
+
+class Setting(msgspec.Struct, kw_only=True, frozen=True):
+    name: str
+    value: Any
+    source: str
+    """File and line, environment variable, flag, or "default"."""
+    default: Any
+    meaning: str
+    unit: str | None = None
+    """ "s", "B" (bytes), or null."""
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    version: str
+    settings: list[Setting]
+    warnings: list[str]
+
+
+class Stats(msgspec.Struct, kw_only=True, frozen=True):
+    now_ms: int
+    """The monitor's clock."""
+    started_ms: int
+    uptime_s: float
+    parts: dict[str, dict[str, Any]]
+    """The counters of each part of the monitor."""
+    rates: Rates
+    """The last 15 minutes."""
+    lateness: LatenessCounts
+
+
+class Deliveries(msgspec.Struct, kw_only=True, frozen=True):
+    deliveries: list[Delivery]
+    before: int | None
+
+
+async def stats(call: Call) -> Stats:
+    parts = call.parts
+    return Stats(
+        now_ms=parts.wall_ms(),
+        started_ms=parts.started_ms,
+        uptime_s=parts.uptime_s(),
+        parts=parts.stats(),
+        rates=parts.rates.rates(),
+        lateness=parts.lateness.counts(),
+    )
+
+
+async def get_hold(call: Call) -> HoldView:
+    return hold_view(call.parts.registry.hold())
+
+
+async def release_hold(call: Call) -> HoldView:
+    wanted = await call.body(Release)
+    call.parts.registry.release_hold(wanted.by[:100] or "api")
+    return hold_view(call.parts.registry.hold())
+
+
+async def settings(call: Call) -> Settings:
+    rows = msgspec.convert(call.parts.config.sources(), list[Setting])
+    return Settings(version=__version__, settings=rows, warnings=list(call.parts.config.warnings))
+
+
+async def list_tokens(call: Call) -> Tokens:
+    auth = call.parts.auth
+    await auth.reload()
+    return Tokens(needed=auth.needed, tokens=[ShownToken(**_shown(one.shown())) for one in auth.tokens()])
+
+
+async def create_token(call: Call) -> MadeToken:
+    wanted = await call.body(NewToken)
+    secret, token = await call.parts.auth.create(wanted.name, [scope.value for scope in wanted.scopes])
+    return MadeToken(token=secret, **_shown(token.shown()))
+
+
+def _shown(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"scopes": list(fields["scopes"])}
+
+
+async def revoke_token(call: Call) -> None:
+    try:
+        await call.parts.auth.revoke(call.path["id"])
+    except TokenUnknown:
+        raise no_such("token", call.path["id"], "take an `id` of GET /api/v1/tokens") from None

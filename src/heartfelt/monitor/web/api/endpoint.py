@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""Endpoints: the description of a route, the check of a request against it, and the answer from a handler's result."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from heartfelt.errors import ConfigError, StoreError
+from heartfelt.monitor.problems import CONTENT_TYPE, Problem, field_at_fault
+from heartfelt.monitor.web.api.parts import ApiParts
+from heartfelt.monitor.web.auth import Auth, Scope
+
+MOST_BODY = 256 << 10
+JSON = "application/json"
+_T = TypeVar("_T")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, as a handler gets it. Its parameters have been checked."""
+
+    parts: ApiParts
+    request: Request
+    values: Mapping[str, Any]
+    path: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    async def body(self, kind: type[_T]) -> _T:
+        """Decodes the body as `kind`. Raises Problem."""
+        if (
+            kind is not None
+            and (declared := self.request.headers.get("content-type", JSON)).split(";")[0].strip() != JSON
+        ):
+            raise Problem(415, "content_type", f"the body must be {JSON}; got {declared[:100]!r}")
+        data = bytearray()
+        async for chunk in self.request.stream():
+            data += chunk
+            if len(data) > MOST_BODY:
+                raise Problem(413, "body_limit", f"the body must be at most {MOST_BODY} bytes long; send less")
+        field: str | None = None
+        try:
+            value = msgspec.json.decode(data or b"{}")
+            field = field_at_fault(kind, value)
+            return msgspec.convert(value, kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            detail = f"the body does not match the schema: {error}; see /api/v1/openapi.json"
+            raise Problem(400, "bad_body", detail, field=field) from None
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A query parameter. `parse` raises Problem. many: it may be given more than once."""
+
+    name: str
+    parse: Callable[[str, str], Any]
+    meaning: str
+    default: Any = None
+    many: bool = False
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    path: str
+    scope: Scope | None
+    """None: no token is needed."""
+    handler: Handler
+    summary: str
+    params: tuple[Param, ...] = ()
+    body: Any = None
+    answer: Any = None
+    """The type of the answer, for openapi.json; None: no body."""
+    status: int = 200
+    media: str = JSON
+    tag: str = ""
+    external: bool = False
+    """The ingest serves it; it is in the table for openapi.json only."""
+
+
+def token_of(request: Request) -> str | None:
+    """Returns the bearer token, or None. Raises Problem for another kind of authorization."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    kind, _, secret = header.partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        raise Problem(
+            401, "authorization", "the Authorization header must be `Bearer TOKEN`", {"WWW-Authenticate": "Bearer"}
+        )
+    return secret.strip()
+
+
+def check_scope(auth: Auth, request: Request, scope: Scope | None) -> None:
+    """Raises Problem if the request's token does not allow the scope."""
+    if scope is None or not auth.needed:
+        return
+    secret = token_of(request)
+    if auth.allows(secret, scope):
+        return
+    if secret is None:
+        create = f"heartfelt token create NAME --scope {scope.value}"
+        detail = f"a token with scope {scope.value} is needed; create one with `{create}` and send it as a Bearer token"
+        raise Problem(401, "token_needed", detail, {"WWW-Authenticate": "Bearer"})
+    if auth.knows(secret):
+        detail = f"this token does not have scope {scope.value}; create one that has it with `heartfelt token create`"
+        raise Problem(403, "scope", detail)
+    detail = "this token is unknown or was revoked; see `heartfelt token list`"
+    raise Problem(401, "token_unknown", detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
+    """Returns the values of all parameters. Raises Problem for one that is unknown, given twice or invalid."""
+    known = {param.name for param in endpoint.params}
+    for name in request.query_params:
+        if name not in known and not endpoint.path.startswith("/sermant/"):  # Sermant's backend ignores them
+            hint = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            detail = f"{endpoint.path} has no parameter {name[:100]!r}; {hint}"
+            raise Problem(400, "unknown_parameter", detail, field=name)
+    values: dict[str, Any] = {}
+    for param in endpoint.params:
+        given = request.query_params.getlist(param.name)
+        if param.many:
+            values[param.name] = tuple(param.parse(param.name, text) for text in given)
+        elif len(given) > 1:
+            detail = f"{param.name} may be given only once; got it {len(given)} times"
+            raise Problem(400, "bad_parameter", detail, field=param.name)
+        else:
+            values[param.name] = param.parse(param.name, given[0]) if given else param.default
+    return values
+
+
+async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Response:
+    """Calls the handler and encodes its result. Refusals become problem documents; only bugs raise."""
+    try:
+        check_scope(parts.auth, request, endpoint.scope)
+        call = Call(parts, request, parsed(endpoint, request), request.path_params)
+        result = await endpoint.handler(call)
+    except Problem as problem:
+        return problem_response(problem)
+    except ConfigError as error:
+        return problem_response(Problem(400, "bad_value", str(error), field=getattr(error, "field", None)))
+    except StoreError as error:
+        return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
+    except ClientDisconnect:
+        return Response(status_code=499)  # the client has gone: nobody reads it
+    if isinstance(result, Response):
+        return result
+    if endpoint.status == 204:
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store"}
+    return Response(_encode(result), status_code=endpoint.status, media_type=endpoint.media, headers=headers)
+
+
+def problem_response(problem: Problem) -> Response:
+    return Response(problem.body(), status_code=problem.status, media_type=CONTENT_TYPE, headers=problem.headers)

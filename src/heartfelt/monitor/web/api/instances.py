@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""Instances and services: lists, an instance with its history, and pause, resume and remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from heartfelt.monitor.model import State
+from heartfelt.monitor.problems import bad, no_such
+from heartfelt.monitor.web.api.endpoint import Call
+from heartfelt.monitor.web.api.listing import InstanceFilter, InstancePage, page
+from heartfelt.monitor.web.api.order import InstanceOrder, order
+from heartfelt.monitor.web.api.view import ChangeView, InstanceDetail, change_view, detail
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.fleet.counts import ServiceCounts
+    from heartfelt.monitor.fleet.instance import Instance
+
+HISTORY = 50
+LONGEST_PAUSE_S = 366 * 86400
+
+
+class InstanceHistory(msgspec.Struct, kw_only=True, frozen=True):
+    instance: InstanceDetail
+    changes: list[ChangeView]
+    """The newest 50."""
+
+
+class Changes(msgspec.Struct, kw_only=True, frozen=True):
+    changes: list[ChangeView]
+    """Newest first."""
+    before: int | None
+    """For the next page; null: this is the last one."""
+
+
+class Counted(msgspec.Struct, kw_only=True, frozen=True):
+    """Number of instances, by state."""
+
+    total: int
+    up: int
+    """All except LOST, LEFT and PAUSED."""
+    held: int
+    states: dict[State, int]
+
+
+class Services(msgspec.Struct, kw_only=True, frozen=True):
+    all: Counted
+    applications: int
+    services: dict[str, Counted]
+
+
+class Pause(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    for_s: float | None = None
+    """Seconds; null: until it is resumed."""
+
+
+def counted(counts: ServiceCounts) -> Counted:
+    return Counted(total=counts.total, up=counts.up, held=counts.held, states=dict(counts.states))
+
+
+def _which(call: Call) -> InstanceFilter:
+    return InstanceFilter(
+        services=call["service"],
+        instance_ids=call["instance"],
+        states=call["state"],
+        versions=call["version"],
+        ips=call["ip"],
+        plugins=call["plugin"],
+        apps=call["app"],
+        held=call["held"] == "true",
+        text=call["text"],
+    )
+
+
+async def list_instances(call: Call) -> InstancePage:
+    registry = call.parts.registry
+    ids = dict.fromkeys(call["id"])
+    some = [one for one in map(registry.get, ids) if one is not None] if ids else registry.instances()
+    return await page(
+        some,
+        _which(call),
+        sort=call["sort"],
+        limit=call["limit"],
+        cursor=call["cursor"],
+        stream_id=call.parts.stream.last_id,
+        ext=call["ext"] == "true",
+    )
+
+
+async def order_instances(call: Call) -> InstanceOrder:
+    stream_id = call.parts.stream.last_id
+    return await order(call.parts.registry.instances(), _which(call), sort=call["sort"], stream_id=stream_id)
+
+
+def _instance(call: Call) -> Instance:
+    id_ = call.path["id"]
+    instance = call.parts.registry.get(id_) if id_ < 1 << 63 else None
+    if instance is None:
+        raise no_such("instance", id_, "take an `id` of GET /api/v1/instances; it may have been removed")
+    return instance
+
+
+async def get_instance(call: Call) -> InstanceHistory:
+    instance = _instance(call)
+    changes = await call.parts.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
+    return InstanceHistory(instance=detail(instance), changes=list(map(change_view, changes)))
+
+
+async def instance_changes(call: Call) -> Changes:
+    """Works for a removed instance, too."""
+    return await _changes(call, call.path["id"], None)
+
+
+async def list_changes(call: Call) -> Changes:
+    return await _changes(call, None, call["service"])
+
+
+async def _changes(call: Call, id: int | None, service: str | None) -> Changes:
+    if id is not None and id >= 1 << 63:
+        raise no_such("instance", id, "take an `id` of GET /api/v1/instances")
+    limit = call["limit"]
+    found = await call.parts.store.changes(id=id, service=service, before=call["before"], limit=limit)
+    return Changes(changes=list(map(change_view, found)), before=found[-1].seq if len(found) == limit else None)
+
+
+async def list_services(call: Call) -> Services:
+    registry = call.parts.registry
+    return Services(
+        all=counted(registry.totals()),
+        applications=len(registry.applications()),
+        services={name: counted(one) for name, one in registry.services().items()},
+    )
+
+
+async def pause_instance(call: Call) -> InstanceDetail:
+    wanted = await call.body(Pause)
+    instance = _instance(call)
+    until_ms = None
+    if wanted.for_s is not None:
+        if not 0 < wanted.for_s <= LONGEST_PAUSE_S:
+            raise bad("for_s", wanted.for_s, f"must be more than 0 and at most {LONGEST_PAUSE_S} seconds")
+        until_ms = call.parts.wall_ms() + int(wanted.for_s * 1000)
+    call.parts.registry.pause(instance.id, until_ms)
+    return detail(instance)
+
+
+async def resume_instance(call: Call) -> InstanceDetail:
+    instance = _instance(call)
+    call.parts.registry.resume(instance.id)
+    return detail(instance)
+
+
+async def remove_instance(call: Call) -> None:
+    instance = _instance(call)
+    call.parts.registry.remove(instance.id, call["reason"] or "")

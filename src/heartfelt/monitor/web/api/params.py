@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Kinds of query parameters. Each refusal names the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from heartfelt.monitor.problems import bad
+from heartfelt.monitor.web.api.endpoint import Param
+
+MOST_TEXT = 1000
+MOST_MS = 1 << 53
+
+
+def _text(name: str, value: str) -> str:
+    if len(value) > MOST_TEXT:
+        raise bad(name, value, f"must be at most {MOST_TEXT} characters long")
+    return value
+
+
+def _whole(least: int, most: int) -> Callable[[str, str], int]:
+    def parse(name: str, value: str) -> int:
+        digits = value.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 19) or not least <= int(value) <= most:
+            raise bad(name, value, f"must be a whole number from {least} to {most}")
+        return int(value)
+
+    return parse
+
+
+def _one_of(kind: type[Enum]) -> Callable[[str, str], Any]:
+    def parse(name: str, value: str) -> Any:
+        try:
+            return kind(value.upper())
+        except ValueError:
+            raise bad(name, value, f"must be one of {', '.join(one.value for one in kind)}") from None
+
+    return parse
+
+
+def text(name: str, meaning: str, *, default: str | None = None, many: bool = False) -> Param:
+    return Param(name, _text, meaning, default, many)
+
+
+def whole(name: str, meaning: str, least: int, most: int, default: int | None = None) -> Param:
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Param(name, _whole(least, most), meaning, default, schema=schema)
+
+
+def wholes(name: str, meaning: str, least: int, most: int) -> Param:
+    """A whole number that may be given more than once."""
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Param(name, _whole(least, most), meaning, many=True, schema=schema)
+
+
+def moment(name: str, meaning: str) -> Param:
+    return whole(name, f"{meaning}; ms since the epoch", 0, MOST_MS)
+
+
+def limit(default: int, most: int) -> Param:
+    return whole("limit", "at most this many", 1, most, default)
+
+
+def choice(name: str, kind: type[Enum], meaning: str) -> Param:
+    """A member of an enumeration; may be given more than once."""
+    schema = {"type": "string", "enum": [one.value for one in kind]}
+    return Param(name, _one_of(kind), meaning, many=True, schema=schema)
+
+
+def words(name: str, meaning: str, known: tuple[str, ...], default: str) -> Param:
+    """One of the known words."""
+
+    def parse(name: str, value: str) -> str:
+        if value not in known:
+            raise bad(name, value, f"must be one of {', '.join(known)}")
+        return value
+
+    return Param(name, parse, meaning, default, schema={"type": "string", "enum": list(known)})

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""The parts of the monitor that handlers may use. The monitor hands them to the API once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.fleet.registry import Registry
+from heartfelt.monitor.history import Lateness, RateHistory
+from heartfelt.monitor.store import StoreReader
+from heartfelt.monitor.web.api.sessions import Sessions
+from heartfelt.monitor.web.auth import Auth
+from heartfelt.monitor.web.metrics import Metrics
+from heartfelt.monitor.web.stream import Stream
+from heartfelt.monitor.webhooks import Webhooks
+
+
+class Ready(msgspec.Struct, kw_only=True, frozen=True):
+    ready: bool
+    store: str
+    """"ok", or the error that keeps the store from being written."""
+    listeners: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """`Call.parts`. A handler that needs something else gets a field here, and the monitor fills it.
+
+    The store is here for reading only: what changes goes through the registry, the webhooks or the tokens.
+    """
+
+    config: MonitorConfig
+    registry: Registry
+    store: StoreReader
+    stream: Stream
+    webhooks: Webhooks
+    auth: Auth
+    sessions: Sessions
+    metrics: Metrics
+    rates: RateHistory
+    lateness: Lateness
+    started_ms: int
+    wall_ms: Callable[[], int]
+    uptime_s: Callable[[], float]
+    stats: Callable[[], dict[str, dict[str, Any]]]
+    """The counters of each part of the monitor."""
+    readiness: Callable[[], Ready]

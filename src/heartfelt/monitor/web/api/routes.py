@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""The table of all routes: handler, required scope, parameters, body and answer of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.web.api import control, events, fleet, health, instances, sermant, webhooks
+from heartfelt.monitor.web.api.endpoint import JSON, Call, Endpoint, answer
+from heartfelt.monitor.web.api.listing import SORT_NAMES, InstancePage
+from heartfelt.monitor.web.api.openapi import document
+from heartfelt.monitor.web.api.order import InstanceOrder
+from heartfelt.monitor.web.api.params import choice, limit, moment, text, whole, wholes, words
+from heartfelt.monitor.web.api.parts import ApiParts, Ready
+from heartfelt.monitor.web.api.view import HoldView, InstanceDetail
+from heartfelt.monitor.web.auth import Scope
+from heartfelt.monitor.web.stream import TOPICS
+
+READ, ADMIN, INGEST = Scope.READ, Scope.ADMIN, Scope.INGEST
+_SEQ = 1 << 62
+
+
+async def _openapi(call: Call) -> Response:
+    return Response(_description(), media_type=JSON)
+
+
+@lru_cache(maxsize=1)
+def _description() -> bytes:
+    return document((*ENDPOINTS, *INGEST_ENDPOINTS))
+
+
+_SERVICE = text("service", "only these services", many=True)
+_BEFORE = whole("before", "next page: `before` of the previous one", 0, _SEQ)
+_INSTANCE = text("instance", "only these instance ids", many=True)
+_CHOSEN = (
+    _SERVICE, _INSTANCE, choice("state", State, "only these states"),
+    text("version", "only these versions of the agent", many=True), text("ip", "only these addresses", many=True),
+    text("plugin", "only with one of these plugins: a name, or name:version", many=True),
+    text("app", "only these applications", many=True), text("text", "only those that contain this text", default=""),
+    words("held", "true: only those whose loss is held", ("true", "false"), "false"),
+    words("sort", "sort by this; with - before the name: descending", SORT_NAMES, "service"),
+)  # fmt: skip
+_INSTANCES = (
+    *_CHOSEN, wholes("id", "only these ids", 1, (1 << 63) - 1), limit(100, 1000),
+    text("cursor", "next page: `cursor` of the previous one"),
+    words("ext", "true: include the extra information of plugins", ("true", "false"), "false"),
+)  # fmt: skip
+_EVENTS = (
+    _SERVICE, _INSTANCE, text("ip", "only these addresses", many=True), text("scope", "only these scopes", many=True),
+    text("type", "only these types", many=True), choice("level", Level, "only these levels"),
+    text("name", "only these names", many=True), text("text", "only those that contain this text", default=""),
+    moment("start_ms", "not before"), moment("end_ms", "not after"),
+)  # fmt: skip
+_SERMANT_EVENTS = (
+    text("service", "", many=True), text("ip", "", many=True), text("scope", "", many=True),
+    text("type", "", many=True), choice("level", Level, ""), text("name", "", many=True),
+    text("instanceIds", "", many=True), moment("startTime", "not before"), moment("endTime", "not after"),
+)  # fmt: skip
+_AGES = (_SERVICE, moment("start_ms", "begin; default: an hour before the end"), moment("end_ms", "end; default: now"))
+_ONE = "/api/v1/instances/{id:int}"
+_HOOK = "/api/v1/webhooks/{id}"
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/api/v1/instances", READ, instances.list_instances, "Instances", _INSTANCES, answer=InstancePage),
+    Endpoint("GET", "/api/v1/instances/order", READ, instances.order_instances, "Ids of all instances, sorted",
+             _CHOSEN, answer=InstanceOrder),
+    Endpoint("GET", "/api/v1/fleet", READ, fleet.get_fleet, "All instances, in a compact form",
+             (whole("after", "only ids greater than this", 0, _SEQ, 0),), answer=fleet.Fleet),
+    Endpoint("GET", _ONE, READ, instances.get_instance, "An instance and its newest changes of state",
+             answer=instances.InstanceHistory),
+    Endpoint("GET", _ONE + "/changes", READ, instances.instance_changes, "Changes of state of an instance",
+             (_BEFORE, limit(100, 1000)), answer=instances.Changes),
+    Endpoint("POST", _ONE + "/pause", ADMIN, instances.pause_instance, "Pause an instance: no notifications about it",
+             body=instances.Pause, answer=InstanceDetail),
+    Endpoint("POST", _ONE + "/resume", ADMIN, instances.resume_instance, "End the pause of an instance",
+             answer=InstanceDetail),
+    Endpoint("DELETE", _ONE, ADMIN, instances.remove_instance, "Remove an instance, until it beats again",
+             (text("reason", "the reason, for the record"),), status=204),
+    Endpoint("GET", "/api/v1/services", READ, instances.list_services, "Services, with their instances by state",
+             answer=instances.Services),
+    Endpoint("GET", "/api/v1/changes", READ, instances.list_changes, "Changes of state, of all services or of one",
+             (text("service", "only this service"), _BEFORE, limit(100, 1000)), answer=instances.Changes),
+    Endpoint("GET", "/api/v1/events", READ, events.list_events, "Events", (*_EVENTS, _BEFORE, limit(100, 1000)),
+             answer=events.Events),
+    Endpoint("GET", "/api/v1/events/counts", READ, events.count_events, "Number of events by level",
+             _EVENTS, answer=dict[Level, int]),
+    Endpoint("GET", "/api/v1/uptime", READ, events.uptime, "Uptime of services, day by day (UTC)",
+             (_SERVICE, whole("days", "number of days, including today", 1, 400, 90)), answer=events.Uptime),
+    Endpoint("GET", "/api/v1/heat", READ, events.heat, "Instances, and instances up, minute by minute", _AGES,
+             answer=events.Heat),
+    Endpoint("GET", "/api/v1/stats", READ, control.stats, "Counters of the parts of the monitor", answer=control.Stats),
+    Endpoint("GET", "/api/v1/hold", READ, control.get_hold, "The hold: whether losses are held back, and why",
+             answer=HoldView),
+    Endpoint("POST", "/api/v1/hold/release", ADMIN, control.release_hold, "Release held losses, at the limited rate",
+             body=control.Release, answer=HoldView),
+    Endpoint("GET", "/api/v1/webhooks", ADMIN, webhooks.list_webhooks, "Webhooks", answer=webhooks.Webhooks),
+    Endpoint("POST", "/api/v1/webhooks", ADMIN, webhooks.create_webhook, "Create a webhook", body=dict[str, Any],
+             answer=dict[str, Any], status=201),
+    Endpoint("GET", _HOOK, ADMIN, webhooks.get_webhook, "A webhook", answer=dict[str, Any]),
+    Endpoint("PUT", _HOOK, ADMIN, webhooks.update_webhook, "Change a webhook; omitted fields keep their values",
+             body=dict[str, Any], answer=dict[str, Any]),
+    Endpoint("DELETE", _HOOK, ADMIN, webhooks.delete_webhook, "Delete a webhook", status=204),
+    Endpoint("POST", _HOOK + "/test", ADMIN, webhooks.test_webhook, "Send a test message to a webhook",
+             answer=dict[str, Any]),
+    Endpoint("GET", "/api/v1/deliveries", ADMIN, webhooks.list_deliveries, "Deliveries to webhooks, newest first",
+             (text("webhook", "only this webhook"), _BEFORE, limit(100, 1000)), answer=control.Deliveries),
+    Endpoint("GET", "/api/v1/tokens", ADMIN, control.list_tokens, "Tokens, without their secrets",
+             answer=control.Tokens),
+    Endpoint("POST", "/api/v1/tokens", ADMIN, control.create_token, "Create a token; its secret is shown only once",
+             body=control.NewToken, answer=control.MadeToken, status=201),
+    Endpoint("DELETE", "/api/v1/tokens/{id}", ADMIN, control.revoke_token, "Revoke a token, and end its connections",
+             status=204),
+    Endpoint("GET", "/api/v1/settings", ADMIN, control.settings, "All settings, and the source of each",
+             answer=control.Settings),
+    Endpoint("GET", "/api/v1/stream", READ, events.stream, "Server-sent events: changes, events, counts",
+             (text("topic", f"only these topics: {', '.join(TOPICS)}", many=True),), media="text/event-stream"),
+    Endpoint("GET", "/api/v1/openapi.json", None, _openapi, "This description", answer=dict[str, Any]),
+    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain"),
+    Endpoint("GET", "/healthz", None, health.healthz, "Whether the process answers", answer=dict[str, bool]),
+    Endpoint("GET", "/readyz", None, health.readyz, "Whether the store works and all ports are open",
+             answer=Ready),
+    Endpoint("GET", "/sermant/getPluginsInfo", READ, sermant.get_plugins_info, "Sermant: all instances",
+             answer=list[dict[str, Any]]),
+    Endpoint("GET", "/sermant/event/events", READ, sermant.list_events, "Sermant: events, first page",
+             _SERMANT_EVENTS, answer=dict[str, Any]),
+    Endpoint("GET", "/sermant/event/events/page", READ, sermant.events_page, "Sermant: another page of the same query",
+             (whole("page", "page number, from 1", 1, 1 << 31, 1),), answer=dict[str, Any]),
+    Endpoint("GET", "/sermant/event/webhooks", ADMIN, sermant.list_webhooks, "Sermant: its two webhooks",
+             answer=dict[str, Any]),
+    Endpoint("PUT", "/sermant/event/webhooks/{id:int}", ADMIN, sermant.put_webhook, "Sermant: change a webhook",
+             body=sermant.WebhookChange, answer=bool),
+    Endpoint("POST", "/sermant/event/webhooks/test", ADMIN, sermant.test_webhook, "Sermant: test a webhook",
+             body=sermant.WebhookTest, answer=bool),
+)  # fmt: skip
+
+
+async def _elsewhere(call: Call) -> Any:
+    raise AssertionError("app.py passes this path to the ingest")
+
+
+INGEST_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("POST", "/api/v1/beats", INGEST, _elsewhere, "A heartbeat, or a list of heartbeats", body=dict[str, Any],
+             answer=dict[str, Any], external=True),
+    *(
+        Endpoint(method, f"/ping/{{key}}{suffix}", INGEST, _elsewhere, summary, media="text/plain", external=True)
+        for suffix, summary in (
+            ("", "A heartbeat for a key"), ("/start", "A job has started"), ("/ok", "A job has succeeded"),
+            ("/fail", "A job has failed"), ("/{status:int}", "A job has ended with this exit status"),
+        )
+        for method in ("GET", "POST")
+    ),
+)  # fmt: skip
+
+
+def starlette_routes(parts: ApiParts) -> list[Route]:
+    """Makes Starlette's routes from the table: one per path, so that a 405 answer lists all methods of the path."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [Route(path, _served(methods, parts), methods=[*methods]) for path, methods in by_path.items()]
+
+
+def _served(methods: dict[str, Endpoint], parts: ApiParts) -> Callable[[Request], Any]:
+    async def serve(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await answer(methods[method], parts, request)
+
+    return serve

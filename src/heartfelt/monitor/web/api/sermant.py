@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The paths of Sermant's backend with the same JSON shapes, for its panel and for programs written against it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from heartfelt.monitor.config.build import webhook_levels
+from heartfelt.monitor.model import AgentEvent, Level, State
+from heartfelt.monitor.problems import Problem, no_such
+from heartfelt.monitor.store import EventFilter
+from heartfelt.monitor.web.api.endpoint import JSON, Call
+from heartfelt.monitor.web.api.listing import in_slices
+from heartfelt.monitor.web.api.sessions import Session
+from heartfelt.monitor.webhooks import UnknownTarget
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.fleet.instance import Instance
+
+PAGE = 10
+COOKIE = "JSESSIONID"
+MOST_PAGES_AHEAD = 1000
+"""A request may skip at most this many pages."""
+WEBHOOKS = ((0, "Feishu", "feishu"), (1, "DingDing", "dingtalk"))
+_HEALTHY = frozenset({State.NEW, State.UP, State.LATE, State.STUCK})
+_encode = msgspec.json.Encoder().encode
+
+
+def plugins_info(instance: Instance) -> dict[str, Any]:
+    """Returns a row of getPluginsInfo: the fields of the heartbeat, its plugins as a list, and whether it is alive."""
+    row = {name: value for name, value in instance.meta.items() if name != "pluginInfoMap"}
+    plugins = instance.meta.get("pluginInfoMap")
+    row["service"] = instance.service
+    row["instanceId"] = instance.instance_id
+    row["heartbeatTime"] = instance.last_beat_ms + (instance.skew_ms or 0)
+    row["pluginInfoMap"] = list(plugins.values()) if isinstance(plugins, dict) else []
+    row["health"] = instance.state in _HEALTHY or (instance.state is State.PAUSED and instance.before_pause is None)
+    return row
+
+
+async def get_plugins_info(call: Call) -> Response:
+    async def text() -> AsyncIterator[bytes]:
+        begun = b"["
+        async for some in in_slices(call.parts.registry.instances(), 200):
+            yield begun + _encode([plugins_info(one) for one in some])[1:-1]
+            begun = b","
+        yield b"]" if begun == b"," else b"[]"
+
+    return StreamingResponse(text(), media_type=JSON, headers={"Cache-Control": "no-store"})
+
+
+def event_row(event: AgentEvent) -> dict[str, Any]:
+    return {
+        "meta": {"service": event.service, "ip": event.ip, "instanceId": event.instance_id},
+        "time": event.time_ms,
+        "scope": event.scope,
+        "level": event.level.value.lower(),
+        "type": event.type.lower(),
+        "info": event.info,
+    }
+
+
+async def _page(call: Call, session: Session, number: int) -> list[dict[str, Any]]:
+    """Returns the events of page `number`, from 1; an empty list if there is no such page."""
+    store = call.parts.store
+    if number > session.pages:
+        return []
+    while len(session.starts) < number:
+        known = len(session.starts)
+        if number - known > MOST_PAGES_AHEAD:
+            detail = f"page {number} is too far ahead; skip at most {MOST_PAGES_AHEAD} pages at once"
+            raise Problem(400, "page", detail, field="page")
+        found = await store.events(session.which, before=session.starts[-1], limit=PAGE)
+        if len(found) < PAGE:
+            return []
+        if len(session.starts) == known:  # otherwise another request of this session has found it meanwhile
+            session.starts.append(found[-1].number)
+    found = await store.events(session.which, before=session.starts[number - 1], limit=PAGE)
+    return [event_row(one.event) for one in found]
+
+
+async def list_events(call: Call) -> Response:
+    which = EventFilter(
+        services=call["service"],
+        ips=call["ip"],
+        scopes=call["scope"],
+        types=tuple(one.upper() for one in call["type"]),
+        levels=call["level"],
+        names=call["name"],
+        instance_ids=call["instanceIds"],
+        start_ms=call["startTime"],
+        end_ms=call["endTime"],
+    )
+    counts = await call.parts.store.count_events(which)
+    pages = -(-sum(counts.values()) // PAGE)
+    name, session = call.parts.sessions.begin(which, pages)
+    newest = await call.parts.store.events(which, before=None, limit=PAGE)
+    session.starts.append(newest[0].number + 1 if newest else None)
+    answer = {
+        "totalPage": pages,
+        "events": [event_row(one.event) for one in newest],
+        "eventCount": {level.value.lower(): counts.get(level, 0) for level in Level},
+    }
+    response = Response(_encode(answer), media_type=JSON, headers={"Cache-Control": "no-store"})
+    secure = call.request.url.scheme == "https"
+    response.set_cookie(COOKIE, name, path="/sermant", httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+async def events_page(call: Call) -> dict[str, Any]:
+    session = call.parts.sessions.find(call.request.cookies.get(COOKIE))
+    return {"events": await _page(call, session, call["page"])}
+
+
+# -- webhooks: Sermant has exactly two, Feishu and DingDing, which always exist
+
+
+class WebhookChange(msgspec.Struct, kw_only=True, frozen=True):
+    url: str = ""
+    enable: bool = False
+
+
+class WebhookTest(msgspec.Struct, kw_only=True, frozen=True):
+    id: int
+
+
+def _kind(number: int) -> tuple[str, str]:
+    for id_, _, kind in WEBHOOKS:
+        if id_ == number:
+            return f"sermant-{kind}", kind
+    raise no_such("webhook", number, "0 is Feishu, 1 is DingDing")
+
+
+def _find(call: Call, id: str) -> dict[str, Any] | None:
+    try:
+        return call.parts.webhooks.get(id)
+    except UnknownTarget:
+        return None
+
+
+async def list_webhooks(call: Call) -> dict[str, Any]:
+    rows = []
+    for number, name, kind in WEBHOOKS:
+        target = _find(call, f"sermant-{kind}")
+        rows.append(
+            {
+                "id": number,
+                "url": "" if target is None else target["url"],
+                "name": name,
+                "enable": target is not None and target["enabled"],
+            }
+        )
+    return {"total": len(rows), "webhooks": rows}
+
+
+async def put_webhook(call: Call) -> bool:
+    id_, kind = _kind(call.path["id"])
+    wanted = await call.body(WebhookChange)
+    webhooks = call.parts.webhooks
+    if _find(call, id_) is not None:
+        fields: dict[str, Any] = {"enabled": wanted.enable}
+        if wanted.url:
+            fields["url"] = wanted.url
+        await webhooks.update(id_, fields)
+    else:
+        levels = webhook_levels(call.parts.config)
+        fields = {"kind": kind, "url": wanted.url, "enabled": wanted.enable, "language": "zh"}
+        filter_ = {"levels": [level.value for level in levels], "event_types": ["*"], "states": []}
+        await webhooks.create({**fields, "filter": filter_}, id=id_)
+    return True
+
+
+async def test_webhook(call: Call) -> bool:
+    id_, _ = _kind((await call.body(WebhookTest)).id)
+    if _find(call, id_) is None:
+        raise Problem(400, "no_url", "this webhook has no URL yet; PUT one to /sermant/event/webhooks/{id}")
+    return bool((await call.parts.webhooks.test(id_))["ok"])

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Sessions of Sermant's paged queries: the filter of a query, and where each of its pages begins."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from heartfelt.monitor.problems import Problem
+from heartfelt.monitor.store import EventFilter
+
+MOST_SESSIONS = 1000
+
+
+@dataclass(slots=True)
+class Session:
+    """One paged query. Events that arrive later do not shift its pages."""
+
+    which: EventFilter
+    ends_ms: int
+    pages: int
+    starts: list[int | None] = field(default_factory=list)
+    """Entry n is for page n + 1, whose events have smaller numbers. None: it starts at the newest event."""
+
+
+class Sessions:
+    """Sessions by name, at most MOST_SESSIONS; the least recently used ends first.
+
+    A session ends when it was not used for `expire_s`. Belongs to the loop's thread.
+    """
+
+    def __init__(self, expire_s: float, wall_ms: Callable[[], int]) -> None:
+        self._expire_ms = int(expire_s * 1000)
+        self._wall_ms = wall_ms
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def begin(self, which: EventFilter, pages: int) -> tuple[str, Session]:
+        now_ms = self._wall_ms()
+        while self._sessions:  # ordered by last use, so the first one ends first
+            oldest = next(iter(self._sessions.values()))
+            if oldest.ends_ms > now_ms and len(self._sessions) < MOST_SESSIONS:
+                break
+            self._sessions.popitem(last=False)
+        name = secrets.token_urlsafe(16)
+        session = self._sessions[name] = Session(which, now_ms + self._expire_ms, pages)
+        return name, session
+
+    def find(self, name: str | None) -> Session:
+        """Returns the session and extends it. Raises Problem if it has ended or never existed."""
+        session = self._sessions.get(name or "")
+        now_ms = self._wall_ms()
+        if name is None or session is None or session.ends_ms <= now_ms:
+            raise Problem(
+                400, "session", "this query has expired (session.expire) or never existed; call "
+                "/sermant/event/events first",
+            )  # fmt: skip
+        session.ends_ms = now_ms + self._expire_ms
+        self._sessions.move_to_end(name)
+        return session

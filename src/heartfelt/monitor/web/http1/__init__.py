@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""The HTTP/1.1 protocol of `heartfelt serve`, for `uvicorn.Config(http=protocol_class(guard))`.
+
+uvicorn accepts connections, maintains the date header and shuts down; this package handles a connection, from bytes to
+ASGI calls. uvicorn's own class over httptools is not subclassed, for three reasons that lie in its core:
+
+- It parses everything that arrives and creates a request/response cycle for each request, without a bound. Through
+  httptools, llhttp cannot pause within a piece of data, so the bytes must be split before they reach the parser.
+- At a head with `Upgrade`, llhttp stops, skips the body and takes the following bytes for the next request.
+- Trailers of a chunked body are appended to the request's headers, without a bound.
+
+Here the parser sees complete heads only. Bodies are counted or decoded by our own code, one request at a time: the next
+request on a connection is not parsed until the previous response is complete and the client reads it.
+
+connection.py   a connection: from bytes to requests, flow control, keep-alive, refusals
+link.py         its transport: clients that do not read, closing
+exchange.py     one request and its response: ASGI's scope, receive and send
+head.py         a request's head, and the framing of its body
+chunked.py      the chunked coding
+guard.py        time limits and counters of all connections of a server
+"""
+
+from __future__ import annotations
+
+from heartfelt.monitor.web.http1.connection import ServerConnection, protocol_class
+from heartfelt.monitor.web.http1.guard import RequestGuard
+
+__all__ = ["RequestGuard", "ServerConnection", "protocol_class"]

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+/** Shows the number of lost instances in the page's title and icon, so that it is visible from another tab. */
+import { fleet } from "./fleet.js";
+import { compact } from "./format.js";
+
+let page = "";
+let drawn = null;
+
+export function setTitle(words) {
+  page = words;
+  tell();
+}
+
+function tell() {
+  const lost = fleet.get().all?.states.LOST ?? 0;
+  document.title = `${lost ? `(${lost}) ` : ""}${page ? `${page} · ` : ""}heartfelt`;
+  if (drawn === lost) return;
+  drawn = lost;
+  document.querySelector("link[rel=icon]").href = lost ? icon(lost) : "/panel/icon.svg";
+}
+
+/** Makes a data: URL. The icon's colours are fixed, since its background is the browser's. */
+function icon(lost) {
+  const text = lost > 99 ? compact(lost).replace(/\s/g, "") : String(lost);
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 64;
+  const draw = canvas.getContext("2d");
+  draw.fillStyle = "#b3261e";
+  draw.fillRect(0, 0, 64, 64);
+  draw.fillStyle = "#ffffff";
+  draw.font = `bold ${text.length < 3 ? 46 : text.length < 4 ? 34 : 26}px system-ui, sans-serif`;
+  draw.textAlign = "center";
+  draw.textBaseline = "middle";
+  draw.fillText(text, 32, 35, 60);
+  return canvas.toDataURL();
+}
+
+export function start() {
+  fleet.subscribe(tell);
+  tell();
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+/** The fleet at a glance: counts, the grid, rates, detection delay. */
+import { html, useEffect, useState } from "../lib/html.js";
+import { fleet, load, readClock, useFleet } from "../lib/fleet.js";
+import { compact, number } from "../lib/format.js";
+import { t } from "../lib/i18n.js";
+import { useStatus } from "../lib/live.js";
+import { STATE_NAMES, stateMeaning, stateWord } from "../lib/state.js";
+import { FleetGrid } from "../parts/fleet-grid.js";
+import { Histogram } from "../parts/histogram.js";
+import { HoldBanner } from "../parts/hold-banner.js";
+import { Failure } from "../parts/notes.js";
+import { RateChart } from "../parts/rate-chart.js";
+import { StateShape } from "../parts/state-mark.js";
+
+const REFRESH_MS = 5000;
+const SPAN_MS = 15 * 60_000;
+
+/** The monitor's own figures, loaded every few seconds while the page is visible. */
+function useStats() {
+  const [stats, setStats] = useState(null);
+  const { state } = useStatus();
+  useEffect(() => {
+    let ended = false;
+    const read = () => {
+      if (document.hidden) return;
+      readClock().then((one) => ended || setStats(one), (error) => console.warn(error)); // the banner shows it
+    };
+    read();
+    const timer = setInterval(read, REFRESH_MS);
+    return () => {
+      ended = true;
+      clearInterval(timer);
+    };
+  }, [state]);
+  return stats;
+}
+
+function Tile({ label, value, href }) {
+  return html`<a class="tile" href=${href}><span>${label}</span><b>${number(value)}</b></a>`;
+}
+
+function Tiles() {
+  const { all, applications, services } = useFleet();
+  if (!all) return null;
+  const states = STATE_NAMES.filter((name) => all.states[name] || name === "UP" || name === "LOST");
+  return html`<div class="tiles">
+    <${Tile} label=${t("overview.applications")} value=${applications} href="/instances?sort=app" />
+    <${Tile} label=${t("overview.services")} value=${Object.keys(services).length} href="/services" />
+    <${Tile} label=${t("overview.instances")} value=${all.total} href="/instances" />
+    <div class="tile-states">
+      ${states.map((name) => html`<a class="tile" key=${name} href=${`/instances?state=${name}`} title=${stateMeaning(name)} data-state=${all.states[name] ? name : null}>
+        <span><${StateShape} state=${name} /> ${stateWord(name)}</span><b>${number(all.states[name] ?? 0)}</b>
+      </a>`)}
+    </div>
+  </div>`;
+}
+
+function Rate({ title, stats, values, colour }) {
+  const newest = values.at(-1);
+  return html`<section class="panel">
+    <div class="panel-head row spread"><h2>${title}</h2><b>${newest === undefined ? "–" : compact(newest)}</b></div>
+    <div class="panel-body"><${RateChart} times=${stats.rates.times_ms} values=${values} colour=${colour} words=${title}
+      spanMs=${SPAN_MS} endMs=${stats.now_ms} /></div>
+  </section>`;
+}
+
+function Figures() {
+  const stats = useStats();
+  if (!stats) return null;
+  return html`<div class="figure-panels">
+    <${Rate} title=${t("overview.beats_per_s")} stats=${stats} values=${stats.rates.beats_per_s} colour="--accent" />
+    <${Rate} title=${t("overview.events_per_s")} stats=${stats} values=${stats.rates.events_per_s} colour="--stuck" />
+    <section class="panel">
+      <div class="panel-head"><h2 title=${t("overview.lateness_means")}>${t("overview.lateness")}</h2></div>
+      <div class="panel-body"><${Histogram} lateness=${stats.lateness} /></div>
+    </section>
+  </div>`;
+}
+
+export default function View() {
+  const error = useFleet((one) => one.error);
+  const { loaded } = fleet.get();
+  if (error && !loaded) return html`<${Failure} error=${error} retry=${load} />`;
+  return html`
+    <h1 class="only-read">${t("overview.title")}</h1>
+    <${HoldBanner} />
+    <${Tiles} />
+    <section class="panel">
+      <div class="panel-head row spread"><h2>${t("overview.grid")}</h2><${Legend} /></div>
+      <div class="panel-body"><${FleetGrid} /></div>
+    </section>
+    <${Figures} />`;
+}
+
+function Legend() {
+  return html`<div class="legend small muted">
+    <span><span class="fade" aria-hidden="true"><i /><i /><i /><i /><i /></span>${t("overview.legend")}</span>
+    <span title=${t("overview.legend_held_means")}><${StateShape} state="LATE" held=${true} />${t("overview.legend_held")}</span>
+  </div>`;
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+export default {
+  title: "Settings",
+  lead: "The settings of this monitor, and where each value comes from. To change one, edit the file, environment or command line, then restart the monitor.",
+  version: "Version",
+  running: "Uptime",
+  warnings: "Warnings",
+  search: "Search settings",
+  only_changed: "Only changed from the default",
+  name: "Setting",
+  value: "Value",
+  source: "Source",
+  default: "Default",
+  meaning: "Meaning",
+  from_default: "default",
+  unset: "not set",
+  empty_list: "none",
+  none_found: "No settings match.",
+  none_found_hint: "Clear the search, or show all settings.",
+  show_all: "Show all",
+  count: { one: "{n} setting", other: "{n} settings" },
+};

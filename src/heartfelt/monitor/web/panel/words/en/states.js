@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+export default {
+  NEW: "new",
+  UP: "up",
+  LATE: "late",
+  LOST: "lost",
+  LEFT: "left",
+  STUCK: "stuck",
+  PAUSED: "paused",
+  REMOVED: "removed",
+  held: "loss held",
+  NEW_means: "New: one heartbeat so far",
+  UP_means: "Up: sends heartbeats",
+  LATE_means: "Late: missed a heartbeat, but its timeout has not expired",
+  LOST_means: "Lost: no heartbeat within its timeout",
+  LEFT_means: "Left: it said goodbye",
+  STUCK_means: "Stuck: sends heartbeats, but its interpreter does not respond",
+  PAUSED_means: "Paused: nobody is notified of its changes",
+  REMOVED_means: "Removed: comes back with its next heartbeat",
+};

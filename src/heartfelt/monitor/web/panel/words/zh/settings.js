@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+export default {
+  title: "设置",
+  lead: "监控如何运行，以及每个值的来源。请在其文件、环境变量或命令行参数中修改，然后重新启动。",
+  version: "版本",
+  running: "运行时间",
+  warnings: "警告",
+  search: "搜索设置",
+  only_changed: "只看与默认值不同的",
+  name: "设置项",
+  value: "值",
+  source: "来源",
+  default: "默认值",
+  meaning: "含义",
+  from_default: "默认",
+  unset: "未设置",
+  empty_list: "无",
+  none_found: "没有符合的设置。",
+  none_found_hint: "清除搜索，或显示全部设置。",
+  show_all: "显示全部",
+  count: { other: "{n} 项设置" },
+};

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+export default {
+  NEW: "新增",
+  UP: "正常",
+  LATE: "迟到",
+  LOST: "失联",
+  LEFT: "已退出",
+  STUCK: "卡住",
+  PAUSED: "已暂停",
+  REMOVED: "已移除",
+  held: "失联通知暂缓",
+  NEW_means: "新增：目前只收到一次心跳",
+  UP_means: "正常：心跳按时到达",
+  LATE_means: "迟到：错过了心跳，尚未超时",
+  LOST_means: "失联：超时时间内没有心跳",
+  LEFT_means: "已退出：实例主动告别",
+  STUCK_means: "卡住：仍有心跳，但其解释器没有响应",
+  PAUSED_means: "已暂停：其状态变化不通知任何人",
+  REMOVED_means: "已移除：再次收到心跳前不再记录",
+};

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""A plain model of a registry without hold: no timers, everything is computed again at each poll."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from heartfelt.monitor.model import Level, State
+
+BEATING = {State.NEW, State.UP, State.LATE, State.STUCK}
+GONE = {State.LOST, State.LEFT}
+EMERGENCY, IMPORTANT, NORMAL = Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL
+
+
+@dataclass
+class Thing:
+    state: State
+    last_ms: int  # of its last beat
+    armed_ms: int | None  # since when its lease counts; None: it does not
+    interval_ms: int | None = None
+    timeout_ms: int | None = None
+    lag_ms: int = 0
+    forget_at: int | None = None
+    pause_ends: int | None = None
+    told_gone: State | None = None  # in a pause
+    came_back: bool = False  # in a pause
+    restored: bool = False
+
+
+class RegistryModel:
+    def __init__(self, lease_timeout_ms, lease_cache_ms, least_ms, factor):
+        self.lease_timeout_ms, self.lease_cache_ms, self.least_ms, self.factor = (
+            lease_timeout_ms,
+            lease_cache_ms,
+            least_ms,
+            factor,
+        )
+        self.now = 0
+        self.things = {}
+        self.changes = []
+
+    def lease(self, thing):
+        return self.lease_timeout_ms if thing.timeout_ms is None else max(thing.timeout_ms, self.least_ms)
+
+    def late_after(self, thing):
+        if thing.interval_ms is None:
+            return None
+        late = int(thing.interval_ms * self.factor)
+        return late if late < self.lease(thing) else None
+
+    def alive(self, thing):
+        return thing.armed_ms is not None and self.now - thing.armed_ms < self.lease(thing)
+
+    def is_late(self, thing):
+        late = self.late_after(thing)
+        return late is not None and (thing.armed_ms is None or self.now - thing.armed_ms >= late)
+
+    def beating(self, thing):
+        return State.STUCK if thing.lag_ms > max(10_000, 2 * (thing.interval_ms or 0)) else State.UP
+
+    def move(self, name, new, level, outage_ms=None):
+        thing = self.things[name]
+        if new is not thing.state:
+            self.changes.append((name, thing.state, new, level, outage_ms))
+            thing.state = new
+
+    def beat(self, name, interval_ms=None, timeout_ms=None, lag_ms=None):
+        thing = self.things.get(name)
+        joins = thing is None
+        if joins:
+            thing = self.things[name] = Thing(State.NEW, self.now, self.now)
+            self.changes.append((name, None, State.NEW, NORMAL, None))
+        thing.interval_ms = interval_ms or thing.interval_ms
+        thing.timeout_ms = timeout_ms or thing.timeout_ms
+        thing.lag_ms = thing.lag_ms if lag_ms is None else lag_ms
+        gap_ms, thing.last_ms, thing.armed_ms, thing.restored = self.now - thing.last_ms, self.now, self.now, False
+        new, old = self.beating(thing), thing.state
+        if old is State.PAUSED:
+            thing.came_back |= thing.told_gone is not None
+        elif joins:
+            if new is State.STUCK:
+                self.move(name, new, IMPORTANT)
+        else:
+            known = old in GONE or State.STUCK in (old, new)
+            if old in GONE:
+                thing.forget_at = None
+            self.move(name, new, IMPORTANT if known else NORMAL, gap_ms if old in GONE else None)
+
+    def goodbye(self, name):
+        thing = self.things.get(name)
+        if thing is None or thing.state is State.LEFT:
+            return
+        thing.armed_ms = None
+        if thing.state is State.PAUSED:
+            thing.told_gone, thing.came_back = State.LEFT, False
+        else:
+            thing.forget_at = self.now + self.lease_cache_ms
+            self.move(name, State.LEFT, NORMAL)
+
+    def pause(self, name, for_ms):
+        thing = self.things[name]
+        if thing.state is not State.PAUSED:
+            thing.told_gone, thing.came_back = (thing.state if thing.state in GONE else None), False
+        thing.forget_at = None
+        thing.pause_ends = None if for_ms is None else self.now + for_ms
+        self.move(name, State.PAUSED, NORMAL)
+
+    def resume(self, name):
+        thing = self.things[name]
+        if thing.state is not State.PAUSED:
+            return
+        thing.pause_ends = None
+        gone, thing.told_gone = thing.told_gone, None
+        came_back, thing.came_back = thing.came_back, False
+        if not self.alive(thing):
+            if gone is State.LEFT and not came_back:
+                thing.forget_at = self.now + self.lease_cache_ms
+                self.move(name, State.LEFT, NORMAL)
+            else:
+                self.lose(name, NORMAL if gone is State.LOST and not came_back else EMERGENCY)
+        elif thing.restored or self.is_late(thing):
+            self.move(name, State.LATE, IMPORTANT if came_back else NORMAL)
+        else:
+            new = self.beating(thing)
+            self.move(name, new, IMPORTANT if came_back or new is State.STUCK else NORMAL)
+
+    def lose(self, name, level=EMERGENCY):
+        thing = self.things[name]
+        lease = self.lease(thing)
+        thing.forget_at = self.now + max(self.lease_cache_ms - lease, min(lease, self.lease_cache_ms))
+        self.move(name, State.LOST, level)
+
+    def remove(self, name):
+        self.move(name, State.REMOVED, NORMAL)
+        del self.things[name]
+
+    def poll(self):
+        for name, thing in list(self.things.items()):
+            if thing.state is State.PAUSED and thing.pause_ends is not None and self.now >= thing.pause_ends:
+                self.resume(name)
+            elif thing.state in GONE and self.now >= thing.forget_at:
+                self.remove(name)
+                continue
+            if thing.state in BEATING:
+                if thing.state is not State.LATE and self.is_late(thing):
+                    self.move(name, State.LATE, NORMAL)
+                if not self.alive(thing):
+                    self.lose(name)
+
+    def restart(self):
+        for thing in self.things.values():
+            thing.told_gone, thing.came_back, thing.restored = None, False, True
+            if thing.state in GONE:
+                left_ms = self.lease_cache_ms - (self.now - thing.last_ms)
+                thing.forget_at = self.now + min(max(left_ms, self.lease(thing), 1), self.lease_cache_ms)
+            else:
+                thing.armed_ms = self.now
+                if thing.pause_ends is not None:
+                    thing.pause_ends = max(thing.pause_ends, self.now + 1)

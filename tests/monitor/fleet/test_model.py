@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""A real registry on a manual clock and the model of it, driven by the same random operations, compared after each.
+
+HEARTFELT_EXAMPLES=5000 runs that many new random examples; without it the same few run each time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from heartfelt.monitor.fleet.policy import Policy
+from tests.monitor.fleet.model import RegistryModel
+from tests.monitor.fleet.world import NO_HOLD, World, saved
+
+TIMEOUT_MS, CACHE_MS, LEAST_MS, FACTOR = 8_000, 30_000, 1_000, 1.5
+POLICY = Policy(
+    lease_timeout_ms=TIMEOUT_MS, lease_cache_ms=CACHE_MS, least_lease_ms=LEAST_MS, late_factor=FACTOR, hold=NO_HOLD
+)
+NAMES = ["web/1", "web/2", "db/1"]  # few, so that they meet their own past
+
+names = st.sampled_from(NAMES)
+intervals = st.sampled_from([None, None, 2_000, 3_001, 7_000])
+timeouts = st.sampled_from([None, None, None, 50, 2_500, 20_000, 40_000])
+lags = st.sampled_from([None, None, 0, 10_000, 10_001, 14_001])
+steps = st.sampled_from([1, 500, 1_000, 3_000, 8_000, 22_000, 30_000]) | st.integers(1, 12_000)
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.world = World(policy=POLICY)
+        self.model = RegistryModel(TIMEOUT_MS, CACHE_MS, LEAST_MS, FACTOR)
+        self.polled = True
+        self.n_seen = 0
+
+    @rule(name=names, interval_ms=intervals, timeout_ms=timeouts, lag_ms=lags)
+    def beat(self, name, interval_ms, timeout_ms, lag_ms):
+        self.world.beat(name, interval_ms=interval_ms, timeout_ms=timeout_ms, lag_ms=lag_ms)
+        self.model.beat(name, interval_ms, timeout_ms, lag_ms)
+
+    @rule(name=names)
+    def renew(self, name):
+        instance = self.world.of(name)
+        if instance is not None:
+            self.world.registry.renew(instance)
+            self.model.beat(name)
+
+    @rule(name=names)
+    def goodbye(self, name):
+        assert self.world.goodbye(name) is (name in self.model.things)
+        self.model.goodbye(name)
+
+    @rule(name=names, for_ms=st.sampled_from([None, 1, 5_000, 25_000]))
+    def pause(self, name, for_ms):
+        instance = self.world.of(name)
+        if instance is not None:
+            until_ms = None if for_ms is None else self.world.wall_ms() + for_ms
+            assert self.world.registry.pause(instance.id, until_ms)
+            self.model.pause(name, for_ms)
+
+    @rule(name=names)
+    def resume(self, name):
+        instance = self.world.of(name)
+        if instance is not None:
+            self.world.registry.resume(instance.id)
+            self.model.resume(name)
+
+    @rule(name=names)
+    def remove(self, name):
+        instance = self.world.of(name)
+        if instance is not None:
+            assert self.world.registry.remove(instance.id, "test")
+            self.model.remove(name)
+
+    @rule(by_ms=steps)
+    def advance(self, by_ms):
+        self.world.clock.advance(by_ms / 1000)
+        self.model.now += by_ms
+        self.polled = False
+
+    @rule(by_ms=steps)
+    def advance_and_poll(self, by_ms):
+        self.advance(by_ms)
+        self.poll()
+
+    @precondition(lambda self: not self.polled)
+    @rule()
+    def poll(self):
+        self.world.poll()
+        self.model.poll()
+        self.polled = True
+
+    @precondition(lambda self: self.polled)
+    @rule()
+    def restart(self):
+        old = self.world
+        old.check()
+        for row in old.rows.values():
+            row.last_beat_ms = old.registry.get(row.id).last_beat_ms
+        book = old.registry._book
+        old.close()
+        self.world = World(policy=POLICY, clock=old.clock, wall_ms=old.wall_ms())
+        rows = sorted(old.rows.values(), key=lambda row: row.id)
+        self.world.registry.restore(saved(rows, book.next_id, book.next_seq))
+        self.world.rows = {row.id: row for row in rows}
+        self.model.restart()
+        self.n_seen = 0
+
+    @invariant()
+    def agree(self):
+        changes = self.world.changes[self.n_seen :]
+        self.n_seen = len(self.world.changes)
+        told = [
+            (f"{change.service}/{change.instance_id}", change.old, change.new, change.level, change.outage_ms)
+            for change in changes
+        ]
+        expected, self.model.changes = self.model.changes, []
+        for name in NAMES:  # between instances the order is the timers'
+            assert [one for one in told if one[0] == name] == [one for one in expected if one[0] == name]
+        assert len(told) == len(expected)
+        for name in NAMES:
+            thing = self.model.things.get(name)
+            assert self.world.state(name) is (None if thing is None else thing.state)
+        self.world.check()
+
+    def teardown(self):
+        self.world.close()
+
+
+_EXAMPLES = int(os.environ.get("HEARTFELT_EXAMPLES", "0"))
+TestRegistry = RegistryMachine.TestCase
+TestRegistry.settings = settings(
+    deadline=None,
+    database=None,
+    derandomize=not _EXAMPLES,
+    max_examples=_EXAMPLES or 40,
+    stateful_step_count=30,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)

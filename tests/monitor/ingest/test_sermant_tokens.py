@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Access to Sermant's port: which agents may send, and until when."""
+
+from __future__ import annotations
+
+from tests.monitor.ingest.test_sermant import frame, is_closed, run
+from tests.monitor.ingest.world import heartbeat
+
+
+def test_tokens():
+    async def test(world):
+        _, good = await world.connect()
+        good.write(frame(heartbeat(instance_id="good"), token="right") + frame(heartbeat(instance_id="more")))
+        reader, none = await world.connect()
+        none.write(frame(heartbeat(instance_id="none")))
+        _, wrong = await world.connect()
+        wrong.write(frame(heartbeat(instance_id="wrong"), token="wrong"))
+        await world.until(lambda: world.refused("sermant", "token") == 2 and len(world.registry) == 2)
+        assert world.sermant.stats()["connections_held"] == 2  # not closed at once: they would be back at once
+        await is_closed(reader)
+        await world.until(lambda: world.sermant.stats()["connections"] == 1)
+        assert {one.instance_id for one in world.registry.instances()} == {"good", "more"}
+        for writer in (good, none, wrong):
+            writer.close()
+
+    run(test, auth=lambda token, scope: token == "right", quarantine_s=0.2)
+
+
+def test_connections_whose_token_is_revoked_end_some_at_a_time(monkeypatch):
+    monkeypatch.setattr("heartfelt.monitor.ingest.sermant.ASKED_AT_ONCE", 2)
+    valid = {"one", "two"}
+
+    async def test(world):
+        open_ = {"one": [], "two": []}
+        for n in range(7):
+            token = "one" if n % 3 else "two"
+            open_[token].append(await world.connect())
+            open_[token][-1][1].write(frame(heartbeat(instance_id=str(n)), token=token))
+        await world.until(lambda: len(world.registry) == 7)
+        valid.discard("one")
+        world.sermant.ask_again()
+        for reader, _ in open_["one"]:
+            await is_closed(reader)
+        await world.until(lambda: len(world.sermant.connections) == 3)
+        assert world.sermant.stats()["token_revoked"] == 4
+        assert world.sermant.stats()["connections_held"] == 0
+        for _, writer in open_["one"] + open_["two"]:
+            writer.close()
+
+    run(test, auth=lambda token, scope: token in valid)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The reasons that a registry gives to instances whose lives have everything in them."""
+
+from __future__ import annotations
+
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
+from heartfelt.monitor.model import AgentEvent
+from heartfelt.monitor.reasons import NO_REASON, Reason, read, text_reason
+from tests.monitor.fleet.world import World, saved
+
+NAMES = ("shop", 'a "shop" of {n}; it beats', "商店/订单 [lost]")
+"""Names of services, which may contain any printable characters."""
+
+
+def parts(reasons):
+    """These reasons, and those in their arguments."""
+    for reason in reasons:
+        yield reason
+        yield from parts(value for value in reason.values if isinstance(value, Reason))
+
+
+class _Listener:
+    """Notes each reason that a registry gives."""
+
+    def __init__(self) -> None:
+        self.reasons = []
+
+    def follow(self, world):
+        registry = world.registry
+        registry.on_change.append(lambda change: self.reasons.append(change.reason))
+        registry.on_row.append(lambda row: self.reasons.append(row.reason))
+        registry.on_hold.append(lambda hold: self.reasons.append(hold.reason))
+        registry.on_event.append(self._event)
+        return world
+
+    def _event(self, event: AgentEvent) -> None:
+        self.reasons.append(read(event.info["reason_code"], event.info["reason_args"]))
+
+
+def lived():
+    """Returns at least one reason of each kind, made as the monitor makes it, each once."""
+    listener = _Listener()
+    world = listener.follow(World())
+    ids = [f"web/{n}" for n in range(6)]
+    world.join(*ids, interval_ms=3000)
+    by_name = {name: world.of(name).id for name in ids}
+    world.beat("web/0", lag_ms=100_000)
+    world.beat("web/0", lag_ms=1)
+    world.beat("web/1", goodbye=True)
+    world.beat("web/1")
+    world.registry.goodbye("web", "2", "scaled down")
+    for name, until_ms in (("web/2", None), ("web/3", None), ("web/4", world.wall_ms() + 20_000)):
+        world.registry.pause(by_name[name], until_ms)
+    for name in ("web/2", "web/3"):
+        world.registry.resume(by_name[name])
+    world.registry.pause(by_name["web/5"])
+    world.advance(200)
+    world.registry.resume(by_name["web/5"])
+    world.beat("web/3")
+    world.join("web/gone", "web/asked away")
+    world.registry.remove(world.of("web/gone").id)
+    world.registry.remove(world.of("web/asked away").id, "its host was given back")
+    world.join("web/quiet", interval_ms=3000)
+    world.registry.pause(world.of("web/quiet").id)
+    rows = [world.registry.row(one) for one in world.registry.instances()]
+    rows[0].reason = text_reason("as an older version wrote it")
+    world.advance(10_000)
+    world.registry.stalled(2500.0)
+    world.close()
+
+    again = listener.follow(World(wall_ms=world.wall_ms()))
+    again.registry.restore(saved(rows, next_id=100))
+    again.registry.resume(again.of("web/quiet").id)
+    listener.reasons.append(again.of("web/0").reason)
+    again.advance(100)
+    again.close()
+
+    settings = (
+        {"release_per_s": 10.0},
+        {"release_per_s": 10.0, "longest_ms": 20_000},
+        {"release_per_s": 10.0, "share": 1.0, "share_of_all": 0.3},
+    )
+    for one in settings:
+        held = listener.follow(World(policy=Policy(hold=HoldPolicy(**one))))
+        racks = [[f"{service}/{n}" for n in range(12)] for service in NAMES]
+        for rack in racks:
+            held.join(*rack, interval_ms=3000)
+        held.run(10, beating=[name for rack in racks for name in rack])
+        held.run(45, beating=racks[1] + racks[2])
+        held.run(62, beating=racks[2])
+        held.registry.release_hold("Ann")
+        held.run(30, beating=racks[2])
+        held.close()
+
+    silent = listener.follow(World(policy=Policy()))
+    fleet = [f"s{n % 40}/{n}" for n in range(80)]
+    silent.join(*fleet, timeout_ms=8000)
+    silent.run(60, beating=fleet)
+    for name in fleet[:8]:  # whose timeout ends before that of the others, and which are too few to be a share
+        silent.beat(name, timeout_ms=6500)
+    for name in fleet[8:]:
+        silent.beat(name, timeout_ms=60_000)
+    silent.run(9)
+    silent.close()
+    return [one for one in dict.fromkeys(listener.reasons) if one is not NO_REASON and one != NO_REASON]

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: MIT
+"""The outbox against a server that misbehaves: retries, order, the breaker, and who waits for whom. The clock stands
+still but where a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+
+pytest.importorskip("msgspec")
+pytest.importorskip("aiohttp")
+
+from heartfelt.monitor.store import Delivery
+from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
+from heartfelt.monitor.webhooks.caller import Caller, CallLimits
+from heartfelt.monitor.webhooks.notices import of_change, of_entry
+from heartfelt.monitor.webhooks.outbox import Outbox, Retry
+from heartfelt.monitor.webhooks.targets import make_target
+from tests.monitor.webhooks.parts import START_MS, Clock, Hook, MemoryStore, make_change, until
+
+DAY_S = 86_400
+
+
+class World:
+    def __init__(self, store=None, clock=None, **limits):
+        self.clock = clock or Clock()
+        self.store = store or MemoryStore()
+        self.targets = {}
+        self.caller = Caller(CallLimits(**limits), wall_ms=self.clock.wall_ms, allow_private=True)
+        self.outbox = Outbox(
+            self.store,
+            self.targets.get,
+            self.caller.call,
+            Retry(),
+            wall_ms=self.clock.wall_ms,
+            pause=self.clock.pause,
+            rng=random.Random(1),
+        )
+
+    def add(self, id, url, **fields):
+        self.targets[id] = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
+
+    def put(self, id, *seqs):
+        for seq in seqs:
+            self.outbox.put(id, of_entry(of_change(make_change(seq, time_ms=self.clock.ms), False)))
+
+    def state(self, *numbers):
+        return [self.store.rows[number - 1]["state"] for number in numbers]
+
+    async def settled(self, state, *numbers):
+        await until(lambda: self.state(*numbers) == [state] * len(numbers))
+
+    async def tried(self, number):
+        """There was an attempt, and it is over."""
+        await until(lambda: self.store.rows[number - 1]["attempts"] and self.state(number) == ["waiting"])
+
+    async def retry(self):
+        """On to the time of the next attempt, and until that is over."""
+        row = next(row for row in self.store.rows if row["state"] == "waiting")
+        tried = row["attempts"]
+        self.clock.advance(max(0, row["next_ms"] - self.clock.ms) / 1000)
+        await until(lambda: row["attempts"] > tried and row["state"] != "claimed")
+
+
+@contextlib.asynccontextmanager
+async def world(answer=None, **more):
+    async with Hook(answer) as hook:
+        made = World(**more)
+        made.hook = hook
+        made.add("t", hook.url)
+        made.outbox.start()
+        try:
+            yield made
+        finally:
+            await made.outbox.stop()
+            await made.caller.close()
+
+
+def test_each_is_sent_once_and_in_order():
+    async def run():
+        async with world() as w:
+            w.put("t", *range(1, 21), 5, 6)
+            await w.settled("done", *range(1, 21))
+            assert [body["seq"] for body in w.hook.bodies] == list(range(1, 21))
+            assert w.outbox.counts["delivered"] == 20
+
+    asyncio.run(run())
+
+
+def test_one_that_fails_is_tried_again_later_and_later_and_holds_up_those_behind_it():
+    async def run():
+        fails = True
+        async with world(lambda request: (500 if fails else 200, {}, b"")) as w:
+            w.put("t", 1, 2, 3)
+            waits = []
+            await w.tried(1)
+            for _ in range(12):
+                row = w.store.rows[0]
+                waits.append(row["next_ms"] - w.clock.ms)
+                await w.retry()
+            assert all(1000 * 2**n <= wait <= 2000 * 2**n for n, wait in enumerate(waits[:4]))
+            assert waits[4:] and max(waits) <= 600_000 and min(waits[9:]) >= 300_000
+            assert [body["seq"] for body in w.hook.bodies] == [1] * 13
+            assert len({request["headers"]["idempotency-key"] for request in w.hook.requests}) == 1
+            fails = False
+            await w.retry()
+            await w.settled("done", 1, 2, 3)
+            assert [body["seq"] for body in w.hook.bodies[13:]] == [1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_after_a_day_one_is_given_up_and_counted_and_the_next_has_its_turn():
+    async def run():
+        async with world(lambda request: (503, {}, b"")) as w:
+            w.put("t", 1)
+            await w.tried(1)
+            while w.state(1) == ["waiting"]:
+                await w.retry()
+            assert DAY_S - 700 < (w.clock.ms - START_MS) / 1000 <= DAY_S
+            assert w.state(1) == ["failed"] and w.store.rows[0]["answer"].startswith("503")
+            assert w.outbox.counts["given_up"] == 1 and w.outbox.counts["attempts"] > 100
+            w.hook.answer = lambda request: (200, {}, b"")
+            w.put("t", 2)
+            await w.tried(2)  # the breaker is open
+            await w.retry()
+            assert w.state(2) == ["done"]
+
+    asyncio.run(run())
+
+
+def test_one_that_is_refused_for_what_it_is_does_not_hold_up_the_others_for_a_day():
+    async def run():
+        async with world(lambda request: (400 if request["body"].endswith(b'"seq": 1}') else 200, {}, b"")) as w:
+            w.put("t", 1, 2)
+            await w.tried(1)
+            await w.retry()
+            await w.retry()
+            await w.settled("failed", 1)
+            await w.settled("done", 2)
+            assert w.outbox.counts["refused"] == 1 and w.store.rows[0]["attempts"] == 3
+
+    asyncio.run(run())
+
+
+def test_a_target_that_hangs_delays_no_other():
+    async def run():
+        async with world(lambda request: "hang", total_s=60) as w, Hook() as good:
+            for n in range(20):
+                w.add(f"hangs{n}", w.hook.url)
+                w.put(f"hangs{n}", 1)
+            await until(lambda: w.hook.open == 20)
+            w.add("good", good.url)
+            w.put("good", *range(1, 6))
+            await until(lambda: w.store.states()[20:] == ["done"] * 5)
+            assert w.store.states()[:20] == ["claimed"] * 20
+
+    asyncio.run(run())
+
+
+def test_one_call_at_a_time_for_a_target_even_if_the_store_gives_two():
+    async def run():
+        open_now, most = 0, 0
+
+        async with world() as w:
+
+            async def call(target, notice):
+                nonlocal open_now, most
+                open_now += 1
+                most = max(most, open_now)
+                await asyncio.sleep(0)
+                open_now -= 1
+                return await w.caller.call(target, notice)
+
+            w.outbox._call = call
+
+            async def all_of_them(now_ms, limit):
+                found = []
+                for row in w.store.rows:
+                    if row["state"] == "waiting":
+                        row["state"] = "claimed"
+                        found.append(Delivery(**row))
+                return found
+
+            w.store.next_deliveries = all_of_them
+            w.put("t", 1, 2, 3)
+            await w.settled("done", 1, 2, 3)
+            assert most == 1 and [body["seq"] for body in w.hook.bodies] == [1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_a_target_that_keeps_failing_is_called_less_often_and_comes_back():
+    async def run():
+        async with world(lambda request: "close") as w:
+            w.put("t", 1, 2)
+            await w.tried(1)
+            line = w.outbox.line(w.targets["t"])
+            while line.breaker.state(w.clock.ms) != "open":
+                await w.retry()
+            assert line.breaker.failures == 5
+            assert w.store.rows[0]["next_ms"] >= w.clock.ms + 30_000
+            w.hook.answer = lambda request: (200, {}, b"")
+            await w.retry()  # the probe
+            await w.settled("done", 1, 2)
+            assert line.breaker.state(w.clock.ms) == "closed"
+
+    asyncio.run(run())
+
+
+def test_breaker():
+    breaker, now = Breaker(BreakerSettings(failures=2, open_ms=10, most_open_ms=35)), 100
+    breaker.failed(now)
+    assert breaker.state(now) == "closed" and breaker.wait_ms(now) == 0
+    breaker.failed(now)
+    assert breaker.state(now) == "open" and breaker.wait_ms(now) == 10
+    assert breaker.state(now + 10) == "half-open"
+    for open_ms in (20, 35, 35):
+        now += 100
+        breaker.failed(now)
+        assert breaker.wait_ms(now) == open_ms
+    assert breaker.wait_ms(now - 1_000_000) == 35  # a clock that was set back
+    breaker.succeeded()
+    assert breaker.state(now) == "closed"
+    breaker.failed(now)
+    assert breaker.state(now) == "closed"
+
+
+def test_pace():
+    pace = Pace(3)
+    for now in (0, 10, 20):
+        assert pace.wait_ms(now) == 0
+        pace.called(now)
+    assert pace.wait_ms(30) == 59_970
+    assert pace.wait_ms(60_000) == 0
+    assert pace.wait_ms(-1_000_000) == 0
+
+
+def test_a_chat_is_not_called_more_often_than_it_allows():
+    async def run():
+        async with world(lambda request: (200, {}, b'{"errcode":0}')) as w:
+            w.add("ding", w.hook.url, kind="dingtalk", allow_private=True)
+            w.put("ding", *range(1, 31))
+            await until(lambda: w.state(19) == ["waiting"] and w.store.rows[18]["attempts"] == 1)
+            assert len(w.hook.requests) == 18
+            await w.retry()
+            await w.settled("done", *range(1, 31))
+            assert (w.clock.ms - START_MS) == 60_000
+
+    asyncio.run(run())
+
+
+def test_a_target_that_asks_to_wait_is_left_alone_for_so_long():
+    async def run():
+        async with world(lambda request: (429, {"Retry-After": "1234"}, b"")) as w:
+            w.put("t", 1)
+            await w.tried(1)
+            assert w.store.rows[0]["next_ms"] == START_MS + 1_234_000
+
+    asyncio.run(run())
+
+
+def test_while_the_store_fails_nothing_is_lost_nor_sent_twice():
+    async def run():
+        async with world() as w:
+
+            def answer(request):
+                w.store.broken = True  # before it can take note of the answer
+                return 200, {}, b""
+
+            w.hook.answer = answer
+            w.put("t", 1, 2)
+            await until(lambda: w.outbox.counts["store_errors"] > 0)
+            await w.clock.run(30)
+            assert w.state(1) == ["claimed"] and len(w.hook.requests) == 1
+            w.store.rows[0]["next_ms"] = 0  # as if its claim had ended meanwhile
+            w.hook.answer = lambda request: (200, {}, b"")
+            w.store.broken = False
+            await w.clock.run(10)
+            await w.settled("done", 1, 2)
+            assert [body["seq"] for body in w.hook.bodies] == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_one_that_was_sent_is_not_sent_again_though_the_store_gives_it_again():
+    async def run():
+        async with world() as w:
+            finish, calls = w.store.finish_delivery, 0
+
+            async def refuse(number, **more):
+                nonlocal calls
+                calls += 1
+                raise OSError("disk full")
+
+            w.store.finish_delivery = refuse
+            w.put("t", 1)
+            await until(lambda: calls > 0)
+            attempts = w.store.rows[0]["attempts"]
+            await w.clock.run(200, lambda: w.store.rows[0]["attempts"] > attempts)  # its claim ends
+            await w.clock.run(10)
+            assert w.store.rows[0]["attempts"] == attempts + 1
+            await asyncio.gather(*(line.task for line in w.outbox._lines.values()))
+            assert len(w.hook.requests) == 1
+            w.store.finish_delivery = finish
+            await w.clock.run(10)
+            await w.settled("done", 1)
+            assert len(w.hook.requests) == 1
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_a_target_that_is_gone_or_switched_off_is_dropped():
+    async def run():
+        async with world() as w:
+            w.add("off", w.hook.url, enabled=False)
+            w.put("off", 1)
+            w.put("gone", 2)
+            await w.settled("failed", 1, 2)
+            assert w.outbox.counts["dropped"] == 2 and w.hook.requests == []
+
+    asyncio.run(run())
+
+
+def test_a_message_that_cannot_be_read_ends_nothing_but_itself():
+    async def run():
+        async with world() as w:
+            w.store.put_delivery("t", "bad", {"time_ms": START_MS, "kind": 5})
+            w.put("t", 2)
+            await w.tried(1)
+            await w.retry()
+            await w.retry()
+            await w.settled("failed", 1)
+            await w.settled("done", 2)
+
+    asyncio.run(run())
+
+
+def test_a_monitor_that_ends_in_the_middle_of_a_call_makes_it_again():
+    async def run():
+        clock, store = Clock(), MemoryStore()
+        async with world(lambda request: "hang", clock=clock, store=store, total_s=60) as w:
+            w.put("t", 1)
+            await until(lambda: len(w.hook.requests) == 1)
+        assert store.states() == ["claimed"]
+        clock.advance(200)
+        async with world(clock=clock, store=store) as w:
+            await w.settled("done", 1)
+            assert [body["seq"] for body in w.hook.bodies] == [1]
+
+    asyncio.run(run())

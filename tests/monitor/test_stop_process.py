@@ -16,12 +16,10 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("msgspec")
-sys.path.append(str(Path(__file__).parent))
 
 from test_app import call, config, with_lifespan
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
-sys.path.append(str(Path(__file__).parent))
 
 from heartfelt.monitor import MonitorConfig
 from heartfelt.monitor.monitor import Monitor

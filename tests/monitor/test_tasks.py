@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("msgspec")
-sys.path.append(str(Path(__file__).parent))
 
 from heartfelt.monitor import tasks
 from heartfelt.monitor.loop import run_loop

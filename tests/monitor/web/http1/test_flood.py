@@ -18,7 +18,6 @@ import pytest
 from tests.monitor.serving import PATIENCE_S, run_command, until
 from tests.monitor.web.http1.wire import HOST, connected, get, split_answers
 
-sys.path.append(str(Path(__file__).parents[1] / "agent"))
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 REQUESTS = 20_000

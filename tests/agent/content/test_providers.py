@@ -190,7 +190,7 @@ def test_what_is_no_provider_is_refused_at_once(make_service):
         (lambda: service.set_ext_info("p", {"a": "b"}), TypeError, "provider must be callable"),
         (lambda: service.set_ext_info(5, dict), TypeError, "a plugin's name must be text; got 5"),
         (lambda: service.add_plugin(""), ConfigError, "a plugin's name must not be empty"),
-        (lambda: service.add_plugin("p", "\n"), ConfigError, "a plugin's version must be without control"),
+        (lambda: service.add_plugin("p", "\n"), ConfigError, "a plugin's version must not contain control"),
         (lambda: service.add_external_agent("a", 1), TypeError, "an agent's version must be text; got 1"),
     ]:
         with pytest.raises(kind, match=said):

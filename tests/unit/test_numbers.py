@@ -70,6 +70,8 @@ def generated(tmp_path_factory):
         "-m",
         "cython",
         "-3",
+        "-X",
+        "freethreading_compatible=True",
         "-I",
         str(CORE),
         "-I",
@@ -83,7 +85,7 @@ def generated(tmp_path_factory):
 
 
 def import_compiled(generated, headers):
-    """Compiles the module with these headers, and imports it in another process: its errors."""
+    """Compiles the module with these headers, imports it in another process, and returns the errors of that."""
     module = headers / "_numbers.so"
     parallel = "1" if sysconfig.get_config_var("Py_GIL_DISABLED") else "0"
     command = [*COMPILER, "-std=gnu11", "-D_GNU_SOURCE", "-O0", "-w", "-shared", "-fPIC", f"-DHF_PARALLEL={parallel}"]

@@ -220,7 +220,7 @@ OPTIONS_asan := ASAN_OPTIONS=detect_leaks=0$(LOG_PATH) UBSAN_OPTIONS=print_stack
 OPTIONS_tsan := TSAN_OPTIONS=exitcode=66:halt_on_error=1:die_after_fork=0$(LOG_PATH)
 
 # Tests that measure memory, or run programs that do not know about the sanitizer.
-NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py demo.py examples.py readme.py benchmarks.py time_limits.py)
+NOT_WHEN_SANITIZED := $(addprefix --ignore=tests/unit/test_,memory.py greenlets.py demo.py examples.py readme.py benchmarks.py time_limits.py)
 NOT_WHEN_SANITIZED += $(addprefix --ignore=tests/,stress/test_exit.py stress/test_fork.py stress/test_interrupts.py \
 	stress/test_stalls.py unit/test_rounds.py)
 

@@ -25,7 +25,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     """Immutable and hashable. Make one by `make`, which checks the names, or by `read`, which checks everything."""
 
     code: str = ""
-    values: tuple[Value, ...] = ()
+    values: tuple[int | float | str | Reason | None, ...] = ()
     """Values in the order of CODES; None for an optional argument that is missing."""
 
     @property

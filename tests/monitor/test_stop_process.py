@@ -21,10 +21,9 @@ import pytest
 
 pytest.importorskip("msgspec")
 
-from test_app import call, config, with_lifespan
-
 from heartfelt.monitor import create_app
 from tests.monitor.serving import Serving
+from tests.monitor.test_app import call, config, with_lifespan
 
 ENDS = int(os.environ.get("HEARTFELT_ENDS", "5"))
 LIFESPANS = 30

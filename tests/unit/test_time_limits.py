@@ -19,7 +19,7 @@ HANG_S = 50  # far longer than a planted run takes
 
 on_posix = pytest.mark.skipif(os.name == "nt", reason="pytest-timeout ends the process there: no SIGALRM")
 
-# What a C library may do, and no signal handler of Python's can end.
+# A C library may do this, and no signal handler of Python can end it.
 HOLDS_THE_GIL = """
     import ctypes
 

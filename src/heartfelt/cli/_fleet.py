@@ -17,7 +17,7 @@ SERVICES = (
 VERSIONS = ("2.2.0", "2.2.0", "2.2.1", "2.2.1", "2.3.0-rc1")
 PLUGINS = ("flow-control", "service-registry", "router", "loadbalancer", "monitor")
 
-# What happens to an instance, by its number modulo 100.
+# The fate of an instance, by its number modulo 100.
 STOPPING, FLAPPING, LEAVING, STUCK, SLOW = (
     frozenset({7, 61}),
     frozenset({23}),

@@ -19,18 +19,29 @@ class State(str, Enum):
     """The state of an instance.
 
     NEW: one beat so far. UP: beats regularly. LATE: missed a beat, but its timeout has not passed. LOST: its timeout
-    has passed. LEFT: said goodbye. STUCK: beats, but its interpreter is blocked. PAUSED: nobody is notified about it,
-    whether it beats or not. REMOVED: forgotten after `max.cache.time`, or by hand; occurs in changes only.
+    has passed. FAILED: its last run failed, or a run did not end by its deadline. LEFT: said goodbye. STUCK: beats, but
+    its interpreter is blocked. PAUSED: nobody is notified about it, whether it beats or not. REMOVED: forgotten after
+    `max.cache.time`, or by hand; occurs in changes only.
     """
 
     NEW = "NEW"
     UP = "UP"
     LATE = "LATE"
     LOST = "LOST"
+    FAILED = "FAILED"
     LEFT = "LEFT"
     STUCK = "STUCK"
     PAUSED = "PAUSED"
     REMOVED = "REMOVED"
+
+
+WORST_FIRST = (
+    State.FAILED, State.LOST, State.STUCK, State.LATE, State.NEW, State.UP, State.PAUSED, State.LEFT,
+)  # fmt: skip
+"""The order in which people want to see instances. REMOVED is left out: no instance has it."""
+DOWN = frozenset((State.LOST, State.FAILED, State.STUCK))
+"""States that count as down. LEFT and PAUSED count neither as up nor as down: such an instance is not watched."""
+UNWATCHED = frozenset((State.LEFT, State.PAUSED))
 
 
 class Level(str, Enum):
@@ -56,6 +67,14 @@ class Beat(msgspec.Struct, kw_only=True):
     agent_last_time_ms: int | None = None
     interval_ms: int | None = None
     timeout_ms: int | None = None
+    every_ms: int | None = None
+    """The period in which it should beat; it is lost `grace_ms` after that."""
+    grace_ms: int | None = None
+    expected: bool | None = None
+    """Whether it stays LOST until it beats or is removed by hand. None: by its service, or by how it beats."""
+    min_duration_ms: int | None = None
+    max_duration_ms: int | None = None
+    """Bounds on the duration of its runs; a run outside of them has failed."""
     lag_ms: int | None = None
     number: int | None = None
     goodbye: bool = False
@@ -101,6 +120,52 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     info: dict[str, Any]
 
 
+class RunResult(str, Enum):
+    """How a run of a job ended, or stands."""
+
+    RUNNING = "RUNNING"
+    OK = "OK"
+    FAILED = "FAILED"
+    """It said that it failed, or its exit status was not 0."""
+    TOO_LONG = "TOO_LONG"
+    TOO_SHORT = "TOO_SHORT"
+    """It ended well, but outside of the bounds on its duration."""
+    OVERDUE = "OVERDUE"
+    """It has not ended by its deadline."""
+
+
+class Run(msgspec.Struct, kw_only=True, frozen=True):
+    """One run of a job."""
+
+    number: int
+    """Assigned by the monitor, growing with each run of any key."""
+    id: int
+    """The instance's."""
+    rid: str
+    """The id that the job gave to the run; "" if it gave none."""
+    begin_ms: int | None
+    """None: only its end was reported."""
+    end_ms: int | None
+    result: RunResult
+    status: int | None = None
+    """The exit status, if it was reported."""
+    duration_ms: int | None = None
+    text: str = ""
+    """The last text that it reported."""
+    deadline_ms: int | None = None
+    """If it has not ended by then, it is OVERDUE. None: no deadline."""
+
+
+class Ack(msgspec.Struct, kw_only=True, frozen=True):
+    """Somebody knows of a loss or a failure: nobody is notified about it again."""
+
+    by: str
+    why: str
+    at_ms: int
+    until_ms: int | None = None
+    """None: until the instance recovers."""
+
+
 class InstanceRow(msgspec.Struct, kw_only=True):
     """An instance as it is stored, and restored after a restart."""
 
@@ -122,6 +187,23 @@ class InstanceRow(msgspec.Struct, kw_only=True):
     lag_ms: int | None = None
     paused_until_ms: int | None = None
     """For PAUSED: the end of the pause. None: it lasts until it is resumed."""
+    before_pause: State | None = None
+    """For PAUSED: LOST, FAILED or LEFT if that was its state before, so that it is not notified twice."""
+    ack: Ack | None = None
+    down_since_ms: int | None = None
+    """For LOST and FAILED: when the outage began, which is the last beat before a loss, or the end of the run that
+    failed. It is kept from LOST to FAILED and back, until the recovery."""
+    expected: bool = False
+    """It stays LOST until it beats or is removed by hand."""
+    every_ms: int | None = None
+    grace_ms: int | None = None
+    """The period and the grace that its beats ask for."""
+    period_ms: int | None = None
+    """The period that was learned from its beats."""
+    is_job: bool = False
+    """It has reported runs."""
+    min_duration_ms: int | None = None
+    max_duration_ms: int | None = None
 
 
 class HoldState(str, Enum):

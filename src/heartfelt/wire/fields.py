@@ -24,6 +24,9 @@ heartfelt's own fields, which Sermant's backend ignores:
 |---|---|---|
 | intervalMs | int | ms until the next beat |
 | timeoutMs | int | the timeout that the monitor should use, if the agent asks for one |
+| everyMs, graceMs | int | instead of a timeout: the period in which it beats, and how much later a beat may come |
+| expected | bool | true: once lost, it stays lost until it beats or is removed by hand; false: it is removed later |
+| minDurationMs, maxDurationMs | int | bounds on the duration of its runs; a run outside of them has failed |
 | lagMs | int | ms since the agent's interpreter last ran: an instance may be alive, but stuck |
 | beat | int | number of this beat since the agent's start, from 1 |
 | extInfoFailures | object | plugin -> why its provider of extInfo failed; absent if none failed |
@@ -43,10 +46,13 @@ __all__ = [
     "ARTIFACT",
     "BEAT",
     "DYNAMIC_INSTALL",
+    "EVERY_MS",
+    "EXPECTED",
     "EXTERNAL_AGENT_INFO_MAP",
     "EXT_INFO",
     "EXT_INFO_FAILURES",
     "GOODBYE",
+    "GRACE_MS",
     "HEARTBEAT_TIME",
     "HOST_NAME",
     "INSTANCE_ID",
@@ -54,6 +60,8 @@ __all__ = [
     "IP",
     "LAG_MS",
     "LAST_HEARTBEAT_TIME",
+    "MAX_DURATION_MS",
+    "MIN_DURATION_MS",
     "NAME",
     "PLUGIN_INFO_MAP",
     "PROCESS_ID",
@@ -83,6 +91,11 @@ EXT_INFO: Final = "extInfo"
 
 INTERVAL_MS: Final = "intervalMs"
 TIMEOUT_MS: Final = "timeoutMs"
+EVERY_MS: Final = "everyMs"
+GRACE_MS: Final = "graceMs"
+EXPECTED: Final = "expected"
+MIN_DURATION_MS: Final = "minDurationMs"
+MAX_DURATION_MS: Final = "maxDurationMs"
 LAG_MS: Final = "lagMs"
 BEAT: Final = "beat"
 EXT_INFO_FAILURES: Final = "extInfoFailures"

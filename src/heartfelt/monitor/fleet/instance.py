@@ -20,20 +20,29 @@ class Instance(Hot):
     """The state of one instance. Read it from anywhere in the loop's thread; only the registry writes it."""
 
     __slots__ = (
+        "ack",
         "app",
         "before_pause",
+        "down_since_ms",
         "due",
+        "every_ms",
+        "expected",
         "first_seen_ms",
+        "grace_ms",
         "held",
         "instance_id",
         "interval_asked",
         "interval_ms",
         "interval_seen_ms",
+        "is_job",
         "late_ms",
         "lease_ms",
+        "max_duration_ms",
         "meta",
+        "min_duration_ms",
         "number",
         "paused_until_ms",
+        "period_ms",
         "reason",
         "restored_ms",
         "service",
@@ -58,6 +67,16 @@ class Instance(Hot):
         self.timeout_ms = row.timeout_ms
         self.restore_times(row.skew_ms, row.lag_ms)
         self.paused_until_ms = row.paused_until_ms
+        self.before_pause = row.before_pause
+        self.ack = row.ack
+        self.down_since_ms = row.down_since_ms
+        self.expected = row.expected
+        self.every_ms = row.every_ms
+        self.grace_ms = row.grace_ms
+        self.period_ms = row.period_ms
+        self.is_job = row.is_job
+        self.min_duration_ms = row.min_duration_ms
+        self.max_duration_ms = row.max_duration_ms
 
         self.app = app_name(row)
         """The application it counts towards."""
@@ -76,8 +95,6 @@ class Instance(Hot):
         """Its timeout has expired, but the loss is held: it is shown as LATE."""
         self.due = 0
         """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
-        self.before_pause: State | None = None
-        """PAUSED: LOST or LEFT if that was its state before, so that it is not notified twice."""
         self.restored_ms: int | None = None
         """The time the monitor started, until the first beat since then."""
         self.interval_asked = row.interval_ms is not None
@@ -96,11 +113,16 @@ class Instance(Hot):
             self.note_missed(self.beats - 1)
 
     def learn(self, beat: Beat, now_ms: int) -> bool:
-        """Learns times from a beat. Returns whether its interval, or the timeout it asks for, has changed."""
+        """Learns times from a beat. Returns whether its interval, or anything it asks for, has changed."""
         changed = False
         if beat.timeout_ms is not None and beat.timeout_ms != self.timeout_ms:
             self.timeout_ms = beat.timeout_ms
             changed = True
+        for name in ("every_ms", "grace_ms", "expected", "min_duration_ms", "max_duration_ms"):
+            asked = getattr(beat, name)
+            if asked is not None and asked != getattr(self, name):
+                setattr(self, name, asked)
+                changed = True
         if beat.interval_ms is not None:
             if beat.interval_ms > 0 and (not self.interval_asked or beat.interval_ms != self.interval_ms):
                 self.interval_ms, self.interval_asked = beat.interval_ms, True
@@ -142,6 +164,16 @@ class Instance(Hot):
             skew_ms=self.skew_ms,
             lag_ms=self.lag_ms,
             paused_until_ms=self.paused_until_ms,
+            before_pause=self.before_pause,
+            ack=self.ack,
+            down_since_ms=self.down_since_ms,
+            expected=self.expected,
+            every_ms=self.every_ms,
+            grace_ms=self.grace_ms,
+            period_ms=self.period_ms,
+            is_job=self.is_job,
+            min_duration_ms=self.min_duration_ms,
+            max_duration_ms=self.max_duration_ms,
         )
 
     def ip(self) -> str:
@@ -191,4 +223,9 @@ def beat_of(instance: Instance) -> Beat:
         meta=instance.meta,
         interval_ms=instance.interval_ms if instance.interval_asked else None,
         timeout_ms=instance.timeout_ms,
+        every_ms=instance.every_ms,
+        grace_ms=instance.grace_ms,
+        expected=instance.expected,
+        min_duration_ms=instance.min_duration_ms,
+        max_duration_ms=instance.max_duration_ms,
     )

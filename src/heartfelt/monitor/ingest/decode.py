@@ -73,6 +73,11 @@ class _Heartbeat(msgspec.Struct):
     externalAgentInfoMap: dict[str, _Part | None] | None = None  # noqa: N815
     intervalMs: int | None = None  # noqa: N815
     timeoutMs: int | None = None  # noqa: N815
+    everyMs: int | None = None  # noqa: N815
+    graceMs: int | None = None  # noqa: N815
+    expected: bool | None = None
+    minDurationMs: int | None = None  # noqa: N815
+    maxDurationMs: int | None = None  # noqa: N815
     lagMs: int | None = None  # noqa: N815
     beat: int | None = None
     extInfoFailures: dict[str, str] | None = None  # noqa: N815
@@ -103,6 +108,11 @@ _OWN = (
     fields.LAST_HEARTBEAT_TIME,
     fields.INTERVAL_MS,
     fields.TIMEOUT_MS,
+    fields.EVERY_MS,
+    fields.GRACE_MS,
+    fields.EXPECTED,
+    fields.MIN_DURATION_MS,
+    fields.MAX_DURATION_MS,
     fields.LAG_MS,
     fields.BEAT,
     fields.GOODBYE,
@@ -121,15 +131,18 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
         ("lastHeartbeatTime", found.lastHeartbeatTime, _LAST_TIME_MS),
         ("intervalMs", found.intervalMs, _LONGEST_MS),
         ("timeoutMs", found.timeoutMs, _LONGEST_MS),
+        ("everyMs", found.everyMs, _LONGEST_MS),
+        ("graceMs", found.graceMs, _LONGEST_MS),
+        ("minDurationMs", found.minDurationMs, _LONGEST_MS),
+        ("maxDurationMs", found.maxDurationMs, _LONGEST_MS),
         ("lagMs", found.lagMs, _LAST_TIME_MS),
         ("beat", found.beat, _LAST_TIME_MS),
     ):
         if value is not None and not 0 <= value <= most:
             raise BadInput("field", f"{name} must be from 0 to {most}; got {value}", name)
-    if found.timeoutMs == 0:
-        raise BadInput(
-            "field", "timeoutMs must be at least 1 ms; leave it out for the monitor's own timeout", "timeoutMs"
-        )
+    for name, value in (("timeoutMs", found.timeoutMs), ("everyMs", found.everyMs)):
+        if value == 0:
+            raise BadInput("field", f"{name} must be at least 1 ms; leave it out for the monitor's own", name)
     if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this check comes before the metadata is built
         raise BadInput(
             "meta_size", f"the heartbeat has {len(text)} bytes; the limit is {meta_bytes} (limits.meta_bytes)"
@@ -147,6 +160,11 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
         agent_last_time_ms=found.lastHeartbeatTime,
         interval_ms=found.intervalMs or None,
         timeout_ms=found.timeoutMs,
+        every_ms=found.everyMs,
+        grace_ms=found.graceMs,
+        expected=found.expected,
+        min_duration_ms=found.minDurationMs,
+        max_duration_ms=found.maxDurationMs,
         lag_ms=found.lagMs,
         number=found.beat,
         goodbye=bool(found.goodbye),

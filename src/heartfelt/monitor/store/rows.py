@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.model import Ack, AgentEvent, Change, Hold, InstanceRow, Level, State
 from heartfelt.monitor.reasons import TEXT_CODE, Reason, read, text_reason
 from heartfelt.monitor.store import Delivery, StoredEvent, UptimeDay
 
@@ -22,7 +22,8 @@ MOST = (1 << 63) - 1  # SQLite's largest integer
 
 INSTANCE_COLUMNS = (
     "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
-    "timeout_ms, skew_ms, lag_ms, paused_until_ms, reason_code, reason_args"
+    "timeout_ms, skew_ms, lag_ms, paused_until_ms, reason_code, reason_args, before_pause, ack, down_since_ms, "
+    "expected, every_ms, grace_ms, period_ms, is_job, min_duration_ms, max_duration_ms"
 )
 CHANGE_COLUMNS = (
     "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
@@ -97,6 +98,16 @@ def instance_row(row: InstanceRow) -> tuple[Any, ...]:
         row.paused_until_ms,
         code,
         args,
+        None if row.before_pause is None else row.before_pause.value,
+        None if row.ack is None else to_json(row.ack),
+        row.down_since_ms,
+        row.expected,
+        row.every_ms,
+        row.grace_ms,
+        row.period_ms,
+        row.is_job,
+        row.min_duration_ms,
+        row.max_duration_ms,
     )
 
 
@@ -118,6 +129,16 @@ def instance_of(row: tuple[Any, ...]) -> InstanceRow:
         skew_ms=row[13],
         lag_ms=row[14],
         paused_until_ms=row[15],
+        before_pause=None if row[18] is None else State(row[18]),
+        ack=None if row[19] is None else msgspec.convert(from_json(row[19]), Ack),
+        down_since_ms=row[20],
+        expected=bool(row[21]),
+        every_ms=row[22],
+        grace_ms=row[23],
+        period_ms=row[24],
+        is_job=bool(row[25]),
+        min_duration_ms=row[26],
+        max_duration_ms=row[27],
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from heartfelt.errors import StoreError
 
 APPLICATION_ID = 0x48465354  # "HFST"
-VERSION = 2
+VERSION = 3
 
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION_AT, _APPLICATION_ID_AT, _HEADER_BYTES = 60, 68, 100
@@ -80,6 +80,27 @@ ALTER TABLE instances ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
 ALTER TABLE instances ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE changes ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
 ALTER TABLE changes ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
+""",
+    # Runs, acknowledgements, periods, and what is expected: all keys that beat by name until now are.
+    3: """
+ALTER TABLE instances ADD COLUMN before_pause TEXT;
+ALTER TABLE instances ADD COLUMN ack TEXT;
+ALTER TABLE instances ADD COLUMN down_since_ms INTEGER;
+ALTER TABLE instances ADD COLUMN expected INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE instances ADD COLUMN every_ms INTEGER;
+ALTER TABLE instances ADD COLUMN grace_ms INTEGER;
+ALTER TABLE instances ADD COLUMN period_ms INTEGER;
+ALTER TABLE instances ADD COLUMN is_job INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE instances ADD COLUMN min_duration_ms INTEGER;
+ALTER TABLE instances ADD COLUMN max_duration_ms INTEGER;
+UPDATE instances SET expected = 1 WHERE via = 'ping' OR (via = 'udp' AND meta = '{}');
+
+-- result: the index in RunResult; a run that is 0 (running) has no end.
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY, id INTEGER NOT NULL, rid TEXT NOT NULL, begin_ms INTEGER, end_ms INTEGER,
+    result INTEGER NOT NULL, status INTEGER, duration_ms INTEGER, text TEXT NOT NULL, deadline_ms INTEGER);
+CREATE INDEX runs_id ON runs (id);
+CREATE INDEX runs_open ON runs (number) WHERE end_ms IS NULL;
 """,
 }
 

@@ -103,10 +103,13 @@ def test_a_worker_that_ends_is_a_failure_though_the_rerun_passes(run_planted, tm
         import os
         from pathlib import Path
 
-        def test_that_crashes_once():
+        def test_that_crashes_once(request):
             mark = Path(os.environ["PLANTED_MARK"])
             if not mark.exists():
                 mark.touch()
+                # The worker has reported how many reruns there are, without waiting for an answer. The answer to this
+                # question comes after that report has been read.
+                assert request.config.failures_db.get_test_reruns(request.node.nodeid) == 1
                 os._exit(0)
         """,
         *WITH_WORKER, "--reruns", "1", PLANTED_MARK=str(tmp_path / "mark"),

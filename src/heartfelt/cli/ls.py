@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 NAME = "ls"
 HELP = "List the instances that a monitor watches."
-STATES = ("NEW", "UP", "LATE", "LOST", "LEFT", "STUCK", "PAUSED")
+STATES = ("FAILED", "LOST", "STUCK", "LATE", "NEW", "UP", "PAUSED", "LEFT")
+"""Worst first."""
 PAGE = 1000
 COLUMNS = ("STATE", "SERVICE", "INSTANCE", "ADDRESS", "VERSION", "LAST BEAT")
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The appearance of states and levels: a letter, a word and a colour each. The colours are those of Okabe and Ito,
-which people with any kind of colour vision can distinguish, with white for black; the letter says the same without
-colour."""
+which people with any kind of colour vision can distinguish, and a crimson; the letter says the same without colour."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ class Mark(NamedTuple):
 
 
 MARKS = {
-    "FAILED": Mark("F", "failed", "#FFFFFF"),
+    "FAILED": Mark("F", "failed", "#C2003C"),
     "LOST": Mark("X", "lost", "#D55E00"),
     "HELD": Mark("H", "held", "#F0E442"),
     "STUCK": Mark("S", "stuck", "#CC79A7"),

@@ -60,6 +60,25 @@ async def test_the_grid_has_a_cell_an_instance_in_groups_with_counts(monitor, sc
 
 
 @on_screen()
+async def test_what_failed_is_first_and_a_held_loss_is_counted_as_lost(monitor, screen):
+    monitor.put(view_of(5, "nightly", "FAILED"), view_of(6, "alpha", "LATE", held=True))
+    monitor.push("resync", {"reason": "gap"})
+    await screen.shows("6 instances", "1 failed", "2 lost (H 1 held)", "1 stuck")
+    assert " late" not in screen.lines[1]
+    nightly = next(line for line in screen.lines if "nightly" in line and "/1" in line)
+    assert nightly.split()[1:] == ["0/1", "F"]
+    places = [screen.text.index(f"{name} ") for name in ("nightly", "shop", "alpha", "cart")]
+    assert places == sorted(places)
+    await screen.press("2")
+    await screen.shows("STATE")
+    header = next(n for n, line in enumerate(screen.lines) if line.split()[:2] == ["STATE", "SERVICE"])
+    letters = [line.split()[:2] for line in screen.lines[header + 1 :]]
+    assert letters[:4] == [["F", "failed"], ["X", "lost"], ["H", "held"], ["S", "stuck"]]
+    await screen.press("/", *"failed", "enter")
+    await screen.shows("F failed", "1/1")
+
+
+@on_screen()
 async def test_what_happens_is_seen(monitor, screen):
     monitor.push("change", change_of(1, 1, "LOST"))
     counts = monitor.counts() | {"states": {"LOST": 2, "UP": 1, "STUCK": 1}}

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 NAME = "ls"
 HELP = "List the instances that a monitor watches."
-STATES = ("NEW", "UP", "LATE", "LOST", "LEFT", "STUCK", "PAUSED")
+STATES = ("FAILED", "LOST", "STUCK", "LATE", "NEW", "UP", "PAUSED", "LEFT")
+"""Worst first."""
+HELD = "HELD"
+"""The word for a loss that is held. It is listed next to LOST, and `--state` knows it, too."""
+NOTED = ("FAILED", "LOST", HELD, "STUCK")
+"""States whose reason is noted."""
 PAGE = 1000
-COLUMNS = ("STATE", "SERVICE", "INSTANCE", "ADDRESS", "VERSION", "LAST BEAT")
+COLUMNS = ("STATE", "SERVICE", "INSTANCE", "ADDRESS", "VERSION", "LAST BEAT", "NOTE")
+"""The last one is left out if there is no note."""
+LONGEST_NOTE = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{flag}", help=f"only instances {help_}", metavar=flag.upper())
     parser.add_argument(
-        "--state", action="append", type=str.upper, choices=STATES, help="only instances in this state; may be repeated"
+        "--state",
+        action="append",
+        type=str.upper,
+        choices=(*STATES, HELD),
+        help="only instances in this state (HELD: their loss is held); may be repeated",
     )
     parser.add_argument(
-        "--sort", default="service", help="field to sort by, as in the REST interface; -FIELD sorts in descending order"
+        "--sort",
+        default="state",
+        help="field to sort by, as in the REST interface; -FIELD sorts in descending order; state: the worst first "
+        "(default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one instance per line")
 
@@ -52,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    query = {"service": args.service, "text": args.text, "ip": args.ip, "state": args.state, "sort": args.sort}
+    query = {"service": args.service, "text": args.text, "ip": args.ip, "sort": args.sort}
+    states = args.state or []
+    query["state"] = [state for state in states if state != HELD]
+    if HELD in states:
+        query["held"] = "also" if query["state"] else "true"
     cursor = None
     while True:
         page = client.json("GET", "/api/v1/instances", {**query, "limit": PAGE, "cursor": cursor})
@@ -64,8 +82,21 @@ def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str
 
 def _columns(row: dict[str, Any]) -> tuple[str, ...]:
     address = (row["ips"] or [row["peer"]])[0]
-    state = "HELD" if row["held"] else row["state"]
-    return state, row["service"], row["instance_id"], address, row["version"] or "", age(row["last_beat_ms"])
+    state = HELD if row["held"] else row["state"]
+    beat = age(row["last_beat_ms"])
+    return state, row["service"], row["instance_id"], address, row["version"] or "", beat, _note(row, state)
+
+
+def _note(row: dict[str, Any], state: str) -> str:
+    reason: str = row["reason"] if state in NOTED else ""
+    ack = row.get("ack")
+    words = "; ".join(filter(None, (reason, ack and acknowledged(ack))))
+    return words if len(words) <= LONGEST_NOTE else words[: LONGEST_NOTE - 3] + "..."
+
+
+def acknowledged(ack: dict[str, Any]) -> str:
+    """Says who knows of a loss or a failure, and why nobody is notified again."""
+    return f"acknowledged by {ack['by']}" + (f": {ack['why']}" if ack["why"] else "")
 
 
 def age(then_ms: int) -> str:
@@ -84,6 +115,8 @@ def printable(text: str) -> str:
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:
     table = [COLUMNS, *(tuple(printable(cell) for cell in row) for row in rows)]
+    if not any(row[-1] for row in table[1:]):
+        table = [row[:-1] for row in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -33,8 +33,13 @@ def test_each_service_has_each_state_also_those_without_instances():
     samples = counted({"shop": {State.UP: 3, State.LOST: 1}, "pay": {State.NEW: 2}})
     assert len(samples) == 2 * (len(State) - 1)  # an instance is never counted as REMOVED
     assert samples[("UP", "shop")] == 3 and samples[("LOST", "shop")] == 1 and samples[("NEW", "pay")] == 2
-    assert samples[("LOST", "pay")] == 0
+    assert samples[("LOST", "pay")] == samples[("FAILED", "pay")] == 0
     assert not any(service == OTHER_SERVICES for _, service in samples)
+
+
+def test_who_is_down_or_not_watched_is_not_up():
+    counts = ServiceCounts(total=len(State) - 1, states={state: 1 for state in State if state is not State.REMOVED})
+    assert counts.up == sum(map(counts.of, (State.NEW, State.UP, State.LATE, State.STUCK)))
 
 
 def test_of_many_services_the_largest_have_labels_of_their_own():

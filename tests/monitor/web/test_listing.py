@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartfelt.monitor.model import State
+from heartfelt.monitor.model import WORST_FIRST, State
 from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.reasons import NO_REASON
 from heartfelt.monitor.web.api.listing import SORT_NAMES, SORTS, InstanceFilter, page
@@ -66,6 +66,8 @@ FLEET = [
         ({"plugins": ("flow:3",)}, []),
         ({"apps": ("other",)}, [3]),
         ({"held": True}, [3]),
+        ({"states": (State.LOST,), "or_held": True}, [2, 3]),
+        ({"states": (State.UP,), "or_held": True, "services": ("shop",)}, [1, 4]),
         ({"text": "node-7"}, [2]),
         ({"text": "CART"}, [2, 3]),
         ({"text": "nothing"}, []),
@@ -98,6 +100,17 @@ def test_pages_are_all_that_there_is_in_its_order_each_once(sort, data, limit):
             break
         assert len(answer.instances) == limit
     assert found == wanted
+
+
+def test_by_state_is_worst_first_then_by_service():
+    fleet = [Fake(n, state=state, service=name) for n, (name, state) in enumerate(
+        (name, state) for state in State if state is not State.REMOVED for name in ("shop", "cart"))]  # fmt: skip
+    fleet.append(Fake(99, state=State.LATE, held=True, service="cart"))
+    found = [(one.state, one.held, one.service) for one in listed(fleet, sort="state").instances]
+    wanted = [(state, False, name) for state in WORST_FIRST for name in ("cart", "shop")]
+    wanted.insert(wanted.index((State.STUCK, False, "cart")), (State.LATE, True, "cart"))
+    assert found == wanted
+    assert [one.id for one in listed(fleet, sort="-state").instances] == ids(listed(fleet, sort="state"))[::-1]
 
 
 def test_who_joins_or_leaves_between_two_pages_shifts_nothing():

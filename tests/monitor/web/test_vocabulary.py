@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from heartfelt.cli import ls
-from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.model import DOWN, WORST_FIRST, Level, State
 from heartfelt.monitor.web import panel
 from heartfelt.monitor.web.stream import TOPICS
 from heartfelt.monitor.webhooks import outbox
@@ -49,6 +49,15 @@ def test_each_states_colour_is_defined():
     assert len(used) == len(State)
     for name in used:
         assert f"  {name}: light-dark(" in read("style/base.css"), name
+
+
+def test_the_order_of_states_is_the_same_everywhere():
+    order = [state.value for state in WORST_FIRST]
+    assert re.findall(r'^  (\w+): { letter: "', read("lib/state.js"), re.MULTILINE) == [*order, "REMOVED"]
+    assert list(ls.STATES) == order
+    marks = pytest.importorskip("heartfelt.cli._top.marks")
+    assert [state for state in marks.MARKS if state != "HELD"] == order
+    assert marks.DOWN - {"HELD"} == {state.value for state in DOWN}
 
 
 @pytest.mark.parametrize("state", [state.value for state in State])

@@ -91,7 +91,7 @@ class TopApp(App[None]):
             yield Table(self.now_ms, id="table")
             yield Feed(id="events")
         with Container(id="filter"):
-            yield FilterInput(compact=True, placeholder="words and states, for example: payment lost", id="terms")
+            yield FilterInput(compact=True, placeholder="words and states, for example: payment failed", id="terms")
         yield Bottom(id="bottom")
 
     def on_mount(self) -> None:

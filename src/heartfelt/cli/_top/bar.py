@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from heartfelt.cli._top.fleet import FleetState, Row
-from heartfelt.cli._top.marks import MARKS, ago, chip_style, fitted, mark_of
+from heartfelt.cli._top.marks import DOWN, MARKS, ago, chip_style, fitted, mark_of
 from heartfelt.cli._top.painted import Painted
 
 LIVE, CONNECTING, LOST = "live", "connecting", "lost"
@@ -79,15 +79,17 @@ class Top(Painted):
         if not counts:
             return []
         states = dict(counts["states"])
-        states["HELD"] = counts["held"]
-        states["LATE"] = states.get("LATE", 0) - counts["held"]  # they are shown as LATE
+        held = states["HELD"] = counts["held"]
+        states["LOST"] = states.get("LOST", 0) + held
+        states["LATE"] = max(0, states.get("LATE", 0) - held)
         segments = [Segment(f" {counted(counts['total'], 'instance')}", BOLD)]
-        for state in ("UP", "NEW", "LATE", "STUCK", "LOST", "HELD", "PAUSED", "LEFT"):
+        for state, mark in MARKS.items():
             number = states.get(state, 0)
             if number > 0 or state in ("UP", "LOST"):
-                mark = MARKS[state]
-                segments += [Segment("  "), Segment(mark.letter, chip_style(state))]
-                segments.append(Segment(f" {number:,} {mark.word}", BOLD if state == "LOST" and number else Style()))
+                before, after = (" (", ")") if state == "HELD" else ("  ", "")  # they are among the lost
+                segments += [Segment(before), Segment(mark.letter, chip_style(state))]
+                style = BOLD if state in DOWN and number else Style()
+                segments.append(Segment(f" {number:,} {mark.word}{after}", style))
         return segments
 
     def lost_words(self) -> str:

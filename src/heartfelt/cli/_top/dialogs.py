@@ -19,7 +19,7 @@ HELP = (
     ("j k, arrows", "move; in the grid h l, too"),
     ("g G, pgup pgdn", "top, end; pages"),
     ("enter", "details of the instance or the event"),
-    ("/", "filter by words and states: payment lost"),
+    ("/", "filter by words and states: payment failed"),
     ("escape", "clear the filter; back"),
     ("s", "change the order"),
     ("p", "pause or resume the instance"),

@@ -208,7 +208,7 @@ class FleetState:
             self.newcomers.add(id_)
             self.members += 1
         elif change["time_ms"] >= row.since_ms:
-            if row.state in ("LOST", "LEFT"):
+            if row.state in ("LOST", "FAILED", "LEFT"):
                 self.outdated.add(id_)
             row.state, row.since_ms, row.reason = new, change["time_ms"], change["reason"]
             if new != "LATE":

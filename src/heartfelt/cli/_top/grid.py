@@ -17,11 +17,9 @@ from textual.binding import Binding, BindingType
 from heartfelt.cli._top.feed import entry_line
 from heartfelt.cli._top.fleet import HELD, ListedEvent, Row
 from heartfelt.cli._top.lines import Chosen, Moved
-from heartfelt.cli._top.marks import cell_style, fitted, mark_of, step_of
+from heartfelt.cli._top.marks import DOWN, cell_style, fitted, mark_of, rank_of, step_of
 from heartfelt.cli._top.painted import PAGES_AND_ENDS, Painted
 
-NOT_BAD = mark_of("LATE").worst
-"""From this state on, an instance needs no attention."""
 WELL = ("UP", "NEW", "LATE")
 
 
@@ -72,7 +70,9 @@ class Grid(Painted, can_focus=True):
         states = {name: Counter([HELD if row.held else row.state for row in rows]) for name, rows in by_service.items()}
         names = sorted(by_service)
         if self._worst_first:
-            names.sort(key=lambda name: min(min(mark_of(state).worst, NOT_BAD) for state in states[name]))
+            names.sort(
+                key=lambda name: min((rank_of(state) for state in states[name] if state in DOWN), default=len(DOWN))
+            )
         room = max(2, self.size.width - self.label_width - 3)
         lines_of_two = sum(-(-len(rows) // (room // 2)) for rows in by_service.values())
         self.cell = 2 if lines_of_two <= self.size.height else 1
@@ -80,7 +80,7 @@ class Grid(Painted, can_focus=True):
         self._groups = []
         for name in names:
             rows = by_service[name]
-            bad = any(mark_of(state).worst < NOT_BAD for state in states[name])
+            bad = any(state in DOWN for state in states[name])
             label = f"{sum(states[name][state] for state in WELL)}/{len(rows)}"
             name_width = self.label_width - len(label) - 1
             for begin in range(0, len(rows), most):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The appearance of states and levels: a letter, a word and a colour each. The colours are those of Okabe and Ito,
-which people with any kind of colour vision can distinguish; the letter says the same without colour."""
+which people with any kind of colour vision can distinguish, and a crimson; the letter says the same without colour."""
 
 from __future__ import annotations
 
@@ -20,30 +20,38 @@ class Mark(NamedTuple):
     letter: str
     word: str
     colour: str
-    worst: int
-    """Its rank in the order "worst first"."""
 
 
 MARKS = {
-    "LOST": Mark("X", "lost", "#D55E00", 0),
-    "HELD": Mark("H", "held", "#F0E442", 1),
-    "STUCK": Mark("S", "stuck", "#CC79A7", 2),
-    "LATE": Mark("L", "late", "#E69F00", 3),
-    "NEW": Mark("N", "new", "#56B4E9", 4),
-    "UP": Mark(".", "up", "#009E73", 5),
-    "PAUSED": Mark("P", "paused", "#3A7CB8", 6),
-    "LEFT": Mark("-", "left", "#8A8A8A", 7),
+    "FAILED": Mark("F", "failed", "#C2003C"),
+    "LOST": Mark("X", "lost", "#D55E00"),
+    "HELD": Mark("H", "held", "#F0E442"),
+    "STUCK": Mark("S", "stuck", "#CC79A7"),
+    "LATE": Mark("L", "late", "#E69F00"),
+    "NEW": Mark("N", "new", "#56B4E9"),
+    "UP": Mark(".", "up", "#009E73"),
+    "PAUSED": Mark("P", "paused", "#3A7CB8"),
+    "LEFT": Mark("-", "left", "#8A8A8A"),
 }
-UNKNOWN = Mark("?", "unknown", "#8A8A8A", 8)
+"""Worst first, as in `ls.STATES`; a held loss is next to a loss."""
+UNKNOWN = Mark("?", "unknown", "#8A8A8A")
+DOWN = frozenset({"FAILED", "LOST", "HELD", "STUCK"})
+"""States that need attention."""
 LEVELS = {"EMERGENCY": ("!!", "#D55E00"), "IMPORTANT": ("! ", "#E69F00"), "NORMAL": ("  ", "#8A8A8A")}
 FADING = frozenset({"UP", "LATE", "NEW", "STUCK"})
 """States whose cells fade as the timeout approaches; in the others none is running."""
 STEPS = 6
 """Steps of brightness. Few, so that few cells must be redrawn."""
+_RANKS = {state: rank for rank, state in enumerate(MARKS)}
 
 
 def mark_of(state: str) -> Mark:
     return MARKS.get(state, UNKNOWN)
+
+
+def rank_of(state: str) -> int:
+    """Returns the place of a state in the order "worst first"."""
+    return _RANKS.get(state, len(_RANKS))
 
 
 def step_of(state: str, share_left: float) -> int:
@@ -59,7 +67,7 @@ def cell_style(state: str, step: int, background: str) -> Style:
     ink = _ink_on(fill)
     if state == "UP":
         ink = fill.blend(ink, 0.55)  # healthy instances, the majority, are subdued
-    return Style(color=ink.rich_color, bgcolor=fill.rich_color, bold=state == "LOST")
+    return Style(color=ink.rich_color, bgcolor=fill.rich_color, bold=state in DOWN)
 
 
 @lru_cache(maxsize=64)

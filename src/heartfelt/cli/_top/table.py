@@ -11,13 +11,13 @@ from rich.style import Style
 
 from heartfelt.cli._top.fleet import HELD, Row
 from heartfelt.cli._top.lines import Lines
-from heartfelt.cli._top.marks import ago, chip_style, fitted, mark_of
+from heartfelt.cli._top.marks import ago, chip_style, fitted, mark_of, rank_of
 
 _by_service = attrgetter("service")
 
 
 def _worst(row: Row) -> int:
-    return mark_of(HELD if row.held else row.state).worst
+    return rank_of(HELD if row.held else row.state)
 
 
 # The fleet gives rows in the order of their ids. Sorts are stable, and much faster without tuples.

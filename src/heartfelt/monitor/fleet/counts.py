@@ -10,6 +10,8 @@ import msgspec
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.model import State
 
+_NOT_UP = (State.LOST, State.FAILED, State.LEFT, State.PAUSED)
+
 
 class ServiceCounts(msgspec.Struct, kw_only=True):
     """How many instances of a service, or of all, are in each state. State.REMOVED never occurs."""
@@ -24,8 +26,8 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
 
     @property
     def up(self) -> int:
-        """Instances that beat: all but LOST, LEFT and PAUSED."""
-        return self.total - self.of(State.LOST) - self.of(State.LEFT) - self.of(State.PAUSED)
+        """Instances that are well: all but LOST, FAILED, LEFT and PAUSED."""
+        return self.total - sum(map(self.of, _NOT_UP))
 
     def add(self, state: State, by: int) -> None:
         left = self.states.get(state, 0) + by

@@ -17,6 +17,7 @@ _STATES_ZH = {
     "UP": "正常",
     "LATE": "迟到",
     "LOST": "失联",
+    "FAILED": "失败",
     "LEFT": "已退出",
     "STUCK": "卡住",
     "PAUSED": "已暂停",

@@ -40,7 +40,7 @@ class Counted(msgspec.Struct, kw_only=True, frozen=True):
 
     total: int
     up: int
-    """All except LOST, LEFT and PAUSED."""
+    """All except LOST, FAILED, LEFT and PAUSED."""
     held: int
     states: dict[State, int]
 
@@ -70,6 +70,7 @@ def _which(call: Call) -> InstanceFilter:
         plugins=call["plugin"],
         apps=call["app"],
         held=call["held"] == "true",
+        or_held=call["held"] == "also",
         text=call["text"],
     )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from heartfelt.monitor.model import State
+from heartfelt.monitor.model import WORST_FIRST, State
 from heartfelt.monitor.problems import bad
 from heartfelt.monitor.reasons import sentence
 from heartfelt.monitor.web.api.view import InstanceView, ips_of, text_of, versions_of, view
@@ -30,11 +30,20 @@ if TYPE_CHECKING:
 SLICE = 250
 Place: TypeAlias = "tuple[str | int, int]"
 
+_RANKS = {state: 2 * rank for rank, state in enumerate(WORST_FIRST)}
+_HELD_RANK = _RANKS[State.LOST] + 1
+
+
+def _worst_first(one: Any) -> str:
+    """Held losses are next to losses; instances in equal states are sorted by service."""
+    return f"{_HELD_RANK if one.held else _RANKS[one.state]:02} {one.service}"
+
+
 SORTS: dict[str, Callable[[Any], str | int]] = {
     "id": lambda one: one.id,
     "service": lambda one: one.service,
     "instance_id": lambda one: one.instance_id,
-    "state": lambda one: one.state.value,
+    "state": _worst_first,
     "last_beat": lambda one: one.last_beat_ms,
     "since": lambda one: one.since_ms,
     "first_seen": lambda one: one.first_seen_ms,
@@ -74,6 +83,8 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
     """A plugin's name, or name:version."""
     apps: tuple[str, ...] = ()
     held: bool = False
+    or_held: bool = False
+    """With `states`: also those whose loss is held, as they are counted among the lost."""
     text: str = ""
 
     def test(self) -> Callable[[Instance], bool] | None:
@@ -82,12 +93,14 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
         for wanted, value in (
             (self.services, lambda one: one.service),
             (self.instance_ids, lambda one: one.instance_id),
-            (self.states, lambda one: one.state),
             (self.versions, lambda one: text_of(one.meta, "version")),
             (self.apps, lambda one: one.app),
         ):
             if wanted:
                 tests.append(_in(frozenset(wanted), value))
+        if self.states:
+            states, or_held = frozenset(self.states), self.or_held
+            tests.append(lambda one: one.state in states or (or_held and bool(one.held)))
         if self.ips:
             ips = frozenset(self.ips)
             tests.append(lambda one: one.peer in ips or not ips.isdisjoint(ips_of(one.meta)))
@@ -189,6 +202,7 @@ class _Sample:
     id = last_beat_ms = since_ms = first_seen_ms = lag_ms = skew_ms = lease_ms = 0
     service = instance_id = app = ""
     state = State.UP
+    held = False
     meta: dict[str, Any] = {}  # noqa: RUF012
 
     @staticmethod

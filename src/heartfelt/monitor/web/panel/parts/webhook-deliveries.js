@@ -31,7 +31,7 @@ export function messageText(payload) {
   return t("webhooks.m_recovered_after", { ...values, span: duration(outageMs) });
 }
 
-const KNOWN = new Set(["NEW", "UP", "LATE", "LOST", "LEFT", "STUCK", "PAUSED", "REMOVED"]);
+const KNOWN = new Set(["NEW", "UP", "LATE", "LOST", "FAILED", "LEFT", "STUCK", "PAUSED", "REMOVED"]);
 const word = (state) => (KNOWN.has(state) ? stateWord(state) : (state ?? ""));
 
 function stateText({ state, attempts }) {

@@ -79,8 +79,7 @@ class Top(Painted):
         if not counts:
             return []
         states = dict(counts["states"])
-        states["HELD"] = counts["held"]
-        states["LATE"] = states.get("LATE", 0) - counts["held"]  # they are shown as LATE
+        states["HELD"] = counts["held"]  # they count as LOST, too
         segments = [Segment(f" {counted(counts['total'], 'instance')}", BOLD)]
         for state in ("UP", "NEW", "LATE", "STUCK", "LOST", "HELD", "PAUSED", "LEFT"):
             number = states.get(state, 0)

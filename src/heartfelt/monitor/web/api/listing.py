@@ -68,6 +68,7 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
     services: tuple[str, ...] = ()
     instance_ids: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
+    """As they are counted: an instance whose loss is held is LOST."""
     versions: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
@@ -82,7 +83,7 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
         for wanted, value in (
             (self.services, lambda one: one.service),
             (self.instance_ids, lambda one: one.instance_id),
-            (self.states, lambda one: one.state),
+            (self.states, lambda one: one.counts_as),
             (self.versions, lambda one: text_of(one.meta, "version")),
             (self.apps, lambda one: one.app),
         ):

@@ -81,7 +81,8 @@ class FakeMonitor:
     def counts(self):
         states = {}
         for view in self.views.values():
-            states[view["state"]] = states.get(view["state"], 0) + 1
+            state = "LOST" if view["held"] else view["state"]
+            states[state] = states.get(state, 0) + 1
         held = sum(view["held"] for view in self.views.values())
         return {"total": len(self.views), "up": len(self.views), "held": held, "states": states}
 

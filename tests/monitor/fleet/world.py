@@ -130,14 +130,14 @@ class World:
         instances = list(registry.instances())
         by_service = {}
         for instance in instances:
-            by_service.setdefault(instance.service, Counter())[instance.state] += 1
+            by_service.setdefault(instance.service, Counter())[instance.counts_as] += 1
             assert registry.find(instance.service, instance.instance_id) is instance
             assert registry.get(instance.id) is instance
             assert not instance.plain or instance.state is State.UP
             assert not instance.held or instance.state is State.LATE
         assert {name: dict(counts.states) for name, counts in registry.services().items()} == by_service
         assert registry.totals().total == len(instances) == len(registry)
-        assert registry.totals().states == Counter(instance.state for instance in instances)
+        assert registry.totals().states == Counter(instance.counts_as for instance in instances)
         held = sum(instance.held for instance in instances)
         assert registry.totals().held == held == sum(counts.held for counts in registry.services().values())
         if self.hold.state is not HoldState.NONE:

@@ -27,6 +27,10 @@ class Fake:
         self.lease_ms, self.beats, self.meta = 1000, 1, {}
         vars(self).update(fields)
 
+    @property
+    def counts_as(self):
+        return State.LOST if self.held else self.state
+
     def ip(self):
         return (self.meta.get("ip") or [self.peer])[0]
 
@@ -55,9 +59,10 @@ FLEET = [
         ({}, [1, 2, 3, 4]),
         ({"services": ("cart",)}, [2, 3]),
         ({"services": ("cart", "shop")}, [1, 2, 3, 4]),
-        ({"services": ("cart",), "states": (State.LOST,)}, [2]),
+        ({"services": ("cart",), "states": (State.LOST,)}, [2, 3]),
         ({"instance_ids": ("i4",)}, [4]),
         ({"states": (State.LOST, State.LATE)}, [2, 3]),
+        ({"states": (State.LATE,)}, []),
         ({"versions": ("1", "2")}, [1, 2]),
         ({"ips": ("10.0.0.1",)}, [1]),
         ({"ips": ("10.0.0.9",)}, [1, 2, 3, 4]),
@@ -66,8 +71,6 @@ FLEET = [
         ({"plugins": ("flow:3",)}, []),
         ({"apps": ("other",)}, [3]),
         ({"held": True}, [3]),
-        ({"states": (State.LOST,), "or_held": True}, [2, 3]),
-        ({"states": (State.UP,), "or_held": True, "services": ("shop",)}, [1, 4]),
         ({"text": "node-7"}, [2]),
         ({"text": "CART"}, [2, 3]),
         ({"text": "nothing"}, []),

@@ -79,9 +79,7 @@ class Top(Painted):
         if not counts:
             return []
         states = dict(counts["states"])
-        held = states["HELD"] = counts["held"]
-        states["LOST"] = states.get("LOST", 0) + held
-        states["LATE"] = max(0, states.get("LATE", 0) - held)
+        states["HELD"] = counts["held"]
         segments = [Segment(f" {counted(counts['total'], 'instance')}", BOLD)]
         for state, mark in MARKS.items():
             number = states.get(state, 0)

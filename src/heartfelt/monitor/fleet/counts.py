@@ -14,12 +14,13 @@ _NOT_UP = (State.LOST, State.FAILED, State.LEFT, State.PAUSED)
 
 
 class ServiceCounts(msgspec.Struct, kw_only=True):
-    """How many instances of a service, or of all, are in each state. State.REMOVED never occurs."""
+    """How many instances of a service, or of all, are in each state, as people count them: one whose loss is held
+    counts as LOST. State.REMOVED never occurs."""
 
     total: int = 0
     states: dict[State, int] = {}
     held: int = 0
-    """How many of the LATE ones have a loss that is held."""
+    """How many of the LOST ones have a loss that is held, so that nobody was notified."""
 
     def of(self, state: State) -> int:
         return self.states.get(state, 0)
@@ -28,6 +29,11 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
     def up(self) -> int:
         """Instances that are well: all but LOST, FAILED, LEFT and PAUSED."""
         return self.total - sum(map(self.of, _NOT_UP))
+
+    @property
+    def watched(self) -> int:
+        """Instances that may yet be lost: their timeout runs, or their loss is held."""
+        return self.total - self.of(State.LOST) + self.held - self.of(State.LEFT) - self.of(State.PAUSED)
 
     def add(self, state: State, by: int) -> None:
         left = self.states.get(state, 0) + by
@@ -52,20 +58,24 @@ class Counts:
             counts = self.services[instance.service] = ServiceCounts()
         for one in (counts, self.all):
             one.total += 1
-            one.add(instance.state, 1)
+            one.add(instance.counts_as, 1)
         self.apps[instance.app] += 1
         self.clients[instance.peer] += 1
 
     def move(self, instance: Instance, new: State) -> None:
+        if instance.held:
+            return  # it counts as LOST, whatever its state
         for one in (self.services[instance.service], self.all):
             one.add(instance.state, -1)
             one.add(new, 1)
 
     def hold(self, instance: Instance, held: bool) -> None:
         if instance.held != held:
-            instance.held = held
+            before, instance.held = instance.counts_as, held
             for one in (self.services[instance.service], self.all):
                 one.held += 1 if held else -1
+                one.add(before, -1)
+                one.add(instance.counts_as, 1)
 
     def rename(self, names: Counter[str], old: str, new: str) -> None:
         _less(names, old)

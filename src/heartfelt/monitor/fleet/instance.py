@@ -100,6 +100,11 @@ class Instance(Hot):
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
 
+    @property
+    def counts_as(self) -> State:
+        """The state in which people count it: LOST if its loss is held."""
+        return State.LOST if self.held else self.state
+
     def gaps(self) -> Iterator[tuple[float, bool]]:
         """Yields the last times between beats, at most 120, oldest first: seconds (in hundredths, at most 327.67), and
         whether a beat was missed in between."""

@@ -20,7 +20,8 @@ OTHER_SERVICES = "(other)"
 _STATES = tuple(state for state in State if state is not State.REMOVED)
 _INSTANCES = gauge(
     "heartfelt_instances",
-    f"Instances by state and service: the {SERVICES} services with the most instances, all others as {OTHER_SERVICES}",
+    "Instances by state and service, those with a held loss as LOST: "
+    f"the {SERVICES} services with the most instances, all others as {OTHER_SERVICES}",
     labels=("state", "service"),
 )
 _REFUSED = counter("heartfelt_admission_refused", "Heartbeats that the fleet refused, by reason", labels=("reason",))

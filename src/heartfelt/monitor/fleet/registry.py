@@ -80,7 +80,7 @@ class Registry:
         self._book = Book()
         self._by_key = self._book.by_key
         self._timers = Timers(clock)
-        self._hold = HoldMachine(self.policy.hold, self._up)
+        self._hold = HoldMachine(self.policy.hold, self._watched)
         now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
         self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
         self._verdicts = Verdicts(self._life, work_s)
@@ -378,9 +378,9 @@ class Registry:
         self._timers.close()
         self._verdicts.close()
 
-    def _up(self, scope: str) -> int:
+    def _watched(self, scope: str) -> int:
         counts = self._book.counts.services.get(scope) if scope else self._book.counts.all
-        return 0 if counts is None else counts.up
+        return 0 if counts is None else counts.watched
 
 
 def _monotonic_ms() -> float:

@@ -36,12 +36,13 @@ class Changes(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Counted(msgspec.Struct, kw_only=True, frozen=True):
-    """Number of instances, by state."""
+    """Number of instances, by state. One whose loss is held counts as LOST."""
 
     total: int
     up: int
     """All except LOST, FAILED, LEFT and PAUSED."""
     held: int
+    """How many of the LOST ones have a loss that is held, so that nobody was notified."""
     states: dict[State, int]
 
 
@@ -70,7 +71,6 @@ def _which(call: Call) -> InstanceFilter:
         plugins=call["plugin"],
         apps=call["app"],
         held=call["held"] == "true",
-        or_held=call["held"] == "also",
         text=call["text"],
     )
 

@@ -77,14 +77,13 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
     services: tuple[str, ...] = ()
     instance_ids: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
+    """As they are counted: an instance whose loss is held is LOST."""
     versions: tuple[str, ...] = ()
     ips: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     """A plugin's name, or name:version."""
     apps: tuple[str, ...] = ()
     held: bool = False
-    or_held: bool = False
-    """With `states`: also those whose loss is held, as they are counted among the lost."""
     text: str = ""
 
     def test(self) -> Callable[[Instance], bool] | None:
@@ -93,14 +92,12 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
         for wanted, value in (
             (self.services, lambda one: one.service),
             (self.instance_ids, lambda one: one.instance_id),
+            (self.states, lambda one: one.counts_as),
             (self.versions, lambda one: text_of(one.meta, "version")),
             (self.apps, lambda one: one.app),
         ):
             if wanted:
                 tests.append(_in(frozenset(wanted), value))
-        if self.states:
-            states, or_held = frozenset(self.states), self.or_held
-            tests.append(lambda one: one.state in states or (or_held and bool(one.held)))
         if self.ips:
             ips = frozenset(self.ips)
             tests.append(lambda one: one.peer in ips or not ips.isdisjoint(ips_of(one.meta)))

@@ -38,7 +38,7 @@ def plugins_info(instance: Instance) -> dict[str, Any]:
     row["instanceId"] = instance.instance_id
     row["heartbeatTime"] = instance.last_beat_ms + (instance.skew_ms or 0)
     row["pluginInfoMap"] = list(plugins.values()) if isinstance(plugins, dict) else []
-    row["health"] = instance.state in _HEALTHY or (instance.state is State.PAUSED and instance.before_pause is None)
+    row["health"] = instance.counts_as in _HEALTHY or (instance.state is State.PAUSED and instance.before_pause is None)
     return row
 
 

@@ -37,7 +37,7 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     instance_id: str
     state: State
     held: bool
-    """Its timeout has passed, and the loss is held back."""
+    """Its timeout has passed, and the loss is held back: it counts as LOST, though nobody was notified."""
     since_ms: int
     reason: str
     """In English."""

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Shows the number of lost instances in the page's title and icon, so that it is visible from another tab. */
+/** Shows the number of failed and lost instances in the page's title and icon, so that it is visible from another tab. */
 import { fleet } from "./fleet.js";
 import { compact } from "./format.js";
 
@@ -12,16 +12,18 @@ export function setTitle(words) {
 }
 
 function tell() {
-  const lost = fleet.get().all?.states.LOST ?? 0;
-  document.title = `${lost ? `(${lost}) ` : ""}${page ? `${page} · ` : ""}heartfelt`;
-  if (drawn === lost) return;
-  drawn = lost;
-  document.querySelector("link[rel=icon]").href = lost ? icon(lost) : "/panel/icon.svg";
+  const { all } = fleet.get();
+  const { FAILED = 0, LOST = 0 } = all?.states ?? {};
+  const down = FAILED + LOST;
+  document.title = `${down ? `(${down}) ` : ""}${page ? `${page} · ` : ""}heartfelt`;
+  if (drawn === down) return;
+  drawn = down;
+  document.querySelector("link[rel=icon]").href = down ? icon(down) : "/panel/icon.svg";
 }
 
 /** Makes a data: URL. The icon's colours are fixed, since its background is the browser's. */
-function icon(lost) {
-  const text = lost > 99 ? compact(lost).replace(/\s/g, "") : String(lost);
+function icon(down) {
+  const text = down > 99 ? compact(down).replace(/\s/g, "") : String(down);
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 64;
   const draw = canvas.getContext("2d");

@@ -25,5 +25,8 @@ export const HELD = { ...STATES.LATE, letter: "H", path: "M1 1H15V15H1ZM3 3V13H1
 /** REMOVED occurs in changes only. */
 export const STATE_NAMES = Object.keys(STATES).filter((name) => name !== "REMOVED");
 
+/** States that count as down, as DOWN of the monitor. */
+export const DOWN = ["FAILED", "LOST", "STUCK"];
+
 export const stateWord = (state, held = false) => t(`states.${state}`) + (held ? ` (${t("states.held")})` : "");
 export const stateMeaning = (state) => t(`states.${state}_means`);

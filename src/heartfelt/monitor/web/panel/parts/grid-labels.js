@@ -4,6 +4,7 @@ import { html } from "../lib/html.js";
 import { useFleet } from "../lib/fleet.js";
 import { number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
+import { DOWN } from "../lib/state.js";
 import { StateShape } from "./state-mark.js";
 
 export function GridLabels({ painter }) {
@@ -16,12 +17,13 @@ export function GridLabels({ painter }) {
     if (top + grid.label < scroll || top > scroll + canvas.height) return;
     const { name } = groups[i];
     const counts = services[name];
-    const lost = counts?.states.LOST ?? 0;
+    const states = counts?.states ?? {};
     const style = { left: `${x / scale}px`, top: `${top / scale}px`, width: `${width / scale}px` };
     shown.push(html`<a key=${name} class="grid-label" href=${`/instances?service=${encodeURIComponent(name)}`} style=${style}
         title=${t("overview.service", { name, up: counts?.up ?? 0, total: counts?.total ?? 0 })}>
       <span>${name}</span>
-      ${lost > 0 && html`<b><${StateShape} state="LOST" />${number(lost)}</b>`}
+      ${DOWN.filter((state) => states[state]).map((state) => html`<b key=${state} data-state=${state}><${StateShape}
+        state=${state} />${number(states[state])}</b>`)}
       <i>${number(counts?.total ?? groups[i].slots.length)}</i>
     </a>`);
   });

@@ -10,7 +10,7 @@ const UP = NAMES.indexOf("UP");
 const FAINTEST = { UP: 0.16, NEW: 0.16, LATE: 0.5, STUCK: 0.5 };
 /** By number: the states, and a loss that is held. */
 const LOOKS = [...NAMES.map((name) => ({ name, ...STATES[name] })), { name: "HELD", ...HELD }];
-const GROUNDS = { LOST: "--danger-ground", HELD: "--warning-ground" };
+const GROUNDS = { FAILED: "--danger-ground", LOST: "--danger-ground", HELD: "--warning-ground" };
 /** By the same number: whether the brightness shows the share of the timeout that is left. */
 export const fades = LOOKS.map(({ name }) => name in FAINTEST);
 

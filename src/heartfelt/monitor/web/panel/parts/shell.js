@@ -3,7 +3,7 @@
 import { html, useState } from "../lib/html.js";
 import { LANGUAGES, t, useLanguage } from "../lib/i18n.js";
 import { useFleet } from "../lib/fleet.js";
-import { STATE_NAMES, stateWord } from "../lib/state.js";
+import { DOWN, STATE_NAMES, stateWord } from "../lib/state.js";
 import { useTheme } from "../lib/theme.js";
 import { number } from "../lib/format.js";
 import { StateShape } from "./state-mark.js";
@@ -32,12 +32,14 @@ function Menu({ path, isOpen, close }) {
 function Counts() {
   const all = useFleet((fleet) => fleet.all);
   if (!all) return html`<div class="counts"></div>`;
-  const shown = STATE_NAMES.filter((state) => all.states[state] || state === "LOST" || state === "UP");
+  const { states } = all;
+  const words = (state) => stateWord(state) + (state === "LOST" && all.held ? ` (${t("shell.held", { n: all.held })})` : "");
+  const shown = STATE_NAMES.filter((state) => states[state] || state === "LOST" || state === "UP");
   return html`<div class="counts" aria-label=${t("shell.counts")} role="group">
     ${shown.map((state) => html`<a href=${`/instances?state=${state}`} key=${state}
-        class=${state === "LOST" && all.states[state] ? "alarm" : ""} title=${stateWord(state)}>
-      <${StateShape} state=${state} /><b>${number(all.states[state] ?? 0)}</b>
-      <span class="only-read">${stateWord(state)}</span>
+        class=${DOWN.includes(state) && states[state] ? "alarm" : ""} title=${words(state)}>
+      <${StateShape} state=${state} /><b>${number(states[state] ?? 0)}</b>
+      <span class="only-read">${words(state)}</span>
     </a>`)}
   </div>`;
 }

@@ -15,6 +15,7 @@ import { Empty, Failure, Loading } from "../parts/notes.js";
 import { StateShape } from "../parts/state-mark.js";
 import { VirtualTable } from "../parts/virtual-table.js";
 
+const USUAL_SORT = "state"; // the worst first
 const FILTERS = ["service", "app", "ip", "version", "plugin", "instance"];
 
 function States({ params, setParams }) {
@@ -61,7 +62,7 @@ function columnNames(params) {
 
 export default function Instances() {
   const [params, setParams] = useQuery();
-  const sort = params.get("sort") ?? "service";
+  const sort = params.get("sort") ?? USUAL_SORT;
   const asked = { sort, text: params.get("text"), held: params.get("held") };
   for (const name of [...FILTERS, "state"]) asked[name] = params.getAll(name);
   const rows = useInstanceRows(asked);
@@ -112,6 +113,6 @@ function Body({ rows, columns, sort, setParams, nowMs, isFiltered, clear }) {
   return html`
     ${rows.error && html`<${Failure} error=${rows.error} retry=${rows.again} />`}
     <${VirtualTable} ids=${rows.ids} rowOf=${rows.row} columns=${columns} label=${t("instances.title")} sort=${sort}
-      onSort=${(next) => setParams({ sort: next === "service" ? null : next })} onRange=${rows.want} resetKey=${rows.key}
+      onSort=${(next) => setParams({ sort: next === USUAL_SORT ? null : next })} onRange=${rows.want} resetKey=${rows.key}
       hrefOf=${(id) => `/instances/${id}`} open=${navigate} nowMs=${nowMs} rowHeight=${isPhone() ? 44 : 32} />`;
 }

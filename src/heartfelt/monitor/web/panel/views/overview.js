@@ -5,13 +5,13 @@ import { fleet, load, readClock, useFleet } from "../lib/fleet.js";
 import { compact, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { useStatus } from "../lib/live.js";
-import { STATE_NAMES, stateMeaning, stateWord } from "../lib/state.js";
+import { DOWN, STATE_NAMES, stateMeaning, stateWord } from "../lib/state.js";
 import { FleetGrid } from "../parts/fleet-grid.js";
 import { Histogram } from "../parts/histogram.js";
 import { HoldBanner } from "../parts/hold-banner.js";
 import { Failure } from "../parts/notes.js";
 import { RateChart } from "../parts/rate-chart.js";
-import { StateShape } from "../parts/state-mark.js";
+import { StateMark, StateShape } from "../parts/state-mark.js";
 
 const REFRESH_MS = 5000;
 const SPAN_MS = 15 * 60_000;
@@ -96,6 +96,7 @@ export default function View() {
 function Legend() {
   return html`<div class="legend small muted">
     <span><span class="fade" aria-hidden="true"><i /><i /><i /><i /><i /></span>${t("overview.legend")}</span>
+    ${DOWN.map((name) => html`<${StateMark} key=${name} state=${name} />`)}
     <span title=${t("overview.legend_held_means")}><${StateShape} state="LATE" held=${true} />${t("overview.legend_held")}</span>
   </div>`;
 }

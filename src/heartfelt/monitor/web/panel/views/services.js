@@ -9,7 +9,7 @@ import { t } from "../lib/i18n.js";
 import { useKeys } from "../lib/keys.js";
 import { useFresh } from "../lib/live.js";
 import { useQuery } from "../lib/router.js";
-import { STATE_NAMES, stateWord } from "../lib/state.js";
+import { DOWN, STATE_NAMES, stateWord } from "../lib/state.js";
 import { Search } from "../parts/filters.js";
 import { HeatMap, byService, columnsOver } from "../parts/heat-map.js";
 import { Empty, Failure, Loading } from "../parts/notes.js";
@@ -53,9 +53,9 @@ function useHistory(hours) {
 
 const share = (part, all) => (all ? part / all : 0);
 
-/** Worst first: the most lost or stuck now, then the lowest uptime. */
+/** Worst first: the worst state of an instance, the share of those that are down, then the lowest uptime. */
 const ORDERS = {
-  worst: (a, b) => b.badNow - a.badNow || (a.uptime ?? 2) - (b.uptime ?? 2) || a.name.localeCompare(b.name),
+  worst: (a, b) => a.worst - b.worst || b.down - a.down || (a.uptime ?? 2) - (b.uptime ?? 2) || a.name.localeCompare(b.name),
   losses: (a, b) => b.losses - a.losses || a.name.localeCompare(b.name),
   size: (a, b) => b.total - a.total || a.name.localeCompare(b.name),
   name: (a, b) => a.name.localeCompare(b.name),
@@ -69,27 +69,32 @@ function rowsOf(services, uptime, text, order) {
     .map((name) => {
       const counts = services[name];
       const past = uptime.get(name);
-      const bad = (counts?.states.LOST ?? 0) + (counts?.states.STUCK ?? 0);
-      return { name, counts, total: counts?.total ?? 0, badNow: share(bad, counts?.total), uptime: past?.share ?? null, losses: past?.losses ?? 0 };
+      const states = counts?.states ?? {};
+      const down = DOWN.filter((state) => states[state]);
+      return {
+        name, states, total: counts?.total ?? 0, uptime: past?.share ?? null, losses: past?.losses ?? 0,
+        worst: down.length ? DOWN.indexOf(down[0]) : DOWN.length,
+        down: share(down.reduce((sum, state) => sum + states[state], 0), counts?.total),
+      };
     })
     .sort(ORDERS[order]);
 }
 
-function Counts({ counts }) {
-  if (!counts) return html`<span class="muted small">${t("services.none_now")}</span>`;
+function Counts({ states, total }) {
+  if (!total) return html`<span class="muted small">${t("services.none_now")}</span>`;
   return html`<span class="service-counts">
-    ${STATE_NAMES.filter((state) => counts.states[state]).map((state) => html`<span key=${state} class="nowrap" title=${stateWord(state)}>
-      <${StateShape} state=${state} /> ${number(counts.states[state])}<span class="only-read"> ${stateWord(state)}</span>
+    ${STATE_NAMES.filter((state) => states[state]).map((state) => html`<span key=${state} class="nowrap" title=${stateWord(state)}>
+      <${StateShape} state=${state} /> ${number(states[state])}<span class="only-read"> ${stateWord(state)}</span>
     </span>`)}
   </span>`;
 }
 
 function Service({ row, history }) {
-  const { name, counts } = row;
-  return html`<li class="service">
+  const { name, states, total, worst } = row;
+  return html`<li class="service" data-state=${DOWN[worst] ?? null}>
     <div class="service-name">
       <a class="cut" href=${`/instances?service=${encodeURIComponent(name)}`} title=${name}>${name}</a>
-      <${Counts} counts=${counts} />
+      <${Counts} states=${states} total=${total} />
     </div>
     <div class="service-heat"><${HeatMap} service=${name} cells=${history.heat.get(name)} span=${history.span} /></div>
     <div class="service-days"><${UptimeBars} service=${name} uptime=${history.uptime.get(name)} days=${DAYS} today=${history.today} /></div>

@@ -4,6 +4,7 @@ export default {
   menu: "Menu",
   skip: "Skip to content",
   counts: "Instances by state",
+  held: "{n} held",
   theme: "Theme: {theme}",
   theme_system: "system",
   theme_light: "light",

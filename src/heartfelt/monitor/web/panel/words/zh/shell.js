@@ -4,6 +4,7 @@ export default {
   menu: "菜单",
   skip: "跳到正文",
   counts: "各状态的实例数",
+  held: "其中 {n} 个暂缓通知",
   theme: "主题：{theme}",
   theme_system: "跟随系统",
   theme_light: "浅色",

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Instances that are down are counted, coloured and first wherever people look."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.fleet import SHORT_MS
+from tests.monitor.serving import until
+
+
+def count(page, words):
+    """In the page's head."""
+    return page.get_by_role("group", name=re.compile("by state")).get_by_role("link", name=re.compile(words))
+
+
+def services(page):
+    return page.locator(".services > .service")
+
+
+def test_held_losses_count_as_lost(serve, visit, fleet_of):
+    monitor = serve(hold_window="20s", hold_longest="600s")
+    fleet = fleet_of(monitor)
+    fleet.join_many("shop", 12, timeoutMs=2 * SHORT_MS)
+    fleet.join_many("apart", 3)
+    for n in range(12):
+        fleet.stop("shop", f"shop-{n:04}")
+    until(lambda: monitor.json("/api/v1/hold")["held"] == 12, "all of them are held")
+    page = visit(monitor).page
+    expect(count(page, r"12\s*lost \(12 held\)")).to_be_visible()
+    expect(count(page, "late")).to_have_count(0)
+    expect(page).to_have_title(re.compile(r"^\(12\) "))
+    expect(page.locator(".tile[data-state=LOST]")).to_contain_text("12")
+    expect(page.locator(".grid-label", has_text="shop").locator("[data-state=LOST]").first).to_be_attached()
+
+    count(page, "lost").click()
+    expect(page.locator("tbody tr[data-id]")).to_have_count(12)
+    late = page.get_by_role("group", name="State").get_by_role("button", name=re.compile("^late"))
+    expect(late).to_contain_text("0")
+    page.get_by_role("group", name="State").get_by_role("button", name=re.compile("^lost")).click()
+    late.click()
+    expect(page.get_by_text("No instances match")).to_be_visible()
+
+    page.get_by_role("link", name="Services").click()
+    expect(services(page).first).to_have_attribute("data-state", "LOST")
+    expect(services(page).first).to_contain_text("shop")

@@ -19,7 +19,7 @@ HELP = "List the instances that a monitor watches."
 STATES = ("FAILED", "LOST", "STUCK", "LATE", "NEW", "UP", "PAUSED", "LEFT")
 """Worst first."""
 HELD = "HELD"
-"""The word for a loss that is held. It counts as LOST."""
+"""The word for a loss that is held. It is listed next to LOST, and `--state` knows it, too."""
 NOTED = ("FAILED", "LOST", HELD, "STUCK")
 """States whose reason is noted."""
 PAGE = 1000
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state",
         action="append",
         type=str.upper,
-        choices=STATES,
-        help="only instances in this state (a held loss counts as LOST); may be repeated",
+        choices=(*STATES, HELD),
+        help="only instances in this state (HELD: their loss is held); may be repeated",
     )
     parser.add_argument(
         "--sort",
@@ -66,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    query = {"service": args.service, "text": args.text, "ip": args.ip, "state": args.state, "sort": args.sort}
+    query = {"service": args.service, "text": args.text, "ip": args.ip, "sort": args.sort}
+    states = args.state or []
+    query["state"] = [state for state in states if state != HELD]
+    if HELD in states:
+        query["held"] = "also" if query["state"] else "true"
     cursor = None
     while True:
         page = client.json("GET", "/api/v1/instances", {**query, "limit": PAGE, "cursor": cursor})

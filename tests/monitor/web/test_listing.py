@@ -71,6 +71,8 @@ FLEET = [
         ({"plugins": ("flow:3",)}, []),
         ({"apps": ("other",)}, [3]),
         ({"held": True}, [3]),
+        ({"states": (State.UP,), "or_held": True}, [1, 3, 4]),
+        ({"states": (State.UP,), "or_held": True, "services": ("shop",)}, [1, 4]),
         ({"text": "node-7"}, [2]),
         ({"text": "CART"}, [2, 3]),
         ({"text": "nothing"}, []),

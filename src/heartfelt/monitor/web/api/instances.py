@@ -71,6 +71,7 @@ def _which(call: Call) -> InstanceFilter:
         plugins=call["plugin"],
         apps=call["app"],
         held=call["held"] == "true",
+        or_held=call["held"] == "also",
         text=call["text"],
     )
 

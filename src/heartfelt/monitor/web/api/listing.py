@@ -84,6 +84,8 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
     """A plugin's name, or name:version."""
     apps: tuple[str, ...] = ()
     held: bool = False
+    or_held: bool = False
+    """With `states`: also those whose loss is held."""
     text: str = ""
 
     def test(self) -> Callable[[Instance], bool] | None:
@@ -92,12 +94,14 @@ class InstanceFilter(msgspec.Struct, kw_only=True, frozen=True):
         for wanted, value in (
             (self.services, lambda one: one.service),
             (self.instance_ids, lambda one: one.instance_id),
-            (self.states, lambda one: one.counts_as),
             (self.versions, lambda one: text_of(one.meta, "version")),
             (self.apps, lambda one: one.app),
         ):
             if wanted:
                 tests.append(_in(frozenset(wanted), value))
+        if self.states:
+            states, or_held = frozenset(self.states), self.or_held
+            tests.append(lambda one: one.counts_as in states or (or_held and bool(one.held)))
         if self.ips:
             ips = frozenset(self.ips)
             tests.append(lambda one: one.peer in ips or not ips.isdisjoint(ips_of(one.meta)))

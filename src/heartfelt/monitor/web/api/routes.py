@@ -44,7 +44,8 @@ _CHOSEN = (
     text("version", "only these versions of the agent", many=True), text("ip", "only these addresses", many=True),
     text("plugin", "only with one of these plugins: a name, or name:version", many=True),
     text("app", "only these applications", many=True), text("text", "only those that contain this text", default=""),
-    words("held", "true: only those whose loss is held", ("true", "false"), "false"),
+    words("held", "true: only those whose loss is held; also: also those, besides those in `state`",
+          ("true", "false", "also"), "false"),
     words("sort", "sort by this; with - before the name: descending; state: the worst first", SORT_NAMES, "service"),
 )  # fmt: skip
 _INSTANCES = (

@@ -19,7 +19,7 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
     total: int = 0
     states: dict[State, int] = {}
     held: int = 0
-    """How many of the LATE ones have a loss that is held."""
+    """How many of the LATE and FAILED ones have a loss that is held."""
 
     def of(self, state: State) -> int:
         return self.states.get(state, 0)
@@ -28,6 +28,11 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
     def up(self) -> int:
         """Instances that are well: all but LOST, FAILED, LEFT and PAUSED."""
         return self.total - sum(map(self.of, _NOT_UP))
+
+    @property
+    def beating(self) -> int:
+        """Instances whose timeout runs: all but LOST, LEFT and PAUSED."""
+        return self.total - self.of(State.LOST) - self.of(State.LEFT) - self.of(State.PAUSED)
 
     def add(self, state: State, by: int) -> None:
         left = self.states.get(state, 0) + by

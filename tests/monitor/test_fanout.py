@@ -11,7 +11,7 @@ import pytest
 from heartfelt.monitor.fanout import COUNTS_S, Fanout, event_of
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import NO_REASON, text_reason
 from heartfelt.monitor.web.api.view import change_view, hold_view
 
@@ -30,7 +30,7 @@ class FakeRegistry:
     def __init__(self):
         self.known = {}
         self.counts = {}
-        for name in ("change", "detected", "hold", "held", "row", "event"):
+        for name in ("change", "detected", "hold", "held", "row", "event", "run"):
             setattr(self, f"on_{name}", [])
 
     def get(self, id_):
@@ -148,9 +148,10 @@ def test_rows_holds_and_events_reach_those_who_need_them(loop_calls):
         time_ms=1, received_ms=2, service="shop", instance_id="one", ip="", scope="x", level=Level.NORMAL, type="LOG",
         info={},
     )  # fmt: skip
-    for name, value in (("row", row), ("hold", hold), ("event", event)):
+    run = Run(number=1, id=3, rid="", begin_ms=1, end_ms=None, result=RunResult.RUNNING)
+    for name, value in (("row", row), ("hold", hold), ("event", event), ("run", run)):
         parts.report(name, value)
-    assert parts.store.made == [("put_instance", row), ("put_hold", hold), ("put_event", event)]
+    assert parts.store.made == [("put_instance", row), ("put_hold", hold), ("put_event", event), ("put_run", run)]
     assert parts.published() == [("hold", hold_view(hold)), ("event", event)]
     assert parts.webhooks.made == [("offer_event", event)]
 

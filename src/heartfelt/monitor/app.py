@@ -55,7 +55,7 @@ class App:
                     await send(message)
                 return
             path = scope["path"]
-            if path == "/api/v1/beats" or path.startswith("/ping/"):
+            if self.monitor.http_ingest.serves(path):
                 await self._ingest(scope, receive, send)
             else:
                 try:

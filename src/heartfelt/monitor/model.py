@@ -154,6 +154,8 @@ class Run(msgspec.Struct, kw_only=True, frozen=True):
     """The last text that it reported."""
     deadline_ms: int | None = None
     """If it has not ended by then, it is OVERDUE. None: no deadline."""
+    liveness_ms: int | None = None
+    """How long it may be without progress, as its last ping with progress said. None: its deadline does not move."""
 
 
 class Ack(msgspec.Struct, kw_only=True, frozen=True):

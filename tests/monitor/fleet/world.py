@@ -17,12 +17,14 @@ EPOCH_MS = 1_700_000_000_000
 NO_HOLD = HoldPolicy(enable=False)
 
 
-def saved(rows=(), next_id=1, next_seq=1, hold=None):
+def saved(rows=(), next_id=1, next_seq=1, hold=None, runs=(), next_run=1):
     return Saved(
         instances=list(rows),
         next_id=next_id,
         next_seq=next_seq,
         hold=Hold() if hold is None else hold,
+        runs=list(runs),
+        next_run=next_run,
         closed_cleanly=True,
         last_written_ms=None,
     )
@@ -47,6 +49,8 @@ class World:
         self.registry.on_row.append(lambda row: self.rows.__setitem__(row.id, row))
         self.registry.on_hold.append(self.holds.append)
         self.registry.on_event.append(self.events.append)
+        self.runs = {}
+        self.registry.on_run.append(lambda run: self.runs.__setitem__(run.number, run))
 
     def wall_ms(self):
         return self.wall_offset_ms + round(self.clock.time() * 1000)
@@ -59,6 +63,31 @@ class World:
     def beat(self, name="web/1", *, peer="10.0.0.7", via="http", **fields):
         service, _, instance_id = name.rpartition("/")
         return self.registry.beat(Beat(service=service, instance_id=instance_id, via=via, peer=peer, **fields))
+
+    def job(self, what, name="job/a", rid="", **options):
+        """A report about a run: "begins", "progresses" or "ends", with fields of the beat that carries it."""
+        service, _, _ = name.rpartition("/")
+        fields = {
+            one: options.pop(one) for one in list(options) if one in Beat.__struct_fields__ and one != "timeout_ms"
+        }
+        beat = Beat(service=service, instance_id=name.rpartition("/")[2], via="ping", peer="10.0.0.7", **fields)
+        return getattr(self.registry.jobs, what)(beat, rid, **options)
+
+    def starts(self, name="job/a", rid="", **options):
+        return self.job("begins", name, rid, **options)
+
+    def progress(self, name="job/a", rid="", **options):
+        return self.job("progresses", name, rid, **options)
+
+    def ok(self, name="job/a", rid="", **options):
+        return self.job("ends", name, rid, failed=False, **options)
+
+    def fail(self, name="job/a", rid="", **options):
+        return self.job("ends", name, rid, failed=True, **options)
+
+    def results(self):
+        """The runs' results, the oldest run first."""
+        return [self.runs[number].result.value for number in sorted(self.runs)]
 
     def goodbye(self, name):
         service, _, instance_id = name.rpartition("/")
@@ -134,7 +163,7 @@ class World:
             assert registry.find(instance.service, instance.instance_id) is instance
             assert registry.get(instance.id) is instance
             assert not instance.plain or instance.state is State.UP
-            assert not instance.held or instance.state is State.LATE
+            assert not instance.held or instance.state in (State.LATE, State.FAILED)
         assert {name: dict(counts.states) for name, counts in registry.services().items()} == by_service
         assert registry.totals().total == len(instances) == len(registry)
         assert registry.totals().states == Counter(instance.counts_as for instance in instances)

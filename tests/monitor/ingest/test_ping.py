@@ -8,14 +8,16 @@ import json
 
 import pytest
 
+from heartfelt.monitor.fleet import runs
 from heartfelt.monitor.model import Level, Limits
 from heartfelt.monitor.reasons import english, read
+from heartfelt.testing import ManualClock
 from tests.monitor.ingest.world import ingest, request
 
 
 def run(test, **options):
     async def main():
-        async with ingest(http=True, **options) as world:
+        async with ingest(http=True, clock=ManualClock(), **options) as world:
             await test(world)
 
     asyncio.run(main())
@@ -37,11 +39,17 @@ def test_a_plain_ping_renews_and_reports_nothing(method):
 
 def test_keys():
     async def test(world):
-        for path in ("/ping/a", "/ping/b/c", "/ping/b/c/d", "/ping/e%2F7/ok", "/ping/%C3%A9", "/ping/start", "/ping/7"):
+        for path in (
+            "/ping/a", "/ping/b/c", "/ping/d/c/d", "/ping/e%2F7/ok", "/ping/%C3%A9", "/ping/startup", "/ping/7",
+            "/ping/b%2Fc%2Fok", "/ping/b%2Ffail/OK", "/ping?key=ok", "/ping/a+b", "/ping/a%252Fb", "/ping/a%20b/ok",
+            "/ping/f/",
+        ):  # fmt: skip
             assert (await world.call(path))[0] == 200, path
         names = {(one.service, one.instance_id) for one in world.registry.instances()}
         assert names == {
-            ("a", "a"), ("b", "b/c"), ("b/c", "b/c/d"), ("e", "e/7"), ("é", "é"), ("start", "start"), ("7", "7"),
+            ("a", "a"), ("b", "b/c"), ("d/c", "d/c/d"), ("e", "e/7"), ("é", "é"), ("startup", "startup"), ("7", "7"),
+            ("b/c", "b/c/ok"), ("b", "b/fail"), ("ok", "ok"), ("a+b", "a+b"), ("a%2Fb", "a%2Fb"), ("a b", "a b"),
+            ("f", "f"),
         }  # fmt: skip
 
     run(test)
@@ -74,24 +82,22 @@ def test_what_a_job_tells(word, name, level, renews):
         assert event.info.get("description") == (ended if renews else None)
         reason = read(event.info.get("reason_code"), event.info.get("reason_args"))
         assert (english(reason) if renews else reason) == (ended if renews else None)
-        assert (world.find("job/x", "job") is not None) == renews
+        assert world.find("job/x", "job").beats == 1  # a start registers it, too
 
     run(test)
 
 
 def test_a_runs_length_is_measured_from_its_start():
     async def test(world):
-        now = [1_700_000_000_000]
-        world.intake.wall_ms = lambda: now[0]
         await world.call("/ping/j/start?rid=a")
-        now[0] += 700
         await world.call("/ping/j/start?rid=b")
-        now[0] += 300
+        world.clock.advance(1)
         await world.call("/ping/j/ok?rid=a")
+        world.clock.advance(0.3)
         await world.call("/ping/j/fail?rid=b")
         await world.call("/ping/j/ok?rid=c")
-        assert [event.info.get("duration_ms") for event in world.events] == [None, None, 1000, 300, None]
-        assert world.http.stats()["runs"] == 0
+        assert [event.info.get("duration_ms") for event in world.events] == [None, None, 1000, 1300, None]
+        assert world.registry.stats()["runs_open"] == 0
 
     run(test)
 
@@ -99,12 +105,11 @@ def test_a_runs_length_is_measured_from_its_start():
 def test_runs_that_are_remembered_are_bounded():
     async def test(world):
         await world.talk([request(f"/ping/j/start?rid={n}", method="GET") for n in range(12)])
-        assert world.http.stats()["runs"] == 10
-
-    from heartfelt.monitor.ingest import ping
+        stats = world.registry.stats()
+        assert (stats["runs_open"], stats["runs_dropped"]) == (10, 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ping, "MOST_RUNS", 10)
+        patch.setattr(runs, "MOST_OF_ALL", 10)
         run(test)
 
 

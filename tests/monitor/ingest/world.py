@@ -27,7 +27,8 @@ def heartbeat(service="shop", instance_id="shop-1", *, at=1_700_000_000_000, num
 
 class World:
     def __init__(self, limits: Limits, auth=None, **options) -> None:
-        self.registry = Registry(limits=limits)
+        self.clock = options.get("clock", "monotonic")
+        self.registry = Registry(limits=limits, clock=self.clock)
         self.events = []
         self.changes = []
         self.registry.on_event.append(self.events.append)

@@ -75,6 +75,23 @@ def lived():
     again.advance(100)
     again.close()
 
+    jobs = listener.follow(World())
+    jobs.fail("shop/job", status=3, text="no space left")
+    jobs.ok("shop/job")
+    jobs.ok("shop/job", duration_ms=10, min_duration_ms=500, max_duration_ms=60_000)
+    jobs.ok("shop/job", rid="r", duration_ms=90_000)
+    jobs.registry.pause(jobs.of("shop/job").id)
+    jobs.registry.resume(jobs.of("shop/job").id)
+    jobs.starts("shop/job", rid="hangs")
+    jobs.advance(20)
+    jobs.progress("shop/job", rid="silent", timeout_ms=2000)
+    jobs.ok("shop/job")
+    jobs.advance(5)
+    jobs.ok("shop/job")
+    jobs.starts("shop/job", timeout_ms=1000)
+    jobs.advance(2)
+    jobs.close()
+
     settings = (
         {"release_per_s": 10.0},
         {"release_per_s": 10.0, "longest_ms": 20_000},

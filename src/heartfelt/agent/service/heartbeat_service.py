@@ -19,7 +19,7 @@ from heartfelt.agent.content.providers import Provider, Providers
 from heartfelt.agent.line import Line, Plan, open_line
 from heartfelt.agent.service import fork, refresh
 from heartfelt.agent.service.plan import plan_of
-from heartfelt.agent.service.run import Run
+from heartfelt.agent.service.run import ServiceRun
 from heartfelt.agent.service.stats import NO_LINE, AgentStats, with_line
 
 STOP_WAIT_S = 2.0
@@ -52,10 +52,10 @@ class HeartbeatService:
         self._providers = Providers(config.provider_timeout, config.provider_limit, self._provider_done)
         self._versions: dict[str, str] = {}
         self._agents: dict[str, str] = {}
-        self._run: Run | None = None
-        self._stopping: list[Run] = []
+        self._run: ServiceRun | None = None
+        self._stopping: list[ServiceRun] = []
         self._last = NO_LINE
-        self._last_run: Run | None = None
+        self._last_run: ServiceRun | None = None
         self._life = "new"
         self._instance_id: str | None = None
         for warning in config.warnings:
@@ -94,7 +94,7 @@ class HeartbeatService:
         identity = new_identity(self._config, in_child)
         try:
             line = self._open_line(plan)
-            run = Run(self._config, identity, line, self._providers, self._announced)
+            run = ServiceRun(self._config, identity, line, self._providers, self._announced)
         except BaseException:
             identity.release()
             raise

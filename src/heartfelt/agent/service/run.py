@@ -22,7 +22,7 @@ ADDRESSES_EVERY_S = 60.0
 _logger = logging.getLogger("heartfelt.agent")
 
 
-class Run:
+class ServiceRun:
     """Called by the refresh thread. `announced` returns the versions of plugins and of other agents, by name."""
 
     def __init__(

@@ -40,10 +40,14 @@ _HOLD, _LATER = "hold", "later"
 
 
 class Verdicts:
-    """Belongs to the loop's thread. `work_s` is the clock that measures a call's time."""
+    """Belongs to the loop's thread. `run_due` takes the number of each run whose deadline may have passed. `work_s` is
+    the clock that measures a call's time."""
 
-    def __init__(self, life: Life, work_s: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, life: Life, run_due: Callable[[int], None], work_s: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.life = life
+        self._run_due = run_due
         self._work_s = work_s
         self.book = life.book
         self.timers: Timers = life.timers
@@ -57,6 +61,7 @@ class Verdicts:
         self.max_late_ms = 0.0
         """The longest delay with which a loss was read, by real clocks."""
         self._noted: deque[int] = deque()
+        self._noted_runs: deque[int] = deque()
         self._not_before_ms = 0.0
         self._backlog = False
         self._more = False
@@ -95,9 +100,9 @@ class Verdicts:
 
     def _round(self, now_ms: float) -> int:
         """Does a slice of each kind of work, so that none waits for another. Returns how much was read or done."""
-        done = self._control(now_ms) + self._late() + self._note(now_ms) + self._cache()
+        done = self._control(now_ms) + self._late() + self._note(now_ms) + self._note_runs(now_ms) + self._cache()
         if now_ms >= self._not_before_ms and not self._more:
-            done += self._decide()
+            done += self._decide() + self._decide_runs()
         return done + self._release(now_ms)
 
     def _control(self, now_ms: float) -> int:
@@ -138,17 +143,34 @@ class Verdicts:
         late_ms = self._lateness_ms(events[0])
         if not self._backlog:  # otherwise this code is itself the cause of the delay
             self.max_late_ms = max(self.max_late_ms, late_ms)
-            if late_ms > BUSY_MS:
-                wait_ms = min(late_ms, MOST_DEFERRED_MS)
-                self.deferred += 1
-                self._not_before_ms = now_ms + wait_ms
-                self.timers.set(self.timers.control, _LATER, wait_ms)
+            self._defer(now_ms, late_ms)
         self._backlog = True
         for event in events:
             instance = self._known(event)
             if instance is not None and instance.id not in self.timers.lease and self.life.silent(instance):
                 self._noted.append(instance.id)
         return len(events)
+
+    def _note_runs(self, now_ms: float) -> int:
+        events = self.timers.taken(self.timers.runs, SLICE)
+        if events and not self._noted_runs:
+            self._defer(now_ms, self._lateness_ms(events[0]))
+        self._noted_runs.extend(event.key for event in events)
+        return len(events)
+
+    def _defer(self, now_ms: float, late_ms: float) -> None:
+        """Lets the loop read for as long as the events waited, at most two seconds, before anything is decided."""
+        if late_ms > BUSY_MS:
+            wait_ms = min(late_ms, MOST_DEFERRED_MS)
+            self.deferred += 1
+            self._not_before_ms = now_ms + wait_ms
+            self.timers.set(self.timers.control, _LATER, wait_ms)
+
+    def _decide_runs(self) -> int:
+        n = min(len(self._noted_runs), SLICE)
+        for _ in range(n):
+            self._run_due(self._noted_runs.popleft())
+        return n
 
     def _decide(self) -> int:
         n = min(len(self._noted), SLICE)

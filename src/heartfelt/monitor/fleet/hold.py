@@ -171,6 +171,14 @@ class HoldMachine:
             self._notified.clear()
         return due
 
+    def unsettled_ms(self, now_ms: float, service: str) -> float:
+        """Returns for how long from now silence of this service proves nothing: until its hold ends, or until agents
+        have reconnected after a stall. 0: it does."""
+        wait_ms = self._settled_ms - now_ms
+        if self.state is HoldState.HOLDING and self.scope in ("", service):
+            wait_ms = max(wait_ms, self._until_ms - now_ms)
+        return max(wait_ms, 0.0) if self.policy.enable else 0.0
+
     def next_ms(self, now_ms: float) -> float | None:
         """Returns in how many ms to call `due`; None: once a second is enough."""
         if self.state is HoldState.HOLDING:

@@ -27,9 +27,11 @@ class Instance(Hot):
         "due",
         "every_ms",
         "expected",
+        "failed",
         "first_seen_ms",
         "grace_ms",
         "held",
+        "in_run",
         "instance_id",
         "interval_asked",
         "interval_ms",
@@ -85,7 +87,11 @@ class Instance(Hot):
         self.beats = 0
         """Beats since it joined, or since the monitor started."""
         self.plain = False
-        """It is UP, and another plain beat leaves it so."""
+        """It is UP, and another plain beat changes nothing."""
+        self.in_run = False
+        """A run without an id is open, which a plain ping ends."""
+        self.failed = State.FAILED in (row.state, row.before_pause)
+        """Its last run failed, whatever its state is."""
         # `lease`, a Heart, is set by whoever makes the instance
         self.late = None
         self.lease_ms = 0

@@ -13,11 +13,13 @@ from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.runs import OpenRuns
 from heartfelt.monitor.fleet.timers import Timers
-from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.model import DOWN, Level, State
 from heartfelt.monitor.reasons import Reason
 
-BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
+BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED))
+"""States in which the timeout runs."""
 LAG_TO_TELL_MS = 1000
 """A beat that reports a longer lag never takes the fast path."""
 GONE = frozenset((State.LOST, State.LEFT))
@@ -41,8 +43,9 @@ class Life:
         self.hold = hold
         self.now_ms = now_ms
         self.wall_ms = wall_ms
+        self.runs = OpenRuns(timers)
         self.leases_bounded = 0
-        self.losses = self.recoveries = 0
+        self.losses = self.recoveries = self.failures = 0
 
     def set_terms(self, instance: Instance) -> None:
         """Sets the timers again if the timeout or the interval has changed. Counts as a beat for those it sets."""
@@ -69,32 +72,37 @@ class Life:
 
     # -- what happens to an instance
 
-    def beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
-        """Handles a beat that its timers have seen. Needed unless `instance.plain`, and if its interpreter is stuck."""
+    def beaten(self, instance: Instance, gap_ms: int, now_ms: int, *, succeeded: bool = True) -> None:
+        """Handles a beat that its timers have seen. Needed unless `instance.plain`, and if its interpreter is stuck.
+
+        succeeded: the beat shows that its job works again, if a run failed before.
+        """
         old = instance.state
-        instance.restored_ms = None
+        self._heard(instance)
         gap_ms = max(gap_ms, 0)
-        if old is State.LATE or old is State.LOST:
-            instance.mark_missed()
+        if succeeded:
+            instance.failed = False
         if old is State.PAUSED:
-            if instance.before_pause in GONE:
-                instance.before_pause = State.UP
+            self._beaten_in_pause(instance)
             return
-        if old is State.LATE:
-            self._no_longer_due(instance)
+        if instance.failed:
+            self._still_failed(instance, now_ms)
+            return
         stuck = self.is_stuck(instance)
         new = State.STUCK if stuck else State.UP
         if new is old:
-            instance.plain = not stuck
+            instance.plain = not (stuck or instance.in_run)
             return
         level, outage_ms = Level.NORMAL, None
         reason = reasons.second(gap_ms) if old is State.NEW else reasons.beats_again(gap_ms)
-        if old in GONE:
+        if old in GONE or old is State.FAILED:
             self.recoveries += 1
-            level, outage_ms = Level.IMPORTANT, gap_ms
+            level, outage_ms = Level.IMPORTANT, self._up_again(instance, gap_ms, now_ms)
             self.timers.drop(self.timers.cache, instance.id)
             if old is State.LEFT:
                 reason = reasons.came_back(gap_ms)
+            elif old is State.FAILED:
+                reason = reasons.succeeded_again(outage_ms)
         elif old is State.STUCK:
             level, reason = Level.IMPORTANT, reasons.answers(instance)
         if stuck:
@@ -102,9 +110,30 @@ class Life:
             level, reason = Level.IMPORTANT, reasons.stuck(instance, limit_ms)
         self.book.move(instance, new, reason, level, now_ms, outage_ms)
 
+    def fail(self, instance: Instance, reason: Reason, *, heard: bool) -> None:
+        """Handles a run that failed. `heard`: its beat says so, rather than a deadline that has passed."""
+        now_ms = self.wall_ms()
+        if heard:
+            self._heard(instance)
+        instance.failed = True
+        old = instance.state
+        if old is State.PAUSED:
+            if instance.before_pause not in DOWN:
+                instance.down_since_ms = max(now_ms, instance.since_ms + 1)  # so that it is known not to be told yet
+            instance.before_pause = State.FAILED
+            self.book.publish_row(instance)
+            return
+        if old in GONE:
+            self.timers.drop(self.timers.cache, instance.id)
+        if old is not State.FAILED:
+            self.failures += 1
+        if instance.down_since_ms is None:
+            instance.down_since_ms = now_ms
+        self.book.move(instance, State.FAILED, reason, Level.EMERGENCY, now_ms)
+
     def late(self, instance: Instance) -> None:
         """Handles a missed interval."""
-        if instance.state not in BEATING or instance.state is State.LATE or instance.late_ms is None:
+        if instance.state not in BEATING or instance.state in (State.LATE, State.FAILED) or instance.late_ms is None:
             return
         left_ms = max(instance.lease_ms - instance.late_ms, 0)
         due = int((self.now_ms() + left_ms) // 1000)
@@ -130,9 +159,10 @@ class Life:
             return
         if self.hold.lost(self.now_ms(), instance.id, instance.service):
             self.book.counts.hold(instance, True)
-            now_ms = self.wall_ms()
-            reason = reasons.held(self.hold.reason, instance, now_ms)
-            self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
+            if instance.state is not State.FAILED:  # which stays: it is known to be down
+                now_ms = self.wall_ms()
+                reason = reasons.held(self.hold.reason, instance, now_ms)
+                self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
             self.book.publish(self.book.on_held, instance)
         else:
             self.lose(instance)
@@ -144,6 +174,8 @@ class Life:
         self.book.counts.hold(instance, False)
         self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
         now_ms = self.wall_ms()
+        if instance.down_since_ms is None:
+            instance.down_since_ms = instance.last_beat_ms
         reason = reasons.lost(instance, now_ms)
         self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
 
@@ -153,6 +185,7 @@ class Life:
             return
         self.timers.drop(self.timers.lease, instance.id)
         self.timers.drop(self.timers.late, instance.id)
+        instance.failed, instance.down_since_ms = False, None
         if instance.state is State.PAUSED:
             instance.before_pause = State.LEFT
             return
@@ -164,7 +197,8 @@ class Life:
         """Suppresses notifications until then, or until `resume`."""
         now_ms = self.wall_ms()
         if instance.state is not State.PAUSED:
-            instance.before_pause = instance.state if instance.state in GONE else None
+            remembered = instance.state in GONE or instance.state is State.FAILED
+            instance.before_pause = instance.state if remembered else None
             if instance.state is not State.LOST:
                 self._no_longer_due(instance)
         instance.paused_until_ms = until_ms
@@ -188,6 +222,13 @@ class Life:
             else:  # a loss may have been notified before the pause
                 self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
             return
+        if before is State.FAILED:
+            was_told = (instance.down_since_ms or 0) <= instance.since_ms
+            level = Level.NORMAL if was_told else Level.EMERGENCY
+            reason = reasons.then(why, reasons.still_failed(instance))
+            self.book.move(instance, State.FAILED, reason, level, now_ms)
+            return
+        instance.down_since_ms = None
         level = Level.NORMAL if before is None else Level.IMPORTANT
         if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
             reason = reasons.then(why, reasons.waiting(instance, now_ms))
@@ -214,8 +255,36 @@ class Life:
         if instance.state is not State.LOST:
             self._no_longer_due(instance)
         self.timers.forget(instance.id)
+        self.runs.forget(instance.id)
         instance.plain = False
         self.book.remove(instance, reason, self.wall_ms())
+
+    def _heard(self, instance: Instance) -> None:
+        instance.restored_ms = None
+        if instance.state in (State.LATE, State.LOST):
+            instance.mark_missed()
+        if instance.state in (State.LATE, State.FAILED):
+            self._no_longer_due(instance)
+
+    def _beaten_in_pause(self, instance: Instance) -> None:
+        before = instance.before_pause
+        if before in GONE:
+            instance.before_pause = State.FAILED if instance.failed else State.UP
+        elif before is State.FAILED and not instance.failed:
+            was_told = (instance.down_since_ms or 0) <= instance.since_ms
+            instance.before_pause = State.UP if was_told else None
+
+    def _still_failed(self, instance: Instance, now_ms: int) -> None:
+        """It beats, but none of its runs has succeeded since one failed: after a loss it is FAILED as before."""
+        if instance.state is not State.FAILED:
+            self.timers.drop(self.timers.cache, instance.id)
+            self.book.move(instance, State.FAILED, reasons.still_failed(instance), Level.IMPORTANT, now_ms)
+
+    @staticmethod
+    def _up_again(instance: Instance, gap_ms: int, now_ms: int) -> int:
+        """Returns how long it was down."""
+        since_ms, instance.down_since_ms = instance.down_since_ms, None
+        return gap_ms if since_ms is None else max(now_ms - since_ms, 0)
 
     def _no_longer_due(self, instance: Instance) -> None:
         instance.due = self.hold.windows.count(instance.service, instance.due, 0)

@@ -37,6 +37,13 @@ FIGURES: Figures = {
     "changes": counter("heartfelt_changes", "Changes of an instance's state"),
     "losses": counter("heartfelt_losses", "Instances that became LOST"),
     "recoveries": counter("heartfelt_recoveries", "Instances that beat again after they were LOST or LEFT"),
+    "failures": counter("heartfelt_failures", "Instances that became FAILED"),
+    "runs_open": gauge("heartfelt_ping_runs", "Runs of jobs that began and have not ended"),
+    "runs_failed": counter("heartfelt_runs_failed", "Runs of jobs that failed, were too long or too short"),
+    "runs_overdue": counter("heartfelt_runs_overdue", "Runs of jobs that had not ended by their deadline"),
+    "runs_dropped": counter(
+        "heartfelt_runs_dropped", "Runs of jobs that are no longer watched because too many were open"
+    ),
     "leases_bounded": counter(
         "heartfelt_timeouts_bounded", "Timeouts that an instance asked for and that were cut to the configured range"
     ),

@@ -67,11 +67,20 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
     lease_timeout_ms: int | None = None
     lease_cache_ms: int | None = None
     lease_stuck_after_ms: int | None = None
+    min_duration_ms: int | None = None
+    max_duration_ms: int | None = None
+    """Bounds on the duration of its jobs' runs; a run outside of them has failed."""
 
     def __post_init__(self) -> None:
-        for name in ("lease_timeout_ms", "lease_cache_ms", "lease_stuck_after_ms"):
+        for name in ("lease_timeout_ms", "lease_cache_ms", "lease_stuck_after_ms", "max_duration_ms"):
             if getattr(self, name) is not None:
                 check_ms(name, getattr(self, name), 1)
+        if self.min_duration_ms is not None:
+            check_ms("min_duration_ms", self.min_duration_ms, 0)
+            if self.max_duration_ms is not None and self.min_duration_ms > self.max_duration_ms:
+                raise ConfigError(
+                    f"min_duration_ms {self.min_duration_ms} is above max_duration_ms {self.max_duration_ms}; swap them"
+                )
 
 
 class Policy(msgspec.Struct, kw_only=True, frozen=True):
@@ -124,6 +133,16 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
         if self.lease_stuck_after_ms is not None:
             return self.lease_stuck_after_ms
         return max(10_000, 2 * (interval_ms or 0))
+
+    def durations_ms(self, service: str, least_ms: int | None, most_ms: int | None) -> tuple[int | None, int | None]:
+        """Returns the shortest and the longest duration of a run of this service whose beats ask for these."""
+        own = self.services.get(service)
+        if own is None:
+            return least_ms, most_ms
+        return (
+            own.min_duration_ms if least_ms is None else least_ms,
+            own.max_duration_ms if most_ms is None else most_ms,
+        )
 
     def cached_ms(self, service: str) -> int:
         own = self.services.get(service)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import Hold, State
+from heartfelt.monitor.model import Hold, Run, State
 from heartfelt.monitor.reasons import Reason, make
 
 RESUMED = "resumed"
@@ -18,6 +18,8 @@ PAUSE_ENDED = "pause_ended"
 """Codes for `then`."""
 ALIVE = make("alive")
 HOLD_ENDED = make("hold_ended")
+MOST_LINE = 200
+"""Characters of a run's text in a reason."""
 
 
 def joined(instance: Instance) -> Reason:
@@ -123,6 +125,46 @@ def hold_expired(held_ms: float, per_s: float, why: Reason) -> Reason:
 
 def hold_began(hold: Hold) -> Reason:
     return make("hold_began", until_ms=hold.until_ms, why=hold.reason)
+
+
+def run_failed(run: Run, text: str) -> Reason:
+    """`text`: what was reported together with the failure."""
+    return make("run_failed", status=run.status or None, duration_ms=run.duration_ms, text=_line(text), **_rid(run))
+
+
+def run_too_long(run: Run, most_ms: int) -> Reason:
+    return make("run_too_long", duration_ms=run.duration_ms or 0, most_ms=most_ms, **_rid(run))
+
+
+def run_too_short(run: Run, least_ms: int) -> Reason:
+    return make("run_too_short", duration_ms=run.duration_ms or 0, least_ms=least_ms, **_rid(run))
+
+
+def overdue(run: Run) -> Reason:
+    if run.liveness_ms is not None:
+        return make("run_silent", begin_ms=run.begin_ms, liveness_ms=run.liveness_ms, **_rid(run))
+    return make("run_overdue", begin_ms=run.begin_ms, deadline_ms=run.deadline_ms or 0, **_rid(run))
+
+
+def succeeded_again(outage_ms: int) -> Reason:
+    return make("succeeded_again", outage_ms=outage_ms)
+
+
+def still_failed(instance: Instance) -> Reason:
+    """Explains FAILED when what it shows is that nothing has changed, as after a pause."""
+    since_ms = instance.since_ms if instance.down_since_ms is None else instance.down_since_ms
+    return make("still_failed", since_ms=since_ms)
+
+
+def _rid(run: Run) -> dict[str, Any]:
+    return {"rid": run.rid or None}
+
+
+def _line(text: str) -> str | None:
+    """The last line of a run's text, which usually says what went wrong."""
+    lines = text.strip().splitlines()
+    line = lines[-1].strip() if lines else ""
+    return (line if len(line) <= MOST_LINE else line[: MOST_LINE - 3] + "...") or None
 
 
 def _last(instance: Instance) -> dict[str, Any]:

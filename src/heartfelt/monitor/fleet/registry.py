@@ -2,7 +2,7 @@
 """All instances in memory: takes beats, keeps the state of each, and publishes changes to listeners.
 
 Everything here belongs to one thread, the event loop's, and nothing blocks or scans all instances. Timeouts are watched
-by the native workers of four hubs (timers.py); `poll` reads their events (expiry.py); lifecycle.py alone decides what
+by the native workers of five hubs (timers.py); `poll` reads their events (expiry.py); lifecycle.py alone decides what
 follows from one, and hold.py whether a loss is held.
 """
 
@@ -18,6 +18,7 @@ from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.expiry import Verdicts
 from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
+from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.lifecycle import GONE, Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.fleet.roster import Book
@@ -60,6 +61,7 @@ class Registry:
     - on_hold: the hold, when it changes
     - on_held: each instance whose loss is held from now on, until its next change
     - on_event: events that agents and the monitor report
+    - on_run: a run of a job, when it begins, makes progress, ends or is overdue
 
     A listener is called at once, in the loop's thread, and must not call back. If it raises, that is logged and
     counted.
@@ -83,7 +85,9 @@ class Registry:
         self._hold = HoldMachine(self.policy.hold, self._watched)
         now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
         self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
-        self._verdicts = Verdicts(self._life, work_s)
+        self.jobs = Jobs(self._life, self.beat)
+        """Takes what jobs report about their runs."""
+        self._verdicts = Verdicts(self._life, self.jobs.due, work_s)
         self._now_ms = now_ms
         self._dirty = self._book.dirty
         self.beats = 0
@@ -95,6 +99,7 @@ class Registry:
         self.on_held = self._book.on_held
         self.on_row = self._book.on_row
         self.on_event = self._book.on_event
+        self.on_run = self._book.on_run
 
     # -- beats
 
@@ -136,13 +141,13 @@ class Registry:
         retimed = instance.learn(beat, now_ms)
         if retimed:
             self._life.set_terms(instance)
-        self.renew(instance)
-        if (beat.lag_ms or retimed) and instance.plain and self._life.is_stuck(instance):
-            self._life.beaten(instance, 0, now_ms)
         fresh = retimed
         if beat.via != instance.via:
             instance.via = beat.via
             fresh = True
+        self.renew(instance)
+        if (beat.lag_ms or retimed) and instance.plain and self._life.is_stuck(instance):
+            self._life.beaten(instance, 0, now_ms)
         if beat.peer != instance.peer:
             self._book.set_peer(instance, beat.peer)
             fresh = True
@@ -180,7 +185,7 @@ class Registry:
 
     def _beaten(self, instance: Instance, gap_ms: int, now_ms: int) -> None:
         if instance.state is not State.REMOVED:
-            self._life.beaten(instance, gap_ms, now_ms)
+            self.jobs.beaten(instance, gap_ms, now_ms)
             return
         # A caller kept the instance longer than the registry did. It beats, so it joins again.
         self._timers.forget(instance.id)
@@ -318,6 +323,8 @@ class Registry:
             "changes": book.changes,
             "losses": self._life.losses,
             "recoveries": self._life.recoveries,
+            "failures": self._life.failures,
+            **self.jobs.stats(),
             "leases_bounded": self._life.leases_bounded,
             "listener_errors": book.listener_errors,
             "timers_waiting": self._timers.waiting(),
@@ -352,6 +359,7 @@ class Registry:
         for row in saved.instances:
             if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
                 self._restore(row, now_ms)
+        self.jobs.restore(saved.runs, saved.next_run)
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():

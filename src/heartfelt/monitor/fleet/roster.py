@@ -11,7 +11,7 @@ from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
 from heartfelt.monitor.fleet.shared_meta import SharedMeta
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.reasons import Reason
 
 _Value = TypeVar("_Value")
@@ -36,6 +36,7 @@ class Book:
         self.on_held: list[Callable[[Instance], None]] = []
         self.on_row: list[Callable[[InstanceRow], None]] = []
         self.on_event: list[Callable[[AgentEvent], None]] = []
+        self.on_run: list[Callable[[Run], None]] = []
         self.changes = 0
         self.listener_errors = 0
 
@@ -79,7 +80,7 @@ class Book:
             self.counts.move(instance, new)
             instance.state = new
             instance.since_ms = now_ms
-            instance.plain = new is State.UP
+            instance.plain = new is State.UP and not instance.in_run
             self._publish_change(instance, old, new, reason, level, now_ms, outage_ms)
         self.publish_row(instance)
 

@@ -4,6 +4,7 @@
     lease    key: an instance's id; expires when the instance is LOST
     late     key: an instance's id; expires when one interval was missed
     cache    expires when a LOST or LEFT instance is forgotten, and when a pause ends
+    runs     key: a run's number; expires at the run's deadline
     control  the ends of holds, and a tick that shows whether the monitor itself was stalled (STALL)
 
 All keys are disposable: they are gone once they expire, and a beat by their handle joins them again. So whether a key
@@ -23,15 +24,16 @@ TICK_S = 1.0
 
 
 class Timers:
-    """Four hubs on one clock. Belongs to the loop's thread."""
+    """Five hubs on one clock. Belongs to the loop's thread."""
 
     def __init__(self, clock: str | ManualClock) -> None:
         self.clock = clock
         self.lease = HeartHub(clock=clock)
         self.late = HeartHub(clock=clock)
         self.cache = HeartHub(clock=clock)
+        self.runs = HeartHub(clock=clock)
         self.control = HeartHub(clock=clock, subscribe=(EventType.TIME_OUT, EventType.STALL))
-        self._hubs = (self.control, self.late, self.lease, self.cache)
+        self._hubs = (self.control, self.late, self.lease, self.runs, self.cache)
         self._events = {hub: hub.events for hub in self._hubs}
 
     def filenos(self) -> list[int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Heartbeats over HTTP: `POST /api/v1/beats` and `/ping/<key>`, as a plain ASGI callable.
+"""Heartbeats over HTTP: `POST /api/v1/beats`, `/ping/<key>` and `/ping?key=`, as a plain ASGI callable.
 
 `/api/v1/beats` accepts one heartbeat's JSON or a list of them, plain or gzip. 200 reports how many were accepted:
 `{"taken":100}`. If some were refused it also says which and why: `"refused":[{"index":3,"reason":"field","detail":
@@ -20,8 +20,9 @@ import msgspec
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
-from heartfelt.monitor.ingest.ping import PREFIX, Pings
-from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.ingest.ping import Pings
+from heartfelt.monitor.ingest.ping_words import NO_SUCH_WORD, PATH
+from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.problems import Problem, as_asgi
 
 __all__ = ["HttpIngest"]
@@ -31,6 +32,8 @@ VIA = "http"
 BODY_S = 20.0
 FULL = frozenset(("instances", "instances_of_client"))
 """Reasons for which the heartbeat is not at fault."""
+_PINGS = PATH + "/"
+_STATUS_OF = {"meta_size": 413, "beats_in_body": 413, NO_SUCH_WORD: 404}
 _BODY = "http.response.body"
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
@@ -44,7 +47,6 @@ FIGURES: Figures = {
     "disconnected": counter(
         "heartfelt_http_disconnected", "Clients that closed the connection before their heartbeats were read"
     ),
-    "runs": gauge("heartfelt_ping_runs", "Runs of jobs that reported their start and not yet their end"),
 }
 
 
@@ -65,12 +67,11 @@ class HttpIngest:
 
     @staticmethod
     def serves(path: str) -> bool:
-        return path == BEATS or path.startswith(PREFIX)
+        return path in (BEATS, PATH) or path.startswith(_PINGS)
 
     def stats(self) -> dict[str, int | float]:
         out: dict[str, int | float] = {f"answers_{status}": n for status, n in self.answers.items()}
         out["disconnected"] = self.disconnected
-        out["runs"] = len(self._pings)
         return out
 
     def readings(self) -> Iterator[Reading]:
@@ -214,7 +215,7 @@ def _problem(error: Exception) -> Problem:
     field: str | None = getattr(error, "field", None)
     if reason in FULL:
         return Problem(503, reason, str(error), {"Retry-After": "60"}, field=field)
-    return Problem(413 if reason in ("meta_size", "beats_in_body") else 400, reason, str(error), field=field)
+    return Problem(_STATUS_OF.get(reason, 400), reason, str(error), field=field)
 
 
 def _too_fast(peer: str, wait_s: float, rate: int) -> Problem:

@@ -169,10 +169,14 @@ class Intake:
             return instance
         return self.take_key(self.key_of(name), via, peer)
 
-    def take_key(self, key: str, via: str, peer: str, timeout_ms: int | None = None) -> Instance:
-        """Accepts a plain beat of a key, which may ask for a timeout of its own. Raises Refused."""
-        service = service_of(key)
-        instance = self.registry.beat(Beat(service=service, instance_id=key, via=via, peer=peer, timeout_ms=timeout_ms))
+    @staticmethod
+    def beat_of_key(key: str, via: str, peer: str, **terms: int | None) -> Beat:
+        """Makes a beat of a key. `terms`: fields of Beat that it asks for, such as timeout_ms."""
+        return Beat(service=service_of(key), instance_id=key, via=via, peer=peer, **terms)  # type: ignore[arg-type]
+
+    def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> Instance:
+        """Accepts a plain beat of a key. `terms`: as in `beat_of_key`. Raises Refused."""
+        instance = self.registry.beat(self.beat_of_key(key, via, peer, **terms))
         self.known.learn_name(key.encode(), instance)
         self.counters.beats[via] += 1
         return instance

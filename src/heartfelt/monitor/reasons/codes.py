@@ -98,6 +98,15 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         # How a run of a job ended
         ("exit_status", "status:integer duration_ms:duration?"),
         ("run_took", "duration_ms:duration"),
+
+        # An instance that is FAILED because of a run, and the end of that
+        ("run_failed", "status:integer? duration_ms:duration? text:text? rid:text?"),
+        ("run_too_long", "duration_ms:duration most_ms:duration rid:text?"),
+        ("run_too_short", "duration_ms:duration least_ms:duration rid:text?"),
+        ("run_overdue", "begin_ms:time? deadline_ms:time rid:text?"),
+        ("run_silent", "begin_ms:time? liveness_ms:duration rid:text?"),
+        ("succeeded_again", "outage_ms:duration"),
+        ("still_failed", "since_ms:time"),
     )
 })  # fmt: skip
 """Code -> its arguments, in the order in which a Reason holds their values."""

@@ -15,13 +15,15 @@ from typing import Any, Protocol
 import msgspec
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run
 
 __all__ = [
     "FLUSH_S",
     "HEAT_CELLS",
     "LEASE_MS",
+    "OPEN_RUNS",
     "READ_S",
+    "RUNS_KEPT",
     "TEXT_CHARS",
     "TEXT_SCAN",
     "Backlog",
@@ -45,6 +47,10 @@ TEXT_CHARS = 1000
 """The longest text that can be searched for."""
 HEAT_CELLS = 200_000
 """The most cells that one call of `heat` returns: the newest."""
+OPEN_RUNS = 10_000
+"""How many runs that have not ended are read when the store is opened."""
+RUNS_KEPT = 100
+"""How many runs of an instance are kept: the newest."""
 LEASE_MS = 120_000
 """After this time a delivery that was claimed and not finished may be claimed again: its monitor died."""
 
@@ -56,6 +62,9 @@ class Saved(msgspec.Struct, kw_only=True):
     next_id: int
     next_seq: int
     hold: Hold
+    runs: list[Run]
+    """Those that have not ended: the newest OPEN_RUNS of all instances."""
+    next_run: int
     closed_cleanly: bool
     last_written_ms: int | None
 
@@ -74,6 +83,7 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     dropped_deliveries: int = 0
     dropped_counts: int = 0
     """Cells of `put_counts`; a cell is one service in one minute."""
+    dropped_runs: int = 0
     refused: int = 0
     """Rows that can never be stored, such as those with a number of more than 64 bits; each is logged."""
     failures: int = 0
@@ -148,6 +158,9 @@ class StoreReader(Protocol):
         """Returns today and the days before it, in UTC. `services` empty: all services."""
 
     async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]: ...
+    async def runs(self, id: int, *, before: int | None, limit: int) -> list[Run]:
+        """Returns the runs of an instance, the newest first."""
+
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]: ...
 
 
@@ -173,6 +186,9 @@ class Store(StoreReader, Protocol):
     def remove_instance(self, id: int) -> None: ...
     def put_change(self, change: Change) -> None: ...
     def put_event(self, event: AgentEvent) -> None: ...
+    def put_run(self, run: Run) -> None:
+        """Stores a run, in place of an earlier state of it. Only the newest RUNS_KEPT of its instance are kept."""
+
     def put_hold(self, hold: Hold) -> None: ...
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
         """Stores (instances, instances up) of each service in this minute, for the uptime and the heat map."""

@@ -13,11 +13,11 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from heartfelt.monitor.store import rows
+from heartfelt.monitor.store import RUNS_KEPT, rows
 from heartfelt.monitor.store.pending import Pending
 
 CHUNK = 256
-_REMOVE_FROM = ("instances", "beats")
+_REMOVE_FROM = ("instances", "beats", "runs")
 
 # Errors caused by the values of a row, which no retry can fix, not by the condition of the file.
 BAD_ROW = (
@@ -41,6 +41,11 @@ def _insert(table: str, columns: str, n_rows: int, then: str) -> str:
 _UPDATE_INSTANCE = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(
     f"{column} = excluded.{column}" for column in rows.INSTANCE_COLUMNS.split(", ") if column != "id"
 )
+_UPDATE_RUN = "ON CONFLICT (number) DO UPDATE SET " + ", ".join(
+    f"{column} = excluded.{column}" for column in rows.RUN_COLUMNS.split(", ") if column != "number"
+)
+_FORGET_RUNS = f"""DELETE FROM runs WHERE id = ?1 AND number <= (
+    SELECT number FROM runs WHERE id = ?1 ORDER BY number DESC LIMIT 1 OFFSET {RUNS_KEPT})"""
 _UPDATE_BEAT = "ON CONFLICT (id) DO UPDATE SET last_beat_ms = excluded.last_beat_ms"
 _UPDATE_DAY = """ON CONFLICT (day, service) DO UPDATE SET watched_s = watched_s + excluded.watched_s,
 up_s = up_s + excluded.up_s, losses = losses + excluded.losses"""
@@ -61,6 +66,10 @@ class Applier:
         """Raises sqlite3.Error, and one of BAD_ROW unless careful; the caller then rolls back."""
         self._instances(batch)
         self._put("changes", rows.CHANGE_COLUMNS, batch.changes, "ON CONFLICT (seq) DO NOTHING", rows.change_row)
+        runs = [run for mine in batch.runs.values() for run in mine.values()]
+        self._put("runs", rows.RUN_COLUMNS, runs, _UPDATE_RUN, rows.run_row)
+        for id in batch.runs:
+            self._connection.execute(_FORGET_RUNS, (id,))
         losses = [(day, service, 0.0, 0.0, n) for (day, service), n in batch.losses.items()]
         self._put("days", "day, service, watched_s, up_s, losses", losses, _UPDATE_DAY)
         self._put("events", rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")

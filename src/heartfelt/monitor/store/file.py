@@ -15,11 +15,11 @@ import msgspec
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Hold
-from heartfelt.monitor.store import Saved, schema
+from heartfelt.monitor.store import OPEN_RUNS, Saved, schema
 from heartfelt.monitor.store.apply import BAD_ROW, Applier
 from heartfelt.monitor.store.lock import FileLock
 from heartfelt.monitor.store.pending import Pending
-from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, hold_of, hold_text, instance_of
+from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, RUN_COLUMNS, hold_of, hold_text, instance_of, run_of
 
 BUSY_MS = 100
 RESERVED = 1 << 24
@@ -41,6 +41,7 @@ class StoreFile:
         self._inode: tuple[int, int] | None = None
         self._reserved_id = 0
         self._reserved_seq = 0
+        self._next_run = 1
 
     def open(self) -> Saved:
         """Locks, checks and reads the file. Raises StoreError, with the remedy."""
@@ -81,18 +82,26 @@ class StoreFile:
             instance.last_beat_ms = max(instance.last_beat_ms, row[-1] or 0)
             instances.append(instance)
         (highest_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()
+        runs = connection.execute(
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE end_ms IS NULL ORDER BY number DESC LIMIT {OPEN_RUNS}"
+        ).fetchall()
+        (highest_run,) = connection.execute("SELECT coalesce(max(number), 0) FROM runs").fetchone()
+        self._next_run = max(int(meta.get("next_run", 1)), highest_run + 1)
         self.highest_stored_id = instances[-1].id if instances else 0
         saved = Saved(
             instances=instances,
             next_id=max(int(meta.get("next_id", 1)), self.highest_stored_id + 1),
             next_seq=max(int(meta.get("next_seq", 1)), highest_seq + 1),
             hold=hold_of(meta["hold"]) if "hold" in meta else Hold(),
+            runs=[run_of(row) for row in reversed(runs)],
+            next_run=self._next_run,
             closed_cleanly=bool(meta.get("closed_cleanly", 1)),
             last_written_ms=meta.get("last_written_ms"),
         )
         self.last_written_ms = saved.last_written_ms
         with self.transaction() as writing:
-            writing.execute("DELETE FROM beats WHERE id NOT IN (SELECT id FROM instances)")
+            for table in ("beats", "runs"):
+                writing.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM instances)")
             self._reserve(writing, saved.next_id, saved.next_seq)
             _set(writing, "closed_cleanly", 0)
         return saved
@@ -162,6 +171,9 @@ class StoreFile:
             applier.apply(batch)
             if batch.hold is not None:
                 _set(connection, "hold", hold_text(batch.hold))
+            if batch.runs:
+                self._next_run = max(self._next_run, max(map(max, batch.runs.values())) + 1)
+                _set(connection, "next_run", self._next_run)
             now_ms = self._wall_ms()
             _set(connection, "last_written_ms", now_ms)
             if (

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Run, State
+from heartfelt.monitor.store import RUNS_KEPT
 from heartfelt.monitor.store.rows import DAY_MS, event_row, to_json
 
 EVENT_OVERHEAD = 700  # bytes of an event in memory besides its JSON: the tuple and nine small values
@@ -29,6 +30,7 @@ class Bounds(msgspec.Struct, kw_only=True, frozen=True):
     event_bytes: int = 64 << 20
     deliveries: int = 50_000
     cells: int = 100_000
+    runs: int = 50_000
 
 
 class Dropped(msgspec.Struct):
@@ -38,6 +40,7 @@ class Dropped(msgspec.Struct):
     events: int = 0
     deliveries: int = 0
     cells: int = 0
+    runs: int = 0
 
 
 class Pending:
@@ -56,7 +59,9 @@ class Pending:
         "hold",
         "instances",
         "losses",
+        "n_runs",
         "removed",
+        "runs",
     )
 
     def __init__(self, bounds: Bounds, dropped: Dropped, highest_id: int, highest_seq: int) -> None:
@@ -75,12 +80,14 @@ class Pending:
         self.counts: deque[tuple[int, dict[str, tuple[int, int]]]] = deque()
         self.cells = 0
         self.deliveries: deque[tuple[str, str, str, int]] = deque()  # target, key, payload, created
+        self.runs: dict[int, dict[int, Run]] = {}  # instance -> number -> its run, oldest first
+        self.n_runs = 0
 
     def waiting(self) -> int:
         """Returns the number of rows. Callable from any thread: it only adds lengths."""
         beats = sum(map(len, self.beats))
         kinds = len(self.instances) + len(self.removed) + len(self.changes) + len(self.events) + len(self.deliveries)
-        return kinds + beats + self.cells + (self.hold is not None)
+        return kinds + beats + self.cells + self.n_runs + (self.hold is not None)
 
     def is_empty(self) -> bool:
         return not (
@@ -92,6 +99,7 @@ class Pending:
             or self.events
             or self.deliveries
             or self.counts
+            or self.runs
             or self.hold is not None
         )
 
@@ -115,6 +123,7 @@ class Pending:
 
     def remove(self, id: int, *, is_stored: bool) -> None:
         self.instances.pop(id, None)
+        self.n_runs -= len(self.runs.pop(id, ()))
         for some in self.beats:
             some.pop(id, None)
         if is_stored:
@@ -153,6 +162,21 @@ class Pending:
             self.cells -= len(oldest)
             self.dropped.cells += len(oldest)
 
+    def run(self, run: Run) -> None:
+        mine = self.runs.setdefault(run.id, {})
+        self.n_runs += run.number not in mine
+        mine[run.number] = run
+        if len(mine) > RUNS_KEPT:  # the file would not keep it either
+            del mine[min(mine)]
+            self.n_runs -= 1
+        if self.n_runs > self.bounds.runs:
+            id, oldest = next(iter(self.runs.items()))
+            del oldest[min(oldest)]
+            if not oldest:
+                del self.runs[id]
+            self.n_runs -= 1
+            self.dropped.runs += 1
+
     def delivery(self, target: str, key: str, payload: Any, created_ms: int) -> None:
         """Raises if the payload cannot be encoded."""
         self._delivery((target, key, to_json(payload), created_ms))
@@ -187,6 +211,9 @@ class Pending:
             self._event(row, size)
         for minute_ms, counts in newer.counts:
             self.minute(minute_ms, counts)
+        for mine in newer.runs.values():
+            for run in mine.values():
+                self.run(run)
         for delivery in newer.deliveries:
             self._delivery(delivery)
         if newer.hold is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import structs
 
 from heartfelt.errors import ConfigError
-from heartfelt.monitor.model import Change, Level
+from heartfelt.monitor.model import Change, Level, Run
 from heartfelt.monitor.store import HEAT_CELLS, TEXT_CHARS, TEXT_SCAN, EventFilter, HeatCell, StoredEvent, UptimeDay
 from heartfelt.monitor.store import rows as rows
 
@@ -77,6 +77,12 @@ def changes(
         params.append(before)
     statement = f"SELECT {rows.CHANGE_COLUMNS} FROM changes WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
     return [rows.change_of(row) for row in connection.execute(statement, [*params, limit])]
+
+
+def runs(connection: sqlite3.Connection, id: int, before: int | None, limit: int) -> list[Run]:
+    statement = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ? AND number < ? ORDER BY number DESC LIMIT ?"
+    found = connection.execute(statement, (id, rows.MOST if before is None else before, limit))
+    return [rows.run_of(row) for row in found]
 
 
 def uptime(connection: sqlite3.Connection, services: tuple[str, ...], days: int, today: int) -> list[UptimeDay]:

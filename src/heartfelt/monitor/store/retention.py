@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Deletes old rows, in small slices between the writer's transactions: first those above their age, then, while the
-file is too large, the oldest events, changes, heat cells and settled deliveries. Returns free pages to the system."""
+file is too large, the oldest events, changes, heat cells, settled deliveries and ended runs. Returns free pages to the
+system."""
 
 from __future__ import annotations
 
@@ -80,6 +81,8 @@ class Forgetter:
                 SELECT service, minute_ms FROM heat ORDER BY minute_ms LIMIT {SLICE_ROWS})""",
             f"""DELETE FROM outbox WHERE number IN (
                 SELECT number FROM outbox WHERE state >= 2 ORDER BY number LIMIT {SLICE_ROWS})""",
+            f"""DELETE FROM runs WHERE number IN (
+                SELECT number FROM runs WHERE end_ms IS NOT NULL ORDER BY number LIMIT {SLICE_ROWS})""",
         ):
             connection.execute("BEGIN IMMEDIATE")
             with connection:

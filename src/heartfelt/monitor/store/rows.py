@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import Ack, AgentEvent, Change, Hold, InstanceRow, Level, State
+from heartfelt.monitor.model import Ack, AgentEvent, Change, Hold, InstanceRow, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import TEXT_CODE, Reason, read, text_reason
 from heartfelt.monitor.store import Delivery, StoredEvent, UptimeDay
 
 DAY_MS = 86_400_000
 LEVELS = tuple(Level)
 RANK = {level: rank for rank, level in enumerate(LEVELS)}
+RESULTS = tuple(RunResult)
 DELIVERY_STATES = ("waiting", "claimed", "done", "failed")
 MOST = (1 << 63) - 1  # SQLite's largest integer
 
@@ -29,6 +30,7 @@ CHANGE_COLUMNS = (
     "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
 )
 EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, level, type, name, info"
+RUN_COLUMNS = "number, id, rid, begin_ms, end_ms, result, status, duration_ms, text, deadline_ms, liveness_ms"
 DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
 
 _encode = msgspec.json.Encoder().encode
@@ -211,6 +213,38 @@ def event_of(row: tuple[Any, ...]) -> StoredEvent:
         info=from_json(row[10]),
     )
     return StoredEvent(number=row[0], event=event)
+
+
+def run_row(run: Run) -> tuple[Any, ...]:
+    return (
+        run.number,
+        run.id,
+        run.rid,
+        run.begin_ms,
+        run.end_ms,
+        RESULTS.index(run.result),
+        run.status,
+        run.duration_ms,
+        run.text,
+        run.deadline_ms,
+        run.liveness_ms,
+    )
+
+
+def run_of(row: tuple[Any, ...]) -> Run:
+    return Run(
+        number=row[0],
+        id=row[1],
+        rid=row[2],
+        begin_ms=row[3],
+        end_ms=row[4],
+        result=RESULTS[row[5]],
+        status=row[6],
+        duration_ms=row[7],
+        text=row[8],
+        deadline_ms=row[9],
+        liveness_ms=row[10],
+    )
 
 
 def delivery_of(row: tuple[Any, ...]) -> Delivery:

@@ -95,10 +95,11 @@ ALTER TABLE instances ADD COLUMN min_duration_ms INTEGER;
 ALTER TABLE instances ADD COLUMN max_duration_ms INTEGER;
 UPDATE instances SET expected = 1 WHERE via = 'ping' OR (via = 'udp' AND meta = '{}');
 
--- result: the index in RunResult; a run that is 0 (running) has no end.
+-- result: the index in RunResult; a run that is 0 (running) or 5 (overdue) may have no end.
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, id INTEGER NOT NULL, rid TEXT NOT NULL, begin_ms INTEGER, end_ms INTEGER,
-    result INTEGER NOT NULL, status INTEGER, duration_ms INTEGER, text TEXT NOT NULL, deadline_ms INTEGER);
+    result INTEGER NOT NULL, status INTEGER, duration_ms INTEGER, text TEXT NOT NULL, deadline_ms INTEGER,
+    liveness_ms INTEGER);
 CREATE INDEX runs_id ON runs (id);
 CREATE INDEX runs_open ON runs (number) WHERE end_ms IS NULL;
 """,

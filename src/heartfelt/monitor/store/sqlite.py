@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run
 from heartfelt.monitor.store import (
     Backlog,
     Delivery,
@@ -124,6 +124,7 @@ class SqliteStore:
             dropped_events=one.events + two.events,
             dropped_deliveries=one.deliveries + two.deliveries,
             dropped_counts=one.cells + two.cells,
+            dropped_runs=one.runs + two.runs,
             refused=self._refused + self._file.refused,
             writes=writer.writes,
             failures=writer.failures,
@@ -193,6 +194,14 @@ class SqliteStore:
             self._writer.pending.hold = hold
         self._writer.wake()
 
+    def put_run(self, run: Run) -> None:
+        if self._state != "open":
+            self._refuse("a run", None)
+            return
+        with self._writer.lock:
+            self._writer.pending.run(run)
+        self._writer.wake()
+
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
         """Queues counts. The store takes over the dict."""
         if self._state != "open":
@@ -240,6 +249,9 @@ class SqliteStore:
 
     async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
         return await self._readers.read(lambda c: queries.heat(c, services, start_ms, end_ms))
+
+    async def runs(self, id: int, *, before: int | None, limit: int) -> list[Run]:
+        return await self._readers.read(lambda c: queries.runs(c, id, before, limit))
 
     # -- documents
 

@@ -61,7 +61,7 @@ class Shield:
                 f"the Host header {text!r} is not allowed; use the monitor's address or localhost, or add the name to "
                 f"http.allowed_hosts",
             )
-        changes = scope["method"] not in _SAFE or scope["path"].startswith("/ping/")
+        changes = scope["method"] not in _SAFE or scope["path"].startswith("/ping/") or scope["path"] == "/ping"
         if changes and (site or origin) and self._is_foreign(host, origin, site, scope["scheme"]):
             self.cross_site += 1
             return Problem(

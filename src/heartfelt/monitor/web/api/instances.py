@@ -12,7 +12,7 @@ from heartfelt.monitor.problems import bad, no_such
 from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.api.listing import InstanceFilter, InstancePage, page
 from heartfelt.monitor.web.api.order import InstanceOrder, order
-from heartfelt.monitor.web.api.view import ChangeView, InstanceDetail, change_view, detail
+from heartfelt.monitor.web.api.view import ChangeView, InstanceDetail, RunView, change_view, detail, run_view
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.counts import ServiceCounts
@@ -31,6 +31,13 @@ class InstanceHistory(msgspec.Struct, kw_only=True, frozen=True):
 class Changes(msgspec.Struct, kw_only=True, frozen=True):
     changes: list[ChangeView]
     """Newest first."""
+    before: int | None
+    """For the next page; null: this is the last one."""
+
+
+class RunPage(msgspec.Struct, kw_only=True, frozen=True):
+    runs: list[RunView]
+    """Newest first. The newest 100 of an instance are kept."""
     before: int | None
     """For the next page; null: this is the last one."""
 
@@ -125,6 +132,12 @@ async def _changes(call: Call, id: int | None, service: str | None) -> Changes:
     limit = call["limit"]
     found = await call.parts.store.changes(id=id, service=service, before=call["before"], limit=limit)
     return Changes(changes=list(map(change_view, found)), before=found[-1].seq if len(found) == limit else None)
+
+
+async def instance_runs(call: Call) -> RunPage:
+    limit = call["limit"]
+    found = await call.parts.store.runs(_instance(call).id, before=call["before"], limit=limit)
+    return RunPage(runs=list(map(run_view, found)), before=found[-1].number if len(found) == limit else None)
 
 
 async def list_services(call: Call) -> Services:

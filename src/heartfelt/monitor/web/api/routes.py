@@ -65,6 +65,15 @@ _SERMANT_EVENTS = (
     text("instanceIds", "", many=True), moment("startTime", "not before"), moment("endTime", "not after"),
 )  # fmt: skip
 _AGES = (_SERVICE, moment("start_ms", "begin; default: an hour before the end"), moment("end_ms", "end; default: now"))
+_RID = text("rid", "the id of the run")
+_PING = (
+    _RID, text("duration_ms", "the run's length in ms; left out: the time since its start"),
+    text("timeout", "of /start and progress: the time in which the run must end or report again; otherwise the key's"),
+    text("every", "the period of the key's beats"), text("grace", "how much later than its period a beat may come"),
+    text("max_duration", "a run that takes longer has failed"),
+    text("min_duration", "a run that is shorter has failed"),
+)  # fmt: skip
+PING_EVENTS = ("start", "ok", "fail", "log")
 _ONE = "/api/v1/instances/{id:int}"
 _HOOK = "/api/v1/webhooks/{id}"
 
@@ -78,6 +87,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
              answer=instances.InstanceHistory),
     Endpoint("GET", _ONE + "/changes", READ, instances.instance_changes, "Changes of state of an instance",
              (_BEFORE, limit(100, 1000)), answer=instances.Changes),
+    Endpoint("GET", _ONE + "/runs", READ, instances.instance_runs, "Runs of an instance that is a job",
+             (_BEFORE, limit(100, 100)), answer=instances.RunPage),
     Endpoint("POST", _ONE + "/pause", ADMIN, instances.pause_instance, "Pause an instance: no notifications about it",
              body=instances.Pause, answer=InstanceDetail),
     Endpoint("POST", _ONE + "/resume", ADMIN, instances.resume_instance, "End the pause of an instance",
@@ -150,10 +161,16 @@ INGEST_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/v1/beats", INGEST, _elsewhere, "A heartbeat, or a list of heartbeats", body=dict[str, Any],
              answer=dict[str, Any], external=True),
     *(
-        Endpoint(method, f"/ping/{{key}}{suffix}", INGEST, _elsewhere, summary, media="text/plain", external=True)
-        for suffix, summary in (
-            ("", "A heartbeat for a key"), ("/start", "A job has started"), ("/ok", "A job has succeeded"),
-            ("/fail", "A job has failed"), ("/{status:int}", "A job has ended with this exit status"),
+        Endpoint(method, path, INGEST, _elsewhere, summary, params, media="text/plain", external=True)
+        for path, summary, params in (
+            ("/ping/{key}", "A heartbeat for a key; with rid: progress of a run", _PING),
+            ("/ping/{key}/start", "A run of a job begins", _PING),
+            ("/ping/{key}/ok", "A run has succeeded", _PING), ("/ping/{key}/fail", "A run has failed", _PING),
+            ("/ping/{key}/{status:int}", "A run has ended with this exit status", _PING),
+            ("/ping/{key}/log", "A text to keep; it renews nothing", (_RID,)),
+            ("/ping", "Any of these, for keys with a / behind a proxy that decodes %2F", (
+                text("key", "the key"), words("event", "what happened; left out: a heartbeat", PING_EVENTS, ""),
+                whole("exit", "the exit status with which a run has ended", -9_999_999_999, 9_999_999_999), *_PING)),
         )
         for method in ("GET", "POST")
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from heartfelt.monitor.model import Change, Hold, HoldState, Level, State
+from heartfelt.monitor.model import Change, Hold, HoldState, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import english
 
 if TYPE_CHECKING:
@@ -99,6 +99,27 @@ class ChangeView(msgspec.Struct, kw_only=True, frozen=True):
     ip: str
 
 
+class RunView(msgspec.Struct, kw_only=True, frozen=True):
+    """One run of a job."""
+
+    number: int
+    """Grows with each run of any job."""
+    rid: str
+    """The id that the job gave to the run; "" if it gave none."""
+    begin_ms: int | None
+    """null: its start was not reported."""
+    end_ms: int | None
+    """null: it has not ended."""
+    result: RunResult
+    status: int | None
+    """The exit status, if it was reported."""
+    duration_ms: int | None
+    text: str
+    """The last text that it reported."""
+    deadline_ms: int | None
+    """OVERDUE if it has not ended by then; null: it has no deadline."""
+
+
 class HoldView(msgspec.Struct, kw_only=True, frozen=True):
     """Whether losses are held, and why."""
 
@@ -130,6 +151,20 @@ def change_view(change: Change) -> ChangeView:
         reason_args=change.reason.args,
         outage_ms=change.outage_ms,
         ip=change.ip,
+    )
+
+
+def run_view(run: Run) -> RunView:
+    return RunView(
+        number=run.number,
+        rid=run.rid,
+        begin_ms=run.begin_ms,
+        end_ms=run.end_ms,
+        result=run.result,
+        status=run.status,
+        duration_ms=run.duration_ms,
+        text=run.text,
+        deadline_ms=run.deadline_ms,
     )
 
 

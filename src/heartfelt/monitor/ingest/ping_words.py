@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""Reads what a ping says: its key, the word after it, and its query.
+
+    /ping/KEY                    a heartbeat
+    /ping/KEY/start              a run begins
+    /ping/KEY/ok  /ping/KEY/0    a run has succeeded
+    /ping/KEY/fail  /ping/KEY/3  a run has failed; 3: its exit status
+    /ping/KEY/log                a text to keep, nothing else
+    /ping?key=KEY                the same, with event=start, ok, fail or log, or exit=3
+
+Words are taken in any letter case, and one "/" at the end means nothing. A word is always a word: a key that ends with
+one is written with %2F before it, or in the query, which also survives a proxy that decodes %2F.
+
+A number is an exit status unless the path as a whole is a known key, as svc/1 that beats by UDP: then it is a beat of
+that key. If svc has reported runs, too, the ping is refused, since it can mean either. Any other last part belongs to
+the key; if what stands before it is a known key and the whole is not, it is refused as a word that does not exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
+
+import msgspec
+
+from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
+
+__all__ = ["NO_SUCH_WORD", "PATH", "PingReport", "PingWords"]
+
+PATH = "/ping"
+NO_SUCH_WORD = "word"
+"""The reason of a refusal that is answered with 404."""
+MOST_QUERY = 4096
+MOST_RID = 100
+_WORDS = frozenset((b"start", b"ok", b"fail", b"log"))
+_NAMES = ", ".join(sorted(word.decode() for word in _WORDS))
+_STATUS = re.compile(rb"-?\d{1,10}")
+_SPECIAL = re.compile(rb"/(?:start|ok|fail|log|-?\d{1,10})?/?\Z", re.IGNORECASE)
+_TERMS = ("every", "grace", "max_duration", "min_duration")
+_DURATIONS = ("timeout", *_TERMS)
+_KNOWN = ("key", "event", "exit", "rid", "duration_ms", *(f"{name}{end}" for name in _DURATIONS for end in ("", "_ms")))
+
+
+class PingReport(msgspec.Struct, kw_only=True):
+    """The content of a ping."""
+
+    key: str
+    word: str = ""
+    """"start", "ok", "fail" or "log"; "" for a heartbeat."""
+    status: int | None = None
+    """The exit status, if the end was reported by one."""
+    rid: str = ""
+    timeout_ms: int | None = None
+    duration_ms: int | None = None
+    terms: dict[str, int] = {}
+    """every_ms, grace_ms, max_duration_ms, min_duration_ms: those that it asks for."""
+
+
+class PingWords:
+    """`key_of`: decodes and checks a key, or raises BadInput. `is_known`, `is_job`: by the key."""
+
+    def __init__(
+        self, key_of: Callable[[bytes], str], is_known: Callable[[str], bool], is_job: Callable[[str], bool]
+    ) -> None:
+        self._key_of = key_of
+        self._is_known = is_known
+        self._is_job = is_job
+
+    @staticmethod
+    def plain_key(path: bytes, *, encoded: bool) -> bytes | None:
+        """Returns the key if the path, from its "/" after /ping on, can be nothing but a key: the fast path."""
+        if _SPECIAL.search(path, 1) is not None:
+            return None
+        key = path[1:]
+        return unquote_to_bytes(key) if encoded and b"%" in key else key
+
+    def read(self, path: bytes, query: bytes, *, encoded: bool) -> PingReport:
+        """Raises BadInput. `path`: what follows /ping. `encoded`: it is percent-encoded, as it was sent."""
+        asked = _asked(query)
+        says = _event_of(asked)
+        if "key" in asked:
+            if path.strip(b"/"):
+                shown = path.decode("latin-1")[:60]
+                raise BadInput(
+                    "query", f"the key is given twice: in the path {shown!r} and as key=; leave one out", "key"
+                )
+            key = self._checked(asked["key"].encode())
+            word, status = says or ("", None)
+        else:
+            key, word, status = self._from_path(path, says, encoded=encoded)
+        report = PingReport(key=key, word=word, status=status, rid=_rid(asked), **_times(asked))
+        if word == "log" and (report.timeout_ms or report.duration_ms or report.terms):
+            raise BadInput("query", "log only keeps a text: leave out durations, or send them with another ping")
+        return report
+
+    def _from_path(
+        self, path: bytes, says: tuple[str, int | None] | None, *, encoded: bool
+    ) -> tuple[str, str, int | None]:
+        raw = path.removeprefix(b"/").removesuffix(b"/")
+        if not raw:
+            raise BadInput("key", "the key is missing; write /ping/KEY, or /ping?key=KEY", "key")
+        parts = [unquote_to_bytes(part) for part in raw.split(b"/")] if encoded else raw.split(b"/")
+        for part in parts:
+            if not part:
+                raise BadInput(
+                    "key", f"{_shown(path)} has an empty part; leave out the second /, or write it as %2F", "key"
+                )
+            _check_blanks(part)
+        last = parts[-1].lower() if len(parts) > 1 else b""
+        name = b"/".join(parts[:-1])
+        whole = b"/".join(parts)
+        if last in _WORDS:
+            if says is not None:
+                raise BadInput("query", f"{_shown(path)} and the query both say what happened; leave one out", "event")
+            key = self._key_of(name)
+            self._check_new(key, parts[:-1])
+            return key, last.decode(), None
+        key = self._key_of(whole)
+        if says is not None:
+            return key, *says
+        if last and _STATUS.fullmatch(last):
+            return self._with_number(key, self._key_of(name), int(last))
+        if not self._is_known(key):
+            self._check_new(key, parts)
+            for n in range(1, len(parts)):
+                known = b"/".join(parts[:n]).decode()
+                if self._is_known(known):
+                    raise _no_such_word(known, key)
+        return key, "", None
+
+    def _with_number(self, key: str, name: str, status: int) -> tuple[str, str, int | None]:
+        if not self._is_known(key):
+            return name, _ended(status), status
+        if self._is_job(name):
+            raise BadInput(
+                "key",
+                f"{key[:60]!r} is a key, and {name[:60]!r} is a job that may end with this exit status; write "
+                f"{_path(key)} for the key, or ?exit={status} after {_path(name)} for the job",
+                "key",
+            )
+        return key, "", None
+
+    def _check_new(self, key: str, parts: list[bytes]) -> None:
+        """Refuses an unknown key with a word in it, as /ping/fail and /ping/KEY/fail/now."""
+        for part in parts:
+            if part.lower() in _WORDS and not self._is_known(key):
+                raise BadInput(
+                    "key",
+                    f"{part.decode()!r} follows a key and ends the path, as in /ping/KEY/{part.decode()}; to have it "
+                    f"in the key, write /ping?key={quote(key[:60], safe='')}",
+                    "key",
+                )
+
+    def _checked(self, name: bytes) -> str:
+        _check_blanks(name)
+        return self._key_of(name)
+
+
+def _ended(status: int) -> str:
+    return "fail" if status else "ok"
+
+
+def _check_blanks(part: bytes) -> None:
+    if part.strip() != part:
+        raise BadInput(
+            "key", f"{part[:60].decode(errors='replace')!r} begins or ends with a blank; leave the blank out", "key"
+        )
+
+
+def _no_such_word(known: str, key: str) -> BadInput:
+    rest = key[len(known) + 1 :]
+    return BadInput(
+        NO_SUCH_WORD,
+        f"{known[:60]!r} is known, and {rest[:60]!r} is not a word that may follow it: {_NAMES}, or an exit status; if "
+        f"{key[:60]!r} is a new key, write {_path(key)}",
+        "key",
+    )
+
+
+def _path(key: str) -> str:
+    """Returns the path that means this key and nothing else."""
+    return f"/ping/{quote(key[:60], safe='+')}"
+
+
+def _shown(path: bytes) -> str:
+    return repr("/ping" + path[:60].decode("latin-1"))
+
+
+def _asked(query: bytes) -> dict[str, str]:
+    if not query:
+        return {}
+    if len(query) > MOST_QUERY:
+        raise BadInput("query", f"the query has {len(query)} bytes; the limit is {MOST_QUERY}")
+    try:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=20, errors="strict")
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadInput("query", f"the query cannot be read: {error}") from None
+    asked: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in _KNOWN:
+            raise BadInput("query", f"unknown parameter {name[:40]!r}; a ping takes {', '.join(_KNOWN)}", name)
+        if name in asked:
+            raise BadInput("query", f"{name} is given twice; leave one out", name)
+        asked[name] = value
+    return asked
+
+
+def _rid(asked: dict[str, str]) -> str:
+    rid = asked.get("rid", "")
+    if len(rid) > MOST_RID or not rid.isprintable():
+        raise BadInput("query", f"rid must be at most {MOST_RID} printable characters; got {rid[:40]!r}", "rid")
+    return rid
+
+
+def _event_of(asked: dict[str, str]) -> tuple[str, int | None] | None:
+    """Returns the word and the exit status that the query has instead of the path; None: neither."""
+    if "event" in asked and "exit" in asked:
+        raise BadInput("query", "event and exit both say what happened; leave one out", "event")
+    if "event" in asked:
+        word = asked["event"].lower().encode()
+        if word not in _WORDS:
+            raise BadInput("query", f"event must be one of {_NAMES}; got {asked['event'][:40]!r}", "event")
+        return word.decode(), None
+    if "exit" in asked:
+        if not _STATUS.fullmatch(asked["exit"].encode()):
+            raise BadInput("query", f"exit must be an exit status such as 0 or 3; got {asked['exit'][:40]!r}", "exit")
+        status = int(asked["exit"])
+        return _ended(status), status
+    return None
+
+
+def _times(asked: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, int] = {}
+    for name in _DURATIONS:
+        in_ms = f"{name}_ms"
+        if name in asked and in_ms in asked:
+            raise BadInput("query", f"{name} and {in_ms} are the same; leave one out", name)
+        if name in asked:
+            found[in_ms] = parse_duration_ms(name, asked[name])
+        elif in_ms in asked:
+            found[in_ms] = _whole(in_ms, asked[in_ms], 1)
+    least, most = found.get("min_duration_ms"), found.get("max_duration_ms")
+    if least is not None and most is not None and least > most:
+        raise BadInput("field", f"min_duration {least} ms is above max_duration {most} ms; swap them", "min_duration")
+    timeout_ms = found.pop("timeout_ms", None)
+    duration_ms = _whole("duration_ms", asked["duration_ms"], 0) if "duration_ms" in asked else None
+    return {"timeout_ms": timeout_ms, "duration_ms": duration_ms, "terms": found}
+
+
+def _whole(name: str, text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 11 or int(text) < least:
+        raise BadInput("field", f"{name} must be a whole number of ms, {least} or more; got {text[:40]!r}", name)
+    return int(text)

@@ -43,6 +43,42 @@ def test_held_losses_count_as_lost(serve, visit, fleet_of):
     late.click()
     expect(page.get_by_text("No instances match")).to_be_visible()
 
-    page.get_by_role("link", name="Services").click()
+    page.get_by_role("link", name="Services", exact=True).click()
     expect(services(page).first).to_have_attribute("data-state", "LOST")
     expect(services(page).first).to_contain_text("shop")
+
+
+def test_a_job_that_fails_is_seen_everywhere_with_its_runs(serve, visit):
+    monitor = serve(hold_enable="false")
+    monitor.beat("apart", "well", timeoutMs=600_000)
+    assert monitor.post("/ping/backup/ok").status == 200
+    page = visit(monitor).page
+    expect(page).to_have_title(re.compile("^Overview"))
+    assert monitor.post("/ping/backup/start?rid=7f3a&timeout=1d").status == 200
+    assert monitor.post("/ping/backup/3?rid=7f3a", b"disk full").status == 200
+    expect(count(page, r"1\s*failed")).to_be_visible()
+    expect(page).to_have_title(re.compile(r"^\(1\) "))
+    expect(page.locator(".tile[data-state=FAILED]")).to_contain_text("1")
+    expect(page.locator(".grid-label", has_text="backup").locator("b[data-state=FAILED]")).to_have_text("1")
+    expect(page.locator(".legend")).to_contain_text("failed")
+
+    page.get_by_role("link", name="Services", exact=True).click()
+    expect(services(page).first).to_have_attribute("data-state", "FAILED")
+    expect(services(page).first).to_contain_text("backup")
+    count(page, "failed").click()
+    expect(page.locator("tbody tr[data-id]")).to_have_count(1)
+    page.get_by_role("link", name="backup", exact=True).click()
+
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("failed with exit status 3")
+    rows = page.get_by_role("region", name="Runs").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("failed")
+    for told in ("3", "7f3a", "disk full"):
+        expect(rows.nth(1)).to_contain_text(told)
+    assert monitor.post("/ping/backup/start?timeout=1d").status == 200
+    expect(rows.nth(1)).to_contain_text("running")
+    expect(rows.nth(1)).to_contain_text("so far")
+    assert monitor.post("/ping/backup/ok", b"612 files").status == 200
+    expect(rows.nth(1)).to_contain_text("612 files")
+    expect(page).to_have_title(re.compile("^Instance"))
+    expect(count(page, "failed")).to_have_count(0)

@@ -22,7 +22,8 @@ def view_of(id_, service="shop", state="UP", **fields):
         "app": "app", "host": f"host-{id_}", "ips": [f"10.0.0.{id_ % 250}"], "version": "1.0", "artifact": None,
         "process_id": None, "dynamic_install": None, "plugins": {}, "external_agents": {}, "via": "http",
         "peer": "127.0.0.1", "interval_ms": 1000, "lease_ms": 10_000, "skew_ms": 0, "lag_ms": 0, "beats": 3,
-        "paused_until_ms": None,
+        "paused_until_ms": None, "ack": None, "expected": False, "period_ms": None, "grace_ms": None,
+        "timeout_source": "beat", "addresses": [],
     } | fields  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class FakeMonitor:
         self.views = {}
         self.hold = {"state": "NONE", "reason": "", "scope": "", "held": 0, "since_ms": None, "until_ms": None}
         self.events = []
+        self.runs = []
         self.page = 1000
         self.refuse = None
         self.nonsense = None
@@ -119,6 +121,8 @@ class FakeMonitor:
             return {"events": self.events, "before": None}
         if path.startswith("/api/v1/instances/"):
             id_ = int(path.split("/")[4])
+            if path.endswith("/runs"):
+                return {"runs": self.runs, "before": None}
             if method == "DELETE":
                 return None
             return {"instance": self.views[id_] | {"meta": {}, "gaps": [[1.0, False], [4.0, True]]}, "changes": []}

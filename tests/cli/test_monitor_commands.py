@@ -31,6 +31,26 @@ def test_ls(serve):
     assert "last_beat" in bad.stderr
 
 
+def test_ls_has_the_worst_first_with_a_note(serve):
+    serving = serve(hold_enable="false")
+    serving.beat("alpha", "well", timeoutMs=600_000)
+    serving.beat("beta", "gone", timeoutMs=500)
+    assert serving.post("/ping/nightly/3", b"disk \x1b[31mfull").status == 200
+    until(lambda: serving.find("gone")["state"] == "LOST", "the loss")
+    lines = run_command("ls", "--url", serving.url).stdout.splitlines()
+    assert lines[0].split()[-3:] == ["LAST", "BEAT", "NOTE"]
+    assert [line.split()[:2] for line in lines[1:]] == [["FAILED", "nightly"], ["LOST", "beta"], ["NEW", "alpha"]]
+    assert "exit status 3" in lines[1]
+    assert "full" in lines[1]
+    assert "no heartbeat for" in lines[2]
+    assert lines[3].endswith("ago")
+    assert "\x1b" not in "".join(lines)
+    failed = run_command("ls", "--url", serving.url, "--state", "failed", "--json").stdout.splitlines()
+    assert [json.loads(line)["instance_id"] for line in failed] == ["nightly"]
+    by_service = run_command("ls", "--url", serving.url, "--sort", "service").stdout.splitlines()
+    assert [line.split()[1] for line in by_service[1:]] == ["alpha", "beta", "nightly"]
+
+
 def test_where_no_monitor_is_it_says_so():
     done = run_command("ls", "--url", "http://127.0.0.1:1")
     assert done.returncode == 1

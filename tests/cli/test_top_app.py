@@ -79,6 +79,28 @@ async def test_what_failed_is_first_and_a_held_loss_is_counted_as_lost(monitor, 
 
 
 @on_screen()
+async def test_a_failed_job_has_its_runs_its_timeout_and_who_knows(monitor, screen):
+    ack = {"by": "ann", "why": "disk ordered", "at_ms": NOW_MS, "until_ms": None}
+    fields = {"ack": ack, "expected": True, "period_ms": 6000, "grace_ms": 4000, "timeout_source": "learned"}
+    monitor.put(view_of(1, state="FAILED", addresses=["10.0.0.1", "10.0.0.2"], **fields))
+    run = {"number": 7, "rid": "7f3a", "begin_ms": NOW_MS - 61_000, "end_ms": NOW_MS, "result": "FAILED", "status": 3,
+           "duration_ms": 61_000, "text": "no\x1b[31m", "deadline_ms": None}  # fmt: skip
+    still = run | {"number": 8, "rid": "", "end_ms": None, "result": "RUNNING", "status": None, "duration_ms": None}
+    monitor.runs = [still, run]
+    await screen.press("l", "h", "enter")
+    await screen.shows(
+        "acknowledged by ann: disk ordered; nobody is notified again until it recovers",
+        "its beats come from 2 addresses: 10.0.0.1, 10.0.0.2",
+        "beats about each 6 s",
+        "10 s (6 s + grace 4 s), learned",
+        "it stays lost until it beats or is removed",
+        "failed            after 61 s, exit status 3, 7f3a,",
+        "no\N{REPLACEMENT CHARACTER}[31m",
+        "running           after ",
+    )
+
+
+@on_screen()
 async def test_what_happens_is_seen(monitor, screen):
     monitor.push("change", change_of(1, 1, "LOST"))
     counts = monitor.counts() | {"states": {"LOST": 2, "UP": 1, "STUCK": 1}}

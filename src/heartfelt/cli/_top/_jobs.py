@@ -11,6 +11,7 @@ from heartfelt.cli._client import ApiClient
 from heartfelt.cli._top.link import PAGE, Job, offset_of
 
 GONE = 404
+RUNS = 20
 
 
 def newer(least_id: int) -> Job:
@@ -61,10 +62,11 @@ def stats(client: ApiClient) -> tuple[dict[str, Any], float]:
 
 
 def detail(id_: int, service: str, instance_id: str) -> Job:
-    """Reads an instance with its changes and its events."""
+    """Reads an instance with its changes, its newest runs and its events."""
 
     def run(client: ApiClient) -> dict[str, Any]:
         found: dict[str, Any] = client.json("GET", f"/api/v1/instances/{id_}")
+        found["runs"] = client.json("GET", f"/api/v1/instances/{id_}/runs", {"limit": RUNS})["runs"]
         query = {"service": service, "instance": instance_id, "limit": 50}
         found["events"] = client.json("GET", "/api/v1/events", query)["events"]
         return found

@@ -19,10 +19,18 @@ from textual.widgets import Static
 from heartfelt.cli._top.fleet import ListedEvent
 from heartfelt.cli._top.marks import LEVELS, LONGEST_TEXT, ago, chip_style, mark_of
 from heartfelt.cli.events import words_of
-from heartfelt.cli.ls import printable
+from heartfelt.cli.ls import acknowledged, printable
 
 BARS = "▁▂▃▄▅▆▇█"
 STRIP = 60
+RESULTS = {
+    "RUNNING": "running", "OK": "ok", "FAILED": "failed", "TOO_LONG": "too long", "TOO_SHORT": "too short",
+    "OVERDUE": "not ended in time",
+}  # fmt: skip
+SOURCES = {
+    "beat": "asked for by its beats", "service": "set for its service", "all": "set for all instances",
+    "learned": "learned", "default": "the default",
+}  # fmt: skip
 SCROLLING: tuple[BindingType, ...] = (
     Binding("j,down", "scroll(1)", "down", show=False),
     Binding("k,up", "scroll(-1)", "up", show=False),
@@ -142,8 +150,17 @@ def _describe(text: Text, found: dict[str, Any], now_ms: float) -> None:
     state = "HELD" if one["held"] else one["state"]
     text.append(mark_of(state).letter, chip_style(state)).append(f" {mark_of(state).word}  ", "bold")
     text.append(f"{clean(one['service'])} / {clean(one['instance_id'])}\n", "bold")
-    text.append(f"for {ago(now_ms - one['since_ms'])}: {clean(one['reason'])}\n\n")
+    text.append(f"for {ago(now_ms - one['since_ms'])}: {clean(one['reason'])}\n")
+    ack, addresses = one.get("ack"), one.get("addresses") or ()
+    if ack is not None:
+        until_ms = ack["until_ms"]
+        until = "it recovers" if until_ms is None else moment(until_ms)
+        text.append(f"{clean(acknowledged(ack))}; nobody is notified again until {until}\n", "bold")
+    if len(addresses) > 1:
+        text.append(f"its beats come from {len(addresses)} addresses: {clean(', '.join(addresses))}\n", "bold")
+    text.append("\n")
     _fields(text, _facts(one, now_ms).items())
+    _runs(text, found["runs"], now_ms)
     for title, versions in (("plugins", one["plugins"]), ("external agents", one["external_agents"])):
         if versions:
             text.append(f"\n{title}\n", "bold")
@@ -164,6 +181,32 @@ def _describe(text: Text, found: dict[str, Any], now_ms: float) -> None:
         text.append("  none\n", "dim")
 
 
+def _runs(text: Text, runs: list[dict[str, Any]], now_ms: float) -> None:
+    """Lists runs, newest first."""
+    if not runs:
+        return
+    text.append("\nruns\n", "bold")
+    for run in runs:
+        result = RESULTS.get(run["result"], run["result"])
+        begin_ms, end_ms, took_ms = run["begin_ms"], run["end_ms"], run["duration_ms"]
+        if took_ms is None and end_ms is None and begin_ms is not None:
+            took_ms = now_ms - begin_ms
+        parts = [None if took_ms is None else f"after {ago(took_ms)}"]
+        parts += [None if run["status"] is None else f"exit status {run['status']}", run["rid"], run["text"]]
+        text.append(f"  {moment(end_ms if begin_ms is None else begin_ms)} ")
+        text.append(f"{clean(result):18}", "" if run["result"] in ("RUNNING", "OK") else "bold")
+        text.append(f"{clean(', '.join(filter(None, parts)))}\n")
+
+
+def _timeout(one: dict[str, Any]) -> str:
+    """Says how long the timeout is, and where it comes from."""
+    words = f"{one['lease_ms'] / 1000:g} s"
+    period_ms, grace_ms, source = one.get("period_ms"), one.get("grace_ms"), one.get("timeout_source")
+    if period_ms and grace_ms is not None and period_ms + grace_ms == one["lease_ms"]:
+        words += f" ({period_ms / 1000:g} s + grace {grace_ms / 1000:g} s)"
+    return f"{words}, {SOURCES.get(source, source)}" if source else words
+
+
 def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
     def duration(ms: int | None) -> str | None:
         return None if ms is None else f"{ms / 1000:g} s"
@@ -173,7 +216,9 @@ def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
         "last beat": f"{ago(now_ms - one['last_beat_ms'])} ago, {moment(one['last_beat_ms'])}",
         "beats": f"{one['beats']:,}, by {one['via']} from {one['peer']}",
         "interval": duration(one["interval_ms"]),
-        "timeout": duration(one["lease_ms"]),
+        "period": f"beats about each {duration(one['period_ms'])}" if one.get("period_ms") else None,
+        "timeout": _timeout(one),
+        "expected": "yes: it stays lost until it beats or is removed" if one.get("expected") else None,
         "first seen": moment(one["first_seen_ms"]),
         "application": one["app"],
         "host": one["host"],

@@ -22,8 +22,10 @@ const extra = (map = {}) => {
   return words(all.join(", "));
 };
 
-const stateCell = ({ state, held }) => html`<${StateMark} state=${state} />${held && html`
-  <span class="held" title=${t("states.held")}>H<span class="only-read"> ${t("states.held")}</span></span>`}`;
+const sign = (letter, words) => html` <span class="sign" title=${words}>${letter}<span class="only-read"> ${words}</span></span>`;
+
+const stateCell = ({ state, held, ack }) => html`<${StateMark} state=${state} />${held && sign("H", t("states.held"))}${ack
+  && sign("A", t("instances.acked", { by: ack.by, why: ack.why }))}`;
 
 const when = (ms, nowMs) => html`<time class="cut" datetime=${new Date(ms).toISOString()} title=${dateTime(ms)}>${age(ms, nowMs)}</time>`;
 

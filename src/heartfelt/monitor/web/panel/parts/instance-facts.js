@@ -12,6 +12,15 @@ const SHOWN = new Set(["hostName", "ip", "appType", "version", "appName", "artif
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 const ago = (ms, nowMs) => html`<time datetime=${new Date(ms).toISOString()}>${dateTime(ms)}</time> <span class="muted nowrap">${age(ms, nowMs)}</span>`;
 
+/** The timeout in effect, and where it comes from. */
+function timeoutOf({ lease_ms: leaseMs, period_ms: periodMs, grace_ms: graceMs, timeout_source: source }) {
+  const isOfPeriod = Boolean(periodMs) && periodMs + graceMs === leaseMs;
+  const timeout = isOfPeriod
+    ? `${duration(leaseMs)} (${t("instance.timing_of_period", { period: duration(periodMs), grace: duration(graceMs) })})`
+    : duration(leaseMs);
+  return source ? t(`instance.timing_by_${source}`, { timeout }) : timeout;
+}
+
 function rowsOf(one, nowMs) {
   const { meta } = one;
   const rows = [
@@ -19,7 +28,7 @@ function rowsOf(one, nowMs) {
     ["app", one.app],
     ["instance_id", html`<span class="mono">${one.instance_id}</span>`],
     ["host", one.host],
-    ["ips", html`<span class="mono">${one.ips.join(", ")}</span>`],
+    ["ips", one.ips.length ? html`<span class="mono">${one.ips.join(", ")}</span>` : null],
     ["version", one.version],
     ["app_type", meta.appType === undefined ? null : asText(meta.appType)],
     ["artifact", one.artifact],
@@ -29,7 +38,9 @@ function rowsOf(one, nowMs) {
     ["first_seen", ago(one.first_seen_ms, nowMs)],
     ["beats", number(one.beats)],
     ["interval", one.interval_ms === null ? null : duration(one.interval_ms)],
-    ["lease", duration(one.lease_ms)],
+    ["period", !one.period_ms ? null : t("instance.period_about", { period: duration(one.period_ms) })],
+    ["lease", timeoutOf(one)],
+    ["expected", one.expected === undefined ? null : t(one.expected ? "instance.expected_yes" : "instance.expected_no")],
     ["skew", one.skew_ms === null ? null : duration(one.skew_ms)],
     ["lag", one.lag_ms === null ? null : duration(one.lag_ms)],
     ["peer", `${one.peer || NONE} (${one.via})`],

@@ -13,14 +13,16 @@ import { EventList } from "../parts/event-list.js";
 import { Actions } from "../parts/instance-actions.js";
 import { Facts, Plugins } from "../parts/instance-facts.js";
 import { Empty, Failure, Loading } from "../parts/notes.js";
+import { RunList } from "../parts/run-list.js";
 import { StateMark } from "../parts/state-mark.js";
 
 const READ_MS = 1000; // at most this often, however fast it beats
 const EVENTS = 20;
+const RUNS = 100; // all that the monitor keeps
 
 /** Loads it when something has changed; `read` loads it now. */
 function useInstance(id) {
-  const [found, setFound] = useState({ instance: null, changes: [], events: [], error: null });
+  const [found, setFound] = useState({ instance: null, changes: [], events: [], runs: [], error: null });
   const state = useRef({ readMs: 0, timer: 0, reading: false });
   const read = async () => {
     const mine = state.current;
@@ -29,8 +31,11 @@ function useInstance(id) {
     try {
       const { instance, changes } = await get(`/api/v1/instances/${id}`);
       const which = { service: instance.service, instance: instance.instance_id, limit: EVENTS };
-      const events = await get("/api/v1/events", { ...which, type: ["OPERATION", "GOVERNANCE", "LOG", "PING"] });
-      setFound({ instance, changes, events: events.events, error: null });
+      const [{ events }, { runs }] = await Promise.all([
+        get("/api/v1/events", { ...which, type: ["OPERATION", "GOVERNANCE", "LOG", "PING"] }),
+        get(`/api/v1/instances/${id}/runs`, { limit: RUNS }),
+      ]);
+      setFound({ instance, changes, events, runs, error: null });
     } catch (error) {
       const gone = error.status === 404 ? await get(`/api/v1/instances/${id}/changes`, { limit: 50 }).catch(() => null) : null;
       setFound((old) => ({ ...old, error, changes: gone?.changes ?? old.changes }));
@@ -51,6 +56,8 @@ function useInstance(id) {
   };
   useFresh(read, [id]);
   useLive("change", (change) => change.id === id && soon(), [id]);
+  const { service, instance_id: name } = found.instance ?? {};
+  useLive("event", (event) => event.service === service && event.instance_id === name && soon(), [service, name]);
   useLive("beats", (beats) => beats.some((one) => one[0] === id) && soon(), [id]);
   useEffect(() => {
     const seen = () => {
@@ -72,13 +79,27 @@ function useInstance(id) {
 function Lease({ instance, nowMs }) {
   const leftMs = Math.max(0, instance.last_beat_ms + instance.lease_ms - nowMs);
   const share = leftMs / instance.lease_ms;
-  const counts = ["UP", "NEW", "LATE", "STUCK"].includes(instance.state);
+  const counts = ["UP", "NEW", "LATE", "STUCK", "FAILED"].includes(instance.state);
   if (!counts) return null;
   return html`<div class="lease">
     <div class="lease-bar" aria-hidden="true"><i data-state=${share > 0 ? instance.state : "LOST"} style=${{ width: `${share * 100}%` }}></i></div>
     <span class="small muted">${leftMs
       ? t("instance.lease_left", { left: duration(Math.ceil(leftMs / 1000) * 1000), lease: duration(instance.lease_ms) })
       : t("instance.lease_over", { lease: duration(instance.lease_ms) })}</span>
+  </div>`;
+}
+
+function Acknowledged({ ack }) {
+  const { by, why, at_ms: atMs, until_ms: untilMs } = ack;
+  const until = untilMs === null ? t("instance.acked_open") : t("instance.acked_until", { time: dateTime(untilMs) });
+  return html`<p class="acked"><b>${t("instance.acked", { by: by || "–", time: dateTime(atMs) })}</b>${why && `: ${why}`}
+    <span class="muted"> (${until})</span></p>`;
+}
+
+function Addresses({ addresses }) {
+  if (addresses.length < 2) return null;
+  return html`<div class="banner warning" role="status">
+    <p>${t("instance.addresses", { n: addresses.length, addresses: addresses.join(", ") })}</p>
   </div>`;
 }
 
@@ -96,6 +117,7 @@ function Head({ instance, nowMs, read }) {
           ${instance.state === "PAUSED" && html`<span>${until === null ? t("instance.paused_open") : t("instance.paused_until", { time: dateTime(until) })}</span>`}
         </p>
         <p>${reasonText(instance)}</p>
+        ${instance.ack && html`<${Acknowledged} ack=${instance.ack} />`}
         <${Lease} instance=${instance} nowMs=${nowMs} />
       </div>
       <div><${Actions} instance=${instance} changed=${read} /></div>
@@ -118,7 +140,7 @@ function Beats({ instance }) {
 
 export default function Instance({ id: text }) {
   const id = Number(text);
-  const { instance, changes, events, error, read } = useInstance(id);
+  const { instance, changes, events, runs, error, read } = useInstance(id);
   const nowMs = useNow(1000);
   if (error?.status === 404) {
     return html`
@@ -130,8 +152,10 @@ export default function Instance({ id: text }) {
   return html`
     ${error && html`<${Failure} error=${error} retry=${read} />`}
     <${Head} instance=${instance} nowMs=${nowMs} read=${read} />
+    <${Addresses} addresses=${instance.addresses ?? []} />
     <div class="columns-2">
       <div class="stack">
+        ${runs.length > 0 && html`<${RunList} runs=${runs} nowMs=${nowMs} />`}
         <${Beats} instance=${instance} />
         <${ChangeList} id=${id} newest=${changes} />
         <section class="panel" aria-labelledby="events">

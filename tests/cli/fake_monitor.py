@@ -23,7 +23,7 @@ def view_of(id_, service="shop", state="UP", **fields):
         "process_id": None, "dynamic_install": None, "plugins": {}, "external_agents": {}, "via": "http",
         "peer": "127.0.0.1", "interval_ms": 1000, "lease_ms": 10_000, "skew_ms": 0, "lag_ms": 0, "beats": 3,
         "paused_until_ms": None, "ack": None, "expected": False, "period_ms": None, "grace_ms": None,
-        "timeout_source": "beat", "addresses": [],
+        "lease_source": "beat", "addresses": [],
     } | fields  # fmt: skip
 
 

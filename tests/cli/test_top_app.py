@@ -81,7 +81,7 @@ async def test_what_failed_is_first_and_a_held_loss_is_counted_as_lost(monitor, 
 @on_screen()
 async def test_a_failed_job_has_its_runs_its_timeout_and_who_knows(monitor, screen):
     ack = {"by": "ann", "why": "disk ordered", "at_ms": NOW_MS, "until_ms": None}
-    fields = {"ack": ack, "expected": True, "period_ms": 6000, "grace_ms": 4000, "timeout_source": "learned"}
+    fields = {"ack": ack, "expected": True, "period_ms": 6000, "grace_ms": 4000, "lease_source": "learned"}
     monitor.put(view_of(1, state="FAILED", addresses=["10.0.0.1", "10.0.0.2"], **fields))
     run = {"number": 7, "rid": "7f3a", "begin_ms": NOW_MS - 61_000, "end_ms": NOW_MS, "result": "FAILED", "status": 3,
            "duration_ms": 61_000, "text": "no\x1b[31m", "deadline_ms": None}  # fmt: skip

@@ -198,10 +198,17 @@ def _runs(text: Text, runs: list[dict[str, Any]], now_ms: float) -> None:
         text.append(f"{clean(', '.join(filter(None, parts)))}\n")
 
 
+def _period(one: dict[str, Any]) -> str | None:
+    if not one.get("period_ms"):
+        return None
+    about = "beats about each " if one["lease_source"] == "learned" else ""
+    return f"{about}{one['period_ms'] / 1000:g} s"
+
+
 def _timeout(one: dict[str, Any]) -> str:
     """Says how long the timeout is, and where it comes from."""
     words = f"{one['lease_ms'] / 1000:g} s"
-    period_ms, grace_ms, source = one.get("period_ms"), one.get("grace_ms"), one.get("timeout_source")
+    period_ms, grace_ms, source = one.get("period_ms"), one.get("grace_ms"), one.get("lease_source")
     if period_ms and grace_ms is not None and period_ms + grace_ms == one["lease_ms"]:
         words += f" ({period_ms / 1000:g} s + grace {grace_ms / 1000:g} s)"
     return f"{words}, {SOURCES.get(source, source)}" if source else words
@@ -216,7 +223,7 @@ def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
         "last beat": f"{ago(now_ms - one['last_beat_ms'])} ago, {moment(one['last_beat_ms'])}",
         "beats": f"{one['beats']:,}, by {one['via']} from {one['peer']}",
         "interval": duration(one["interval_ms"]),
-        "period": f"beats about each {duration(one['period_ms'])}" if one.get("period_ms") else None,
+        "period": _period(one),
         "timeout": _timeout(one),
         "expected": "yes: it stays lost until it beats or is removed" if one.get("expected") else None,
         "first seen": moment(one["first_seen_ms"]),

@@ -12,8 +12,14 @@ const SHOWN = new Set(["hostName", "ip", "appType", "version", "appName", "artif
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 const ago = (ms, nowMs) => html`<time datetime=${new Date(ms).toISOString()}>${dateTime(ms)}</time> <span class="muted nowrap">${age(ms, nowMs)}</span>`;
 
+/** Its period: as it was set, or about how it was learned. */
+function periodOf({ period_ms: periodMs, lease_source: source }) {
+  if (!periodMs) return null;
+  return source === "learned" ? t("instance.period_about", { period: duration(periodMs) }) : duration(periodMs);
+}
+
 /** The timeout in effect, and where it comes from. */
-function timeoutOf({ lease_ms: leaseMs, period_ms: periodMs, grace_ms: graceMs, timeout_source: source }) {
+function timeoutOf({ lease_ms: leaseMs, period_ms: periodMs, grace_ms: graceMs, lease_source: source }) {
   const isOfPeriod = Boolean(periodMs) && periodMs + graceMs === leaseMs;
   const timeout = isOfPeriod
     ? `${duration(leaseMs)} (${t("instance.timing_of_period", { period: duration(periodMs), grace: duration(graceMs) })})`
@@ -38,7 +44,7 @@ function rowsOf(one, nowMs) {
     ["first_seen", ago(one.first_seen_ms, nowMs)],
     ["beats", number(one.beats)],
     ["interval", one.interval_ms === null ? null : duration(one.interval_ms)],
-    ["period", !one.period_ms ? null : t("instance.period_about", { period: duration(one.period_ms) })],
+    ["period", periodOf(one)],
     ["lease", timeoutOf(one)],
     ["expected", one.expected === undefined ? null : t(one.expected ? "instance.expected_yes" : "instance.expected_no")],
     ["skew", one.skew_ms === null ? null : duration(one.skew_ms)],

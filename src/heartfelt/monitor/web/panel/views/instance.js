@@ -32,7 +32,7 @@ function useInstance(id) {
       const { instance, changes } = await get(`/api/v1/instances/${id}`);
       const which = { service: instance.service, instance: instance.instance_id, limit: EVENTS };
       const [{ events }, { runs }] = await Promise.all([
-        get("/api/v1/events", { ...which, type: ["OPERATION", "GOVERNANCE", "LOG", "PING"] }),
+        get("/api/v1/events", { ...which, type: ["OPERATION", "GOVERNANCE", "LOG", "PING", "ADDRESSES"] }),
         get(`/api/v1/instances/${id}/runs`, { limit: RUNS }),
       ]);
       setFound({ instance, changes, events, runs, error: null });

@@ -16,8 +16,8 @@ MOST_KEY = 500  # a key may have 512 bytes
 
 
 def key_of(number, text):
-    """As much of it as a service's name may have: printable, and not too long."""
-    return "".join(one for one in f"{number} {text}" if one.isprintable())[:MOST_KEY]
+    """As much of it as a service's name may have: printable, not too long, and no blank at its end."""
+    return "".join(one for one in f"{number} {text}" if one.isprintable())[:MOST_KEY].strip()
 
 
 def beats():

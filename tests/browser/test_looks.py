@@ -14,7 +14,18 @@ from tests.browser.fleet import described
 from tests.browser.pages import PHONE
 from tests.browser.target import Target
 
-PATHS = ("/", "/instances", "/instances/1", "/services", "/events", "/webhooks", "/tokens", "/settings", "/nowhere")
+PATHS = (
+    "/",
+    "/instances",
+    "/instances/1",
+    "/instances/2",
+    "/services",
+    "/events",
+    "/webhooks",
+    "/tokens",
+    "/settings",
+    "/nowhere",
+)
 LOOKS = {
     "light-en-desk": {},
     "dark-zh-phone": {"scheme": "dark", "locale": "zh-CN", "size": PHONE},
@@ -31,6 +42,9 @@ def monitor(serve_module):
         hook = {"kind": "generic", "name": "ops", "url": target.url, "allow_private": True, "secret": "s"}
         assert one.post("/api/v1/webhooks", hook | {"filter": {"states": [], "event_types": ["*"]}}).status == 201
         assert one.post("/api/v1/tokens", {"name": "agents", "scopes": ["ingest", "read"]}).status == 201
+        for way in ("start", "fail", "start?rid=7&timeout=1d"):  # the first instance is a job that failed, and runs
+            text = b"Traceback (most recent call last):\n  disk full"
+            assert one.post(f"/ping/jobs%2Fnight/{way}", text).status == 200
         beats = [described(f"service-{n % 5}", f"instance-{n}") for n in range(60)]
         beats += [described("short", f"brief-{n}", timeoutMs=1000) for n in range(3)]
         beats += [described("stuck", "hung", lagMs=100_000)]
@@ -38,10 +52,6 @@ def monitor(serve_module):
             assert one.post("/api/v1/beats", beats).status in (200, 202)
         assert one.post("/api/v1/beats", [beats[1] | {"goodbye": True}]).status in (200, 202)
         assert one.post(f"/api/v1/instances/{one.find('instance-2')['id']}/pause", {}).status == 200
-        for way in ("start", "fail"):
-            assert (
-                one.post(f"/ping/jobs%2Fnight/{way}", b"Traceback (most recent call last):\n  disk full").status == 200
-            )
         yield one
 
 

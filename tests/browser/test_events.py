@@ -30,8 +30,9 @@ def test_events_come_by_themselves_and_are_filtered(monitor, visit, fleet_of):
     expect(events.filter(has_text="lost").first).to_contain_text("shop")
     ping(monitor, "start", "")
     ping(monitor, "fail", "Traceback:\n  disk full")
-    failed = events.filter(has_text="disk full")
-    expect(failed).to_have_count(1)
+    failed = events.filter(has_text="failed").filter(has_text="disk full").filter(has_text="jobs")
+    expect(failed).to_have_count(2)  # what the job says, and that its state has changed
+    failed = failed.filter(has=page.locator(".event-name.mono"))
     failed.locator("summary").click()
     expect(failed.locator(".event-more")).to_contain_text("disk full")
 

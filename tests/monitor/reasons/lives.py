@@ -49,6 +49,8 @@ def lived():
     world.beat("web/1", goodbye=True)
     world.beat("web/1")
     world.registry.goodbye("web", "2", "scaled down")
+    world.registry.goodbye("web", "1", event="SERMANT_STOP")
+    world.beat("web/1")
     for name, until_ms in (("web/2", None), ("web/3", None), ("web/4", world.wall_ms() + 20_000)):
         world.registry.pause(by_name[name], until_ms)
     for name in ("web/2", "web/3"):

@@ -179,8 +179,8 @@ class Life:
         reason = reasons.lost(instance, now_ms)
         self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
 
-    def leave(self, instance: Instance, text: str) -> None:
-        """Handles a goodbye. `text`: what was said about it."""
+    def leave(self, instance: Instance, text: str, event: str = "") -> None:
+        """Handles a goodbye. `text`: what was said about it. `event`: the agent's event that says so."""
         if instance.state is State.LEFT:
             return
         self.timers.drop(self.timers.lease, instance.id)
@@ -191,7 +191,7 @@ class Life:
             return
         self._no_longer_due(instance)
         self._forget_in(instance, self.policy.cached_ms(instance.service))
-        self.book.move(instance, State.LEFT, reasons.left(text, instance), Level.NORMAL, self.wall_ms())
+        self.book.move(instance, State.LEFT, reasons.left(text, instance, event), Level.NORMAL, self.wall_ms())
 
     def pause(self, instance: Instance, until_ms: int | None) -> None:
         """Suppresses notifications until then, or until `resume`."""

@@ -78,8 +78,10 @@ def then(code: str, now: Reason) -> Reason:
     return make(code, now=now)
 
 
-def left(text: str, instance: Instance) -> Reason:
-    """`text`: what the instance, or a person, said about it."""
+def left(text: str, instance: Instance, event: str = "") -> Reason:
+    """`text`: what the instance, or a person, said about it. `event`: the agent's event that says so."""
+    if event:
+        return make("goodbye_event", event=event, **_last(instance))
     return make("goodbye", text=text or None, **_last(instance))
 
 

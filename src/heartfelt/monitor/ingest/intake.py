@@ -257,7 +257,7 @@ class Intake:
         events.sort(key=lambda event: event.time_ms)
         for event in events:
             self.event(event, via)
-        goodbyes = [event for event in events if event.name == GOODBYE_EVENT]
+        goodbyes = [event for event in events if event.info.get("name") == GOODBYE_EVENT]
         if goodbyes and instance is not None:
             self._goodbye(instance, goodbyes[-1], via)
 

@@ -48,9 +48,7 @@ class Monitor:
         self.happen("event", event(2), event(2))
         self.happen("event", event(2), event(2))  # twice the same
         self.happen("change", change(3), state_event(3))
-        self.happen(
-            "event", event(0, received_ms=9), event(0, received_ms=9)
-        )  # late: the list does not reach back so far
+        self.happen("event", event(0, received_ms=9), event(0, received_ms=9))  # late: it is not in the list
         return self._messages()
 
     def _messages(self):
@@ -58,10 +56,8 @@ class Monitor:
         yield from self.streamed
 
     def json(self, method, path, query):
-        newest_first = sorted(self.stored, key=lambda one: (min(one["time_ms"], one["received_ms"]), one["number"]))[
-            ::-1
-        ]
-        listed = {"events": newest_first[: query["limit"]]}
+        in_order = sorted(self.stored, key=lambda one: (min(one["time_ms"], one["received_ms"]), one["number"]))
+        listed = {"events": in_order[::-1][: query["limit"]]}
         self.happen("event", event(2), event(2))  # and once more, after it was listed
         self.happen("change", change(4), state_event(4))
         return listed

@@ -105,7 +105,7 @@ class Instance(Hot):
         self.restored_ms: int | None = None
         """The time the monitor started, until the first beat since then."""
         self.goodbye_ms: int | None = None
-        """When its last goodbye was sent, by its own clock, if the goodbye says so."""
+        """When the event was sent that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
 

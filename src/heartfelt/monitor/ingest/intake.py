@@ -267,7 +267,7 @@ class Intake:
         if beaten_ms is not None and event.time_ms < beaten_ms and event.time_ms != event.received_ms:
             self.goodbyes_outdated += 1
             return
-        self.registry.goodbye(instance.service, instance.instance_id, event=GOODBYE_EVENT, sent_ms=event.time_ms)
+        self.registry.goodbye(instance.service, instance.instance_id, event=event)
         self.counters.goodbyes[via] += 1
 
     def event(self, event: AgentEvent, via: str) -> None:

@@ -45,17 +45,18 @@ cdef class Hot:
     cdef bytes head
     cdef Hot follower
     cdef int64_t lag  # -1: unknown
+    cdef int64_t sent, sent_last  # the newest times that a beat carried, as it carried them; -1: none
     cdef int64_t skews[3]  # of the beats that carried a time, the newest last
     cdef int n_skews
     cdef uint16_t ring[RING]
 
     def __cinit__(self, *args, **options):
-        self.lag = -1
+        self.lag = self.sent = self.sent_last = -1
         self.lag_to_tell_ms = LAG_TO_TELL_MS
 
-    def note_times(self, time_ms, lag_ms, int64_t now_ms):
-        """Notes the time and the lag that a beat carried; None: it carried none."""
-        _note_times(self, -1 if time_ms is None else time_ms, -1 if lag_ms is None else lag_ms, now_ms)
+    def note_times(self, time_ms, last_time_ms, lag_ms, int64_t now_ms):
+        """Notes the times and the lag that a beat carried; None: it carried none."""
+        _note_times(self, _given(time_ms), _given(last_time_ms), _given(lag_ms), now_ms)
 
     def restore_times(self, skew_ms, lag_ms):
         """Restores the skew and the lag that were last known, until a beat carries others."""
@@ -68,6 +69,14 @@ cdef class Hot:
     @property
     def lag_ms(self):
         return _told(self.lag)
+
+    @property
+    def agent_time_ms(self):
+        return _told(self.sent)
+
+    @property
+    def agent_last_time_ms(self):
+        return _told(self.sent_last)
 
     @property
     def skew_ms(self):
@@ -105,11 +114,13 @@ cdef inline uint16_t _gap(int64_t gap_ms) noexcept:
     return <uint16_t>(gap_ms if gap_ms < LONGEST_GAP else LONGEST_GAP)
 
 
-cdef inline void _note_times(Hot hot, int64_t time_ms, int64_t lag_ms, int64_t now_ms) noexcept:
+cdef inline void _note_times(Hot hot, int64_t time_ms, int64_t last_ms, int64_t lag_ms, int64_t now_ms) noexcept:
     if lag_ms >= 0:
         hot.lag = lag_ms
     if time_ms < 0:
         return
+    hot.sent = time_ms
+    hot.sent_last = last_ms
     hot.skews[0] = hot.skews[1]
     hot.skews[1] = hot.skews[2]
     hot.skews[2] = time_ms - now_ms
@@ -314,7 +325,7 @@ cdef class Scan:
             self.at += 1
             if tail.lag_ms < hot.lag_to_tell_ms and _is_plain(hot, via, peer):
                 _renew(hot, now_ms, now, dirty)
-                _note_times(hot, tail.time_ms, tail.lag_ms, now_ms)
+                _note_times(hot, tail.time_ms, tail.last_ms, tail.lag_ms, now_ms)
                 renewed += 1
             else:
                 others.append((hot, tail.time_ms, _told(tail.last_ms), _told(tail.lag_ms), _told(tail.number)))
@@ -323,6 +334,10 @@ cdef class Scan:
 
 cdef object _told(int64_t value):
     return None if value < 0 else value
+
+
+cdef int64_t _given(object value) except? -1:
+    return -1 if value is None else value
 
 
 cdef inline void _join(char *to, const char *head, Py_ssize_t size) noexcept:

@@ -48,6 +48,7 @@ class Monitor:
         self.happen("event", event(2), event(2))
         self.happen("event", event(2), event(2))  # twice the same
         self.happen("change", change(3), state_event(3))
+        self.happen("event", event(0, received_ms=9), event(0, received_ms=9))  # late: it is not in the list
         return self._messages()
 
     def _messages(self):
@@ -55,7 +56,8 @@ class Monitor:
         yield from self.streamed
 
     def json(self, method, path, query):
-        listed = {"events": self.stored[::-1]}
+        in_order = sorted(self.stored, key=lambda one: (min(one["time_ms"], one["received_ms"]), one["number"]))
+        listed = {"events": in_order[::-1][: query["limit"]]}
         self.happen("event", event(2), event(2))  # and once more, after it was listed
         self.happen("change", change(4), state_event(4))
         return listed
@@ -65,9 +67,9 @@ def test_each_event_is_shown_once(monkeypatch, capsys):
     monitor = Monitor()
     monkeypatch.setattr("heartfelt.cli._client.ApiClient", monitor)
     monitor.happen("event", event(1), event(1))
-    assert main(["events", "--follow", "--json", "--url", "http://127.0.0.1:1"]) == 1
+    assert main(["events", "--follow", "--json", "--limit", "4", "--url", "http://127.0.0.1:1"]) == 1
     captured = capsys.readouterr()
     shown = [json.loads(line) for line in captured.out.splitlines()]
     names = [one["info"].get("description") or one["info"]["name"] for one in shown]
-    assert names == ["event-1", "event-2", "event-2", "reason-3", "event-2", "reason-4"]
+    assert names == ["event-1", "event-2", "event-2", "reason-3", "event-0", "event-2", "reason-4"]
     assert "ended the stream" in captured.err

@@ -101,6 +101,16 @@ def test_events_are_bounded_and_newest_first():
     assert len(fleet.find_events("instance_late")) == MOST_EVENTS // 2
 
 
+def test_events_stand_in_the_order_of_their_times():
+    fleet = make_fleet(view_of(1))
+    given = {"service": "s", "instance_id": "i", "level": "NORMAL", "type": "LOG", "info": {}}
+    for time_ms, received_ms in ((5, 6), (2, 7), (2, 8), (900, 9)):  # the last one's clock is ahead
+        fleet.happen("event", {**given, "time_ms": NOW_MS + time_ms, "received_ms": NOW_MS + received_ms})
+    fleet.happen("change", change_of(4, 1, "LATE"))
+    assert [one.at_ms - NOW_MS for one in fleet.find_events("")] == [9, 5, 4, 2, 2]
+    assert [one.event["received_ms"] - NOW_MS for one in fleet.find_events("")[-2:]] == [8, 7]
+
+
 def test_counts_of_services_come_and_go():
     fleet = make_fleet(view_of(1))
     counts = {"total": 2, "up": 2, "held": 0, "states": {"UP": 2}}

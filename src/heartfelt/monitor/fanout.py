@@ -9,7 +9,7 @@ from typing import Any
 
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.fleet.own_events import described
+from heartfelt.monitor.fleet.own_events import OWN_SCOPE, described
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
 from heartfelt.monitor.store import Store
@@ -18,7 +18,6 @@ from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
 
 COUNTS_S = 0.25
-STATE_SCOPE = "monitor"
 
 
 def event_of(change: Change) -> AgentEvent:
@@ -34,7 +33,7 @@ def event_of(change: Change) -> AgentEvent:
         service=change.service,
         instance_id=change.instance_id,
         ip=change.ip,
-        scope=STATE_SCOPE,
+        scope=OWN_SCOPE,
         level=change.level,
         type="STATE",
         info=info,

@@ -112,12 +112,24 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     service: str
     instance_id: str
     ip: str
-    scope: str
+    scope: str | None
+    """None: a Sermant agent gave none, as for its logs."""
     level: Level
     type: str
     """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD_TYPE for the
     beginning and the end of a hold."""
     info: dict[str, Any]
+
+    @property
+    def at_ms(self) -> int:
+        """Its place among others: its time, or when it was received if the sender's clock is ahead of that."""
+        return min(self.time_ms, self.received_ms)
+
+    @property
+    def name(self) -> Any:
+        """The name that it is found by: that of a log is its level."""
+        level = self.info.get("logLevel") if self.type == "LOG" else None
+        return self.info.get("name", "") if level is None else level
 
 
 class RunResult(str, Enum):

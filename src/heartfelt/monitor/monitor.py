@@ -134,6 +134,7 @@ class Monitor:
             self.fanout.connect()
             stopping.add("the counts' timer", self.fanout.close, seconds=0.0)
             self.registry.restore(saved)
+            self.intake.restore(saved.removed)
             del saved
         polling = Polling(self.registry)
         stopping.add("the polling", polling.stop, seconds=0.0)

@@ -10,9 +10,9 @@ import pytest
 from heartfelt.monitor.ingest.decode import BadInput, agent_event, decode_beat, decode_events, parse_duration_ms
 from heartfelt.monitor.model import Level
 from heartfelt.wire import FrameDecoder
-from tests import ROOT
+from tests.sermant_frames import recorded
 
-VECTOR = bytes.fromhex((ROOT / "tests" / "wire" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
+VECTOR = recorded("heartbeat_jdk17")
 
 
 def beat(text, meta_bytes=1 << 16):

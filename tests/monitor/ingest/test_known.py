@@ -50,6 +50,25 @@ def test_sermants_order_of_fields_is_known_again(intake):
     assert instance.interval_ms == 1000  # learned from the agent's clock, by beats that were not parsed
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["the tail last", "in the middle"])
+def test_the_agents_times_are_those_of_the_newest_beat_that_has_them(ours):
+    now_ms = 1_700_000_000_000
+    registry = Registry(clock=ManualClock(), wall_ms=lambda: now_ms)
+    intake = Intake(registry, Limits())
+    for number in range(40):
+        now_ms += 1000 + number % 3  # between the agent's clock and this one there is never the same
+        at_ms = 1_600_000_000_000 + 1000 * number
+        text = heartbeat(number=number, at=at_ms) if ours else (MIDDLE % (at_ms, 0)).encode()
+        instance = take(intake, text)
+        assert (instance.agent_time_ms, instance.agent_last_time_ms) == (at_ms, at_ms - 1000 if ours else 1)
+    assert intake.counters.fast["http"] == 39
+    take(intake, b'{"service":"shop","instanceId":"shop-1"}')
+    assert instance.agent_time_ms == at_ms
+    take(intake, b'{"service":"shop","instanceId":"shop-1","heartbeatTime":7}')
+    assert (instance.agent_time_ms, instance.agent_last_time_ms) == (7, None)
+    registry.close()
+
+
 MIDDLE = '{"appName":"a","heartbeatTime":%d,"lagMs":%d,"instanceId":"shop-1","lastHeartbeatTime":1,"service":"shop"}'
 
 

@@ -17,10 +17,10 @@ import pytest
 from heartfelt.monitor.model import Limits, State
 from heartfelt.wire import encode_frame, pack
 from heartfelt.wire.frames import EVENT, HEARTBEAT, TRACING
-from tests import ROOT
 from tests.monitor.ingest.world import LONG_S, heartbeat, ingest
+from tests.sermant_frames import recorded
 
-VECTOR = bytes.fromhex((ROOT / "tests" / "wire" / "vectors" / "heartbeat_jdk17.hex").read_text().strip())
+VECTOR = recorded("heartbeat_jdk17")
 
 
 def run(test, **options):

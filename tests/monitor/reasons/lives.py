@@ -7,6 +7,7 @@ from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import AgentEvent
 from heartfelt.monitor.reasons import NO_REASON, Reason, read, text_reason
 from tests.monitor.fleet.world import World, saved
+from tests.monitor.store.values import event
 
 NAMES = ("shop", 'a "shop" of {n}; it beats', "商店/订单 [lost]")
 """Names of services, which may contain any printable characters."""
@@ -49,6 +50,8 @@ def lived():
     world.beat("web/1", goodbye=True)
     world.beat("web/1")
     world.registry.goodbye("web", "2", "scaled down")
+    world.registry.goodbye("web", "1", event=event(1, info={"name": "SERMANT_STOP"}))
+    world.beat("web/1")
     for name, until_ms in (("web/2", None), ("web/3", None), ("web/4", world.wall_ms() + 20_000)):
         world.registry.pause(by_name[name], until_ms)
     for name in ("web/2", "web/3"):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store import TEXT_CHARS, EventFilter
-from tests.monitor.store.values import NOON_MS, event
+from tests.monitor.store.values import DAY_MS, NOON_MS, event
 
 run = asyncio.run
 
@@ -58,6 +57,10 @@ def fits(which: EventFilter, one) -> bool:
     )
 
 
+def newest_first(put):
+    return [one for _, one in sorted(enumerate(put), key=lambda pair: (pair[1].at_ms, pair[0]), reverse=True)]
+
+
 FILTERS = [
     EventFilter(),
     *(EventFilter(services=(service,)) for service in SERVICES),
@@ -92,10 +95,10 @@ class EventContract:
         for one in put:
             store.put_event(one)
         run(store.flush())
-        got = run(store.events(EventFilter(), before=None, limit=1000))
-        assert [stored.event for stored in got] == put[::-1]
-        numbers = [stored.number for stored in got]
-        assert all(later > earlier for later, earlier in itertools.pairwise(numbers))
+        got = sorted(run(store.events(EventFilter(), before=None, limit=1000)), key=lambda stored: stored.number)
+        assert [stored.event for stored in got] == put
+        assert [stored.number for stored in got] == list(range(got[0].number, got[0].number + len(put)))
+        assert run(store.newest_event()) == got[-1].number
 
     @pytest.mark.parametrize("few", [10_000, 50])  # with 50 no range of time is small
     def test_filters_pages_and_counts_against_the_model(self, store, few, monkeypatch):
@@ -106,12 +109,12 @@ class EventContract:
         run(store.flush())
         non_empty = 0
         for which in FILTERS:
-            expected = [one for one in reversed(put) if fits(which, one)]
+            expected = [one for one in newest_first(put) if fits(which, one)]
             non_empty += bool(expected)
             got, before = [], None
             while page := run(store.events(which, before=before, limit=37)):
                 got += [stored.event for stored in page]
-                before = page[-1].number
+                before = page[-1].cursor
                 assert len(got) <= len(put)
             assert got == expected, which
             counts = {level: sum(one.level is level for one in expected) for level in Level}
@@ -150,4 +153,72 @@ class EventContract:
         store.put_event(event(2, time_ms=-(1 << 80)))
         run(store.flush())
         got = [stored.event.time_ms for stored in run(store.events(EventFilter(), before=None, limit=9))]
-        assert got == [-(1 << 63) + 1, (1 << 63) - 1]
+        assert got == [(1 << 63) - 1, -(1 << 63) + 1]
+
+    def test_a_late_event_stands_where_it_belongs_and_shifts_no_page(self, store):
+        for n in range(30):
+            store.put_event(event(2 * n, received_ms=NOON_MS + 100))
+        run(store.flush())
+
+        def page(before):
+            found = run(store.events(EventFilter(), before=before, limit=10))
+            return [stored.event.time_ms - NOON_MS for stored in found], found[-1]
+
+        first, last = page(None)
+        assert first == list(range(58, 38, -2))
+        newest = run(store.newest_event())
+        for late in (59, 39, 21, 7):
+            store.put_event(event(late, received_ms=NOON_MS + 200))
+        run(store.flush())
+        assert page(None)[0] == [59, *first[:-1]]
+        assert page(last.cursor)[0] == [39, *range(38, 20, -2)]
+        assert page(last.number)[0] == page(last.cursor)[0]  # the number alone names the same place
+        as_it_was = EventFilter(newest=newest)
+        found = run(store.events(as_it_was, before=last.cursor, limit=99))
+        assert [stored.event.time_ms - NOON_MS for stored in found] == list(range(38, -2, -2))
+        assert sum(run(store.count_events(as_it_was)).values()) == 30
+
+    def test_a_number_that_no_event_has(self, store):
+        for n in range(5):
+            store.put_event(event(-n))
+        run(store.flush())
+        numbers = [stored.number for stored in run(store.events(EventFilter(), before=1 << 62, limit=9))]
+        assert numbers == sorted(numbers)
+        assert len(numbers) == 5
+        assert run(store.events(EventFilter(), before=0, limit=9)) == []
+
+    def test_events_of_one_time_stand_in_the_order_in_which_they_came(self, store):
+        for n in range(5):
+            store.put_event(event(0, instance_id=f"i-{n}"))
+        run(store.flush())
+        got, before = [], None
+        while page := run(store.events(EventFilter(), before=before, limit=2)):
+            got += [stored.event.instance_id for stored in page]
+            before = page[-1].cursor
+        assert got == ["i-4", "i-3", "i-2", "i-1", "i-0"]
+
+    def test_a_clock_that_is_ahead_does_not_keep_an_event_on_top(self, store):
+        store.put_event(event(0, time_ms=NOON_MS + DAY_MS, received_ms=NOON_MS))
+        store.put_event(event(5))
+        run(store.flush())
+        got = run(store.events(EventFilter(), before=None, limit=9))
+        assert [stored.event.time_ms - NOON_MS for stored in got] == [5, DAY_MS]
+        by_its_time = EventFilter(start_ms=NOON_MS + DAY_MS, end_ms=NOON_MS + DAY_MS)
+        assert [stored.number for stored in run(store.events(by_its_time, before=None, limit=9))] == [got[1].number]
+
+    def test_a_log_is_found_by_its_level(self, store):
+        store.put_event(event(1, type="LOG", info={"logLevel": "WARNING", "logMessage": "no file"}))
+        store.put_event(event(2, type="OPERATION", info={"name": "START", "logLevel": "WARNING"}))
+        store.put_event(event(3, type="LOG", info={}))
+        run(store.flush())
+        for name, times in (("WARNING", [1]), ("START", [2]), ("", [3])):
+            found = run(store.events(EventFilter(names=(name,)), before=None, limit=9))
+            assert [stored.event.time_ms - NOON_MS for stored in found] == times, name
+
+    def test_no_scope_is_another_than_an_empty_one(self, store):
+        for n, scope in enumerate((None, "", "framework")):
+            store.put_event(event(n, scope=scope))
+        run(store.flush())
+        got = run(store.events(EventFilter(), before=None, limit=9))
+        assert [stored.event.scope for stored in got] == ["framework", "", None]
+        assert len(run(store.events(EventFilter(scopes=("",)), before=None, limit=9))) == 2

@@ -3,12 +3,42 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 pytest.importorskip("msgspec")
-from heartfelt.monitor.store import queries
+from heartfelt.monitor.model import Level
+from heartfelt.monitor.store import EventCursor, EventFilter, queries, schema
 from heartfelt.monitor.store.sqlite import SqliteStore
 from tests.monitor.store.contract import StoreContract
+
+
+@pytest.mark.parametrize(
+    ("which", "index"),
+    [
+        (EventFilter(), "events_at"),
+        (EventFilter(scopes=("a",)), "events_at"),
+        (EventFilter(services=("a",), levels=(Level.NORMAL,)), "events_service"),
+        (EventFilter(instance_ids=("a",), services=("a",)), "events_instance"),
+        (EventFilter(ips=("a",), types=("LOG",)), "events_ip"),
+        (EventFilter(levels=(Level.NORMAL,), newest=5), "events_level"),
+        (EventFilter(types=("LOG",), start_ms=5, end_ms=9), "events_type"),
+        (EventFilter(names=("a", "b")), "events_name"),
+    ],
+)
+def test_a_page_is_read_from_an_index_in_its_order(tmp_path, monkeypatch, which, index):
+    monkeypatch.setattr(queries, "_FEW", 0)  # no range of time is small
+    connection = sqlite3.connect(tmp_path / "some.db", isolation_level=None)
+    schema.prepare(connection)
+    for before in (None, EventCursor(7, 7)):
+        selects, params = queries._selects(connection, which, before, 10)
+        each = len(params) // len(selects)
+        for select in selects:
+            (plan,) = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {select}", params[:each])]
+            assert f"USING INDEX {index}" in plan  # one step: nothing is sorted
+            assert ("at_ms<" in plan) is (before is not None or which.end_ms is not None)
+    connection.close()
 
 
 class TestSqliteStore(StoreContract):

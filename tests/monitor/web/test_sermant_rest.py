@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("msgspec")
+from heartfelt.monitor.fleet.own_events import described, hold_changed, stalled
+from heartfelt.monitor.model import Hold, HoldState, State
+from heartfelt.monitor.reasons import NO_REASON
+from heartfelt.monitor.web.api.sermant import event_row
 from tests.monitor.serving import until
+from tests.monitor.store.values import event
 
 COOKIE = "JSESSIONID"
 
@@ -16,7 +22,7 @@ def test_all_instances(serve):
     plugin = {"name": "template", "version": "1.0.0", "extInfo": {"status": "started"}}
     beat = {
         "hostName": "h", "ip": ["10.0.0.1"], "appType": "Java", "heartbeatTime": 1700000000000,
-        "lastHeartbeatTime": 1700000000000, "version": "2.2.0", "appName": "a", "artifact": "x.jar", "processId": "7",
+        "lastHeartbeatTime": 1699999997000, "version": "2.2.0", "appName": "a", "artifact": "x.jar", "processId": "7",
         "dynamicInstall": False, "pluginInfoMap": {"template": plugin},
         "externalAgentInfoMap": {"otel": {"name": "otel", "version": "1"}},
     }  # fmt: skip
@@ -26,15 +32,14 @@ def test_all_instances(serve):
     one = rows["one"]
     assert one["pluginInfoMap"] == [plugin]
     assert one["health"] is True
-    changing = ("heartbeatTime", "lastHeartbeatTime", "pluginInfoMap")
-    assert {name: one[name] for name in beat if name not in changing} == {
-        name: value for name, value in beat.items() if name not in changing
+    assert {name: one[name] for name in beat if name != "pluginInfoMap"} == {
+        name: value for name, value in beat.items() if name != "pluginInfoMap"
     }
-    assert abs(one["heartbeatTime"] - 1700000000000) < 1000  # the agent's clock
     assert rows["bare"] == {
-        "service": "shop", "instanceId": "bare", "pluginInfoMap": [], "health": True,
-        "heartbeatTime": rows["bare"]["heartbeatTime"],
+        "service": "shop", "instanceId": "bare", "pluginInfoMap": [], "externalAgentInfoMap": {}, "health": True,
+        "dynamicInstall": False, "heartbeatTime": rows["bare"]["heartbeatTime"], "lastHeartbeatTime": 0,
     }  # fmt: skip
+    assert rows["bare"]["heartbeatTime"] > 1700000000000  # when it was received, for it said nothing
     until(lambda: not any(row["health"] for row in serving.json("/sermant/getPluginsInfo")), "the loss")
 
 
@@ -79,12 +84,13 @@ def test_an_events_shape_and_the_filters(serve):
     until(lambda: serving.json("/sermant/event/events")["eventCount"]["normal"] == 2, "the events")
     (event,) = serving.json("/sermant/event/events", service="shop_1")["events"]
     assert event["meta"] == {"service": "shop_1", "ip": "10.0.0.1", "instanceId": "one"}
-    assert (event["level"], event["type"]) == ("normal", "state")
-    assert event["info"]["name"] == "INSTANCE_NEW"
+    assert (event["level"], event["type"]) == ("normal", "operation")
+    assert (event["info"]["name"], event["info"]["event"]) == ("SERMANT_START", "INSTANCE_NEW")
     assert set(event) == {"meta", "time", "scope", "level", "type", "info"}
     for query, count in (
         ({"service": ["shop_1", "cart"]}, 2), ({"ip": "10.0.0.2"}, 1), ({"instanceIds": "one"}, 1),
         ({"level": "EMERGENCY"}, 0), ({"level": "normal"}, 2), ({"type": "state"}, 2), ({"type": "LOG"}, 0),
+        ({"type": "operation"}, 2), ({"type": ["log", "governance"]}, 0), ({"name": "SERMANT_START"}, 0),
         ({"name": "INSTANCE_NEW"}, 2), ({"scope": "none"}, 0), ({"startTime": event["time"] + 60_000}, 0),
         ({"endTime": event["time"] + 60_000, "startTime": 0}, 2), ({"service": "shopX1"}, 0),
     ):  # fmt: skip
@@ -103,6 +109,34 @@ def test_a_query_expires(serve):
     started = serving.json("/api/v1/stats")["uptime_s"]
     until(lambda: serving.json("/api/v1/stats")["uptime_s"] > started + 1.1, "a second")
     assert page(1).json["code"] == "session"
+
+
+NAMES = {
+    "SERMANT_START", "SERMANT_STOP", "SERMANT_SERVICE_START", "SERMANT_SERVICE_STOP", "WARNING", "SEVERE",
+    "INSTANCE_REMOVAL", "INSTANCE_RECOVERY",
+}  # fmt: skip
+"""Names that Sermant's panel knows, among others."""
+
+
+def test_own_events_have_names_and_types_that_sermants_panel_knows():
+    infos = [described(f"INSTANCE_{state.value}", NO_REASON) for state in State]
+    infos += [{"name": name} for name in ("ping", "started", "succeeded", "failed", ["no text"], None)] + [{}]
+    rows = [event_row(event(1, type=type_, scope="job", info=info)) for info in infos for type_ in ("STATE", "PING")]
+    holds = [Hold(), Hold(state=HoldState.HOLDING), Hold(state=HoldState.RELEASING)]
+    own = [hold_changed(1, old, new) for old in holds for new in holds if old is not new]
+    rows += map(event_row, [*own, stalled(1, 5.0)])
+    assert {row["type"] for row in rows} == {"operation"}
+    assert {row["info"]["name"] for row in rows} <= NAMES
+    assert rows[-1]["info"]["event"] == "MONITOR_STALLED"
+    (lost,) = [row for row in rows[::2] if row["info"]["event"] == "INSTANCE_LOST"]
+    assert lost["info"]["name"] == "SEVERE"
+
+
+def test_an_agents_event_stays_as_it_is():
+    for info in ({"name": "SERMANT_START"}, {"logLevel": "WARNING"}, {}):
+        one = event(1, type="GOVERNANCE", scope="monitor", info=info)  # Sermant has a plugin of this name
+        row = event_row(one)
+        assert (row["type"], row["info"], row["scope"]) == ("governance", info, "monitor")
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "Feishu"), (1, "DingDing")])

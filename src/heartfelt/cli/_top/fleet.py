@@ -51,8 +51,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ListedEvent:
-    """An event in the list. Newer ones have greater numbers, which this program assigns."""
+    """An event in the list. Those that came later have greater numbers, which this program assigns."""
 
+    at_ms: int
+    """Its place in the list: its time, or when it was received if the sender's clock is ahead of that."""
     number: int
     event: dict[str, Any]
     words: str
@@ -175,7 +177,8 @@ class FleetState:
     def find_events(self, terms: str) -> list[ListedEvent]:
         """Returns the events that match all terms, newest first."""
         wanted = terms.lower().split()
-        return [one for one in reversed(self.events) if all(term in one.words for term in wanted)]
+        found = [one for one in self.events if all(term in one.words for term in wanted)]
+        return sorted(found, key=lambda one: (one.at_ms, one.number), reverse=True)
 
     def _change(self, change: dict[str, Any]) -> None:
         self._note(of_change(change))
@@ -229,4 +232,5 @@ class FleetState:
         info = event["info"]
         parts = [event["service"], event["instance_id"], event["level"], event["type"], event.get("ip") or ""]
         parts += [str(info[name]) for name in ("name", "description", "logMessage", "text") if info.get(name)]
-        self.events.append(ListedEvent(self._number, event, "\n".join(parts).lower()))
+        at_ms = min(event["time_ms"], event.get("received_ms", event["time_ms"]))
+        self.events.append(ListedEvent(at_ms, self._number, event, "\n".join(parts).lower()))

@@ -29,6 +29,7 @@ class Instance(Hot):
         "expected",
         "failed",
         "first_seen_ms",
+        "goodbye_ms",
         "grace_ms",
         "held",
         "in_run",
@@ -103,6 +104,8 @@ class Instance(Hot):
         """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
         self.restored_ms: int | None = None
         """The time the monitor started, until the first beat since then."""
+        self.goodbye_ms: int | None = None
+        """When the event was sent that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
 
@@ -140,7 +143,7 @@ class Instance(Hot):
                 changed = True
         elif not self.interval_asked and beat.agent_time_ms is not None and beat.agent_last_time_ms:
             changed = self._learn_interval(beat.agent_time_ms - beat.agent_last_time_ms) or changed
-        self.note_times(beat.agent_time_ms, beat.lag_ms, now_ms)
+        self.note_times(beat.agent_time_ms, beat.agent_last_time_ms, beat.lag_ms, now_ms)
         if beat.number is not None:
             self.number = beat.number
         return changed

@@ -15,7 +15,7 @@ from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.runs import OpenRuns
 from heartfelt.monitor.fleet.timers import Timers
-from heartfelt.monitor.model import DOWN, Level, State
+from heartfelt.monitor.model import DOWN, AgentEvent, Level, State
 from heartfelt.monitor.reasons import Reason
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED))
@@ -179,10 +179,11 @@ class Life:
         reason = reasons.lost(instance, now_ms)
         self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
 
-    def leave(self, instance: Instance, text: str) -> None:
-        """Handles a goodbye. `text`: what was said about it."""
+    def leave(self, instance: Instance, text: str, event: AgentEvent | None = None) -> None:
+        """Handles a goodbye. `text`: what was said about it. `event`: the agent's event that says so."""
         if instance.state is State.LEFT:
             return
+        instance.goodbye_ms = None if event is None else event.time_ms
         self.timers.drop(self.timers.lease, instance.id)
         self.timers.drop(self.timers.late, instance.id)
         instance.failed, instance.down_since_ms = False, None
@@ -191,7 +192,7 @@ class Life:
             return
         self._no_longer_due(instance)
         self._forget_in(instance, self.policy.cached_ms(instance.service))
-        self.book.move(instance, State.LEFT, reasons.left(text, instance), Level.NORMAL, self.wall_ms())
+        self.book.move(instance, State.LEFT, reasons.left(text, instance, event), Level.NORMAL, self.wall_ms())
 
     def pause(self, instance: Instance, until_ms: int | None) -> None:
         """Suppresses notifications until then, or until `resume`."""

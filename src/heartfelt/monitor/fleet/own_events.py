@@ -11,6 +11,8 @@ from heartfelt.monitor.reasons import Reason, english
 
 SERVICE = "heartfelt-monitor"
 """The service of these events, unless they are about one."""
+OWN_SCOPE = "monitor"
+"""The scope of these events, and of changes of state."""
 
 
 def described(name: str, reason: Reason) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def _event(now_ms: int, level: Level, service: str, type_: str, info: dict[str, 
         service=service,
         instance_id="",
         ip="",
-        scope="monitor",
+        scope=OWN_SCOPE,
         level=level,
         type=type_,
         info=info,

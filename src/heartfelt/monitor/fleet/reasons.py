@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import Hold, Run, State
+from heartfelt.monitor.model import AgentEvent, Hold, Run, State
 from heartfelt.monitor.reasons import Reason, make
 
 RESUMED = "resumed"
@@ -78,8 +78,10 @@ def then(code: str, now: Reason) -> Reason:
     return make(code, now=now)
 
 
-def left(text: str, instance: Instance) -> Reason:
-    """`text`: what the instance, or a person, said about it."""
+def left(text: str, instance: Instance, event: AgentEvent | None = None) -> Reason:
+    """`text`: what the instance, or a person, said about it. `event`: the agent's event that says so."""
+    if event is not None:
+        return make("goodbye_event", event=str(event.name), **_last(instance))
     return make("goodbye", text=text or None, **_last(instance))
 
 

@@ -207,13 +207,13 @@ class Registry:
 
     # -- other things that happen to an instance
 
-    def goodbye(self, service: str, instance_id: str, text: str = "") -> bool:
-        """Notes that an instance ended normally. `text`: what it said about it. False if it is not known."""
+    def goodbye(self, service: str, instance_id: str, text: str = "", event: AgentEvent | None = None) -> bool:
+        """Notes that an instance ended normally, since it said so by `text` or an `event`. False if it is not known."""
         self.goodbyes += 1
         instance = self._by_key.get((service, instance_id))
         if instance is None:
             return False
-        self._life.leave(instance, text)
+        self._life.leave(instance, text, event)
         return True
 
     def pause(self, id: int, until_ms: int | None = None) -> bool:

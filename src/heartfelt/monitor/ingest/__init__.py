@@ -4,7 +4,8 @@
     SermantServer   Sermant's TCP frames            sermant.py
     HttpIngest      /api/v1/beats and /ping/...     http.py, ping.py
     UdpServer       datagrams                       udp.py
-    Intake          shared by all of them           intake.py, known.py (recognises unchanged heartbeats), decode.py
+    Intake          shared by all of them           intake.py, known.py (recognises unchanged heartbeats), decode.py,
+                                                    service_names.py (the services of instances that report events)
 
 Everything here belongs to the event loop's thread. Input that is refused is counted in `Counters`, answered where the
 protocol has answers, and logged at a limited rate. Nothing that a client sends makes an exception leave this package.

@@ -14,12 +14,12 @@ from typing import Protocol, cast
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye
-from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, SERMANT, Auth, Intake
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, FrameDecoder, Message
 
 __all__ = ["VIA", "AgentConnection"]
 
-VIA = "sermant"
+VIA = SERMANT
 AT_ONCE = 64
 """Messages handled before other connections get their turn."""
 AT_ONCE_BYTES = 1 << 20
@@ -27,6 +27,8 @@ PENDING_BYTES = 256 << 20
 """Limit for the bytes of incomplete frames, of all connections together."""
 EARLY_EVENTS = 16
 EARLY_BYTES = 256 << 10
+EARLY_S = 5.0
+"""How long events wait for the first heartbeat of their instance. An agent sends it as soon as it has connected."""
 INSTANCES = 64
 _PENDING = (
     f"incomplete frames of all connections take more than {PENDING_BYTES >> 20} MiB; this connection is closed: send "
@@ -67,6 +69,7 @@ class AgentConnection(asyncio.Protocol):
         self._token: str | None = None
         self._services: dict[str, str] = {}  # instance id -> service, of the last to beat on this connection
         self._early: list[bytes] = []  # events received before the first heartbeat of their instance
+        self._early_timer: asyncio.TimerHandle | None = None
         self._progress = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
@@ -200,6 +203,7 @@ class AgentConnection(asyncio.Protocol):
                     if len(self._services) >= INSTANCES:
                         del self._services[next(iter(self._services))]
                     self._services[instance.instance_id] = instance.service
+                    self._intake.services.learn(instance.instance_id, instance.service)
                     if self._early:
                         self._report_early()
             elif item.kind == EVENT:
@@ -217,12 +221,19 @@ class AgentConnection(asyncio.Protocol):
 
     def _event(self, text: bytes) -> None:
         instance_id, _ = decode_events(text)
-        if instance_id in self._services or len(self._early) >= EARLY_EVENTS or len(text) > EARLY_BYTES // EARLY_EVENTS:
+        is_known = instance_id in self._services or self._intake.services.of(instance_id) is not None
+        if is_known or len(self._early) >= EARLY_EVENTS or len(text) > EARLY_BYTES // EARLY_EVENTS:
             self._intake.events(text, VIA, self._peer, self._services.get)
-        else:
-            self._early.append(text)
+            return
+        self._early.append(text)
+        if self._early_timer is None:
+            self._early_timer = self._loop.call_later(EARLY_S, self._report_early, True)
 
     def _report_early(self, last: bool = False) -> None:
+        """Reports the events whose instance has beaten meanwhile; all, without a service, if `last`."""
+        if last and self._early_timer is not None:
+            self._early_timer.cancel()
+            self._early_timer = None
         early, self._early = self._early, []
         for text in early:
             if last or decode_events(text)[0] in self._services:

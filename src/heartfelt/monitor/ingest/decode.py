@@ -93,13 +93,22 @@ class _Event(msgspec.Struct):
     logInfo: dict[str, Any] | None = None  # noqa: N815
 
 
+class _Sender(msgspec.Struct):
+    """The field of an event that repeats the instance."""
+
+    metaHash: str | None = None  # noqa: N815
+
+
 class _Events(msgspec.Struct):
     metaHash: str | None = None  # noqa: N815
-    events: list[_Event] = []
+    events: list[msgspec.Raw] | None = None
+    """Each is decoded alone, so that one that is refused does not affect the others."""
 
 
 _beat_decoder = msgspec.json.Decoder(_Heartbeat)
 _any_decoder = msgspec.json.Decoder()
+_event_decoder = msgspec.json.Decoder(_Event)
+_sender_decoder = msgspec.json.Decoder(_Sender)
 _events_decoder = msgspec.json.Decoder(_Events)
 _OWN = (
     fields.SERVICE,
@@ -178,20 +187,26 @@ def decode_goodbye(text: bytes) -> tuple[str, str]:
     return service, check_name("instanceId", found.instanceId, "instance_missing")
 
 
-def decode_events(text: bytes) -> tuple[str, list[_Event]]:
-    """Returns the id of the instance that reports the events ("" if the message does not name it), and the events.
-    Raises BadInput."""
+def decode_events(text: bytes) -> tuple[str, list[msgspec.Raw]]:
+    """Returns the id of the instance that reports the events ("" if neither the message nor its first event names it),
+    and the texts of the events. Raises BadInput."""
     found = _decode(_events_decoder, text)
-    if len(found.events) > MAX_EVENTS:
+    events = found.events or []
+    if len(events) > MAX_EVENTS:
         raise BadInput(
-            "events", f"the message has {len(found.events)} events; the limit is {MAX_EVENTS}: send fewer at a time"
+            "events", f"the message has {len(events)} events; the limit is {MAX_EVENTS}: send fewer at a time"
         )
-    instance_id = found.metaHash or ""
-    return (check_name("metaHash", instance_id, "") if instance_id else ""), found.events
+    instance_id = found.metaHash
+    if not instance_id and events:
+        instance_id = _decode(_sender_decoder, events[0]).metaHash
+    return (check_name("metaHash", instance_id, "") if instance_id else ""), events
 
 
-def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: int, event_bytes: int) -> AgentEvent:
-    """Checks an event. Raises BadInput "field" or "event_size"."""
+def agent_event(
+    text: msgspec.Raw, service: str, instance_id: str, ip: str, now_ms: int, event_bytes: int
+) -> AgentEvent:
+    """Decodes and checks an event. Raises BadInput "field" or "event_size"."""
+    event: _Event = _decode(_event_decoder, text)
     level = _LEVELS.get((event.eventLevel or "NORMAL").upper())
     if level is None:
         known = ", ".join(_LEVELS)
@@ -199,10 +214,11 @@ def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: 
             "field", f"eventLevel must be one of {known}; got {(event.eventLevel or '')[:40]!r}", "eventLevel"
         )
     kind = (event.eventType or "OPERATION").upper()
-    scope = event.scope or ""
-    info = event.eventInfo if event.eventInfo is not None else event.logInfo or {}
-    if max(len(kind), len(scope)) > 100:
-        raise BadInput("field", f"eventType and scope may have 100 characters each; got {len(kind)} and {len(scope)}")
+    infos = (event.logInfo, event.eventInfo) if kind == "LOG" else (event.eventInfo, event.logInfo)
+    info = next((one for one in infos if one is not None), {})
+    scope_size = len(event.scope or "")
+    if max(len(kind), scope_size) > 100:
+        raise BadInput("field", f"eventType and scope may have 100 characters each; got {len(kind)} and {scope_size}")
     size = len(msgspec.json.encode(info))
     if size > event_bytes:
         raise BadInput("event_size", f"the event has {size} bytes; the limit is {event_bytes} (limits.event_bytes)")
@@ -213,14 +229,14 @@ def agent_event(event: _Event, service: str, instance_id: str, ip: str, now_ms: 
         service=service,
         instance_id=instance_id,
         ip=ip,
-        scope=scope,
+        scope=event.scope,
         level=level,
         type=kind,
         info=info,
     )
 
 
-def _decode(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
+def _decode(decoder: msgspec.json.Decoder[Any], text: bytes | msgspec.Raw) -> Any:
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
@@ -231,7 +247,7 @@ def _decode(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
         raise BadInput("json", "the JSON is nested too deeply") from None
 
 
-def _field_at_fault(decoder: msgspec.json.Decoder[Any], text: bytes) -> str | None:
+def _field_at_fault(decoder: msgspec.json.Decoder[Any], text: bytes | msgspec.Raw) -> str | None:
     try:
         return field_at_fault(decoder.type, _any_decoder.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the fault the text is not even JSON

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
@@ -15,20 +15,39 @@ from heartfelt.monitor.ingest.decode import BadInput, agent_event, check_name, d
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
 from heartfelt.monitor.ingest.log_rate import RateLog
+from heartfelt.monitor.ingest.service_names import ServiceNames
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
-from heartfelt.monitor.model import AgentEvent, Beat, Limits
+from heartfelt.monitor.model import AgentEvent, Beat, Limits, State
 
 __all__ = ["FIGURES", "REFUSALS", "Auth", "Intake"]
 
 Auth = Callable[[str | None, str], bool]
 """(token, scope) -> whether the token allows the scope. None: the client sent no token."""
 INGEST = "ingest"
+SERMANT = "sermant"
+"""The transport of Sermant's port."""
 REFUSALS = (BadInput, Refused)
+GOODBYE_EVENT = "SERMANT_STOP"
+"""The last event of a Sermant agent, at the end of its process or when it is uninstalled. It has no other goodbye. (The
+event SERMANT_SERVICE_STOP just before it says that parts of the agent have stopped.)"""
 FIGURES: Figures = {
     "known": gauge("heartfelt_ingest_known", "Heartbeat texts and keys that are recognised without being parsed"),
     "known_bytes": gauge("heartfelt_ingest_known_bytes", "Memory taken by recognised texts and keys", unit="bytes"),
     "known_forgotten": counter(
         "heartfelt_ingest_known_forgotten", "Recognised texts and keys that were dropped to stay within their memory"
+    ),
+    "service_names": gauge(
+        "heartfelt_ingest_service_names", "Instances of Sermant's agents whose service is remembered for their events"
+    ),
+    "service_names_forgotten": counter(
+        "heartfelt_ingest_service_names_forgotten", "Remembered services that were dropped to stay within their number"
+    ),
+    "goodbyes_outdated": counter(
+        "heartfelt_ingest_goodbyes_outdated",
+        "Events SERMANT_STOP that were no goodbye, since their instance had sent a heartbeat after them",
+    ),
+    "beats_outdated": counter(
+        "heartfelt_ingest_beats_outdated", "Heartbeats that were sent before their instance's goodbye and came after it"
     ),
     "clients": gauge("heartfelt_ingest_clients", "Client addresses whose rate is measured"),
     "clients_limited": counter(
@@ -65,8 +84,18 @@ class Intake:
         self.log = RateLog(clock=clock)
         self.rates = ClientRates(limits.beats_of_client_per_s, clock=clock)
         self.known = Known()
+        self.services = ServiceNames(limits.instances)
+        self.goodbyes_outdated = 0
+        self.beats_outdated = 0
         self.wall_ms = wall_ms
         registry.on_change.append(self.known.forget)
+
+    def restore(self, removed: Iterable[tuple[str, str]]) -> None:
+        """Learns the services of instances that were known before the start. `removed`: instance id and service."""
+        self.services.learn_all(removed)
+        self.services.learn_all(
+            (one.instance_id, one.service) for one in self.registry.instances() if one.via == SERMANT
+        )
 
     # -- beats
 
@@ -98,9 +127,12 @@ class Intake:
                     self._renew_whole(instance, *parts[1:], via, peer)
                 else:
                     self.registry.renew(instance)
-                    instance.note_times(parts.time_ms, parts.lag_ms, instance.last_beat_ms)
+                    instance.note_times(parts.time_ms, parts.last_time_ms, parts.lag_ms, instance.last_beat_ms)
                 return instance
         beat = decode_beat(text, via, peer, meta_bytes=self.limits.meta_bytes)
+        known = self.registry.find(beat.service, beat.instance_id)
+        if known is not None and not beat.goodbye and self._is_outdated(known, beat.agent_time_ms):
+            return known
         instance = self.registry.beat(beat)
         if beat.goodbye:
             self.counters.goodbyes[via] += 1
@@ -131,6 +163,8 @@ class Intake:
         via: str,
         peer: str,
     ) -> None:
+        if self._is_outdated(instance, time_ms):
+            return
         self.registry.beat(
             Beat(
                 service=instance.service,
@@ -143,6 +177,16 @@ class Intake:
                 number=number,
             )
         )
+
+    def _is_outdated(self, instance: Instance, time_ms: int | None) -> bool:
+        """Tells whether a beat was overtaken by its instance's goodbye, and counts it. The agent's own clock decides,
+        but not for longer than the timeout: it may have been set back."""
+        left_ms = instance.goodbye_ms
+        if left_ms is None or time_ms is None or State.LEFT not in (instance.state, instance.before_pause):
+            return False
+        outdated = left_ms - instance.lease_ms < time_ms <= left_ms
+        self.beats_outdated += outdated
+        return outdated
 
     def take_names(self, data: bytes, via: str, peer: str) -> int:
         """Accepts plain beats of keys, one on each line. Counts and logs refusals. Returns the number of lines."""
@@ -197,20 +241,34 @@ class Intake:
     # -- events
 
     def events(self, text: bytes, via: str, peer: str, service_of_instance: Callable[[str], str | None]) -> None:
-        """Accepts the events of a Sermant EVENT_DATA message. A refused event is counted and does not affect the
-        others. Raises BadInput if the message cannot be read at all."""
-        instance_id, events = decode_events(text)
-        service = service_of_instance(instance_id) or ""
+        """Accepts the events of a Sermant EVENT_DATA message, in the order of their times. A refused event is counted
+        and does not affect the others. Raises BadInput if the message cannot be read at all."""
+        instance_id, texts = decode_events(text)
+        service = service_of_instance(instance_id) or self.services.of(instance_id) or ""
         instance = self.registry.find(service, instance_id)
         ip = peer if instance is None else instance.ip()  # the same address as in its changes of state
         now_ms = self.wall_ms()
-        for event in events:
+        events = []
+        for one in texts:
             try:
-                accepted = agent_event(event, service, instance_id, ip, now_ms, self.limits.event_bytes)
+                events.append(agent_event(one, service, instance_id, ip, now_ms, self.limits.event_bytes))
             except BadInput as error:
                 self.refuse(via, error, peer)
-            else:
-                self.event(accepted, via)
+        events.sort(key=lambda event: event.time_ms)
+        for event in events:
+            self.event(event, via)
+        goodbyes = [event for event in events if event.info.get("name") == GOODBYE_EVENT]
+        if goodbyes and instance is not None:
+            self._goodbye(instance, goodbyes[-1], via)
+
+    def _goodbye(self, instance: Instance, event: AgentEvent, via: str) -> None:
+        """Takes an event as the goodbye of its instance, unless a beat was sent after it, by the agent's own clock."""
+        beaten_ms = instance.agent_time_ms
+        if beaten_ms is not None and event.time_ms < beaten_ms and event.time_ms != event.received_ms:
+            self.goodbyes_outdated += 1
+            return
+        self.registry.goodbye(instance.service, instance.instance_id, event=event)
+        self.counters.goodbyes[via] += 1
 
     def event(self, event: AgentEvent, via: str) -> None:
         self.counters.events[via] += 1
@@ -230,6 +288,10 @@ class Intake:
         out["known"] = len(self.known)
         out["known_bytes"] = self.known.n_bytes
         out["known_forgotten"] = self.known.forgotten
+        out["service_names"] = len(self.services)
+        out["service_names_forgotten"] = self.services.forgotten
+        out["goodbyes_outdated"] = self.goodbyes_outdated
+        out["beats_outdated"] = self.beats_outdated
         out["clients"] = len(self.rates)
         out["clients_limited"] = self.rates.limited
         out["log_lines_left_out"] = self.log.left_out

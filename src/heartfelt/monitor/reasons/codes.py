@@ -76,6 +76,7 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("stuck", "lag_ms:duration limit_ms:duration"),
         ("responds_again", "lag_ms:duration"),
         ("goodbye", f"text:text? {_LAST}"),
+        ("goodbye_event", f"event:text {_LAST}"),
         ("paused", ""),
         ("paused_until", "until_ms:time"),
         ("resumed", "now:reason"),

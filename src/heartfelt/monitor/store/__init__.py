@@ -23,11 +23,13 @@ __all__ = [
     "LEASE_MS",
     "OPEN_RUNS",
     "READ_S",
+    "REMOVED",
     "RUNS_KEPT",
     "TEXT_CHARS",
     "TEXT_SCAN",
     "Backlog",
     "Delivery",
+    "EventCursor",
     "EventFilter",
     "Health",
     "HeatCell",
@@ -51,6 +53,8 @@ OPEN_RUNS = 10_000
 """How many runs that have not ended are read when the store is opened."""
 RUNS_KEPT = 100
 """How many runs of an instance are kept: the newest."""
+REMOVED = 10_000
+"""How many removed instances `Saved` has, from the newest 10 * REMOVED changes."""
 LEASE_MS = 120_000
 """After this time a delivery that was claimed and not finished may be claimed again: its monitor died."""
 
@@ -67,6 +71,8 @@ class Saved(msgspec.Struct, kw_only=True):
     next_run: int
     closed_cleanly: bool
     last_written_ms: int | None
+    removed: list[tuple[str, str]] = []
+    """Instance id and service of the last instances that were removed, at most REMOVED, the newest last."""
 
 
 class Health(msgspec.Struct, kw_only=True, frozen=True):
@@ -104,18 +110,32 @@ class EventFilter(msgspec.Struct, kw_only=True, frozen=True):
     types: tuple[str, ...] = ()
     levels: tuple[Level, ...] = ()
     names: tuple[str, ...] = ()
-    """`info["name"]`."""
+    """`AgentEvent.name`."""
     text: str = ""
     """Text that occurs somewhere in the event; the case of ASCII letters does not matter. At most TEXT_CHARS."""
     start_ms: int | None = None
     """The earliest `AgentEvent.time_ms` that matches."""
     end_ms: int | None = None
     """The latest one that matches."""
+    newest: int | None = None
+    """The highest number that matches: events that arrive later are left out, whatever their times."""
+
+
+class EventCursor(msgspec.Struct, frozen=True):
+    """The place of an event in a list of events, which stays the same when others arrive, late ones too."""
+
+    at_ms: int
+    """`AgentEvent.at_ms`."""
+    number: int
 
 
 class StoredEvent(msgspec.Struct, kw_only=True, frozen=True):
     number: int
     event: AgentEvent
+
+    @property
+    def cursor(self) -> EventCursor:
+        return EventCursor(self.event.at_ms, self.number)
 
 
 class UptimeDay(msgspec.Struct, kw_only=True, frozen=True):
@@ -145,10 +165,14 @@ class StoreReader(Protocol):
     """
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]: ...
-    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
-        """Returns events in the order in which they were received, the newest first. With `text`, only TEXT_SCAN events
-        are searched: fewer results than `limit` may then mean that older events were not looked at. Raises ConfigError
-        if the text is too long."""
+    async def events(self, which: EventFilter, *, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
+        """Returns events in the order of `AgentEvent.at_ms`, and of their numbers where that is the same, the newest
+        first. `before`: the cursor of the event to continue from, or its number. With `text`, only TEXT_SCAN events are
+        searched: fewer results than `limit` may then mean that older events were not looked at. Raises ConfigError if
+        the text is too long."""
+
+    async def newest_event(self) -> int:
+        """Returns the highest number of an event; 0 if there is none."""
 
     async def count_events(self, which: EventFilter) -> dict[Level, int]:
         """Returns a count for every level. With `text`, only the newest TEXT_SCAN events that match the rest are

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.model import Hold
-from heartfelt.monitor.store import OPEN_RUNS, Saved, schema
+from heartfelt.monitor.model import Hold, State
+from heartfelt.monitor.store import OPEN_RUNS, REMOVED, Saved, schema
 from heartfelt.monitor.store.apply import BAD_ROW, Applier
 from heartfelt.monitor.store.lock import FileLock
 from heartfelt.monitor.store.pending import Pending
@@ -26,6 +26,8 @@ RESERVED = 1 << 24
 """How many ids and seqs are reserved ahead: after a crash the next ones start above all that may have been used."""
 _OLDEST_SQLITE = (3, 32, 0)
 _STATEMENTS = 256  # kept prepared
+_REMOVED = f"""SELECT instance_id, service FROM (SELECT new, instance_id, service FROM changes ORDER BY seq DESC
+LIMIT {10 * REMOVED}) WHERE new = '{State.REMOVED.value}' LIMIT {REMOVED}"""
 
 
 class StoreFile:
@@ -97,6 +99,7 @@ class StoreFile:
             next_run=self._next_run,
             closed_cleanly=bool(meta.get("closed_cleanly", 1)),
             last_written_ms=meta.get("last_written_ms"),
+            removed=connection.execute(_REMOVED).fetchall()[::-1],
         )
         self.last_written_ms = saved.last_written_ms
         with self.transaction() as writing:

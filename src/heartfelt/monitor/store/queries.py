@@ -2,10 +2,10 @@
 """Queries of the tables. Every function takes a read-only connection, and blocks.
 
 This module, not SQLite, chooses the index of an event query, since SQLite does not know how the values are distributed:
-it is the index of the first column in `_BY_SELECTIVITY` that the filter has, read in the order of the numbers, so that
-a page ends as soon as it is full. A column with a plus sign is only compared. Times come from the agents' clocks and
-are not in order: if few events are in the range, they are found by the time's index and sorted; otherwise the time is
-only compared.
+it is the index of the first column in `_BY_SELECTIVITY` that the filter has, read in the order of `at_ms`, so that a
+page ends as soon as it is full. A column with a plus sign is only compared. `time_ms` comes from the agents' clocks and
+may be later than `at_ms`: if few events are in the range, they are found by the time's index and sorted; otherwise the
+time is only compared, from the end of the range on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from msgspec import structs
 
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.model import Change, Level, Run
-from heartfelt.monitor.store import HEAT_CELLS, TEXT_CHARS, TEXT_SCAN, EventFilter, HeatCell, StoredEvent, UptimeDay
+from heartfelt.monitor.store import (
+    HEAT_CELLS,
+    TEXT_CHARS,
+    TEXT_SCAN,
+    EventCursor,
+    EventFilter,
+    HeatCell,
+    StoredEvent,
+    UptimeDay,
+)
 from heartfelt.monitor.store import rows as rows
 
 _BY_SELECTIVITY = (
@@ -32,19 +41,40 @@ _BY_SELECTIVITY = (
 _FEW = 10_000  # a range of time with fewer events is sorted
 _BRANCHES = 50  # a filter with at most this number of values searches the index once per value
 _TEXT_COLUMNS = ("info", "service", "instance_id", "ip", "scope", "type")
-_ALL = f"number, {rows.EVENT_COLUMNS}"
+_ALL = f"number, {rows.EVENT_COLUMNS}, at_ms"
+_NEWEST_FIRST = "ORDER BY at_ms DESC, number DESC"
 
 Params = list[Any]
 
 
-def events(connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int) -> list[StoredEvent]:
+def events(
+    connection: sqlite3.Connection, which: EventFilter, before: EventCursor | int | None, limit: int
+) -> list[StoredEvent]:
+    if isinstance(before, int):
+        which, before = _from_number(connection, which, before)
     selects, params = _selects(connection, which, before, TEXT_SCAN if which.text else limit)
     statement = " UNION ALL ".join(f"SELECT * FROM ({select})" for select in selects)
     if which.text:
         text, more = _text(which.text)
         statement, params = f"SELECT * FROM ({statement}) WHERE {text}", params + more
-    found = connection.execute(f"{statement} ORDER BY number DESC LIMIT ?", [*params, limit])
+    found = connection.execute(f"{statement} {_NEWEST_FIRST} LIMIT ?", [*params, limit])
     return [rows.event_of(row) for row in found]
+
+
+def newest_event(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
+
+
+def _from_number(
+    connection: sqlite3.Connection, which: EventFilter, number: int
+) -> tuple[EventFilter, EventCursor | None]:
+    """Returns the filter and the cursor that continue from the event with this number. If there is none, which is so
+    after it was deleted, the events with smaller numbers."""
+    found = connection.execute("SELECT at_ms FROM events WHERE number = ?", (number,)).fetchone()
+    if found is not None:
+        return which, EventCursor(found[0], number)
+    newest = number - 1 if which.newest is None else min(number - 1, which.newest)
+    return structs.replace(which, newest=newest), None
 
 
 def count_events(connection: sqlite3.Connection, which: EventFilter) -> dict[Level, int]:
@@ -133,7 +163,7 @@ def _values(which: EventFilter, field: str) -> tuple[Any, ...]:
 
 
 def _selects(
-    connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int
+    connection: sqlite3.Connection, which: EventFilter, before: EventCursor | None, limit: int
 ) -> tuple[list[str], Params]:
     """Returns one statement for each value of the column whose index is used, each newest first and with a limit; and
     the parameters of all of them."""
@@ -148,13 +178,13 @@ def _selects(
     selects, params = [], []
     for part in parts:
         source, conditions, more = _conditions(part, before, walked)
-        selects.append(f"SELECT {_ALL} FROM {source} WHERE {conditions} ORDER BY number DESC LIMIT {int(limit)}")
+        selects.append(f"SELECT {_ALL} FROM {source} WHERE {conditions} {_NEWEST_FIRST} LIMIT {int(limit)}")
         params += more
     return selects, params
 
 
 def _walked(connection: sqlite3.Connection, which: EventFilter) -> tuple[str, str] | None:
-    """Returns the index to use and its field of the filter ("" for the time). None: the table itself, by number."""
+    """Returns the index to use and its field of the filter ("" for the time). None: no field of it has an index."""
     if _has_range(which):
         (n_in_range,) = connection.execute(
             f"SELECT count(*) FROM (SELECT 1 FROM events WHERE time_ms BETWEEN ? AND ? LIMIT {_FEW})", _range(which)
@@ -167,9 +197,11 @@ def _walked(connection: sqlite3.Connection, which: EventFilter) -> tuple[str, st
     return None
 
 
-def _conditions(which: EventFilter, before: int | None, walked: tuple[str, str] | None) -> tuple[str, str, Params]:
+def _conditions(
+    which: EventFilter, before: EventCursor | None, walked: tuple[str, str] | None
+) -> tuple[str, str, Params]:
     """Returns the table with the index to use, the conditions, and the parameters."""
-    index, walked_field = walked or (None, None)
+    index, walked_field = walked or ("events_at", None)
     conditions: list[str] = ["1"]
     params: Params = []
     for column, _, field in _BY_SELECTIVITY:
@@ -179,12 +211,19 @@ def _conditions(which: EventFilter, before: int | None, walked: tuple[str, str] 
             conditions.append(f"{sign}{column} IN ({_marks(values)})")
             params += values
     if _has_range(which):
+        low, high = _range(which)
         conditions.append(f"{'' if walked_field == '' else '+'}time_ms BETWEEN ? AND ?")
-        params += _range(which)
+        params += low, high
+        if walked_field != "":  # skips those after the range: `at_ms` is never later than `time_ms`
+            conditions.append("at_ms <= ?")
+            params.append(high)
+    if which.newest is not None:
+        conditions.append("+number <= ?")
+        params.append(which.newest)
     if before is not None:
-        conditions.append("number < ?")
-        params.append(before)
-    return f"events INDEXED BY {index}" if index else "events NOT INDEXED", " AND ".join(conditions), params
+        conditions.append("(at_ms, number) < (?, ?)")
+        params += before.at_ms, before.number
+    return f"events INDEXED BY {index}", " AND ".join(conditions), params
 
 
 def _has_range(which: EventFilter) -> bool:

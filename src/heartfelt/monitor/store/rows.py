@@ -29,7 +29,7 @@ INSTANCE_COLUMNS = (
 CHANGE_COLUMNS = (
     "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
 )
-EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, level, type, name, info"
+EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, has_scope, level, type, name, info"
 RUN_COLUMNS = "number, id, rid, begin_ms, end_ms, result, status, duration_ms, text, deadline_ms, liveness_ms"
 DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
 
@@ -185,14 +185,15 @@ def event_row(event: AgentEvent) -> tuple[Any, ...]:
     time_ms = event.time_ms
     if not -MOST <= time_ms <= MOST:
         time_ms = max(-MOST, min(time_ms, MOST))
-    name = event.info.get("name", "")
+    name = event.name
     return (
         time_ms,
         event.received_ms,
         event.service,
         event.instance_id,
         event.ip,
-        event.scope,
+        event.scope or "",
+        event.scope is not None,
         RANK[event.level],
         event.type,
         name if isinstance(name, str) else to_json(name),
@@ -207,10 +208,10 @@ def event_of(row: tuple[Any, ...]) -> StoredEvent:
         service=row[3],
         instance_id=row[4],
         ip=row[5],
-        scope=row[6],
-        level=LEVELS[row[7]],
-        type=row[8],
-        info=from_json(row[10]),
+        scope=row[6] if row[7] else None,
+        level=LEVELS[row[8]],
+        type=row[9],
+        info=from_json(row[11]),
     )
     return StoredEvent(number=row[0], event=event)
 

@@ -81,7 +81,8 @@ ALTER TABLE instances ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE changes ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
 ALTER TABLE changes ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 """,
-    # Runs, acknowledgements, periods, and what is expected: all keys that beat by name until now are.
+    # Runs, acknowledgements, periods, events in the order of their times, and what is expected: all keys that beat by
+    # name until now are.
     3: """
 ALTER TABLE instances ADD COLUMN before_pause TEXT;
 ALTER TABLE instances ADD COLUMN ack TEXT;
@@ -102,6 +103,20 @@ CREATE TABLE runs (
     liveness_ms INTEGER);
 CREATE INDEX runs_id ON runs (id);
 CREATE INDEX runs_open ON runs (number) WHERE end_ms IS NULL;
+
+-- Events are listed by the time of their senders, who report them late. One whose clock is ahead is listed by when it
+-- was received, so that it does not stay on top. scope is '' where has_scope is 0: a Sermant agent gave none.
+ALTER TABLE events ADD COLUMN at_ms INTEGER AS (min(time_ms, received_ms));
+ALTER TABLE events ADD COLUMN has_scope INTEGER NOT NULL DEFAULT 1;
+DROP INDEX events_service; DROP INDEX events_instance; DROP INDEX events_ip;
+DROP INDEX events_level; DROP INDEX events_type; DROP INDEX events_name;
+CREATE INDEX events_at ON events (at_ms);
+CREATE INDEX events_service ON events (service, at_ms);
+CREATE INDEX events_instance ON events (instance_id, at_ms);
+CREATE INDEX events_ip ON events (ip, at_ms);
+CREATE INDEX events_level ON events (level, at_ms);
+CREATE INDEX events_type ON events (type, at_ms);
+CREATE INDEX events_name ON events (name, at_ms);
 """,
 }
 

@@ -15,6 +15,7 @@ from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
 from heartfelt.monitor.store import (
     Backlog,
     Delivery,
+    EventCursor,
     EventFilter,
     Health,
     HeatCell,
@@ -237,8 +238,11 @@ class SqliteStore:
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
         return await self._readers.read(lambda c: queries.changes(c, id, service, before, limit))
 
-    async def events(self, which: EventFilter, *, before: int | None, limit: int) -> list[StoredEvent]:
+    async def events(self, which: EventFilter, *, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
         return await self._readers.read(lambda c: queries.events(c, which, before, limit))
+
+    async def newest_event(self) -> int:
+        return await self._readers.read(queries.newest_event)
 
     async def count_events(self, which: EventFilter) -> dict[Level, int]:
         return await self._readers.read(lambda c: queries.count_events(c, which))

@@ -14,6 +14,7 @@ from heartfelt.monitor.model import AgentEvent, Level
 from heartfelt.monitor.problems import Problem, bad
 from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
 from heartfelt.monitor.web.api.endpoint import Call, token_of
+from heartfelt.monitor.web.api.params import cursor_text
 from heartfelt.monitor.web.auth import Scope as TokenScope
 from heartfelt.monitor.web.stream import TOPICS, Stream, TooManyViewers, Viewer
 
@@ -28,8 +29,8 @@ class NumberedEvent(AgentEvent, kw_only=True, frozen=True):
 
 class Events(msgspec.Struct, kw_only=True, frozen=True):
     events: list[NumberedEvent]
-    """Newest first."""
-    before: int | None
+    """Newest first: by `time_ms`, or by `received_ms` where that is earlier, and where that is the same by `number`."""
+    before: str | None
     """For the next page; null: this is the last one."""
 
 
@@ -63,7 +64,7 @@ async def list_events(call: Call) -> Events:
     limit = call["limit"]
     found = await call.parts.store.events(_filter(call), before=call["before"], limit=limit)
     events = [NumberedEvent(number=one.number, **_fields(one.event)) for one in found]
-    return Events(events=events, before=found[-1].number if len(found) == limit else None)
+    return Events(events=events, before=cursor_text(found[-1].cursor) if len(found) == limit else None)
 
 
 def _fields(event: AgentEvent) -> dict[str, Any]:

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from heartfelt.monitor.problems import bad
+from heartfelt.monitor.store import EventCursor
 from heartfelt.monitor.web.api.endpoint import Param
 
 MOST_TEXT = 1000
 MOST_MS = 1 << 53
+_MOST_INTEGER = (1 << 63) - 1
+_CURSOR = re.compile(r"(?:(-?[0-9]{1,19})-)?([0-9]{1,19})")
 
 
 def _text(name: str, value: str) -> str:
@@ -57,6 +61,23 @@ def wholes(name: str, meaning: str, least: int, most: int) -> Param:
 
 def moment(name: str, meaning: str) -> Param:
     return whole(name, f"{meaning}; ms since the epoch", 0, MOST_MS)
+
+
+def cursor_text(cursor: EventCursor) -> str:
+    return f"{cursor.at_ms}-{cursor.number}"
+
+
+def event_cursor(name: str, meaning: str) -> Param:
+    """A place in the list of events as `cursor_text` writes it, or the number of the event alone."""
+
+    def parse(name: str, value: str) -> EventCursor | int:
+        found = _CURSOR.fullmatch(value)
+        at_ms, number = (0, -1) if found is None else (int(found[1] or 0), int(found[2]))
+        if found is None or max(abs(at_ms), number) > _MOST_INTEGER:
+            raise bad(name, value, "must be `before` of the previous page, or the number of its last event")
+        return number if found[1] is None else EventCursor(at_ms, number)
+
+    return Param(name, parse, meaning, schema={"type": "string", "pattern": f"^{_CURSOR.pattern}$"})
 
 
 def limit(default: int, most: int) -> Param:

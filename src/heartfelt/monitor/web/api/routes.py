@@ -17,7 +17,7 @@ from heartfelt.monitor.web.api.endpoint import JSON, Call, Endpoint, answer
 from heartfelt.monitor.web.api.listing import SORT_NAMES, InstancePage
 from heartfelt.monitor.web.api.openapi import document
 from heartfelt.monitor.web.api.order import InstanceOrder
-from heartfelt.monitor.web.api.params import choice, limit, moment, text, whole, wholes, words
+from heartfelt.monitor.web.api.params import choice, event_cursor, limit, moment, text, whole, wholes, words
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
 from heartfelt.monitor.web.api.view import HoldView, InstanceDetail
 from heartfelt.monitor.web.auth import Scope
@@ -38,6 +38,7 @@ def _description() -> bytes:
 
 _SERVICE = text("service", "only these services", many=True)
 _BEFORE = whole("before", "next page: `before` of the previous one", 0, _SEQ)
+_BEFORE_EVENT = event_cursor("before", "next page: `before` of the previous one, or the number of its last event")
 _INSTANCE = text("instance", "only these instance ids", many=True)
 _CHOSEN = (
     _SERVICE, _INSTANCE, choice("state", State, "only these states; one whose loss is held counts as LOST"),
@@ -99,7 +100,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
              answer=instances.Services),
     Endpoint("GET", "/api/v1/changes", READ, instances.list_changes, "Changes of state, of all services or of one",
              (text("service", "only this service"), _BEFORE, limit(100, 1000)), answer=instances.Changes),
-    Endpoint("GET", "/api/v1/events", READ, events.list_events, "Events", (*_EVENTS, _BEFORE, limit(100, 1000)),
+    Endpoint("GET", "/api/v1/events", READ, events.list_events, "Events", (*_EVENTS, _BEFORE_EVENT, limit(100, 1000)),
              answer=events.Events),
     Endpoint("GET", "/api/v1/events/counts", READ, events.count_events, "Number of events by level",
              _EVENTS, answer=dict[Level, int]),

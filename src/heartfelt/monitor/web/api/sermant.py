@@ -10,7 +10,8 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from heartfelt.monitor.config.build import webhook_levels
-from heartfelt.monitor.model import AgentEvent, Level, State
+from heartfelt.monitor.fleet.own_events import OWN_SCOPE
+from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Level, State
 from heartfelt.monitor.problems import Problem, no_such
 from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.web.api.endpoint import JSON, Call
@@ -26,18 +27,38 @@ COOKIE = "JSESSIONID"
 MOST_PAGES_AHEAD = 1000
 """A request may skip at most this many pages."""
 WEBHOOKS = ((0, "Feishu", "feishu"), (1, "DingDing", "dingtalk"))
+OPERATION = "OPERATION"
+OWN_TYPES = ("STATE", "PING", HOLD_TYPE)
+"""Types that only this monitor has. Sermant's panel shows no others than operation, governance and log."""
+OWN_NAMES = {
+    "INSTANCE_NEW": "SERMANT_START",
+    "INSTANCE_UP": "INSTANCE_RECOVERY",
+    "INSTANCE_LEFT": "SERMANT_STOP",
+    "INSTANCE_LOST": "SEVERE",
+    "INSTANCE_FAILED": "SEVERE",
+    "INSTANCE_REMOVED": "INSTANCE_REMOVAL",
+    "started": "SERMANT_SERVICE_START",
+    "succeeded": "SERMANT_SERVICE_STOP",
+    "failed": "SEVERE",
+    "HOLD_BEGAN": "SEVERE",
+}
+"""Names of this monitor's events, and Sermant's nearest ones: its panel shows no name that it does not know."""
+OTHER_NAME = "WARNING"
+"""Sermant's name for this monitor's other events."""
 _HEALTHY = frozenset({State.NEW, State.UP, State.LATE, State.STUCK})
 _encode = msgspec.json.Encoder().encode
 
 
 def plugins_info(instance: Instance) -> dict[str, Any]:
     """Returns a row of getPluginsInfo: the fields of the heartbeat, its plugins as a list, and whether it is alive."""
-    row = {name: value for name, value in instance.meta.items() if name != "pluginInfoMap"}
+    row: dict[str, Any] = {"dynamicInstall": False, "externalAgentInfoMap": {}} | instance.meta
     plugins = instance.meta.get("pluginInfoMap")
     row["service"] = instance.service
     row["instanceId"] = instance.instance_id
-    row["heartbeatTime"] = instance.last_beat_ms + (instance.skew_ms or 0)
-    row["pluginInfoMap"] = list(plugins.values()) if isinstance(plugins, dict) else []
+    sent_ms = instance.agent_time_ms
+    row["heartbeatTime"] = instance.last_beat_ms + (instance.skew_ms or 0) if sent_ms is None else sent_ms
+    row["lastHeartbeatTime"] = instance.agent_last_time_ms or 0
+    row["pluginInfoMap"] = [one for one in plugins.values() if one] if isinstance(plugins, dict) else []
     row["health"] = instance.counts_as in _HEALTHY or (instance.state is State.PAUSED and instance.before_pause is None)
     return row
 
@@ -54,14 +75,28 @@ async def get_plugins_info(call: Call) -> Response:
 
 
 def event_row(event: AgentEvent) -> dict[str, Any]:
+    """Returns a row of the list of events. One of this monitor's own has Sermant's nearest type and name; its own name,
+    by which it is found, is in `info.event`."""
+    type_, info = event.type, event.info
+    if type_ in OWN_TYPES or (event.scope == OWN_SCOPE and not event.instance_id):
+        type_ = OPERATION
+        name = info.get("name")
+        shown = OWN_NAMES.get(name, OTHER_NAME) if isinstance(name, str) else OTHER_NAME
+        info = info | {"name": shown, "event": name}
     return {
         "meta": {"service": event.service, "ip": event.ip, "instanceId": event.instance_id},
         "time": event.time_ms,
         "scope": event.scope,
         "level": event.level.value.lower(),
-        "type": event.type.lower(),
-        "info": event.info,
+        "type": type_.lower(),
+        "info": info,
     }
+
+
+def _types(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the types that are shown as one of those asked for."""
+    types = tuple(one.upper() for one in asked)
+    return (*types, *OWN_TYPES) if OPERATION in types else types
 
 
 async def _page(call: Call, session: Session, number: int) -> list[dict[str, Any]]:
@@ -78,31 +113,32 @@ async def _page(call: Call, session: Session, number: int) -> list[dict[str, Any
         if len(found) < PAGE:
             return []
         if len(session.starts) == known:  # otherwise another request of this session has found it meanwhile
-            session.starts.append(found[-1].number)
+            session.starts.append(found[-1].cursor)
     found = await store.events(session.which, before=session.starts[number - 1], limit=PAGE)
     return [event_row(one.event) for one in found]
 
 
 async def list_events(call: Call) -> Response:
+    store = call.parts.store
     which = EventFilter(
         services=call["service"],
         ips=call["ip"],
         scopes=call["scope"],
-        types=tuple(one.upper() for one in call["type"]),
+        types=_types(call["type"]),
         levels=call["level"],
         names=call["name"],
         instance_ids=call["instanceIds"],
         start_ms=call["startTime"],
         end_ms=call["endTime"],
+        newest=await store.newest_event(),
     )
-    counts = await call.parts.store.count_events(which)
+    counts = await store.count_events(which)
     pages = -(-sum(counts.values()) // PAGE)
-    name, session = call.parts.sessions.begin(which, pages)
-    newest = await call.parts.store.events(which, before=None, limit=PAGE)
-    session.starts.append(newest[0].number + 1 if newest else None)
+    name = call.parts.sessions.begin(which, pages)
+    first = await store.events(which, before=None, limit=PAGE)
     answer = {
         "totalPage": pages,
-        "events": [event_row(one.event) for one in newest],
+        "events": [event_row(one.event) for one in first],
         "eventCount": {level.value.lower(): counts.get(level, 0) for level in Level},
     }
     response = Response(_encode(answer), media_type=JSON, headers={"Cache-Control": "no-store"})

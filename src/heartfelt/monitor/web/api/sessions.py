@@ -9,20 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from heartfelt.monitor.problems import Problem
-from heartfelt.monitor.store import EventFilter
+from heartfelt.monitor.store import EventCursor, EventFilter
 
 MOST_SESSIONS = 1000
 
 
 @dataclass(slots=True)
 class Session:
-    """One paged query. Events that arrive later do not shift its pages."""
+    """One paged query. Its filter leaves out events that arrive later, so they shift no page."""
 
     which: EventFilter
     ends_ms: int
     pages: int
-    starts: list[int | None] = field(default_factory=list)
-    """Entry n is for page n + 1, whose events have smaller numbers. None: it starts at the newest event."""
+    starts: list[EventCursor | None] = field(default_factory=lambda: [None])
+    """Entry n is the place before page n + 1. None: it starts at the newest event."""
 
 
 class Sessions:
@@ -36,7 +36,8 @@ class Sessions:
         self._wall_ms = wall_ms
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
-    def begin(self, which: EventFilter, pages: int) -> tuple[str, Session]:
+    def begin(self, which: EventFilter, pages: int) -> str:
+        """Returns the name of the new session."""
         now_ms = self._wall_ms()
         while self._sessions:  # ordered by last use, so the first one ends first
             oldest = next(iter(self._sessions.values()))
@@ -44,8 +45,8 @@ class Sessions:
                 break
             self._sessions.popitem(last=False)
         name = secrets.token_urlsafe(16)
-        session = self._sessions[name] = Session(which, now_ms + self._expire_ms, pages)
-        return name, session
+        self._sessions[name] = Session(which, now_ms + self._expire_ms, pages)
+        return name
 
     def find(self, name: str | None) -> Session:
         """Returns the session and extends it. Raises Problem if it has ended or never existed."""

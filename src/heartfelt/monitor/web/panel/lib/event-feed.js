@@ -9,7 +9,11 @@ const MOST = 3000; // in the page at once
 const READ_MS = 2000;
 const STORED_MS = 700; // how long after its announcement an event can be loaded
 
-const EMPTY = { events: [], counts: null, isEnd: false, loaded: false, error: null, isStale: false };
+const EMPTY = { events: [], before: null, counts: null, loaded: false, error: null, isStale: false };
+
+/** The time by which the monitor orders an event: its sender's, or that of its receipt if the sender's clock is ahead. */
+const at = (one) => Math.min(one.time_ms, one.received_ms ?? one.time_ms);
+const newestFirst = (one, other) => at(other) - at(one) || other.number - one.number;
 
 /**
  * @param {() => Record<string, any>} asked returns the current parameters (a range that ends now moves on)
@@ -19,13 +23,15 @@ const EMPTY = { events: [], counts: null, isEnd: false, loaded: false, error: nu
 export function useEvents(asked, key, isFollowing) {
   const [shown, setShown] = useState(EMPTY);
   const now = useRef({});
-  Object.assign(now.current, { asked, isFollowing, events: shown.events });
-  const state = useRef({ turn: 0, readMs: 0, toldMs: 0, reading: false });
+  Object.assign(now.current, { asked, isFollowing, events: shown.events, before: shown.before });
+  const state = useRef({ turn: 0, readMs: 0, toldMs: 0, reading: false, isLate: false });
 
   const read = async ({ merge }) => {
     const mine = state.current;
     if (merge && mine.reading) return;
     const turn = merge ? mine.turn : ++mine.turn;
+    const isAlone = !merge || mine.isLate;
+    mine.isLate = false;
     mine.reading = true;
     mine.readMs = performance.now();
     try {
@@ -35,7 +41,7 @@ export function useEvents(asked, key, isFollowing) {
         get("/api/v1/events/counts", { ...params, level: null }),
       ]);
       if (turn !== mine.turn) return;
-      setShown((old) => ({ ...joined(merge ? old : EMPTY, page), counts, loaded: true, error: null, isStale: false }));
+      setShown((old) => ({ ...joined(isAlone ? EMPTY : old, page), counts, loaded: true, error: null, isStale: false }));
     } catch (error) {
       if (turn === mine.turn) setShown((old) => ({ ...old, error, loaded: true }));
     } finally {
@@ -45,16 +51,20 @@ export function useEvents(asked, key, isFollowing) {
   const older = async () => {
     const turn = state.current.turn;
     try {
-      const before = now.current.events.at(-1).number;
+      const { before } = now.current;
       const page = await get("/api/v1/events", { ...now.current.asked(), limit: PAGE, before });
       if (turn !== state.current.turn) return;
-      setShown((old) => ({ ...old, events: [...old.events, ...page.events].slice(0, MOST), isEnd: page.before === null, error: null }));
+      setShown((old) =>
+        old.before === before ? { ...old, events: [...old.events, ...page.events].slice(0, MOST), before: page.before, error: null } : old,
+      );
     } catch (error) {
       setShown((old) => ({ ...old, error }));
     }
   };
-  const tell = () => {
+  const tell = (event) => {
     state.current.toldMs = performance.now();
+    const last = now.current.events[PAGE - 1];
+    if (last && at(event) <= at(last)) state.current.isLate = true; // the newest page will not have it
   };
   useFresh(() => read({ merge: false }), [key]);
   useLive("event", tell);
@@ -71,15 +81,13 @@ export function useEvents(asked, key, isFollowing) {
     return () => clearInterval(timer);
   }, []);
   const isFull = shown.events.length >= MOST;
-  return { ...shown, isFull, older, newer: () => read({ merge: true }), again: () => read({ merge: false }) };
+  return { ...shown, isFull, isEnd: shown.before === null, older, newer: () => read({ merge: true }), again: () => read({ merge: false }) };
 }
 
-/** Puts the newest page before the shown events; if there is a gap in between, shows that page alone. */
+/** Puts the newest page among the shown events; if there is a gap in between, shows that page alone. */
 function joined(old, page) {
-  const newest = old.events[0]?.number ?? -1;
-  const fresh = page.events.filter((one) => one.number > newest);
-  if (fresh.length === page.events.length && page.before !== null) return { events: page.events, isEnd: false };
-  if (!old.events.length) return { events: page.events, isEnd: page.before === null };
-  return { events: [...fresh, ...old.events].slice(0, MOST), isEnd: old.isEnd };
+  const known = new Set(old.events.map((one) => one.number));
+  const fresh = page.events.filter((one) => !known.has(one.number));
+  if (!known.size || (fresh.length === page.events.length && page.before !== null)) return { events: page.events, before: page.before };
+  return { events: [...fresh, ...old.events].sort(newestFirst).slice(0, MOST), before: old.before };
 }
-

@@ -81,8 +81,7 @@ ALTER TABLE instances ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE changes ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
 ALTER TABLE changes ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 """,
-    # Runs, acknowledgements, periods, the availability of services, and what is expected: all keys that beat by name
-    # until now are. Days before keep their times, which are samples of each minute.
+    # Runs, acknowledgements, periods, and what is expected: all keys that beat by name until now are.
     3: """
 ALTER TABLE instances ADD COLUMN before_pause TEXT;
 ALTER TABLE instances ADD COLUMN ack TEXT;
@@ -94,9 +93,6 @@ ALTER TABLE instances ADD COLUMN period_ms INTEGER;
 ALTER TABLE instances ADD COLUMN is_job INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN min_duration_ms INTEGER;
 ALTER TABLE instances ADD COLUMN max_duration_ms INTEGER;
-ALTER TABLE days ADD COLUMN observed_s REAL NOT NULL DEFAULT 0;
-ALTER TABLE days ADD COLUMN available_s REAL NOT NULL DEFAULT 0;
-ALTER TABLE days ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 UPDATE instances SET expected = 1 WHERE via = 'ping' OR (via = 'udp' AND meta = '{}');
 
 -- result: the index in RunResult; a run that is 0 (running) or 5 (overdue) may have no end.
@@ -106,6 +102,11 @@ CREATE TABLE runs (
     liveness_ms INTEGER);
 CREATE INDEX runs_id ON runs (id);
 CREATE INDEX runs_open ON runs (number) WHERE end_ms IS NULL;
+
+-- Days until now keep their times, which are samples of each minute.
+ALTER TABLE days ADD COLUMN observed_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE days ADD COLUMN available_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE days ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 """,
 }
 

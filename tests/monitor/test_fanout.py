@@ -30,7 +30,7 @@ class FakeRegistry:
     def __init__(self):
         self.known = {}
         self.counts = {}
-        for name in ("change", "detected", "hold", "held", "row", "event", "run"):
+        for name in ("change", "detected", "hold", "held", "row", "event", "run", "uptime"):
             setattr(self, f"on_{name}", [])
 
     def get(self, id_):

@@ -6,26 +6,33 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.history import RateHistory
-from heartfelt.monitor.model import State
 from heartfelt.monitor.upkeep import MINUTE_MS, MOST_PUBLISHED_BEATS, Upkeep
 
 HANG_S = 60
 
 
+class FakeMeter:
+    def __init__(self):
+        self.now = {}
+        self.published = []
+
+    def counts(self):
+        return self.now
+
+    def publish(self, *, complete):
+        self.published.append(complete)
+
+
 class FakeRegistry:
     def __init__(self):
         self.dirty = {}
-        self.counts = {}
+        self.uptime = FakeMeter()
         self.figures = {"beats": 0, "changes": 0}
 
     def dirty_beats(self):
         dirty, self.dirty = self.dirty, {}
         return dirty
-
-    def services(self):
-        return self.counts
 
     def stats(self):
         return self.figures
@@ -72,14 +79,6 @@ class Parts:
         pass
 
 
-def counts_of(**states):
-    made = ServiceCounts()
-    for state, count in states.items():
-        made.total += count
-        made.add(State(state), count)
-    return made
-
-
 def test_last_beats_are_handed_to_the_store_once():
     parts = Parts()
     parts.registry.dirty = {1: 1000, 2: 2000}
@@ -114,14 +113,31 @@ def test_rates_count_beats_and_both_changes_and_events():
 
 def test_each_minute_is_counted_once():
     parts = Parts()
-    parts.registry.counts = {"shop": counts_of(UP=2, LATE=1, LOST=1), "mail": counts_of(PAUSED=1)}
+    parts.registry.uptime.now = {"shop": (7, 4)}
     parts.wall_ms += MINUTE_MS - 1
     parts.upkeep.count_minute()
     assert parts.store.counts == []  # it started in this minute, and does not know all of it
     parts.wall_ms += 1
     parts.upkeep.count_minute()
     parts.upkeep.count_minute()
-    assert parts.store.counts == [(101 * MINUTE_MS, {"shop": (4, 3), "mail": (1, 0)})]
+    assert parts.store.counts == [(101 * MINUTE_MS, {"shop": (7, 4)})]
+
+
+def test_uptime_is_published_with_changes_and_that_of_all_services_each_minute_and_at_the_end():
+    async def scenario():
+        parts = Parts(checkpoint_s=0.001)
+        parts.upkeep.start()
+        published = parts.registry.uptime.published
+        try:
+            await asyncio.wait_for(reached(lambda: len(published) >= 2), HANG_S)
+            assert not any(published)
+            parts.wall_ms += MINUTE_MS
+            await asyncio.wait_for(reached(lambda: True in published), HANG_S)
+        finally:
+            await parts.upkeep.stop()
+        assert sum(published) == 2 and published[-1]
+
+    asyncio.run(scenario())
 
 
 def test_an_error_is_counted_and_logged_and_the_work_goes_on(caplog):
@@ -148,8 +164,8 @@ def test_an_error_is_counted_and_logged_and_the_work_goes_on(caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-async def stored(beats, store):
-    while beats not in store.beats:
+async def reached(condition):
+    while not condition():
         await asyncio.sleep(0.001)
 
 
@@ -160,7 +176,7 @@ def test_the_checkpoint_is_repeated_and_its_delay_is_measured():
         try:
             for beat_ms in (1000, 2000):
                 parts.registry.dirty = {1: beat_ms}
-                await asyncio.wait_for(stored({1: beat_ms}, parts.store), HANG_S)
+                await asyncio.wait_for(reached(lambda beats={1: beat_ms}: beats in parts.store.beats), HANG_S)
         finally:
             await parts.upkeep.stop()
         assert len(parts.lags_s) >= 2

@@ -73,6 +73,7 @@ class Fanout:
         registry.on_row.append(self.row)
         registry.on_event.append(self.event)
         registry.on_run.append(self._store.put_run)
+        registry.on_uptime.append(self._store.put_uptime)
 
     def change(self, change: Change) -> None:
         self._store.put_change(change)

@@ -104,6 +104,7 @@ class Monitor:
             started_ms=self.started_ms,
             wall_ms=wall_ms,
             uptime_s=self.uptime_s,
+            store_uptime=self.upkeep.store_uptime,
             stats=self.stats,
             readiness=self.readiness,
         )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Periodic work: last beats to the store and the stream, rates, counts of each minute, reloading of tokens."""
+"""Periodic work: last beats and uptime to the store, rates, counts of each minute, reloading of tokens."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import RateHistory
 from heartfelt.monitor.metric import counter
-from heartfelt.monitor.store import Store
+from heartfelt.monitor.store import Store, StoreError
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.stream import Stream
 
@@ -82,6 +83,7 @@ class Upkeep:
         tasks, self._tasks = self._tasks, []
         self.left_running += len(await end_tasks(tasks, seconds=self.end_s))
         self.checkpoint()
+        self.keep_uptime(complete=True)
 
     async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]], *, measured: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -99,7 +101,7 @@ class Upkeep:
     async def _checkpoint(self) -> None:
         self.checkpoint()
         self.sample_rates()
-        self.count_minute()
+        self.keep_uptime(complete=self.count_minute())
 
     def checkpoint(self) -> None:
         """Writes and publishes the last beat of each instance that has beaten since the last call."""
@@ -119,11 +121,26 @@ class Upkeep:
             events = figures["changes"] + self._events_taken()
             self._rates.sample(now_s, self._wall_ms(), int(figures["beats"]), int(events))
 
-    def count_minute(self) -> None:
-        """At the first call in a new minute, stores how many instances each service has, and how many are up."""
+    def count_minute(self) -> bool:
+        """At the first call in a new minute, stores how many instances of each service are watched, and how many are
+        up. Returns whether it is the first call."""
         minute = self._wall_ms() // MINUTE_MS
         if minute == self._minute:
-            return
+            return False
         self._minute = minute
-        services = self._registry.services()
-        self._store.put_counts(minute * MINUTE_MS, {name: (one.total, one.up) for name, one in services.items()})
+        counts = self._registry.uptime.counts()
+        if counts:
+            self._store.put_counts(minute * MINUTE_MS, counts)
+        return True
+
+    def keep_uptime(self, *, complete: bool) -> None:
+        """Stores the uptime of services with a change, or, if `complete`, of all until now. Those of all are stored
+        once a minute, so `kill -9` loses at most a minute, which is then not watched."""
+        self._registry.uptime.publish(complete=complete)
+
+    async def store_uptime(self) -> None:
+        """Returns when the uptime of all services until now can be read from the store, or the store cannot be
+        written."""
+        self.keep_uptime(complete=True)
+        with contextlib.suppress(StoreError):  # its health says so; what was stored before can still be read
+            await self._store.flush()

@@ -11,6 +11,7 @@ from heartfelt import ConfigError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, webhook_levels
 from heartfelt.monitor.config.settings import SETTINGS, variable_of
+from heartfelt.monitor.fleet.policy import ServicePolicy
 from heartfelt.monitor.model import Level, Limits
 
 
@@ -89,6 +90,18 @@ def test_a_service_has_terms_of_its_own(write):
     assert policy.lease_ms("none", None) == 60_000
     assert policy.cached_ms("other") == 3_600_000
     assert setting(config, "service.my.shop.timeout")["value"] == 5.0
+
+
+def test_a_service_has_its_number_of_instances_that_must_be_up(write):
+    config = load(write("[service.web]\nmin_up = 2\n"), **{"service.api.min_up": "3"})
+    policy = make_policy(config)
+    assert [policy.min_up(name) for name in ("web", "api", "else")] == [2, 3, 1]
+    assert setting(config, "service.web.min_up")["value"] == 2
+    for bad in ("0", "-1", "1.5", "many"):
+        with pytest.raises(ConfigError, match=rf"service\.web\.min_up.*{bad}"):
+            load(**{"service.web.min_up": bad})
+    with pytest.raises(ConfigError, match=r"min_up.*at least 1.*0"):
+        ServicePolicy(min_up=0)
 
 
 def test_sermants_application_properties_are_read_with_their_units(write):

@@ -13,7 +13,7 @@ import pytest
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Hold, HoldState, Level, State
 from heartfelt.monitor.reasons import text_reason
-from heartfelt.monitor.store import HeatCell, UptimeDay
+from heartfelt.monitor.store import HeatCell, UptimeDay, WatchedTime
 from tests.monitor.store.events import EventContract
 from tests.monitor.store.outbox import OutboxContract
 from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, Clock, change, instance
@@ -177,20 +177,46 @@ class StoreContract(EventContract, OutboxContract):
 
     # -- uptime and heat
 
-    def test_uptime_and_heat_of_minutes(self, store, wall):
-        store.put_counts(NOON_MS, {"a_b": (10, 9), "axb": (1, 0)})
-        store.put_counts(NOON_MS + MINUTE_MS, {"a_b": (10, 10)})
-        store.put_counts(NOON_MS - DAY_MS, {"a_b": (2, 2)})
+    @pytest.mark.parametrize("flushed", [True, False])
+    def test_times_of_days_are_added_up_beside_losses_and_failures(self, again, flushed):
+        store, _ = again()
+        day = NOON_MS // DAY_MS
         store.put_change(change(1, service="a_b"))
+        store.put_uptime(
+            {
+                (day, "a_b"): WatchedTime(1200.0, 1140.001, 120.0, 60.0),
+                (day - 1, "a_b"): WatchedTime(120.0, 120.0, 60.0, 60.0),
+                (day, "axb"): WatchedTime(60.0, 0.0, 60.0, 0.0),
+            }
+        )
+        if flushed:
+            run(store.flush())
         store.put_change(change(2, service="a_b", new=State.UP, old=State.LOST))
-        store.put_change(change(3, service="a_b", time_ms=NOON_MS - DAY_MS))
-        run(store.flush())
-        today = UptimeDay(service="a_b", day="2025-11-22", watched_s=1200.0, up_s=1140.0, losses=1)
-        before = UptimeDay(service="a_b", day="2025-11-21", watched_s=120.0, up_s=120.0, losses=1)
-        other = UptimeDay(service="axb", day="2025-11-22", watched_s=60.0, up_s=0.0, losses=0)
+        store.put_change(change(3, service="a_b", new=State.FAILED))
+        store.put_change(change(4, service="a_b", time_ms=NOON_MS - DAY_MS))
+        store.put_uptime({(day, "a_b"): WatchedTime(0.001, 0.0, 0.001, 0.0)})
+        store, _ = again()
+        today = UptimeDay(
+            service="a_b", day="2025-11-22", watched_s=1200.001, up_s=1140.001, observed_s=120.001, available_s=60.0,
+            losses=1, failures=1,
+        )  # fmt: skip
+        before = UptimeDay(
+            service="a_b", day="2025-11-21", watched_s=120.0, up_s=120.0, observed_s=60.0, available_s=60.0,
+            losses=1, failures=0,
+        )  # fmt: skip
+        other = UptimeDay(
+            service="axb", day="2025-11-22", watched_s=60.0, up_s=0.0, observed_s=60.0, available_s=0.0,
+            losses=0, failures=0,
+        )  # fmt: skip
         assert run(store.uptime(("a_b",), 2)) == [today, before]
         assert run(store.uptime(("a_b",), 1)) == [today]
         assert run(store.uptime((), 2)) == [today, other, before]
+
+    def test_heat_of_minutes(self, store):
+        store.put_counts(NOON_MS, {"a_b": (10, 9), "axb": (1, 0)})
+        store.put_counts(NOON_MS + MINUTE_MS, {"a_b": (10, 10)})
+        store.put_counts(NOON_MS - DAY_MS, {"a_b": (2, 2)})
+        run(store.flush())
         cells = run(store.heat((), NOON_MS, NOON_MS + MINUTE_MS))
         assert cells == [
             HeatCell(service="a_b", minute_ms=NOON_MS + MINUTE_MS, total=10, up=10),
@@ -208,8 +234,6 @@ class StoreContract(EventContract, OutboxContract):
         store.put_counts(NOON_MS, {"s": (3, 4)})
         run(store.flush())
         assert run(store.heat(("s",), NOON_MS, NOON_MS)) == [HeatCell(service="s", minute_ms=NOON_MS, total=12, up=3)]
-        (day,) = run(store.uptime(("s",), 1))
-        assert (day.watched_s, day.up_s) == (720.0, 180.0)
 
     # -- documents
 
@@ -245,7 +269,7 @@ class StoreContract(EventContract, OutboxContract):
         run(store.flush())
         writes = store.health().writes
         store.put_change(change(1))
-        assert store.health().waiting <= 1  # it may be written by now
+        assert store.health().waiting <= 2  # the change and the day of its loss, which may be written by now
         run(store.flush())
         health = store.health()
         assert (health.ok, health.error, health.waiting, health.writes) == (True, None, 0, writes + 1)

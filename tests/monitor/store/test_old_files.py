@@ -16,8 +16,9 @@ pytest.importorskip("aiohttp")
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Hold, HoldState, Level, State
 from heartfelt.monitor.reasons import english, make, text_reason
-from heartfelt.monitor.store import EventFilter, schema
+from heartfelt.monitor.store import EventFilter, UptimeDay, WatchedTime, schema
 from heartfelt.monitor.store.documents import Documents
+from heartfelt.monitor.store.rows import DAY_MS
 from heartfelt.monitor.store.sqlite import SqliteStore
 from heartfelt.monitor.web.auth import Auth, Scope
 from heartfelt.monitor.webhooks import Webhooks
@@ -106,6 +107,27 @@ def test_events_keep_their_words_and_are_found_by_them(store):
         assert agents.event.info == {"name": "SERMANT_START", "description": "the agent has begun"}
 
     asyncio.run(run())
+
+
+def test_days_keep_their_figures_and_new_times_are_added(path):
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE days SET watched_s = 7200, up_s = 3600 WHERE service = 'mail'")
+    connection.close()
+    store = SqliteStore(path, wall_ms=wall_ms)
+    store.open()
+
+    def mail():
+        (day,) = asyncio.run(store.uptime(("mail",), 2))
+        return day
+
+    assert mail() == UptimeDay(
+        service="mail", day="2026-11-29", watched_s=7200, up_s=3600, observed_s=0, available_s=0, losses=2, failures=0
+    )
+    store.put_uptime({(STOPPED_MS // DAY_MS, "mail"): WatchedTime(2.5, 1.5, 2.0, 1.0)})
+    asyncio.run(store.flush())
+    day = mail()
+    assert (day.watched_s, day.up_s, day.observed_s, day.available_s) == (7202.5, 3601.5, 2.0, 1.0)
+    store.close()
 
 
 def test_the_registry_goes_on_with_it(store):

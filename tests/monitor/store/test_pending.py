@@ -9,17 +9,21 @@ pytest.importorskip("msgspec")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartfelt.monitor.model import Hold
+from heartfelt.monitor.model import Hold, State
 from heartfelt.monitor.reasons import text_reason
+from heartfelt.monitor.store import WatchedTime
 from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
-from tests.monitor.store.values import MINUTE_MS, NOON_MS, change, event, instance
+from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, change, event, instance
 
 BOUNDS = Bounds(changes=4, events=5, event_bytes=4000, deliveries=3, cells=5)
+DAY = NOON_MS // DAY_MS
 STORED_ID = 3  # the file knows of instances 1 to 3
 
 OPERATIONS = st.lists(
     st.tuples(
-        st.sampled_from(["instance", "beats", "remove", "change", "event", "minute", "delivery", "hold", "take"]),
+        st.sampled_from(
+            ["instance", "beats", "remove", "change", "event", "minute", "uptime", "delivery", "hold", "take"]
+        ),
         st.integers(1, 6),
     ),
     max_size=80,
@@ -40,6 +44,8 @@ def note(pending, what, n, serial, taken_id):
         pending.event(event(serial, info={"name": "x" * 300 * n}))
     elif what == "minute":
         pending.minute(NOON_MS + serial * MINUTE_MS, {f"s{k}": (1, 1) for k in range(n)})
+    elif what == "uptime":
+        pending.uptime({(DAY, f"s{k}"): WatchedTime(2.0, 1.0, 1.0, 0.5) for k in range(n)})
     elif what == "delivery":
         pending.delivery("t", str(serial), n, serial)
     elif what == "hold":
@@ -55,7 +61,7 @@ def content(pending):
         beats,
         set(pending.removed),
         list(pending.changes),
-        pending.losses,
+        pending.days,
         pending.hold,
         list(pending.deliveries),
         pending.highest_id,
@@ -103,7 +109,18 @@ def test_kept_and_noted_are_together_as_if_never_taken(operations):
     assert list(kept.counts)[len(kept.counts) - len(newest) :] == newest
     assert kept.cells + dropped.cells + kept_dropped.cells == sum(n for what, n in operations if what == "minute")
     assert noted.is_empty()
-    assert kept.is_empty() == (kept.waiting() == 0 and not kept.losses)
+    assert kept.is_empty() == (kept.waiting() == 0)
+
+
+def test_the_oldest_days_are_dropped_and_counted():
+    dropped = Dropped()
+    pending = Pending(Bounds(days=2), dropped, 0, 0)
+    pending.change(change(1, service="a"))
+    pending.uptime({(DAY, "a"): WatchedTime(2.0, 1.0, 1.0, 0.5), (DAY, "b"): WatchedTime(3.0, 3.0, 3.0, 3.0)})
+    assert (pending.days[(DAY, "a")], dropped.days) == ((2.0, 1.0, 1.0, 0.5, 1, 0), 0)
+    pending.change(change(2, service="c", new=State.FAILED))
+    assert pending.days == {(DAY, "b"): (3.0, 3.0, 3.0, 3.0, 0, 0), (DAY, "c"): (0, 0, 0, 0, 0, 1)}
+    assert dropped.days == 1
 
 
 @given(OPERATIONS)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.config.settings import OF_A_SERVICE
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
@@ -24,10 +26,7 @@ def make_policy(config: MonitorConfig) -> Policy:
         lease_cache_ms=_ms(config.lease_cache),
         lease_stuck_after_ms=None if config.lease_stuck_after is None else _ms(config.lease_stuck_after),
         services={
-            name: ServicePolicy(
-                lease_timeout_ms=_ms(one["timeout"]) if "timeout" in one else None,
-                lease_cache_ms=_ms(one["cache"]) if "cache" in one else None,
-            )
+            name: ServicePolicy(**dict(_of_a_service(what, value) for what, value in one.items()))
             for name, one in config.services.items()
         },
         hold=HoldPolicy(
@@ -41,6 +40,11 @@ def make_policy(config: MonitorConfig) -> Policy:
             release_per_s=float(config.hold_release_per_s),
         ),
     )
+
+
+def _of_a_service(what: str, value: Any) -> tuple[str, Any]:
+    field = OF_A_SERVICE[what].policy
+    return field, _ms(value) if field.endswith("_ms") else value
 
 
 def _ms(seconds: float) -> int:

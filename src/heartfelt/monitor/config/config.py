@@ -79,8 +79,8 @@ class MonitorConfig:
     webhooks_allow_private: bool = False
     session_expire: float = 60.0
     log_level: str = "info"
-    services: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """The "timeout" and "cache" of services that have their own."""
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The settings of services that have their own, by the names in OF_A_SERVICE."""
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
@@ -92,7 +92,7 @@ class MonitorConfig:
             for what, value in of_service.items():
                 if what not in OF_A_SERVICE:
                     raise ConfigError(
-                        f"services: {name}: unknown setting {what} of a service; known are {' and '.join(OF_A_SERVICE)}"
+                        f"services: {name}: unknown setting {what} of a service; known are {', '.join(OF_A_SERVICE)}"
                     )
                 checked(of_a_service(name, what), value)
         self._check_together()
@@ -158,18 +158,22 @@ class MonitorConfig:
             for one in SETTINGS
         ]
         rows += [
-            {
-                "name": f"service.{service}.{what}",
-                "value": value,
-                "source": self.places.get(f"service.{service}.{what}", "keyword"),
-                "default": getattr(self, OF_A_SERVICE[what].field),
-                "meaning": f"for the service {service}: {OF_A_SERVICE[what].meaning}",
-                "unit": "s",
-            }
+            self._of_a_service(service, what, value)
             for service, of_service in self.services.items()
             for what, value in of_service.items()
         ]
         return rows
+
+    def _of_a_service(self, service: str, what: str, value: object) -> dict[str, object]:
+        spec, of_all = of_a_service(service, what), OF_A_SERVICE[what].of_all
+        return {
+            "name": spec.name,
+            "value": value,
+            "source": self.places.get(spec.name, "keyword"),
+            "default": None if of_all is None else getattr(self, of_all.field),
+            "meaning": f"for the service {service}: {spec.meaning}",
+            "unit": spec.unit,
+        }
 
     def _at(self, field_name: str) -> str:
         name = SETTINGS.by_field[field_name].name

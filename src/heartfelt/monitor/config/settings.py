@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from heartfelt._config.settings import SettingSpec, SettingsTable
 from heartfelt._config.units import Size, share, words
@@ -101,9 +103,35 @@ def variable_of(setting: SettingSpec) -> str:
 
 BY_VARIABLE = {variable_of(one): one for one in SETTINGS}
 
-SERVICE = re.compile(r"service\.(.+)\.(timeout|cache)")
-OF_A_SERVICE = {"timeout": SETTINGS.by_name["lease.timeout"], "cache": SETTINGS.by_name["lease.cache"]}
-"""Settings that can be set for one service, as service.NAME.timeout, with the setting for all services."""
+
+@dataclass(frozen=True, slots=True)
+class ServiceSetting:
+    """A setting of one service."""
+
+    spec: SettingSpec
+    policy: str
+    """The field of `ServicePolicy`. If it ends with _ms, the setting is a duration."""
+    of_all: SettingSpec | None = None
+    """The setting for all services, which applies without this one."""
+
+
+def _like(name: str, policy: str) -> ServiceSetting:
+    of_all = SETTINGS.by_name[name]
+    return ServiceSetting(of_all, policy, of_all)
+
+
+def _only(kind: Kind, meaning: str, policy: str) -> ServiceSetting:
+    return ServiceSetting(SettingSpec("", "", kind, meaning), policy)
+
+
+OF_A_SERVICE: Mapping[str, ServiceSetting] = MappingProxyType({
+    "timeout": _like("lease.timeout", "lease_timeout_ms"),
+    "cache": _like("lease.cache", "lease_cache_ms"),
+    "min_up": _only(whole(1, 1_000_000),
+        "it is available while at least this many of its instances are up; default: 1", "min_up"),
+})  # fmt: skip
+"""Settings that can be set for one service, as service.NAME.timeout."""
+SERVICE = re.compile(rf"service\.(.+)\.({'|'.join(OF_A_SERVICE)})")
 
 # Keys of Sermant's backend and its frameworks that mean nothing to the monitor.
 SERMANTS_OTHERS = re.compile(
@@ -113,5 +141,6 @@ SERMANTS_OTHERS = re.compile(
 
 
 def of_a_service(service: str, what: str) -> SettingSpec:
-    """Returns the setting service.NAME.timeout or service.NAME.cache."""
-    return replace(OF_A_SERVICE[what], name=f"service.{service}.{what}", field=f"service.{service}.{what}")
+    """Returns the setting service.NAME.timeout or the like."""
+    name = f"service.{service}.{what}"
+    return replace(OF_A_SERVICE[what].spec, name=name, field=name)

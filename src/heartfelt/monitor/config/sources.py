@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from heartfelt._checks import shown
 from heartfelt._config.settings import SettingSpec, Source, check, entries_of
@@ -16,7 +17,7 @@ from heartfelt.monitor.config.settings import BY_VARIABLE, SERMANTS_OTHERS, SERV
 
 @dataclass(slots=True)
 class MonitorSource(Source):
-    services: dict[str, dict[str, float]] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Settings of single services: {"shop": {"timeout": 90.0}}."""
 
     def put_named(self, name: str, value: object, place: str) -> None:
@@ -24,9 +25,8 @@ class MonitorSource(Source):
         if setting := SETTINGS.by_name.get(name):
             self.put(setting, value, place)
         elif match := SERVICE.fullmatch(name):
-            seconds = check(of_a_service(match[1], match[2]), value, place)
-            assert isinstance(seconds, float)
-            self.services.setdefault(match[1], {})[match[2]] = seconds
+            checked_value = check(of_a_service(match[1], match[2]), value, place)
+            self.services.setdefault(match[1], {})[match[2]] = checked_value
             self.places[name] = place
         else:
             raise ConfigError(f"{place}: {SETTINGS.unknown(name)}")

@@ -25,7 +25,6 @@ from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.timers import TICK, TICK_S, Timers
 from heartfelt.monitor.model import Hold
-from heartfelt.testing import ManualClock
 
 TURN_S = 0.005
 """How long a call works before it yields to the loop. The last round may exceed it."""
@@ -52,7 +51,6 @@ class Verdicts:
         self.book = life.book
         self.timers: Timers = life.timers
         self.hold = life.hold
-        self.real = not isinstance(self.timers.clock, ManualClock)
         self.beats = 0
         """Beats of all instances since the start; set by the registry before it polls."""
         self.stalls = 0
@@ -116,6 +114,7 @@ class Verdicts:
                 if busy_ms > BUSY_MS:
                     self.hold.stalled(now_ms, busy_ms)
                 self.hold.heard(now_ms, self.beats)
+                self.book.uptime.tick()
         return len(events)
 
     def stalled(self, stall_ms: float) -> None:
@@ -215,7 +214,7 @@ class Verdicts:
 
     def _lateness_ms(self, event: Event) -> float:
         # Event times use the current difference between the hub's clock and the wall clock, so this is exact.
-        return (time.time() - event.event_time) * 1000.0 if self.real else 0.0
+        return (time.time() - event.event_time) * 1000.0 if self.timers.is_real else 0.0
 
     def _ring(self) -> None:
         if not self._rung:

@@ -70,6 +70,8 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
     min_duration_ms: int | None = None
     max_duration_ms: int | None = None
     """Bounds on the duration of its jobs' runs; a run outside of them has failed."""
+    min_up: int = 1
+    """The service is available if at least this many of its instances are up."""
 
     def __post_init__(self) -> None:
         for name in ("lease_timeout_ms", "lease_cache_ms", "lease_stuck_after_ms", "max_duration_ms"):
@@ -81,6 +83,8 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
                 raise ConfigError(
                     f"min_duration_ms {self.min_duration_ms} is above max_duration_ms {self.max_duration_ms}; swap them"
                 )
+        if self.min_up < 1:
+            raise ConfigError(f"min_up must be at least 1 instance; got {self.min_up!r}")
 
 
 class Policy(msgspec.Struct, kw_only=True, frozen=True):
@@ -143,6 +147,10 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
             own.min_duration_ms if least_ms is None else least_ms,
             own.max_duration_ms if most_ms is None else most_ms,
         )
+
+    def min_up(self, service: str) -> int:
+        own = self.services.get(service)
+        return 1 if own is None else own.min_up
 
     def cached_ms(self, service: str) -> int:
         own = self.services.get(service)

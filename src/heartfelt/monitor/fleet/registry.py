@@ -23,6 +23,7 @@ from heartfelt.monitor.fleet.lifecycle import GONE, Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
+from heartfelt.monitor.fleet.uptime import UptimeMeter
 from heartfelt.monitor.metric import Reading, read
 from heartfelt.monitor.model import AgentEvent, Beat, Hold, InstanceRow, Limits, State
 from heartfelt.testing import ManualClock
@@ -62,6 +63,7 @@ class Registry:
     - on_held: each instance whose loss is held from now on, until its next change
     - on_event: events that agents and the monitor report
     - on_run: a run of a job, when it begins, makes progress, ends or is overdue
+    - on_uptime: how long services were watched and up, since that was published last
 
     A listener is called at once, in the loop's thread, and must not call back. If it raises, that is logged and
     counted.
@@ -83,7 +85,11 @@ class Registry:
         self._by_key = self._book.by_key
         self._timers = Timers(clock)
         self._hold = HoldMachine(self.policy.hold, self._watched)
-        now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
+        now_ms = self._timers.now_ms
+        self.uptime = self._book.uptime = UptimeMeter(
+            now_ms, wall_ms, self.policy.min_up, self._book.publish_uptime, ticks=self._timers.is_real
+        )
+        """Adds up how long services are watched and up."""
         self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
         self.jobs = Jobs(self._life, self.beat)
         """Takes what jobs report about their runs."""
@@ -100,6 +106,7 @@ class Registry:
         self.on_row = self._book.on_row
         self.on_event = self._book.on_event
         self.on_run = self._book.on_run
+        self.on_uptime = self._book.on_uptime
 
     # -- beats
 
@@ -256,6 +263,7 @@ class Registry:
 
     def stalled(self, stall_ms: float) -> None:
         """Notes that the monitor could not run for this long, until now; for stalls that the hubs cannot detect."""
+        self.uptime.stopped(stall_ms)
         self._verdicts.stalled(stall_ms)
 
     # -- time
@@ -345,6 +353,7 @@ class Registry:
     def readings(self) -> Iterator[Reading]:
         """The fleet's metrics. O(services)."""
         yield metrics.instances(self.totals(), self.services())
+        yield from self.uptime.readings()
         yield from read(metrics.FIGURES, self.stats())
 
     # -- start and end
@@ -389,11 +398,3 @@ class Registry:
     def _watched(self, scope: str) -> int:
         counts = self._book.counts.services.get(scope) if scope else self._book.counts.all
         return 0 if counts is None else counts.watched
-
-
-def _monotonic_ms() -> float:
-    return time.monotonic() * 1000.0
-
-
-def _manual_ms(clock: ManualClock) -> Callable[[], float]:
-    return lambda: clock.time() * 1000.0

@@ -11,6 +11,7 @@ from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
 from heartfelt.monitor.fleet.shared_meta import SharedMeta
+from heartfelt.monitor.fleet.uptime import DayTimes, UptimeMeter
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.reasons import Reason
 
@@ -20,6 +21,9 @@ _log = logging.getLogger("heartfelt.monitor")
 
 class Book:
     """Belongs to the loop's thread. A listener that raises is logged and counted; the others are still called."""
+
+    uptime: UptimeMeter
+    """Set by the registry."""
 
     def __init__(self) -> None:
         self.by_id: dict[int, Instance] = {}
@@ -37,6 +41,7 @@ class Book:
         self.on_row: list[Callable[[InstanceRow], None]] = []
         self.on_event: list[Callable[[AgentEvent], None]] = []
         self.on_run: list[Callable[[Run], None]] = []
+        self.on_uptime: list[Callable[[DayTimes], None]] = []
         self.changes = 0
         self.listener_errors = 0
 
@@ -48,6 +53,9 @@ class Book:
                 self.listener_errors += 1
                 if self.listener_errors <= 10 or self.listener_errors % 1000 == 0:
                     _log.exception("a registry listener failed (%d failures so far)", self.listener_errors)
+
+    def publish_uptime(self, times: DayTimes) -> None:
+        self.publish(self.on_uptime, times)
 
     def publish_row(self, instance: Instance) -> None:
         if self.on_row:
@@ -64,6 +72,7 @@ class Book:
         self._shared.share(instance.meta)
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
         self.counts.join(instance)
+        self.uptime.move(instance.service, State.REMOVED, instance.state)
 
     def join(self, instance: Instance, now_ms: int) -> None:
         self.add(instance)
@@ -78,6 +87,7 @@ class Book:
         instance.reason = reason
         if new is not old:
             self.counts.move(instance, new)
+            self.uptime.move(instance.service, old, new)
             instance.state = new
             instance.since_ms = now_ms
             instance.plain = new is State.UP and not instance.in_run
@@ -87,6 +97,9 @@ class Book:
     def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
         del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
         self.counts.leave(instance)
+        self.uptime.move(instance.service, instance.state, State.REMOVED)
+        if instance.service not in self.counts.services:
+            self.uptime.forget(instance.service)
         self.dirty.pop(instance.id, None)
         old, instance.state, instance.reason = instance.state, State.REMOVED, reason
         self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)

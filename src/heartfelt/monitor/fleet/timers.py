@@ -13,6 +13,9 @@ is in the hub now says everything about a timer, however late its event is read.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from heartfelt._event import Event
 from heartfelt._heart import Heart
 from heartfelt._types import EventType
@@ -28,6 +31,8 @@ class Timers:
 
     def __init__(self, clock: str | ManualClock) -> None:
         self.clock = clock
+        self.is_real = not isinstance(clock, ManualClock)
+        self.now_ms = _manual_ms(clock) if isinstance(clock, ManualClock) else _monotonic_ms
         self.lease = HeartHub(clock=clock)
         self.late = HeartHub(clock=clock)
         self.cache = HeartHub(clock=clock)
@@ -62,3 +67,11 @@ class Timers:
     def close(self) -> None:
         for hub in self._hubs:
             hub.close()
+
+
+def _monotonic_ms() -> float:
+    return time.monotonic() * 1000.0
+
+
+def _manual_ms(clock: ManualClock) -> Callable[[], float]:
+    return lambda: clock.time() * 1000.0

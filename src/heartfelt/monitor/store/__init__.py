@@ -10,7 +10,7 @@ the loop. A coroutine raises StoreError if the store is closed, cannot be read o
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -39,6 +39,7 @@ __all__ = [
     "StoreReader",
     "StoredEvent",
     "UptimeDay",
+    "WatchedTime",
 ]
 
 FLUSH_S = 0.25
@@ -90,6 +91,8 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     dropped_counts: int = 0
     """Cells of `put_counts`; a cell is one service in one minute."""
     dropped_runs: int = 0
+    dropped_days: int = 0
+    """Days of single services, with the losses and the times of `put_uptime` that waited for them."""
     refused: int = 0
     """Rows that can never be stored, such as those with a number of more than 64 bits; each is logged."""
     failures: int = 0
@@ -139,18 +142,35 @@ class StoredEvent(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class UptimeDay(msgspec.Struct, kw_only=True, frozen=True):
-    """One day of a service, in UTC: the instance-seconds watched, and those of them in which the instance was up."""
+    """One day of a service, in UTC. docs/uptime.md defines the times."""
 
     service: str
     day: str
     """2026-11-22."""
     watched_s: float
+    """Time that its instances were watched, summed over them."""
     up_s: float
+    """Time of `watched_s` in which the instance was up."""
+    observed_s: float
+    """Time in which at least one instance was watched. 0 on days before version 3 of the schema."""
+    available_s: float
+    """Time of `observed_s` in which at least `service.NAME.min_up` instances were up."""
     losses: int
+    failures: int
+    """How often an instance became FAILED."""
+
+
+class WatchedTime(NamedTuple):
+    """Seconds of a service on a day, to be added to what is stored; see UptimeDay."""
+
+    watched_s: float
+    up_s: float
+    observed_s: float
+    available_s: float
 
 
 class HeatCell(msgspec.Struct, kw_only=True, frozen=True):
-    """One minute of a service: the largest number of instances, and the smallest number of instances up."""
+    """One minute of a service: the largest number of instances watched, and the smallest number of them up."""
 
     service: str
     minute_ms: int
@@ -215,7 +235,10 @@ class Store(StoreReader, Protocol):
 
     def put_hold(self, hold: Hold) -> None: ...
     def put_counts(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
-        """Stores (instances, instances up) of each service in this minute, for the uptime and the heat map."""
+        """Stores (instances watched, instances up) of each service in this minute, for the heat map."""
+
+    def put_uptime(self, times: dict[tuple[int, str], WatchedTime]) -> None:
+        """Adds times to the days of services. Keys: (days since 1970 in UTC, service)."""
 
     # -- small named documents, written at once: tokens, webhook targets, settings changed at run time
     async def get_document(self, kind: str, name: str) -> Any | None: ...

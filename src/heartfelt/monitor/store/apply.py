@@ -47,8 +47,9 @@ _UPDATE_RUN = "ON CONFLICT (number) DO UPDATE SET " + ", ".join(
 _FORGET_RUNS = f"""DELETE FROM runs WHERE id = ?1 AND number <= (
     SELECT number FROM runs WHERE id = ?1 ORDER BY number DESC LIMIT 1 OFFSET {RUNS_KEPT})"""
 _UPDATE_BEAT = "ON CONFLICT (id) DO UPDATE SET last_beat_ms = excluded.last_beat_ms"
-_UPDATE_DAY = """ON CONFLICT (day, service) DO UPDATE SET watched_s = watched_s + excluded.watched_s,
-up_s = up_s + excluded.up_s, losses = losses + excluded.losses"""
+_UPDATE_DAY = "ON CONFLICT (day, service) DO UPDATE SET " + ", ".join(
+    f"{column} = {column} + excluded.{column}" for column in rows.DAY_COLUMNS.split(", ")[2:]
+)
 _UPDATE_HEAT = "ON CONFLICT (service, minute_ms) DO UPDATE SET total = excluded.total, up = excluded.up"
 
 
@@ -70,8 +71,8 @@ class Applier:
         self._put("runs", rows.RUN_COLUMNS, runs, _UPDATE_RUN, rows.run_row)
         for id in batch.runs:
             self._connection.execute(_FORGET_RUNS, (id,))
-        losses = [(day, service, 0.0, 0.0, n) for (day, service), n in batch.losses.items()]
-        self._put("days", "day, service, watched_s, up_s, losses", losses, _UPDATE_DAY)
+        days = ((*key, *figures) for key, figures in batch.days.items())
+        self._put("days", rows.DAY_COLUMNS, days, _UPDATE_DAY)
         self._put("events", rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")
         deliveries = ((target, key, payload, at, at) for target, key, payload, at in batch.deliveries)
         self._put(
@@ -95,17 +96,13 @@ class Applier:
         """Merges with an earlier record of the minute, as after a quick restart: the larger total, the smaller up."""
         found = self._connection.execute("SELECT service, total, up FROM heat WHERE minute_ms = ?", (minute_ms,))
         before = {service: (total, up) for service, total, up in found}
-        heat, days = [], []
+        heat = []
         for service, (total, up) in counts.items():
             old = before.get(service)
             new = (total, up) if old is None else (max(total, old[0]), min(up, old[1]))
             if new != old:
-                old = old or (0, 0)
                 heat.append((service, minute_ms, *new))
-                watched_s, up_s = 60.0 * (new[0] - old[0]), 60.0 * (new[1] - old[1])
-                days.append((minute_ms // rows.DAY_MS, service, watched_s, up_s, 0))
         self._put("heat", "service, minute_ms, total, up", heat, _UPDATE_HEAT)
-        self._put("days", "day, service, watched_s, up_s, losses", days, _UPDATE_DAY)
 
     def _put(
         self,

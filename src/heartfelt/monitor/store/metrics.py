@@ -27,6 +27,7 @@ FIGURES: Figures = {
     "dropped_deliveries": _DROPPED.of("delivery"),
     "dropped_counts": _DROPPED.of("count"),
     "dropped_runs": _DROPPED.of("run"),
+    "dropped_days": _DROPPED.of("day"),
     "refused": counter("heartfelt_store_refused", "Rows that can never be stored"),
     "removed": counter("heartfelt_store_removed", "Rows that were deleted because of their age or the file's size"),
     "unsent": counter("heartfelt_store_unsent", "Deleted deliveries that had been neither delivered nor given up"),

@@ -9,17 +9,24 @@ is one entry for each instance that exists, or existed when the file was written
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from typing import Any
 
 import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Run, State
-from heartfelt.monitor.store import RUNS_KEPT
+from heartfelt.monitor.store import RUNS_KEPT, WatchedTime
 from heartfelt.monitor.store.rows import DAY_MS, event_row, to_json
 
 EVENT_OVERHEAD = 700  # bytes of an event in memory besides its JSON: the tuple and nine small values
 _BEATS_KEPT_APART = 8
+DayFigures = tuple[float, ...]
+"""The columns of a day after its key: the times, losses, failures."""
+_COUNTED: dict[State, DayFigures] = {
+    State.LOST: (0.0, 0.0, 0.0, 0.0, 1, 0),
+    State.FAILED: (0.0, 0.0, 0.0, 0.0, 0, 1),
+}
 
 
 class Bounds(msgspec.Struct, kw_only=True, frozen=True):
@@ -31,6 +38,7 @@ class Bounds(msgspec.Struct, kw_only=True, frozen=True):
     deliveries: int = 50_000
     cells: int = 100_000
     runs: int = 50_000
+    days: int = 200_000
 
 
 class Dropped(msgspec.Struct):
@@ -41,6 +49,7 @@ class Dropped(msgspec.Struct):
     deliveries: int = 0
     cells: int = 0
     runs: int = 0
+    days: int = 0
 
 
 class Pending:
@@ -50,6 +59,7 @@ class Pending:
         "cells",
         "changes",
         "counts",
+        "days",
         "deliveries",
         "dropped",
         "event_bytes",
@@ -58,7 +68,6 @@ class Pending:
         "highest_seq",
         "hold",
         "instances",
-        "losses",
         "n_runs",
         "removed",
         "runs",
@@ -73,7 +82,8 @@ class Pending:
         self.beats: list[dict[int, int]] = []
         self.removed: dict[int, None] = {}
         self.changes: deque[Change] = deque()
-        self.losses: dict[tuple[int, str], int] = {}  # (day, service): counted even if the change is dropped
+        # (day, service): what is added to its columns. Losses and failures are counted even if the change is dropped.
+        self.days: dict[tuple[int, str], DayFigures] = {}
         self.events: deque[tuple[tuple[Any, ...], int]] = deque()  # row, size
         self.event_bytes = 0
         self.hold: Hold | None = None
@@ -87,7 +97,7 @@ class Pending:
         """Returns the number of rows. Callable from any thread: it only adds lengths."""
         beats = sum(map(len, self.beats))
         kinds = len(self.instances) + len(self.removed) + len(self.changes) + len(self.events) + len(self.deliveries)
-        return kinds + beats + self.cells + self.n_runs + (self.hold is not None)
+        return kinds + beats + self.cells + self.n_runs + len(self.days) + (self.hold is not None)
 
     def is_empty(self) -> bool:
         return not (
@@ -95,7 +105,7 @@ class Pending:
             or self.beats
             or self.removed
             or self.changes
-            or self.losses
+            or self.days
             or self.events
             or self.deliveries
             or self.counts
@@ -136,9 +146,22 @@ class Pending:
         self.changes.append(change)
         if change.seq > self.highest_seq:
             self.highest_seq = change.seq
-        if change.new is State.LOST:
-            day = (change.time_ms // DAY_MS, change.service)
-            self.losses[day] = self.losses.get(day, 0) + 1
+        if change.new in _COUNTED and change.new is not change.old:  # else it is told again
+            self._day((change.time_ms // DAY_MS, change.service), _COUNTED[change.new])
+
+    def uptime(self, times: dict[tuple[int, str], WatchedTime]) -> None:
+        for key, time in times.items():
+            self._day(key, (*time, 0, 0))
+
+    def _day(self, key: tuple[int, str], figures: DayFigures) -> None:
+        before = self.days.get(key)
+        if before is not None:
+            self.days[key] = tuple(map(operator.add, before, figures))
+            return
+        if len(self.days) >= self.bounds.days:
+            del self.days[next(iter(self.days))]
+            self.dropped.days += 1
+        self.days[key] = figures
 
     def event(self, event: AgentEvent) -> None:
         """Converts the event to a row at once, so that its size is known and it cannot change. Raises if that fails."""
@@ -205,8 +228,8 @@ class Pending:
             self.changes.popleft()
             self.dropped.changes += 1
         self.changes.extend(newer.changes)
-        for day, losses in newer.losses.items():
-            self.losses[day] = self.losses.get(day, 0) + losses
+        for key, figures in newer.days.items():
+            self._day(key, figures)
         for row, size in newer.events:
             self._event(row, size)
         for minute_ms, counts in newer.counts:

@@ -116,7 +116,7 @@ def runs(connection: sqlite3.Connection, id: int, before: int | None, limit: int
 
 
 def uptime(connection: sqlite3.Connection, services: tuple[str, ...], days: int, today: int) -> list[UptimeDay]:
-    statement = "SELECT day, service, watched_s, up_s, losses FROM days WHERE day BETWEEN ? AND ?"
+    statement = f"SELECT {rows.DAY_COLUMNS} FROM days WHERE day BETWEEN ? AND ?"
     params: Params = [today - days + 1, today]
     if services:
         statement += f" AND service IN ({_marks(services)})"

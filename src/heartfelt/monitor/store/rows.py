@@ -31,6 +31,7 @@ CHANGE_COLUMNS = (
 )
 EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, has_scope, level, type, name, info"
 RUN_COLUMNS = "number, id, rid, begin_ms, end_ms, result, status, duration_ms, text, deadline_ms, liveness_ms"
+DAY_COLUMNS = "day, service, watched_s, up_s, observed_s, available_s, losses, failures"
 DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
 
 _encode = msgspec.json.Encoder().encode
@@ -265,7 +266,17 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
 
 def day_of(row: tuple[Any, ...]) -> UptimeDay:
     day = datetime.date(1970, 1, 1) + datetime.timedelta(days=row[0])
-    return UptimeDay(service=row[1], day=day.isoformat(), watched_s=row[2], up_s=row[3], losses=row[4])
+    watched_s, up_s, observed_s, available_s = (round(seconds, 3) for seconds in row[2:6])
+    return UptimeDay(
+        service=row[1],
+        day=day.isoformat(),
+        watched_s=watched_s,
+        up_s=up_s,
+        observed_s=observed_s,
+        available_s=available_s,
+        losses=row[6],
+        failures=row[7],
+    )
 
 
 def slices(rows: list[Any], size: int) -> Iterator[list[Any]]:

@@ -117,6 +117,10 @@ CREATE INDEX events_ip ON events (ip, at_ms);
 CREATE INDEX events_level ON events (level, at_ms);
 CREATE INDEX events_type ON events (type, at_ms);
 CREATE INDEX events_name ON events (name, at_ms);
+-- Days until now keep their times, which are samples of each minute.
+ALTER TABLE days ADD COLUMN observed_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE days ADD COLUMN available_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE days ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 """,
 }
 

@@ -22,6 +22,7 @@ from heartfelt.monitor.store import (
     Saved,
     StoredEvent,
     UptimeDay,
+    WatchedTime,
     deliveries,
     queries,
 )
@@ -126,6 +127,7 @@ class SqliteStore:
             dropped_deliveries=one.deliveries + two.deliveries,
             dropped_counts=one.cells + two.cells,
             dropped_runs=one.runs + two.runs,
+            dropped_days=one.days + two.days,
             refused=self._refused + self._file.refused,
             writes=writer.writes,
             failures=writer.failures,
@@ -210,6 +212,14 @@ class SqliteStore:
             return
         with self._writer.lock:
             self._writer.pending.minute(minute_ms, counts)
+        self._writer.wake()
+
+    def put_uptime(self, times: dict[tuple[int, str], WatchedTime]) -> None:
+        if self._state != "open":
+            self._refuse("uptime", None)
+            return
+        with self._writer.lock:
+            self._writer.pending.uptime(times)
         self._writer.wake()
 
     def put_delivery(self, target: str, key: str, payload: Any) -> None:

@@ -76,6 +76,7 @@ async def count_events(call: Call) -> dict[Level, int]:
 
 
 async def uptime(call: Call) -> Uptime:
+    await call.parts.store_uptime()
     return Uptime(days=await call.parts.store.uptime(call["service"], call["days"]))
 
 

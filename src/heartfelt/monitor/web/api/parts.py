@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,8 @@ class ApiParts:
     started_ms: int
     wall_ms: Callable[[], int]
     uptime_s: Callable[[], float]
+    store_uptime: Callable[[], Awaitable[None]]
+    """Stores the uptime of services until now, if the store can be written."""
     stats: Callable[[], dict[str, dict[str, Any]]]
     """The counters of each part of the monitor."""
     readiness: Callable[[], Ready]

@@ -26,6 +26,9 @@ export function uptimeByService(rows) {
   return found;
 }
 
+/** The share of the watched time; null: nothing was watched. */
+export const uptimeWords = (share) => (share === null ? t("services.no_data") : percent(share, 3));
+
 /** `uptime`: from `uptimeByService`; `today`: the start of this day in UTC, ms. */
 export function UptimeBars({ service, uptime, days, today }) {
   const columns = useMemo(() => Array.from({ length: days }, (_, i) => {
@@ -39,7 +42,7 @@ export function UptimeBars({ service, uptime, days, today }) {
         : t("services.day", { day: date(fromMs), share: percent(share, 3), n: row.losses })),
     };
   }), [uptime, days, today]);
-  const label = t("services.uptime_label", { service, share: percent(uptime?.share ?? null, 3), n: uptime?.losses ?? 0 });
+  const label = t("services.uptime_label", { service, share: uptimeWords(uptime?.share ?? null), n: uptime?.losses ?? 0 });
   const open = (i) => {
     const { fromMs } = columns[i];
     navigate(`/events?service=${encodeURIComponent(service)}&type=STATE&range=custom&start=${fromMs}&end=${fromMs + DAY_MS - 1}`);

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { now } from "../lib/clock.js";
 import { useFleet } from "../lib/fleet.js";
-import { number, percent } from "../lib/format.js";
+import { number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { useKeys } from "../lib/keys.js";
 import { useFresh } from "../lib/live.js";
@@ -14,7 +14,7 @@ import { Search } from "../parts/filters.js";
 import { HeatMap, byService, columnsOver } from "../parts/heat-map.js";
 import { Empty, Failure, Loading } from "../parts/notes.js";
 import { StateShape } from "../parts/state-mark.js";
-import { UptimeBars, uptimeByService } from "../parts/uptime-bars.js";
+import { UptimeBars, uptimeByService, uptimeWords } from "../parts/uptime-bars.js";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -98,7 +98,7 @@ function Service({ row, history }) {
     </div>
     <div class="service-heat"><${HeatMap} service=${name} cells=${history.heat.get(name)} span=${history.span} /></div>
     <div class="service-days"><${UptimeBars} service=${name} uptime=${history.uptime.get(name)} days=${DAYS} today=${history.today} /></div>
-    <div class="service-share"><b>${percent(row.uptime, 3)}</b>
+    <div class="service-share"><b>${uptimeWords(row.uptime)}</b>
       <span class="muted small">${t("services.losses", { n: row.losses })}</span></div>
   </li>`;
 }

@@ -22,6 +22,7 @@ export default {
   heat_cell: "{time}: {up} of {total} up ({share})",
   heat_label: "{service}, instances up over time: lowest {share}, at {time}",
   heat_none: "{service}, instances up over time: no data yet",
+  no_data: "no data",
   nothing_known: "{time}: no data",
   day: { one: "{day} (UTC): {share} up, {n} loss", other: "{day} (UTC): {share} up, {n} losses" },
   uptime_label: { one: "{service}, uptime by day: {share} overall, {n} loss", other: "{service}, uptime by day: {share} overall, {n} losses" },

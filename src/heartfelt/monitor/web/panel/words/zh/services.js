@@ -22,6 +22,7 @@ export default {
   heat_cell: "{time}：{total} 个中有 {up} 个正常（{share}）",
   heat_label: "{service}，实例正常比例随时间变化：最低 {share}，时间 {time}",
   heat_none: "{service}，实例正常比例随时间变化：尚无数据",
+  no_data: "没有数据",
   nothing_known: "{time}：没有数据",
   day: "{day}（UTC）：可用率 {share}，失联 {n} 次",
   uptime_label: "{service}，每日可用率：总计 {share}，失联 {n} 次",

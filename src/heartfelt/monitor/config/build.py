@@ -27,6 +27,8 @@ def make_policy(config: MonitorConfig) -> Policy:
             name: ServicePolicy(
                 lease_timeout_ms=_ms(one["timeout"]) if "timeout" in one else None,
                 lease_cache_ms=_ms(one["cache"]) if "cache" in one else None,
+                min_duration_ms=_ms(one["min_duration"]) if "min_duration" in one else None,
+                max_duration_ms=_ms(one["max_duration"]) if "max_duration" in one else None,
             )
             for name, one in config.services.items()
         },

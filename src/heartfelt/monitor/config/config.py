@@ -92,7 +92,7 @@ class MonitorConfig:
             for what, value in of_service.items():
                 if what not in OF_A_SERVICE:
                     raise ConfigError(
-                        f"services: {name}: unknown setting {what} of a service; known are {' and '.join(OF_A_SERVICE)}"
+                        f"services: {name}: unknown setting {what} of a service; known are {', '.join(OF_A_SERVICE)}"
                     )
                 checked(of_a_service(name, what), value)
         self._check_together()
@@ -162,7 +162,7 @@ class MonitorConfig:
                 "name": f"service.{service}.{what}",
                 "value": value,
                 "source": self.places.get(f"service.{service}.{what}", "keyword"),
-                "default": getattr(self, OF_A_SERVICE[what].field),
+                "default": getattr(self, OF_A_SERVICE[what].field, None),
                 "meaning": f"for the service {service}: {OF_A_SERVICE[what].meaning}",
                 "unit": "s",
             }
@@ -186,6 +186,12 @@ class MonitorConfig:
                 raise ConfigError(
                     f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
                     f"{timeout:g} s, after which it is lost; set a longer cache or a shorter timeout"
+                )
+        for name, one in self.services.items():
+            least, most = one.get("min_duration"), one.get("max_duration")
+            if least is not None and most is not None and least > most:
+                raise ConfigError(
+                    f"service.{name}: min_duration {least:g} s is longer than max_duration {most:g} s; swap them"
                 )
         if self.tls_key and not self.tls_cert:
             raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")

@@ -101,9 +101,14 @@ def variable_of(setting: SettingSpec) -> str:
 
 BY_VARIABLE = {variable_of(one): one for one in SETTINGS}
 
-SERVICE = re.compile(r"service\.(.+)\.(timeout|cache)")
-OF_A_SERVICE = {"timeout": SETTINGS.by_name["lease.timeout"], "cache": SETTINGS.by_name["lease.cache"]}
-"""Settings that can be set for one service, as service.NAME.timeout, with the setting for all services."""
+OF_A_SERVICE = {
+    "timeout": SETTINGS.by_name["lease.timeout"],
+    "cache": SETTINGS.by_name["lease.cache"],
+    "max_duration": _setting("max_duration", Duration(0.001, 366 * DAY_S), "a job's run that takes longer has failed"),
+    "min_duration": _setting("min_duration", Duration(0.001, 366 * DAY_S), "a job's run that is shorter has failed"),
+}
+"""Settings that can be set for one service, as service.NAME.timeout. The first two are those for all services."""
+SERVICE = re.compile(rf"service\.(.+)\.({'|'.join(OF_A_SERVICE)})")
 
 # Keys of Sermant's backend and its frameworks that mean nothing to the monitor.
 SERMANTS_OTHERS = re.compile(
@@ -113,5 +118,5 @@ SERMANTS_OTHERS = re.compile(
 
 
 def of_a_service(service: str, what: str) -> SettingSpec:
-    """Returns the setting service.NAME.timeout or service.NAME.cache."""
+    """Returns the setting service.NAME.timeout or the like."""
     return replace(OF_A_SERVICE[what], name=f"service.{service}.{what}", field=f"service.{service}.{what}")

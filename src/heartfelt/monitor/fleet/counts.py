@@ -32,7 +32,7 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
     @property
     def beating(self) -> int:
         """Instances whose timeout runs: all but LOST, LEFT and PAUSED."""
-        return self.total - self.of(State.LOST) - self.of(State.LEFT) - self.of(State.PAUSED)
+        return self.up + self.of(State.FAILED)
 
     def add(self, state: State, by: int) -> None:
         left = self.states.get(state, 0) + by

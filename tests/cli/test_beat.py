@@ -44,6 +44,14 @@ class TestHttp:
     def test_status_of_a_process(self, monitor):
         assert main(["beat", "k", "--status", "0"]) == main(["beat", "k", "--status", "137"]) == 0
         assert monitor.events == ["0", "137"]
+        assert [one.query for one in monitor.got] == [{"event": "exit"}] * 2
+
+    def test_a_period_and_its_grace_are_sent_once(self, monitor):
+        assert main(["beat", "k", "--every", "1d", "--grace", "90m", "--once", "--event", "ok"]) == 0
+        assert main(["beat", "k", "--every", "5m", "--once"]) == 0
+        assert [one.query for one in monitor.got] == [
+            {"every_ms": "86400000", "grace_ms": "5400000"}, {"every_ms": "300000"},
+        ]  # fmt: skip
 
     def test_message_of_stdin_is_cut(self, monitor, heartfelt):
         assert heartfelt("beat", "k", "--message", "-", input=b"\xffx" * 500_000, text=False).returncode == 0
@@ -82,6 +90,11 @@ class TestHttp:
             (["k", "--event", "ok", "--status", "1"], "not allowed"),
             (["k", "--every", "5", "--event", "ok"], "--every"),
             (["k", "--every", "5", "--timeout", "5"], "shorter"),
+            (["k", "--grace", "5"], "--every"),
+            (["k", "--once"], "--every"),
+            (["k", "--every", "5", "--grace", "5", "--timeout", "9"], "--grace"),
+            (["k", "--every", "5", "--grace", "5", "--udp", "127.0.0.1:1"], "--grace"),
+            ([" k"], "blank"),
             (["k", "--udp", "127.0.0.1:1", "--message", "m", "--timeout", "5"], "--message, --timeout"),
             (["k", "--udp", "127.0.0.1:x"], "HOST:PORT"),
             (["{k", "--udp", "127.0.0.1:1"], "cannot be sent by UDP"),

@@ -39,6 +39,14 @@ class TestEnd:
         assert told(monitor) == [("job/1", "start"), ("job/1", "3")]
         assert monitor.got[-1].text == "bad"
 
+    def test_period_and_bounds_are_sent(self, monitor, heartfelt):
+        options = ("--every", "1d", "--grace", "1h", "--max-duration", "2h", "--min-duration", "500ms")
+        assert heartfelt("run", "--key", "k", *options, "--", "true").returncode == 0
+        terms = {"every_ms": "86400000", "grace_ms": "3600000", "max_duration_ms": "7200000", "min_duration_ms": "500"}
+        start, end = monitor.got
+        assert start.query == {"rid": end.query["rid"], "timeout_ms": "90000", **terms}
+        assert end.query.items() >= terms.items()
+
     def test_ended_by_a_signal(self, monitor, heartfelt):
         assert heartfelt("run", "--key", "k", "--", "sh", "-c", "kill -KILL $$").returncode == 137
         assert told(monitor)[-1] == ("k", "137")
@@ -75,6 +83,7 @@ class TestEnd:
         [
             ([], "no command"),
             (["--interval", "5", "--timeout", "5", "--", "true"], "shorter"),
+            (["--max-duration", "1s", "--min-duration", "1m", "--", "true"], "swap"),
             (["--url", "h", "--", "true"], "--url"),
             (["--key", "..", "--", "true"], "'..'"),
         ],

@@ -49,6 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"repeat at this interval until killed; --timeout is then {TIMEOUT_INTERVALS} times this by default",
     )
     parser.add_argument(
+        "--once", action="store_true", help="do not repeat: --every says how often cron or the like sends it"
+    )
+    parser.add_argument(
+        "--grace",
+        type=duration,
+        metavar="DURATION",
+        help="with --every: report KEY as lost if a beat is later than that by this, instead of --timeout",
+    )
+    parser.add_argument(
         "--udp",
         metavar="HOST:PORT",
         help="send by UDP instead; there is no answer, so that exit status 0 means only that it was sent",
@@ -59,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check(args)
     send = by_udp(args) if args.udp else by_http(args)
-    if args.every is None:
+    if args.every is None or args.once:
         return 1 if report(send()) else 0
     with suppress(ValueError):  # not in the main thread: the program that runs this has handlers of its own
         signal.signal(
@@ -71,8 +80,16 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> None:
     checked_keys(args.keys)
-    if args.every is not None and not (args.event is None and args.status is None and args.message is None):
-        raise UsageError("argument --every: repeats heartbeats only; leave out --event, --status and --message")
+    repeats = args.every is not None and not args.once
+    if repeats and not (args.event is None and args.status is None and args.message is None):
+        raise UsageError(
+            "argument --every: repeats heartbeats only; leave out --event, --status and --message, or add --once"
+        )
+    for name, given in (("--once", args.once), ("--grace", args.grace is not None)):
+        if given and args.every is None:
+            raise UsageError(f"argument {name}: belongs to --every; add it, for example --every 1d")
+    if args.grace is not None and args.timeout is not None:
+        raise UsageError("argument --grace: cannot be combined with --timeout; leave one out")
     if args.every is not None and args.timeout is not None and args.every >= args.timeout:
         raise UsageError(
             f"argument --every: {args.every:g} s is not shorter than --timeout {args.timeout:g} s, so that a healthy "
@@ -80,7 +97,8 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.udp:
         options = {"--event": args.event, "--status": args.status, "--message": args.message}
-        options |= {"--timeout": args.timeout, "--url": args.url, "--ca": args.ca}
+        options |= {"--timeout": args.timeout, "--grace": args.grace, "--once": args.once or None}
+        options |= {"--url": args.url, "--ca": args.ca}
         if given := [name for name, value in options.items() if value is not None]:
             raise UsageError(f"argument --udp: cannot be combined with {', '.join(given)}; leave one out")
 
@@ -88,14 +106,21 @@ def check(args: argparse.Namespace) -> None:
 def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
     """Makes a function that sends once and returns what went wrong."""
     timeout_s = args.timeout
-    if timeout_s is None and args.every is not None:
+    more: dict[str, object] = {}
+    if args.grace is not None or args.once:
+        given = {"every_ms": args.every, "grace_ms": args.grace}
+        more = {name: _ms(value) for name, value in given.items() if value is not None}
+    elif timeout_s is None and args.every is not None:
         timeout_s = args.every * TIMEOUT_INTERVALS
+    if args.status is not None:
+        more["event"] = "exit"  # or the monitor may take the status for a part of a key
     client = client_of(args, raise_errors=True)
     ping = partial(
         client.ping,
         event=args.event if args.status is None else args.status,
         text=message_of(args.message),
-        timeout_ms=None if timeout_s is None else max(1, round(timeout_s * 1000)),
+        timeout_ms=None if timeout_s is None else _ms(timeout_s),
+        more=more,
     )
 
     def send() -> list[str]:
@@ -113,6 +138,10 @@ def by_http(args: argparse.Namespace) -> Callable[[], list[str]]:
         return problems
 
     return send
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def by_udp(args: argparse.Namespace) -> Callable[[], list[str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from heartfelt.cli import UsageError
 from heartfelt.cli._monitor import EnvironmentRefused, add_monitor_arguments, checked_keys, client_of
 from heartfelt.cli._values import duration
+from heartfelt.errors import ConfigError
 
 if TYPE_CHECKING:
     from heartfelt.agent.jobs import JobRun
@@ -34,7 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=duration,
         metavar="DURATION",
-        help="report it as lost if nothing is heard of it for this long (default: three times the interval)",
+        help="report the run as failed if nothing is heard of it for this long (default: three times the interval)",
+    )
+    parser.add_argument("--every", type=duration, metavar="DURATION", help="how often the command is run: 1h, 1d")
+    parser.add_argument(
+        "--grace", type=duration, metavar="DURATION", help="report it as lost if a run is later than --every by this"
+    )
+    parser.add_argument(
+        "--max-duration", type=duration, metavar="DURATION", help="report the run as failed if it takes longer"
+    )
+    parser.add_argument(
+        "--min-duration", type=duration, metavar="DURATION", help="report the run as failed if it is shorter"
     )
     add_monitor_arguments(parser)
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND ...", help="the command to run")
@@ -78,13 +89,24 @@ def report_of(args: argparse.Namespace, command: list[str]) -> JobRun:
     if interval_s >= timeout_s:
         raise UsageError(
             f"argument --interval: {interval_s:g} s is not shorter than --timeout {timeout_s:g} s, so that a "
-            f"healthy command would be reported as lost; give a shorter --interval or a longer --timeout"
+            f"healthy command would be reported as failed; give a shorter --interval or a longer --timeout"
         )
     logging.basicConfig(format="heartfelt run: %(message)s", level=logging.INFO)
     from heartfelt.agent.jobs import Job, JobRun
     from heartfelt.agent.jobs.outbox import PingOutbox
 
-    job = Job(key, interval=interval_s, timeout=timeout_s)
+    try:
+        job = Job(
+            key,
+            interval=interval_s,
+            timeout=timeout_s,
+            every=args.every,
+            grace=args.grace,
+            max_duration=args.max_duration,
+            min_duration=args.min_duration,
+        )
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
     try:
         outbox = PingOutbox(client_of(args, raise_errors=False))
     except EnvironmentRefused as error:  # the command must run even so: nobody watches a cron job start

@@ -25,6 +25,14 @@ def client(monitor, naps):
 
 class TestPing:
     @pytest.mark.parametrize(
+        ("event", "query"), [(None, {}), ("fail", {"event": "fail"}), (0, {"exit": "0"}), (7, {"exit": "7"})]
+    )
+    @pytest.mark.parametrize("key", ["ok", "Start", "log"])
+    def test_a_key_that_is_a_word_is_sent_in_the_query(self, client, monitor, key, event, query):
+        assert client.ping(key, event, rid="r", more={"event": "exit"} if event == 7 else None)
+        assert [(one.path, one.query) for one in monitor.got] == [("/ping", {"key": key, "rid": "r", **query})]
+
+    @pytest.mark.parametrize(
         ("event", "path"),
         [(None, "/ping/k"), ("start", "/ping/k/start"), ("ok", "/ping/k/ok"), (0, "/ping/k/0"), (255, "/ping/k/255")],
     )

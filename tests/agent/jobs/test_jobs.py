@@ -49,6 +49,27 @@ class TestRun:
         assert "duration_ms" not in start.query and "duration_ms" not in beat.query
         assert end.query["duration_ms"] == "12500"
 
+    def test_a_period_and_bounds_are_sent_with_start_and_end(self, monitor):
+        with job("nightly", every=86_400, grace=3600, max_duration=7200, min_duration=0.5) as run:
+            run.beat()
+        told(monitor)
+        terms = {"every_ms": "86400000", "grace_ms": "3600000", "max_duration_ms": "7200000", "min_duration_ms": "500"}
+        start, beat, end = monitor.got
+        assert start.query == {"rid": run.rid, **terms} and beat.query == {"rid": run.rid}
+        assert end.query.items() >= terms.items()
+
+    @pytest.mark.parametrize(
+        ("options", "word"),
+        [
+            ({"every": 0}, "every"),
+            ({"max_duration": -1}, "max_duration"),
+            ({"max_duration": 1, "min_duration": 2}, "swap"),
+        ],
+    )
+    def test_a_period_or_bounds_that_cannot_be(self, options, word):
+        with pytest.raises(ConfigError, match=word):
+            job("nightly", **options)
+
     def test_function(self, monitor):
         @job("nightly")
         def work(a, *, b):

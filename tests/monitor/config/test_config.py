@@ -104,6 +104,14 @@ def test_a_service_has_its_number_of_instances_that_must_be_up(write):
         ServicePolicy(min_up=0)
 
 
+def test_a_service_has_bounds_on_its_runs(write):
+    config = load(write('[service.jobs]\nmax_duration = "1h"\n'), **{"service.jobs.min_duration": "500ms"})
+    assert make_policy(config).durations_ms("jobs", None, None) == (500, 3_600_000)
+    assert make_policy(config).durations_ms("jobs", 7, None) == (7, 3_600_000)
+    assert make_policy(config).durations_ms("none", None, 9) == (None, 9)
+    assert setting(config, "service.jobs.max_duration")["default"] is None
+
+
 def test_sermants_application_properties_are_read_with_their_units(write):
     config = load(
         write(
@@ -141,6 +149,8 @@ def test_sermants_application_properties_are_read_with_their_units(write):
         ("[tls]\nkey = 'k.pem'\n", "m.toml", ["m.toml:2: tls.key", "tls.cert"]),
         ("[lease]\ntimeout = 700\n", "m.toml", ["600", "700", "shorter"]),
         ("[service.a]\ntimeout = 700\n", "m.toml", ["service.a", "600", "700"]),
+        ("[service.a]\nmin_duration = '2h'\nmax_duration = '1h'\n", "m.toml", ["service.a", "7200", "3600", "swap"]),
+        ("[service.a]\nmax_duration = 0\n", "m.toml", ["m.toml:2", "service.a.max_duration", "0"]),
         ("[hold]\nleast = 1\n", "m.toml", ["hold.least", "2", "got 1"]),
     ],
 )

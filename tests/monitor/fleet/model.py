@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from heartfelt.monitor.model import Level, State
 
-BEATING = {State.NEW, State.UP, State.LATE, State.STUCK}
+BEATING = {State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED}
 GONE = {State.LOST, State.LEFT}
 EMERGENCY, IMPORTANT, NORMAL = Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL
 
@@ -25,6 +25,11 @@ class Thing:
     told_gone: State | None = None  # in a pause
     came_back: bool = False  # in a pause
     restored: bool = False
+    failed: bool = False  # its last run did
+    down_since: int | None = None
+    failed_in_pause: bool = False  # for the first time
+    by_ping: bool = False  # its last beat
+    run: str = ""  # of its one run: "open" or "ended"
 
 
 class RegistryModel:
@@ -64,33 +69,72 @@ class RegistryModel:
             self.changes.append((name, thing.state, new, level, outage_ms))
             thing.state = new
 
-    def beat(self, name, interval_ms=None, timeout_ms=None, lag_ms=None):
+    def report(self, name, says):
+        """`says`: True or False, its run has succeeded or failed; None: it makes progress."""
+        self.beat(name, says=says, by_ping=True)
+        thing = self.things[name]
+        if says is not None:
+            thing.run = "ended"
+        elif thing.run != "ended":
+            thing.run = "open"
+
+    def renew(self, name):
+        self.beat(name, by_ping=self.things[name].by_ping)
+
+    def beat(self, name, interval_ms=None, timeout_ms=None, lag_ms=None, says=True, by_ping=False):
         thing = self.things.get(name)
+        if thing is not None:
+            if not by_ping and thing.run == "open":
+                says = None
+            thing.by_ping = by_ping
         joins = thing is None
         if joins:
-            thing = self.things[name] = Thing(State.NEW, self.now, self.now)
+            thing = self.things[name] = Thing(State.NEW, self.now, self.now, by_ping=by_ping)
             self.changes.append((name, None, State.NEW, NORMAL, None))
         thing.interval_ms = interval_ms or thing.interval_ms
         thing.timeout_ms = timeout_ms or thing.timeout_ms
         thing.lag_ms = thing.lag_ms if lag_ms is None else lag_ms
         gap_ms, thing.last_ms, thing.armed_ms, thing.restored = self.now - thing.last_ms, self.now, self.now, False
         new, old = self.beating(thing), thing.state
+        thing.failed = thing.failed if says is None else not says
         if old is State.PAUSED:
-            thing.came_back |= thing.told_gone is not None
+            self.beaten_in_pause(thing, says)
+        elif thing.failed and (says is False or old is not State.FAILED):
+            if thing.down_since is None:
+                thing.down_since = self.now
+            thing.forget_at = None
+            self.move(name, State.FAILED, EMERGENCY if says is False else IMPORTANT)
+        elif thing.failed:
+            pass
         elif joins:
             if new is State.STUCK:
                 self.move(name, new, IMPORTANT)
         else:
-            known = old in GONE or State.STUCK in (old, new)
-            if old in GONE:
+            down = old in GONE or old is State.FAILED
+            outage_ms = None
+            if down:
                 thing.forget_at = None
-            self.move(name, new, IMPORTANT if known else NORMAL, gap_ms if old in GONE else None)
+                outage_ms = gap_ms if thing.down_since is None else self.now - thing.down_since
+                thing.down_since = None
+            self.move(name, new, IMPORTANT if down or State.STUCK in (old, new) else NORMAL, outage_ms)
+
+    def beaten_in_pause(self, thing, says):
+        was_down = thing.told_gone in (State.LOST, State.FAILED) and not thing.came_back
+        if says is False:
+            if not was_down and not thing.failed_in_pause:
+                thing.failed_in_pause, thing.down_since = True, self.now
+            elif was_down:
+                thing.told_gone = State.FAILED
+        elif not thing.failed:
+            if not thing.failed_in_pause or thing.told_gone is not None:
+                thing.came_back |= thing.told_gone is not None
+            thing.failed_in_pause = False
 
     def goodbye(self, name):
         thing = self.things.get(name)
         if thing is None or thing.state is State.LEFT:
             return
-        thing.armed_ms = None
+        thing.armed_ms, thing.failed, thing.down_since, thing.failed_in_pause = None, False, None, False
         if thing.state is State.PAUSED:
             thing.told_gone, thing.came_back = State.LEFT, False
         else:
@@ -100,7 +144,8 @@ class RegistryModel:
     def pause(self, name, for_ms):
         thing = self.things[name]
         if thing.state is not State.PAUSED:
-            thing.told_gone, thing.came_back = (thing.state if thing.state in GONE else None), False
+            told = thing.state in GONE or thing.state is State.FAILED
+            thing.told_gone, thing.came_back, thing.failed_in_pause = (thing.state if told else None), False, False
         thing.forget_at = None
         thing.pause_ends = None if for_ms is None else self.now + for_ms
         self.move(name, State.PAUSED, NORMAL)
@@ -118,6 +163,8 @@ class RegistryModel:
                 self.move(name, State.LEFT, NORMAL)
             else:
                 self.lose(name, NORMAL if gone is State.LOST and not came_back else EMERGENCY)
+        elif thing.failed:
+            self.move(name, State.FAILED, EMERGENCY if thing.failed_in_pause else NORMAL)
         elif thing.restored or self.is_late(thing):
             self.move(name, State.LATE, IMPORTANT if came_back else NORMAL)
         else:
@@ -127,6 +174,8 @@ class RegistryModel:
     def lose(self, name, level=EMERGENCY):
         thing = self.things[name]
         lease = self.lease(thing)
+        if thing.down_since is None:
+            thing.down_since = thing.last_ms
         thing.forget_at = self.now + max(self.lease_cache_ms - lease, min(lease, self.lease_cache_ms))
         self.move(name, State.LOST, level)
 
@@ -142,7 +191,7 @@ class RegistryModel:
                 self.remove(name)
                 continue
             if thing.state in BEATING:
-                if thing.state is not State.LATE and self.is_late(thing):
+                if thing.state not in (State.LATE, State.FAILED) and self.is_late(thing):
                     self.move(name, State.LATE, NORMAL)
                 if not self.alive(thing):
                     self.lose(name)
@@ -150,6 +199,9 @@ class RegistryModel:
     def restart(self):
         for thing in self.things.values():
             thing.told_gone, thing.came_back, thing.restored = None, False, True
+            thing.run = thing.run.replace("ended", "")
+            if thing.state is State.LOST:
+                thing.failed = False
             if thing.state in GONE:
                 left_ms = self.lease_cache_ms - (self.now - thing.last_ms)
                 thing.forget_at = self.now + min(max(left_ms, self.lease(thing), 1), self.lease_cache_ms)

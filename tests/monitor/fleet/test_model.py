@@ -47,7 +47,15 @@ class RegistryMachine(RuleBasedStateMachine):
         instance = self.world.of(name)
         if instance is not None:
             self.world.registry.renew(instance)
-            self.model.beat(name)
+            self.model.renew(name)
+
+    @rule(name=names, says=st.sampled_from([True, False, False, None]))
+    def report(self, name, says):
+        if says is None:
+            self.world.progress(name, "r")
+        else:
+            (self.world.ok if says else self.world.fail)(name, "r")
+        self.model.report(name, says)
 
     @rule(name=names)
     def goodbye(self, name):
@@ -105,7 +113,10 @@ class RegistryMachine(RuleBasedStateMachine):
         old.close()
         self.world = World(policy=POLICY, clock=old.clock, wall_ms=old.wall_ms())
         rows = sorted(old.rows.values(), key=lambda row: row.id)
-        self.world.registry.restore(saved(rows, book.next_id, book.next_seq))
+        runs = [run for run in old.runs.values() if run.end_ms is None and old.registry.get(run.id)]
+        known = saved(rows, book.next_id, book.next_seq, runs=runs, next_run=len(old.runs) + 1)
+        self.world.registry.restore(known)
+        self.world.runs = dict(old.runs)
         self.world.rows = {row.id: row for row in rows}
         self.model.restart()
         self.n_seen = 0

@@ -314,11 +314,11 @@ def test_the_open_runs_of_all_are_bounded(world, monkeypatch):
     assert world.of("job/0").in_run is False and world.of("job/59").in_run is True
 
 
-def test_ends_without_starts_are_not_kept_in_memory(world, monkeypatch):
+def test_the_ends_that_are_remembered_are_bounded(world, monkeypatch):
     monkeypatch.setattr(runs, "MOST_ENDED", 20)
     for n in range(100):
         world.ok(rid=str(n))
-    assert len(world.registry._life.runs._ended) == 0
+    assert len(world.registry._life.runs._ended) == 20
     for n in range(100):
         world.starts(rid=str(n))
         world.ok(rid=str(n))

@@ -200,6 +200,20 @@ def test_a_key_that_beats_and_is_no_job_does_not_take_the_number():
     run(test)
 
 
+@pytest.mark.parametrize("more", ["duration_ms=5", "event=exit", "rid=r&duration_ms=5"])
+def test_an_end_that_says_so_is_one_whatever_is_known(more):
+    async def test(world):
+        world.send(b"svc/1")
+        await world.until(lambda: world.find("svc/1", "svc"))
+        await world.call(f"/ping/svc/1?{more}")
+        assert world.find("svc", "svc").state is State.FAILED and world.find("svc/1", "svc").beats == 1
+        await refused(world, "/ping/svc?event=exit", "query", "exit=3")
+        await refused(world, "/ping?key=svc&event=exit", "query", "exit=3")
+        await refused(world, "/ping/fail/1", "key", "follows a key")
+
+    run(test)
+
+
 # -- the query
 
 

@@ -13,16 +13,16 @@ from heartfelt.monitor.model import Hold, State
 from heartfelt.monitor.reasons import text_reason
 from heartfelt.monitor.store import WatchedTime
 from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
-from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, change, event, instance
+from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, a_run, change, event, instance
 
-BOUNDS = Bounds(changes=4, events=5, event_bytes=4000, deliveries=3, cells=5)
+BOUNDS = Bounds(changes=4, events=5, event_bytes=4000, deliveries=3, cells=5, runs=4)
 DAY = NOON_MS // DAY_MS
 STORED_ID = 3  # the file knows of instances 1 to 3
 
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["instance", "beats", "remove", "change", "event", "minute", "uptime", "delivery", "hold", "take"]
+            ["instance", "beats", "remove", "change", "event", "minute", "uptime", "delivery", "run", "hold", "take"]
         ),
         st.integers(1, 6),
     ),
@@ -48,6 +48,8 @@ def note(pending, what, n, serial, taken_id):
         pending.uptime({(DAY, f"s{k}"): WatchedTime(2.0, 1.0, 1.0, 0.5) for k in range(n)})
     elif what == "delivery":
         pending.delivery("t", str(serial), n, serial)
+    elif what == "run":
+        pending.run(a_run(serial, id=n))
     elif what == "hold":
         pending.hold = Hold(reason=text_reason(str(serial)))
 
@@ -91,7 +93,7 @@ def test_kept_and_noted_are_together_as_if_never_taken(operations):
             gone.add(n)
         if what == "take":
             take()
-        elif (what == "instance" and n in gone) or (what == "beats" and gone & {n, n + 1}):
+        elif (what in ("instance", "run") and n in gone) or (what == "beats" and gone & {n, n + 1}):
             continue
         else:
             note(noted, what, n, serial, taken_id)
@@ -108,6 +110,9 @@ def test_kept_and_noted_are_together_as_if_never_taken(operations):
     newest = list(at_once.counts)
     assert list(kept.counts)[len(kept.counts) - len(newest) :] == newest
     assert kept.cells + dropped.cells + kept_dropped.cells == sum(n for what, n in operations if what == "minute")
+    kept_runs = {run for mine in kept.runs.values() for run in mine.values()}
+    assert kept.n_runs == len(kept_runs) <= BOUNDS.runs
+    assert not gone & kept.runs.keys()
     assert noted.is_empty()
     assert kept.is_empty() == (kept.waiting() == 0)
 
@@ -136,5 +141,7 @@ def test_it_keeps_to_its_bounds(operations):
         assert len(pending.deliveries) <= BOUNDS.deliveries
         assert pending.cells <= BOUNDS.cells or len(pending.counts) == 1
         assert pending.cells == sum(len(counts) for _, counts in pending.counts)
+        assert pending.n_runs == sum(map(len, pending.runs.values())) <= BOUNDS.runs
+        assert all(pending.runs.values())
         assert len(pending.beats) <= 8
         assert not pending.removed.keys() & pending.instances.keys()

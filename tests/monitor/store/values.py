@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, State
+from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import make
 
 NOON_MS = 1_763_812_800_000  # 2025-11-22 12:00 UTC
@@ -54,6 +54,11 @@ def change(seq: int, **values: object) -> Change:
         "ip": "10.0.0.1",
     }
     return Change(seq=seq, **{**given, **values})
+
+
+def a_run(number: int, **values: object) -> Run:
+    given = {"id": 1, "rid": "", "begin_ms": NOON_MS, "end_ms": NOON_MS + 5, "result": RunResult.OK}
+    return Run(number=number, **{**given, **values})
 
 
 def event(n: int, **values: object) -> AgentEvent:

@@ -17,7 +17,7 @@ from tests.monitor.serving import run_command
 OPEN = {"/healthz", "/readyz", "/api/v1/openapi.json"}
 READ = {
     "GET /api/v1/instances", "GET /api/v1/instances/order", "GET /api/v1/instances/{id}",
-    "GET /api/v1/instances/{id}/changes", "GET /api/v1/services",
+    "GET /api/v1/instances/{id}/changes", "GET /api/v1/instances/{id}/runs", "GET /api/v1/services",
     "GET /api/v1/changes", "GET /api/v1/events", "GET /api/v1/events/counts", "GET /api/v1/uptime", "GET /api/v1/heat",
     "GET /api/v1/stats", "GET /api/v1/hold", "GET /api/v1/stream", "GET /metrics", "GET /sermant/getPluginsInfo",
     "GET /sermant/event/events", "GET /sermant/event/events/page", "GET /api/v1/fleet",

@@ -37,6 +37,7 @@ MOST_TEXT = 10_000  # bytes of a ping's text
 MOST_KEY = 512  # bytes of a key
 MOST_STATUS = 2**32 - 1  # of a process; Windows has such
 EVENTS = ("start", "ok", "fail")
+WORDS = (*EVENTS, "log")
 COMPRESS_FROM = 1400  # bytes of a batch from which it is compressed
 FIRST_BACKOFF_S = 0.2
 MOST_ANSWER_TEXT = 2000  # bytes that are read of an answer
@@ -113,17 +114,23 @@ class PingClient:
         duration_ms: int | None = None,
         timeout_ms: int | None = None,
         rid: str | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> bool:
         """Reports a beat (event None), "start", "ok" or "fail", or the exit status of a process (an int).
 
         True if the monitor took it. Text longer than MOST_TEXT bytes is cut. timeout_ms: time until the next ping of
-        this key is due; rid: the run that it belongs to. Raises ConfigError or TypeError for an invalid key or event,
-        and MonitorError with raise_errors.
+        this key is due, or of this run if there is a rid, which is the run that it belongs to; more: further
+        parameters of the query, such as every_ms, grace_ms, max_duration_ms and min_duration_ms of the key. Raises
+        ConfigError or TypeError for an invalid key or event, and MonitorError with raise_errors.
         """
-        path = f"/ping/{quote(checked_key(key), safe='')}"
-        if event is not None:
-            path += f"/{checked_event(event)}"
-        given = {"rid": rid, "duration_ms": duration_ms, "timeout_ms": timeout_ms}
+        given: dict[str, object] = {"rid": rid, "duration_ms": duration_ms, "timeout_ms": timeout_ms, **(more or {})}
+        word = None if event is None else checked_event(event)
+        if checked_key(key).lower() in WORDS:  # in the path it would be taken for what happened
+            path = "/ping"
+            is_status = isinstance(word, int)
+            given |= {"key": key, "event": None if is_status else word, "exit": word if is_status else None}
+        else:
+            path = f"/ping/{quote(key, safe='')}" + ("" if word is None else f"/{word}")
         if query := urlencode({name: value for name, value in given.items() if value is not None}):
             path += f"?{query}"
         return self._call(path, truncated(text or ""), {"Content-Type": "text/plain; charset=utf-8"})
@@ -224,6 +231,8 @@ def checked_key(key: str) -> str:
         raise ConfigError(f"the key {shown(key)} is not valid Unicode; give one without lone surrogates") from None
     if not key or key in (".", ".."):
         raise ConfigError(f"{shown(key)} cannot be a key; give a name, for example nightly-backup")
+    if key.strip(" ") != key:
+        raise ConfigError(f"the key {shown(key)} begins or ends with a blank; leave the blank out")
     if size > MOST_KEY:
         raise ConfigError(f"the key {shown(key)} has {size} bytes; give one of at most {MOST_KEY}")
     return key

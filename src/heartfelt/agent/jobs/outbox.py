@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from heartfelt.agent.jobs.client import Event, PingClient
@@ -35,6 +35,7 @@ class Ping:
     text: str | None = None
     duration_ms: int | None = None
     timeout_ms: int | None = None
+    terms: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ class PingOutbox:
                 duration_ms=ping.duration_ms,
                 timeout_ms=ping.timeout_ms,
                 rid=ping.rid,
+                more=ping.terms,
             )
         except Exception as error:  # with raise_errors; the client has counted it, and the thread must go on
             self._logger.warning("could not send %s for %r: %s", ping.event or "a beat", ping.key, error)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 import os
 import threading
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,6 +66,7 @@ class JobRun:
         self.skipped = 0  # beats not sent: too soon after another, or outside the run
         self._outbox = outbox
         self._timeout_ms = job.timeout_ms
+        self._terms = job.terms
         self._interval_s = job.interval_s
         self._pid = os.getpid()
         self._began = 0.0
@@ -76,7 +78,7 @@ class JobRun:
         """Reports that the run starts. Its duration counts from now."""
         self._began = monotonic()
         self._running = True
-        self._put("start", timeout_ms=self._timeout_ms)
+        self._put("start", timeout_ms=self._timeout_ms, terms=self._terms)
         if self._interval_s and self._outbox is not None:
             beat = Ping(key=self.key, event=None, rid=self.rid, timeout_ms=self._timeout_ms)
             self._outbox.beat_every(self._interval_s, beat)
@@ -108,10 +110,16 @@ class JobRun:
             self._running = False
             if self._outbox is not None:
                 self._outbox.stop_beating(self.rid)
-            self._put(event, text=text, duration_ms=duration_ms)
+            self._put(event, text=text, duration_ms=duration_ms, terms=self._terms)
 
     def _put(
-        self, event: Event, *, text: str | None = None, duration_ms: int | None = None, timeout_ms: int | None = None
+        self,
+        event: Event,
+        *,
+        text: str | None = None,
+        duration_ms: int | None = None,
+        timeout_ms: int | None = None,
+        terms: Mapping[str, int] | None = None,
     ) -> None:
         if self._outbox is not None:
             self._outbox.put(
@@ -122,6 +130,7 @@ class JobRun:
                     text=text,
                     duration_ms=duration_ms,
                     timeout_ms=timeout_ms,
+                    terms=terms,
                 )
             )
 
@@ -144,7 +153,13 @@ _entered: ContextVar[tuple[JobRun, ...]] = ContextVar("heartfelt_job_runs", defa
 
 
 class Job:
-    """A job; see `job`. It may run many times, nested, and in many threads and tasks at once."""
+    """A job; see `job`. It may run many times, nested, and in many threads and tasks at once.
+
+    timeout: how long a run may be without a beat before it has failed; without it a run may take any time. interval:
+    beats are sent by themselves, which shows that the process is alive; the timeout is then three intervals by default.
+    every, grace: how often the job runs, and how much later it may be; without a run by then it is lost. max_duration,
+    min_duration: a run that is longer or shorter has failed.
+    """
 
     def __init__(
         self,
@@ -153,6 +168,10 @@ class Job:
         url: str | None = None,
         timeout: Duration | None = None,
         interval: Duration | None = None,
+        every: Duration | None = None,
+        grace: Duration | None = None,
+        max_duration: Duration | None = None,
+        min_duration: Duration | None = None,
         token: str | None = None,
         ca: str | os.PathLike[str] | None = None,
         client: PingClient | None = None,
@@ -167,7 +186,14 @@ class Job:
                 f"the interval {shown(interval)} is not shorter than the timeout {shown(timeout)}, so that a "
                 f"healthy run would be reported as lost; give a shorter interval or a longer timeout"
             )
-        self.timeout_ms = None if timeout_ns is None else -(-timeout_ns // 1_000_000)
+        self.timeout_ms = None if timeout_ns is None else _ms(timeout_ns)
+        given = {"every": every, "grace": grace, "max_duration": max_duration, "min_duration": min_duration}
+        self.terms = {f"{name}_ms": _ms(duration_ns(value, name)) for name, value in given.items() if value is not None}
+        if self.terms.get("min_duration_ms", 0) > self.terms.get("max_duration_ms", math.inf):
+            raise ConfigError(
+                f"the min_duration {shown(min_duration)} is longer than the max_duration {shown(max_duration)}, so "
+                f"that every run would fail; swap them"
+            )
         if client is not None and not (url is None and token is None and ca is None):
             raise ConfigError("a client has its own url, token and ca: give either the client or these")
         if url is not None:
@@ -293,6 +319,10 @@ def _shared_outbox(url: str | None, token: str | None, ca: str | os.PathLike[str
             return None
         outbox = _shared.setdefault(settings, PingOutbox(client))
     return outbox
+
+
+def _ms(ns: int) -> int:
+    return -(-ns // 1_000_000)
 
 
 def _text_of(text: object) -> str | None:

@@ -191,6 +191,12 @@ class MonitorConfig:
                     f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
                     f"{timeout:g} s, after which it is lost; set a longer cache or a shorter timeout"
                 )
+        for name, one in self.services.items():
+            least, most = one.get("min_duration"), one.get("max_duration")
+            if least is not None and most is not None and least > most:
+                raise ConfigError(
+                    f"service.{name}: min_duration {least:g} s is longer than max_duration {most:g} s; swap them"
+                )
         if self.tls_key and not self.tls_cert:
             raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
         if self.tls_cert is None and not all(map(self.is_local, self.listeners)):

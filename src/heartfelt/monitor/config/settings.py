@@ -124,11 +124,14 @@ def _only(kind: Kind, meaning: str, policy: str) -> ServiceSetting:
     return ServiceSetting(SettingSpec("", "", kind, meaning), policy)
 
 
+_RUN = Duration(0.001, 366 * DAY_S)
 OF_A_SERVICE: Mapping[str, ServiceSetting] = MappingProxyType({
     "timeout": _like("lease.timeout", "lease_timeout_ms"),
     "cache": _like("lease.cache", "lease_cache_ms"),
     "min_up": _only(whole(1, 1_000_000),
         "it is available while at least this many of its instances are up; default: 1", "min_up"),
+    "max_duration": _only(_RUN, "a job's run that takes longer has failed", "max_duration_ms"),
+    "min_duration": _only(_RUN, "a job's run that is shorter has failed", "min_duration_ms"),
 })  # fmt: skip
 """Settings that can be set for one service, as service.NAME.timeout."""
 SERVICE = re.compile(rf"service\.(.+)\.({'|'.join(OF_A_SERVICE)})")

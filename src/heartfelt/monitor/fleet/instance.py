@@ -92,7 +92,7 @@ class Instance(Hot):
         self.in_run = False
         """A run without an id is open, which a plain ping ends."""
         self.failed = State.FAILED in (row.state, row.before_pause)
-        """Its last run failed, whatever its state is."""
+        """Its last run failed, whatever its state is. A restart forgets that of a LOST one."""
         # `lease`, a Heart, is set by whoever makes the instance
         self.late = None
         self.lease_ms = 0

@@ -278,8 +278,8 @@ class Jobs:
             if one.began_ms is not None:
                 measured_ms = round(now_ms - one.began_ms)
                 begin_ms = wall_ms - measured_ms
-            self._runs.end(one)
-            self._settle(instance)
+        self._runs.end(instance.id, rid)
+        self._settle(instance)
         run = Run(
             number=number,
             id=instance.id,

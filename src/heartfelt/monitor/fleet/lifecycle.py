@@ -224,8 +224,9 @@ class Life:
                 self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
             return
         if before is State.FAILED:
-            was_told = (instance.down_since_ms or 0) <= instance.since_ms
-            level = Level.NORMAL if was_told else Level.EMERGENCY
+            since_ms = now_ms if instance.down_since_ms is None else instance.down_since_ms
+            level = Level.NORMAL if since_ms <= instance.since_ms else Level.EMERGENCY
+            instance.down_since_ms = min(since_ms, now_ms)  # from now on it is told
             reason = reasons.then(why, reasons.still_failed(instance))
             self.book.move(instance, State.FAILED, reason, level, now_ms)
             return

@@ -118,12 +118,15 @@ class OpenRuns:
             if one.run.result is RunResult.OVERDUE:
                 one.given_up = True
 
-    def end(self, one: OpenRun) -> None:
-        self.remove(one)
-        if one.run.rid:
+    def end(self, id: int, rid: str) -> None:
+        """Notes the end of a run, whether its start is known or not."""
+        one = self.find(id, rid)
+        if one is not None:
+            self.remove(one)
+        if rid:
             if len(self._ended) >= MOST_ENDED:
                 del self._ended[next(iter(self._ended))]
-            self._ended[(one.run.id, one.run.rid)] = None
+            self._ended[(id, rid)] = None
 
     def remove(self, one: OpenRun) -> None:
         run = one.run

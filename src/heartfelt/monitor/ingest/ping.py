@@ -23,7 +23,7 @@ from heartfelt.monitor.reasons import Reason, english, make
 
 __all__ = ["Pings"]
 
-_AT = PATH.encode()
+_BEFORE_KEY = PATH.encode() + b"/"
 _NAMES = {"": "ping", "start": "started", "ok": "succeeded", "fail": "failed", "log": "logged"}
 
 
@@ -38,7 +38,8 @@ class Pings:
     def take(self, raw_path: bytes | None, path: str, query: bytes, body: bytes, peer: str) -> None:
         """Accepts a ping. Raises BadInput or Refused."""
         raw = path.encode() if raw_path is None else raw_path
-        rest = raw[raw.find(_AT) + len(_AT) :]
+        at = raw.find(_BEFORE_KEY)
+        rest = raw[at + len(PATH) :] if at >= 0 else b""
         encoded = raw_path is not None
         if not query and not body:
             name = self._words.plain_key(rest, encoded=encoded)

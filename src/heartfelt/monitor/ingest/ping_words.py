@@ -12,7 +12,8 @@ Words are taken in any letter case, and one "/" at the end means nothing. A word
 one is written with %2F before it, or in the query, which also survives a proxy that decodes %2F.
 
 A number is an exit status unless the path as a whole is a known key, as svc/1 that beats by UDP: then it is a beat of
-that key. If svc has reported runs, too, the ping is refused, since it can mean either. Any other last part belongs to
+that key. If svc has reported runs, too, the ping is refused, since it can mean either. With duration_ms, which only an
+end has, or event=exit it is an exit status whatever is known. Any other last part belongs to
 the key; if what stands before it is a known key and the whole is not, it is refused as a word that does not exist.
 """
 
@@ -36,6 +37,7 @@ MOST_QUERY = 4096
 MOST_RID = 100
 _WORDS = frozenset((b"start", b"ok", b"fail", b"log"))
 _NAMES = ", ".join(sorted(word.decode() for word in _WORDS))
+_EXIT = ("exit", None)
 _STATUS = re.compile(rb"-?\d{1,10}")
 _SPECIAL = re.compile(rb"/(?:start|ok|fail|log|-?\d{1,10})?/?\Z", re.IGNORECASE)
 _TERMS = ("every", "grace", "max_duration", "min_duration")
@@ -87,16 +89,19 @@ class PingWords:
                     "query", f"the key is given twice: in the path {shown!r} and as key=; leave one out", "key"
                 )
             key = self._checked(asked["key"].encode())
+            if says == _EXIT:
+                raise _no_status(path)
             word, status = says or ("", None)
         else:
-            key, word, status = self._from_path(path, says, encoded=encoded)
+            is_end = "duration_ms" in asked
+            key, word, status = self._from_path(path, says, is_end=is_end, encoded=encoded)
         report = PingReport(key=key, word=word, status=status, rid=_rid(asked), **_times(asked))
         if word == "log" and (report.timeout_ms or report.duration_ms or report.terms):
             raise BadInput("query", "log only keeps a text: leave out durations, or send them with another ping")
         return report
 
     def _from_path(
-        self, path: bytes, says: tuple[str, int | None] | None, *, encoded: bool
+        self, path: bytes, says: tuple[str, int | None] | None, *, is_end: bool, encoded: bool
     ) -> tuple[str, str, int | None]:
         raw = path.removeprefix(b"/").removesuffix(b"/")
         if not raw:
@@ -118,10 +123,17 @@ class PingWords:
             self._check_new(key, parts[:-1])
             return key, last.decode(), None
         key = self._key_of(whole)
-        if says is not None:
+        if says == _EXIT and not (last and _STATUS.fullmatch(last)):
+            raise _no_status(path)
+        if says is not None and says != _EXIT:
             return key, *says
         if last and _STATUS.fullmatch(last):
-            return self._with_number(key, self._key_of(name), int(last))
+            job, status = self._key_of(name), int(last)
+            if is_end or says == _EXIT or not self._is_known(key):
+                self._check_new(job, parts[:-1])
+                return job, _ended(status), status
+            self._check_clear(key, job, status)
+            return key, "", None
         if not self._is_known(key):
             self._check_new(key, parts)
             for n in range(1, len(parts)):
@@ -130,17 +142,14 @@ class PingWords:
                     raise _no_such_word(known, key)
         return key, "", None
 
-    def _with_number(self, key: str, name: str, status: int) -> tuple[str, str, int | None]:
-        if not self._is_known(key):
-            return name, _ended(status), status
-        if self._is_job(name):
+    def _check_clear(self, key: str, job: str, status: int) -> None:
+        if self._is_job(job):
             raise BadInput(
                 "key",
-                f"{key[:60]!r} is a key, and {name[:60]!r} is a job that may end with this exit status; write "
-                f"{_path(key)} for the key, or ?exit={status} after {_path(name)} for the job",
+                f"{key[:60]!r} is a key, and {job[:60]!r} is a job that may end with this exit status; write "
+                f"{_path(key)} for the key, or ?exit={status} after {_path(job)} for the job",
                 "key",
             )
-        return key, "", None
 
     def _check_new(self, key: str, parts: list[bytes]) -> None:
         """Refuses an unknown key with a word in it, as /ping/fail and /ping/KEY/fail/now."""
@@ -167,6 +176,12 @@ def _check_blanks(part: bytes) -> None:
         raise BadInput(
             "key", f"{part[:60].decode(errors='replace')!r} begins or ends with a blank; leave the blank out", "key"
         )
+
+
+def _no_status(path: bytes) -> BadInput:
+    return BadInput(
+        "query", f"event=exit needs an exit status at the end of the path {_shown(path)}; or write exit=3", "event"
+    )
 
 
 def _no_such_word(known: str, key: str) -> BadInput:
@@ -219,10 +234,12 @@ def _event_of(asked: dict[str, str]) -> tuple[str, int | None] | None:
     if "event" in asked and "exit" in asked:
         raise BadInput("query", "event and exit both say what happened; leave one out", "event")
     if "event" in asked:
-        word = asked["event"].lower().encode()
-        if word not in _WORDS:
+        word = asked["event"].lower()
+        if word == _EXIT[0]:
+            return _EXIT
+        if word.encode() not in _WORDS:
             raise BadInput("query", f"event must be one of {_NAMES}; got {asked['event'][:40]!r}", "event")
-        return word.decode(), None
+        return word, None
     if "exit" in asked:
         if not _STATUS.fullmatch(asked["exit"].encode()):
             raise BadInput("query", f"exit must be an exit status such as 0 or 3; got {asked['exit'][:40]!r}", "exit")

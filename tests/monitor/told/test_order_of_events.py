@@ -166,5 +166,7 @@ def test_the_monitors_own_events_have_names_and_types_there(serve):
     assert {row["type"] for row in first["events"]} == {"operation"}
     assert {row["info"]["name"] for row in first["events"]} <= {"SERMANT_START", "SEVERE", "WARNING"}
     assert {"INSTANCE_NEW", "INSTANCE_LOST", "failed"} <= {row["info"]["event"] for row in first["events"]}
+    (failed,) = [row["info"] for row in first["events"] if row["info"]["event"] == "failed"]
+    assert failed["description"] == "disk full"
     by_type, _ = sermant(serving, type="operation", endTime=max(row["time"] for row in first["events"]))
     assert by_type["events"][-1] == first["events"][-1]

@@ -82,7 +82,8 @@ def event_row(event: AgentEvent) -> dict[str, Any]:
         type_ = OPERATION
         name = info.get("name")
         shown = OWN_NAMES.get(name, OTHER_NAME) if isinstance(name, str) else OTHER_NAME
-        info = info | {"name": shown, "event": name}
+        words = ": ".join(str(info[part]) for part in ("description", "text") if info.get(part))
+        info = info | {"name": shown, "event": name, "description": words}
     return {
         "meta": {"service": event.service, "ip": event.ip, "instanceId": event.instance_id},
         "time": event.time_ms,

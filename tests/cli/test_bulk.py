@@ -37,13 +37,15 @@ def test_all_four_by_keys_and_by_filters(fleet):
         "1 acknowledged"
     )
     ack = fleet.find("dead/1")["ack"]
-    assert (ack["by"], ack["why"], ack["until_ms"] - ack["at_ms"]) == ("Ann", "its disk is full", 7_200_000)
+    assert (ack["by"], ack["why"]) == ("Ann", "its disk is full")
+    assert 7_100_000 < ack["until_ms"] - ack["at_ms"] <= 7_200_000
     assert said(run(fleet, "ack", "--all")) == "2 acknowledged, of 3 that match"
     assert fleet.find("dead/2")["ack"]["by"] == getpass.getuser()
 
     assert said(run(fleet, "pause", "--service", "alive", "--service", "dead", "--for", "1d")) == "3 paused"
     one = fleet.find("alive/1")
-    assert one["state"] == "PAUSED" and one["paused_until_ms"] - one["since_ms"] == 86_400_000
+    assert one["state"] == "PAUSED"
+    assert 86_300_000 < one["paused_until_ms"] - one["since_ms"] <= 86_400_000
     assert one["reason_args"]["by"] == getpass.getuser()
     assert said(run(fleet, "resume", "--state", "paused", "--text", "alive")) == "1 resumed"
     assert said(run(fleet, "resume", "dead/1", "dead/2", "alive/1")) == "2 resumed, of 3 that match"

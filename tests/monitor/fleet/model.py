@@ -227,7 +227,7 @@ class RegistryModel:
         self.things[name].acked = False
 
     def due(self, known):
-        """What has ended by now, in its order: (time, whether it is among `known` after it, name, what)."""
+        """Timers that have ended, in their order: (time, whether it is among `known` after it, name, what follows)."""
         found = []
         for name, thing in self.things.items():
             if thing.state is State.PAUSED and thing.pause_ends is not None:

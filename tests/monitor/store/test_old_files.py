@@ -100,7 +100,7 @@ def test_keys_that_beat_by_name_are_expected(store, path):
 
 
 def test_a_file_of_version_2_is_read(path):
-    """What version 2 added to version 1, and what beat over UDP."""
+    """Version 2 added columns for reasons; and in this file something beat over UDP."""
     connection = sqlite3.connect(path)
     connection.executescript(f"{schema._STEPS[2]}; PRAGMA user_version = 2;")
     rows = (

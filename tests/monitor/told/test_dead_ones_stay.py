@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is dead stays on the wall of a real monitor, if it has a name or is the last of its service."""
+"""A dead instance stays on the wall of a real monitor, if it has a name or is the last of its service."""
 
 from __future__ import annotations
 

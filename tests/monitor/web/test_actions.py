@@ -68,7 +68,8 @@ def test_a_loss_is_acknowledged_shown_and_withdrawn(fleet):
     answer = fleet.post(f"{path}/ack", {"by": "Ann", "why": "its disk is full", "for_s": 3600})
     assert answer.status == 200, answer.body
     ack = answer.json["ack"]
-    assert (ack["by"], ack["why"], ack["until_ms"] - ack["at_ms"]) == ("Ann", "its disk is full", 3_600_000)
+    assert (ack["by"], ack["why"]) == ("Ann", "its disk is full")
+    assert 3_500_000 < ack["until_ms"] - ack["at_ms"] <= 3_600_000
     assert fleet.find("d0")["ack"] == fleet.json(path)["instance"]["ack"] == ack
     assert (fleet.find("d0")["state"], fleet.find("d0")["expected"]) == ("LOST", True)
     assert (fleet.find("a0")["ack"], fleet.find("a0")["expected"]) == (None, False)
@@ -138,8 +139,8 @@ def test_the_record_says_who_did_it_and_why(fleet):
     assert fleet.request("DELETE", path, by="Ann", reason="gone for good").status == 204
 
     def newest():
-        change = fleet.json("/api/v1/changes", service="alive")["changes"][0]
-        return change["new"] == "REMOVED" and change
+        changes = fleet.json("/api/v1/changes", service="alive")["changes"][:1]
+        return changes and changes[0]["new"] == "REMOVED" and changes[0]
 
     assert until(newest, "the change")["reason"] == "removed by hand, by Ann: gone for good"
 
@@ -204,7 +205,7 @@ def test_unknown_parameters_and_bad_bodies_are_refused(fleet):
 
 
 class Request:
-    """What a handler gets, with the filter given."""
+    """The part of a call that these handlers use, with the filter given."""
 
     def __init__(self, world, **values):
         self.parts = SimpleNamespace(registry=world.registry, wall_ms=world.wall_ms)

@@ -9,9 +9,25 @@ import sys
 from collections.abc import Sequence
 
 from heartfelt._version import __version__
-from heartfelt.cli import Command, Failed, UsageError, beat, demo, events, ls, run, serve, token, top
+from heartfelt.cli import (
+    Command,
+    Failed,
+    UsageError,
+    ack,
+    beat,
+    demo,
+    events,
+    ls,
+    pause,
+    remove,
+    resume,
+    run,
+    serve,
+    token,
+    top,
+)
 
-COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, token, ls, events, top)
+COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, token, ls, events, top, pause, resume, ack, remove)
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 

@@ -14,7 +14,7 @@ from tests.ping_monitor import LONG_S, certificate, https_monitor, make_monitor,
 __all__ = ["certificate", "https_monitor", "make_monitor", "monitor", "mute", "nobody"]  # fixtures
 
 # Tests that talk to a real monitor, or share its types, need heartfelt[monitor].
-_NEED_MONITOR = ["test_client.py", "test_follow.py", "test_monitor_commands.py", "test_top_*.py"]
+_NEED_MONITOR = ["test_bulk.py", "test_client.py", "test_follow.py", "test_monitor_commands.py", "test_top_*.py"]
 collect_ignore_glob = [] if importlib.util.find_spec("msgspec") else _NEED_MONITOR
 
 

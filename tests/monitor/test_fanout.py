@@ -11,7 +11,7 @@ import pytest
 from heartfelt.monitor.fanout import COUNTS_S, Fanout, event_of
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, RunResult, State
+from heartfelt.monitor.model import Ack, AgentEvent, Change, Hold, InstanceRow, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import NO_REASON, text_reason
 from heartfelt.monitor.web.api.view import change_view, hold_view
 
@@ -30,7 +30,7 @@ class FakeRegistry:
     def __init__(self):
         self.known = {}
         self.counts = {}
-        for name in ("change", "detected", "hold", "held", "row", "event", "run", "uptime"):
+        for name in ("change", "detected", "hold", "held", "ack", "row", "event", "run", "uptime"):
             setattr(self, f"on_{name}", [])
 
     def get(self, id_):
@@ -191,6 +191,20 @@ def test_held_instances_are_published_unless_the_hold_of_their_loss_has_ended(lo
     changed.held = False
     loop_calls[0][1]()
     assert parts.published()[-1] == ("held", [1])
+
+
+def test_acknowledgements_are_published_together_and_so_are_their_ends(loop_calls):
+    parts = Parts()
+    ack = Ack(by="Ann", why="its disk is full", at_ms=1)
+    first, second = instance(id=1, ack=ack), instance(id=2, ack=ack)
+    for one in (first, second):
+        parts.report("ack", one)
+    second.ack = None
+    parts.report("ack", second)
+    [(delay, publish)] = loop_calls
+    assert delay == COUNTS_S
+    publish()
+    assert parts.published() == [("acks", [{"id": 1, "ack": ack}, {"id": 2, "ack": None}])]
 
 
 def test_after_close_no_timer_is_left(loop_calls):

@@ -24,6 +24,7 @@ def state(serving, instance_id="one"):
 
 def test_an_instance_from_its_first_beat_to_its_end(serve):
     serving = serve(lease_timeout="2 s", lease_cache="3 s")
+    serving.beat(instance_id="another", timeoutMs=86_400_000)  # so that the other one is not the last of its service
     connection, stream = serving.open_stream(topics=["change"])
     serving.beat(intervalMs=1200)
     assert state(serving) == "NEW"
@@ -40,7 +41,7 @@ def test_an_instance_from_its_first_beat_to_its_end(serve):
     assert [int(one[0].split("-")[1]) for one in changes] == sorted(int(one[0].split("-")[1]) for one in changes)
     history = until(lambda: (found := serving.json(f"/api/v1/instances/{id_}/changes"))["changes"][4:] and found)
     assert [one["new"] for one in history["changes"]] == ["REMOVED", "LOST", "LATE", "UP", "NEW"]
-    events = serving.json("/api/v1/events", service="shop", type="STATE")["events"]
+    events = serving.json("/api/v1/events", instance="one", type="STATE")["events"]
     assert [one["info"]["name"] for one in events] == [
         "INSTANCE_REMOVED", "INSTANCE_LOST", "INSTANCE_LATE", "INSTANCE_UP", "INSTANCE_NEW",
     ]  # fmt: skip

@@ -67,10 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     query = {"service": args.service, "text": args.text, "ip": args.ip, "sort": args.sort}
-    states = args.state or []
-    query["state"] = [state for state in states if state != HELD]
-    if HELD in states:
-        query["held"] = "also" if query["state"] else "true"
+    query |= state_query(args.state or [])
     cursor = None
     while True:
         page = client.json("GET", "/api/v1/instances", {**query, "limit": PAGE, "cursor": cursor})
@@ -78,6 +75,12 @@ def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str
         cursor = page["cursor"]
         if cursor is None:
             return
+
+
+def state_query(states: list[str]) -> dict[str, Any]:
+    """Makes the filter for these states, of which HELD may be one."""
+    others = [state for state in states if state != HELD]
+    return {"state": others, "held": ("also" if others else "true") if HELD in states else None}
 
 
 def _columns(row: dict[str, Any]) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Fanout:
         self._observe_late_ms = observe_late_ms
         self._dirty: set[str] = set()
         self._held: list[int] = []
+        self._acked: dict[int, Instance] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def connect(self) -> None:
@@ -70,6 +71,7 @@ class Fanout:
         registry.on_detected.append(self.detected)
         registry.on_hold.append(self.hold)
         registry.on_held.append(self.held)
+        registry.on_ack.append(self.acked)
         registry.on_row.append(self.row)
         registry.on_event.append(self.event)
         registry.on_run.append(self._store.put_run)
@@ -101,6 +103,11 @@ class Fanout:
         self._held.append(instance.id)
         self._count(instance.service)
 
+    def acked(self, instance: Instance) -> None:
+        """Publishes an instance that is acknowledged from now on, or no longer. It usually stays in its state."""
+        self._acked[instance.id] = instance
+        self._wake()
+
     def event(self, event: AgentEvent) -> None:
         self._store.put_event(event)
         self._stream.publish("event", event)
@@ -108,12 +115,27 @@ class Fanout:
 
     def _count(self, service: str) -> None:
         self._dirty.add(service)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(COUNTS_S, self._publish_counts)
+            self._timer = asyncio.get_running_loop().call_later(COUNTS_S, self._publish_gathered)
+
+    def _publish_gathered(self) -> None:
+        self._timer = None
+        self._publish_counts()
+        held, self._held = self._held, []
+        still = [id for id in held if (one := self._registry.get(id)) is not None and one.held]
+        if still:
+            self._stream.publish("held", still)
+        acked, self._acked = self._acked, {}
+        if acked:
+            self._stream.publish("acks", [{"id": id, "ack": one.ack} for id, one in acked.items()])
 
     def _publish_counts(self) -> None:
-        self._timer = None
         dirty, self._dirty = self._dirty, set()
+        if not dirty:
+            return
         registry = self._registry
         known = registry.services()
         services = {name: known.get(name) for name in dirty}
@@ -125,10 +147,6 @@ class Fanout:
                 "services": {name: None if one is None else _plain(one) for name, one in services.items()},
             },
         )
-        held, self._held = self._held, []
-        still = [id for id in held if (one := registry.get(id)) is not None and one.held]
-        if still:
-            self._stream.publish("held", still)
 
     def close(self) -> None:
         if self._timer is not None:

@@ -52,6 +52,18 @@ class Level(str, Enum):
     NORMAL = "NORMAL"
 
 
+class ExpectedBy(str, Enum):
+    """Decides whether an instance is expected; a later one comes first.
+
+    SERVICE: its service's setting; without one it is not. KEY: the same, but without a setting it is, since it beats by
+    its key alone. BEAT: a beat said it.
+    """
+
+    SERVICE = "SERVICE"
+    KEY = "KEY"
+    BEAT = "BEAT"
+
+
 class Beat(msgspec.Struct, kw_only=True):
     """One heartbeat, decoded. Everything in it comes from the sender; only sizes have been checked."""
 
@@ -72,6 +84,8 @@ class Beat(msgspec.Struct, kw_only=True):
     grace_ms: int | None = None
     expected: bool | None = None
     """Whether it stays LOST until it beats or is removed by hand. None: by its service, or by how it beats."""
+    by_key: bool = False
+    """It names a key and nothing else, as a ping or a line of a datagram does."""
     min_duration_ms: int | None = None
     max_duration_ms: int | None = None
     """Bounds on the duration of its runs; a run outside of them has failed."""
@@ -202,13 +216,15 @@ class InstanceRow(msgspec.Struct, kw_only=True):
     paused_until_ms: int | None = None
     """For PAUSED: the end of the pause. None: it lasts until it is resumed."""
     before_pause: State | None = None
-    """For PAUSED: LOST, FAILED or LEFT if that was its state before, so that it is not notified twice."""
+    """For PAUSED: LOST, FAILED or LEFT if that was its state before, or is since, so that it is not notified twice; UP
+    if it was one of these and has beaten since."""
     ack: Ack | None = None
     down_since_ms: int | None = None
     """For LOST and FAILED: when the outage began, which is the last beat before a loss, or the end of the run that
     failed. It is kept from LOST to FAILED and back, until the recovery."""
     expected: bool = False
     """It stays LOST until it beats or is removed by hand."""
+    expected_by: ExpectedBy = ExpectedBy.SERVICE
     every_ms: int | None = None
     grace_ms: int | None = None
     """The period and the grace that its beats ask for."""

@@ -112,6 +112,22 @@ def test_a_service_has_bounds_on_its_runs(write):
     assert setting(config, "service.jobs.max_duration")["default"] is None
 
 
+@pytest.mark.parametrize("name", ["m.toml", "a.properties"])
+def test_a_services_setting_may_be_true_or_false(write, name):
+    text = '[service."my.shop"]\nexpected = true\n' if name == "m.toml" else "service.my.shop.expected=yes\n"
+    config = load(write(text, name), **{"service.cart.expected": "false"})
+    assert config.services == {"my.shop": {"expected": True}, "cart": {"expected": False}}
+    policy = make_policy(config)
+    found = {(one, by_key): policy.is_expected(one, by_key) for one in ("my.shop", "cart", "x") for by_key in (0, 1)}
+    assert found == {
+        ("my.shop", 0): True, ("my.shop", 1): True, ("cart", 0): False, ("cart", 1): False, ("x", 0): 0, ("x", 1): 1,
+    }  # fmt: skip
+    row = setting(config, "service.my.shop.expected")
+    assert (row["value"], row["default"], row["unit"]) == (True, None, None)
+    assert row["meaning"].startswith("for the service my.shop: a lost instance stays")
+    assert row["source"].endswith(":2" if name == "m.toml" else ":1")
+
+
 def test_sermants_application_properties_are_read_with_their_units(write):
     config = load(
         write(
@@ -151,6 +167,8 @@ def test_sermants_application_properties_are_read_with_their_units(write):
         ("[service.a]\ntimeout = 700\n", "m.toml", ["service.a", "600", "700"]),
         ("[service.a]\nmin_duration = '2h'\nmax_duration = '1h'\n", "m.toml", ["service.a", "7200", "3600", "swap"]),
         ("[service.a]\nmax_duration = 0\n", "m.toml", ["m.toml:2", "service.a.max_duration", "0"]),
+        ("[service.a]\nexpected = 'maybe'\n", "m.toml", ["m.toml:2: service.a.expected", "true or false", "maybe"]),
+        ("service.a.expected=2\n", "a.properties", ["a.properties:1: service.a.expected", "true or false", "2"]),
         ("[hold]\nleast = 1\n", "m.toml", ["hold.least", "2", "got 1"]),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_failure_before_a_pause_is_not_told_again_after_it(up):
     up.advance(5)
     up.registry.resume(up.of("job/a").id)
     assert told(up) == (State.PAUSED, State.FAILED, Level.NORMAL)
-    assert up.why() == "resumed; a run failed at 2023-11-14 22:13:20Z, and none has succeeded since"
+    assert up.why() == "resumed; its run failed"
     up.ok()
     assert up.last().outage_ms == 5000
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from heartfelt.monitor.fleet.policy import Policy
+from heartfelt.monitor.model import State
 from tests.monitor.fleet.model import RegistryModel
 from tests.monitor.fleet.world import NO_HOLD, World, saved
 
@@ -25,6 +26,8 @@ NAMES = ["web/1", "web/2", "db/1"]  # few, so that they meet their own past
 names = st.sampled_from(NAMES)
 intervals = st.sampled_from([None, None, 2_000, 3_001, 7_000])
 timeouts = st.sampled_from([None, None, None, 50, 2_500, 20_000, 40_000])
+words = st.sampled_from([None, None, None, False, True])
+keys = st.sampled_from([False, False, False, True])
 lags = st.sampled_from([None, None, 0, 10_000, 10_001, 14_001])
 steps = st.sampled_from([1, 500, 1_000, 3_000, 8_000, 22_000, 30_000]) | st.integers(1, 12_000)
 
@@ -37,10 +40,11 @@ class RegistryMachine(RuleBasedStateMachine):
         self.polled = True
         self.n_seen = 0
 
-    @rule(name=names, interval_ms=intervals, timeout_ms=timeouts, lag_ms=lags)
-    def beat(self, name, interval_ms, timeout_ms, lag_ms):
-        self.world.beat(name, interval_ms=interval_ms, timeout_ms=timeout_ms, lag_ms=lag_ms)
-        self.model.beat(name, interval_ms, timeout_ms, lag_ms)
+    @rule(name=names, interval_ms=intervals, timeout_ms=timeouts, lag_ms=lags, expected=words, by_key=keys)
+    def beat(self, name, interval_ms, timeout_ms, lag_ms, expected, by_key):
+        asked = {"interval_ms": interval_ms, "timeout_ms": timeout_ms, "expected": expected, "by_key": by_key}
+        self.world.beat(name, lag_ms=lag_ms, **asked)
+        self.model.beat(name, lag_ms=lag_ms, **asked)
 
     @rule(name=names)
     def renew(self, name):
@@ -77,6 +81,22 @@ class RegistryMachine(RuleBasedStateMachine):
             self.world.registry.resume(instance.id)
             self.model.resume(name)
 
+    @rule(name=names, for_ms=st.sampled_from([None, 1, 5_000, 25_000]))
+    def ack(self, name, for_ms):
+        instance = self.world.of(name)
+        if instance is not None:
+            until_ms = None if for_ms is None else self.world.wall_ms() + for_ms
+            is_down = instance.state in (State.LOST, State.FAILED)
+            assert self.world.registry.ack(instance.id, by="Ann", until_ms=until_ms) is is_down
+            self.model.ack(name, for_ms)
+
+    @rule(name=names)
+    def withdraw_ack(self, name):
+        instance = self.world.of(name)
+        if instance is not None:
+            assert self.world.registry.withdraw_ack(instance.id) is self.model.things[name].acked
+            self.model.withdraw(name)
+
     @rule(name=names)
     def remove(self, name):
         instance = self.world.of(name)
@@ -99,7 +119,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule()
     def poll(self):
         self.world.poll()
-        self.model.poll()
+        self.model.poll([name for name in NAMES if self.world.of(name) is not None])
         self.polled = True
 
     @precondition(lambda self: self.polled)
@@ -107,17 +127,18 @@ class RegistryMachine(RuleBasedStateMachine):
     def restart(self):
         old = self.world
         old.check()
-        for row in old.rows.values():
+        for row in old.stored.values():
             row.last_beat_ms = old.registry.get(row.id).last_beat_ms
         book = old.registry._book
         old.close()
         self.world = World(policy=POLICY, clock=old.clock, wall_ms=old.wall_ms())
-        rows = sorted(old.rows.values(), key=lambda row: row.id)
+        rows = sorted(old.stored.values(), key=lambda row: row.id)
         runs = [run for run in old.runs.values() if run.end_ms is None and old.registry.get(run.id)]
         known = saved(rows, book.next_id, book.next_seq, runs=runs, next_run=len(old.runs) + 1)
         self.world.registry.restore(known)
         self.world.runs = dict(old.runs)
         self.world.rows = {row.id: row for row in rows}
+        self.world.stored = dict(self.world.rows)
         self.model.restart()
         self.n_seen = 0
 
@@ -136,6 +157,9 @@ class RegistryMachine(RuleBasedStateMachine):
         for name in NAMES:
             thing = self.model.things.get(name)
             assert self.world.state(name) is (None if thing is None else thing.state)
+            if thing is not None:
+                instance = self.world.of(name)
+                assert (instance.expected, instance.ack is not None) == (thing.expected, thing.acked)
         self.world.check()
 
     def teardown(self):

@@ -41,6 +41,7 @@ def test_resumed_after_an_interval_was_missed(world):
 
 
 def test_resumed_when_the_lease_has_run_out(world):
+    world.keep_alive()
     world.join("web/1")
     world.registry.pause(world.of("web/1").id)
     world.advance(300)

@@ -31,7 +31,7 @@ def test_an_event_loop_is_woken_until_all_is_done():
 
         def on_change(change):
             told.append(change.new)
-            if told.count(State.REMOVED) == 1000:
+            if told.count(State.REMOVED) == 999:  # the last one of a service is kept
                 done.set()
 
         registry.on_change.append(on_change)
@@ -42,7 +42,7 @@ def test_an_event_loop_is_woken_until_all_is_done():
                 beat(registry, str(n))
             await asyncio.wait_for(done.wait(), LONG_S)
             assert told.count(State.LOST) == 1000
-            assert len(registry) == 0
+            assert len(registry) == 1
             assert registry.stats()["losses_read_late_ms"] >= 0
         finally:
             polling.stop()

@@ -38,6 +38,7 @@ class World:
         self.clock = ManualClock() if clock is None else clock
         self.wall_offset_ms = wall_ms - round(self.clock.time() * 1000)
         self.changes, self.rows, self.holds, self.events = [], {}, [], []
+        self.stored = {}  # as `rows`, and those that were restored
         self.registry = Registry(
             Policy(hold=NO_HOLD) if policy is None else policy,
             clock=self.clock,
@@ -46,7 +47,7 @@ class World:
             work_s=itertools.count().__next__ if work_s is None else work_s,
         )
         self.registry.on_change.append(self._changed)
-        self.registry.on_row.append(lambda row: self.rows.__setitem__(row.id, row))
+        self.registry.on_row.append(self._row)
         self.registry.on_hold.append(self.holds.append)
         self.registry.on_event.append(self.events.append)
         self.runs = {}
@@ -59,6 +60,10 @@ class World:
         self.changes.append(change)
         if change.new is State.REMOVED:
             self.rows.pop(change.id, None)
+            self.stored.pop(change.id, None)
+
+    def _row(self, row):
+        self.rows[row.id] = self.stored[row.id] = row
 
     def beat(self, name="web/1", *, peer="10.0.0.7", via="http", **fields):
         service, _, instance_id = name.rpartition("/")
@@ -118,6 +123,10 @@ class World:
             for name in names:
                 self.beat(name, **fields)
         self.poll()
+
+    def keep_alive(self, service="web"):
+        """An instance that stays, so that none of the service's others is its last."""
+        self.join(f"{service}/alive", timeout_ms=31 * 86_400_000)
 
     def run(self, seconds, *, beating=(), every=3.0, step=0.25):
         """Time passes in steps; those who beat do so at their interval, each at its own phase in it."""

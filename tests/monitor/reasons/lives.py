@@ -62,7 +62,7 @@ def lived():
     world.beat("web/3")
     world.join("web/gone", "web/asked away")
     world.registry.remove(world.of("web/gone").id)
-    world.registry.remove(world.of("web/asked away").id, "its host was given back")
+    world.registry.remove(world.of("web/asked away").id, "its host was given back", by="Ann")
     world.join("web/quiet", interval_ms=3000)
     world.registry.pause(world.of("web/quiet").id)
     rows = [world.registry.row(one) for one in world.registry.instances()]
@@ -85,6 +85,8 @@ def lived():
     jobs.ok("shop/job", rid="r", duration_ms=90_000)
     jobs.registry.pause(jobs.of("shop/job").id)
     jobs.registry.resume(jobs.of("shop/job").id)
+    jobs.advance(100_000)
+    jobs.progress("shop/job", rid="late")
     jobs.starts("shop/job", rid="hangs")
     jobs.advance(20)
     jobs.progress("shop/job", rid="silent", timeout_ms=2000)
@@ -94,6 +96,18 @@ def lived():
     jobs.starts("shop/job", timeout_ms=1000)
     jobs.advance(2)
     jobs.close()
+    cared = listener.follow(World())
+    cared.join("web/1", "web/2")
+    cared.advance(60)
+    for name, until_ms in (("web/1", cared.wall_ms() + 1_000), ("web/2", None)):
+        cared.registry.ack(cared.of(name).id, by="Ann", why="its disk is full", until_ms=until_ms)
+    cared.registry.withdraw_ack(cared.of("web/2").id, by="Ann")
+    cared.registry.pause(cared.of("web/2").id, by="Ann", why="until it has a disk")
+    cared.advance(700)
+    cared.registry.resume(cared.of("web/2").id, by="Ann")
+    cared.advance(700)
+    cared.beat("web/3")
+    cared.close()
 
     settings = (
         {"release_per_s": 10.0},

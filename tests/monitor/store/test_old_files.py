@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 from heartfelt.monitor.fleet.registry import Registry
-from heartfelt.monitor.model import Hold, HoldState, Level, State
+from heartfelt.monitor.model import ExpectedBy, Hold, HoldState, Level, State
 from heartfelt.monitor.reasons import english, make, text_reason
 from heartfelt.monitor.store import EventFilter, UptimeDay, WatchedTime, schema
 from heartfelt.monitor.store.documents import Documents
@@ -91,6 +91,38 @@ def test_instances_changes_and_the_hold_keep_their_texts(store):
     assert last["removed"] == "its host was given back; bye" and last["removed too"] == "removed by hand"
     assert last["back"] == INSTANCES["back"][1]
     assert next(one for one in changes if one.seq == 24).outage_ms == 1507
+
+
+def test_keys_that_beat_by_name_are_expected(store, path):
+    by_id = {one.instance_id: one for one in store.saved.instances}
+    expected = {name for name, one in by_id.items() if one.expected}
+    assert expected == {name for name, one in by_id.items() if one.expected_by is ExpectedBy.KEY} == {"jobs.backup"}
+
+
+def test_a_file_of_version_2_is_read(path):
+    """Version 2 added columns for reasons; and in this file something beat over UDP."""
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{schema._STEPS[2]}; PRAGMA user_version = 2;")
+    rows = (
+        (901, "web", "web/1", "LOST", "{}", "udp"),
+        (902, "agents", "agent", "LOST", '{"appName":"agents"}', "udp"),
+        (903, "shop", "left", "PAUSED", "{}", "http"),
+    )
+    columns = "since_ms, reason, first_seen_ms, last_beat_ms, peer, reason_code, reason_args"
+    names = f"INSERT INTO instances (id, service, instance_id, state, meta, via, {columns})"
+    for row in rows:
+        connection.execute(f"{names} VALUES (?,?,?,?,?,?, 1, '', 1, 1, '10.0.0.1', 'paused', '{{}}')", row)
+    connection.commit()
+    connection.close()
+    store = SqliteStore(path, wall_ms=wall_ms)
+    found = {one.id: one for one in store.open().instances}
+    store.close()
+    assert {id: (found[id].expected, found[id].expected_by) for id in (901, 902, 903)} == {
+        901: (True, ExpectedBy.KEY), 902: (False, ExpectedBy.SERVICE), 903: (False, ExpectedBy.SERVICE),
+    }  # fmt: skip
+    paused = found[903]
+    assert (paused.state, english(paused.reason)) == (State.PAUSED, "paused until resumed")
+    assert (paused.before_pause, paused.ack) == (None, None)
 
 
 def test_events_keep_their_words_and_are_found_by_them(store):

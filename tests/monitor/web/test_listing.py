@@ -24,7 +24,7 @@ class Fake:
         self.since_ms = self.first_seen_ms = self.last_beat_ms = 0
         self.reason, self.app, self.via, self.peer = NO_REASON, "app", "http", "10.0.0.9"
         self.interval_ms = self.skew_ms = self.lag_ms = self.paused_until_ms = None
-        self.lease_ms, self.beats, self.meta = 1000, 1, {}
+        self.lease_ms, self.beats, self.meta, self.expected, self.ack = 1000, 1, {}, False, None
         vars(self).update(fields)
 
     @property

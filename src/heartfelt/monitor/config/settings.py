@@ -128,6 +128,8 @@ _RUN = Duration(0.001, 366 * DAY_S)
 OF_A_SERVICE: Mapping[str, ServiceSetting] = MappingProxyType({
     "timeout": _like("lease.timeout", "lease_timeout_ms"),
     "cache": _like("lease.cache", "lease_cache_ms"),
+    "expected": _only(flag,
+        "a lost instance stays until it beats or is removed by hand; default: only if it beats by its key", "expected"),
     "min_up": _only(whole(1, 1_000_000),
         "it is available while at least this many of its instances are up; default: 1", "min_up"),
     "max_duration": _only(_RUN, "a job's run that takes longer has failed", "max_duration_ms"),

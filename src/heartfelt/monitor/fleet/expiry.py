@@ -23,7 +23,7 @@ from heartfelt._types import EventType
 from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.lifecycle import Life
-from heartfelt.monitor.fleet.timers import TICK, TICK_S, Timers
+from heartfelt.monitor.fleet.timers import TICK, TICK_S, Timers, ack_key
 from heartfelt.monitor.model import Hold
 
 TURN_S = 0.005
@@ -182,8 +182,13 @@ class Verdicts:
     def _cache(self) -> int:
         events = self.timers.taken(self.timers.cache, SLICE)
         for event in events:
-            instance = self._known(event)
-            if instance is not None and instance.id not in self.timers.cache:
+            key: int = event.key
+            instance = self.book.by_id.get(abs(key))
+            if instance is None or key in self.timers.cache:
+                continue
+            if key == ack_key(instance.id):
+                self.life.acks.over(instance)
+            else:
                 self.life.cached(instance)
         return len(events)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from heartfelt._ingest import Hot
-from heartfelt.monitor.model import Beat, InstanceRow, State
+from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
 
 RING = 120
@@ -27,6 +27,7 @@ class Instance(Hot):
         "due",
         "every_ms",
         "expected",
+        "expected_by",
         "failed",
         "first_seen_ms",
         "goodbye_ms",
@@ -74,6 +75,7 @@ class Instance(Hot):
         self.ack = row.ack
         self.down_since_ms = row.down_since_ms
         self.expected = row.expected
+        self.expected_by = row.expected_by
         self.every_ms = row.every_ms
         self.grace_ms = row.grace_ms
         self.period_ms = row.period_ms
@@ -132,11 +134,12 @@ class Instance(Hot):
         if beat.timeout_ms is not None and beat.timeout_ms != self.timeout_ms:
             self.timeout_ms = beat.timeout_ms
             changed = True
-        for name in ("every_ms", "grace_ms", "expected", "min_duration_ms", "max_duration_ms"):
+        for name in ("every_ms", "grace_ms", "min_duration_ms", "max_duration_ms"):
             asked = getattr(beat, name)
             if asked is not None and asked != getattr(self, name):
                 setattr(self, name, asked)
                 changed = True
+        changed = self._learn_expected(beat) or changed
         if beat.interval_ms is not None:
             if beat.interval_ms > 0 and (not self.interval_asked or beat.interval_ms != self.interval_ms):
                 self.interval_ms, self.interval_asked = beat.interval_ms, True
@@ -147,6 +150,16 @@ class Instance(Hot):
         if beat.number is not None:
             self.number = beat.number
         return changed
+
+    def _learn_expected(self, beat: Beat) -> bool:
+        if beat.expected is not None:
+            changed = self.expected_by is not ExpectedBy.BEAT or beat.expected != self.expected
+            self.expected, self.expected_by = beat.expected, ExpectedBy.BEAT
+            return changed
+        if beat.by_key and self.expected_by is ExpectedBy.SERVICE:
+            self.expected_by = ExpectedBy.KEY
+            return True
+        return False
 
     def _learn_interval(self, seen_ms: int) -> bool:
         # Two values must agree, so that a single late beat, or a clock that was set, changes nothing.
@@ -182,6 +195,7 @@ class Instance(Hot):
             ack=self.ack,
             down_since_ms=self.down_since_ms,
             expected=self.expected,
+            expected_by=self.expected_by,
             every_ms=self.every_ms,
             grace_ms=self.grace_ms,
             period_ms=self.period_ms,
@@ -239,7 +253,8 @@ def beat_of(instance: Instance) -> Beat:
         timeout_ms=instance.timeout_ms,
         every_ms=instance.every_ms,
         grace_ms=instance.grace_ms,
-        expected=instance.expected,
+        expected=instance.expected if instance.expected_by is ExpectedBy.BEAT else None,
+        by_key=instance.expected_by is ExpectedBy.KEY,
         min_duration_ms=instance.min_duration_ms,
         max_duration_ms=instance.max_duration_ms,
     )

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.acks import Acks
 from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.kept import Kept
 from heartfelt.monitor.fleet.policy import Policy
-from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.roster import ACKABLE, Book
 from heartfelt.monitor.fleet.runs import OpenRuns
 from heartfelt.monitor.fleet.timers import Timers
-from heartfelt.monitor.model import DOWN, AgentEvent, Level, State
+from heartfelt.monitor.model import DOWN, AgentEvent, ExpectedBy, Level, State
 from heartfelt.monitor.reasons import Reason
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED))
@@ -23,6 +25,8 @@ BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED)
 LAG_TO_TELL_MS = 1000
 """A beat that reports a longer lag never takes the fast path."""
 GONE = frozenset((State.LOST, State.LEFT))
+BEFORE_PAUSE = GONE | ACKABLE
+"""States that a pause remembers, since people were told of them."""
 
 
 class Life:
@@ -44,11 +48,16 @@ class Life:
         self.now_ms = now_ms
         self.wall_ms = wall_ms
         self.runs = OpenRuns(timers)
+        self.acks = Acks(book, timers, wall_ms)
+        self.kept = Kept(book)
         self.leases_bounded = 0
         self.losses = self.recoveries = self.failures = 0
 
     def set_terms(self, instance: Instance) -> None:
         """Sets the timers again if the timeout or the interval has changed. Counts as a beat for those it sets."""
+        if instance.expected_by is not ExpectedBy.BEAT:
+            by_key = instance.expected_by is ExpectedBy.KEY
+            instance.expected = self.policy.is_expected(instance.service, by_key)
         lease_ms = self.policy.lease_ms(instance.service, instance.timeout_ms)
         late_ms = self.policy.late_ms(instance.interval_ms, lease_ms)
         stuck_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
@@ -65,6 +74,22 @@ class Life:
                 self.timers.drop(self.timers.late, instance.id)
             else:
                 instance.late = self.timers.set(self.timers.late, instance.id, late_ms)
+
+    def restored(self, instance: Instance, now_ms: int) -> None:
+        """Sets the timers of an instance from the store, after `set_terms`."""
+        state = instance.state
+        if (instance.before_pause if state is State.PAUSED else state) in GONE:
+            self._rest(instance)
+        if state is State.PAUSED:
+            if instance.paused_until_ms is not None:
+                self._forget_in(instance, max(instance.paused_until_ms - now_ms, 1))
+            return
+        if state is State.LEFT or (state is State.LOST and not instance.expected):
+            most_ms = self.policy.cached_ms(instance.service)
+            left_ms = most_ms - (now_ms - instance.last_beat_ms)
+            self._forget_in(instance, min(max(left_ms, instance.lease_ms, 1), most_ms))
+        if instance.ack is not None:
+            self.acks.watch(instance)
 
     def is_stuck(self, instance: Instance) -> bool:
         lag_ms = instance.lag_ms
@@ -109,6 +134,13 @@ class Life:
             limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
             level, reason = Level.IMPORTANT, reasons.stuck(instance, limit_ms)
         self.book.move(instance, new, reason, level, now_ms, outage_ms)
+        self.came(instance, now_ms)
+
+    def came(self, instance: Instance, now_ms: int) -> None:
+        """Removes the LOST instance that was kept as the last of its service, now that another one is there."""
+        kept = self.kept.outdated_by(instance)
+        if kept is not None:
+            self.remove(kept, reasons.made_way(kept, instance.instance_id, now_ms))
 
     def fail(self, instance: Instance, reason: Reason, *, heard: bool) -> None:
         """Handles a run that failed. `heard`: its beat says so, rather than a deadline that has passed."""
@@ -120,8 +152,7 @@ class Life:
         if old is State.PAUSED:
             if instance.before_pause not in DOWN:
                 instance.down_since_ms = max(now_ms, instance.since_ms + 1)  # so that it is known not to be told yet
-            instance.before_pause = State.FAILED
-            self.book.publish_row(instance)
+            self._changed_in_pause(instance, State.FAILED, reason)
             return
         if old in GONE:
             self.timers.drop(self.timers.cache, instance.id)
@@ -130,6 +161,7 @@ class Life:
         if instance.down_since_ms is None:
             instance.down_since_ms = now_ms
         self.book.move(instance, State.FAILED, reason, Level.EMERGENCY, now_ms)
+        self.came(instance, now_ms)
 
     def late(self, instance: Instance) -> None:
         """Handles a missed interval."""
@@ -168,94 +200,117 @@ class Life:
             self.lose(instance)
             self.book.publish(self.book.on_detected, instance)
 
-    def lose(self, instance: Instance, why: str = "", level: Level = Level.EMERGENCY) -> None:
-        """Moves it to LOST, now that nothing holds the loss. `why`: a code for `reasons.then`, if more led to it."""
+    def lose(self, instance: Instance, led: reasons.Led | None = None, level: Level = Level.EMERGENCY) -> None:
+        """Moves it to LOST, now that nothing holds the loss. `led`: what else led to it."""
         self.losses += 1
         self.book.counts.hold(instance, False)
-        self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
+        if not instance.expected:
+            self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
         now_ms = self.wall_ms()
         if instance.down_since_ms is None:
             instance.down_since_ms = instance.last_beat_ms
         reason = reasons.lost(instance, now_ms)
-        self.book.move(instance, State.LOST, reasons.then(why, reason) if why else reason, level, now_ms)
+        self.book.move(instance, State.LOST, led(reason) if led is not None else reason, level, now_ms)
 
     def leave(self, instance: Instance, text: str, event: AgentEvent | None = None) -> None:
         """Handles a goodbye. `text`: what was said about it. `event`: the agent's event that says so."""
         if instance.state is State.LEFT:
             return
         instance.goodbye_ms = None if event is None else event.time_ms
-        self.timers.drop(self.timers.lease, instance.id)
-        self.timers.drop(self.timers.late, instance.id)
+        self._rest(instance)
         instance.failed, instance.down_since_ms = False, None
         if instance.state is State.PAUSED:
-            instance.before_pause = State.LEFT
+            self._changed_in_pause(instance, State.LEFT, reasons.left(text, instance, event))
             return
         self._no_longer_due(instance)
+        self.kept.no_longer(instance)
         self._forget_in(instance, self.policy.cached_ms(instance.service))
         self.book.move(instance, State.LEFT, reasons.left(text, instance, event), Level.NORMAL, self.wall_ms())
 
-    def pause(self, instance: Instance, until_ms: int | None) -> None:
+    def pause(self, instance: Instance, until_ms: int | None, by: str, why: str) -> None:
         """Suppresses notifications until then, or until `resume`."""
         now_ms = self.wall_ms()
-        if instance.state is not State.PAUSED:
-            remembered = instance.state in GONE or instance.state is State.FAILED
+        if instance.state is State.PAUSED:
+            before = reasons.before_pause(instance.reason)
+        else:
+            remembered = instance.state in BEFORE_PAUSE
             instance.before_pause = instance.state if remembered else None
+            before = reasons.bare(instance.reason) if remembered else None
             if instance.state is not State.LOST:
                 self._no_longer_due(instance)
+            self.kept.no_longer(instance)
+            self.acks.rest(instance)
         instance.paused_until_ms = until_ms
         if until_ms is None:
             self.timers.drop(self.timers.cache, instance.id)
         else:
-            self.timers.set(self.timers.cache, instance.id, max(until_ms - now_ms, 1))
-        self.book.move(instance, State.PAUSED, reasons.paused(until_ms), Level.NORMAL, now_ms)
+            self._forget_in(instance, max(until_ms - now_ms, 1))
+        self.book.move(instance, State.PAUSED, reasons.paused(until_ms, by, why, before), Level.NORMAL, now_ms)
 
-    def resume(self, instance: Instance, why: str) -> None:
-        """Ends a pause: moves the instance to the state that is true now. `why`: a code for `reasons.then`."""
-        before, instance.before_pause = instance.before_pause, None
+    def _changed_in_pause(self, instance: Instance, before: State | None, reason: Reason | None) -> None:
+        """Remembers what a paused instance is by now, with its reason. UP: it beats again."""
+        instance.before_pause = before
+        instance.reason = reasons.paused_after(instance.reason, reason)
+        if before not in ACKABLE:
+            self.book.end_ack(instance)
+        self.book.publish_row(instance)
+
+    def resume(self, instance: Instance, led: reasons.Led) -> None:
+        """Ends a pause: moves the instance to the state that is true now. `led`: why the pause ended."""
+        told, instance.before_pause = instance.before_pause, None
+        told_reason = reasons.before_pause(instance.reason)
         instance.paused_until_ms = None
         self.timers.drop(self.timers.cache, instance.id)
         now_ms = self.wall_ms()
-        if instance.id not in self.timers.lease:
-            if before is State.LEFT:
-                self._forget_in(instance, self.policy.cached_ms(instance.service))
-                reason = reasons.then(why, reasons.left("", instance))
-                self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
-            else:  # a loss may have been notified before the pause
-                self.lose(instance, why, Level.NORMAL if before is State.LOST else Level.EMERGENCY)
-            return
-        if before is State.FAILED:
-            since_ms = now_ms if instance.down_since_ms is None else instance.down_since_ms
-            level = Level.NORMAL if since_ms <= instance.since_ms else Level.EMERGENCY
-            instance.down_since_ms = min(since_ms, now_ms)  # from now on it is told
-            reason = reasons.then(why, reasons.still_failed(instance))
-            self.book.move(instance, State.FAILED, reason, level, now_ms)
-            return
+        silent = instance.id not in self.timers.lease
+        if silent and told is State.LEFT:
+            self._forget_in(instance, self.policy.cached_ms(instance.service))
+            reason = led(told_reason or reasons.left("", instance))
+            self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
+        elif silent or told is State.FAILED:
+            was_told = told is State.LOST if silent else _was_told(instance)
+            level = Level.NORMAL if was_told else Level.EMERGENCY
+            if (over := self.acks.end_in_pause(instance)) is not None:
+                level, led = Level.EMERGENCY, reasons.both(led, reasons.ack_ended(over))
+            if silent:
+                self.lose(instance, led, level)
+            else:
+                instance.down_since_ms = min(instance.down_since_ms or now_ms, now_ms)  # from now on it is told
+                reason = led(told_reason or reasons.still_failed(instance))
+                self.book.move(instance, State.FAILED, reason, level, now_ms)
+            self.acks.watch(instance)
+        else:
+            self._resume_alive(instance, led, told is not None, now_ms)
+
+    def _resume_alive(self, instance: Instance, led: reasons.Led, came_back: bool, now_ms: int) -> None:
         instance.down_since_ms = None
-        level = Level.NORMAL if before is None else Level.IMPORTANT
+        level = Level.IMPORTANT if came_back else Level.NORMAL
         if instance.restored_ms is not None or (instance.late is not None and instance.id not in self.timers.late):
-            reason = reasons.then(why, reasons.waiting(instance, now_ms))
-            self.book.move(instance, State.LATE, reason, level, now_ms)
+            self.book.move(instance, State.LATE, led(reasons.waiting(instance, now_ms)), level, now_ms)
         elif self.is_stuck(instance):
             limit_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
-            reason = reasons.then(why, reasons.stuck(instance, limit_ms))
+            reason = led(reasons.stuck(instance, limit_ms))
             self.book.move(instance, State.STUCK, reason, Level.IMPORTANT, now_ms)
         else:
-            if before is not None:
-                self.recoveries += 1
-            self.book.move(instance, State.UP, reasons.then(why, reasons.ALIVE), level, now_ms)
+            self.recoveries += came_back
+            self.book.move(instance, State.UP, led(reasons.ALIVE), level, now_ms)
+        self.came(instance, now_ms)
 
     def cached(self, instance: Instance) -> None:
         """Handles the end of its time in the cache, or of its pause."""
-        if instance.state in GONE:
-            now_ms = self.wall_ms()
+        if instance.state is State.PAUSED:
+            if instance.paused_until_ms is not None:
+                self.resume(instance, reasons.pause_ended)
+        elif instance.state is State.LOST and self.kept.is_last(instance):
+            self.kept.keep(instance, self.wall_ms())
+        elif instance.state in GONE:
             lease_cache_ms = self.policy.cached_ms(instance.service)
-            self.remove(instance, reasons.expired(instance, lease_cache_ms, now_ms))
-        elif instance.state is State.PAUSED and instance.paused_until_ms is not None:
-            self.resume(instance, reasons.PAUSE_ENDED)
+            self.remove(instance, reasons.expired(instance, lease_cache_ms, self.wall_ms()))
 
     def remove(self, instance: Instance, reason: Reason) -> None:
         if instance.state is not State.LOST:
             self._no_longer_due(instance)
+        self.kept.no_longer(instance)
         self.timers.forget(instance.id)
         self.runs.forget(instance.id)
         instance.plain = False
@@ -271,22 +326,27 @@ class Life:
     def _beaten_in_pause(self, instance: Instance) -> None:
         before = instance.before_pause
         if before in GONE:
-            instance.before_pause = State.FAILED if instance.failed else State.UP
+            self._changed_in_pause(instance, State.FAILED if instance.failed else State.UP, None)
         elif before is State.FAILED and not instance.failed:
-            was_told = (instance.down_since_ms or 0) <= instance.since_ms
-            instance.before_pause = State.UP if was_told else None
+            self._changed_in_pause(instance, State.UP if _was_told(instance) else None, None)
 
     def _still_failed(self, instance: Instance, now_ms: int) -> None:
         """It beats, but none of its runs has succeeded since one failed: after a loss it is FAILED as before."""
         if instance.state is not State.FAILED:
             self.timers.drop(self.timers.cache, instance.id)
             self.book.move(instance, State.FAILED, reasons.still_failed(instance), Level.IMPORTANT, now_ms)
+            self.came(instance, now_ms)
 
     @staticmethod
     def _up_again(instance: Instance, gap_ms: int, now_ms: int) -> int:
         """Returns how long it was down."""
         since_ms, instance.down_since_ms = instance.down_since_ms, None
         return gap_ms if since_ms is None else max(now_ms - since_ms, 0)
+
+    def _rest(self, instance: Instance) -> None:
+        """Ends the wait for its beats."""
+        self.timers.drop(self.timers.lease, instance.id)
+        self.timers.drop(self.timers.late, instance.id)
 
     def _no_longer_due(self, instance: Instance) -> None:
         instance.due = self.hold.windows.count(instance.service, instance.due, 0)
@@ -296,3 +356,8 @@ class Life:
 
     def _forget_in(self, instance: Instance, ms: int) -> None:
         self.timers.set(self.timers.cache, instance.id, ms)
+
+
+def _was_told(instance: Instance) -> bool:
+    """Returns whether people were told, before the pause, of the outage that a paused instance is in."""
+    return (instance.down_since_ms or 0) <= instance.since_ms

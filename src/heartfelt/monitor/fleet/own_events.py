@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Level
 from heartfelt.monitor.reasons import Reason, english
 
@@ -23,6 +26,13 @@ def described(name: str, reason: Reason) -> dict[str, Any]:
 def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
     info = described("MONITOR_STALLED", reasons.stalled(stall_ms)) | {"stallMs": round(stall_ms)}
     return _event(now_ms, Level.IMPORTANT, SERVICE, "OPERATION", info)
+
+
+def of_instance(now_ms: int, instance: Instance, name: str, reason: Reason) -> AgentEvent:
+    """Makes the event of something that happened to an instance and changed no state."""
+    info = described(name, reason) | {"id": instance.id, "state": instance.state.value}
+    event = _event(now_ms, Level.NORMAL, instance.service, "OPERATION", info)
+    return msgspec.structs.replace(event, instance_id=instance.instance_id, ip=instance.ip())
 
 
 def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:

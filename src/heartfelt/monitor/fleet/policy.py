@@ -72,6 +72,8 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
     """Bounds on the duration of its jobs' runs; a run outside of them has failed."""
     min_up: int = 1
     """The service is available if at least this many of its instances are up."""
+    expected: bool | None = None
+    """Whether a LOST instance stays until it beats or is removed by hand. None: if it beats by its key alone."""
 
     def __post_init__(self) -> None:
         for name in ("lease_timeout_ms", "lease_cache_ms", "lease_stuck_after_ms", "max_duration_ms"):
@@ -151,6 +153,11 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
     def min_up(self, service: str) -> int:
         own = self.services.get(service)
         return 1 if own is None else own.min_up
+
+    def is_expected(self, service: str, by_key: bool) -> bool:
+        """Returns whether an instance is expected if its beats do not say it. `by_key`: they name only its key."""
+        own = self.services.get(service)
+        return by_key if own is None or own.expected is None else own.expected
 
     def cached_ms(self, service: str) -> int:
         own = self.services.get(service)

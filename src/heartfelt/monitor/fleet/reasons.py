@@ -6,18 +6,20 @@ Each function gives a `Reason`: a code with arguments. The table of codes and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import AgentEvent, Hold, Run, State
+from heartfelt.monitor.model import Ack, AgentEvent, Hold, Run, State
 from heartfelt.monitor.reasons import Reason, make
 
-RESUMED = "resumed"
-PAUSE_ENDED = "pause_ended"
-"""Codes for `then`."""
+Led: TypeAlias = Callable[[Reason], Reason]
+"""Makes a reason that says what led to the present state, from the reason for that state."""
 ALIVE = make("alive")
 HOLD_ENDED = make("hold_ended")
+_LED = frozenset(("resumed", "pause_ended", "ack_ended", "kept_last"))
+_PAUSED = frozenset(("paused", "paused_until"))
 MOST_LINE = 200
 """Characters of a run's text in a reason."""
 
@@ -73,9 +75,42 @@ def answers(instance: Instance) -> Reason:
     return make("responds_again", lag_ms=instance.lag_ms or 0)
 
 
-def then(code: str, now: Reason) -> Reason:
-    """Says what led to the present state, by RESUMED or PAUSE_ENDED, and the reason for it."""
-    return make(code, now=now)
+def resumed(by: str, why: str) -> Led:
+    """`by`, `why`: the person who ended the pause, and what was said about it."""
+    return lambda now: make("resumed", by=by or None, why=why or None, now=now)
+
+
+def pause_ended(now: Reason) -> Reason:
+    return make("pause_ended", now=now)
+
+
+def both(first: Led, second: Led) -> Led:
+    return lambda now: first(second(now))
+
+
+def ack_ended(ack: Ack) -> Led:
+    return lambda now: make("ack_ended", by=ack.by or None, why=ack.why or None, now=now)
+
+
+def kept_last(instance: Instance) -> Reason:
+    return make("kept_last", service=instance.service, now=bare(instance.reason))
+
+
+def bare(reason: Reason) -> Reason:
+    """Returns the reason for a state without what led to it, so that reasons do not grow."""
+    while reason.code in _LED:
+        inner = reason.values[-1]
+        assert isinstance(inner, Reason)
+        reason = inner
+    return reason
+
+
+def acked(ack: Ack) -> Reason:
+    return make("acked", by=ack.by or None, why=ack.why or None, until_ms=ack.until_ms)
+
+
+def ack_withdrawn(by: str, why: str) -> Reason:
+    return make("ack_withdrawn", by=by or None, why=why or None)
 
 
 def left(text: str, instance: Instance, event: AgentEvent | None = None) -> Reason:
@@ -91,13 +126,32 @@ def expired(instance: Instance, lease_cache_ms: int, now_ms: int) -> Reason:
     return make(code, silent_ms=silent_ms, kept_ms=lease_cache_ms, **_last(instance))
 
 
-def removed(text: str) -> Reason:
-    """`text`: what the person who removed it said about it."""
-    return make("removed_by_hand", text=text or None)
+def made_way(instance: Instance, joined: str, now_ms: int) -> Reason:
+    """Explains the removal of the last of its service when another one, `joined`, has come."""
+    silent_ms = max(now_ms - instance.last_beat_ms, 0)
+    return make("expired_kept", silent_ms=silent_ms, joined=joined, **_last(instance))
 
 
-def paused(until_ms: int | None) -> Reason:
-    return make("paused") if until_ms is None else make("paused_until", until_ms=until_ms)
+def removed(text: str, by: str) -> Reason:
+    """`text`: what the person who removed it, `by`, said about it."""
+    return make("removed_by_hand", by=by or None, text=text or None)
+
+
+def paused(until_ms: int | None, by: str, why: str, before: Reason | None) -> Reason:
+    """`before`: the reason for its state before, if that was told to people."""
+    said: dict[str, Any] = {"by": by or None, "why": why or None, "before": before}
+    return make("paused", **said) if until_ms is None else make("paused_until", until_ms=until_ms, **said)
+
+
+def before_pause(reason: Reason) -> Reason | None:
+    """Returns `before` of a pause's reason."""
+    before = reason.values[-1] if reason.code in _PAUSED else None
+    return before if isinstance(before, Reason) else None
+
+
+def paused_after(reason: Reason, before: Reason | None) -> Reason:
+    """Returns a pause's reason with another `before`, since something happened to the instance in the pause."""
+    return Reason(reason.code, (*reason.values[:-1], before)) if reason.code in _PAUSED else reason
 
 
 def stalled(stall_ms: float) -> Reason:

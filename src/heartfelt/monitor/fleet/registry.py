@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from heartfelt.monitor.fleet import metrics, reasons
 from heartfelt.monitor.fleet.admission import REASONS, Gate, Refused
+from heartfelt.monitor.fleet.by_hand import ByHand
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.expiry import Verdicts
 from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
-from heartfelt.monitor.fleet.lifecycle import GONE, Life
+from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
@@ -48,7 +49,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Registry:
+class Registry(ByHand):
     """The monitor's instances.
 
     `clock`: "monotonic", or a ManualClock. `wall_ms`: the time that is shown and stored; it decides nothing but how
@@ -61,6 +62,7 @@ class Registry:
       was held, or that showed when a pause ended)
     - on_hold: the hold, when it changes
     - on_held: each instance whose loss is held from now on, until its next change
+    - on_ack: each instance that is acknowledged from now on, or no longer
     - on_event: events that agents and the monitor report
     - on_run: a run of a job, when it begins, makes progress, ends or is overdue
     - on_uptime: how long services were watched and up, since that was published last
@@ -79,34 +81,34 @@ class Registry:
         work_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = Policy() if policy is None else policy
-        self._wall_ms = wall_ms
+        book = Book()
         self._gate = Gate(Limits() if limits is None else limits)
-        self._book = Book()
-        self._by_key = self._book.by_key
+        self._by_key = book.by_key
         self._timers = Timers(clock)
         self._hold = HoldMachine(self.policy.hold, self._watched)
         now_ms = self._timers.now_ms
-        self.uptime = self._book.uptime = UptimeMeter(
-            now_ms, wall_ms, self.policy.min_up, self._book.publish_uptime, ticks=self._timers.is_real
+        self.uptime = book.uptime = UptimeMeter(
+            now_ms, wall_ms, self.policy.min_up, book.publish_uptime, ticks=self._timers.is_real
         )
         """Adds up how long services are watched and up."""
-        self._life = Life(self._book, self._timers, self.policy, self._hold, now_ms, wall_ms)
+        super().__init__(book, Life(book, self._timers, self.policy, self._hold, now_ms, wall_ms), wall_ms)
         self.jobs = Jobs(self._life, self.beat)
         """Takes what jobs report about their runs."""
         self._verdicts = Verdicts(self._life, self.jobs.due, work_s)
         self._now_ms = now_ms
-        self._dirty = self._book.dirty
+        self._dirty = book.dirty
         self.beats = 0
         """Beats taken since the start, of all instances."""
         self.goodbyes = 0
-        self.on_change = self._book.on_change
-        self.on_detected = self._book.on_detected
-        self.on_hold = self._book.on_hold
-        self.on_held = self._book.on_held
-        self.on_row = self._book.on_row
-        self.on_event = self._book.on_event
-        self.on_run = self._book.on_run
-        self.on_uptime = self._book.on_uptime
+        self.on_change = book.on_change
+        self.on_detected = book.on_detected
+        self.on_hold = book.on_hold
+        self.on_held = book.on_held
+        self.on_ack = book.on_ack
+        self.on_row = book.on_row
+        self.on_event = book.on_event
+        self.on_run = book.on_run
+        self.on_uptime = book.on_uptime
 
     # -- beats
 
@@ -186,6 +188,7 @@ class Registry:
         self.beats += 1
         self._dirty[instance.id] = now_ms
         self._book.join(instance, now_ms)
+        self._life.came(instance, now_ms)
         if self._life.is_stuck(instance):
             self._life.beaten(instance, 0, now_ms)
         return instance
@@ -221,29 +224,6 @@ class Registry:
         if instance is None:
             return False
         self._life.leave(instance, text, event)
-        return True
-
-    def pause(self, id: int, until_ms: int | None = None) -> bool:
-        """Suppresses its notifications until that time by the wall clock, or until it is resumed."""
-        return self._do(id, lambda instance: self._life.pause(instance, until_ms))
-
-    def resume(self, id: int) -> bool:
-        """Ends a pause: its state becomes what is true now. False if it is not known, or not paused."""
-        instance = self._book.by_id.get(id)
-        if instance is None or instance.state is not State.PAUSED:
-            return False
-        self._life.resume(instance, reasons.RESUMED)
-        return True
-
-    def remove(self, id: int, text: str = "") -> bool:
-        """Forgets an instance, by hand; its next beat joins it as a new one. `text`: why, for the record."""
-        return self._do(id, lambda instance: self._life.remove(instance, reasons.removed(text)))
-
-    def _do(self, id: int, what: Callable[[Instance], None]) -> bool:
-        instance = self._book.by_id.get(id)
-        if instance is None:
-            return False
-        what(instance)
         return True
 
     def event(self, event: AgentEvent) -> None:
@@ -380,14 +360,7 @@ class Registry:
         instance.restored_ms = now_ms
         self._book.next_id = max(self._book.next_id, row.id + 1)
         self._life.set_terms(instance)
-        if row.state in GONE:
-            self._timers.drop(self._timers.lease, row.id)
-            self._timers.drop(self._timers.late, row.id)
-            left_ms = self.policy.cached_ms(row.service) - (now_ms - row.last_beat_ms)
-            most_ms = self.policy.cached_ms(row.service)
-            self._timers.set(self._timers.cache, row.id, min(max(left_ms, instance.lease_ms, 1), most_ms))
-        elif row.state is State.PAUSED and row.paused_until_ms is not None:
-            self._timers.set(self._timers.cache, row.id, max(row.paused_until_ms - now_ms, 1))
+        self._life.restored(instance, now_ms)
         self._book.add(instance)
 
     def close(self) -> None:

@@ -15,6 +15,8 @@ from heartfelt.monitor.fleet.uptime import DayTimes, UptimeMeter
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.reasons import Reason
 
+ACKABLE = frozenset((State.LOST, State.FAILED))
+"""States that somebody may acknowledge."""
 _Value = TypeVar("_Value")
 _log = logging.getLogger("heartfelt.monitor")
 
@@ -38,6 +40,7 @@ class Book:
         self.on_detected: list[Callable[[Instance], None]] = []
         self.on_hold: list[Callable[[Hold], None]] = []
         self.on_held: list[Callable[[Instance], None]] = []
+        self.on_ack: list[Callable[[Instance], None]] = []
         self.on_row: list[Callable[[InstanceRow], None]] = []
         self.on_event: list[Callable[[AgentEvent], None]] = []
         self.on_run: list[Callable[[Run], None]] = []
@@ -82,10 +85,18 @@ class Book:
     def move(
         self, instance: Instance, new: State, reason: Reason, level: Level, now_ms: int, outage_ms: int | None = None
     ) -> None:
-        """Moves an instance to a state. For the same state with another reason only the row is published."""
+        """Moves an instance to a state. For the same state with another reason only the row is published.
+
+        A loss or a failure that is acknowledged is NORMAL; a state that is neither ends the acknowledgement.
+        """
         old = instance.state
         instance.reason = reason
         if new is not old:
+            if instance.ack is not None:
+                if new in ACKABLE:
+                    level = Level.NORMAL
+                elif new is not State.PAUSED and not instance.held:
+                    self.end_ack(instance)
             self.counts.move(instance, new)
             self.uptime.move(instance.service, old, new)
             instance.state = new
@@ -93,6 +104,18 @@ class Book:
             instance.plain = new is State.UP and not instance.in_run
             self._publish_change(instance, old, new, reason, level, now_ms, outage_ms)
         self.publish_row(instance)
+
+    def tell_again(self, instance: Instance, reason: Reason, level: Level, now_ms: int) -> None:
+        """Publishes a change from its state to the same one, so that people are notified again."""
+        instance.reason = reason
+        self._publish_change(instance, instance.state, instance.state, reason, level, now_ms, None)
+        self.publish_row(instance)
+
+    def end_ack(self, instance: Instance) -> None:
+        """Ends its acknowledgement. The caller publishes the row."""
+        if instance.ack is not None:
+            instance.ack = None
+            self.publish(self.on_ack, instance)
 
     def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
         del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]

@@ -3,7 +3,8 @@
 
     lease    key: an instance's id; expires when the instance is LOST
     late     key: an instance's id; expires when one interval was missed
-    cache    expires when a LOST or LEFT instance is forgotten, and when a pause ends
+    cache    key: an instance's id; expires when a LOST or LEFT instance is forgotten, and when a pause ends
+             key: `ack_key`; expires when an acknowledgement ends
     runs     key: a run's number; expires at the run's deadline
     control  the ends of holds, and a tick that shows whether the monitor itself was stalled (STALL)
 
@@ -24,6 +25,11 @@ from heartfelt.testing import ManualClock
 
 TICK = "tick"
 TICK_S = 1.0
+
+
+def ack_key(id: int) -> int:
+    """The key of the end of an instance's acknowledgement: the negative of its id."""
+    return -id
 
 
 class Timers:
@@ -63,6 +69,7 @@ class Timers:
     def forget(self, key: int) -> None:
         for hub in (self.lease, self.late, self.cache):
             hub.remove(key, missing_ok=True)
+        self.cache.remove(ack_key(key), missing_ok=True)
 
     def close(self) -> None:
         for hub in self._hubs:

@@ -216,7 +216,8 @@ class Intake:
     @staticmethod
     def beat_of_key(key: str, via: str, peer: str, **terms: int | None) -> Beat:
         """Makes a beat of a key. `terms`: fields of Beat that it asks for, such as timeout_ms."""
-        return Beat(service=service_of(key), instance_id=key, via=via, peer=peer, **terms)  # type: ignore[arg-type]
+        service = service_of(key)
+        return Beat(service=service, instance_id=key, via=via, peer=peer, by_key=True, **terms)  # type: ignore[arg-type]
 
     def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> Instance:
         """Accepts a plain beat of a key. `terms`: as in `beat_of_key`. Raises Refused."""

@@ -10,7 +10,18 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import Ack, AgentEvent, Change, Hold, InstanceRow, Level, Run, RunResult, State
+from heartfelt.monitor.model import (
+    Ack,
+    AgentEvent,
+    Change,
+    ExpectedBy,
+    Hold,
+    InstanceRow,
+    Level,
+    Run,
+    RunResult,
+    State,
+)
 from heartfelt.monitor.reasons import TEXT_CODE, Reason, read, text_reason
 from heartfelt.monitor.store import Delivery, StoredEvent, UptimeDay
 
@@ -24,7 +35,7 @@ MOST = (1 << 63) - 1  # SQLite's largest integer
 INSTANCE_COLUMNS = (
     "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
     "timeout_ms, skew_ms, lag_ms, paused_until_ms, reason_code, reason_args, before_pause, ack, down_since_ms, "
-    "expected, every_ms, grace_ms, period_ms, is_job, min_duration_ms, max_duration_ms"
+    "expected, every_ms, grace_ms, period_ms, is_job, min_duration_ms, max_duration_ms, expected_by"
 )
 CHANGE_COLUMNS = (
     "seq, time_ms, id, service, instance_id, old, new, level, reason, outage_ms, ip, reason_code, reason_args"
@@ -111,6 +122,7 @@ def instance_row(row: InstanceRow) -> tuple[Any, ...]:
         row.is_job,
         row.min_duration_ms,
         row.max_duration_ms,
+        row.expected_by.value,
     )
 
 
@@ -142,6 +154,7 @@ def instance_of(row: tuple[Any, ...]) -> InstanceRow:
         is_job=bool(row[25]),
         min_duration_ms=row[26],
         max_duration_ms=row[27],
+        expected_by=ExpectedBy(row[28]),
     )
 
 

@@ -88,13 +88,14 @@ ALTER TABLE instances ADD COLUMN before_pause TEXT;
 ALTER TABLE instances ADD COLUMN ack TEXT;
 ALTER TABLE instances ADD COLUMN down_since_ms INTEGER;
 ALTER TABLE instances ADD COLUMN expected INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE instances ADD COLUMN expected_by TEXT NOT NULL DEFAULT 'SERVICE';
 ALTER TABLE instances ADD COLUMN every_ms INTEGER;
 ALTER TABLE instances ADD COLUMN grace_ms INTEGER;
 ALTER TABLE instances ADD COLUMN period_ms INTEGER;
 ALTER TABLE instances ADD COLUMN is_job INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN min_duration_ms INTEGER;
 ALTER TABLE instances ADD COLUMN max_duration_ms INTEGER;
-UPDATE instances SET expected = 1 WHERE via = 'ping' OR (via = 'udp' AND meta = '{}');
+UPDATE instances SET expected = 1, expected_by = 'KEY' WHERE via = 'ping' OR (via = 'udp' AND meta = '{}');
 
 -- result: the index in RunResult; a run that is 0 (running) or 5 (overdue) may have no end.
 CREATE TABLE runs (

@@ -11,6 +11,7 @@ missed, and must read everything again. So a viewer costs the monitor a bounded 
 | event | an event of an agent |
 | hold | the hold, when it changes |
 | held | [id, ...]: instances whose loss is held from now on, until their next change; at most 4 times a second |
+| acks | [{id, ack}, ...]: instances with a new acknowledgement, or none any more (null); at most 4 times a second |
 | counts | instances by state, in total and of each service that changed; at most 4 times a second |
 | beats | [[id, last_beat_ms], ...]: instances that have beaten since the last message; at most 2 times a second |
 """
@@ -28,7 +29,7 @@ import msgspec
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.tasks import TimedEvent
 
-TOPICS = ("change", "event", "hold", "held", "counts", "beats")
+TOPICS = ("change", "event", "hold", "held", "acks", "counts", "beats")
 COMMENT = b": still here\n\n"
 FIGURES: Figures = {
     "viewers": gauge("heartfelt_stream_viewers", "Open event streams"),

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Instances and services: lists, an instance with its history, and pause, resume and remove."""
+"""Instances and services: lists, and an instance with its history."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from heartfelt.monitor.model import State
-from heartfelt.monitor.problems import bad, no_such
+from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.api.listing import InstanceFilter, InstancePage, page
 from heartfelt.monitor.web.api.order import InstanceOrder, order
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
 
 HISTORY = 50
-LONGEST_PAUSE_S = 366 * 86400
 
 
 class InstanceHistory(msgspec.Struct, kw_only=True, frozen=True):
@@ -59,16 +59,11 @@ class Services(msgspec.Struct, kw_only=True, frozen=True):
     services: dict[str, Counted]
 
 
-class Pause(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    for_s: float | None = None
-    """Seconds; null: until it is resumed."""
-
-
 def counted(counts: ServiceCounts) -> Counted:
     return Counted(total=counts.total, up=counts.up, held=counts.held, states=dict(counts.states))
 
 
-def _which(call: Call) -> InstanceFilter:
+def which(call: Call) -> InstanceFilter:
     return InstanceFilter(
         services=call["service"],
         instance_ids=call["instance"],
@@ -83,13 +78,17 @@ def _which(call: Call) -> InstanceFilter:
     )
 
 
-async def list_instances(call: Call) -> InstancePage:
+def chosen(call: Call) -> Iterable[Instance]:
+    """Returns the instances with the wanted ids; all of them if none are given."""
     registry = call.parts.registry
     ids = dict.fromkeys(call["id"])
-    some = [one for one in map(registry.get, ids) if one is not None] if ids else registry.instances()
+    return [one for one in map(registry.get, ids) if one is not None] if ids else registry.instances()
+
+
+async def list_instances(call: Call) -> InstancePage:
     return await page(
-        some,
-        _which(call),
+        chosen(call),
+        which(call),
         sort=call["sort"],
         limit=call["limit"],
         cursor=call["cursor"],
@@ -100,10 +99,10 @@ async def list_instances(call: Call) -> InstancePage:
 
 async def order_instances(call: Call) -> InstanceOrder:
     stream_id = call.parts.stream.last_id
-    return await order(call.parts.registry.instances(), _which(call), sort=call["sort"], stream_id=stream_id)
+    return await order(call.parts.registry.instances(), which(call), sort=call["sort"], stream_id=stream_id)
 
 
-def _instance(call: Call) -> Instance:
+def instance_of(call: Call) -> Instance:
     id_ = call.path["id"]
     instance = call.parts.registry.get(id_) if id_ < 1 << 63 else None
     if instance is None:
@@ -112,7 +111,7 @@ def _instance(call: Call) -> Instance:
 
 
 async def get_instance(call: Call) -> InstanceHistory:
-    instance = _instance(call)
+    instance = instance_of(call)
     changes = await call.parts.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
     return InstanceHistory(instance=detail(instance), changes=list(map(change_view, changes)))
 
@@ -136,7 +135,7 @@ async def _changes(call: Call, id: int | None, service: str | None) -> Changes:
 
 async def instance_runs(call: Call) -> RunPage:
     limit = call["limit"]
-    found = await call.parts.store.runs(_instance(call).id, before=call["before"], limit=limit)
+    found = await call.parts.store.runs(instance_of(call).id, before=call["before"], limit=limit)
     return RunPage(runs=list(map(run_view, found)), before=found[-1].number if len(found) == limit else None)
 
 
@@ -147,26 +146,3 @@ async def list_services(call: Call) -> Services:
         applications=len(registry.applications()),
         services={name: counted(one) for name, one in registry.services().items()},
     )
-
-
-async def pause_instance(call: Call) -> InstanceDetail:
-    wanted = await call.body(Pause)
-    instance = _instance(call)
-    until_ms = None
-    if wanted.for_s is not None:
-        if not 0 < wanted.for_s <= LONGEST_PAUSE_S:
-            raise bad("for_s", wanted.for_s, f"must be more than 0 and at most {LONGEST_PAUSE_S} seconds")
-        until_ms = call.parts.wall_ms() + int(wanted.for_s * 1000)
-    call.parts.registry.pause(instance.id, until_ms)
-    return detail(instance)
-
-
-async def resume_instance(call: Call) -> InstanceDetail:
-    instance = _instance(call)
-    call.parts.registry.resume(instance.id)
-    return detail(instance)
-
-
-async def remove_instance(call: Call) -> None:
-    instance = _instance(call)
-    call.parts.registry.remove(instance.id, call["reason"] or "")

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from heartfelt.monitor.model import Level, State
-from heartfelt.monitor.web.api import control, events, fleet, health, instances, sermant, webhooks
+from heartfelt.monitor.web.api import actions, control, events, fleet, health, instances, sermant, webhooks
 from heartfelt.monitor.web.api.endpoint import JSON, Call, Endpoint, answer
 from heartfelt.monitor.web.api.listing import SORT_NAMES, InstancePage
 from heartfelt.monitor.web.api.openapi import document
@@ -40,17 +40,23 @@ _SERVICE = text("service", "only these services", many=True)
 _BEFORE = whole("before", "next page: `before` of the previous one", 0, _SEQ)
 _BEFORE_EVENT = event_cursor("before", "next page: `before` of the previous one, or the number of its last event")
 _INSTANCE = text("instance", "only these instance ids", many=True)
-_CHOSEN = (
+_FILTERS = (
     _SERVICE, _INSTANCE, choice("state", State, "only these states; one whose loss is held counts as LOST"),
     text("version", "only these versions of the agent", many=True), text("ip", "only these addresses", many=True),
     text("plugin", "only with one of these plugins: a name, or name:version", many=True),
     text("app", "only these applications", many=True), text("text", "only those that contain this text", default=""),
     words("held", "true: only those whose loss is held; also: also those, besides those in `state`",
           ("true", "false", "also"), "false"),
+)  # fmt: skip
+_IDS = wholes("id", "only these ids", 1, (1 << 63) - 1)
+_MANY = (*_FILTERS, _IDS, words("all", "true: all instances, if no filter is given", ("true", "false"), "false"))
+_CHOSEN = (
+    *_FILTERS,
     words("sort", "sort by this; with - before the name: descending; state: the worst first", SORT_NAMES, "service"),
 )  # fmt: skip
+_BY = text("by", "the person or program that asks for it, for the record", default="")
 _INSTANCES = (
-    *_CHOSEN, wholes("id", "only these ids", 1, (1 << 63) - 1), limit(100, 1000),
+    *_CHOSEN, _IDS, limit(100, 1000),
     text("cursor", "next page: `cursor` of the previous one"),
     words("ext", "true: include the extra information of plugins", ("true", "false"), "false"),
 )  # fmt: skip
@@ -90,12 +96,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
              (_BEFORE, limit(100, 1000)), answer=instances.Changes),
     Endpoint("GET", _ONE + "/runs", READ, instances.instance_runs, "Runs of an instance that is a job",
              (_BEFORE, limit(100, 100)), answer=instances.RunPage),
-    Endpoint("POST", _ONE + "/pause", ADMIN, instances.pause_instance, "Pause an instance: no notifications about it",
-             body=instances.Pause, answer=InstanceDetail),
-    Endpoint("POST", _ONE + "/resume", ADMIN, instances.resume_instance, "End the pause of an instance",
+    Endpoint("POST", _ONE + "/pause", ADMIN, actions.pause_instance, "Pause an instance: no notifications about it",
+             body=actions.Pause, answer=InstanceDetail),
+    Endpoint("POST", _ONE + "/resume", ADMIN, actions.resume_instance, "End the pause of an instance",
+             body=actions.Asked, answer=InstanceDetail),
+    Endpoint("POST", _ONE + "/ack", ADMIN, actions.ack_instance,
+             "Acknowledge a loss or a failure: no notifications about it until it recovers", body=actions.Acknowledge,
              answer=InstanceDetail),
-    Endpoint("DELETE", _ONE, ADMIN, instances.remove_instance, "Remove an instance, until it beats again",
-             (text("reason", "the reason, for the record"),), status=204),
+    Endpoint("DELETE", _ONE + "/ack", ADMIN, actions.withdraw_ack, "Withdraw an acknowledgement",
+             (_BY, text("why", "the reason, for the record", default="")), status=204),
+    Endpoint("DELETE", _ONE, ADMIN, actions.remove_instance, "Remove an instance, until it beats again",
+             (_BY, text("reason", "the reason, for the record")), status=204),
+    Endpoint("POST", "/api/v1/instances/pause", ADMIN, actions.pause_instances, "Pause all instances that match",
+             _MANY, body=actions.Pause, answer=actions.Acted),
+    Endpoint("POST", "/api/v1/instances/resume", ADMIN, actions.resume_instances,
+             "End the pauses of all instances that match", _MANY, body=actions.Asked, answer=actions.Acted),
+    Endpoint("POST", "/api/v1/instances/ack", ADMIN, actions.ack_instances,
+             "Acknowledge all losses and failures that match", _MANY, body=actions.Acknowledge, answer=actions.Acted),
+    Endpoint("POST", "/api/v1/instances/remove", ADMIN, actions.remove_instances, "Remove all instances that match",
+             _MANY, body=actions.Asked, answer=actions.Acted),
     Endpoint("GET", "/api/v1/services", READ, instances.list_services, "Services, with their instances by state",
              answer=instances.Services),
     Endpoint("GET", "/api/v1/changes", READ, instances.list_changes, "Changes of state, of all services or of one",

@@ -59,7 +59,8 @@ def plugins_info(instance: Instance) -> dict[str, Any]:
     row["heartbeatTime"] = instance.last_beat_ms + (instance.skew_ms or 0) if sent_ms is None else sent_ms
     row["lastHeartbeatTime"] = instance.agent_last_time_ms or 0
     row["pluginInfoMap"] = [one for one in plugins.values() if one] if isinstance(plugins, dict) else []
-    row["health"] = instance.counts_as in _HEALTHY or (instance.state is State.PAUSED and instance.before_pause is None)
+    beats_in_pause = instance.before_pause in (None, State.UP)
+    row["health"] = instance.counts_as in _HEALTHY or (instance.state is State.PAUSED and beats_in_pause)
     return row
 
 

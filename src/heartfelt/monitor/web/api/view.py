@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from heartfelt.monitor.model import Change, Hold, HoldState, Level, Run, RunResult, State
+from heartfelt.monitor.model import Ack, Change, Hold, HoldState, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import english
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     beats: int
     """Number of beats since it joined, or since the monitor started."""
     paused_until_ms: int | None
+    expected: bool
+    """It stays LOST until it beats or is removed by hand."""
+    ack: Ack | None
+    """Somebody knows that it is LOST or FAILED."""
     ext_info: dict[str, dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     """The extra information by plugin; only with `ext=true`."""
 
@@ -243,6 +247,8 @@ def _fields(instance: Instance) -> dict[str, Any]:
         "lag_ms": instance.lag_ms,
         "beats": instance.beats,
         "paused_until_ms": instance.paused_until_ms,
+        "expected": instance.expected,
+        "ack": instance.ack,
     }
 
 

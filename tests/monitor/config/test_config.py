@@ -86,8 +86,8 @@ def test_a_service_has_terms_of_its_own(write):
     config = load(write('[service."my.shop"]\ntimeout = 5\n'), **{"service.other.cache": "1 h"})
     assert config.services == {"my.shop": {"timeout": 5.0}, "other": {"cache": 3600.0}}
     policy = make_policy(config)
-    assert policy.lease_ms("my.shop", None) == 5000
-    assert policy.lease_ms("none", None) == 60_000
+    assert policy.services["my.shop"].lease_timeout_ms == 5000
+    assert policy.services["other"].lease_timeout_ms is None
     assert policy.cached_ms("other") == 3_600_000
     assert setting(config, "service.my.shop.timeout")["value"] == 5.0
 

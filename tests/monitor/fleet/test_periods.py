@@ -220,28 +220,57 @@ def test_a_beat_just_after_the_default_is_read_sets_the_timer_back(world):
 
 
 def test_a_job_has_its_own_default_until_its_runs_come_regularly(world):
-    ping(world, 0)
-    life, job = world.registry._life, world.of("cron/1")
-    job.is_job = True
-    life.set_terms(job)
+    world.starts("cron/1")
     assert terms(world) == (25 * 3_600_000, None, None, "default")
-    for _ in range(30):  # a run of 10 min, which beats all the time, once an hour; the first ones were by hand
-        ping(world, *[30] * 20)
-        life.leases.ended(job)
+    for n in range(12):  # runs of 10 min, once an hour, which beat all the time
+        world.starts("cron/1", rid=str(n))
+        for _ in range(20):
+            world.advance(30)
+            world.progress("cron/1", rid=str(n))
+        world.ok("cron/1", rid=str(n))
         world.advance(3000)
     assert terms(world) == (5_400_000, 3_600_000, 1_800_000, "learned")
+    assert world.rows[1].period_ms == 3_600_000
     assert world.lost() == []
+    world.advance(2399)
+    assert world.state("cron/1") is State.UP
+    world.advance(1)
+    assert world.state("cron/1") is State.LOST
+
+
+def test_failed_runs_come_regularly_too(world):
+    for n in range(12):
+        (world.fail if n % 3 else world.ok)("cron/1")
+        world.advance(60.05)
+    assert terms(world) == (90_000, 60_000, 30_000, "learned")
 
 
 def test_runs_by_hand_do_not_teach_the_period_of_a_job(world):
-    ping(world, 0)
-    life, job = world.registry._life, world.of("cron/1")
-    job.is_job = True
-    life.set_terms(job)
     for gap in (1, 2, 1, 30, 1, 1, 7, 2, 1, 1, 1, 1, 1):
-        ping(world, gap)
-        life.leases.ended(job)
+        world.advance(gap)
+        world.ok("cron/1")
     assert terms(world)[0] == 25 * 3_600_000
+
+
+def test_one_that_beat_before_it_reports_a_run_goes_on_so(world):
+    ping(world, 0, *[10] * 20)
+    world.fail("cron/1")
+    assert terms(world) == (60_000, None, None, "default")
+    ping(world, 10)
+    world.advance(60)
+    assert world.state("cron/1") is State.LOST
+    world.ok("cron/2")
+    assert terms(world, "cron/2")[0] == 25 * 3_600_000
+
+
+def test_one_that_failed_waits_as_long_as_others(world):
+    ping(world, 0, *[60.05] * 9)
+    world.fail("cron/1")
+    world.advance(89.9)
+    assert world.state("cron/1") is State.FAILED
+    world.advance(0.1)
+    assert world.state("cron/1") is State.LOST
+    assert world.of("cron/1").period_ms == 60_000
 
 
 def test_an_explicit_timeout_is_kept_to_the_letter(world):

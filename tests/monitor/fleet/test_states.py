@@ -353,3 +353,16 @@ def test_a_wall_clock_that_is_set_decides_nothing(world):
     assert world.why().startswith("no heartbeat for 1 min (timeout 1 min)")
     world.beat()
     assert world.last().outage_ms == 0  # unknown, but never negative
+
+
+@pytest.mark.parametrize("seconds", [0.01, 81.91, 81.92, 300, 2621, 2622, 3600, 83_000, 90_000, 604_800, 2_600_000])
+def test_a_time_between_beats_is_kept_to_a_256th_of_it(world, seconds):
+    instance = world.beat(timeout_ms=2_678_400_000)
+    world.advance(seconds)
+    world.registry.renew(instance)
+    ((kept, missed),) = instance.gaps()
+    assert not missed
+    assert seconds * 255 / 256 - 0.01 <= kept <= seconds
+    world.goodbye("web/1")
+    world.advance(400 * 86_400)
+    assert world.state() is None

@@ -220,7 +220,7 @@ def test_periods_and_graces_reach_the_policy(write):
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ('[lease]\nevery = "20 s"\n', "20 s and its grace of 10 s are within the lease.timeout of 60 s, which applies"),
+        ('[lease]\nevery = "20 s"\n', "20 s and its grace of 10 s are within the lease.timeout of 60 s, which"),
         (
             '[service.a]\ntimeout = "20 s"\ngrace = "1 s"\n',
             "service.a.timeout is the whole time until a loss, and servi",

@@ -56,6 +56,13 @@ def test_a_move_is_no_sign(world, peers):
     assert world.of("cron/1").addresses == ()
 
 
+def test_a_laptop_that_moves_between_two_networks_is_no_sign(world):
+    world.beat("cron/1", via="ping", peer=A, timeout_ms=86_400_000)
+    for _ in range(3):
+        beats(world, *[A] * 60, *[B] * 60, every=60)
+    assert told(world) == []
+
+
 def test_one_that_stops_while_the_other_goes_on_is_told(world):
     beats(world, *[A, B] * 5, *[A] * 20)
     assert [name for name, _ in told(world)] == ["ADDRESSES_ALTERNATE", "ADDRESS_STOPPED"]

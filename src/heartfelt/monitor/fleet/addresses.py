@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Notices that the beats of one instance come from several addresses, as of a cloned machine or a copied crontab.
 
-Then one of the senders may stop while the other keeps the instance UP. An address that comes back within two timeouts
-is the sign (A, B, A); a single move to another address is none. Only beats from another address than the last one come
-here, and what is known of an instance is forgotten two timeouts after its last change of address.
+Then one of the senders may stop while the other keeps the instance UP. An address that comes back after a few beats
+from others is the sign (A, B, A). A single move to another address is none, and neither is one back after a while, as
+of a laptop. Only beats from another address than the last one come here, and what is known of an instance is forgotten
+two timeouts after its last change of address.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import AgentEvent, State
 
 MOST = 8
-"""Addresses that are kept of an instance; further ones replace the one that was heard least recently."""
+"""Addresses that are kept of an instance; further ones replace the one that was heard least recently. Also the beats
+after which one must be back."""
 TOLD_EVERY_MS = 3_600_000
 """An instance whose addresses alternate, stop to, and alternate again, is reported so often at most."""
 BURST, REFILL_MS = 20, 30_000
@@ -31,6 +33,8 @@ _MAPPED = "::ffff:"
 class _Heard(msgspec.Struct):
     at_ms: dict[str, float]
     """When each address was last heard, by the registry's clock."""
+    at_beat: dict[str, int]
+    """The number of that beat, among all of the instance."""
     is_many: bool = False
     """There were more than are kept."""
 
@@ -60,15 +64,16 @@ class Addresses:
         now_ms, span_ms = self._now_ms(), 2 * instance.lease_ms
         heard = self._heard.get(instance.id)
         if heard is None:
-            heard = self._heard[instance.id] = _Heard({})
-        at_ms = heard.at_ms.get(address)
-        is_back = at_ms is not None and now_ms - at_ms <= span_ms
-        heard.at_ms[before] = max(heard.at_ms.get(before, 0.0), now_ms - instance.gap_at(instance.beats - 1)[0] * 10)
-        heard.at_ms[address] = now_ms
+            heard = self._heard[instance.id] = _Heard({}, {})
+        is_back = address in heard.at_beat and instance.beats - heard.at_beat[address] <= MOST
+        heard.at_ms[before] = now_ms - instance.gap_at(instance.beats - 1)[0] * 10
+        heard.at_beat[before] = instance.beats - 1
+        heard.at_ms[address], heard.at_beat[address] = now_ms, instance.beats
         self._drop_silent(instance, heard, now_ms - span_ms)
         if len(heard.at_ms) > MOST:
             heard.is_many = True
-            del heard.at_ms[min(heard.at_ms, key=heard.at_ms.__getitem__)]
+            oldest = min(heard.at_ms, key=heard.at_ms.__getitem__)
+            del heard.at_ms[oldest], heard.at_beat[oldest]
         self._timers.set(self._timers.cache, str(instance.id), span_ms)
         if instance.addresses or is_back:
             self._mark(instance, heard)
@@ -92,7 +97,7 @@ class Addresses:
     def _drop_silent(self, instance: Instance, heard: _Heard, since_ms: float) -> None:
         silent = {address: at_ms for address, at_ms in heard.at_ms.items() if at_ms < since_ms}
         for address in silent:
-            del heard.at_ms[address]
+            del heard.at_ms[address], heard.at_beat[address]
         if instance.addresses and not heard.is_many:  # of many addresses none is expected to come back
             for address, at_ms in silent.items():
                 self._stopped(instance, address, self._now_ms() - at_ms, tuple(heard.at_ms))

@@ -23,7 +23,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     RING = 120
-    LONGEST_GAP = 0x7FFF  # hundredths of a second
+    # A gap in 16 bits: hundredths of a second in 13 bits, how often they were divided by 32 in two, and MISSED.
+    GAP = 0x1FFF
+    SCALE_BITS = 13
+    MOST_SCALE = 3
     MISSED = 0x8000
     MOST_DIGITS = 15
     FIRST = 8  # beats of an instance that are handed back, and each EVERY-th
@@ -93,7 +96,8 @@ cdef class Hot:
     def gap_at(self, int64_t n):
         """(hundredths of a second between the beats n - 1 and n, whether one was missed in between)."""
         cdef uint16_t value = self.ring[n % RING]
-        return value & LONGEST_GAP, (value & MISSED) != 0
+        cdef int64_t hundredths = value & GAP
+        return hundredths << 5 * ((value & ~MISSED) >> SCALE_BITS), (value & MISSED) != 0
 
     def note_gap(self, int64_t n, int64_t gap_ms):
         self.ring[n % RING] = _gap(gap_ms)
@@ -108,10 +112,17 @@ cdef class Hot:
 
 
 cdef inline uint16_t _gap(int64_t gap_ms) noexcept:
+    cdef int scale = 0
     if gap_ms < 0:
         return 0
     gap_ms //= 10
-    return <uint16_t>(gap_ms if gap_ms < LONGEST_GAP else LONGEST_GAP)
+    while gap_ms > GAP:
+        if scale == MOST_SCALE:
+            gap_ms = GAP
+            break
+        gap_ms >>= 5
+        scale += 1
+    return <uint16_t>(gap_ms | scale << SCALE_BITS)
 
 
 cdef inline void _note_times(Hot hot, int64_t time_ms, int64_t last_ms, int64_t lag_ms, int64_t now_ms) noexcept:

@@ -115,6 +115,9 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
 
 
 HOLD_TYPE = "HOLD"
+ADDRESSES_TYPE = "ADDRESSES"
+TOLD_TYPES = frozenset((HOLD_TYPE, ADDRESSES_TYPE))
+"""Types of the monitor's own events that whoever is notified of losses is notified of, too."""
 
 
 class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
@@ -131,7 +134,7 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     level: Level
     type: str
     """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD_TYPE for the
-    beginning and the end of a hold."""
+    beginning and the end of a hold; ADDRESSES_TYPE for beats of one instance from several addresses."""
     info: dict[str, Any]
 
     @property

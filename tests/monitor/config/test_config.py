@@ -86,8 +86,8 @@ def test_a_service_has_terms_of_its_own(write):
     config = load(write('[service."my.shop"]\ntimeout = 5\n'), **{"service.other.cache": "1 h"})
     assert config.services == {"my.shop": {"timeout": 5.0}, "other": {"cache": 3600.0}}
     policy = make_policy(config)
-    assert policy.lease_ms("my.shop", None) == 5000
-    assert policy.lease_ms("none", None) == 60_000
+    assert policy.services["my.shop"].lease_timeout_ms == 5000
+    assert policy.services["other"].lease_timeout_ms is None
     assert policy.cached_ms("other") == 3_600_000
     assert setting(config, "service.my.shop.timeout")["value"] == 5.0
 
@@ -223,3 +223,27 @@ def test_tokens_are_needed_as_soon_as_a_port_is_reached_from_elsewhere(settings,
 def test_ports_without_tls_beyond_this_machine_are_warned_of():
     assert "TLS" in MonitorConfig(host="0.0.0.0").warnings[0]
     assert MonitorConfig().warnings == ()
+
+
+def test_periods_and_graces_reach_the_policy(write):
+    text = '[lease]\nevery = "5 min"\ngrace = "30 s"\njob_timeout = "2 h"\n[service.etl]\nevery = "1 h"\ngrace = 0.5\n'
+    config = load(write(text))
+    policy = make_policy(config)
+    assert (policy.lease_every_ms, policy.lease_grace_ms, policy.lease_job_timeout_ms) == (300_000, 30_000, 7_200_000)
+    assert (policy.services["etl"].lease_every_ms, policy.services["etl"].lease_grace_ms) == (3_600_000, 500)
+    assert setting(config, "service.etl.every")["value"] == 3600.0
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ('[lease]\nevery = "20 s"\n', "20 s and its grace of 10 s are within the lease.timeout of 60 s, which"),
+        (
+            '[service.a]\ntimeout = "20 s"\ngrace = "1 s"\n',
+            "service.a.timeout is the whole time until a loss, and servi",
+        ),
+    ],
+)
+def test_a_period_or_a_grace_that_changes_nothing_is_warned_of(write, text, warning):
+    assert any(warning in one for one in load(write(text)).warnings)

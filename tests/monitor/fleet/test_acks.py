@@ -14,7 +14,7 @@ NAME = "web/1"
 @pytest.fixture
 def lost(world):
     """A world in which web/1 is LOST and expected."""
-    world.join(NAME, by_key=True)
+    world.join(NAME, by_key=True, timeout_ms=60_000)
     world.advance(60)
     assert told(world) == (State.UP, State.LOST, Level.EMERGENCY)
     world.shown = []

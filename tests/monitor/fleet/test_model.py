@@ -12,15 +12,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from heartfelt.monitor.fleet.policy import Policy
+from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.model import State
 from tests.monitor.fleet.model import RegistryModel
 from tests.monitor.fleet.world import NO_HOLD, World, saved
 
 TIMEOUT_MS, CACHE_MS, LEAST_MS, FACTOR = 8_000, 30_000, 1_000, 1.5
+TIMEOUT = ServicePolicy(lease_timeout_ms=TIMEOUT_MS)  # set for the services, so that no period is learned
 POLICY = Policy(
-    lease_timeout_ms=TIMEOUT_MS, lease_cache_ms=CACHE_MS, least_lease_ms=LEAST_MS, late_factor=FACTOR, hold=NO_HOLD
-)
+    services={"web": TIMEOUT, "db": TIMEOUT}, lease_cache_ms=CACHE_MS, least_lease_ms=LEAST_MS, late_factor=FACTOR,
+    hold=NO_HOLD,
+)  # fmt: skip
 NAMES = ["web/1", "web/2", "db/1"]  # few, so that they meet their own past
 
 names = st.sampled_from(NAMES)

@@ -39,7 +39,7 @@ def in_state(make_world):
 
     def make_one(state):
         world = make_world()
-        world.beat(NAME, interval_ms=3000 if state is State.LATE else None)
+        world.beat(NAME, interval_ms=3000 if state is State.LATE else None, timeout_ms=TIMEOUT_S * 1000)
         if state is not State.NEW:
             world.beat(NAME, lag_ms=20_000 if state is State.STUCK else 0)
         if state is State.LEFT:

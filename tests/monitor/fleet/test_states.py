@@ -73,7 +73,7 @@ def test_a_new_instance_may_be_lost(world):
 
 
 def test_a_beat_after_the_verdict_but_before_the_poll_prevents_the_loss(world):
-    instance = world.beat()
+    instance = world.beat(timeout_ms=60_000)
     world.beat()
     world.clock.advance(60)  # the hub has its verdict, which nobody has read
     world.registry.renew(instance)
@@ -305,10 +305,10 @@ def test_a_listener_that_fails_harms_nobody(world, caplog):
 def test_times_between_beats_are_kept_with_marks_for_missed_ones(world):
     instance = world.beat(interval_ms=3000)
     assert list(instance.gaps()) == []
-    for seconds in (3, 3.1, 10, 2.9, 400):
+    for seconds in (3, 3.1, 10, 2.9, 400.1):  # longer than 81 s: less exact
         world.advance(seconds)
         world.registry.renew(instance)
-    assert list(instance.gaps()) == [(3.0, False), (3.1, False), (10.0, True), (2.9, False), (327.67, True)]
+    assert list(instance.gaps()) == [(3.0, False), (3.1, False), (10.0, True), (2.9, False), (400.0, True)]
     for _ in range(120):
         world.advance(2)
         world.registry.renew(instance)
@@ -356,3 +356,16 @@ def test_a_wall_clock_that_is_set_decides_nothing(world):
     assert world.why().startswith("no heartbeat for 1 min (timeout 1 min)")
     world.beat()
     assert world.last().outage_ms == 0  # unknown, but never negative
+
+
+@pytest.mark.parametrize("seconds", [0.01, 81.91, 81.92, 300, 2621, 2622, 3600, 83_000, 90_000, 604_800, 2_600_000])
+def test_a_time_between_beats_is_kept_to_a_256th_of_it(world, seconds):
+    instance = world.beat(timeout_ms=2_678_400_000)
+    world.advance(seconds)
+    world.registry.renew(instance)
+    ((kept, missed),) = instance.gaps()
+    assert not missed
+    assert seconds * 255 / 256 - 0.01 <= kept <= seconds
+    world.goodbye("web/1")
+    world.advance(400 * 86_400)
+    assert world.state() is None

@@ -136,4 +136,19 @@ def lived():
         silent.beat(name, timeout_ms=60_000)
     silent.run(9)
     silent.close()
+    timed = listener.follow(World())
+    timed.beat("cron/once", via="ping")
+    timed.join("web/every", every_ms=20_000)
+    for _ in range(3):
+        timed.beat("cron/minute", via="ping")
+        timed.beat("web/tight", timeout_ms=60_000)
+        timed.advance(60.05)
+    peers = [f"10.0.0.{n}" for n in range(12)]
+    for name, some in (("cron/two", peers[:2] * 2), ("cron/many", peers + peers[-2:])):
+        for peer in some:
+            timed.beat(name, via="udp", peer=peer)
+    for _ in range(20):
+        timed.beat("cron/two", via="udp", peer=peers[0])
+        timed.advance(10)
+    timed.close()
     return [one for one in dict.fromkeys(listener.reasons) if one is not NO_REASON and one != NO_REASON]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartfelt.monitor.fleet.terms import Terms, TermsSource
 from heartfelt.monitor.model import WORST_FIRST, State
 from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.reasons import NO_REASON
@@ -25,6 +26,8 @@ class Fake:
         self.reason, self.app, self.via, self.peer = NO_REASON, "app", "http", "10.0.0.9"
         self.interval_ms = self.skew_ms = self.lag_ms = self.paused_until_ms = None
         self.lease_ms, self.beats, self.meta, self.expected, self.ack = 1000, 1, {}, False, None
+        self.addresses = ()
+        self.terms = Terms(timeout_ms=1000, source=TermsSource.ALL, look_ms=1000)
         vars(self).update(fields)
 
     @property

@@ -226,6 +226,7 @@ def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
         "period": _period(one),
         "timeout": _timeout(one),
         "expected": "yes: it stays lost until it beats or is removed" if one.get("expected") else None,
+        "beats from": ", ".join(one.get("addresses", ())),
         "first seen": moment(one["first_seen_ms"]),
         "application": one["app"],
         "host": one["host"],

@@ -23,8 +23,11 @@ _LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
 def make_policy(config: MonitorConfig) -> Policy:
     return Policy(
         lease_timeout_ms=_ms(config.lease_timeout),
+        lease_job_timeout_ms=_ms(config.lease_job_timeout),
+        lease_every_ms=_maybe_ms(config.lease_every),
+        lease_grace_ms=_maybe_ms(config.lease_grace),
         lease_cache_ms=_ms(config.lease_cache),
-        lease_stuck_after_ms=None if config.lease_stuck_after is None else _ms(config.lease_stuck_after),
+        lease_stuck_after_ms=_maybe_ms(config.lease_stuck_after),
         services={
             name: ServicePolicy(**dict(_of_a_service(what, value) for what, value in one.items()))
             for name, one in config.services.items()
@@ -49,6 +52,10 @@ def _of_a_service(what: str, value: Any) -> tuple[str, Any]:
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _maybe_ms(seconds: float | None) -> int | None:
+    return None if seconds is None else _ms(seconds)
 
 
 def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:

@@ -49,6 +49,9 @@ class MonitorConfig:
     auth_require: str = "auto"
     auth_tcp: bool = True
     lease_timeout: float = 60.0
+    lease_every: float | None = None
+    lease_grace: float | None = None
+    lease_job_timeout: float = 25 * 3600.0
     lease_cache: float = 600.0
     lease_stuck_after: float | None = None
     hold_enable: bool = True
@@ -197,11 +200,30 @@ class MonitorConfig:
                 raise ConfigError(
                     f"service.{name}: min_duration {least:g} s is longer than max_duration {most:g} s; swap them"
                 )
+        self._check_period()
         if self.tls_key and not self.tls_cert:
             raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
         if self.tls_cert is None and not all(map(self.is_local, self.listeners)):
-            warning = "ports can be reached from other machines without TLS; set tls.cert and tls.key"
-            object.__setattr__(self, "warnings", (*self.warnings, warning))
+            self._warn("ports can be reached from other machines without TLS; set tls.cert and tls.key")
+
+    def _check_period(self) -> None:
+        for name, one in self.services.items():
+            if "timeout" in one and (others := [what for what in ("every", "grace") if what in one]):
+                self._warn(
+                    f"service.{name}.timeout is the whole time until a loss, and service.{name}.{others[0]} does not "
+                    f"change it; leave out one of them"
+                )
+        if self.lease_every is None:
+            return
+        grace = self.lease_every / 2 if self.lease_grace is None else self.lease_grace
+        if self.lease_every + grace <= self.lease_timeout:
+            self._warn(
+                f"{self._at('lease_every')} {self.lease_every:g} s and its grace of {grace:g} s are within the "
+                f"lease.timeout of {self.lease_timeout:g} s, which applies; set a shorter one to find losses sooner"
+            )
+
+    def _warn(self, text: str) -> None:
+        object.__setattr__(self, "warnings", (*self.warnings, text))
 
 
 def is_loopback(host: str) -> bool:

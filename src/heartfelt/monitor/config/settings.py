@@ -51,6 +51,13 @@ SETTINGS = SettingsTable((
     _setting("auth.tcp", flag, "require tokens for agents' TCP, too; Sermant's agents cannot send one"),
     _setting("lease.timeout", Duration(0.05, 30 * DAY_S), "an instance without a beat for this long is lost",
         "max.effective.time", Duration(0.05, 30 * DAY_S, "ms")),
+    _setting("lease.every", maybe(Duration(0.05, 30 * DAY_S)),
+        "period in which instances beat, until it is learned: one is lost after its period and grace, but not before "
+        "lease.timeout"),
+    _setting("lease.grace", maybe(Duration(0, 30 * DAY_S)),
+        "an instance with a period is lost this long after it; not set: half of the period"),
+    _setting("lease.job_timeout", Duration(0.05, 30 * DAY_S),
+        "a job without a beat for this long is lost, until the period of its runs is learned"),
     _setting("lease.cache", Duration(0.05, 366 * DAY_S), "an instance without a beat for this long is removed",
         "max.cache.time", Duration(0.05, 366 * DAY_S, "ms")),
     _setting("lease.stuck_after", maybe(Duration(0.05, DAY_S)),
@@ -127,6 +134,8 @@ def _only(kind: Kind, meaning: str, policy: str) -> ServiceSetting:
 _RUN = Duration(0.001, 366 * DAY_S)
 OF_A_SERVICE: Mapping[str, ServiceSetting] = MappingProxyType({
     "timeout": _like("lease.timeout", "lease_timeout_ms"),
+    "every": _like("lease.every", "lease_every_ms"),
+    "grace": _like("lease.grace", "lease_grace_ms"),
     "cache": _like("lease.cache", "lease_cache_ms"),
     "expected": _only(flag,
         "a lost instance stays until it beats or is removed by hand; default: only if it beats by its key", "expected"),

@@ -115,6 +115,7 @@ class Verdicts:
                     self.hold.stalled(now_ms, busy_ms)
                 self.hold.heard(now_ms, self.beats)
                 self.book.uptime.tick()
+                self.life.leases.review()
         return len(events)
 
     def stalled(self, stall_ms: float) -> None:
@@ -146,7 +147,9 @@ class Verdicts:
         self._backlog = True
         for event in events:
             instance = self._known(event)
-            if instance is not None and instance.id not in self.timers.lease and self.life.silent(instance):
+            if instance is None or instance.id in self.timers.lease:
+                continue
+            if self.life.silent(instance, self._since_ms(event)):
                 self._noted.append(instance.id)
         return len(events)
 
@@ -182,6 +185,10 @@ class Verdicts:
     def _cache(self) -> int:
         events = self.timers.taken(self.timers.cache, SLICE)
         for event in events:
+            if isinstance(event.key, str):
+                if event.key not in self.timers.cache:
+                    self.life.addresses.quiet(int(event.key))
+                continue
             key: int = event.key
             instance = self.book.by_id.get(abs(key))
             if instance is None or key in self.timers.cache:
@@ -216,6 +223,11 @@ class Verdicts:
 
     def _known(self, event: Event) -> Instance | None:
         return self.book.by_id.get(event.key)
+
+    def _since_ms(self, event: Event) -> float:
+        """Returns the time since the deadline."""
+        now_ms = time.time() * 1000.0 if self.timers.is_real else self.timers.now_ms()
+        return now_ms - event.deadline * 1000.0
 
     def _lateness_ms(self, event: Event) -> float:
         # Event times use the current difference between the hub's clock and the wall clock, so this is exact.

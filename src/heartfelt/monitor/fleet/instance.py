@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from heartfelt._ingest import Hot
+from heartfelt.monitor.fleet.terms import Terms, TermsSource
 from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
 
@@ -14,6 +17,22 @@ RING = 120
 # Bounds within which an interval learned from an agent's clock is believed.
 _SHORTEST_INTERVAL_MS = 50
 _LONGEST_INTERVAL_MS = 3_600_000
+_BY_NAME = frozenset(("ping", "udp"))
+_NO_TERMS = Terms(timeout_ms=0, source=TermsSource.DEFAULT, look_ms=0)
+
+
+class Rhythm(msgspec.Struct, kw_only=True):
+    """The learning of an instance's period; see periods.py. Times are by the registry's clock."""
+
+    confirmed_ms: float
+    """The last time that the period was seen, or that this began."""
+    first_gap: int = 0
+    """The times between beats before this one teach nothing."""
+    lost_gap_ms: int = 0
+    lost_at_ms: float = 0.0
+    """The last time between beats that was a loss, and when that ended."""
+    ends: tuple[float, ...] = ()
+    """When the last runs of a job ended."""
 
 
 class Instance(Hot):
@@ -21,6 +40,7 @@ class Instance(Hot):
 
     __slots__ = (
         "ack",
+        "addresses",
         "app",
         "before_pause",
         "down_since_ms",
@@ -47,12 +67,16 @@ class Instance(Hot):
         "number",
         "paused_until_ms",
         "period_ms",
+        "period_unknown",
         "reason",
         "restored_ms",
+        "rhythm",
         "service",
         "since_ms",
         "state",
+        "terms",
         "timeout_ms",
+        "waiting",
     )
 
     def __init__(self, row: InstanceRow) -> None:
@@ -97,8 +121,16 @@ class Instance(Hot):
         """Its last run failed, whatever its state is. A restart forgets that of a LOST one."""
         # `lease`, a Heart, is set by whoever makes the instance
         self.late = None
+        self.terms: Terms = _NO_TERMS
         self.lease_ms = 0
-        """The timeout in effect."""
+        """The timeout in effect: that of the terms."""
+        self.waiting = False
+        """The default timeout has passed without a beat, but more time is due, by its period."""
+        self.period_unknown = row.period_ms is None and row.via in _BY_NAME and not row.meta
+        """It beats by its name alone, as a cron job does, and too little was seen of it to know in what period."""
+        self.rhythm: Rhythm | None = None
+        self.addresses: tuple[str, ...] = ()
+        """The addresses that its beats come from, if they alternate; see addresses.py."""
         self.late_ms: int | None = None
         self.held = False
         """Its timeout has expired, but the loss is held: it is shown as LATE."""
@@ -117,8 +149,8 @@ class Instance(Hot):
         return State.LOST if self.held else self.state
 
     def gaps(self) -> Iterator[tuple[float, bool]]:
-        """Yields the last times between beats, at most 120, oldest first: seconds (in hundredths, at most 327.67), and
-        whether a beat was missed in between."""
+        """Yields the last times between beats, at most 120, oldest first: seconds (exact to a hundredth, or to 1/256 if
+        that is longer), and whether a beat was missed in between."""
         for n in range(max(1, self.beats - RING), self.beats):
             hundredths, missed = self.gap_at(n)
             yield hundredths / 100.0, missed
@@ -131,10 +163,9 @@ class Instance(Hot):
     def learn(self, beat: Beat, now_ms: int) -> bool:
         """Learns times from a beat. Returns whether its interval, or anything it asks for, has changed."""
         changed = False
-        if beat.timeout_ms is not None and beat.timeout_ms != self.timeout_ms:
-            self.timeout_ms = beat.timeout_ms
-            changed = True
-        for name in ("every_ms", "grace_ms", "min_duration_ms", "max_duration_ms"):
+        if beat.timeout_ms is not None or beat.every_ms is not None or beat.grace_ms is not None:
+            changed = self._ask(beat)
+        for name in ("min_duration_ms", "max_duration_ms"):
             asked = getattr(beat, name)
             if asked is not None and asked != getattr(self, name):
                 setattr(self, name, asked)
@@ -161,14 +192,23 @@ class Instance(Hot):
             return True
         return False
 
+    def _ask(self, beat: Beat) -> bool:
+        """Takes what a beat asks for, all of it: a period replaces a timeout that an earlier beat asked for."""
+        asked = (beat.timeout_ms, beat.every_ms, beat.grace_ms)
+        if beat.timeout_ms is None and beat.every_ms is None:
+            asked = (self.timeout_ms, self.every_ms, beat.grace_ms)
+        changed = asked != (self.timeout_ms, self.every_ms, self.grace_ms)
+        self.timeout_ms, self.every_ms, self.grace_ms = asked
+        return changed
+
     def _learn_interval(self, seen_ms: int) -> bool:
         # Two values must agree, so that a single late beat, or a clock that was set, changes nothing.
         if not _SHORTEST_INTERVAL_MS <= seen_ms <= _LONGEST_INTERVAL_MS:
             return False
         before, self.interval_seen_ms = self.interval_seen_ms, seen_ms
-        if before is None or not _alike(before, seen_ms):
+        if before is None or not alike(before, seen_ms):
             return False
-        if self.interval_ms is not None and _alike(self.interval_ms, seen_ms):
+        if self.interval_ms is not None and alike(self.interval_ms, seen_ms):
             return False
         self.interval_ms = seen_ms
         return True
@@ -221,7 +261,8 @@ def app_name(known: InstanceRow | Instance) -> str:
     return name if isinstance(name, str) and name else known.service
 
 
-def _alike(a: int, b: int) -> bool:
+def alike(a: float, b: float) -> bool:
+    """Within 20 %."""
     return abs(a - b) * 5 <= max(a, b)
 
 

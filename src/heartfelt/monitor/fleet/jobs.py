@@ -177,8 +177,7 @@ class Jobs:
 
     def _is_job(self, instance: Instance) -> None:
         if not instance.is_job:
-            instance.is_job = True
-            self._life.set_terms(instance)
+            self._life.leases.becomes_job(instance)
             self._book.publish_row(instance)
 
     def _bounds(self, instance: Instance) -> tuple[int | None, int | None]:
@@ -296,6 +295,7 @@ class Jobs:
         if reason is not None:
             self.failed_in_all += 1
         self._publish(run)
+        self._life.leases.ended(instance)
         return run, reason
 
     def _judged(self, instance: Instance, run: Run, text: str) -> tuple[Run, Reason | None]:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.acks import Acks
+from heartfelt.monitor.fleet.addresses import Addresses
 from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.kept import Kept
+from heartfelt.monitor.fleet.leases import Leases
 from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import ACKABLE, Book
 from heartfelt.monitor.fleet.runs import OpenRuns
@@ -22,8 +24,6 @@ from heartfelt.monitor.reasons import Reason
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED))
 """States in which the timeout runs."""
-LAG_TO_TELL_MS = 1000
-"""A beat that reports a longer lag never takes the fast path."""
 GONE = frozenset((State.LOST, State.LEFT))
 BEFORE_PAUSE = GONE | ACKABLE
 """States that a pause remembers, since people were told of them."""
@@ -50,7 +50,8 @@ class Life:
         self.runs = OpenRuns(timers)
         self.acks = Acks(book, timers, wall_ms)
         self.kept = Kept(book)
-        self.leases_bounded = 0
+        self.leases = Leases(book, timers, policy, now_ms)
+        self.addresses = Addresses(book, timers, now_ms, wall_ms)
         self.losses = self.recoveries = self.failures = 0
 
     def set_terms(self, instance: Instance) -> None:
@@ -58,22 +59,7 @@ class Life:
         if instance.expected_by is not ExpectedBy.BEAT:
             by_key = instance.expected_by is ExpectedBy.KEY
             instance.expected = self.policy.is_expected(instance.service, by_key)
-        lease_ms = self.policy.lease_ms(instance.service, instance.timeout_ms)
-        late_ms = self.policy.late_ms(instance.interval_ms, lease_ms)
-        stuck_ms = self.policy.stuck_ms(instance.service, instance.interval_ms)
-        instance.lag_to_tell_ms = min(LAG_TO_TELL_MS, stuck_ms + 1)
-        if lease_ms != instance.lease_ms:
-            instance.lease_ms = lease_ms
-            instance.lease = self.timers.set(self.timers.lease, instance.id, lease_ms)
-            if instance.timeout_ms is not None and instance.timeout_ms != lease_ms:
-                self.leases_bounded += 1
-        if late_ms != instance.late_ms:
-            instance.late_ms = late_ms
-            if late_ms is None:
-                instance.late = None
-                self.timers.drop(self.timers.late, instance.id)
-            else:
-                instance.late = self.timers.set(self.timers.late, instance.id, late_ms)
+        self.leases.set(instance)
 
     def restored(self, instance: Instance, now_ms: int) -> None:
         """Sets the timers of an instance from the store, after `set_terms`."""
@@ -173,9 +159,10 @@ class Life:
         now_ms = self.wall_ms()
         self.book.move(instance, State.LATE, reasons.late(instance, now_ms), Level.NORMAL, now_ms)
 
-    def silent(self, instance: Instance) -> bool:
-        """Handles an expired timeout: from now on the hold counts the instance as lost. False: nothing to decide."""
-        if instance.state not in BEATING or instance.held:
+    def silent(self, instance: Instance, since_ms: float) -> bool:
+        """Handles a timeout that expired `since_ms` ago: from now on the hold counts the instance as lost. False:
+        nothing to decide."""
+        if self.leases.wait(instance, since_ms) or instance.state not in BEATING or instance.held:
             return False
         now_s = int(self.now_ms() // 1000)
         instance.due = self.hold.windows.count(instance.service, instance.due, now_s)
@@ -262,7 +249,7 @@ class Life:
         instance.paused_until_ms = None
         self.timers.drop(self.timers.cache, instance.id)
         now_ms = self.wall_ms()
-        silent = instance.id not in self.timers.lease
+        silent = instance.id not in self.timers.lease and (told in GONE or not self.leases.wait(instance))
         if silent and told is State.LEFT:
             self._forget_in(instance, self.policy.cached_ms(instance.service))
             reason = led(told_reason or reasons.left("", instance))
@@ -316,10 +303,15 @@ class Life:
         instance.plain = False
         self.book.remove(instance, reason, self.wall_ms())
 
+    def stats(self) -> dict[str, int]:
+        counts = {"losses": self.losses, "recoveries": self.recoveries, "failures": self.failures}
+        return counts | self.leases.stats() | self.addresses.stats()
+
     def _heard(self, instance: Instance) -> None:
-        instance.restored_ms = None
+        restored, instance.restored_ms = instance.restored_ms is not None, None
         if instance.state in (State.LATE, State.LOST):
             instance.mark_missed()
+        self.leases.heard(instance, restored=restored)
         if instance.state in (State.LATE, State.FAILED):
             self._no_longer_due(instance)
 

@@ -47,6 +47,14 @@ FIGURES: Figures = {
     "leases_bounded": counter(
         "heartfelt_timeouts_bounded", "Timeouts that an instance asked for and that were cut to the configured range"
     ),
+    "periods_learned": counter(
+        "heartfelt_periods_learned", "Times that an instance's period was learned from its beats, changed or forgotten"
+    ),
+    "shared": gauge("heartfelt_shared_instances", "Instances whose heartbeats come from several addresses"),
+    "address_events_left_out": counter(
+        "heartfelt_address_events_left_out",
+        "Events about heartbeats from several addresses that were left out because there were too many",
+    ),
     "listener_errors": counter("heartfelt_listener_errors", "Exceptions raised by a listener to the fleet's changes"),
     "timers_waiting": gauge("heartfelt_timer_events_waiting", "Timer events that have not been read yet"),
     "stalls": counter("heartfelt_stalls", "Times that the monitor itself could not run"),

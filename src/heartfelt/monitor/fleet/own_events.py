@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Hold, HoldState, Level
+from heartfelt.monitor.model import ADDRESSES_TYPE, HOLD_TYPE, AgentEvent, Hold, HoldState, Level
 from heartfelt.monitor.reasons import Reason, english
 
 SERVICE = "heartfelt-monitor"
@@ -53,6 +54,24 @@ def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
         info["untilMs"] = hold.until_ms
     scope = before.scope if hold.state is HoldState.NONE else hold.scope
     return _event(now_ms, level, scope or SERVICE, HOLD_TYPE, info)
+
+
+def addresses(instance: Instance, now_ms: int, *, is_many: bool) -> AgentEvent:
+    """`is_many`: there are more than the instance has in `addresses`."""
+    reason = reasons.addresses(instance.addresses, is_many=is_many)
+    return _of_instance(instance, now_ms, "ADDRESSES_ALTERNATE", reason)
+
+
+def address_stopped(
+    instance: Instance, now_ms: int, address: str, silent_ms: float, others: Sequence[str]
+) -> AgentEvent:
+    return _of_instance(instance, now_ms, "ADDRESS_STOPPED", reasons.address_stopped(address, silent_ms, others))
+
+
+def _of_instance(instance: Instance, now_ms: int, name: str, reason: Reason) -> AgentEvent:
+    info = described(name, reason) | {"id": instance.id}
+    event = _event(now_ms, Level.IMPORTANT, instance.service, ADDRESSES_TYPE, info)
+    return msgspec.structs.replace(event, instance_id=instance.instance_id, ip=instance.ip())
 
 
 def _event(now_ms: int, level: Level, service: str, type_: str, info: dict[str, Any]) -> AgentEvent:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from heartfelt.errors import ConfigError
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.terms import Terms, TermsSource
 
 LONGEST_MS = 366 * 86_400_000
 
@@ -65,6 +68,8 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
     """Settings of one service; None: the monitor's."""
 
     lease_timeout_ms: int | None = None
+    lease_every_ms: int | None = None
+    lease_grace_ms: int | None = None
     lease_cache_ms: int | None = None
     lease_stuck_after_ms: int | None = None
     min_duration_ms: int | None = None
@@ -76,24 +81,33 @@ class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):
     """Whether a LOST instance stays until it beats or is removed by hand. None: if it beats by its key alone."""
 
     def __post_init__(self) -> None:
-        for name in ("lease_timeout_ms", "lease_cache_ms", "lease_stuck_after_ms", "max_duration_ms"):
-            if getattr(self, name) is not None:
-                check_ms(name, getattr(self, name), 1)
-        if self.min_duration_ms is not None:
-            check_ms("min_duration_ms", self.min_duration_ms, 0)
-            if self.max_duration_ms is not None and self.min_duration_ms > self.max_duration_ms:
-                raise ConfigError(
-                    f"min_duration_ms {self.min_duration_ms} is above max_duration_ms {self.max_duration_ms}; swap them"
-                )
+        _check_some(
+            self, "lease_timeout_ms", "lease_every_ms", "lease_cache_ms", "lease_stuck_after_ms", "max_duration_ms"
+        )
+        _check_some(self, "lease_grace_ms", "min_duration_ms", least=0)
+        least_ms, most_ms = self.min_duration_ms, self.max_duration_ms
+        if least_ms is not None and most_ms is not None and least_ms > most_ms:
+            raise ConfigError(f"min_duration_ms {least_ms} is above max_duration_ms {most_ms}; swap them")
         if self.min_up < 1:
             raise ConfigError(f"min_up must be at least 1 instance; got {self.min_up!r}")
 
 
-class Policy(msgspec.Struct, kw_only=True, frozen=True):
-    """Timeouts and other time limits. A beat's own `timeout_ms` comes first, then its service's, then the monitor's."""
+LEASE_TIMEOUT_MS = 60_000
+LEASE_JOB_TIMEOUT_MS = 25 * 3_600_000
 
-    lease_timeout_ms: int = 60_000
+
+class Policy(msgspec.Struct, kw_only=True, frozen=True):
+    """Timeouts and other time limits. What a beat asks for comes first, then what is set for its service, then what is
+    set for all; see `terms`."""
+
+    lease_timeout_ms: int = LEASE_TIMEOUT_MS
     """The timeout (`max.effective.time`): after this long without a beat an instance is LOST."""
+    lease_job_timeout_ms: int = LEASE_JOB_TIMEOUT_MS
+    """The same for a job, until its period is learned."""
+    lease_every_ms: int | None = None
+    """The period of all that name none, until it is learned. It makes a timeout longer, never shorter."""
+    lease_grace_ms: int | None = None
+    """How long after its period an instance is LOST; None: half of the period."""
     lease_cache_ms: int = 600_000
     """After this long without a beat (`max.cache.time`) it is REMOVED, but at least one timeout after its loss."""
     services: dict[str, ServicePolicy] = {}
@@ -107,10 +121,11 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
     hold: HoldPolicy = HoldPolicy()
 
     def __post_init__(self) -> None:
-        for name in ("lease_timeout_ms", "lease_cache_ms", "least_lease_ms", "most_lease_ms"):
-            check_ms(name, getattr(self, name), 1)
-        if self.lease_stuck_after_ms is not None:
-            check_ms("lease_stuck_after_ms", self.lease_stuck_after_ms, 1)
+        _check_some(
+            self, "lease_timeout_ms", "lease_job_timeout_ms", "lease_every_ms", "lease_cache_ms",
+            "lease_stuck_after_ms", "least_lease_ms", "most_lease_ms",
+        )  # fmt: skip
+        _check_some(self, "lease_grace_ms", least=0)
         if self.least_lease_ms > self.most_lease_ms:
             raise ConfigError(
                 f"least_lease_ms {self.least_lease_ms} is above most_lease_ms {self.most_lease_ms}; swap them"
@@ -118,12 +133,60 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
         if not 1 < self.late_factor <= 100:
             raise ConfigError(f"late_factor must be above 1 and at most 100 intervals; got {self.late_factor!r}")
 
-    def lease_ms(self, service: str, asked_ms: int | None) -> int:
-        """Returns the timeout of an instance of this service whose beats ask for `asked_ms`."""
-        if asked_ms is not None:
-            return min(max(asked_ms, self.least_lease_ms), self.most_lease_ms)
-        own = self.services.get(service)
-        return self.lease_timeout_ms if own is None or own.lease_timeout_ms is None else own.lease_timeout_ms
+    def terms(self, instance: Instance) -> Terms:
+        """Decides on the times of an instance. The first that applies: the timeout that its beats ask for; their period
+        and grace; the timeout of its service; its service's period and grace; the default."""
+        own = self.services.get(instance.service)
+        interval_ms = instance.every_ms or instance.interval_ms or (None if own is None else own.lease_every_ms)
+        if instance.timeout_ms is not None:
+            return self._asked(instance.timeout_ms, interval_ms)
+        if instance.every_ms is not None:
+            return self._asked(instance.every_ms, interval_ms, self.grace_ms(instance, instance.every_ms))
+        if own is not None and own.lease_timeout_ms is not None:
+            return _terms(own.lease_timeout_ms, TermsSource.SERVICE, interval_ms)
+        if own is not None and own.lease_every_ms is not None:
+            grace_ms = self.grace_ms(instance, own.lease_every_ms)
+            return _terms(own.lease_every_ms, TermsSource.SERVICE, interval_ms, grace_ms)
+        return self._default(instance, interval_ms)
+
+    def grace_ms(self, instance: Instance, period_ms: int) -> int:
+        own = self.services.get(instance.service)
+        for grace_ms in (instance.grace_ms, None if own is None else own.lease_grace_ms, self.lease_grace_ms):
+            if grace_ms is not None:
+                return grace_ms
+        return period_ms // 2
+
+    def _asked(self, asked_ms: int, interval_ms: int | None, grace_ms: int | None = None) -> Terms:
+        timeout_ms = asked_ms + (grace_ms or 0)
+        bounded_ms = min(max(timeout_ms, self.least_lease_ms), self.most_lease_ms)
+        if bounded_ms == timeout_ms:
+            return _terms(asked_ms, TermsSource.BEAT, interval_ms, grace_ms)
+        return msgspec.structs.replace(_terms(bounded_ms, TermsSource.BEAT, interval_ms), is_bounded=True)
+
+    def _default(self, instance: Instance, interval_ms: int | None) -> Terms:
+        """The default timeout, or longer if its period needs that."""
+        terms = self._for_all(instance, interval_ms)
+        known_ms = interval_ms or self.lease_every_ms
+        if known_ms is not None:
+            source = TermsSource.ALL if interval_ms is None else TermsSource.LEARNED
+            terms = _longer(terms, _terms(known_ms, source, interval_ms, self.grace_ms(instance, known_ms)))
+        if instance.period_ms is not None:
+            grace_ms = self.grace_ms(instance, instance.period_ms)
+            learned = _terms(instance.period_ms, TermsSource.LEARNED, interval_ms, grace_ms)
+            if instance.is_job or learned.timeout_ms <= terms.timeout_ms:
+                return _longer(terms, learned)
+            return msgspec.structs.replace(learned, look_ms=terms.timeout_ms)
+        if instance.period_unknown and known_ms is None and not instance.is_job:
+            grace_ms = self.grace_ms(instance, terms.timeout_ms)
+            return msgspec.structs.replace(terms, timeout_ms=terms.timeout_ms + grace_ms, grace_ms=grace_ms)
+        return terms
+
+    def _for_all(self, instance: Instance, interval_ms: int | None) -> Terms:
+        if instance.is_job and instance.period_ms is None:
+            ms, is_set = self.lease_job_timeout_ms, self.lease_job_timeout_ms != LEASE_JOB_TIMEOUT_MS
+        else:
+            ms, is_set = self.lease_timeout_ms, self.lease_timeout_ms != LEASE_TIMEOUT_MS
+        return _terms(ms, TermsSource.ALL if is_set else TermsSource.DEFAULT, interval_ms)
 
     def late_ms(self, interval_ms: int | None, lease_ms: int) -> int | None:
         """Returns how long after a beat an instance is LATE; None: never (LOST is sooner, or no interval known)."""
@@ -167,3 +230,24 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
         """Returns how long after its loss an instance is REMOVED: the rest of the cache time, at least one timeout."""
         cache = self.cached_ms(service)
         return max(cache - lease_ms, min(lease_ms, cache))
+
+
+@lru_cache(maxsize=1024)  # most instances have the same
+def _terms(ms: int, source: TermsSource, interval_ms: int | None, grace_ms: int | None = None) -> Terms:
+    """A timeout of `ms` alone; with a grace, `ms` is the period."""
+    if grace_ms is None:
+        return Terms(timeout_ms=ms, source=source, look_ms=ms, interval_ms=interval_ms)
+    total_ms = min(ms + grace_ms, LONGEST_MS)
+    return Terms(
+        timeout_ms=total_ms, source=source, period_ms=ms, grace_ms=grace_ms, look_ms=total_ms, interval_ms=interval_ms
+    )
+
+
+def _longer(a: Terms, b: Terms) -> Terms:
+    return b if b.timeout_ms > a.timeout_ms else a
+
+
+def _check_some(policy: msgspec.Struct, *names: str, least: int = 1) -> None:
+    for name in names:
+        if (value := getattr(policy, name)) is not None:
+            check_ms(name, value, least)

@@ -6,11 +6,13 @@ Each function gives a `Reason`: a code with arguments. The table of codes and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.periods import crowding_ms
+from heartfelt.monitor.fleet.terms import TermsSource
 from heartfelt.monitor.model import Ack, AgentEvent, Hold, Run, State
 from heartfelt.monitor.reasons import Reason, make
 
@@ -40,13 +42,26 @@ def second(gap_ms: int) -> Reason:
 def lost(instance: Instance, now_ms: int) -> Reason:
     """Says how long there was no heartbeat by the wall clock, but at least the timeout: that much is certain."""
     code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms)
-    return make(code, silent_ms=silent_ms, timeout_ms=instance.lease_ms, **_last(instance))
+    return make(code, silent_ms=silent_ms, timeout_ms=instance.lease_ms, terms=_terms(instance), **_last(instance))
+
+
+def _terms(instance: Instance) -> Reason | None:
+    """Says what a timeout consists of, or that a timeout that somebody set is about as long as its period."""
+    terms = instance.terms
+    if terms.is_explicit and (period_ms := crowding_ms(instance)) is not None:
+        return make("terms_too_short", period_ms=period_ms)
+    if terms.grace_ms is None:
+        return None
+    if terms.period_ms is None:
+        return make("terms_unknown", default_ms=terms.timeout_ms - terms.grace_ms, grace_ms=terms.grace_ms)
+    code = "terms_learned" if terms.source is TermsSource.LEARNED else "terms_set"
+    return make(code, period_ms=terms.period_ms, grace_ms=terms.grace_ms)
 
 
 def late(instance: Instance, now_ms: int) -> Reason:
     """Says how long there was no heartbeat by the wall clock, but at least as long as it takes to be late."""
     code, silent_ms = _silence("late", instance, now_ms, instance.late_ms or 0)
-    terms = {"interval_ms": instance.interval_ms or 0, "timeout_ms": instance.lease_ms}
+    terms = {"interval_ms": instance.terms.interval_ms or 0, "timeout_ms": instance.lease_ms}
     return make(code, silent_ms=silent_ms, **terms, **_last(instance))
 
 
@@ -169,6 +184,15 @@ def many_services(first: str, second: str) -> Reason:
 
 def silence(silent_ms: float, per_s: float) -> Reason:
     return make("silence", silent_ms=round(silent_ms), per_s=per_s)
+
+
+def addresses(some: Sequence[str], *, is_many: bool) -> Reason:
+    """`is_many`: there are more than these."""
+    return make("many_addresses" if is_many else "addresses", count=len(some), addresses=", ".join(some))
+
+
+def address_stopped(address: str, silent_ms: float, others: Sequence[str]) -> Reason:
+    return make("address_stopped", address=address, silent_ms=round(silent_ms), others=", ".join(others))
 
 
 def released(by: str, why: Reason) -> Reason:

@@ -158,7 +158,7 @@ class Registry(ByHand):
         if (beat.lag_ms or retimed) and instance.plain and self._life.is_stuck(instance):
             self._life.beaten(instance, 0, now_ms)
         if beat.peer != instance.peer:
-            self._book.set_peer(instance, beat.peer)
+            self._life.addresses.move(instance, beat.peer)
             fresh = True
         refused: Refused | None = None
         meta = beat.meta
@@ -309,11 +309,8 @@ class Registry(ByHand):
             "beats_per_s": hold.listening.per_s,
             "goodbyes": self.goodbyes,
             "changes": book.changes,
-            "losses": self._life.losses,
-            "recoveries": self._life.recoveries,
-            "failures": self._life.failures,
+            **self._life.stats(),
             **self.jobs.stats(),
-            "leases_bounded": self._life.leases_bounded,
             "listener_errors": book.listener_errors,
             "timers_waiting": self._timers.waiting(),
             "stalls": verdicts.stalls,

@@ -5,6 +5,7 @@
     late     key: an instance's id; expires when one interval was missed
     cache    key: an instance's id; expires when a LOST or LEFT instance is forgotten, and when a pause ends
              key: `ack_key`; expires when an acknowledgement ends
+             key: the id as str; expires when its beats have come from one address for long enough
     runs     key: a run's number; expires at the run's deadline
     control  the ends of holds, and a tick that shows whether the monitor itself was stalled (STALL)
 

@@ -255,9 +255,10 @@ def _times(asked: dict[str, str]) -> dict[str, Any]:
         if name in asked and in_ms in asked:
             raise BadInput("query", f"{name} and {in_ms} are the same; leave one out", name)
         if name in asked:
-            found[in_ms] = parse_duration_ms(name, asked[name])
+            is_zero = name == "grace" and asked[name] == "0"
+            found[in_ms] = 0 if is_zero else parse_duration_ms(name, asked[name])
         elif in_ms in asked:
-            found[in_ms] = _whole(in_ms, asked[in_ms], 1)
+            found[in_ms] = _whole(in_ms, asked[in_ms], 0 if name == "grace" else 1)
     least, most = found.get("min_duration_ms"), found.get("max_duration_ms")
     if least is not None and most is not None and least > most:
         raise BadInput("field", f"min_duration {least} ms is above max_duration {most} ms; swap them", "min_duration")

@@ -70,8 +70,13 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("waiting", _LAST),
         ("late", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
         ("late_since_start", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
-        ("lost", f"silent_ms:duration timeout_ms:duration {_LAST}"),
-        ("lost_since_start", f"silent_ms:duration timeout_ms:duration {_LAST}"),
+        ("lost", f"silent_ms:duration timeout_ms:duration terms:reason? {_LAST}"),
+        ("lost_since_start", f"silent_ms:duration timeout_ms:duration terms:reason? {_LAST}"),
+        # Its `terms`: the parts of the timeout, or that it is too short.
+        ("terms_learned", "period_ms:duration grace_ms:duration"),
+        ("terms_set", "period_ms:duration grace_ms:duration"),
+        ("terms_unknown", "default_ms:duration grace_ms:duration"),
+        ("terms_too_short", "period_ms:duration"),
         ("held", "loss:reason why:reason"),
         ("stuck", "lag_ms:duration limit_ms:duration"),
         ("responds_again", "lag_ms:duration"),
@@ -89,6 +94,11 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("acked", "by:text? why:text? until_ms:time?"),
         ("ack_withdrawn", "by:text? why:text?"),
         ("ack_ended", "by:text? why:text? now:reason"),
+
+        # The addresses that an instance's beats come from
+        ("addresses", "count:count addresses:text"),
+        ("many_addresses", "count:count addresses:text"),
+        ("address_stopped", "address:text silent_ms:duration others:text"),
 
         # Why losses are held, and how that ended
         ("stalled", "stall_ms:duration"),

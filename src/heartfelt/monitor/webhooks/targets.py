@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Change, Level, State
+from heartfelt.monitor.model import TOLD_TYPES, AgentEvent, Change, Level, State
 from heartfelt.monitor.problems import FieldError, field_at_fault
 from heartfelt.monitor.webhooks.guard import check_url, mask_url
 from heartfelt.monitor.webhooks.template import TemplateError, check_template
@@ -71,8 +71,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """Service names with `*`, `?` and `[...]` as in file names; case matters."""
     levels: tuple[Level, ...] = ()
     event_types: tuple[str, ...] = (STATE_TYPE,)
-    """STATE: changes of state; includes HOLD, the beginning and end of holds. Others are types of events, such as
-    OPERATION; "*" is all."""
+    """STATE: changes of state; includes HOLD, the beginning and end of holds, and ADDRESSES, beats of one instance from
+    several addresses. Others are types of events, such as OPERATION; "*" is all."""
 
 
 class Target(msgspec.Struct, kw_only=True, frozen=True):
@@ -108,8 +108,8 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
         which = self.filter
         if event.type == STATE_TYPE or not _fits_service(which, event.service):
             return False
-        if event.type == HOLD_TYPE:  # who gets losses also gets the beginning and the end of holds
-            wanted = _fits_type(which, HOLD_TYPE) or _fits_type(which, STATE_TYPE)
+        if event.type in TOLD_TYPES:  # who gets losses also gets the beginning and the end of holds
+            wanted = _fits_type(which, event.type) or _fits_type(which, STATE_TYPE)
             return wanted and (_fits_level(which, Level.EMERGENCY) or _fits_level(which, event.level))
         return _fits_type(which, event.type) and _fits_level(which, event.level)
 

@@ -25,13 +25,22 @@ _STATES_ZH = {
 }
 _LEVELS_ZH = {"EMERGENCY": "紧急", "IMPORTANT": "重要", "NORMAL": "一般"}
 _TEST_ZH = "这条消息用于检查 Webhook，无需处理。"  # noqa: RUF001
-_TYPES_ZH = {"OPERATION": "运行", "GOVERNANCE": "治理", "LOG": "日志", "PING": "任务", "HOLD": "暂缓"}
+_TYPES_ZH = {
+    "OPERATION": "运行",
+    "GOVERNANCE": "治理",
+    "LOG": "日志",
+    "PING": "任务",
+    "HOLD": "暂缓",
+    "ADDRESSES": "地址",
+}
 # The events that the monitor itself reports. Agents' names of events stay as they are.
 _EVENTS_ZH = {
     "HOLD_BEGAN": "失联通知开始暂缓",
     "HOLD_WIDENED": "暂缓扩大到所有服务",
     "HOLD_RELEASING": "正在通知暂缓的失联",
     "HOLD_ENDED": "暂缓结束",
+    "ADDRESSES_ALTERNATE": "心跳来自多个地址",
+    "ADDRESS_STOPPED": "其中一个地址没有心跳",
     "MONITOR_STALLED": "监控端停滞",
     "INSTANCE_ACKED": "已确认",
     "INSTANCE_ACK_WITHDRAWN": "确认已撤回",

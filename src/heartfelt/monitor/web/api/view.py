@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from heartfelt.monitor.fleet.terms import TermsSource
 from heartfelt.monitor.model import Ack, Change, Hold, HoldState, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import english
 
@@ -59,6 +60,13 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     peer: str
     interval_ms: int | None
     lease_ms: int
+    """The timeout in effect."""
+    lease_source: TermsSource
+    period_ms: int | None
+    """The timeout is this period and the grace: as it was set, or learned. null: it is not made of a period."""
+    grace_ms: int | None
+    addresses: list[str]
+    """The addresses between which its beats alternate, at most 8; empty: they come from one."""
     skew_ms: int | None
     """The agent's clock minus the monitor's: the median of its last three beats."""
     lag_ms: int | None
@@ -243,6 +251,10 @@ def _fields(instance: Instance) -> dict[str, Any]:
         "peer": instance.peer,
         "interval_ms": instance.interval_ms,
         "lease_ms": instance.lease_ms,
+        "lease_source": instance.terms.source,
+        "period_ms": instance.terms.period_ms,
+        "grace_ms": instance.terms.grace_ms,
+        "addresses": list(instance.addresses),
         "skew_ms": instance.skew_ms,
         "lag_ms": instance.lag_ms,
         "beats": instance.beats,

@@ -15,7 +15,7 @@ import { Empty, Failure, Loading } from "../parts/notes.js";
 import { TimeRange, timesOf } from "../parts/time-range.js";
 
 const FILTERS = ["service", "instance", "ip", "name", "scope"];
-const TYPES = ["STATE", "OPERATION", "GOVERNANCE", "LOG", "PING", "HOLD"];
+const TYPES = ["STATE", "OPERATION", "GOVERNANCE", "LOG", "PING", "HOLD", "ADDRESSES"];
 
 const toggled = (all, one) => (all.includes(one) ? all.filter((other) => other !== one) : [...all, one]);
 

@@ -20,6 +20,7 @@ export default {
   type_LOG: "logs",
   type_PING: "jobs",
   type_HOLD: "holds",
+  type_ADDRESSES: "addresses",
   range: "Time range",
   range_last: "last {time}",
   range_all: "everything stored",

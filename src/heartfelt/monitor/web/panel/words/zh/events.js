@@ -20,6 +20,7 @@ export default {
   type_LOG: "日志",
   type_PING: "任务",
   type_HOLD: "暂缓",
+  type_ADDRESSES: "地址",
   range: "时间范围",
   range_last: "最近 {time}",
   range_all: "全部保留的事件",

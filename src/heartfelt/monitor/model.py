@@ -115,6 +115,8 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
 
 
 HOLD_TYPE = "HOLD"
+MONITOR_SERVICE = "heartfelt-monitor"
+"""The service of events that the monitor reports about itself, unless they are about one service."""
 
 
 class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):

@@ -210,7 +210,9 @@ class Monitor:
         health = self.store.health()
         listeners = {name: name == "http" or name in self.ports() for name in self.config.listeners}
         text = "ok" if health.ok else f"{health.error or 'not written yet'}"
-        return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners)
+        refusing = len(self.webhooks.refusing())
+        webhooks = "ok" if not refusing else f"{refusing} refused the last message; GET /api/v1/webhooks has the remedy"
+        return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners, webhooks=webhooks)
 
     async def refresh_metrics(self) -> None:
         """Asks the store for what `readings` reports and nobody counts in memory."""

@@ -13,11 +13,11 @@ import pytest
 pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
-from heartfelt.monitor.store import Delivery
 from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
+from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
-from heartfelt.monitor.webhooks.outbox import Outbox, Retry
+from heartfelt.monitor.webhooks.outbox import Outbox
 from heartfelt.monitor.webhooks.targets import make_target
 from tests.monitor.webhooks.parts import START_MS, Clock, Hook, MemoryStore, make_change, until
 
@@ -32,7 +32,7 @@ class World:
         self.caller = Caller(CallLimits(**limits), wall_ms=self.clock.wall_ms, allow_private=True)
         self.outbox = Outbox(
             self.store,
-            self.targets.get,
+            self.targets,
             self.caller.call,
             Retry(),
             wall_ms=self.clock.wall_ms,
@@ -43,9 +43,10 @@ class World:
     def add(self, id, url, **fields):
         self.targets[id] = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
 
-    def put(self, id, *seqs):
+    def put(self, id, *seqs, **more):
         for seq in seqs:
-            self.outbox.put(id, of_entry(of_change(make_change(seq, time_ms=self.clock.ms), False)))
+            change = make_change(seq, time_ms=self.clock.ms, **more)
+            self.outbox.put(self.targets[id], of_entry(of_change(change, False)))
 
     def state(self, *numbers):
         return [self.store.rows[number - 1]["state"] for number in numbers]
@@ -125,9 +126,7 @@ def test_after_a_day_one_is_given_up_and_counted_and_the_next_has_its_turn():
             assert w.outbox.counts["given_up"] == 1 and w.outbox.counts["attempts"] > 100
             w.hook.answer = lambda request: (200, {}, b"")
             w.put("t", 2)
-            await w.tried(2)  # the breaker is open
-            await w.retry()
-            assert w.state(2) == ["done"]
+            await w.settled("done", 2)  # one message that fails again and again does not open the breaker
 
     asyncio.run(run())
 
@@ -161,34 +160,18 @@ def test_a_target_that_hangs_delays_no_other():
     asyncio.run(run())
 
 
-def test_one_call_at_a_time_for_a_target_even_if_the_store_gives_two():
+def test_calls_in_progress_are_bounded_for_a_target_and_in_all():
     async def run():
-        open_now, most = 0, 0
-
-        async with world() as w:
-
-            async def call(target, notice):
-                nonlocal open_now, most
-                open_now += 1
-                most = max(most, open_now)
-                await asyncio.sleep(0)
-                open_now -= 1
-                return await w.caller.call(target, notice)
-
-            w.outbox._call = call
-
-            async def all_of_them(now_ms, limit):
-                found = []
-                for row in w.store.rows:
-                    if row["state"] == "waiting":
-                        row["state"] = "claimed"
-                        found.append(Delivery(**row))
-                return found
-
-            w.store.next_deliveries = all_of_them
-            w.put("t", 1, 2, 3)
-            await w.settled("done", 1, 2, 3)
-            assert most == 1 and [body["seq"] for body in w.hook.bodies] == [1, 2, 3]
+        async with world(lambda request: "hang", total_s=60) as w:
+            for id in ("t", *(f"t{n}" for n in range(19))):
+                w.add(id, w.hook.url)
+                for n in range(6):
+                    w.put(id, n, instance=f"i{n}")
+            retry = Retry()
+            await until(lambda: w.hook.open == retry.calls)
+            await w.clock.run(10)
+            assert w.hook.open == retry.calls < 20 * 6
+            assert max(w.outbox.line(target).calls for target in w.targets.values()) == retry.calls_of_target
 
     asyncio.run(run())
 
@@ -196,16 +179,23 @@ def test_one_call_at_a_time_for_a_target_even_if_the_store_gives_two():
 def test_a_target_that_keeps_failing_is_called_less_often_and_comes_back():
     async def run():
         async with world(lambda request: "close") as w:
-            w.put("t", 1, 2)
-            await w.tried(1)
+            for n in range(1, 9):
+                w.put("t", n, instance=f"i{n}")
             line = w.outbox.line(w.targets["t"])
-            while line.breaker.state(w.clock.ms) != "open":
-                await w.retry()
-            assert line.breaker.failures == 5
-            assert w.store.rows[0]["next_ms"] >= w.clock.ms + 30_000
+            await until(lambda: line.breaker.state(w.clock.ms) == "open" and not line.calls)
+            calls = len(w.hook.requests)
+            assert 5 <= calls <= 8  # those in progress when it opened
+            await w.clock.run(29)
+            assert len(w.hook.requests) == calls
+            for waits_s in (1, 60, 60):  # one probe each, of different messages
+                await w.clock.run(waits_s)
+                await until(lambda n=calls: len(w.hook.requests) == n + 1 and not line.calls)
+                calls += 1
+            assert len({body["seq"] for body in w.hook.bodies[-3:]}) == 3
             w.hook.answer = lambda request: (200, {}, b"")
-            await w.retry()  # the probe
-            await w.settled("done", 1, 2)
+            await w.clock.run(61, lambda: line.delivered)
+            await w.clock.run(200, lambda: line.delivered == 8)
+            await w.settled("done", *range(1, 9))
             assert line.breaker.state(w.clock.ms) == "closed"
 
     asyncio.run(run())
@@ -213,30 +203,59 @@ def test_a_target_that_keeps_failing_is_called_less_often_and_comes_back():
 
 def test_breaker():
     breaker, now = Breaker(BreakerSettings(failures=2, open_ms=10, most_open_ms=35)), 100
-    breaker.failed(now)
-    assert breaker.state(now) == "closed" and breaker.wait_ms(now) == 0
-    breaker.failed(now)
-    assert breaker.state(now) == "open" and breaker.wait_ms(now) == 10
-    assert breaker.state(now + 10) == "half-open"
-    for open_ms in (20, 35, 35):
+    breaker.failed(now, 1)
+    assert breaker.state(now) == "closed" and breaker.room(now) is None
+    breaker.failed(now, 2)
+    assert breaker.state(now) == "open" and breaker.wait_ms(now) == 10 and breaker.room(now) == 0
+    breaker.failed(now, 3)  # a call that began before
+    assert breaker.wait_ms(now) == 10
+    assert breaker.state(now + 10) == "half-open" and breaker.room(now + 10) == 1
+    for number, open_ms in enumerate((20, 35, 35)):
         now += 100
-        breaker.failed(now)
+        breaker.began(number)
+        assert breaker.room(now) == 0
+        breaker.failed(now, number)
+        breaker.ended(number)
         assert breaker.wait_ms(now) == open_ms
     assert breaker.wait_ms(now - 1_000_000) == 35  # a clock that was set back
     breaker.succeeded()
     assert breaker.state(now) == "closed"
-    breaker.failed(now)
+    breaker.failed(now, 1)
     assert breaker.state(now) == "closed"
 
 
+def test_a_message_that_fails_alone_does_not_open_the_breaker():
+    breaker = Breaker(BreakerSettings(failures=2))
+    for now in range(100):
+        breaker.failed(now, 7)
+    assert breaker.state(100) == "closed"
+    breaker.failed(100, 8)
+    assert breaker.state(100) == "open"
+
+
 def test_pace():
-    pace = Pace(3)
+    pace = Pace([(3, 60_000)])
     for now in (0, 10, 20):
-        assert pace.wait_ms(now) == 0
+        assert pace.wait_ms(now) == 0 and pace.room(now) == 3 - now // 10
         pace.called(now)
-    assert pace.wait_ms(30) == 59_970
-    assert pace.wait_ms(60_000) == 0
+    assert pace.wait_ms(30) == 59_970 and pace.room(30) == 0
+    assert pace.wait_ms(60_000) == 0 and pace.room(60_000) == 1
     assert pace.wait_ms(-1_000_000) == 0
+
+
+def test_pace_in_two_spans():
+    pace = Pace([(5, 60_000), (2, 1000)])
+    pace.called(0)
+    pace.called(0)
+    assert (pace.wait_ms(400), pace.room(400)) == (600, 0)
+    assert pace.room(1000) == 2
+    for now in (1000, 1000, 2000):
+        pace.called(now)
+    assert (pace.wait_ms(2000), pace.room(2000)) == (58_000, 0)
+    pace.not_called()
+    assert pace.room(2000) == 1
+    pace.hold(2000, 90_000)
+    assert pace.wait_ms(62_000) == 30_000 and pace.room(92_000) == 2
 
 
 def test_a_chat_is_not_called_more_often_than_it_allows():
@@ -244,9 +263,11 @@ def test_a_chat_is_not_called_more_often_than_it_allows():
         async with world(lambda request: (200, {}, b'{"errcode":0}')) as w:
             w.add("ding", w.hook.url, kind="dingtalk", allow_private=True)
             w.put("ding", *range(1, 31))
-            await until(lambda: w.state(19) == ["waiting"] and w.store.rows[18]["attempts"] == 1)
-            assert len(w.hook.requests) == 18
-            await w.retry()
+            await until(lambda: len(w.hook.requests) == 18)
+            await w.clock.run(59)
+            assert len(w.hook.requests) == 18 and w.state(19) == ["waiting"]
+            assert w.store.rows[18]["attempts"] == 0
+            await w.clock.run(1)
             await w.settled("done", *range(1, 31))
             assert (w.clock.ms - START_MS) == 60_000
 
@@ -303,7 +324,7 @@ def test_one_that_was_sent_is_not_sent_again_though_the_store_gives_it_again():
             await w.clock.run(200, lambda: w.store.rows[0]["attempts"] > attempts)  # its claim ends
             await w.clock.run(10)
             assert w.store.rows[0]["attempts"] == attempts + 1
-            await asyncio.gather(*(line.task for line in w.outbox._lines.values()))
+            await until(lambda: not w.outbox.line(w.targets["t"]).calls)
             assert len(w.hook.requests) == 1
             w.store.finish_delivery = finish
             await w.clock.run(10)
@@ -318,7 +339,9 @@ def test_what_waits_for_a_target_that_is_gone_or_switched_off_is_dropped():
         async with world() as w:
             w.add("off", w.hook.url, enabled=False)
             w.put("off", 1)
-            w.put("gone", 2)
+            w.add("gone", w.hook.url)
+            gone = w.targets.pop("gone")
+            w.outbox.put(gone, of_entry(of_change(make_change(2), False)))
             await w.settled("failed", 1, 2)
             assert w.outbox.counts["dropped"] == 2 and w.hook.requests == []
 
@@ -330,9 +353,6 @@ def test_a_message_that_cannot_be_read_ends_nothing_but_itself():
         async with world() as w:
             w.store.put_delivery("t", "bad", {"time_ms": START_MS, "kind": 5})
             w.put("t", 2)
-            await w.tried(1)
-            await w.retry()
-            await w.retry()
             await w.settled("failed", 1)
             await w.settled("done", 2)
 

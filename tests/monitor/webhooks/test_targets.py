@@ -102,7 +102,14 @@ def test_another_host_does_not_inherit_the_secret():
         ({}, "PAUSED", "UP", {}, False),
         ({"states": []}, "NEW", "UP", {}, True),
         ({"states": ["LATE", "UP"]}, "LATE", "UP", {}, True),
-        ({"states": ["LATE", "UP"]}, "LOST", "UP", {}, False),
+        ({"states": ["LATE", "UP"]}, "LOST", "UP", {}, True),  # if it was told of the loss: told.py
+        ({"states": ["LOST", "UP"]}, "FAILED", "UP", {}, True),
+        ({}, "UP", "FAILED", {}, True),
+        ({}, "LOST", "LOST", {}, True),  # an acknowledgement ran out
+        ({}, "LOST", "FAILED", {"level": "NORMAL"}, False),  # acknowledged
+        ({}, "UP", "STUCK", {"level": "IMPORTANT"}, True),
+        ({}, "STUCK", "UP", {"level": "IMPORTANT"}, True),
+        ({}, "PAUSED", "UP", {"level": "IMPORTANT"}, True),
         ({"states": ["LOST"]}, "LOST", "UP", {}, False),
         ({"states": ["NEW"]}, None, "NEW", {}, True),
         ({"states": ["STUCK", "UP"]}, "STUCK", "UP", {}, True),

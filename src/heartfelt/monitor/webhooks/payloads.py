@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Requests for each kind of target, and which answers mean that a message was accepted. Pure functions.
+"""Requests for each kind of target. Pure functions.
 
 generic: POST of JSON, or of the target's template. Headers: `Idempotency-Key` (the same for each attempt),
 `X-Heartfelt-Timestamp` (of this attempt, seconds since the epoch) and, if there is a secret, `X-Heartfelt-Signature`:
@@ -26,28 +26,16 @@ from heartfelt.monitor.webhooks.targets import Kind, Target
 from heartfelt.monitor.webhooks.template import render
 from heartfelt.monitor.webhooks.texts import text_lines, title
 
-__all__ = ["Request", "Verdict", "judge", "make_request"]
+__all__ = ["Request", "make_request"]
 
 _SLACK_TEXT = 3000
 _MAX_TEXT = 18_000  # bytes; DingTalk and Feishu take 20 kB in all
-_RATE_LIMITS = {Kind.DINGTALK: {130101, 130102, 90018, 90030}, Kind.FEISHU: {9499, 11232, 99991400}}
-_REFUSED_FOR_ITSELF = frozenset({400, 413, 415, 422})
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True):
     url: str
     body: bytes
     headers: dict[str, str]
-
-
-class Verdict(msgspec.Struct, kw_only=True, frozen=True):
-    """The meaning of an answer. `permanent`: the message itself was refused, so another attempt will hardly succeed.
-    `limited`: the target asks to be called less often."""
-
-    ok: bool
-    why: str = ""
-    permanent: bool = False
-    limited: bool = False
 
 
 def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
@@ -66,32 +54,6 @@ def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
         headers["Idempotency-Key"] = f"{target.id}-{notice.key}"
         headers |= _signature(target.secret, body, now_ms)
     return Request(url=url, body=body, headers=headers)
-
-
-def judge(kind: Kind, status: int, body: bytes) -> Verdict:
-    """Decides whether a message was accepted: by a 2xx status, and the code in the body where the kind has one."""
-    if status == 429:
-        return Verdict(ok=False, why="called too often (429)", limited=True)
-    if not 200 <= status < 300:
-        refused = "redirects are not followed" if 300 <= status < 400 else f"status {status}"
-        return Verdict(ok=False, why=refused, permanent=status in _REFUSED_FOR_ITSELF)
-    if kind is Kind.GENERIC:
-        return Verdict(ok=True)
-    if kind is Kind.SLACK:
-        return Verdict(ok=True) if body.strip() == b"ok" else Verdict(ok=False, why='the answer is not "ok"')
-    names = ("errcode",) if kind is Kind.DINGTALK else ("code", "StatusCode")
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    codes = [answer[name] for name in names if name in answer] if isinstance(answer, dict) else []
-    if not codes:
-        return Verdict(ok=False, why=f"the answer has no {' or '.join(names)}")
-    for code in codes:
-        if type(code) is not int or code != 0:
-            limited = type(code) is int and code in _RATE_LIMITS[kind]
-            return Verdict(ok=False, why=f"{names[0]} {str(code)[:20]}", limited=limited)
-    return Verdict(ok=True)
 
 
 def _json(value: Any) -> bytes:

@@ -81,7 +81,7 @@ class Clock:
                 wait.cancel()
 
     def advance(self, seconds):
-        self.ms += int(seconds * 1000)
+        self.ms += round(seconds * 1000)
         for due_ms, tick in self._sleepers:
             if due_ms <= self.ms:
                 tick.set()

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
+import msgspec
+
 from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.line import Retry
@@ -41,7 +43,8 @@ class World:
         )
 
     def add(self, id, url, **fields):
-        self.targets[id] = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
+        made = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
+        self.targets[id] = msgspec.structs.replace(made, generation="")  # the same one over restarts
 
     def put(self, id, *seqs, **more):
         for seq in seqs:

@@ -134,16 +134,106 @@ def test_after_a_day_one_is_given_up_and_counted_and_the_next_has_its_turn():
     asyncio.run(run())
 
 
-def test_one_that_is_refused_for_what_it_is_does_not_hold_up_the_others_for_a_day():
+def answers(w, **by_instance):
+    """Answers by the instance that a message is about: a status, or a status and a body."""
+
+    def answer(request):
+        found = by_instance.get(msgspec.json.decode(request["body"])["instance_id"], 200)
+        status, body = found if isinstance(found, tuple) else (found, b"")
+        return status, {}, body
+
+    w.hook.answer = answer
+
+
+def instances(w):
+    return [body["instance_id"] for body in w.hook.bodies]
+
+
+def test_messages_about_one_instance_are_in_order_and_others_do_not_wait_for_it():
     async def run():
-        async with world(lambda request: (400 if request["body"].endswith(b'"seq": 1}') else 200, {}, b"")) as w:
-            w.put("t", 1, 2)
+        async with world() as w:
+            answers(w, slow=500)
+            w.put("t", 1, 2, 3, instance="slow")
+            w.put("t", 4, 5, instance="other")
+            await w.settled("done", 4, 5)
+            await w.clock.run(300)
+            await w.settled("waiting", 1, 2, 3)
+            assert set(instances(w)) == {"slow", "other"} and w.store.rows[1]["attempts"] == 0
+            line = w.outbox.line(w.targets["t"])
+            assert line.breaker.state(w.clock.ms) == "closed" and line.breaker.failures > 5
+            w.put("t", 6, instance="new")
+            await w.settled("done", 6)  # at once
+            answers(w)
+            await w.clock.run(700, lambda: w.state(1) == ["done"])
+            await w.settled("done", 1, 2, 3)
+            assert [body["seq"] for body in w.hook.bodies][-3:] == [1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_a_loss_overtakes_what_is_less_urgent():
+    async def run():
+        async with world(lambda request: (200, {}, b'{"errcode":0}')) as w:
+            w.add("ding", w.hook.url, kind="dingtalk", allow_private=True)
+            for n in range(1, 31):
+                w.put("ding", n, instance=f"i{n}", level=("NORMAL", "IMPORTANT")[n % 2])
+            await until(lambda: len(w.hook.requests) == 18)
+            w.put("ding", 31, instance="lost", level="EMERGENCY")
+            w.put("ding", 32, instance="i29")  # a loss behind a recovery of the same instance
+            await w.clock.run(61, lambda: w.state(32) == ["done"])
+            await w.settled("done", *range(1, 33))
+            later = [body["markdown"]["title"] for body in w.hook.bodies[18:]]
+            assert {title.split(" / ")[1] for title in later[:2]} == {"lost: LOST", "i29: LOST"}
+
+    asyncio.run(run())
+
+
+def test_what_is_refused_is_told_at_once_and_given_up_within_a_minute(caplog):
+    async def run():
+        async with world() as w:
+            reported = []
+            w.outbox._on_given_up = lambda *what: reported.append(what)
+            w.hook.answer = lambda request: (
+                200, {}, b'{"errcode":310000,"errmsg":"keywords not in content"}' if b"/ bad" in request["body"]
+                else b'{"errcode":0}',
+            )  # fmt: skip
+            w.add("t", w.hook.url, kind="dingtalk", allow_private=True)
+            w.put("t", 1, instance="bad")
             await w.tried(1)
-            await w.retry()
-            await w.retry()
-            await w.settled("failed", 1)
+            (record,) = caplog.records
+            assert record.levelname == "WARNING" and "path-key" not in record.getMessage()
+            for said in ("errcode 310000: keywords not in content", "set the robot's keyword to heartfelt", "/***"):
+                assert said in record.getMessage()
+            line = w.outbox.line(w.targets["t"])
+            assert line.view(w.clock.ms)["refusing"] and not line.last_refusal.given_up
+            w.put("t", 2, instance="good")
             await w.settled("done", 2)
-            assert w.outbox.counts["refused"] == 1 and w.store.rows[0]["attempts"] == 3
+            await w.clock.run(61, lambda: w.state(1) == ["failed"])
+            await w.settled("failed", 1)
+            assert w.store.rows[0]["attempts"] == 3 and w.outbox.counts["refused"] == 1
+            view = line.view(w.clock.ms)
+            assert (view["refused"], view["given_up"], view["breaker"]) == (1, 1, "closed")
+            assert view["last_refusal"]["given_up"] and "keyword" in view["last_refusal"]["remedy"]
+            ((target, notice, refusal),) = reported
+            assert (target.id, notice.key, refusal) == ("t", "change-1", line.last_refusal)
+
+    asyncio.run(run())
+
+
+def test_refusals_of_single_messages_delay_no_other_but_a_wrong_address_is_called_less_often():
+    async def run():
+        for status, state in ((400, "closed"), (404, "open")):
+            async with world(lambda request, status=status: (status, {}, b"")) as w:
+                line = w.outbox.line(w.targets["t"])
+                for n in range(1, 21):
+                    w.put("t", n, instance=f"i{n}")
+                await until(lambda line=line, w=w: line.failed >= 5 and "claimed" not in w.store.states())
+                assert line.breaker.state(w.clock.ms) == state
+                answers(w)
+                w.outbox.line(w.targets["t"]).changed(w.targets["t"])  # the address is mended
+                await w.store.hasten_deliveries("t", w.clock.ms)
+                w.outbox.wake()
+                await w.settled("done", *range(1, 21))
 
     asyncio.run(run())
 

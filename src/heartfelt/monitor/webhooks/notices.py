@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import msgspec
@@ -119,11 +120,20 @@ def of_change(change: Change, recovery: bool) -> Entry:
 _SAID = ("description", "logMessage", "text")
 
 
+def _encoded(value: Any) -> bytes:
+    """Encodes what agents sent, always in the same way. The slower `json` takes what msgspec refuses: numbers of more
+    than 64 bits, unpaired surrogates."""
+    try:
+        return msgspec.json.encode(value, order="deterministic", enc_hook=str)
+    except (OverflowError, UnicodeEncodeError, ValueError):
+        return json.dumps(value, sort_keys=True, default=str).encode()
+
+
 def event_entry(event: AgentEvent) -> Entry:
     """Makes an entry of an event. One that is reported twice, as after a broken connection, keeps its key."""
-    info = msgspec.json.encode(event.info, order="deterministic", enc_hook=str)
+    info = _encoded(event.info)
     facts: list[Any] = [event.service, event.instance_id, event.time_ms, event.scope, event.type, event.level.value]
-    digest = hashlib.sha256(msgspec.json.encode(facts) + info).hexdigest()[:32]
+    digest = hashlib.sha256(_encoded(facts) + info).hexdigest()[:32]
     name = event.info.get("name")
     text = info.decode(errors="replace")
     own = read(event.info.get("reason_code"), event.info.get("reason_args")) or NO_REASON
@@ -150,7 +160,7 @@ def subject_of(notice: Notice) -> str:
         return notice.service
     if entry.event_type == HOLD_TYPE:
         return HOLD_TYPE
-    return f"{entry.service}\n{entry.instance_id}"
+    return f"{entry.service}\n{entry.instance_id}".encode(errors="replace").decode()
 
 
 def refusal_event(target: str, name: str, answer: str, remedy: str, now_ms: int) -> AgentEvent:

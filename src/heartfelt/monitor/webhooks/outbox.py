@@ -293,6 +293,8 @@ class Outbox:
             line.breaker.succeeded()
         if line.breaker.open_until_ms is not None:  # so that another message is the probe, if one waits
             wait_ms = max(wait_ms, line.breaker.wait_ms(now_ms) + self._settings.first_ms)
+        if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
+            wait_ms = min(wait_ms, self._settings.first_ms)
         is_last = answer.refused and tried >= self._settings.refusals
         is_last = is_last or now_ms + wait_ms >= delivery.created_ms + self._settings.give_up_ms
         if answer.refused:

@@ -39,10 +39,7 @@ _SENDER = "let the receiver accept calls from the address of the monitor's machi
 _ACCESS = "check the webhook's address and secret: the receiver does not accept the monitor as a sender"
 _BODY = "the receiver does not take this form: check the webhook's kind and its template"
 _SIZE = "let the receiver accept larger bodies, or use a shorter template"
-_KEYWORD = (
-    "choose a keyword for the robot that each message has, such as [ (titles begin with the level in brackets), or use "
-    "a signing secret instead of a keyword"
-)
+_KEYWORD = "set the robot's keyword to heartfelt, which is in each message, or use a signing secret instead"
 _CONTENT = "the product does not allow this content"
 
 _STATUSES = {

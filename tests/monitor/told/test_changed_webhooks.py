@@ -35,12 +35,13 @@ def test_one_made_again_under_the_same_id_gets_nothing_of_the_old_one(serve):
         assert serving.request("PUT", path, put).status == 200
         lose(serving, "one")
         until(lambda: len(old.times) >= 2, "two attempts")
-        assert serving.request("DELETE", "/api/v1/webhooks/0").status == 204
+        id_ = "sermant-feishu"
+        assert serving.request("DELETE", f"/api/v1/webhooks/{id_}").status == 204
         assert serving.request("PUT", path, put | {"url": new.url}).status == 200
         lose(serving, "two")
         until(lambda: any("two" in text for text in new.product.texts()), "the message of the new one")
         assert not any("/ one" in text for text in new.product.texts())
-        deliveries = serving.json("/api/v1/deliveries", webhook="0")["deliveries"]
+        deliveries = serving.json("/api/v1/deliveries", webhook=id_)["deliveries"]
         assert "the webhook was deleted" in {one["answer"] for one in deliveries if one["state"] == "failed"}
 
 

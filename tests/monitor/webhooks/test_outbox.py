@@ -238,6 +238,27 @@ def test_refusals_of_single_messages_delay_no_other_but_a_wrong_address_is_calle
     asyncio.run(run())
 
 
+def test_a_target_that_refuses_all_is_given_minutes_to_be_put_right():
+    async def run():
+        async with world(lambda request: (404, {}, b"")) as w:
+            w.put("t", 1)
+            await w.tried(1)
+            while w.state(1) == ["waiting"]:
+                await w.retry()
+            assert w.store.rows[0]["attempts"] == 5
+            assert 150_000 <= w.clock.ms - START_MS <= 300_000
+            w.put("t", 2, instance="bad")
+            await w.tried(2)
+            answers(w, bad=404)
+            w.put("t", 3, instance="good")
+            await w.settled("done", 3)  # so it is about that message
+            while w.state(2) == ["waiting"]:
+                await w.retry()
+            assert w.store.rows[1]["attempts"] == 3
+
+    asyncio.run(run())
+
+
 def test_a_target_that_hangs_delays_no_other():
     async def run():
         async with world(lambda request: "hang", total_s=60) as w, Hook() as good:

@@ -9,7 +9,7 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 from heartfelt.monitor.model import Level
-from heartfelt.monitor.webhooks.targets import TargetError, make_target, masked, updated_target
+from heartfelt.monitor.webhooks.targets import TargetError, is_recovery, make_target, masked, updated_target
 from tests.monitor.webhooks.parts import make_change, make_event
 
 GOOD = {"kind": "generic", "url": "https://example.com/path-key?token=query-key", "secret": "the-secret"}
@@ -109,7 +109,7 @@ def test_another_host_does_not_inherit_the_secret():
         ({}, "LOST", "FAILED", {"level": "NORMAL"}, False),  # acknowledged
         ({}, "UP", "STUCK", {"level": "IMPORTANT"}, True),
         ({}, "STUCK", "UP", {"level": "IMPORTANT"}, True),
-        ({}, "PAUSED", "UP", {"level": "IMPORTANT"}, True),
+        ({}, "STUCK", "LATE", {"level": "NORMAL"}, False),  # not yet a recovery
         ({"states": ["LOST"]}, "LOST", "UP", {}, False),
         ({"states": ["NEW"]}, None, "NEW", {}, True),
         ({"states": ["STUCK", "UP"]}, "STUCK", "UP", {}, True),
@@ -124,7 +124,8 @@ def test_another_host_does_not_inherit_the_secret():
     ],
 )
 def test_which_changes_are_told(which, old, new, more, told):
-    assert target(filter=which).wants_change(make_change(1, old=old, new=new, **more)) is told
+    change = make_change(1, old=old, new=new, **more)
+    assert target(filter=which).wants_change(change, is_recovery(change)) is told
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ NORMAL, IMPORTANT = {"level": "NORMAL"}, {"level": "IMPORTANT"}
     [
         ({}, [(UP, LOST), (LOST, UP)], [LOST, UP]),
         ({}, [(UP, STUCK, IMPORTANT), (STUCK, UP, IMPORTANT)], [STUCK, UP]),
+        ({}, [(UP, STUCK, IMPORTANT), (STUCK, "LATE", NORMAL), ("LATE", UP, NORMAL)], [STUCK, UP]),
+        ({}, [("LATE", UP, NORMAL)], []),
         ({}, [(UP, FAILED), (FAILED, LOST), (LOST, FAILED), (FAILED, UP)], [FAILED, LOST, FAILED, UP]),
         ({}, [(UP, LOST), (LOST, LOST), (LOST, UP)], [LOST, LOST, UP]),  # an acknowledgement ran out
         ({}, [(UP, LOST), (LOST, FAILED, NORMAL), (FAILED, UP)], [LOST, UP]),  # acknowledged

@@ -35,6 +35,8 @@ class Retry(msgspec.Struct, kw_only=True, frozen=True):
     give_up_ms: int = _DAY_MS
     refusals: int = 3
     """Attempts for a message that the target refuses."""
+    refusals_of_all: int = 5
+    """Attempts if it seems to refuse all messages, as while its address leads nowhere: it may be put right soon."""
     refused_ms: int = 20_000
     """The wait after the first refusal of a message; it doubles with each further one."""
     calls: int = 64

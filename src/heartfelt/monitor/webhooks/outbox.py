@@ -2,8 +2,9 @@
 """Takes deliveries from the store and calls the targets: several at a time, in order per subject (the store's part).
 
 A failed delivery is retried after 2 s, 4 s, 8 s ... 10 min, each shortened by a random amount of up to half, for a day;
-then it is given up. A message that the target refuses is given up at the third attempt, within a minute. What waits for
-it meanwhile is only about the same instance. A target that takes nothing at all is called less often (breaker.py).
+then it is given up. A message that the target refuses is given up at the third attempt, within a minute; at the fifth,
+within minutes, if the target refuses all. What waits for it meanwhile is only about the same instance. A target that
+takes nothing at all is called less often (breaker.py).
 
 A recovery is sent after the message of its loss, even if that is a message of several, and not at all if that was given
 up. Such a message of several waits a minute at most, since it is about others, too.
@@ -295,7 +296,10 @@ class Outbox:
             wait_ms = max(wait_ms, line.breaker.wait_ms(now_ms) + self._settings.first_ms)
         if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
             wait_ms = min(wait_ms, self._settings.first_ms)
-        is_last = answer.refused and tried >= self._settings.refusals
+        takes_others = line.last_success_ms is not None and line.last_success_ms >= delivery.created_ms
+        refuses_all = answer.all_refused and not takes_others
+        refusals = self._settings.refusals_of_all if refuses_all else self._settings.refusals
+        is_last = answer.refused and tried >= refusals
         is_last = is_last or now_ms + wait_ms >= delivery.created_ms + self._settings.give_up_ms
         if answer.refused:
             self._refused(target, line, notice, answer, is_last)

@@ -144,15 +144,19 @@ class Webhooks:
         """Offers a change to the dampers. `since_ms`: skips targets that were created or changed after it."""
         self._last_seq = max(self._last_seq, change.seq)
         self._unsaved = True
-        entry: Entry | None = None
+        is_new = change.seq > self._sent_seq
+        entries: dict[bool, Entry] = {}
         for target in self._targets.values():
             if since_ms and change.time_ms < target.changed_ms:
                 continue
-            if target.enabled and target.wants_change(change):
-                entry = entry or of_change(change, is_recovery(change))
+            recovery = is_recovery(change) or (is_new and self._told.ends(target.id, change))
+            if target.enabled and target.wants_change(change, recovery):
+                entry = entries.get(recovery) or entries.setdefault(recovery, of_change(change, recovery))
+                if is_new:
+                    self._told.offered(target.id, change)
                 self._put(target, self._dampers[target.id].offer(entry))
-            elif change.seq > self._sent_seq and (change.new in _OVER or is_recovery(change)):
-                self._told.over(target.id, change.service, change.instance_id)
+            elif is_new and change.new in _OVER:
+                self._told.over(target.id, change)
 
     def _take_event(self, event: AgentEvent) -> None:
         entry: Entry | None = None
@@ -331,7 +335,7 @@ class Webhooks:
             await self._store.hasten_deliveries(id, self._wall_ms())
         else:
             self._drop_damper(id)
-            self._set(target)
+            self._dampers[id] = Damper(self._settings.damping)
             await self._outbox.drop(id, "switched off")
         self._outbox.wake()
         return self._view(target)
@@ -348,9 +352,7 @@ class Webhooks:
         await self._outbox.drop(id, "the webhook was deleted", forget=True)
 
     def _drop_damper(self, id: str) -> None:
-        damper = self._dampers.pop(id)
-        self._counts["held_back"] += damper.muted
-        self._counts["merged"] += damper.merged
+        self._counts = metrics.added(self._counts, {}, [self._dampers.pop(id)])
 
     async def test(self, id: str) -> dict[str, Any]:
         """Calls a target once, bypassing the outbox. Returns `Answer.view`."""

@@ -40,7 +40,6 @@ STATE_TYPE = "STATE"
 _MASK = "***"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPE = re.compile(r"\*|[A-Z][A-Z0-9_]{0,63}")
-_ALIVE = frozenset({State.NEW, State.UP, State.LATE})
 ENDS = DOWN | {State.LEFT}
 """States that a recovery ends."""
 _LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
@@ -117,11 +116,11 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
     def __repr__(self) -> str:  # it may end up in a log, so it has no secret in it
         return f"Target(id={self.id!r}, name={self.name!r}, kind={self.kind.value!r}, url={mask_url(self.url)!r})"
 
-    def wants_change(self, change: Change) -> bool:
+    def wants_change(self, change: Change, recovery: bool) -> bool:
+        """recovery: an outage ends of which this target was told."""
         which = self.filter
         if not _fits_type(which, STATE_TYPE) or not _fits_service(which, change.service):
             return False
-        recovery = is_recovery(change)
         return _fits_states(which.states, change, recovery) and (recovery or _fits_level(which, change.level))
 
     def wants_event(self, event: AgentEvent) -> bool:
@@ -135,10 +134,8 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def is_recovery(change: Change) -> bool:
-    """Tells whether an outage ends. One that was paused ends, by its level, at an IMPORTANT change to UP."""
-    if change.old is State.PAUSED and change.new is State.UP and change.level is Level.IMPORTANT:
-        return True
-    return change.new in _ALIVE and (change.old in DOWN or change.outage_ms is not None)
+    """Tells whether an outage ends by this change alone. It may also end by more, as STUCK, LATE, UP (told.py)."""
+    return change.new is State.UP and (change.old in DOWN or change.outage_ms is not None)
 
 
 def _fits_states(states: tuple[State, ...], change: Change, recovery: bool) -> bool:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Keeps what each target was told to be down, so that it is never told of a recovery without the loss.
 
-An instance counts as told from when a message of its loss is put into the outbox. It no longer does when that message
+An instance counts as told from when a message of its loss is put into the outbox. When it is UP again, that is its
+recovery, whatever came between. It no longer does when that message
 is given up, when its recovery is put, when it recovers without this target being told, or when it is removed. At most
 one entry per target for each instance that exists. The store keeps all of it.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from heartfelt.monitor.model import State
+from heartfelt.monitor.model import Change, State
 from heartfelt.monitor.store import Keys, Store, Who
 from heartfelt.monitor.webhooks.damping import NAMES
 from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Notice
@@ -30,6 +31,8 @@ class Told:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._targets: dict[str, dict[Who, Keys]] = {}
+        self._offered: dict[str, set[Who]] = {}
+        """Those whose loss is not in the outbox yet."""
 
     async def load(self) -> None:
         """Raises what the store raises."""
@@ -37,6 +40,16 @@ class Told:
 
     def _of(self, target: str) -> dict[Who, Keys]:
         return self._targets.setdefault(target, {})
+
+    def ends(self, target: str, change: Change) -> bool:
+        """Tells whether an outage ends of which the target was told, or soon will be."""
+        who = (change.service, change.instance_id)
+        return change.new is State.UP and (who in self._of(target) or who in self._offered.get(target, ()))
+
+    def offered(self, target: str, change: Change) -> None:
+        """Notes that a change will be told."""
+        if change.new in ENDS:
+            self._offered.setdefault(target, set()).add((change.service, change.instance_id))
 
     # -- messages: `check` before one is put into the outbox, `note` after
 
@@ -88,7 +101,9 @@ class Told:
         """Records what a message told, which is in the outbox now."""
         told = self._of(target)
         changed: dict[Who, Keys | None] = {}
+        offered = self._offered.get(target, set())
         for who, is_down in _states(notice):
+            offered.discard(who)
             if is_down:
                 told[who] = changed[who] = (*told.get(who, ()), notice.key)[-_MOST_KEYS:]
             elif told.pop(who, None) is not None:
@@ -98,9 +113,9 @@ class Told:
 
     # -- what happens besides messages
 
-    def over(self, target: str, service: str, instance_id: str) -> None:
+    def over(self, target: str, change: Change) -> None:
         """Forgets that the target was told: it is not told how the outage ended."""
-        who = (service, instance_id)
+        who = (change.service, change.instance_id)
         if self._of(target).pop(who, None) is not None:
             self._store.put_told(target, {who: None})
 
@@ -127,6 +142,7 @@ class Told:
     def forget(self, target: str) -> None:
         """Forgets a target that is deleted. The store forgets it with its deliveries."""
         self._targets.pop(target, None)
+        self._offered.pop(target, None)
 
 
 def _who(entry: Entry) -> Who:

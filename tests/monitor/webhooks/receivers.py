@@ -120,7 +120,7 @@ class DingTalk(Product):
         return f"{message['markdown']['title']}\n{message['markdown']['text']}"
 
     def injected(self, message):
-        """What Markdown or HTML makes of others' words. Ours: one heading, then a list."""
+        """Finds Markdown and HTML in others' words. Ours: one heading, then a list."""
         head, *lines = message["markdown"]["text"].split("\n")
         found = [] if head.startswith("### ") else [head]
         found += [line for line in lines if not line.startswith("- ")]
@@ -197,7 +197,7 @@ class Slack(Product):
         return "\n".join([message["text"], *(block["text"]["text"] for block in message["blocks"])])
 
     def injected(self, message):
-        """What mrkdwn makes of others' words. Ours: the asterisks around the title."""
+        """Finds mrkdwn in others' words. Ours: the asterisks around the title."""
         title, *rest = [block["text"]["text"] for block in message["blocks"]]
         found = [] if title[0] == title[-1] == "*" else [title]
         for text in (message["text"], title[1:-1], *rest):

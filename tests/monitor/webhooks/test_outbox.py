@@ -316,7 +316,7 @@ def test_a_target_that_keeps_failing_is_called_less_often_and_comes_back():
 
 
 def test_breaker():
-    breaker, now = Breaker(BreakerSettings(failures=2, open_ms=10, most_open_ms=35)), 100
+    breaker, now = Breaker(BreakerSettings(failures=2, messages=2, open_ms=10, most_open_ms=35)), 100
     breaker.failed(now, 1)
     assert breaker.state(now) == "closed" and breaker.room(now) is None
     breaker.failed(now, 2)
@@ -341,9 +341,9 @@ def test_breaker():
 def test_a_message_that_fails_alone_does_not_open_the_breaker():
     breaker = Breaker(BreakerSettings(failures=2))
     for now in range(100):
-        breaker.failed(now, 7)
+        breaker.failed(now, now % 2)
     assert breaker.state(100) == "closed"
-    breaker.failed(100, 8)
+    breaker.failed(100, 2)
     assert breaker.state(100) == "open"
 
 

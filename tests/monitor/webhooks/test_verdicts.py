@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the answers of each product, and of programs that resemble it, mean."""
+"""Verdicts on the answers of each product, and of programs that resemble it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ JOIN outbox ON outbox.number = waiting.first"""
 
 
 class Result(NamedTuple):
-    """What became of an attempt; see `Store.finish_delivery`."""
+    """The result of an attempt; see `Store.finish_delivery`."""
 
     ok: bool
     retry_at_ms: int | None

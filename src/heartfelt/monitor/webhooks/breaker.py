@@ -13,7 +13,9 @@ __all__ = ["Breaker", "BreakerSettings", "Pace"]
 
 class BreakerSettings(msgspec.Struct, kw_only=True, frozen=True):
     failures: int = 5
-    """How many failures in a row open it, of at least two messages."""
+    """How many failures in a row open it, if they are of several messages."""
+    messages: int = 3
+    """How many messages those are at least: one that fails again and again says nothing about others."""
     open_ms: int = 30_000
     """How long it is open at first; doubles each time the probe fails too."""
     most_open_ms: int = 60_000
@@ -23,8 +25,7 @@ class BreakerSettings(msgspec.Struct, kw_only=True, frozen=True):
 class Breaker:
     """closed -> open after `failures` in a row -> half-open, one probe, after `open_ms` -> closed, or open again.
 
-    A single message that fails again and again does not open it: others may be accepted. Each call is named by the
-    number of its delivery.
+    Each call is named by the number of its delivery.
     """
 
     def __init__(self, settings: BreakerSettings) -> None:
@@ -34,9 +35,8 @@ class Breaker:
         self.open_until_ms: int | None = None
         self._open_ms = settings.open_ms
         self._probe: int | None = None
-        self._failed: int | None = None
-        """The message that failed last."""
-        self._several = False
+        self._failed: set[int] = set()
+        """The messages that failed, as many as matter."""
 
     def wait_ms(self, now_ms: int) -> int:
         """Returns how long to wait; 0: it may be called. A clock that is set back does not keep it open longer."""
@@ -68,18 +68,17 @@ class Breaker:
         self.failures = 0
         self.open_until_ms = None
         self._open_ms = self._settings.open_ms
-        self._failed = None
-        self._several = False
+        self._failed.clear()
 
     def failed(self, now_ms: int, number: int) -> None:
         if self.open_until_ms is not None and self._probe != number:
             return  # a call that began before it opened
         self.failures += 1
-        self._several = self._several or self._failed not in (None, number)
-        self._failed = number
+        if len(self._failed) < self._settings.messages:
+            self._failed.add(number)
         if self.open_until_ms is not None:
             self._open_ms = min(2 * self._open_ms, self._settings.most_open_ms)
-        elif self.failures < self._settings.failures or not self._several:
+        elif self.failures < self._settings.failures or len(self._failed) < self._settings.messages:
             return
         self.opened += 1
         self.open_until_ms = now_ms + self._open_ms

@@ -77,7 +77,6 @@ class Fanout:
         registry.on_event.append(self.event)
         registry.on_run.append(self._store.put_run)
         registry.on_uptime.append(self._store.put_uptime)
-        self._webhooks.on_event.append(self.record)
 
     def change(self, change: Change) -> None:
         self._store.put_change(change)

@@ -78,6 +78,7 @@ class Monitor:
             webhooks=self.webhooks,
             observe_late_ms=self._observe_late_ms,
         )
+        self.webhooks.on_event.append(self.fanout.record)
         rates = RateHistory()
         self.upkeep = Upkeep(
             registry=self.registry,

@@ -14,9 +14,10 @@ from heartfelt.monitor.web import panel
 from heartfelt.monitor.web.stream import TOPICS
 from heartfelt.monitor.webhooks import outbox
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
-from heartfelt.monitor.webhooks.payloads import judge, make_request
+from heartfelt.monitor.webhooks.payloads import make_request
 from heartfelt.monitor.webhooks.targets import Kind, make_target
 from heartfelt.monitor.webhooks.texts import title
+from heartfelt.monitor.webhooks.verdicts import judge
 from tests.monitor.webhooks.parts import START_MS, make_change
 
 FOLDER = Path(panel.__file__).parent

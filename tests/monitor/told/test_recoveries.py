@@ -44,10 +44,7 @@ def test_the_same_defaults_for_each_way_to_make_a_webhook(serve, tmp_path):
             assert {name: made[name] for name in defaults} == defaults
         changed = serving.request("PUT", f"/api/v1/webhooks/{id_}", {"filter": {"states": ["LOST"]}}).json
         assert changed["filter"]["levels"] == defaults["filter"]["levels"]
-    assert serve(data=tmp_path / "other").json("/api/v1/webhooks")["defaults"]["filter"]["levels"] == [
-        "EMERGENCY",
-        "IMPORTANT",
-    ]
+    assert serve(data=tmp_path / "other").json("/api/v1/webhooks")["defaults"]["filter"]["levels"] == []
 
 
 def test_a_recovery_is_told_to_those_who_were_told_of_the_loss_also_after_a_restart(serve, tmp_path):

@@ -107,6 +107,8 @@ def test_another_host_does_not_inherit_the_secret():
         ({}, "UP", "FAILED", {}, True),
         ({}, "LOST", "LOST", {}, True),  # an acknowledgement ran out
         ({}, "LOST", "FAILED", {"level": "NORMAL"}, False),  # acknowledged
+        ({"levels": ["NORMAL"]}, "LOST", "FAILED", {"level": "NORMAL"}, True),
+        ({"states": ["LEFT"]}, "UP", "LEFT", {"level": "NORMAL"}, True),
         ({}, "UP", "STUCK", {"level": "IMPORTANT"}, True),
         ({}, "STUCK", "UP", {"level": "IMPORTANT"}, True),
         ({}, "STUCK", "LATE", {"level": "NORMAL"}, False),  # not yet a recovery

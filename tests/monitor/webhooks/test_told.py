@@ -59,7 +59,7 @@ NORMAL, IMPORTANT = {"level": "NORMAL"}, {"level": "IMPORTANT"}
         ({}, [(UP, LOST), (LOST, "PAUSED", NORMAL), ("PAUSED", UP, IMPORTANT)], [LOST, UP]),
         ({}, [(UP, "PAUSED", NORMAL), ("PAUSED", UP, IMPORTANT)], []),
         ({}, [(UP, "LEFT", NORMAL), ("LEFT", UP, {"outage_ms": 5})], []),
-        ({"states": ["LEFT", UP], "levels": []}, [(UP, "LEFT", NORMAL), ("LEFT", UP, {"outage_ms": 5})], ["LEFT", UP]),
+        ({"states": ["LEFT", UP]}, [(UP, "LEFT", NORMAL), ("LEFT", UP, {"outage_ms": 5})], ["LEFT", UP]),
         ({}, [(UP, LOST), (LOST, "LEFT", NORMAL), ("LEFT", UP, {"outage_ms": 5})], [LOST, UP]),
         ({"levels": ["EMERGENCY"]}, [(UP, STUCK, IMPORTANT), (STUCK, UP, IMPORTANT)], []),
         ({"states": [LOST]}, [(UP, LOST), (LOST, UP), (UP, LOST)], [LOST, LOST]),

@@ -61,8 +61,8 @@ def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore
 
 
 def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
-    """Returns the levels of a webhook that names none: `webhooks.level` and those more urgent."""
-    return levels_from(Level(config.webhooks_level.upper()))
+    """Returns the levels of a webhook that names none: `webhooks.level` and those more urgent. Empty: all."""
+    return () if config.webhooks_level is None else levels_from(Level(config.webhooks_level.upper()))
 
 
 def make_webhook_settings(config: MonitorConfig) -> WebhookSettings:

@@ -14,7 +14,6 @@ from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.settings import OF_A_SERVICE, SETTINGS, of_a_service
 from heartfelt.monitor.config.sources import MonitorSource, checked, from_environ, from_file, from_flags
 from heartfelt.monitor.model import Limits
-from heartfelt.monitor.webhooks import DEFAULT_LEVEL
 
 DEFAULT = "default"
 
@@ -76,7 +75,7 @@ class MonitorConfig:
     retention_changes: float = 90 * 86400.0
     retention_deliveries: float = 7 * 86400.0
     retention_bytes: int = 1 << 30
-    webhooks_level: str = DEFAULT_LEVEL.value.lower()
+    webhooks_level: str | None = None
     webhooks_allow_private: bool = False
     session_expire: float = 60.0
     log_level: str = "info"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from heartfelt.monitor.webhooks.service import Webhooks
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
-from heartfelt.monitor.webhooks.targets import DEFAULT_LEVEL, Filter, Kind, Language, Target, TargetError, levels_from
+from heartfelt.monitor.webhooks.targets import Filter, Kind, Language, Target, TargetError, levels_from
 
-__all__ = ["DEFAULT_LEVEL", "Filter", "Kind", "Language", "Target", "TargetError", "UnknownTarget", "WebhookSettings",
+__all__ = ["Filter", "Kind", "Language", "Target", "TargetError", "UnknownTarget", "WebhookSettings",
            "Webhooks", "levels_from"]  # fmt: skip

@@ -10,7 +10,6 @@ from heartfelt.monitor.webhooks.caller import CallLimits
 from heartfelt.monitor.webhooks.damping import Damping
 from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.outbox import StopLimits
-from heartfelt.monitor.webhooks.targets import DEFAULT_LEVEL, levels_from
 
 __all__ = ["UnknownTarget", "WebhookSettings"]
 
@@ -27,8 +26,8 @@ class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
 
     allow_private: bool = False
     """Every target may call private networks, whatever its own setting."""
-    levels: tuple[Level, ...] = levels_from(DEFAULT_LEVEL)
-    """Levels for targets whose filter names none when they are created."""
+    levels: tuple[Level, ...] = ()
+    """Levels for targets whose filter names none; empty: all."""
     damping: Damping = Damping()
     retry: Retry = Retry()
     limits: CallLimits = CallLimits()

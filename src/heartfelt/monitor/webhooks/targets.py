@@ -19,7 +19,6 @@ from heartfelt.monitor.webhooks.guard import check_url, mask_url
 from heartfelt.monitor.webhooks.template import TemplateError, check_template
 
 __all__ = [
-    "DEFAULT_LEVEL",
     "ENDS",
     "Filter",
     "Kind",
@@ -43,9 +42,6 @@ _TYPE = re.compile(r"\*|[A-Z][A-Z0-9_]{0,63}")
 ENDS = DOWN | {State.LEFT}
 """States that a recovery ends."""
 _LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
-DEFAULT_LEVEL = Level.IMPORTANT
-"""The lowest level that a target is told of if neither it nor `webhooks.level` says otherwise. LOST, FAILED and STUCK
-are not below it; changes of what is paused or acknowledged are."""
 
 
 def levels_from(lowest: Level) -> tuple[Level, ...]:
@@ -86,7 +82,9 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """New states. UP is sent after a state that is selected too, or after an outage, but not for every start."""
     services: tuple[str, ...] = ()
     """Service names with `*`, `?` and `[...]` as in file names; case matters."""
-    levels: tuple[Level, ...] = levels_from(DEFAULT_LEVEL)
+    levels: tuple[Level, ...] = ()
+    """A loss or failure of level NORMAL is of an instance that is paused or acknowledged. It is sent only if NORMAL is
+    named here."""
     event_types: tuple[str, ...] = (STATE_TYPE,)
     """STATE: changes of state; includes HOLD, the beginning and end of holds. Others are types of events, such as
     OPERATION; "*" is all."""
@@ -120,6 +118,8 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
         """recovery: an outage ends of which this target was told."""
         which = self.filter
         if not _fits_type(which, STATE_TYPE) or not _fits_service(which, change.service):
+            return False
+        if not recovery and change.new in DOWN and change.level is Level.NORMAL and Level.NORMAL not in which.levels:
             return False
         return _fits_states(which.states, change, recovery) and (recovery or _fits_level(which, change.level))
 
@@ -218,7 +218,7 @@ def defaults(levels: tuple[Level, ...]) -> dict[str, Any]:
 def with_levels(fields: Mapping[str, Any], levels: tuple[Level, ...]) -> Mapping[str, Any]:
     """Returns a user's fields with these levels, if they have a filter that names none."""
     given = fields.get("filter")
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Mapping) or not levels:
         return fields
     return {**fields, "filter": {"levels": [level.value for level in levels], **given}}
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.fleet.own_events import OWN_SCOPE, described
+from heartfelt.monitor.fleet.own_events import OWN_SCOPE
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
+from heartfelt.monitor.reasons import described
 from heartfelt.monitor.store import Store
 from heartfelt.monitor.web.api.view import change_view, hold_view
 from heartfelt.monitor.web.stream import Stream
@@ -109,9 +110,13 @@ class Fanout:
         self._wake()
 
     def event(self, event: AgentEvent) -> None:
+        self.record(event)
+        self._webhooks.offer_event(event)
+
+    def record(self, event: AgentEvent) -> None:
+        """Passes on an event that no target is to be told of: the webhooks report it about themselves."""
         self._store.put_event(event)
         self._stream.publish("event", event)
-        self._webhooks.offer_event(event)
 
     def _count(self, service: str) -> None:
         self._dirty.add(service)

@@ -118,6 +118,8 @@ HOLD_TYPE = "HOLD"
 ADDRESSES_TYPE = "ADDRESSES"
 TOLD_TYPES = frozenset((HOLD_TYPE, ADDRESSES_TYPE))
 """Types of the monitor's own events that whoever is notified of losses is notified of, too."""
+MONITOR_SERVICE = "heartfelt-monitor"
+"""The service of events that the monitor reports about itself, unless they are about one service."""
 
 
 class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):

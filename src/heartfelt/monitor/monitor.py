@@ -78,6 +78,7 @@ class Monitor:
             webhooks=self.webhooks,
             observe_late_ms=self._observe_late_ms,
         )
+        self.webhooks.on_event.append(self.fanout.record)
         rates = RateHistory()
         self.upkeep = Upkeep(
             registry=self.registry,
@@ -210,7 +211,9 @@ class Monitor:
         health = self.store.health()
         listeners = {name: name == "http" or name in self.ports() for name in self.config.listeners}
         text = "ok" if health.ok else f"{health.error or 'not written yet'}"
-        return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners)
+        refusing = len(self.webhooks.refusing())
+        webhooks = "ok" if not refusing else f"{refusing} refused the last message; GET /api/v1/webhooks has the remedy"
+        return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners, webhooks=webhooks)
 
     async def refresh_metrics(self) -> None:
         """Asks the store for what `readings` reports and nobody counts in memory."""

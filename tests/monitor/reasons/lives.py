@@ -6,6 +6,7 @@ from __future__ import annotations
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import AgentEvent
 from heartfelt.monitor.reasons import NO_REASON, Reason, read, text_reason
+from heartfelt.monitor.webhooks.notices import refusal_event
 from tests.monitor.fleet.world import World, saved
 from tests.monitor.store.values import event
 
@@ -151,4 +152,6 @@ def lived():
         timed.beat("cron/two", via="udp", peer=peers[0])
         timed.advance(10)
     timed.close()
+    webhook = refusal_event("id", "ops", "404 in 3 ms - status 404", "check the webhook's address", 0)
+    listener.reasons.append(read(webhook.info["reason_code"], webhook.info["reason_args"]))
     return [one for one in dict.fromkeys(listener.reasons) if one is not NO_REASON and one != NO_REASON]

@@ -1,18 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""The outbox: once a key, in order, claimed by one."""
+"""The outbox: once a key, in order per subject, the urgent first, claimed by one."""
 
 from __future__ import annotations
 
 import asyncio
 
+from heartfelt.monitor.model import Level
 from heartfelt.monitor.store import LEASE_MS, Backlog
 from tests.monitor.store.values import NOON_MS
 
 run = asyncio.run
 
 
-def claimed(store, now_ms=NOON_MS, limit=100):
-    return run(store.next_deliveries(now_ms, limit))
+def claimed(store, now_ms=NOON_MS, limit=100, room=None):
+    return run(store.next_deliveries(now_ms, limit, room))
+
+
+def finished(store, one, *, ok=False, retry_at_ms=None, answer="", **more):
+    run(store.finish_delivery(one.number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, **more))
+
+
+def put(store, *keys, target="t", **more):
+    for key in keys:
+        store.put_delivery(target, key, key, **more)
+    run(store.flush())
+
+
+def payloads(found):
+    return [one.payload for one in found]
 
 
 class OutboxContract:
@@ -55,6 +70,95 @@ class OutboxContract:
         assert [d.payload for d in claimed(store)] == [2]
         waiting = run(store.waiting_deliveries())
         assert {target: one.count for target, one in waiting.items()} == {"other": 1, "slow": 2}
+
+    def test_order_holds_within_a_subject_and_none_waits_for_another(self, store):
+        put(store, "a1", "a2", "a3", subject="a")
+        put(store, "b1", "b2", subject="b")
+        a1, b1 = claimed(store)
+        assert payloads((a1, b1)) == ["a1", "b1"]
+        finished(store, a1, retry_at_ms=NOON_MS + 9000)
+        finished(store, b1, ok=True)
+        (b2,) = claimed(store)
+        assert b2.payload == "b2"
+        finished(store, b2, ok=True)
+        put(store, "b3", subject="b")
+        assert payloads(claimed(store)) == ["b3"]
+        waits = {one.payload: one.next_ms for one in run(store.deliveries("t", None, 9))}
+        assert (waits["a1"], waits["a2"], waits["a3"]) == (NOON_MS + 9000, None, None)
+        (a1,) = claimed(store, NOON_MS + 9000)
+        finished(store, a1)  # given up
+        assert payloads(claimed(store)) == ["a2"]
+
+    def test_the_more_urgent_come_first_and_those_before_them_of_their_subject(self, store, wall):
+        put(store, "n1", subject="n", level=Level.NORMAL)
+        put(store, "i1", subject="i", level=Level.IMPORTANT)
+        wall.ms += 1000
+        put(store, "e1", subject="e", level=Level.EMERGENCY)
+        put(store, "n2", subject="n", level=Level.EMERGENCY)
+        found = [claimed(store, wall.ms, limit=1)[0] for _ in range(3)]
+        assert payloads(found) == ["n1", "e1", "i1"]  # n2 waits for n1
+        finished(store, found[0], ok=True)
+        assert payloads(claimed(store, wall.ms)) == ["n2"]
+
+    def test_a_target_gets_no_more_than_there_is_room_for(self, store):
+        for n in range(4):
+            put(store, f"f{n}", target="full", subject=str(n), level=Level.EMERGENCY)
+            put(store, f"r{n}", target="roomy", subject=str(n))
+            put(store, f"u{n}", target="unnamed", subject=str(n))
+        room = {"full": 0, "roomy": 2}
+        assert payloads(claimed(store, limit=5, room=room)) == ["r0", "u0", "r1", "u1", "u2"]
+        assert payloads(claimed(store, limit=5, room={"full": 1, "roomy": 0, "unnamed": 0})) == ["f0"]
+        assert claimed(store, limit=5, room=dict.fromkeys(("full", "roomy", "unnamed"), 0)) == []
+
+    def test_a_claim_without_a_call_is_no_attempt(self, store):
+        put(store, "k")
+        (one,) = claimed(store)
+        finished(store, one, retry_at_ms=NOON_MS, tried=False)
+        assert [one.attempts for one in claimed(store)] == [1]
+
+    def test_what_waits_for_a_target_can_be_dropped_or_made_due(self, again):
+        store, _ = again()
+        put(store, "a1", "a2", subject="a")
+        put(store, "b1", subject="b")
+        put(store, "c1", target="other")
+        a1, b1, _ = claimed(store)
+        finished(store, a1, retry_at_ms=NOON_MS + 600_000)
+        run(store.hasten_deliveries("t", NOON_MS + 5))
+        assert payloads(claimed(store, NOON_MS + 5)) == ["a1"]
+        store.put_delivery("t", "a3", 1, subject="a")  # not written yet
+        assert run(store.drop_deliveries("t", "deleted")) == 4
+        finished(store, b1, ok=True)  # too late: it is settled
+        assert {(one.state, one.answer) for one in run(store.deliveries("t", None, 9))} == {("failed", "deleted")}
+        assert run(store.waiting_deliveries()).keys() == {"other"}
+        put(store, "a4", subject="a")
+        assert payloads(claimed(store)) == ["a4"]
+
+    def test_states_of_deliveries_by_key(self, store):
+        put(store, "k1", "k2", "k3", "k4", subject="s")
+        (one,) = claimed(store)
+        finished(store, one, ok=True)
+        (two,) = claimed(store)
+        finished(store, two)
+        claimed(store)
+        assert run(store.delivery_states("t", ["k1", "k2", "k3", "k4", "k5"])) == {
+            "k1": "done", "k2": "failed", "k3": "claimed", "k4": "waiting",
+        }  # fmt: skip
+        assert run(store.delivery_states("u", ["k1"])) == {}
+
+    def test_what_targets_were_told_outlives_a_restart(self, again):
+        store, _ = again()
+        store.put_told("t", {("shop", "a"): ("change-1",), ("shop", "b"): ("mass-change-1", "change-9")})
+        store.put_told("u", {("shop", "a"): ()})
+        store.put_told("t", {("shop", "a"): None, ("mail", "c"): ("change-3",)})
+        run(store.flush())
+        store.put_told("u", {("shop", "b"): ("change-2",)})
+        store, _ = again()
+        assert run(store.told()) == {
+            "t": {("mail", "c"): ("change-3",), ("shop", "b"): ("mass-change-1", "change-9")},
+            "u": {("shop", "a"): (), ("shop", "b"): ("change-2",)},
+        }
+        run(store.drop_deliveries("t", "deleted", forget=True))
+        assert run(store.told()).keys() == {"u"}
 
     def test_the_oldest_that_waits_of_each_target(self, store, wall):
         store.put_delivery("a", "k1", 1)

@@ -9,7 +9,7 @@ pytest.importorskip("msgspec")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartfelt.monitor.model import Hold, State
+from heartfelt.monitor.model import Hold, Level, State
 from heartfelt.monitor.reasons import text_reason
 from heartfelt.monitor.store import WatchedTime
 from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
@@ -22,7 +22,20 @@ STORED_ID = 3  # the file knows of instances 1 to 3
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["instance", "beats", "remove", "change", "event", "minute", "uptime", "delivery", "run", "hold", "take"]
+            [
+                "instance",
+                "beats",
+                "remove",
+                "change",
+                "event",
+                "minute",
+                "uptime",
+                "delivery",
+                "told",
+                "run",
+                "hold",
+                "take",
+            ]
         ),
         st.integers(1, 6),
     ),
@@ -47,9 +60,11 @@ def note(pending, what, n, serial, taken_id):
     elif what == "uptime":
         pending.uptime({(DAY, f"s{k}"): WatchedTime(2.0, 1.0, 1.0, 0.5) for k in range(n)})
     elif what == "delivery":
-        pending.delivery("t", str(serial), n, serial)
+        pending.delivery("t", str(serial), n, serial, f"s{n}", Level.NORMAL)
     elif what == "run":
         pending.run(a_run(serial, id=n))
+    elif what == "told":
+        pending.was_told(f"t{n % 2}", {("s", str(n)): None if serial % 3 == 0 else (str(serial),)})
     elif what == "hold":
         pending.hold = Hold(reason=text_reason(str(serial)))
 
@@ -66,6 +81,7 @@ def content(pending):
         pending.days,
         pending.hold,
         list(pending.deliveries),
+        pending.told,
         pending.highest_id,
         pending.highest_seq,
     )

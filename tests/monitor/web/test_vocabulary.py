@@ -12,11 +12,12 @@ from heartfelt.cli import ls
 from heartfelt.monitor.model import DOWN, WORST_FIRST, Level, State
 from heartfelt.monitor.web import panel
 from heartfelt.monitor.web.stream import TOPICS
-from heartfelt.monitor.webhooks import outbox
+from heartfelt.monitor.webhooks import line
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
-from heartfelt.monitor.webhooks.payloads import judge, make_request
+from heartfelt.monitor.webhooks.payloads import make_request
 from heartfelt.monitor.webhooks.targets import Kind, make_target
 from heartfelt.monitor.webhooks.texts import title
+from heartfelt.monitor.webhooks.verdicts import judge
 from tests.monitor.webhooks.parts import START_MS, make_change
 
 FOLDER = Path(panel.__file__).parent
@@ -87,7 +88,7 @@ def test_each_level_is_known():
 
 def test_each_kind_of_webhook_has_a_rate_and_can_be_chosen_in_the_panel():
     kinds = [kind.value for kind in Kind]
-    assert set(outbox._PER_MINUTE) == set(Kind)
+    assert set(line._PACE) == set(Kind)
     assert listed(read("parts/webhook-editor.js"), "const KINDS = [") == kinds
     for language in LANGUAGES:
         words = read(f"words/{language}/webhooks.js")
@@ -110,7 +111,8 @@ def test_each_kind_of_webhook_has_a_message_and_a_verdict_of_its_own(kind):
             for one in Kind
         }
         assert len(bodies) == len(Kind)
-        assert not judge(kind, 200, b"").ok
+        answer = {Kind.SLACK: b"no_text"}.get(kind, b'{"errcode":310000,"code":19024}')
+        assert judge(kind, 200, answer).refused and judge(Kind.GENERIC, 200, answer).ok
 
 
 def test_the_panel_subscribes_only_to_topics_that_exist():

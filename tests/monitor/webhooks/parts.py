@@ -81,7 +81,7 @@ class Clock:
                 wait.cancel()
 
     def advance(self, seconds):
-        self.ms += int(seconds * 1000)
+        self.ms += round(seconds * 1000)
         for due_ms, tick in self._sleepers:
             if due_ms <= self.ms:
                 tick.set()
@@ -102,6 +102,8 @@ class MemoryStore:
     def __init__(self):
         self.document = {}
         self.rows = []
+        self.order = []
+        self.told_of = {}
         self.stored_changes = []
         self.broken = False
 
@@ -133,7 +135,7 @@ class MemoryStore:
         self._check()
         return {name: value for (of, name), value in self.document.items() if of == kind}
 
-    def put_delivery(self, target, key, payload):
+    def put_delivery(self, target, key, payload, *, subject="", level=Level.NORMAL):
         if not any(row["target"] == target and row["key"] == key for row in self.rows):
             self.rows.append(
                 {
@@ -148,26 +150,67 @@ class MemoryStore:
                     "answer": "",
                 }
             )
+            self.order.append((subject, list(Level).index(level)))
 
-    async def next_deliveries(self, now_ms, limit):
+    async def next_deliveries(self, now_ms, limit, room=None):
         self._check()
-        found, seen = [], set()
-        for row in self.rows:
-            if row["state"] in ("done", "failed") or row["target"] in seen:
+        heads, seen = [], set()
+        for row, (subject, level) in zip(self.rows, self.order, strict=True):
+            if row["state"] in ("done", "failed") or (row["target"], subject) in seen:
                 continue
-            seen.add(row["target"])
-            if row["next_ms"] <= now_ms and len(found) < limit:
+            seen.add((row["target"], subject))
+            if row["next_ms"] <= now_ms:
+                heads.append((level, row["next_ms"], row["number"]))
+        found, left = [], dict(room or {})
+        for _, _, number in sorted(heads):
+            row = self.rows[number - 1]
+            if len(found) < limit and left.get(row["target"], limit) > 0:
+                left[row["target"]] = left.get(row["target"], limit) - 1
                 row["state"], row["next_ms"] = "claimed", now_ms + LEASE_MS
                 row["attempts"] += 1
                 found.append(Delivery(**row))
         return found
 
-    async def finish_delivery(self, number, *, ok, retry_at_ms, answer):
+    async def finish_delivery(self, number, *, ok, retry_at_ms, answer, tried=True):
         self._check()
         row = self.rows[number - 1]
+        if row["state"] in ("done", "failed"):
+            return
         row["answer"] = answer
+        row["attempts"] -= not tried
         row["state"] = "done" if ok else "failed" if retry_at_ms is None else "waiting"
         row["next_ms"] = retry_at_ms or 0
+
+    async def drop_deliveries(self, target, answer, *, forget=False):
+        self._check()
+        if forget:
+            self.told_of.pop(target, None)
+        dropped = [row for row in self.rows if row["target"] == target and row["state"] in ("waiting", "claimed")]
+        for row in dropped:
+            row["state"], row["answer"] = "failed", answer
+        return len(dropped)
+
+    async def hasten_deliveries(self, target, now_ms):
+        self._check()
+        for row in self.rows:
+            if row["target"] == target and row["state"] == "waiting":
+                row["next_ms"] = min(row["next_ms"], now_ms)
+
+    async def delivery_states(self, target, keys):
+        self._check()
+        return {row["key"]: row["state"] for row in self.rows if row["target"] == target and row["key"] in keys}
+
+    def put_told(self, target, instances):
+        told = self.told_of.setdefault(target, {})
+        for who, keys in instances.items():
+            if keys is None:
+                told.pop(who, None)
+            else:
+                told[who] = keys
+
+    async def told(self):
+        self._check()
+        return {target: dict(instances) for target, instances in self.told_of.items()}
 
     async def waiting_deliveries(self):
         self._check()

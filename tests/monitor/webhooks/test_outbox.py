@@ -13,11 +13,13 @@ import pytest
 pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
-from heartfelt.monitor.store import Delivery
+import msgspec
+
 from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
+from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
-from heartfelt.monitor.webhooks.outbox import Outbox, Retry
+from heartfelt.monitor.webhooks.outbox import Outbox
 from heartfelt.monitor.webhooks.targets import make_target
 from tests.monitor.webhooks.parts import START_MS, Clock, Hook, MemoryStore, make_change, until
 
@@ -32,7 +34,7 @@ class World:
         self.caller = Caller(CallLimits(**limits), wall_ms=self.clock.wall_ms, allow_private=True)
         self.outbox = Outbox(
             self.store,
-            self.targets.get,
+            self.targets,
             self.caller.call,
             Retry(),
             wall_ms=self.clock.wall_ms,
@@ -41,11 +43,13 @@ class World:
         )
 
     def add(self, id, url, **fields):
-        self.targets[id] = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
+        made = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
+        self.targets[id] = msgspec.structs.replace(made, generation="")  # the same one over restarts
 
-    def put(self, id, *seqs):
+    def put(self, id, *seqs, **more):
         for seq in seqs:
-            self.outbox.put(id, of_entry(of_change(make_change(seq, time_ms=self.clock.ms), False)))
+            change = make_change(seq, time_ms=self.clock.ms, **more)
+            self.outbox.put(self.targets[id], of_entry(of_change(change, False)))
 
     def state(self, *numbers):
         return [self.store.rows[number - 1]["state"] for number in numbers]
@@ -125,23 +129,132 @@ def test_after_a_day_one_is_given_up_and_counted_and_the_next_has_its_turn():
             assert w.outbox.counts["given_up"] == 1 and w.outbox.counts["attempts"] > 100
             w.hook.answer = lambda request: (200, {}, b"")
             w.put("t", 2)
-            await w.tried(2)  # the breaker is open
-            await w.retry()
-            assert w.state(2) == ["done"]
+            await w.settled("done", 2)  # one message that fails again and again does not open the breaker
 
     asyncio.run(run())
 
 
-def test_one_that_is_refused_for_what_it_is_does_not_hold_up_the_others_for_a_day():
+def answers(w, **by_instance):
+    """Answers by the instance that a message is about: a status, or a status and a body."""
+
+    def answer(request):
+        found = by_instance.get(msgspec.json.decode(request["body"])["instance_id"], 200)
+        status, body = found if isinstance(found, tuple) else (found, b"")
+        return status, {}, body
+
+    w.hook.answer = answer
+
+
+def instances(w):
+    return [body["instance_id"] for body in w.hook.bodies]
+
+
+def test_messages_about_one_instance_are_in_order_and_others_do_not_wait_for_it():
     async def run():
-        async with world(lambda request: (400 if request["body"].endswith(b'"seq": 1}') else 200, {}, b"")) as w:
-            w.put("t", 1, 2)
+        async with world() as w:
+            answers(w, slow=500)
+            w.put("t", 1, 2, 3, instance="slow")
+            w.put("t", 4, 5, instance="other")
+            await w.settled("done", 4, 5)
+            await w.clock.run(300)
+            await w.settled("waiting", 1, 2, 3)
+            assert set(instances(w)) == {"slow", "other"} and w.store.rows[1]["attempts"] == 0
+            line = w.outbox.line(w.targets["t"])
+            assert line.breaker.state(w.clock.ms) == "closed" and line.breaker.failures > 5
+            w.put("t", 6, instance="new")
+            await w.settled("done", 6)  # at once
+            answers(w)
+            await w.clock.run(700, lambda: w.state(1) == ["done"])
+            await w.settled("done", 1, 2, 3)
+            assert [body["seq"] for body in w.hook.bodies][-3:] == [1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_a_loss_overtakes_what_is_less_urgent():
+    async def run():
+        async with world(lambda request: (200, {}, b'{"errcode":0}')) as w:
+            w.add("ding", w.hook.url, kind="dingtalk", allow_private=True)
+            for n in range(1, 31):
+                w.put("ding", n, instance=f"i{n}", level=("NORMAL", "IMPORTANT")[n % 2])
+            await until(lambda: len(w.hook.requests) == 18)
+            w.put("ding", 31, instance="lost", level="EMERGENCY")
+            w.put("ding", 32, instance="i29")  # a loss behind a recovery of the same instance
+            await w.clock.run(61, lambda: w.state(32) == ["done"])
+            await w.settled("done", *range(1, 33))
+            later = [body["markdown"]["title"] for body in w.hook.bodies[18:]]
+            assert {title.split(" / ")[1] for title in later[:2]} == {"lost: LOST", "i29: LOST"}
+
+    asyncio.run(run())
+
+
+def test_what_is_refused_is_told_at_once_and_given_up_within_a_minute(caplog):
+    async def run():
+        async with world() as w:
+            reported = []
+            w.outbox._on_given_up = lambda *what: reported.append(what)
+            w.hook.answer = lambda request: (
+                200, {}, b'{"errcode":310000,"errmsg":"keywords not in content"}' if b"/ bad" in request["body"]
+                else b'{"errcode":0}',
+            )  # fmt: skip
+            w.add("t", w.hook.url, kind="dingtalk", allow_private=True)
+            w.put("t", 1, instance="bad")
             await w.tried(1)
-            await w.retry()
-            await w.retry()
-            await w.settled("failed", 1)
+            (record,) = caplog.records
+            assert record.levelname == "WARNING" and "path-key" not in record.getMessage()
+            for said in ("errcode 310000: keywords not in content", "set the robot's keyword to heartfelt", "/***"):
+                assert said in record.getMessage()
+            line = w.outbox.line(w.targets["t"])
+            assert line.view(w.clock.ms)["refusing"] and not line.last_refusal.given_up
+            w.put("t", 2, instance="good")
             await w.settled("done", 2)
-            assert w.outbox.counts["refused"] == 1 and w.store.rows[0]["attempts"] == 3
+            await w.clock.run(61, lambda: w.state(1) == ["failed"])
+            await w.settled("failed", 1)
+            assert w.store.rows[0]["attempts"] == 3 and w.outbox.counts["refused"] == 1
+            view = line.view(w.clock.ms)
+            assert (view["refused"], view["given_up"], view["breaker"]) == (1, 1, "closed")
+            assert view["last_refusal"]["given_up"] and "keyword" in view["last_refusal"]["remedy"]
+            ((target, notice, refusal),) = reported
+            assert (target.id, notice.key, refusal) == ("t", "change-1", line.last_refusal)
+
+    asyncio.run(run())
+
+
+def test_refusals_of_single_messages_delay_no_other_but_a_wrong_address_is_called_less_often():
+    async def run():
+        for status, state in ((400, "closed"), (404, "open")):
+            async with world(lambda request, status=status: (status, {}, b"")) as w:
+                line = w.outbox.line(w.targets["t"])
+                for n in range(1, 21):
+                    w.put("t", n, instance=f"i{n}")
+                await until(lambda line=line, w=w: line.failed >= 5 and "claimed" not in w.store.states())
+                assert line.breaker.state(w.clock.ms) == state
+                answers(w)
+                w.outbox.line(w.targets["t"]).changed(w.targets["t"])  # the address is mended
+                await w.store.hasten_deliveries("t", w.clock.ms)
+                w.outbox.wake()
+                await w.settled("done", *range(1, 21))
+
+    asyncio.run(run())
+
+
+def test_a_target_that_refuses_all_is_given_minutes_to_be_put_right():
+    async def run():
+        async with world(lambda request: (404, {}, b"")) as w:
+            w.put("t", 1)
+            await w.tried(1)
+            while w.state(1) == ["waiting"]:
+                await w.retry()
+            assert w.store.rows[0]["attempts"] == 5
+            assert 150_000 <= w.clock.ms - START_MS <= 300_000
+            w.put("t", 2, instance="bad")
+            await w.tried(2)
+            answers(w, bad=404)
+            w.put("t", 3, instance="good")
+            await w.settled("done", 3)  # so it is about that message
+            while w.state(2) == ["waiting"]:
+                await w.retry()
+            assert w.store.rows[1]["attempts"] == 3
 
     asyncio.run(run())
 
@@ -161,34 +274,18 @@ def test_a_target_that_hangs_delays_no_other():
     asyncio.run(run())
 
 
-def test_one_call_at_a_time_for_a_target_even_if_the_store_gives_two():
+def test_calls_in_progress_are_bounded_for_a_target_and_in_all():
     async def run():
-        open_now, most = 0, 0
-
-        async with world() as w:
-
-            async def call(target, notice):
-                nonlocal open_now, most
-                open_now += 1
-                most = max(most, open_now)
-                await asyncio.sleep(0)
-                open_now -= 1
-                return await w.caller.call(target, notice)
-
-            w.outbox._call = call
-
-            async def all_of_them(now_ms, limit):
-                found = []
-                for row in w.store.rows:
-                    if row["state"] == "waiting":
-                        row["state"] = "claimed"
-                        found.append(Delivery(**row))
-                return found
-
-            w.store.next_deliveries = all_of_them
-            w.put("t", 1, 2, 3)
-            await w.settled("done", 1, 2, 3)
-            assert most == 1 and [body["seq"] for body in w.hook.bodies] == [1, 2, 3]
+        async with world(lambda request: "hang", total_s=60) as w:
+            for id in ("t", *(f"t{n}" for n in range(19))):
+                w.add(id, w.hook.url)
+                for n in range(6):
+                    w.put(id, n, instance=f"i{n}")
+            retry = Retry()
+            await until(lambda: w.hook.open == retry.calls)
+            await w.clock.run(10)
+            assert w.hook.open == retry.calls < 20 * 6
+            assert max(w.outbox.line(target).calls for target in w.targets.values()) == retry.calls_of_target
 
     asyncio.run(run())
 
@@ -196,47 +293,83 @@ def test_one_call_at_a_time_for_a_target_even_if_the_store_gives_two():
 def test_a_target_that_keeps_failing_is_called_less_often_and_comes_back():
     async def run():
         async with world(lambda request: "close") as w:
-            w.put("t", 1, 2)
-            await w.tried(1)
+            for n in range(1, 9):
+                w.put("t", n, instance=f"i{n}")
             line = w.outbox.line(w.targets["t"])
-            while line.breaker.state(w.clock.ms) != "open":
-                await w.retry()
-            assert line.breaker.failures == 5
-            assert w.store.rows[0]["next_ms"] >= w.clock.ms + 30_000
+            await until(lambda: line.breaker.state(w.clock.ms) == "open" and not line.calls)
+            calls = len(w.hook.requests)
+            assert 5 <= calls <= 8  # those in progress when it opened
+            await w.clock.run(29)
+            assert len(w.hook.requests) == calls
+            for waits_s in (1, 60, 60):  # one probe each, of different messages
+                await w.clock.run(waits_s)
+                await until(lambda n=calls: len(w.hook.requests) == n + 1 and not line.calls)
+                calls += 1
+            assert len({body["seq"] for body in w.hook.bodies[-3:]}) == 3
             w.hook.answer = lambda request: (200, {}, b"")
-            await w.retry()  # the probe
-            await w.settled("done", 1, 2)
+            await w.clock.run(61, lambda: line.delivered)
+            await w.clock.run(200, lambda: line.delivered == 8)
+            await w.settled("done", *range(1, 9))
             assert line.breaker.state(w.clock.ms) == "closed"
 
     asyncio.run(run())
 
 
 def test_breaker():
-    breaker, now = Breaker(BreakerSettings(failures=2, open_ms=10, most_open_ms=35)), 100
-    breaker.failed(now)
-    assert breaker.state(now) == "closed" and breaker.wait_ms(now) == 0
-    breaker.failed(now)
-    assert breaker.state(now) == "open" and breaker.wait_ms(now) == 10
-    assert breaker.state(now + 10) == "half-open"
-    for open_ms in (20, 35, 35):
+    breaker, now = Breaker(BreakerSettings(failures=2, messages=2, open_ms=10, most_open_ms=35)), 100
+    breaker.failed(now, 1)
+    assert breaker.state(now) == "closed" and breaker.room(now) is None
+    breaker.failed(now, 2)
+    assert breaker.state(now) == "open" and breaker.wait_ms(now) == 10 and breaker.room(now) == 0
+    breaker.failed(now, 3)  # a call that began before
+    assert breaker.wait_ms(now) == 10
+    assert breaker.state(now + 10) == "half-open" and breaker.room(now + 10) == 1
+    for number, open_ms in enumerate((20, 35, 35)):
         now += 100
-        breaker.failed(now)
+        breaker.began(number)
+        assert breaker.room(now) == 0
+        breaker.failed(now, number)
+        breaker.ended(number)
         assert breaker.wait_ms(now) == open_ms
     assert breaker.wait_ms(now - 1_000_000) == 35  # a clock that was set back
     breaker.succeeded()
     assert breaker.state(now) == "closed"
-    breaker.failed(now)
+    breaker.failed(now, 1)
     assert breaker.state(now) == "closed"
 
 
+def test_a_message_that_fails_alone_does_not_open_the_breaker():
+    breaker = Breaker(BreakerSettings(failures=2))
+    for now in range(100):
+        breaker.failed(now, now % 2)
+    assert breaker.state(100) == "closed"
+    breaker.failed(100, 2)
+    assert breaker.state(100) == "open"
+
+
 def test_pace():
-    pace = Pace(3)
+    pace = Pace([(3, 60_000)])
     for now in (0, 10, 20):
-        assert pace.wait_ms(now) == 0
+        assert pace.wait_ms(now) == 0 and pace.room(now) == 3 - now // 10
         pace.called(now)
-    assert pace.wait_ms(30) == 59_970
-    assert pace.wait_ms(60_000) == 0
+    assert pace.wait_ms(30) == 59_970 and pace.room(30) == 0
+    assert pace.wait_ms(60_000) == 0 and pace.room(60_000) == 1
     assert pace.wait_ms(-1_000_000) == 0
+
+
+def test_pace_in_two_spans():
+    pace = Pace([(5, 60_000), (2, 1000)])
+    pace.called(0)
+    pace.called(0)
+    assert (pace.wait_ms(400), pace.room(400)) == (600, 0)
+    assert pace.room(1000) == 2
+    for now in (1000, 1000, 2000):
+        pace.called(now)
+    assert (pace.wait_ms(2000), pace.room(2000)) == (58_000, 0)
+    pace.not_called()
+    assert pace.room(2000) == 1
+    pace.hold(2000, 90_000)
+    assert pace.wait_ms(62_000) == 30_000 and pace.room(92_000) == 2
 
 
 def test_a_chat_is_not_called_more_often_than_it_allows():
@@ -244,9 +377,11 @@ def test_a_chat_is_not_called_more_often_than_it_allows():
         async with world(lambda request: (200, {}, b'{"errcode":0}')) as w:
             w.add("ding", w.hook.url, kind="dingtalk", allow_private=True)
             w.put("ding", *range(1, 31))
-            await until(lambda: w.state(19) == ["waiting"] and w.store.rows[18]["attempts"] == 1)
-            assert len(w.hook.requests) == 18
-            await w.retry()
+            await until(lambda: len(w.hook.requests) == 18)
+            await w.clock.run(59)
+            assert len(w.hook.requests) == 18 and w.state(19) == ["waiting"]
+            assert w.store.rows[18]["attempts"] == 0
+            await w.clock.run(1)
             await w.settled("done", *range(1, 31))
             assert (w.clock.ms - START_MS) == 60_000
 
@@ -303,7 +438,7 @@ def test_one_that_was_sent_is_not_sent_again_though_the_store_gives_it_again():
             await w.clock.run(200, lambda: w.store.rows[0]["attempts"] > attempts)  # its claim ends
             await w.clock.run(10)
             assert w.store.rows[0]["attempts"] == attempts + 1
-            await asyncio.gather(*(line.task for line in w.outbox._lines.values()))
+            await until(lambda: not w.outbox.line(w.targets["t"]).calls)
             assert len(w.hook.requests) == 1
             w.store.finish_delivery = finish
             await w.clock.run(10)
@@ -318,7 +453,9 @@ def test_what_waits_for_a_target_that_is_gone_or_switched_off_is_dropped():
         async with world() as w:
             w.add("off", w.hook.url, enabled=False)
             w.put("off", 1)
-            w.put("gone", 2)
+            w.add("gone", w.hook.url)
+            gone = w.targets.pop("gone")
+            w.outbox.put(gone, of_entry(of_change(make_change(2), False)))
             await w.settled("failed", 1, 2)
             assert w.outbox.counts["dropped"] == 2 and w.hook.requests == []
 
@@ -330,9 +467,6 @@ def test_a_message_that_cannot_be_read_ends_nothing_but_itself():
         async with world() as w:
             w.store.put_delivery("t", "bad", {"time_ms": START_MS, "kind": 5})
             w.put("t", 2)
-            await w.tried(1)
-            await w.retry()
-            await w.retry()
             await w.settled("failed", 1)
             await w.settled("done", 2)
 

@@ -46,10 +46,10 @@ async def crash(hooks):
     """The process is killed: nothing is flushed, nothing is noted."""
     hooks._ticker.cancel()
     hooks._outbox._worker.cancel()
-    lines = [line.task for line in hooks._outbox._lines.values() if line.task is not None]
-    for task in lines:
+    calls = list(hooks._outbox._calls)
+    for task in calls:
         task.cancel()
-    await asyncio.gather(hooks._ticker, hooks._outbox._worker, *lines, return_exceptions=True)
+    await asyncio.gather(hooks._ticker, hooks._outbox._worker, *calls, return_exceptions=True)
     await hooks._caller.close()
 
 
@@ -309,7 +309,7 @@ def test_no_secret_is_in_any_answer_log_stored_message_or_count(caplog):
             await clock.run(3)
             await until(lambda: len(store.rows) == 4 and all(row["attempts"] for row in store.rows))
             await until(lambda: "claimed" not in store.states())
-            seen += [hooks.targets(), hooks.stats(), await hooks.deliveries(None), store.rows]
+            seen += [hooks.targets(), hooks.stats(), await store.deliveries(None, None, 100), store.rows]
         return msgspec.json.encode(seen).decode()
 
     with caplog.at_level(logging.DEBUG):

@@ -9,7 +9,7 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 from heartfelt.monitor.model import Level
-from heartfelt.monitor.webhooks.targets import TargetError, make_target, masked, updated_target
+from heartfelt.monitor.webhooks.targets import TargetError, is_recovery, make_target, masked, updated_target
 from tests.monitor.webhooks.parts import make_change, make_event
 
 GOOD = {"kind": "generic", "url": "https://example.com/path-key?token=query-key", "secret": "the-secret"}
@@ -102,7 +102,16 @@ def test_another_host_does_not_inherit_the_secret():
         ({}, "PAUSED", "UP", {}, False),
         ({"states": []}, "NEW", "UP", {}, True),
         ({"states": ["LATE", "UP"]}, "LATE", "UP", {}, True),
-        ({"states": ["LATE", "UP"]}, "LOST", "UP", {}, False),
+        ({"states": ["LATE", "UP"]}, "LOST", "UP", {}, True),  # if it was told of the loss: told.py
+        ({"states": ["LOST", "UP"]}, "FAILED", "UP", {}, True),
+        ({}, "UP", "FAILED", {}, True),
+        ({}, "LOST", "LOST", {}, True),  # an acknowledgement ran out
+        ({}, "LOST", "FAILED", {"level": "NORMAL"}, False),  # acknowledged
+        ({"levels": ["NORMAL"]}, "LOST", "FAILED", {"level": "NORMAL"}, True),
+        ({"states": ["LEFT"]}, "UP", "LEFT", {"level": "NORMAL"}, True),
+        ({}, "UP", "STUCK", {"level": "IMPORTANT"}, True),
+        ({}, "STUCK", "UP", {"level": "IMPORTANT"}, True),
+        ({}, "STUCK", "LATE", {"level": "NORMAL"}, False),  # not yet a recovery
         ({"states": ["LOST"]}, "LOST", "UP", {}, False),
         ({"states": ["NEW"]}, None, "NEW", {}, True),
         ({"states": ["STUCK", "UP"]}, "STUCK", "UP", {}, True),
@@ -117,7 +126,8 @@ def test_another_host_does_not_inherit_the_secret():
     ],
 )
 def test_which_changes_are_told(which, old, new, more, told):
-    assert target(filter=which).wants_change(make_change(1, old=old, new=new, **more)) is told
+    change = make_change(1, old=old, new=new, **more)
+    assert target(filter=which).wants_change(change, is_recovery(change)) is told
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from heartfelt.monitor.config.settings import OF_A_SERVICE
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
-from heartfelt.monitor.webhooks import WebhookSettings
+from heartfelt.monitor.webhooks import WebhookSettings, levels_from
 
 FILE = "heartfelt.db"
-_LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
 
 
 def make_policy(config: MonitorConfig) -> Policy:
@@ -69,8 +68,8 @@ def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore
 
 
 def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
-    """Returns the levels of a webhook that names none: `webhooks.level` and those more severe."""
-    return _LEVELS[: _LEVELS.index(Level(config.webhooks_level.upper())) + 1]
+    """Returns the levels of a webhook that names none: `webhooks.level` and those more urgent. Empty: all."""
+    return () if config.webhooks_level is None else levels_from(Level(config.webhooks_level.upper()))
 
 
 def make_webhook_settings(config: MonitorConfig) -> WebhookSettings:

@@ -78,7 +78,7 @@ class MonitorConfig:
     retention_changes: float = 90 * 86400.0
     retention_deliveries: float = 7 * 86400.0
     retention_bytes: int = 1 << 30
-    webhooks_level: str = "emergency"
+    webhooks_level: str | None = None
     webhooks_allow_private: bool = False
     session_expire: float = 60.0
     log_level: str = "info"

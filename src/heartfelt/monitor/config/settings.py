@@ -94,8 +94,9 @@ SETTINGS = SettingsTable((
         "time that webhook deliveries are kept"),
     _setting("retention.bytes", Size(1 << 20, 1 << 46),
         "maximum size of the data file; beyond it, the oldest events are deleted"),
-    _setting("webhooks.level", one_of(*LEVELS), "lowest level that a webhook reports if it does not name its levels",
-        "webhook.eventpush.level"),
+    _setting("webhooks.level", maybe(one_of(*LEVELS)),
+        "lowest level that a webhook reports if it does not name its levels; not set: all (emergency for webhooks that "
+        "Sermant's API makes)", "webhook.eventpush.level"),
     _setting("webhooks.allow_private", flag, "let webhooks call addresses in private networks"),
     _setting("session.expire", Duration(1, DAY_S), "time that a paged query of Sermant's API stays valid",
         "session.expire"),

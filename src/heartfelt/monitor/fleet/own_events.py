@@ -10,23 +10,24 @@ import msgspec
 
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import ADDRESSES_TYPE, HOLD_TYPE, AgentEvent, Hold, HoldState, Level
-from heartfelt.monitor.reasons import Reason, english
+from heartfelt.monitor.model import (
+    ADDRESSES_TYPE,
+    HOLD_TYPE,
+    MONITOR_SERVICE,
+    AgentEvent,
+    Hold,
+    HoldState,
+    Level,
+)
+from heartfelt.monitor.reasons import Reason, described
 
-SERVICE = "heartfelt-monitor"
-"""The service of these events, unless they are about one."""
 OWN_SCOPE = "monitor"
 """The scope of these events, and of changes of state."""
 
 
-def described(name: str, reason: Reason) -> dict[str, Any]:
-    """Makes the beginning of an event's `info`: its name and its reason, in English and as data."""
-    return {"name": name, "description": english(reason), **reason.fields()}
-
-
 def stalled(now_ms: int, stall_ms: float) -> AgentEvent:
     info = described("MONITOR_STALLED", reasons.stalled(stall_ms)) | {"stallMs": round(stall_ms)}
-    return _event(now_ms, Level.IMPORTANT, SERVICE, "OPERATION", info)
+    return _event(now_ms, Level.IMPORTANT, MONITOR_SERVICE, "OPERATION", info)
 
 
 def of_instance(now_ms: int, instance: Instance, name: str, reason: Reason) -> AgentEvent:
@@ -53,7 +54,7 @@ def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
     if hold.until_ms is not None:
         info["untilMs"] = hold.until_ms
     scope = before.scope if hold.state is HoldState.NONE else hold.scope
-    return _event(now_ms, level, scope or SERVICE, HOLD_TYPE, info)
+    return _event(now_ms, level, scope or MONITOR_SERVICE, HOLD_TYPE, info)
 
 
 def addresses(instance: Instance, now_ms: int, *, is_many: bool) -> AgentEvent:

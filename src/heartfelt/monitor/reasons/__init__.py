@@ -7,7 +7,15 @@ en.json or zh.json, figures.py writes the durations and numbers in it. It import
 
 from __future__ import annotations
 
-from heartfelt.monitor.reasons.catalogue import LANGUAGES, duration_text, english, panel_module, sentence, template
+from heartfelt.monitor.reasons.catalogue import (
+    LANGUAGES,
+    described,
+    duration_text,
+    english,
+    panel_module,
+    sentence,
+    template,
+)
 from heartfelt.monitor.reasons.codes import CODES, TEXT_CODE, Arg, ArgKind
 from heartfelt.monitor.reasons.reason import NO_REASON, Reason, make, read, text_reason
 
@@ -19,6 +27,7 @@ __all__ = [
     "Arg",
     "ArgKind",
     "Reason",
+    "described",
     "duration_text",
     "english",
     "make",

@@ -92,6 +92,11 @@ def english(reason: Reason) -> str:
     return _languages["en"].sentence(reason)
 
 
+def described(name: str, reason: Reason) -> dict[str, Any]:
+    """Makes the beginning of an event's `info`: its name and its reason, in English and as data."""
+    return {"name": name, "description": english(reason), **reason.fields()}
+
+
 def template(code: str, language: str) -> str:
     """The sentence of a code with names for its arguments, as it stands in the language's file."""
     text: str = _languages[language].words["reasons"][code]

@@ -123,6 +123,9 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("run_silent", "begin_ms:time? liveness_ms:duration rid:text?"),
         ("succeeded_again", "outage_ms:duration"),
         ("still_failed", "since_ms:time"),
+
+        # What the webhooks report about themselves
+        ("webhook_refused", "name:text answer:text remedy:text"),
     )
 })  # fmt: skip
 """Code -> its arguments, in the order in which a Reason holds their values."""

@@ -10,6 +10,7 @@ the loop. A coroutine raises StoreError if the store is closed, cannot be read o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -33,6 +34,7 @@ __all__ = [
     "EventFilter",
     "Health",
     "HeatCell",
+    "Keys",
     "Saved",
     "Store",
     "StoreError",
@@ -40,7 +42,13 @@ __all__ = [
     "StoredEvent",
     "UptimeDay",
     "WatchedTime",
+    "Who",
 ]
+
+Who = tuple[str, str]
+"""A service and an instance of it."""
+Keys = tuple[str, ...]
+"""The keys of deliveries."""
 
 FLUSH_S = 0.25
 READ_S = 10.0
@@ -246,18 +254,42 @@ class Store(StoreReader, Protocol):
     async def delete_document(self, kind: str, name: str) -> bool: ...
     async def documents(self, kind: str) -> dict[str, Any]: ...
 
-    # -- the outbox: waiting deliveries, in order per target; each is claimed by one worker (a conditional UPDATE)
-    def put_delivery(self, target: str, key: str, payload: Any) -> None:
-        """Queues a delivery, unless one with this key was put for this target before: one delivery per change."""
+    # -- the outbox: waiting deliveries, in order per subject; each is claimed by one worker (a conditional UPDATE)
+    def put_delivery(
+        self, target: str, key: str, payload: Any, *, subject: str = "", level: Level = Level.NORMAL
+    ) -> None:
+        """Queues a delivery, unless one with this key was put for this target before: one delivery per change. Those of
+        one target and subject are in order: each waits until those before it are done or given up."""
 
-    async def next_deliveries(self, now_ms: int, limit: int) -> list[Delivery]:
-        """Returns the oldest delivery of each target, if it is due, and claims it for LEASE_MS, so that no other worker
-        gets it. A target's next delivery is returned only when the one before it is done or given up. `attempts`
-        includes the attempt that begins now."""
+    async def next_deliveries(self, now_ms: int, limit: int, room: Mapping[str, int] | None = None) -> list[Delivery]:
+        """Returns deliveries that are due, the most urgent levels first, then the longest due, and claims them for
+        LEASE_MS, so that no other worker gets them. room: the most for a target; `limit` for a target that is not in
+        it. `attempts` includes the attempt that begins now."""
 
-    async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
+    async def finish_delivery(
+        self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
+    ) -> None:
         """Marks a delivery as done if `ok`, as waiting until `retry_at_ms` if that is given, otherwise as given up.
-        Does nothing if it is done or given up already."""
+        Does nothing if it is done or given up already. tried: False, if the target was not called: the attempt does not
+        count."""
+
+    async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
+        """Marks all waiting deliveries of a target as given up, also claimed ones, and returns their number. forget:
+        also forgets what the target was told."""
+
+    async def hasten_deliveries(self, target: str, now_ms: int) -> None:
+        """Makes deliveries due that wait for their next attempt."""
+
+    async def delivery_states(self, target: str, keys: Iterable[str]) -> dict[str, str]:
+        """Returns the state of each of these deliveries that is stored. Those put before the call may be missing for
+        FLUSH_S."""
+
+    def put_told(self, target: str, instances: dict[Who, Keys | None]) -> None:
+        """Records by which deliveries a target was told that these instances are down; None: that is over. Never waits.
+        The store takes over the dict."""
+
+    async def told(self) -> dict[str, dict[Who, Keys]]:
+        """Returns what was recorded by `put_told`, by target."""
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         """Returns how many deliveries of each target are neither done nor given up, including those not written yet."""
@@ -281,6 +313,6 @@ class Delivery(msgspec.Struct, kw_only=True, frozen=True):
     state: str
     """"waiting", "claimed", "done" or "failed"."""
     next_ms: int | None
-    """When it is due, or, if it is claimed, when the claim ends."""
+    """When it is due, or, if it is claimed, when the claim ends. None: it is settled, or waits for an earlier one."""
     answer: str
     """The result of the last attempt: the HTTP status, or the error."""

@@ -50,6 +50,8 @@ _UPDATE_BEAT = "ON CONFLICT (id) DO UPDATE SET last_beat_ms = excluded.last_beat
 _UPDATE_DAY = "ON CONFLICT (day, service) DO UPDATE SET " + ", ".join(
     f"{column} = {column} + excluded.{column}" for column in rows.DAY_COLUMNS.split(", ")[2:]
 )
+_UPDATE_TOLD = "ON CONFLICT (target, service, instance_id) DO UPDATE SET keys = excluded.keys"
+_FORGET_TOLD = "DELETE FROM told WHERE target = ? AND service = ? AND instance_id = ?"
 _UPDATE_HEAT = "ON CONFLICT (service, minute_ms) DO UPDATE SET total = excluded.total, up = excluded.up"
 
 
@@ -74,10 +76,8 @@ class Applier:
         days = ((*key, *figures) for key, figures in batch.days.items())
         self._put("days", rows.DAY_COLUMNS, days, _UPDATE_DAY)
         self._put("events", rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")
-        deliveries = ((target, key, payload, at, at) for target, key, payload, at in batch.deliveries)
-        self._put(
-            "outbox", "target, key, payload, created_ms, next_ms", deliveries, "ON CONFLICT (target, key) DO NOTHING"
-        )
+        self._put("outbox", rows.PUT_COLUMNS, batch.deliveries, "ON CONFLICT (target, key) DO NOTHING", rows.put_row)
+        self._told(batch)
         for minute_ms, counts in batch.counts:
             self._minute(minute_ms, counts)
 
@@ -91,6 +91,17 @@ class Applier:
         for some in batch.beats:
             beats.update(some)
         self._put("beats", "id, last_beat_ms", beats.items(), _UPDATE_BEAT)
+
+    def _told(self, batch: Pending) -> None:
+        told, forgotten = [], []
+        for target, instances in batch.told.items():
+            for who, keys in instances.items():
+                if keys is None:
+                    forgotten.append((target, *who))
+                else:
+                    told.append((target, *who, rows.to_json(keys)))
+        self._connection.executemany(_FORGET_TOLD, forgotten)
+        self._put("told", "target, service, instance_id, keys", told, _UPDATE_TOLD)
 
     def _minute(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
         """Merges with an earlier record of the minute, as after a quick restart: the larger total, the smaller up."""

@@ -1,27 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""The outbox. Only the oldest unsettled delivery of each target can be claimed, which keeps them in order. Functions
-that write run inside a transaction of the writer."""
+"""The outbox, and what targets were told. Only the oldest unsettled delivery of each target and subject is ever due
+(schema.py), which keeps those in order. Functions that write run inside a transaction of the writer."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery
+from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery, Keys, Who
+from heartfelt.monitor.store.pending import DeliveryRow
 from heartfelt.monitor.store.queries import text_of
-from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, delivery_of
+from heartfelt.monitor.store.rows import (
+    DELIVERY_COLUMNS,
+    DELIVERY_STATES,
+    LEVELS,
+    MOST,
+    delivery_of,
+    from_json,
+)
 
 # The first index entry of each target: one lookup per target, however many rows wait.
-_FIRST_OF_EACH = """
+_TARGETS = """
 WITH RECURSIVE targets (target) AS (
     SELECT min(target) FROM outbox WHERE state < 2
     UNION ALL
     SELECT (SELECT min(target) FROM outbox WHERE state < 2 AND target > targets.target)
     FROM targets WHERE targets.target IS NOT NULL)
-SELECT number FROM (
-    SELECT (SELECT min(number) FROM outbox WHERE state < 2 AND outbox.target = targets.target) AS first
-    FROM targets WHERE target IS NOT NULL)
-JOIN outbox ON number = first WHERE next_ms <= ? ORDER BY next_ms, number LIMIT ?"""
+SELECT target FROM targets WHERE target IS NOT NULL"""
+
+# In the order of the index: it reads no more rows than it returns.
+_DUE = """SELECT level, next_ms, number FROM outbox WHERE state < 2 AND target = ? AND level = ? AND next_ms <= ?
+ORDER BY next_ms, number LIMIT ?"""
 
 _CLAIM = """UPDATE outbox SET state = 1, next_ms = ?, attempts = attempts + 1
 WHERE number = ? AND state < 2 AND next_ms <= ?"""
@@ -33,26 +43,77 @@ FROM (SELECT target, count(*) AS count, min(number) AS first FROM outbox WHERE s
 JOIN outbox ON outbox.number = waiting.first"""
 
 
-def claim(connection: sqlite3.Connection, now_ms: int, limit: int) -> list[Delivery]:
+class Result(NamedTuple):
+    """The result of an attempt; see `Store.finish_delivery`."""
+
+    ok: bool
+    retry_at_ms: int | None
+    answer: str
+    tried: bool
+
+
+def due(connection: sqlite3.Connection, now_ms: int, limit: int, room: Mapping[str, int]) -> list[int]:
+    """Returns the numbers of deliveries that may be claimed. A few lookups per target, however many rows wait."""
+    found: list[tuple[int, int, int]] = []
+    for (target,) in connection.execute(_TARGETS).fetchall():
+        left = min(room.get(target, limit), limit)
+        for level in range(len(LEVELS)):
+            if left <= 0:
+                break
+            some = connection.execute(_DUE, (target, level, now_ms, left)).fetchall()
+            found += some
+            left -= len(some)
+    return [number for _, _, number in sorted(found)[:limit]]
+
+
+def claim(connection: sqlite3.Connection, now_ms: int, limit: int, room: Mapping[str, int]) -> list[Delivery]:
     claimed = []
-    for (number,) in connection.execute(_FIRST_OF_EACH, (now_ms, limit)).fetchall():
+    for number in due(connection, now_ms, limit, room):
         if connection.execute(_CLAIM, (now_ms + LEASE_MS, number, now_ms)).rowcount == 1:
             row = connection.execute(f"SELECT {DELIVERY_COLUMNS} FROM outbox WHERE number = ?", (number,)).fetchone()
             claimed.append(delivery_of(row))
     return claimed
 
 
-def has_due(connection: sqlite3.Connection, now_ms: int) -> bool:
-    return connection.execute(_FIRST_OF_EACH, (now_ms, 1)).fetchone() is not None
-
-
-def finish(connection: sqlite3.Connection, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
+def finish(connection: sqlite3.Connection, number: int, result: Result) -> None:
     """A worker whose claim has ended may still report success. A settled delivery never changes again."""
-    state, next_ms = (2, 0) if ok else (3, 0) if retry_at_ms is None else (0, retry_at_ms)
+    state, next_ms = (2, 0) if result.ok else (3, 0) if result.retry_at_ms is None else (0, result.retry_at_ms)
     connection.execute(
-        "UPDATE outbox SET state = ?, next_ms = ?, answer = ? WHERE number = ? AND state < 2",
-        (state, next_ms, text_of(answer), number),
+        "UPDATE outbox SET state = ?, next_ms = ?, answer = ?, attempts = attempts - ? WHERE number = ? AND state < 2",
+        (state, next_ms, text_of(result.answer), not result.tried, number),
     )
+
+
+def drop(connection: sqlite3.Connection, target: str, answer: str, forget: bool) -> int:
+    if forget:
+        connection.execute("DELETE FROM told WHERE target = ?", (text_of(target),))
+    return connection.execute(
+        "UPDATE outbox SET state = 3, next_ms = 0, answer = ? WHERE target = ? AND state < 2",
+        (text_of(answer), text_of(target)),
+    ).rowcount
+
+
+def hasten(connection: sqlite3.Connection, target: str, now_ms: int) -> None:
+    connection.execute(
+        "UPDATE outbox SET next_ms = ? WHERE target = ? AND state = 0 AND next_ms > ? AND next_ms < ?",
+        (now_ms, text_of(target), now_ms, MOST),
+    )
+
+
+def states(connection: sqlite3.Connection, target: str, keys: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for key in keys:
+        row = connection.execute("SELECT state FROM outbox WHERE target = ? AND key = ?", (target, key)).fetchone()
+        if row is not None:
+            found[key] = DELIVERY_STATES[row[0]]
+    return found
+
+
+def told(connection: sqlite3.Connection) -> dict[str, dict[Who, Keys]]:
+    found: dict[str, dict[Who, Keys]] = {}
+    for target, service, instance_id, keys in connection.execute("SELECT * FROM told"):
+        found.setdefault(target, {})[service, instance_id] = tuple(from_json(keys))
+    return found
 
 
 def deliveries(connection: sqlite3.Connection, target: str | None, before: int | None, limit: int) -> list[Delivery]:
@@ -72,13 +133,11 @@ def deliveries(connection: sqlite3.Connection, target: str | None, before: int |
     return [delivery_of(row) for row in found]
 
 
-def waiting(
-    connection: sqlite3.Connection, unwritten: Callable[[], Iterable[tuple[str, str, str, int]]]
-) -> dict[str, Backlog]:
+def waiting(connection: sqlite3.Connection, unwritten: Callable[[], Iterable[DeliveryRow]]) -> dict[str, Backlog]:
     """`unwritten`: returns the queued rows. They are read after the table: a row that is written in between is missed,
     but none is counted twice."""
     found = {target: (count, oldest_ms) for target, count, oldest_ms in connection.execute(_WAITING)}
-    for target, _, _, created_ms in unwritten():
+    for target, _, _, created_ms, _, _ in unwritten():
         count, oldest_ms = found.get(target, (0, created_ms))
         found[target] = (count + 1, min(oldest_ms, created_ms))
     return {target: Backlog(count=count, oldest_ms=oldest_ms) for target, (count, oldest_ms) in found.items()}

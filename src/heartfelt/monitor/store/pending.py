@@ -4,7 +4,8 @@
 The loop's thread adds to one `Pending`. The writer's thread takes it as a whole and puts an empty one in its place. If
 it cannot be written, the writer keeps it as the older one and merges later ones into it with `absorb`. `Bounds` limits
 each of the two, so together they hold at most twice that. Instances and their beats have no limit of their own: there
-is one entry for each instance that exists, or existed when the file was written last.
+is one entry for each instance that exists, or existed when the file was written last. The same is true of `told`, for
+each target.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Run, State
-from heartfelt.monitor.store import RUNS_KEPT, WatchedTime
-from heartfelt.monitor.store.rows import DAY_MS, event_row, to_json
+from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
+from heartfelt.monitor.store import RUNS_KEPT, Keys, WatchedTime, Who
+from heartfelt.monitor.store.rows import DAY_MS, RANK, event_row, to_json
 
 EVENT_OVERHEAD = 700  # bytes of an event in memory besides its JSON: the tuple and nine small values
 _BEATS_KEPT_APART = 8
@@ -27,6 +28,9 @@ _COUNTED: dict[State, DayFigures] = {
     State.LOST: (0.0, 0.0, 0.0, 0.0, 1, 0),
     State.FAILED: (0.0, 0.0, 0.0, 0.0, 0, 1),
 }
+
+DeliveryRow = tuple[str, str, str, int, str, int]
+"""target, key, payload, created_ms, subject, level."""
 
 
 class Bounds(msgspec.Struct, kw_only=True, frozen=True):
@@ -71,6 +75,7 @@ class Pending:
         "n_runs",
         "removed",
         "runs",
+        "told",
     )
 
     def __init__(self, bounds: Bounds, dropped: Dropped, highest_id: int, highest_seq: int) -> None:
@@ -89,7 +94,8 @@ class Pending:
         self.hold: Hold | None = None
         self.counts: deque[tuple[int, dict[str, tuple[int, int]]]] = deque()
         self.cells = 0
-        self.deliveries: deque[tuple[str, str, str, int]] = deque()  # target, key, payload, created
+        self.deliveries: deque[DeliveryRow] = deque()
+        self.told: dict[str, dict[Who, Keys | None]] = {}
         self.runs: dict[int, dict[int, Run]] = {}  # instance -> number -> its run, oldest first
         self.n_runs = 0
 
@@ -97,7 +103,8 @@ class Pending:
         """Returns the number of rows. Callable from any thread: it only adds lengths."""
         beats = sum(map(len, self.beats))
         kinds = len(self.instances) + len(self.removed) + len(self.changes) + len(self.events) + len(self.deliveries)
-        return kinds + beats + self.cells + self.n_runs + len(self.days) + (self.hold is not None)
+        told = sum(map(len, list(self.told.values())))
+        return kinds + beats + self.cells + self.n_runs + len(self.days) + told + (self.hold is not None)
 
     def is_empty(self) -> bool:
         return not (
@@ -110,6 +117,7 @@ class Pending:
             or self.deliveries
             or self.counts
             or self.runs
+            or self.told
             or self.hold is not None
         )
 
@@ -200,11 +208,14 @@ class Pending:
             self.n_runs -= 1
             self.dropped.runs += 1
 
-    def delivery(self, target: str, key: str, payload: Any, created_ms: int) -> None:
+    def delivery(self, target: str, key: str, payload: Any, created_ms: int, subject: str, level: Level) -> None:
         """Raises if the payload cannot be encoded."""
-        self._delivery((target, key, to_json(payload), created_ms))
+        self._delivery((target, key, to_json(payload), created_ms, subject, RANK[level]))
 
-    def _delivery(self, row: tuple[str, str, str, int]) -> None:
+    def was_told(self, target: str, instances: dict[Who, Keys | None]) -> None:
+        self.told.setdefault(target, {}).update(instances)
+
+    def _delivery(self, row: DeliveryRow) -> None:
         if len(self.deliveries) >= self.bounds.deliveries:
             self.deliveries.popleft()
             self.dropped.deliveries += 1
@@ -239,5 +250,7 @@ class Pending:
                 self.run(run)
         for delivery in newer.deliveries:
             self._delivery(delivery)
+        for target, instances in newer.told.items():
+            self.was_told(target, instances)
         if newer.hold is not None:
             self.hold = newer.hold

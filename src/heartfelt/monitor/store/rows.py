@@ -30,7 +30,7 @@ LEVELS = tuple(Level)
 RANK = {level: rank for rank, level in enumerate(LEVELS)}
 RESULTS = tuple(RunResult)
 DELIVERY_STATES = ("waiting", "claimed", "done", "failed")
-MOST = (1 << 63) - 1  # SQLite's largest integer
+MOST = (1 << 63) - 1  # SQLite's largest integer; of a delivery: due when those before it are settled
 
 INSTANCE_COLUMNS = (
     "id, service, instance_id, state, since_ms, reason, first_seen_ms, last_beat_ms, meta, via, peer, interval_ms, "
@@ -43,6 +43,7 @@ CHANGE_COLUMNS = (
 EVENT_COLUMNS = "time_ms, received_ms, service, instance_id, ip, scope, has_scope, level, type, name, info"
 RUN_COLUMNS = "number, id, rid, begin_ms, end_ms, result, status, duration_ms, text, deadline_ms, liveness_ms"
 DAY_COLUMNS = "day, service, watched_s, up_s, observed_s, available_s, losses, failures"
+PUT_COLUMNS = "target, key, payload, created_ms, next_ms, subject, level"
 DELIVERY_COLUMNS = "number, target, key, payload, created_ms, attempts, state, next_ms, answer"
 
 _encode = msgspec.json.Encoder().encode
@@ -262,6 +263,11 @@ def run_of(row: tuple[Any, ...]) -> Run:
     )
 
 
+def put_row(row: tuple[str, str, str, int, str, int]) -> tuple[Any, ...]:
+    target, key, payload, created_ms, subject, level = row
+    return target, key, payload, created_ms, created_ms, subject, level
+
+
 def delivery_of(row: tuple[Any, ...]) -> Delivery:
     state = DELIVERY_STATES[row[6]]
     return Delivery(
@@ -272,7 +278,7 @@ def delivery_of(row: tuple[Any, ...]) -> Delivery:
         created_ms=row[4],
         attempts=row[5],
         state=state,
-        next_ms=row[7] if row[6] < 2 else None,
+        next_ms=row[7] if row[6] < 2 and row[7] < MOST else None,
         answer=row[8],
     )
 

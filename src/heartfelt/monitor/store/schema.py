@@ -122,6 +122,42 @@ CREATE INDEX events_name ON events (name, at_ms);
 ALTER TABLE days ADD COLUMN observed_s REAL NOT NULL DEFAULT 0;
 ALTER TABLE days ADD COLUMN available_s REAL NOT NULL DEFAULT 0;
 ALTER TABLE days ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+
+-- A delivery waits for the earlier ones of its target and subject: until they are settled, its next_ms is the largest
+-- integer. Triggers see to that, so that it holds whoever settles or deletes the earlier one. level: the index in
+-- Level; the earlier ones of a subject are at least as urgent as the later ones. What waited before stays in order.
+ALTER TABLE outbox ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN level INTEGER NOT NULL DEFAULT 2;
+DROP INDEX outbox_active;
+CREATE INDEX outbox_due ON outbox (target, level, next_ms) WHERE state < 2;
+CREATE INDEX outbox_subject ON outbox (target, subject) WHERE state < 2;
+UPDATE outbox SET next_ms = 9223372036854775807 WHERE state < 2
+    AND number NOT IN (SELECT min(number) FROM outbox WHERE state < 2 GROUP BY target);
+CREATE TRIGGER outbox_waits AFTER INSERT ON outbox WHEN EXISTS (
+    SELECT 1 FROM outbox WHERE state < 2 AND target = new.target AND subject = new.subject AND number < new.number)
+BEGIN
+    UPDATE outbox SET next_ms = 9223372036854775807 WHERE number = new.number;
+    UPDATE outbox SET level = new.level
+    WHERE state < 2 AND target = new.target AND subject = new.subject AND level > new.level;
+END;
+CREATE TRIGGER outbox_settled AFTER UPDATE OF state ON outbox WHEN old.state < 2 AND new.state >= 2
+BEGIN
+    UPDATE outbox SET next_ms = created_ms WHERE next_ms = 9223372036854775807 AND number = (
+        SELECT min(number) FROM outbox WHERE state < 2 AND target = old.target AND subject = old.subject);
+END;
+CREATE TRIGGER outbox_deleted AFTER DELETE ON outbox WHEN old.state < 2
+BEGIN
+    UPDATE outbox SET next_ms = created_ms WHERE next_ms = 9223372036854775807 AND number = (
+        SELECT min(number) FROM outbox WHERE state < 2 AND target = old.target AND subject = old.subject);
+END;
+
+-- The instances that are down as far as each target was told: it is told of their recovery. keys: of the deliveries
+-- that told it, as JSON. All targets that exist before this version count as told.
+CREATE TABLE told (
+    target TEXT NOT NULL, service TEXT NOT NULL, instance_id TEXT NOT NULL, keys TEXT NOT NULL,
+    PRIMARY KEY (target, service, instance_id)) WITHOUT ROWID;
+INSERT INTO told SELECT name, service, instance_id, '[]' FROM documents, instances
+    WHERE kind = 'webhook' AND state IN ('LOST', 'STUCK');
 """,
 }
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from heartfelt.monitor.store import (
     EventFilter,
     Health,
     HeatCell,
+    Keys,
     Saved,
     StoredEvent,
     UptimeDay,
     WatchedTime,
+    Who,
     deliveries,
     queries,
 )
@@ -222,15 +224,25 @@ class SqliteStore:
             self._writer.pending.uptime(times)
         self._writer.wake()
 
-    def put_delivery(self, target: str, key: str, payload: Any) -> None:
+    def put_delivery(
+        self, target: str, key: str, payload: Any, *, subject: str = "", level: Level = Level.NORMAL
+    ) -> None:
         writer = self._writer
         try:
             self._check_open()
             with writer.lock:
-                writer.pending.delivery(target, key, payload, self._wall_ms())
+                writer.pending.delivery(target, key, payload, self._wall_ms(), subject, level)
         except Exception as error:
             self._refuse("a delivery", error)
         writer.wake()
+
+    def put_told(self, target: str, instances: dict[Who, Keys | None]) -> None:
+        if self._state != "open":
+            self._refuse("what a webhook was told", None)
+            return
+        with self._writer.lock:
+            self._writer.pending.was_told(target, instances)
+        self._writer.wake()
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -288,16 +300,30 @@ class SqliteStore:
 
     # -- the outbox
 
-    async def next_deliveries(self, now_ms: int, limit: int) -> list[Delivery]:
+    async def next_deliveries(self, now_ms: int, limit: int, room: Mapping[str, int] | None = None) -> list[Delivery]:
         """Writes only if one is due."""
-        if not await self._readers.read(lambda c: deliveries.has_due(c, now_ms)):
+        room = room or {}
+        if not await self._readers.read(lambda c: deliveries.due(c, now_ms, 1, room)):
             return []
-        return await self._writer.do(lambda c: deliveries.claim(c, now_ms, limit))
+        return await self._writer.do(lambda c: deliveries.claim(c, now_ms, limit, room))
 
-    async def finish_delivery(self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str) -> None:
-        await self._writer.do(
-            functools.partial(deliveries.finish, number=number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
-        )
+    async def finish_delivery(
+        self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
+    ) -> None:
+        result = deliveries.Result(ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried)
+        await self._writer.do(functools.partial(deliveries.finish, number=number, result=result))
+
+    async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
+        return await self._writer.do(lambda c: deliveries.drop(c, target, answer, forget))
+
+    async def hasten_deliveries(self, target: str, now_ms: int) -> None:
+        await self._writer.do(lambda c: deliveries.hasten(c, target, now_ms))
+
+    async def delivery_states(self, target: str, keys: Iterable[str]) -> dict[str, str]:
+        return await self._readers.read(lambda c: deliveries.states(c, target, keys))
+
+    async def told(self) -> dict[str, dict[Who, Keys]]:
+        return await self._readers.read(deliveries.told)
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         unwritten = self._writer.unwritten_deliveries

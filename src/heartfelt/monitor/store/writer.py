@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import FLUSH_S
 from heartfelt.monitor.store.file import StoreFile
-from heartfelt.monitor.store.pending import Bounds, Dropped, Pending
+from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped, Pending
 from heartfelt.monitor.store.retention import Forgetter
 from heartfelt.monitor.tasks import join_thread
 
@@ -97,7 +97,7 @@ class Writer:
         older = self._older
         return self.pending.waiting() + (0 if older is None else older.waiting())
 
-    def unwritten_deliveries(self) -> list[tuple[str, str, str, int]]:
+    def unwritten_deliveries(self) -> list[DeliveryRow]:
         """Returns the rows of queued deliveries. Callable from any thread. O(rows)."""
         older = self._older
         rows = [] if older is None else list(older.deliveries.copy())  # `copy` is atomic, iteration is not

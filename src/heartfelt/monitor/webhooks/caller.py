@@ -9,6 +9,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 import aiohttp
@@ -18,9 +19,10 @@ from yarl import URL
 from heartfelt.monitor.tasks import within
 from heartfelt.monitor.webhooks.guard import Blocked, GuardedResolver, Lookup, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import Notice
-from heartfelt.monitor.webhooks.payloads import judge, make_request
+from heartfelt.monitor.webhooks.payloads import make_request
 from heartfelt.monitor.webhooks.targets import Target
 from heartfelt.monitor.webhooks.template import TemplateError
+from heartfelt.monitor.webhooks.verdicts import judge
 
 __all__ = ["Answer", "CallLimits", "Caller"]
 
@@ -45,10 +47,21 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
     duration_ms: int = 0
     reached: bool = True
     """False: no answer, or one from a server in trouble. Several of these in a row open the breaker."""
-    permanent: bool = False
-    """The message itself was refused."""
+    refused: bool = False
+    """This message will never be taken."""
+    all_refused: bool = False
+    """Nor will others."""
+    remedy: str = ""
+    """For a refusal: what a person should do."""
+    limited: bool = False
+    """The target asks to be called less often."""
     blocked: bool = False
     retry_after_s: float | None = None
+
+    def view(self) -> dict[str, Any]:
+        """Returns what a person who tries a target out is shown."""
+        names = ("ok", "status", "error", "remedy", "excerpt", "duration_ms")
+        return {name: getattr(self, name) for name in names}
 
     def text(self) -> str:
         parts = [f"{self.status}" if self.status is not None else "no answer", f"in {self.duration_ms} ms"]
@@ -92,7 +105,7 @@ class Caller:
         except asyncio.TimeoutError:
             answer = Answer(ok=False, reached=False, error=f"no complete answer within {self._limits.total_s:g} s")
         except TemplateError as error:
-            answer = Answer(ok=False, permanent=True, error=f"the template {error}")
+            answer = Answer(ok=False, refused=True, error=f"the template {error}", remedy="mend the webhook's template")
         except Exception as error:  # nothing may end the worker; the text is not used, as it may contain the address
             answer = _failure(error)
         duration_ms = round((time.monotonic() - start) * 1000)
@@ -110,10 +123,14 @@ class Caller:
             return Answer(
                 ok=verdict.ok,
                 status=response.status,
-                error=verdict.why + ("" if whole or verdict.ok else ", and the answer is too long"),
-                excerpt=_excerpt(body, target, request.url),
+                error=_clean(verdict.why, target, request.url)
+                + ("" if whole or verdict.ok else ", and the answer is too long"),
+                excerpt=_clean(body[: _EXCERPT * 8].decode("utf-8", errors="replace"), target, request.url)[:_EXCERPT],
                 reached=not server_fault,
-                permanent=verdict.permanent,
+                refused=verdict.refused,
+                all_refused=verdict.all_refused,
+                remedy=verdict.remedy,
+                limited=verdict.limited,
                 retry_after_s=_retry_after(response.headers.get("Retry-After")) if server_fault else None,
             )
 
@@ -185,9 +202,9 @@ def _retry_after(text: str | None) -> float | None:
     return min(float(text), _MAX_RETRY_AFTER_S)
 
 
-def _excerpt(body: bytes, target: Target, called: str) -> str:
-    text = scrub(body[: _EXCERPT * 8].decode("utf-8", errors="replace"), target, called)
-    return "".join(c if c.isprintable() else " " for c in text)[:_EXCERPT].strip()
+def _clean(text: str, target: Target, called: str) -> str:
+    """Returns what a server said without secrets, as one line."""
+    return "".join(c if c.isprintable() else " " for c in scrub(text, target, called)).strip()
 
 
 def scrub(text: str, target: Target, called: str = "") -> str:

@@ -15,17 +15,23 @@ once. A call costs O(1), a timer O(log n). Memory: a record for each instance th
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 
 import msgspec
 
-from heartfelt.monitor.model import HOLD_TYPE
-from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Notice, of_entry, worst
+from heartfelt.monitor.model import HOLD_TYPE, State
+from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Member, Notice, of_entry, worst
+from heartfelt.monitor.webhooks.targets import ENDS
 
-__all__ = ["Damper", "Damping"]
+__all__ = ["NAMES", "Damper", "Damping"]
 
-_NAMES = 10
+NAMES = 10
+"""How many instances a message of several names."""
+_MEMBERS = 200_000
 _END = 1 << 63
+_ENDS = frozenset(state.value for state in ENDS)
+_REMOVED = State.REMOVED.value
 
 
 class Damping(msgspec.Struct, kw_only=True, frozen=True):
@@ -43,7 +49,9 @@ class Damping(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class _Instance:
-    __slots__ = ("count", "due_ms", "first_ms", "first_seq", "flapping", "key", "last_ms", "muted", "times")
+    __slots__ = (
+        "alarmed", "count", "due_ms", "first_ms", "first_seq", "flapping", "key", "last_ms", "muted", "times",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.times: list[int] = []  # few: more than flap_changes are not kept
@@ -55,12 +63,13 @@ class _Instance:
         self.first_ms = 0
         self.first_seq = _END
         self.due_ms = 0
+        self.alarmed = False
 
 
 class _Group:
     __slots__ = (
-        "busy_until_ms", "count", "counts", "entries", "first", "first_seq", "instances", "last_ms", "last_seq",
-        "levels", "outage_ms", "until_ms",
+        "busy_until_ms", "count", "counts", "entries", "first", "first_seq", "last_ms", "last_seq", "levels",
+        "members", "outage_ms", "until_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -70,7 +79,7 @@ class _Group:
     def clear(self) -> None:
         self.first: Entry | None = None
         self.entries: list[Entry] = []
-        self.instances: dict[str, None] = {}
+        self.members: dict[str, Member] = {}
         self.counts: dict[str, int] = {}
         self.levels: set[str] = set()
         self.count = self.until_ms = self.last_ms = 0
@@ -176,11 +185,13 @@ class Damper:
             instance.first_ms = now_ms if instance.flapping else instance.times[0]
             instance.first_seq = _END if entry.seq is None else entry.seq
             instance.due_ms = now_ms + settings.flap_window_ms
+            instance.alarmed = False
             self._muted[key] = instance
             self._set_timer(min(instance.due_ms, now_ms + settings.flap_quiet_ms), "instance", key)
         instance.flapping = True
         instance.times.clear()
         instance.muted = entry
+        instance.alarmed = instance.alarmed or not entry.recovery
         instance.count += 1
         self.muted += 1
 
@@ -203,6 +214,7 @@ class Damper:
             **{field: getattr(last, field) for field in last.__struct_fields__ if field not in _OF_SUMMARY},
             key=instance.key,
             first_seq=instance.first_seq,
+            alarmed=instance.alarmed,
             count=instance.count,
             span_ms=instance.last_ms - instance.first_ms,
         )
@@ -233,8 +245,16 @@ class Damper:
             self._set_timer(group.until_ms, "group", key)
         if len(group.entries) <= self._settings.gather_singles:
             group.entries.append(entry)
-        if len(group.instances) < 100_000:
-            group.instances[entry.instance_id] = None
+        member = group.members.get(entry.instance_id)
+        if member is None:
+            member = Member(recovered_first=entry.recovery and not entry.alarmed)
+            if len(group.members) < _MEMBERS:
+                group.members[entry.instance_id] = member
+        member.changes += 1
+        if entry.recovery or entry.new == _REMOVED:
+            member.is_down = False
+        elif entry.new in _ENDS:
+            member.is_down = True
         of = RECOVERED if entry.recovery else entry.new or entry.event_type or ""
         group.counts[of] = group.counts.get(of, 0) + 1
         group.levels.add(entry.level.value)
@@ -245,6 +265,7 @@ class Damper:
             group.last_seq = max(group.last_seq or 0, entry.seq)
         if entry.recovery and entry.outage_ms is not None:
             group.outage_ms = max(group.outage_ms or 0, entry.outage_ms)
+            member.outage_ms = max(member.outage_ms or 0, entry.outage_ms)
 
     def _close(self, key: tuple[str, bool], due_ms: int) -> list[Notice]:
         group = self._groups.get(key)
@@ -265,11 +286,12 @@ class Damper:
             service=first.service,
             count=group.count,
             counts=group.counts,
-            instances=len(group.instances),
-            names=tuple(list(group.instances)[:_NAMES]),
+            instances=len(group.members),
+            names=tuple(itertools.islice(group.members, NAMES)),
             outage_ms=group.outage_ms,
             until_ms=group.last_ms,
             last_seq=group.last_seq,
+            members={} if key[1] else group.members,
         )
         self.merged += group.count
         group.busy_until_ms = group.until_ms + self._settings.gather_long_ms
@@ -283,4 +305,4 @@ class Damper:
         heapq.heappush(self._timers, (at_ms, self._timer, kind, key))
 
 
-_OF_SUMMARY = frozenset({"key", "first_seq", "count", "span_ms"})
+_OF_SUMMARY = frozenset({"key", "first_seq", "count", "span_ms", "alarmed"})

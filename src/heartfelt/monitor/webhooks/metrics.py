@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.store import Backlog
 from heartfelt.monitor.tasks import LEFT_RUNNING
+from heartfelt.monitor.webhooks.damping import Damper
 
 __all__ = ["FIGURES", "readings"]
 
@@ -36,6 +38,12 @@ FIGURES: Figures = {
     "held_back": counter("heartfelt_webhooks_muted_changes", "Changes of flapping instances that got no message"),
     "merged": counter("heartfelt_webhooks_merged", "Changes that were combined into one message with others"),
     "left_running": LEFT_RUNNING.of("webhooks"),
+    "untold": counter(
+        "heartfelt_webhooks_untold", "Recoveries that were not sent because the target was not told of the loss"
+    ),
+    "moot": counter(
+        "heartfelt_webhooks_moot", "Recoveries that were not sent because the message of the loss was given up"
+    ),
     "put": counter("heartfelt_webhooks_put", "Deliveries that were put into the outbox"),
     "attempts": counter("heartfelt_webhooks_attempts", "Calls of targets"),
     "delivered": counter("heartfelt_webhooks_delivered", "Deliveries that the target accepted"),
@@ -46,9 +54,19 @@ FIGURES: Figures = {
     "postponed": counter("heartfelt_webhooks_postponed", "Calls postponed by a rate limit or a circuit breaker"),
     "blocked": counter("heartfelt_webhooks_blocked", "Calls that were blocked because the address is not allowed"),
     "faults": counter("heartfelt_webhooks_faults", "Unexpected exceptions"),
+    "refusing": gauge("heartfelt_webhooks_refusing", "Targets that refused the last message"),
     "targets": gauge("heartfelt_webhooks_targets", "Targets"),
     "open": gauge("heartfelt_webhooks_open", "Targets whose circuit breaker is open or half-open"),
 }
+
+
+def added(service: Mapping[str, int], outbox: Mapping[str, int], dampers: Iterable[Damper]) -> dict[str, int]:
+    """Returns the counters of the service, its outbox and its dampers as one."""
+    total = Counter(service)
+    total.update(outbox)
+    for damper in dampers:
+        total.update(held_back=damper.muted, merged=damper.merged)
+    return dict(total)
 
 
 def readings(

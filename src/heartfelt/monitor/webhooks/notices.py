@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import AgentEvent, Change, Level
-from heartfelt.monitor.reasons import NO_REASON, read, sentence
+from heartfelt.monitor.model import HOLD_TYPE, MONITOR_SERVICE, AgentEvent, Change, Level
+from heartfelt.monitor.reasons import NO_REASON, described, make, read, sentence
 
-__all__ = ["LEVELS", "RECOVERED", "Entry", "Notice", "event_entry", "of_change", "of_entry", "why", "worst"]
+__all__ = ["LEVELS", "RECOVERED", "Entry", "Member", "Notice", "event_entry", "of_change", "of_entry", "subject_of",
+           "why", "worst"]  # fmt: skip
 
 LEVELS = (Level.NORMAL, Level.IMPORTANT, Level.EMERGENCY)
 RECOVERED = "RECOVERED"
@@ -43,10 +45,23 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     span_ms: int = 0
     """With `count`: from the first change to the last."""
     recovery: bool = False
+    alarmed: bool = False
+    """With `count`: not all of its changes are recoveries, so it needs no earlier message of the loss."""
     event_type: str | None = None
     event_name: str = ""
     info: str = ""
     """The event's `info` as JSON text, cut to a length that a message can have."""
+
+
+class Member(msgspec.Struct):
+    """An instance in a message of several."""
+
+    is_down: bool | None = None
+    """Its last change in the message that began an outage or ended one: True if it began one."""
+    recovered_first: bool = False
+    """Its first change in the message is a recovery, so its loss must have been told before."""
+    changes: int = 0
+    outage_ms: int | None = None
 
 
 class Notice(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -72,6 +87,13 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     until_ms: int | None = None
     last_seq: int | None = None
     """The number of the last change in it."""
+    alarms: tuple[str, ...] = ()
+    """The keys of the messages that told what ends with this one: they are sent before it. If all of them were given
+    up, a message of recoveries only is not sent."""
+    generation: str = ""
+    """`Target.generation` when the message was put."""
+    members: dict[str, Member] = {}
+    """mass: the instances, by id. Not stored."""
 
 
 def worst(levels: list[Level]) -> Level:
@@ -98,11 +120,20 @@ def of_change(change: Change, recovery: bool) -> Entry:
 _SAID = ("description", "logMessage", "text")
 
 
+def _encoded(value: Any) -> bytes:
+    """Encodes what agents sent, always in the same way. The slower `json` takes what msgspec refuses: numbers of more
+    than 64 bits, unpaired surrogates."""
+    try:
+        return msgspec.json.encode(value, order="deterministic", enc_hook=str)
+    except (OverflowError, UnicodeEncodeError, ValueError):
+        return json.dumps(value, sort_keys=True, default=str).encode()
+
+
 def event_entry(event: AgentEvent) -> Entry:
     """Makes an entry of an event. One that is reported twice, as after a broken connection, keeps its key."""
-    info = msgspec.json.encode(event.info, order="deterministic", enc_hook=str)
+    info = _encoded(event.info)
     facts: list[Any] = [event.service, event.instance_id, event.time_ms, event.scope, event.type, event.level.value]
-    digest = hashlib.sha256(msgspec.json.encode(facts) + info).hexdigest()[:32]
+    digest = hashlib.sha256(_encoded(facts) + info).hexdigest()[:32]
     name = event.info.get("name")
     text = info.decode(errors="replace")
     own = read(event.info.get("reason_code"), event.info.get("reason_args")) or NO_REASON
@@ -119,6 +150,32 @@ def event_entry(event: AgentEvent) -> Entry:
         **own.fields(),
         reason=": ".join(str(event.info[name]) for name in said if event.info.get(name))[:_MAX_INFO],
         info=text if len(text) <= _MAX_INFO else text[:_MAX_INFO] + " ...",
+    )
+
+
+def subject_of(notice: Notice) -> str:
+    """Names what messages must be in order: an instance, the messages of several of one service, or all holds."""
+    entry = notice.entry
+    if entry is None:
+        return notice.service
+    if entry.event_type == HOLD_TYPE:
+        return HOLD_TYPE
+    return f"{entry.service}\n{entry.instance_id}".encode(errors="replace").decode()
+
+
+def refusal_event(target: str, name: str, answer: str, remedy: str, now_ms: int) -> AgentEvent:
+    """Makes the event that reports a message that was given up because a target refused it."""
+    reason = make("webhook_refused", name=name, answer=answer, remedy=remedy)
+    return AgentEvent(
+        time_ms=now_ms,
+        received_ms=now_ms,
+        service=MONITOR_SERVICE,
+        instance_id="",
+        ip="",
+        scope="monitor",
+        level=Level.IMPORTANT,
+        type="OPERATION",
+        info={**described("WEBHOOK_REFUSED", reason), "webhook": target},
     )
 
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Takes deliveries from the store and calls the targets: each target in order, one call at a time, all in parallel.
+"""Takes deliveries from the store and calls the targets: several at a time, in order per subject (the store's part).
 
 A failed delivery is retried after 2 s, 4 s, 8 s ... 10 min, each shortened by a random amount of up to half, for a day;
-then it is given up. A message that the target refuses for its content (400, 413, 415, 422) is given up at the third
-attempt, so that it does not block the others for a day. Later deliveries wait: the store returns a target's next one
-only when the one before is done or given up.
+then it is given up. A message that the target refuses is given up at the third attempt, within a minute; at the fifth,
+within minutes, if the target refuses all. What waits for it meanwhile is only about the same instance. A target that
+takes nothing at all is called less often (breaker.py).
+
+A recovery is sent after the message of its loss, even if that is a message of several, and not at all if that was given
+up. Such a message of several waits a minute at most, since it is about others, too.
 
 The store may fail at any time. The result of a call is kept until the store has recorded it, and a delivery that the
 store returns again meanwhile is not sent again. If the process dies between an answer and its record, the delivery is
@@ -16,33 +19,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
 from heartfelt.monitor.store import FLUSH_S, Delivery, Store
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
-from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
 from heartfelt.monitor.webhooks.caller import Answer
-from heartfelt.monitor.webhooks.notices import Notice
-from heartfelt.monitor.webhooks.targets import MAX_TARGETS, Kind, Target
+from heartfelt.monitor.webhooks.line import Refusal, Retry, TargetState
+from heartfelt.monitor.webhooks.notices import Notice, subject_of
+from heartfelt.monitor.webhooks.targets import Target
+from heartfelt.monitor.webhooks.texts import title
 
-__all__ = ["Outbox", "Retry", "StopLimits", "TargetState", "pause"]
+__all__ = ["Outbox", "Retry", "StopLimits", "pause"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
-_DAY_MS = 86_400_000
 _IDLE_S = 5.0
-_PER_MINUTE = {Kind.DINGTALK: 18, Kind.FEISHU: 90, Kind.SLACK: 55, Kind.GENERIC: 6000}
-
-
-class Retry(msgspec.Struct, kw_only=True, frozen=True):
-    first_ms: int = 2_000
-    most_ms: int = 600_000
-    give_up_ms: int = _DAY_MS
-    refusals: int = 3
-    """Attempts for a message that the target refuses for its content."""
-    breaker: BreakerSettings = BreakerSettings()
+_SEVERAL_WAIT_MS = 60_000
+_ALARM_RETRY_MS = 2_000
 
 
 class StopLimits(msgspec.Struct, kw_only=True, frozen=True):
@@ -56,19 +51,6 @@ class StopLimits(msgspec.Struct, kw_only=True, frozen=True):
     """Until the connections are closed."""
 
 
-class TargetState:
-    """The state of one target since the start."""
-
-    def __init__(self, target: Target, settings: Retry) -> None:
-        self.breaker = Breaker(settings.breaker)
-        self.pace = Pace(_PER_MINUTE[target.kind])
-        self.task: asyncio.Task[None] | None = None
-        self.delivered = 0
-        self.failed = 0
-        self.last_answer = ""
-        self.last_success_ms: int | None = None
-
-
 Pause = Callable[[TimedEvent, float], Awaitable[object]]
 
 
@@ -77,13 +59,25 @@ async def pause(event: TimedEvent, seconds: float) -> None:
     await event.wait(seconds)
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """The result of a call, for the store."""
+
+    ok: bool
+    retry_at_ms: int | None
+    answer: str
+    tried: bool = True
+
+
 class Outbox:
-    """Belongs to the loop. `target(id)` returns a target as it is now; `call` is `Caller.call`."""
+    """Belongs to the loop. `targets`: the targets as they are now; `call` is `Caller.call`.
+
+    on_given_up: called for each message that is given up, with the target and the refusal, if it was one.
+    """
 
     def __init__(
         self,
         store: Store,
-        target: Callable[[str], Target | None],
+        targets: Mapping[str, Target],
         call: Callable[[Target, Notice], Awaitable[Answer]],
         settings: Retry,
         *,
@@ -91,16 +85,18 @@ class Outbox:
         pause: Pause = pause,
         rng: random.Random | None = None,
         stop_limits: StopLimits | None = None,
+        on_given_up: Callable[[Target, Notice, Refusal | None], None] = lambda target, notice, refusal: None,
     ) -> None:
         self._store = store
-        self._target = target
+        self._targets = targets
         self._call = call
         self._settings = settings
         self._wall_ms = wall_ms
         self._pause = pause
         self._rng = rng or random.Random()
+        self._on_given_up = on_given_up
         self._lines: dict[str, TargetState] = {}
-        self._ended: dict[int, tuple[bool, int | None, str]] = {}
+        self._ended: dict[int, Ended] = {}
         """Results of calls that the store has not recorded yet."""
         self._busy: set[int] = set()
         self._wake = TimedEvent()
@@ -110,18 +106,21 @@ class Outbox:
         self._running = False
         self._worker: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        """All that are under way, also those of targets that are deleted."""
+        """All that are in progress, also those of targets that are deleted."""
         self.counts = dict.fromkeys(
             ("put", "attempts", "delivered", "retries", "given_up", "refused", "dropped", "postponed", "blocked",
-             "store_errors", "faults", "left_running"),
+             "moot", "store_errors", "faults", "left_running"),
             0,
         )  # fmt: skip
 
     # -- for the service
 
-    def put(self, target_id: str, notice: Notice) -> None:
+    def put(self, target: Target, notice: Notice) -> None:
         """Queues a message without waiting. The store takes each key only once per target."""
-        self._store.put_delivery(target_id, notice.key, msgspec.to_builtins(notice))
+        stored = msgspec.structs.replace(notice, generation=target.generation, members={})
+        self._store.put_delivery(
+            target.id, notice.key, msgspec.to_builtins(stored), subject=subject_of(notice), level=notice.level
+        )
         self.counts["put"] += 1
         self._look_at(self._wall_ms())
         self._look_at(self._wall_ms() + int(FLUSH_S * 1200))  # the store will have written it by then
@@ -134,6 +133,10 @@ class Outbox:
 
     def forget(self, target_id: str) -> None:
         self._lines.pop(target_id, None)
+
+    async def drop(self, target_id: str, why: str, *, forget: bool = False) -> None:
+        """Gives up all that waits for a target. forget: also what it was told. Raises what the store raises."""
+        self.counts["dropped"] += await self._store.drop_deliveries(target_id, why, forget=forget)
 
     def fault(self, error: Exception) -> None:
         """Logs a fault of the program itself; webhooks continue."""
@@ -183,12 +186,15 @@ class Outbox:
             now_ms = self._wall_ms()
             self._due_ms = [at_ms for at_ms in self._due_ms if at_ms > now_ms]
             await self._record()
-            try:
-                found = await self._store.next_deliveries(now_ms, MAX_TARGETS)
-                self._store_well()
-            except Exception as error:
-                self._store_ill(error)
-                found = []
+            found: list[Delivery] = []
+            limit = self._settings.calls - len(self._calls)
+            if limit > 0:
+                room = {id: self.line(target).room(now_ms) for id, target in self._targets.items()}
+                try:
+                    found = await self._store.next_deliveries(now_ms, limit, room)
+                    self._store_well()
+                except Exception as error:
+                    self._store_ill(error)
             for delivery in found if self._running else ():
                 try:
                     self._take(delivery)
@@ -198,104 +204,152 @@ class Outbox:
                 await asyncio.sleep(0)
                 self._wake.set()
                 continue
-            wait_s = min([_IDLE_S, *((at_ms - self._wall_ms()) / 1000 for at_ms in self._due_ms)])
+            wait_s = min([_IDLE_S, *((at_ms - self._wall_ms()) / 1000 for at_ms in self._due_ms), *self._room_in_s()])
             if wait_s > 0 and not self._wake.is_set():
                 await self._pause(self._wake, wait_s)
+
+    def _room_in_s(self) -> list[float]:
+        """Returns how long each target must still be left alone that must be."""
+        now_ms = self._wall_ms()
+        waits = (self.line(target).wait_ms(now_ms) for target in self._targets.values())
+        return [wait_ms / 1000 for wait_ms in waits if wait_ms > 0]
 
     def _take(self, delivery: Delivery) -> None:
         if delivery.number in self._busy or delivery.number in self._ended:
             return  # in progress, or sent and not yet recorded
-        target = self._target(delivery.target)
-        if target is None or not target.enabled:
+        target = self._targets.get(delivery.target)
+        notice, problem = _notice(delivery)
+        if target is None or not target.enabled or (notice is not None and notice.generation != target.generation):
             self.counts["dropped"] += 1
-            self._end(delivery.number, False, None, "the webhook was deleted" if target is None else "switched off")
+            why = "switched off" if target is not None and not target.enabled else "the webhook was deleted"
+            self._end(delivery.number, Ended(False, None, why))
             return
+        if notice is None:
+            self.counts["given_up"] += 1
+            _log.error("webhook %s (%s): a stored message cannot be read: %s", target.id, target.name, problem)
+            self._end(delivery.number, Ended(False, None, f"the stored message cannot be read: {problem}"))
+            return
+        now_ms = self._wall_ms()
         line = self.line(target)
+        if line.room(now_ms) <= 0:  # it was called more often than the store knows, as by a test
+            self.counts["postponed"] += 1
+            self._end(delivery.number, Ended(False, now_ms + max(line.wait_ms(now_ms), 50), "waiting", tried=False))
+            return
+        line.began(now_ms, delivery.number)
         self._busy.add(delivery.number)
-        before, line.task = line.task, None
-        line.task = asyncio.create_task(self._deliver(target, line, delivery, before), name=f"webhook {target.id}")
-        self._calls.add(line.task)
-        line.task.add_done_callback(self._calls.discard)
+        task = asyncio.create_task(self._deliver(target, line, delivery, notice), name=f"webhook {target.id}")
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
-    async def _deliver(
-        self, target: Target, line: TargetState, delivery: Delivery, before: asyncio.Task[None] | None
-    ) -> None:
+    async def _deliver(self, target: Target, line: TargetState, delivery: Delivery, notice: Notice) -> None:
+        called = False
         try:
-            if before is not None and not before.done():  # does not happen with a store that works as specified
-                await asyncio.wait([before])
-            now_ms = self._wall_ms()
-            wait_ms = max(line.breaker.wait_ms(now_ms), line.pace.wait_ms(now_ms))
-            if wait_ms > 0:
-                self.counts["postponed"] += 1
-                why = "waiting: too many calls" if line.breaker.open_until_ms is None else "waiting: too many failures"
-                self._end(delivery.number, False, now_ms + wait_ms, why)
+            ended = await self._without_alarm(target, delivery, notice)
+            if ended is not None:
+                self._end(delivery.number, ended)
                 return
-            line.pace.called(now_ms)
+            called = True
             self.counts["attempts"] += 1
-            try:
-                notice = msgspec.convert(delivery.payload, Notice)
-            except msgspec.ValidationError as error:
-                answer = Answer(ok=False, permanent=True, error=f"the stored message cannot be read: {error}")
-            else:
-                answer = await self._call(target, notice)
-            self._judge(target, line, delivery, answer)
+            answer = await self._call(target, notice)
+            self._judge(target, line, delivery, notice, answer)
         finally:
             self._busy.discard(delivery.number)
+            line.ended(delivery.number, called=called)
             self._wake.set()
 
-    def _judge(self, target: Target, line: TargetState, delivery: Delivery, answer: Answer) -> None:
+    async def _without_alarm(self, target: Target, delivery: Delivery, notice: Notice) -> Ended | None:
+        """Decides about a recovery whose loss was not delivered. None: it is to be sent."""
+        if not notice.alarms:
+            return None
+        try:
+            states = set((await self._store.delivery_states(target.id, notice.alarms)).values())
+        except Exception as error:
+            self._store_ill(error)
+            return Ended(False, self._wall_ms() + _ALARM_RETRY_MS, "waiting for the store", tried=False)
         now_ms = self._wall_ms()
-        line.last_answer = answer.text()
+        is_due = notice.kind == "mass" and now_ms - delivery.created_ms >= _SEVERAL_WAIT_MS
+        if states & {"waiting", "claimed"} and not is_due:
+            wait_ms = max(_ALARM_RETRY_MS, min((now_ms - delivery.created_ms) // 4, _SEVERAL_WAIT_MS))
+            return Ended(False, now_ms + wait_ms, "waiting for the message of its loss", tried=False)
+        if states == {"failed"} and notice.kind != "mass":
+            self.counts["moot"] += 1
+            return Ended(False, None, "not sent, because the message of its loss was given up")
+        return None
+
+    def _judge(self, target: Target, line: TargetState, delivery: Delivery, notice: Notice, answer: Answer) -> None:
+        now_ms = self._wall_ms()
+        line.note_answer(answer, now_ms)
         if answer.ok:
-            line.breaker.succeeded()
-            line.delivered += 1
-            line.last_success_ms = now_ms
             self.counts["delivered"] += 1
-            self._end(delivery.number, True, None, answer.text())
+            self._end(delivery.number, Ended(True, None, answer.text()))
             return
-        line.failed += 1
         self.counts["blocked"] += answer.blocked
-        if answer.reached:
-            line.breaker.succeeded()
-        else:
-            line.breaker.failed(now_ms)
         tried = max(1, delivery.attempts)  # includes this attempt: the store counts at each claim
-        if answer.permanent and tried >= self._settings.refusals:
-            self.counts["refused"] += 1
-            _log.warning("webhook %s (%s): message given up: %s", target.id, target.name, answer.text())
-            self._end(delivery.number, False, None, answer.text())
-            return
         wait_ms = self._wait_ms(tried, answer)
-        retry_at_ms = now_ms + max(wait_ms, line.breaker.wait_ms(now_ms))
-        if retry_at_ms >= delivery.created_ms + self._settings.give_up_ms:
-            self.counts["given_up"] += 1
+        if answer.limited:
+            wait_ms = line.hold(now_ms, wait_ms)
+        elif answer.all_refused or not (answer.refused or answer.reached):
+            line.breaker.failed(now_ms, delivery.number)
+        else:
+            line.breaker.succeeded()
+        if line.breaker.open_until_ms is not None:  # so that another message is the probe, if one waits
+            wait_ms = max(wait_ms, line.breaker.wait_ms(now_ms) + self._settings.first_ms)
+        if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
+            wait_ms = min(wait_ms, self._settings.first_ms)
+        takes_others = line.last_success_ms is not None and line.last_success_ms >= delivery.created_ms
+        refuses_all = answer.all_refused and not takes_others
+        refusals = self._settings.refusals_of_all if refuses_all else self._settings.refusals
+        is_last = answer.refused and tried >= refusals
+        is_last = is_last or now_ms + wait_ms >= delivery.created_ms + self._settings.give_up_ms
+        if answer.refused:
+            self._refused(target, line, notice, answer, is_last)
+        if is_last:
+            self._give_up(target, line, notice, answer, tried)
+            self._end(delivery.number, Ended(False, None, answer.text()))
+            return
+        self.counts["retries"] += 1
+        if not answer.refused and line.breaker.failures in (1, self._settings.breaker.failures):
+            _log.warning("webhook %s (%s): attempt %d failed: %s", target.id, target.name, tried, answer.text())
+        self._end(delivery.number, Ended(False, now_ms + wait_ms, answer.text()))
+
+    def _refused(self, target: Target, line: TargetState, notice: Notice, answer: Answer, is_last: bool) -> None:
+        refusal = Refusal(
+            time_ms=self._wall_ms(),
+            title=title(notice, "en"),
+            answer=answer.text(),
+            remedy=answer.remedy,
+            given_up=is_last,
+        )
+        line.note_refusal(target, refusal)
+
+    def _give_up(self, target: Target, line: TargetState, notice: Notice, answer: Answer, tried: int) -> None:
+        line.given_up += 1
+        line.refused += answer.refused
+        self.counts["refused" if answer.refused else "given_up"] += 1
+        if not answer.refused:
             _log.warning(
                 "webhook %s (%s): given up after %d attempts: %s", target.id, target.name, tried, answer.text()
             )
-            self._end(delivery.number, False, None, answer.text())
-            return
-        self.counts["retries"] += 1
-        if line.breaker.failures in (1, self._settings.breaker.failures):
-            _log.warning("webhook %s (%s): attempt %d failed: %s", target.id, target.name, tried, answer.text())
-        self._end(delivery.number, False, retry_at_ms, answer.text())
+        self._on_given_up(target, notice, line.last_refusal if answer.refused else None)
 
     def _wait_ms(self, tried: int, answer: Answer) -> int:
-        most = min(self._settings.most_ms, self._settings.first_ms << min(tried - 1, 30))
+        first_ms = self._settings.refused_ms if answer.refused else self._settings.first_ms
+        most = min(self._settings.most_ms, first_ms << min(tried - 1, 30))
         asked = 0 if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
         return max(int(most * self._rng.uniform(0.5, 1.0)), asked)
 
     # -- results for the store
 
-    def _end(self, number: int, ok: bool, retry_at_ms: int | None, answer: str) -> None:
-        self._ended[number] = (ok, retry_at_ms, answer)
-        if retry_at_ms is not None:
-            self._look_at(retry_at_ms)
+    def _end(self, number: int, ended: Ended) -> None:
+        self._ended[number] = ended
+        if ended.retry_at_ms is not None:
+            self._look_at(ended.retry_at_ms)
         self._wake.set()
 
     async def _record(self) -> None:
-        for number, (ok, retry_at_ms, answer) in list(self._ended.items()):
+        for number, ended in list(self._ended.items()):
             try:
-                await self._store.finish_delivery(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer)
+                await self._store.finish_delivery(number, **msgspec.structs.asdict(ended))
             except Exception as error:
                 self._store_ill(error)
                 return
@@ -312,3 +366,11 @@ class Outbox:
         if not self._store_ok:
             _log.info("the store responds again; webhooks continue")
         self._store_ok = True
+
+
+def _notice(delivery: Delivery) -> tuple[Notice | None, str]:
+    """The message of a delivery; None and the reason, if it cannot be read."""
+    try:
+        return msgspec.convert(delivery.payload, Notice), ""
+    except msgspec.ValidationError as error:
+        return None, str(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Requests for each kind of target, and which answers mean that a message was accepted. Pure functions.
+"""Requests for each kind of target. Pure functions.
 
 generic: POST of JSON, or of the target's template. Headers: `Idempotency-Key` (the same for each attempt),
 `X-Heartfelt-Timestamp` (of this attempt, seconds since the epoch) and, if there is a secret, `X-Heartfelt-Signature`:
@@ -13,7 +13,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -26,28 +26,19 @@ from heartfelt.monitor.webhooks.targets import Kind, Target
 from heartfelt.monitor.webhooks.template import render
 from heartfelt.monitor.webhooks.texts import text_lines, title
 
-__all__ = ["Request", "Verdict", "judge", "make_request"]
+__all__ = ["KEYWORD", "Request", "make_request"]
 
 _SLACK_TEXT = 3000
-_MAX_TEXT = 18_000  # bytes; DingTalk and Feishu take 20 kB in all
-_RATE_LIMITS = {Kind.DINGTALK: {130101, 130102, 90018, 90030}, Kind.FEISHU: {9499, 11232, 99991400}}
-_REFUSED_FOR_ITSELF = frozenset({400, 413, 415, 422})
+_MAX_BODY = 19_000  # bytes; DingTalk and Feishu take 20,000
+_MAX_TITLE = 200
+KEYWORD = "heartfelt"
+"""A word in each message to DingTalk and Feishu, whose robots may require one."""
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True):
     url: str
     body: bytes
     headers: dict[str, str]
-
-
-class Verdict(msgspec.Struct, kw_only=True, frozen=True):
-    """The meaning of an answer. `permanent`: the message itself was refused, so another attempt will hardly succeed.
-    `limited`: the target asks to be called less often."""
-
-    ok: bool
-    why: str = ""
-    permanent: bool = False
-    limited: bool = False
 
 
 def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
@@ -66,32 +57,6 @@ def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
         headers["Idempotency-Key"] = f"{target.id}-{notice.key}"
         headers |= _signature(target.secret, body, now_ms)
     return Request(url=url, body=body, headers=headers)
-
-
-def judge(kind: Kind, status: int, body: bytes) -> Verdict:
-    """Decides whether a message was accepted: by a 2xx status, and the code in the body where the kind has one."""
-    if status == 429:
-        return Verdict(ok=False, why="called too often (429)", limited=True)
-    if not 200 <= status < 300:
-        refused = "redirects are not followed" if 300 <= status < 400 else f"status {status}"
-        return Verdict(ok=False, why=refused, permanent=status in _REFUSED_FOR_ITSELF)
-    if kind is Kind.GENERIC:
-        return Verdict(ok=True)
-    if kind is Kind.SLACK:
-        return Verdict(ok=True) if body.strip() == b"ok" else Verdict(ok=False, why='the answer is not "ok"')
-    names = ("errcode",) if kind is Kind.DINGTALK else ("code", "StatusCode")
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    codes = [answer[name] for name in names if name in answer] if isinstance(answer, dict) else []
-    if not codes:
-        return Verdict(ok=False, why=f"the answer has no {' or '.join(names)}")
-    for code in codes:
-        if type(code) is not int or code != 0:
-            limited = type(code) is int and code in _RATE_LIMITS[kind]
-            return Verdict(ok=False, why=f"{names[0]} {str(code)[:20]}", limited=limited)
-    return Verdict(ok=True)
 
 
 def _json(value: Any) -> bytes:
@@ -162,7 +127,11 @@ def _signature(secret: str | None, body: bytes, now_ms: int) -> Mapping[str, str
 def _dingtalk(target: Target, notice: Notice) -> dict[str, Any]:
     head = title(notice, target.language.value)
     lines = [f"### {_markdown(head)}", *(f"- {_markdown(line)}" for line in text_lines(notice, target.language.value))]
-    return {"msgtype": "markdown", "markdown": {"title": head, "text": _cut("\n".join(lines))}}
+
+    def message(text: str) -> dict[str, Any]:
+        return {"msgtype": "markdown", "markdown": {"title": _short(head), "text": f"{text}\n- {KEYWORD}"}}
+
+    return _fit(lines, message)
 
 
 def _dingtalk_url(target: Target, now_ms: int) -> str:
@@ -187,20 +156,20 @@ def _markdown(text: str) -> str:
 
 def _feishu(target: Target, notice: Notice, now_ms: int) -> dict[str, Any]:
     language = target.language.value
-    lines = _cut("\n".join(text_lines(notice, language))).split("\n")
-    post = {
-        "title": title(notice, language),
-        "content": [[{"tag": "text", "text": line}] for line in lines],
-    }
-    message: dict[str, Any] = {
-        "msg_type": "post",
-        "content": {"post": {"zh_cn" if language == "zh" else "en_us": post}},
-    }
+    signature: dict[str, Any] = {}
     if target.secret is not None:
         stamp = str(now_ms // 1000)
         signed = hmac.new(f"{stamp}\n{target.secret}".encode(), b"", hashlib.sha256).digest()
-        message |= {"timestamp": stamp, "sign": base64.b64encode(signed).decode()}
-    return message
+        signature = {"timestamp": stamp, "sign": base64.b64encode(signed).decode()}
+
+    def message(text: str) -> dict[str, Any]:
+        post = {
+            "title": _short(title(notice, language)),
+            "content": [[{"tag": "text", "text": line}] for line in [*text.split("\n"), KEYWORD]],
+        }
+        return {"msg_type": "post", "content": {"post": {"zh_cn" if language == "zh" else "en_us": post}}} | signature
+
+    return _fit(text_lines(notice, language), message)
 
 
 # -- Slack
@@ -209,19 +178,25 @@ def _feishu(target: Target, notice: Notice, now_ms: int) -> dict[str, Any]:
 def _slack(target: Target, notice: Notice) -> dict[str, Any]:
     head = title(notice, target.language.value)
     lines = text_lines(notice, target.language.value)
-    bold = f"*{_slack_escape(head, _SLACK_TEXT - 2).replace('*', '∗')}*"  # noqa: RUF001
+    bold = f"*{_slack_escape(head, _SLACK_TEXT - 2)}*"
     sections = [bold, _slack_escape("\n".join(lines), _SLACK_TEXT)]
+    # verbatim: addresses and names of channels in the text do not become links
     return {
         "text": _slack_escape(head, _SLACK_TEXT),
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in sections if text],
+        "blocks": [
+            {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}} for text in sections if text
+        ],
     }
 
 
 _SLACK_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# Replaced by their full-width forms, since mrkdwn has no escape for them. Underscores stay: names are full of them, and
+# all that they can do is slant a word.
+_SLACK_ENTITIES |= {c: chr(ord(c) + 0xFEE0) for c in "*~`"}
 
 
 def _slack_escape(text: str, most: int) -> str:
-    """Escapes `<!channel>` and links, and cuts between two characters, never within an entity."""
+    """Disarms `<!channel>`, links and formatting, and cuts between two characters, never within an entity."""
     parts: list[str] = []
     left = most - 1
     for character in text:
@@ -233,6 +208,17 @@ def _slack_escape(text: str, most: int) -> str:
     return "".join(parts)
 
 
-def _cut(text: str) -> str:
-    raw = text.encode("utf-8", errors="replace")
-    return text if len(raw) <= _MAX_TEXT else raw[:_MAX_TEXT].decode(errors="ignore") + " …"
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_TITLE else text[:_MAX_TITLE] + "…"
+
+
+def _fit(lines: list[str], message: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Makes the message of as much of the lines as its body has room for: their ends are cut."""
+    text = "\n".join(lines)
+    while True:
+        made = message(text)
+        excess = len(_json(made)) - _MAX_BODY
+        if excess <= 0:
+            return made
+        raw = text.encode("utf-8", errors="replace")
+        text = raw[: max(0, len(raw) - excess - 4)].decode(errors="ignore") + " …"

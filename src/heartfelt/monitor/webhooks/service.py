@@ -15,61 +15,47 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.metric import Reading
-from heartfelt.monitor.model import AgentEvent, Change, Level
+from heartfelt.monitor.model import AgentEvent, Change, Level, State
 from heartfelt.monitor.store import Store
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks import metrics
 from heartfelt.monitor.webhooks.backlog import Waiting
-from heartfelt.monitor.webhooks.caller import Caller, CallLimits
-from heartfelt.monitor.webhooks.damping import Damper, Damping
+from heartfelt.monitor.webhooks.caller import Caller
+from heartfelt.monitor.webhooks.damping import Damper
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
 from heartfelt.monitor.webhooks.history import Position, load_position, recent_changes, save_position
-from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change
-from heartfelt.monitor.webhooks.outbox import Outbox, Pause, Retry, StopLimits, pause
+from heartfelt.monitor.webhooks.line import Refusal
+from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, refusal_event
+from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
+from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
 from heartfelt.monitor.webhooks.targets import (
     MAX_TARGETS,
     STATE_TYPE,
     Target,
     TargetError,
+    defaults,
     is_recovery,
     make_target,
     masked,
     updated_target,
+    with_levels,
 )
+from heartfelt.monitor.webhooks.told import Told
 from heartfelt.monitor.webhooks.trials import Trials
 
-__all__ = ["UnknownTarget", "WebhookSettings", "Webhooks"]
+__all__ = ["Webhooks"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
 _KIND = "webhook"
 _MAX_WAITING = 200_000
 _SAVE_MS = 1_000
+_OVER = frozenset({State.UP, State.REMOVED})
 _IDLE_S = 3600.0
 _COUNTED = (
     "offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back", "merged",
-    "left_running",
+    "untold", "left_running",
 )  # fmt: skip
-
-
-class UnknownTarget(KeyError):
-    """No webhook has this id."""
-
-    def __str__(self) -> str:
-        return f"there is no webhook {self.args[0]!r}"
-
-
-class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
-    """WebhookSettings for all targets."""
-
-    allow_private: bool = False
-    """Every target may call private networks, whatever its own setting."""
-    levels: tuple[Level, ...] = ()
-    """Levels for targets that are created without a filter."""
-    damping: Damping = Damping()
-    retry: Retry = Retry()
-    limits: CallLimits = CallLimits()
-    stop: StopLimits = StopLimits()
 
 
 class Webhooks:
@@ -102,14 +88,18 @@ class Webhooks:
         self.trials = Trials(self._caller.call)
         self._outbox = Outbox(
             store,
-            self._targets.get,
+            self._targets,
             self._caller.call,
             self._settings.retry,
             wall_ms=wall_ms,
             pause=pause,
             rng=rng,
             stop_limits=self._settings.stop,
+            on_given_up=self._given_up,
         )
+        self._told = Told(store)
+        self.on_event: list[Callable[[AgentEvent], None]] = []
+        """Called with the events that the webhooks report about themselves. They are not sent to targets."""
         self._waiting: deque[Change | AgentEvent] = deque()
         self._ready = False
         self._sent_seq = -1
@@ -154,26 +144,46 @@ class Webhooks:
         """Offers a change to the dampers. `since_ms`: skips targets that were created or changed after it."""
         self._last_seq = max(self._last_seq, change.seq)
         self._unsaved = True
-        entry: Entry | None = None
+        is_new = change.seq > self._sent_seq
+        entries: dict[bool, Entry] = {}
         for target in self._targets.values():
             if since_ms and change.time_ms < target.changed_ms:
                 continue
-            if target.enabled and target.wants_change(change):
-                entry = entry or of_change(change, is_recovery(change))
-                self._put(target.id, self._dampers[target.id].offer(entry))
+            recovery = is_recovery(change) or (is_new and self._told.ends(target.id, change))
+            if target.enabled and target.wants_change(change, recovery):
+                entry = entries.get(recovery) or entries.setdefault(recovery, of_change(change, recovery))
+                if is_new:
+                    self._told.offered(target.id, change)
+                self._put(target, self._dampers[target.id].offer(entry))
+            elif is_new and change.new in _OVER:
+                self._told.over(target.id, change)
 
     def _take_event(self, event: AgentEvent) -> None:
         entry: Entry | None = None
         for target in self._targets.values():
             if target.enabled and target.wants_event(event):
                 entry = entry or event_entry(event)
-                self._put(target.id, self._dampers[target.id].offer(entry))
+                self._put(target, self._dampers[target.id].offer(entry))
 
-    def _put(self, target_id: str, notices: list[Notice]) -> None:
+    def _put(self, target: Target, notices: list[Notice]) -> None:
         for notice in notices:
             self._unsaved = True
-            if notice.last_seq is None or notice.last_seq > self._sent_seq:
-                self._outbox.put(target_id, notice)
+            if notice.last_seq is not None and notice.last_seq <= self._sent_seq:
+                continue
+            told = self._told.check(target.id, notice)
+            self._counts["untold"] += notice.count - (0 if told is None else told.count)
+            if told is not None:
+                self._outbox.put(target, told)
+                self._told.note(target.id, told)
+
+    def _given_up(self, target: Target, notice: Notice, refusal: Refusal | None) -> None:
+        now = self._targets.get(target.id)
+        if now is not None and now.generation == target.generation:
+            self._told.given_up(target.id, notice)
+        if refusal is not None and self._outbox.line(target).is_news(refusal):
+            event = refusal_event(target.id, target.name, refusal.answer, refusal.remedy, refusal.time_ms)
+            for listener in self.on_event:
+                listener(event)
 
     # -- start and stop
 
@@ -185,6 +195,7 @@ class Webhooks:
             except msgspec.ValidationError as error:
                 self._counts["bad_documents"] += 1
                 _log.error("webhook %s in the store cannot be read and is ignored: %s", id, error)
+        await self._told.load()
         position = await load_position(self._store)
         if position is None:  # a first start: begins here, even if the process is killed before it records more
             newest = await self._store.changes(id=None, service=None, before=None, limit=1)
@@ -236,7 +247,7 @@ class Webhooks:
         if self._ready:
             self._ready = False
             for id, damper in self._dampers.items():
-                self._put(id, damper.flush())
+                self._put(self._targets[id], damper.flush())
             self._wake.set()
             self.trials.end()
             if self._ticker is not None:
@@ -260,7 +271,7 @@ class Webhooks:
             now_ms = self._wall_ms()
             for id, damper in self._dampers.items():
                 try:
-                    self._put(id, damper.advance(now_ms))
+                    self._put(self._targets[id], damper.advance(now_ms))
                 except Exception as error:  # a bug of ours must not stop the other targets
                     self._outbox.fault(error)
             if self._unsaved and (self._saved_ms is None or not 0 <= now_ms - self._saved_ms < _SAVE_MS):
@@ -290,6 +301,10 @@ class Webhooks:
         """Returns all targets and how they work, without secrets."""
         return [self._view(target) for target in self._targets.values()]
 
+    def defaults(self) -> dict[str, Any]:
+        """Returns the fields that a new target may omit, with their defaults."""
+        return defaults(self._settings.levels)
+
     def get(self, id: str) -> dict[str, Any]:
         """Returns one target. Raises UnknownTarget, like every method that takes an id."""
         return self._view(self._known(id))
@@ -300,19 +315,28 @@ class Webhooks:
             raise TargetError("id", f"there are {MAX_TARGETS} webhooks, which is the limit; delete one")
         if id in self._targets:
             raise TargetError("id", f"there is a webhook {id!r} already")
-        if self._settings.levels and "filter" not in fields:
-            fields = {**fields, "filter": {"levels": [level.value for level in self._settings.levels]}}
+        fields = with_levels({"filter": {}, **fields}, self._settings.levels)
         target = make_target(fields, now_ms=self._wall_ms(), id=id, private=self._settings.allow_private)
         await self._store.put_document(_KIND, target.id, msgspec.to_builtins(target))
         self._set(target)
         return self._view(target)
 
     async def update(self, id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes the given fields; the others stay. Raises TargetError, and what the store raises."""
+        """Changes the given fields; the others stay. Raises TargetError, and what the store raises.
+
+        What waits goes to the new address, in the new form, at once. If the target is switched off, it is dropped.
+        """
+        fields = with_levels(fields, self._settings.levels)
         target = updated_target(self._known(id), fields, now_ms=self._wall_ms(), private=self._settings.allow_private)
         await self._store.put_document(_KIND, id, msgspec.to_builtins(target))
         self._set(target)
-        self._outbox.line(target).breaker.succeeded()  # it may be fixed now: the next attempt will show
+        self._outbox.line(target).changed(target)
+        if target.enabled:
+            await self._store.hasten_deliveries(id, self._wall_ms())
+        else:
+            self._drop_damper(id)
+            self._dampers[id] = Damper(self._settings.damping)
+            await self._outbox.drop(id, "switched off")
         self._outbox.wake()
         return self._view(target)
 
@@ -322,13 +346,16 @@ class Webhooks:
         await self._store.delete_document(_KIND, id)
         if self._targets.pop(id, None) is None:
             raise UnknownTarget(id)  # deleted by another request meanwhile
-        damper = self._dampers.pop(id)
-        self._counts["held_back"] += damper.muted
-        self._counts["merged"] += damper.merged
+        self._drop_damper(id)
+        self._told.forget(id)
         self._outbox.forget(id)
+        await self._outbox.drop(id, "the webhook was deleted", forget=True)
+
+    def _drop_damper(self, id: str) -> None:
+        self._counts = metrics.added(self._counts, {}, [self._dampers.pop(id)])
 
     async def test(self, id: str) -> dict[str, Any]:
-        """Calls a target once, bypassing the outbox. Returns ok, status, error, excerpt of the answer, duration_ms."""
+        """Calls a target once, bypassing the outbox. Returns `Answer.view`."""
         target = self._known(id)
         now_ms = self._wall_ms()
         notice = Notice(kind="test", key=f"test-{secrets.token_hex(8)}", time_ms=now_ms, level=Level.NORMAL)
@@ -338,32 +365,21 @@ class Webhooks:
         if answer.ok:
             line.breaker.succeeded()
             self._outbox.wake()
-        return {
-            "ok": answer.ok,
-            "status": answer.status,
-            "error": answer.error,
-            "excerpt": answer.excerpt,
-            "duration_ms": answer.duration_ms,
-        }
+        return answer.view()
 
-    async def deliveries(self, id: str | None, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Returns deliveries that wait, were delivered or were given up, newest first. Messages contain no secrets."""
-        found = await self._store.deliveries(id, before, limit)
-        return [msgspec.to_builtins(delivery) for delivery in found]
+    def refusing(self) -> list[Target]:
+        """Returns the targets that refused the last message."""
+        return [target for target in self._targets.values() if self._outbox.line(target).refusing]
 
     def stats(self) -> dict[str, int | float]:
         """Returns counters since the start, and the current number of `targets` and of `open` breakers."""
         now_ms = self._wall_ms()
         states = [self._outbox.line(target).breaker.state(now_ms) for target in self._targets.values()]
         return {
-            **self._counts,
-            **self._outbox.counts,
-            "store_errors": self._counts["store_errors"] + self._outbox.counts["store_errors"],
-            "left_running": self._counts["left_running"] + self._outbox.counts["left_running"],
-            "held_back": self._counts["held_back"] + sum(damper.muted for damper in self._dampers.values()),
-            "merged": self._counts["merged"] + sum(damper.merged for damper in self._dampers.values()),
+            **metrics.added(self._counts, self._outbox.counts, self._dampers.values()),
             "targets": len(self._targets),
             "open": sum(state != "closed" for state in states),
+            "refusing": len(self.refusing()),
             "backlog_errors": self.backlog.errors,
         }
 
@@ -381,13 +397,4 @@ class Webhooks:
         self._dampers.setdefault(target.id, Damper(self._settings.damping))
 
     def _view(self, target: Target) -> dict[str, Any]:
-        line, now_ms = self._outbox.line(target), self._wall_ms()
-        return {
-            **masked(target),
-            "breaker": line.breaker.state(now_ms),
-            "failures": line.breaker.failures,
-            "delivered": line.delivered,
-            "failed": line.failed,
-            "last_answer": line.last_answer,
-            "last_success_ms": line.last_success_ms,
-        }
+        return {**masked(target), **self._outbox.line(target).view(self._wall_ms())}

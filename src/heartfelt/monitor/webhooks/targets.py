@@ -13,21 +13,25 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.model import TOLD_TYPES, AgentEvent, Change, Level, State
+from heartfelt.monitor.model import DOWN, TOLD_TYPES, AgentEvent, Change, Level, State
 from heartfelt.monitor.problems import FieldError, field_at_fault
 from heartfelt.monitor.webhooks.guard import check_url, mask_url
 from heartfelt.monitor.webhooks.template import TemplateError, check_template
 
 __all__ = [
+    "ENDS",
     "Filter",
     "Kind",
     "Language",
     "Target",
     "TargetError",
+    "defaults",
     "is_recovery",
+    "levels_from",
     "make_target",
     "masked",
     "updated_target",
+    "with_levels",
 ]
 
 MAX_TARGETS = 200
@@ -35,8 +39,16 @@ STATE_TYPE = "STATE"
 _MASK = "***"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPE = re.compile(r"\*|[A-Z][A-Z0-9_]{0,63}")
-_LOSSES = frozenset({State.LOST, State.STUCK})
-_ALIVE = frozenset({State.NEW, State.UP, State.LATE})
+ENDS = DOWN | {State.LEFT}
+"""States that a recovery ends."""
+_LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
+
+
+def levels_from(lowest: Level) -> tuple[Level, ...]:
+    """Returns a level and those more urgent."""
+    return _LEVELS[: _LEVELS.index(lowest) + 1]
+
+
 _MAX_URL, _MAX_SECRET, _MAX_NAME, _MAX_GLOBS, _MAX_GLOB = 2048, 1024, 200, 100, 200
 
 
@@ -62,14 +74,17 @@ class Language(str, Enum):
 class Filter(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Selects what a target is sent. Fields are ANDed, values within a field ORed; an empty field matches everything.
 
-    A recovery is sent if the loss before it was: whatever its level, and if UP is among the states.
+    The defaults are here and nowhere else. A recovery is sent if the target was told of the loss before it (told.py):
+    whatever its level, and if UP is among the states.
     """
 
-    states: tuple[State, ...] = (State.LOST, State.STUCK, State.UP)
+    states: tuple[State, ...] = (State.LOST, State.FAILED, State.STUCK, State.UP)
     """New states. UP is sent after a state that is selected too, or after an outage, but not for every start."""
     services: tuple[str, ...] = ()
     """Service names with `*`, `?` and `[...]` as in file names; case matters."""
     levels: tuple[Level, ...] = ()
+    """A loss or failure of level NORMAL is of an instance that is paused or acknowledged. It is sent only if NORMAL is
+    named here."""
     event_types: tuple[str, ...] = (STATE_TYPE,)
     """STATE: changes of state; includes HOLD, the beginning and end of holds, and ADDRESSES, beats of one instance from
     several addresses. Others are types of events, such as OPERATION; "*" is all."""
@@ -93,15 +108,19 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
     language: Language = Language.ENGLISH
     created_ms: int = 0
     changed_ms: int = 0
+    generation: str = ""
+    """Differs for a target that is deleted and created again under the same id: it gets none of the old messages."""
 
     def __repr__(self) -> str:  # it may end up in a log, so it has no secret in it
         return f"Target(id={self.id!r}, name={self.name!r}, kind={self.kind.value!r}, url={mask_url(self.url)!r})"
 
-    def wants_change(self, change: Change) -> bool:
+    def wants_change(self, change: Change, recovery: bool) -> bool:
+        """recovery: an outage ends of which this target was told."""
         which = self.filter
         if not _fits_type(which, STATE_TYPE) or not _fits_service(which, change.service):
             return False
-        recovery = is_recovery(change)
+        if not recovery and change.new in DOWN and change.level is Level.NORMAL and Level.NORMAL not in which.levels:
+            return False
         return _fits_states(which.states, change, recovery) and (recovery or _fits_level(which, change.level))
 
     def wants_event(self, event: AgentEvent) -> bool:
@@ -115,14 +134,15 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def is_recovery(change: Change) -> bool:
-    return change.new in _ALIVE and (change.old in _LOSSES or change.outage_ms is not None)
+    """Tells whether an outage ends by this change alone. It may also end by more, as STUCK, LATE, UP (told.py)."""
+    return change.new is State.UP and (change.old in DOWN or change.outage_ms is not None)
 
 
 def _fits_states(states: tuple[State, ...], change: Change, recovery: bool) -> bool:
     if not states:
         return True
     if recovery:
-        return (State.UP in states or change.new in states) and (change.old not in _LOSSES or change.old in states)
+        return State.UP in states or change.new in states
     if change.new is State.UP:
         return State.UP in states and change.old in states and change.old is not State.NEW
     return change.new in states
@@ -157,9 +177,8 @@ def make_target(fields: Mapping[str, Any], *, now_ms: int, id: str | None = None
     if id is not None and _ID.fullmatch(id) is None:
         raise TargetError("id", f"must have 1 to 64 of the characters A-Z a-z 0-9 _ -; got {id!r}")
     given = {"name": str(fields.get("kind")), **fields}
-    return _checked(
-        {**given, "id": id or secrets.token_hex(8), "created_ms": now_ms, "changed_ms": now_ms}, private=private
-    )
+    own = {"id": id or secrets.token_hex(8), "created_ms": now_ms, "changed_ms": now_ms}
+    return _checked({**given, **own, "generation": secrets.token_hex(4)}, private=private)
 
 
 def updated_target(old: Target, fields: Mapping[str, Any], *, now_ms: int, private: bool = False) -> Target:
@@ -185,7 +204,23 @@ def masked(target: Target) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(target)
     shown["url"] = mask_url(target.url)
     shown["secret"] = None if target.secret is None else _MASK
+    del shown["generation"]
     return shown
+
+
+def defaults(levels: tuple[Level, ...]) -> dict[str, Any]:
+    """Returns the fields that a new target may omit, with their defaults. levels: those of `webhooks.level`."""
+    fresh = Target(id="", name="", kind=Kind.GENERIC, url="", filter=Filter(levels=levels))
+    shown: dict[str, Any] = msgspec.to_builtins(fresh)
+    return {name: shown[name] for name in sorted(_FIELDS - {"name", "kind", "url"})}
+
+
+def with_levels(fields: Mapping[str, Any], levels: tuple[Level, ...]) -> Mapping[str, Any]:
+    """Returns a user's fields with these levels, if they have a filter that names none."""
+    given = fields.get("filter")
+    if not isinstance(given, Mapping) or not levels:
+        return fields
+    return {**fields, "filter": {"levels": [level.value for level in levels], **given}}
 
 
 def _known(fields: Mapping[str, Any]) -> None:
@@ -213,8 +248,13 @@ def _checked(fields: dict[str, Any], *, private: bool) -> Target:
     _check_texts(target)
     if (why := check_url(target.url, allow_private=target.allow_private or private)) is not None:
         raise TargetError("url", why)
-    if target.kind is not Kind.GENERIC and not target.url.lower().startswith("https://") and not target.allow_private:
-        raise TargetError("url", f"must begin with https:// for {target.kind.value}")
+    private = private or target.allow_private
+    if target.kind is not Kind.GENERIC and not target.url.lower().startswith("https://") and not private:
+        raise TargetError(
+            "url",
+            f"must begin with https:// for {target.kind.value}; for a receiver of your own that has no https, set "
+            "allow_private (or webhooks.allow_private, for all webhooks)",
+        )
     if target.kind is Kind.SLACK and target.secret is not None:
         raise TargetError("secret", "must be empty for Slack, whose address is the secret")
     if target.template is not None:

@@ -45,6 +45,7 @@ _EVENTS_ZH = {
     "INSTANCE_ACKED": "已确认",
     "INSTANCE_ACK_WITHDRAWN": "确认已撤回",
     "INSTANCE_KEPT": "作为服务的最后一个实例保留",
+    "WEBHOOK_REFUSED": "Webhook 拒收消息",
     "ping": "心跳",
     "started": "开始",
     "succeeded": "成功",
@@ -153,7 +154,7 @@ def text_lines(notice: Notice, language: str) -> list[str]:
     line("Address", "地址", _name(entry.ip))
     if entry.event_type is not None:
         line("Event", "事件", _name(" ".join(_event(entry, language)).strip()))
-    elif entry.count > 1 or entry.old is None:
+    elif entry.count > 1 or entry.old in (None, entry.new):
         line("State", "状态", _state(entry.new, language))
     else:
         line("State", "状态", f"{_state(entry.old, language)} → {_state(entry.new, language)}")

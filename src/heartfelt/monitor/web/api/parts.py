@@ -25,6 +25,8 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     store: str
     """"ok", or the error that keeps the store from being written."""
     listeners: dict[str, bool]
+    webhooks: str
+    """"ok", or how many webhooks refuse messages. They do not make the monitor unready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,7 +205,7 @@ async def put_webhook(call: Call) -> bool:
             fields["url"] = wanted.url
         await webhooks.update(id_, fields)
     else:
-        levels = webhook_levels(call.parts.config)
+        levels = webhook_levels(call.parts.config) or (Level.EMERGENCY,)  # Sermant's default
         fields = {"kind": kind, "url": wanted.url, "enabled": wanted.enable, "language": "zh"}
         filter_ = {"levels": [level.value for level in levels], "event_types": ["*"], "states": []}
         await webhooks.create({**fields, "filter": filter_}, id=id_)

@@ -17,6 +17,8 @@ from heartfelt.monitor.webhooks import UnknownTarget
 
 class Webhooks(msgspec.Struct, kw_only=True, frozen=True):
     webhooks: list[dict[str, Any]]
+    defaults: dict[str, Any]
+    """The fields that a new webhook may omit, with their defaults."""
 
 
 @contextlib.contextmanager
@@ -29,7 +31,8 @@ def _known(call: Call) -> Iterator[str]:
 
 
 async def list_webhooks(call: Call) -> Webhooks:
-    return Webhooks(webhooks=call.parts.webhooks.targets())
+    webhooks = call.parts.webhooks
+    return Webhooks(webhooks=webhooks.targets(), defaults=webhooks.defaults())
 
 
 async def create_webhook(call: Call) -> dict[str, Any]:

@@ -16,10 +16,7 @@ const FIELDS = {
   allow_private: ["allow_private", "f_private"], "filter.states": ["state", "f_states"], "filter.levels": ["level", "f_levels"],
   "filter.services": ["services", "f_services"], "filter.event_types": ["types", "f_types"],
 };
-const FRESH = {
-  name: "", kind: "generic", url: "", secret: null, enabled: true, template: null, allow_private: false, language: "en",
-  filter: { states: ["LOST", "STUCK", "UP"], levels: [], services: [], event_types: ["STATE"] },
-};
+const FRESH = { name: "", kind: "generic", url: "" };
 
 const split = (text, by) => text.split(by).map((one) => one.trim()).filter(Boolean);
 
@@ -52,9 +49,12 @@ function faultOf(error) {
   return [control, t("webhooks.f_wrong", { label: t(`webhooks.${label}`), detail: error.detail })];
 }
 
-/** @param {{hook: any, onSaved: (hook: any) => void, onClose: () => void}} props `hook` {}: a new webhook */
-export function Editor({ hook, onSaved, onClose }) {
-  const old = { ...FRESH, ...hook };
+/**
+ * @param {{hook: any, defaults: any, onSaved: (hook: any) => void, onClose: () => void}} props `hook` {}: a new webhook;
+ *   `defaults`: the monitor's, for its other fields
+ */
+export function Editor({ hook, defaults, onSaved, onClose }) {
+  const old = { ...FRESH, ...defaults, ...hook };
   const isNew = !hook.id;
   const [kind, setKind] = useState(old.kind);
   const [wrong, setWrong] = useState(["", ""]);

@@ -11,6 +11,7 @@ const LANGUAGES = { en: "English", zh: "中文" };
 function health(hook) {
   if (!hook.enabled) return ["off", "–", t("webhooks.switched_off")];
   if (hook.breaker !== "closed") return ["bad", "!", t("webhooks.paused_calls", { n: hook.failures })];
+  if (hook.refusing) return ["bad", "!", t("webhooks.refusing")];
   if (hook.failures) return ["poor", "!", t("webhooks.failing", { n: hook.failures })];
   return hook.last_success_ms ? ["good", "✓", t("webhooks.working")] : ["off", "·", t("webhooks.untried")];
 }
@@ -54,8 +55,10 @@ export function Hook({ hook, result, onTest, onTurn, onEdit, onDelete, onDismiss
       <dl class="pairs">
         <div><dt>${t("webhooks.delivered")}</dt><dd>${number(hook.delivered)}</dd></div>
         <div><dt>${t("webhooks.failed")}</dt><dd>${number(hook.failed)}</dd></div>
+        <div><dt>${t("webhooks.given_up")}</dt><dd>${number(hook.given_up)}</dd></div>
         <div><dt>${t("webhooks.last_success")}</dt><dd>${hook.last_success_ms ? age(hook.last_success_ms) : t("webhooks.never")}</dd></div>
       </dl>
+      ${hook.refusing && html`<${Refused} refusal=${hook.last_refusal} />`}
       ${hook.last_answer && html`<p class="muted small">${t("webhooks.last_answer", { answer: hook.last_answer })}</p>`}
     </div>
     <div class="row">
@@ -65,6 +68,14 @@ export function Hook({ hook, result, onTest, onTurn, onEdit, onDelete, onDismiss
     </div>
     <div class="hook-result" role="status">${result && html`<${Result} result=${result} onDismiss=${onDismiss} />`}</div>
   </li>`;
+}
+
+/** The last message that it refused, and what to do. */
+function Refused({ refusal }) {
+  return html`<div class="notice bad">
+    <p>${t(refusal.given_up ? "webhooks.refused_given_up" : "webhooks.refused", { title: refusal.title, when: age(refusal.time_ms) })}</p>
+    <p class="small">${refusal.remedy}</p>
+  </div>`;
 }
 
 function Result({ result, onDismiss }) {

@@ -58,7 +58,7 @@ export default function View() {
   return html`<div class="admin">
     <div class="row spread">
       <div><h1>${t("webhooks.title")}</h1><p class="muted">${t("webhooks.lead")}</p></div>
-      <button class="primary" onClick=${() => setEdited({})}>${t("webhooks.add")}</button>
+      <button class="primary" disabled=${!data} onClick=${() => setEdited({})}>${t("webhooks.add")}</button>
     </div>
     <p class="told" role="status">${told}</p>
     ${error && html`<${Failure} error=${error} retry=${reload} />`}
@@ -69,7 +69,7 @@ export default function View() {
         onTurn=${turn} onEdit=${setEdited} onDelete=${setDoomed} onDismiss=${() => result(hook.id, null)} />`)}
     </ul>`}
     ${hooks && html`<${Deliveries} hooks=${hooks} />`}
-    ${edited && html`<${Editor} hook=${edited} onSaved=${saved} onClose=${() => setEdited(null)} />`}
+    ${edited && data && html`<${Editor} hook=${edited} defaults=${data.defaults} onSaved=${saved} onClose=${() => setEdited(null)} />`}
     ${doomed && html`<${Confirm} title=${t("webhooks.delete")} words=${t("webhooks.delete_sure", { name: doomed.name })}
       action=${t("webhooks.delete")} act=${() => remove(doomed)} close=${() => setDoomed(null)} />`}
   </div>`;

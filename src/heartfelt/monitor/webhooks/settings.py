@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""The settings that all targets share, and the error for a target that does not exist."""
+
+from __future__ import annotations
+
+import msgspec
+
+from heartfelt.monitor.model import Level
+from heartfelt.monitor.webhooks.caller import CallLimits
+from heartfelt.monitor.webhooks.damping import Damping
+from heartfelt.monitor.webhooks.line import Retry
+from heartfelt.monitor.webhooks.outbox import StopLimits
+
+__all__ = ["UnknownTarget", "WebhookSettings"]
+
+
+class UnknownTarget(KeyError):
+    """No webhook has this id."""
+
+    def __str__(self) -> str:
+        return f"there is no webhook {self.args[0]!r}"
+
+
+class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """Settings for all targets."""
+
+    allow_private: bool = False
+    """Every target may call private networks, whatever its own setting."""
+    levels: tuple[Level, ...] = ()
+    """Levels for targets whose filter names none; empty: all."""
+    damping: Damping = Damping()
+    retry: Retry = Retry()
+    limits: CallLimits = CallLimits()
+    stop: StopLimits = StopLimits()

@@ -101,6 +101,17 @@ async def test_a_failed_job_has_its_runs_its_timeout_and_who_knows(monitor, scre
 
 
 @on_screen()
+async def test_a_loss_is_acknowledged_and_nothing_else_is(monitor, screen):
+    await screen.press("2", "a")
+    await screen.shows("Acknowledge shop/shop-2?", "until it recovers")
+    await screen.press("y")
+    await screen.until(lambda: ("POST", "/api/v1/instances/2/ack") in monitor.asked, "the acknowledgement")
+    await screen.press("j", "a")
+    await screen.shows("only a loss or a failure can be acknowledged")
+    assert [path for _, path in monitor.asked if path.endswith("/ack")] == ["/api/v1/instances/2/ack"]
+
+
+@on_screen()
 async def test_what_happens_is_seen(monitor, screen):
     monitor.push("change", change_of(1, 1, "LOST"))
     counts = monitor.counts() | {"states": {"LOST": 2, "UP": 1, "STUCK": 1}}

@@ -62,7 +62,7 @@ class _Page(Screen[None]):
 
 
 class Do(Message):
-    """A request to the monitor by a key of the detail: "pause" or "remove"."""
+    """A request to the monitor by a key of the detail: "ack", "pause" or "remove"."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
@@ -73,6 +73,7 @@ class Detail(_Page):
     """The details of an instance; `fill` shows the result of a request, and may be called repeatedly."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "ask('ack')", "acknowledge", show=False),
         Binding("p", "ask('pause')", "pause", show=False),
         Binding("x", "ask('remove')", "remove", show=False),
     ]
@@ -84,7 +85,7 @@ class Detail(_Page):
         self._error = ""
 
     def keys(self) -> str:
-        return " escape back   j k scroll   p pause or resume   x remove"
+        return " escape back   j k scroll   a acknowledge   p pause or resume   x remove"
 
     def on_mount(self) -> None:
         self._draw(0.0)

@@ -58,6 +58,7 @@ function useInstance(id) {
   useLive("change", (change) => change.id === id && soon(), [id]);
   const { service, instance_id: name } = found.instance ?? {};
   useLive("event", (event) => event.service === service && event.instance_id === name && soon(), [service, name]);
+  useLive("acks", (acks) => acks.some((one) => one.id === id) && soon(), [id]);
   useLive("beats", (beats) => beats.some((one) => one[0] === id) && soon(), [id]);
   useEffect(() => {
     const seen = () => {

@@ -103,6 +103,23 @@ def test_axe_finds_nothing_grave_in_dialogs(monitor, visit, axe, look):
     assert faults(one.page, axe) == []
 
 
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_grave_in_what_acts_on_instances(monitor, visit, axe, look):
+    one = visit(monitor, "/instances/1", **LOOKS[look])
+    settle(one.page)
+    one.page.keyboard.press("a")
+    expect(one.page.get_by_role("dialog")).to_be_visible()
+    assert faults(one.page, axe) == []
+    one.go("/instances?state=LOST")
+    settle(one.page)
+    one.page.locator(".bulk summary").click()
+    assert faults(one.page, axe) == []
+    one.page.locator(".bulk button").last.click()
+    expect(one.page.get_by_role("dialog")).to_be_visible()
+    assert faults(one.page, axe) == []
+    assert one.overflow() == 0
+
+
 def test_axe_would_find_something(monitor, visit, axe):
     page = visit(monitor, "/settings").page
     settle(page)

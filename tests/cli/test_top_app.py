@@ -192,8 +192,9 @@ async def test_events_stay_in_place_and_unfold(monitor, screen):
     await screen.press("j", "j")
     key = screen.app.feed.current.number
     monitor.push("event", {
-        "time_ms": NOW_MS, "received_ms": NOW_MS, "service": "shop", "instance_id": "shop-1", "ip": "", "scope": "x",
-        "level": "IMPORTANT", "type": "LOG", "info": {"logMessage": "disk full", "logThrowable": "one\ntwo\x1b[2J"},
+        "time_ms": NOW_MS + 30, "received_ms": NOW_MS + 30, "service": "shop", "instance_id": "shop-1", "ip": "",
+        "scope": "x", "level": "IMPORTANT", "type": "LOG",
+        "info": {"logMessage": "disk full", "logThrowable": "one\ntwo\x1b[2J"},
     })  # fmt: skip
     await screen.shows("4/31")
     assert screen.app.feed.current.number == key

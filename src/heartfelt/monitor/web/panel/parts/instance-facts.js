@@ -46,7 +46,7 @@ function rowsOf(one, nowMs) {
     ["interval", one.interval_ms === null ? null : duration(one.interval_ms)],
     ["period", periodOf(one)],
     ["lease", timeoutOf(one)],
-    ["expected", one.expected === undefined ? null : t(one.expected ? "instance.expected_yes" : "instance.expected_no")],
+    ["expected", t(one.expected ? "instance.expected_yes" : "instance.expected_no")],
     ["skew", one.skew_ms === null ? null : duration(one.skew_ms)],
     ["lag", one.lag_ms === null ? null : duration(one.lag_ms)],
     ["peer", `${one.peer || NONE} (${one.via})`],

@@ -84,6 +84,19 @@ def test_a_job_that_fails_is_seen_everywhere_with_its_runs(serve, visit):
     expect(count(page, "failed")).to_have_count(0)
 
 
+def test_a_page_says_where_the_timeout_comes_from(serve, visit):
+    monitor = serve()
+    assert monitor.post("/ping/backup?every=1h&grace=30min").status == 200
+    monitor.beat("shop", "one", timeoutMs=90_000)
+    page = visit(monitor, f"/instances/{monitor.find('backup')['id']}").page
+    facts = page.get_by_role("region", name="Metadata")
+    expect(facts).to_contain_text("1 h 30 min (1 h + 30 min grace), asked for by its heartbeats")
+    expect(facts).to_contain_text("yes: it stays lost until it sends a heartbeat")
+    other = visit(monitor, f"/instances/{monitor.find('one')['id']}").page.get_by_role("region", name="Metadata")
+    expect(other).to_contain_text("1 min 30 s, asked for by its heartbeats")
+    expect(other).to_contain_text("no: it is removed some time after its loss")
+
+
 def acknowledge(page, who, why):
     """In the dialog that is open."""
     dialog = page.get_by_role("dialog")

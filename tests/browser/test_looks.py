@@ -15,17 +15,9 @@ from tests.browser.pages import PHONE
 from tests.browser.target import Target
 
 PATHS = (
-    "/",
-    "/instances",
-    "/instances/1",
-    "/instances/2",
-    "/services",
-    "/events",
-    "/webhooks",
-    "/tokens",
-    "/settings",
-    "/nowhere",
-)
+    "/", "/instances", "/instances?cols=state,instance,expected,ack", "/instances/1", "/instances/2", "/services",
+    "/events", "/webhooks", "/tokens", "/settings", "/nowhere",
+)  # fmt: skip
 LOOKS = {
     "light-en-desk": {},
     "dark-zh-phone": {"scheme": "dark", "locale": "zh-CN", "size": PHONE},

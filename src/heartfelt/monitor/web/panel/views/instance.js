@@ -153,7 +153,7 @@ export default function Instance({ id: text }) {
   return html`
     ${error && html`<${Failure} error=${error} retry=${read} />`}
     <${Head} instance=${instance} nowMs=${nowMs} read=${read} />
-    <${Addresses} addresses=${instance.addresses ?? []} />
+    <${Addresses} addresses=${instance.addresses} />
     <div class="columns-2">
       <div class="stack">
         ${runs.length > 0 && html`<${RunList} runs=${runs} nowMs=${nowMs} />`}

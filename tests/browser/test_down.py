@@ -82,3 +82,88 @@ def test_a_job_that_fails_is_seen_everywhere_with_its_runs(serve, visit):
     expect(rows.nth(1)).to_contain_text("612 files")
     expect(page).to_have_title(re.compile("^Instance"))
     expect(count(page, "failed")).to_have_count(0)
+
+
+def test_a_page_says_where_the_timeout_comes_from(serve, visit):
+    monitor = serve()
+    assert monitor.post("/ping/backup?every=1h&grace=30min").status == 200
+    monitor.beat("shop", "one", timeoutMs=90_000)
+    page = visit(monitor, f"/instances/{monitor.find('backup')['id']}").page
+    facts = page.get_by_role("region", name="Metadata")
+    expect(facts).to_contain_text("1 h 30 min (1 h + 30 min grace), asked for by its heartbeats")
+    expect(facts).to_contain_text("yes: it stays lost until it sends a heartbeat")
+    other = visit(monitor, f"/instances/{monitor.find('one')['id']}").page.get_by_role("region", name="Metadata")
+    expect(other).to_contain_text("1 min 30 s, asked for by its heartbeats")
+    expect(other).to_contain_text("no: it is removed some time after its loss")
+
+
+def acknowledge(page, who, why):
+    """In the dialog that is open."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Your name").fill(who)
+    dialog.get_by_label("Reason").fill(why)
+    dialog.get_by_role("button", name="Acknowledge").click()
+
+
+def test_a_loss_is_acknowledged_and_that_is_withdrawn(serve, visit):
+    monitor = serve(hold_enable="false")
+    monitor.beat("shop", "one", timeoutMs=500)
+    until(lambda: monitor.find("one")["state"] == "LOST")
+    page = visit(monitor, f"/instances/{monitor.find('one')['id']}").page
+    page.get_by_role("button", name="Acknowledge").click()
+    acknowledge(page, "ann", "the disk is ordered")
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("Acknowledged by ann")
+    expect(main).to_contain_text("the disk is ordered (nobody is notified again until it recovers)")
+    assert monitor.find("one")["ack"]["by"] == "ann"
+
+    other = visit(monitor, "/instances").page
+    expect(other.get_by_role("row").filter(has_text="one")).to_contain_text("acknowledged by ann: the disk is ordered")
+    page.get_by_role("button", name="Withdraw").click()
+    expect(page.get_by_role("button", name="Acknowledge")).to_be_visible()
+    expect(main).not_to_contain_text("Acknowledged by ann")
+    expect(other.get_by_role("row").filter(has_text="one")).not_to_contain_text("acknowledged")
+    assert monitor.find("one")["ack"] is None
+
+
+def test_all_that_match_are_acknowledged_paused_resumed_and_removed(serve, visit):
+    monitor = serve(hold_enable="false", lease_timeout="60s")
+    for n in range(5):
+        monitor.beat("shop", f"lost-{n}", timeoutMs=500)
+    for n in range(3):
+        monitor.beat("apart", f"well-{n}")
+    until(lambda: monitor.json("/api/v1/services")["all"]["states"].get("LOST") == 5)
+    page = visit(monitor, "/instances?state=LOST").page
+    actions = page.get_by_text("Actions on 5 instances")
+
+    def choose(action):
+        actions.click()
+        page.locator(".bulk").get_by_role("button", name=action).click()
+        expect(page.get_by_role("dialog")).to_contain_text("all 5 instances that match the filters")
+
+    def states(service):
+        found = monitor.json("/api/v1/instances", service=service)["instances"]
+        return sorted(one["state"] for one in found)
+
+    choose("Acknowledge")
+    acknowledge(page, "bob", "a drill")
+    expect(page.get_by_text("5 instances were acknowledged.")).to_be_visible()
+    assert [one["ack"]["by"] for one in monitor.json("/api/v1/instances", service="shop")["instances"]] == ["bob"] * 5
+    page.get_by_role("searchbox").fill("shop")
+    page.get_by_role("group", name="State").get_by_role("button", name=re.compile("^lost")).click()
+    expect(page.locator("tbody tr[data-id]")).to_have_count(5)
+    choose("Pause")
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("5 instances were paused.")).to_be_visible()
+    assert states("shop") == ["PAUSED"] * 5
+    choose("Resume")
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("5 instances were resumed.")).to_be_visible()
+    assert states("shop") == ["LOST"] * 5
+    choose("Remove")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    assert states("shop") == ["LOST"] * 5
+    choose("Remove")
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("5 instances were removed.")).to_be_visible()
+    assert states("shop") == [] and len(states("apart")) == 3

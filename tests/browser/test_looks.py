@@ -15,17 +15,9 @@ from tests.browser.pages import PHONE
 from tests.browser.target import Target
 
 PATHS = (
-    "/",
-    "/instances",
-    "/instances/1",
-    "/instances/2",
-    "/services",
-    "/events",
-    "/webhooks",
-    "/tokens",
-    "/settings",
-    "/nowhere",
-)
+    "/", "/instances", "/instances?cols=state,instance,expected,ack", "/instances/1", "/instances/2", "/services",
+    "/events", "/webhooks", "/tokens", "/settings", "/nowhere",
+)  # fmt: skip
 LOOKS = {
     "light-en-desk": {},
     "dark-zh-phone": {"scheme": "dark", "locale": "zh-CN", "size": PHONE},
@@ -101,6 +93,23 @@ def test_axe_finds_nothing_grave_in_dialogs(monitor, visit, axe, look):
     one.page.keyboard.press("?")
     expect(one.page.get_by_role("dialog")).to_be_visible()
     assert faults(one.page, axe) == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_grave_in_what_acts_on_instances(monitor, visit, axe, look):
+    one = visit(monitor, "/instances/1", **LOOKS[look])
+    settle(one.page)
+    one.page.keyboard.press("a")
+    expect(one.page.get_by_role("dialog")).to_be_visible()
+    assert faults(one.page, axe) == []
+    one.go("/instances?state=LOST")
+    settle(one.page)
+    one.page.locator(".bulk summary").click()
+    assert faults(one.page, axe) == []
+    one.page.locator(".bulk button").last.click()
+    expect(one.page.get_by_role("dialog")).to_be_visible()
+    assert faults(one.page, axe) == []
+    assert one.overflow() == 0
 
 
 def test_axe_would_find_something(monitor, visit, axe):

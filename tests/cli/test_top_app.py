@@ -101,6 +101,17 @@ async def test_a_failed_job_has_its_runs_its_timeout_and_who_knows(monitor, scre
 
 
 @on_screen()
+async def test_a_loss_is_acknowledged_and_nothing_else_is(monitor, screen):
+    await screen.press("2", "a")
+    await screen.shows("Acknowledge shop/shop-2?", "until it recovers")
+    await screen.press("y")
+    await screen.until(lambda: ("POST", "/api/v1/instances/2/ack") in monitor.asked, "the acknowledgement")
+    await screen.press("j", "a")
+    await screen.shows("only a loss or a failure can be acknowledged")
+    assert [path for _, path in monitor.asked if path.endswith("/ack")] == ["/api/v1/instances/2/ack"]
+
+
+@on_screen()
 async def test_what_happens_is_seen(monitor, screen):
     monitor.push("change", change_of(1, 1, "LOST"))
     counts = monitor.counts() | {"states": {"LOST": 2, "UP": 1, "STUCK": 1}}
@@ -181,8 +192,9 @@ async def test_events_stay_in_place_and_unfold(monitor, screen):
     await screen.press("j", "j")
     key = screen.app.feed.current.number
     monitor.push("event", {
-        "time_ms": NOW_MS, "received_ms": NOW_MS, "service": "shop", "instance_id": "shop-1", "ip": "", "scope": "x",
-        "level": "IMPORTANT", "type": "LOG", "info": {"logMessage": "disk full", "logThrowable": "one\ntwo\x1b[2J"},
+        "time_ms": NOW_MS + 30, "received_ms": NOW_MS + 30, "service": "shop", "instance_id": "shop-1", "ip": "",
+        "scope": "x", "level": "IMPORTANT", "type": "LOG",
+        "info": {"logMessage": "disk full", "logThrowable": "one\ntwo\x1b[2J"},
     })  # fmt: skip
     await screen.shows("4/31")
     assert screen.app.feed.current.number == key

@@ -82,6 +82,11 @@ def resume(id_: int) -> Job:
     return lambda client: client.json("POST", f"/api/v1/instances/{id_}/resume", body={})
 
 
+def ack(id_: int) -> Job:
+    body = {"by": "heartfelt top"}
+    return lambda client: client.json("POST", f"/api/v1/instances/{id_}/ack", body=body)
+
+
 def remove(id_: int) -> Job:
     return lambda client: client.json("DELETE", f"/api/v1/instances/{id_}", {"reason": "removed in heartfelt top"})
 

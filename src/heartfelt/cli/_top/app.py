@@ -61,6 +61,7 @@ class TopApp(App[None]):
         Binding("slash", "filter", "filter"),
         Binding("escape", "no_filter", "no filter"),
         Binding("s", "order", "order"),
+        Binding("a", "ack", "acknowledge"),
         Binding("p", "pause", "pause"),
         Binding("x", "remove", "remove"),
         Binding("R", "release", "release"),
@@ -342,7 +343,17 @@ class TopApp(App[None]):
             self.push_screen(Help())
 
     def on_do(self, do: Do) -> None:
-        {"pause": self.action_pause, "remove": self.action_remove}[do.what]()
+        {"ack": self.action_ack, "pause": self.action_pause, "remove": self.action_remove}[do.what]()
+
+    def action_ack(self) -> None:
+        row = self.current
+        if row is None:
+            return
+        if row.state not in ("FAILED", "LOST"):
+            self.bottom.say("only a loss or a failure can be acknowledged", is_error=True)
+            return
+        question = f"Acknowledge {row.service}/{row.instance_id[:40]}?\nNobody is notified again until it recovers."
+        self._after(question, f"acknowledge {row.id}", _jobs.ack(row.id))
 
     def action_pause(self) -> None:
         row = self.current

@@ -62,7 +62,7 @@ class _Page(Screen[None]):
 
 
 class Do(Message):
-    """A request to the monitor by a key of the detail: "pause" or "remove"."""
+    """A request to the monitor by a key of the detail: "ack", "pause" or "remove"."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
@@ -73,6 +73,7 @@ class Detail(_Page):
     """The details of an instance; `fill` shows the result of a request, and may be called repeatedly."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "ask('ack')", "acknowledge", show=False),
         Binding("p", "ask('pause')", "pause", show=False),
         Binding("x", "ask('remove')", "remove", show=False),
     ]
@@ -84,7 +85,7 @@ class Detail(_Page):
         self._error = ""
 
     def keys(self) -> str:
-        return " escape back   j k scroll   p pause or resume   x remove"
+        return " escape back   j k scroll   a acknowledge   p pause or resume   x remove"
 
     def on_mount(self) -> None:
         self._draw(0.0)
@@ -151,7 +152,7 @@ def _describe(text: Text, found: dict[str, Any], now_ms: float) -> None:
     text.append(mark_of(state).letter, chip_style(state)).append(f" {mark_of(state).word}  ", "bold")
     text.append(f"{clean(one['service'])} / {clean(one['instance_id'])}\n", "bold")
     text.append(f"for {ago(now_ms - one['since_ms'])}: {clean(one['reason'])}\n")
-    ack, addresses = one.get("ack"), one.get("addresses") or ()
+    ack, addresses = one["ack"], one["addresses"]
     if ack is not None:
         until_ms = ack["until_ms"]
         until = "it recovers" if until_ms is None else moment(until_ms)
@@ -199,7 +200,7 @@ def _runs(text: Text, runs: list[dict[str, Any]], now_ms: float) -> None:
 
 
 def _period(one: dict[str, Any]) -> str | None:
-    if not one.get("period_ms"):
+    if one["period_ms"] is None:
         return None
     about = "beats about each " if one["lease_source"] == "learned" else ""
     return f"{about}{one['period_ms'] / 1000:g} s"
@@ -208,10 +209,10 @@ def _period(one: dict[str, Any]) -> str | None:
 def _timeout(one: dict[str, Any]) -> str:
     """Says how long the timeout is, and where it comes from."""
     words = f"{one['lease_ms'] / 1000:g} s"
-    period_ms, grace_ms, source = one.get("period_ms"), one.get("grace_ms"), one.get("lease_source")
-    if period_ms and grace_ms is not None and period_ms + grace_ms == one["lease_ms"]:
+    period_ms, grace_ms, source = one["period_ms"], one["grace_ms"], one["lease_source"]
+    if period_ms is not None and grace_ms is not None and period_ms + grace_ms == one["lease_ms"]:
         words += f" ({period_ms / 1000:g} s + grace {grace_ms / 1000:g} s)"
-    return f"{words}, {SOURCES.get(source, source)}" if source else words
+    return f"{words}, {SOURCES.get(source, source)}"
 
 
 def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
@@ -225,8 +226,7 @@ def _facts(one: dict[str, Any], now_ms: float) -> dict[str, Any]:
         "interval": duration(one["interval_ms"]),
         "period": _period(one),
         "timeout": _timeout(one),
-        "expected": "yes: it stays lost until it beats or is removed" if one.get("expected") else None,
-        "beats from": ", ".join(one.get("addresses", ())),
+        "expected": "yes: it stays lost until it beats or is removed" if one["expected"] else None,
         "first seen": moment(one["first_seen_ms"]),
         "application": one["app"],
         "host": one["host"],

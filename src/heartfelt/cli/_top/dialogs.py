@@ -22,6 +22,7 @@ HELP = (
     ("/", "filter by words and states: payment failed"),
     ("escape", "clear the filter; back"),
     ("s", "change the order"),
+    ("a", "acknowledge its loss or failure"),
     ("p", "pause or resume the instance"),
     ("x", "remove the instance"),
     ("R", "release held losses"),

@@ -87,6 +87,14 @@ class Rows {
     this.#drawSoon();
   };
 
+  acks = (acks) => {
+    for (const { id, ack } of acks) {
+      const row = this.#rows.get(id);
+      if (row) this.#rows.set(id, { ...row, ack });
+    }
+    this.#drawSoon();
+  };
+
   #drawSoon() {
     this.#drawing ||= setTimeout(() => {
       this.#drawing = 0;
@@ -180,6 +188,7 @@ export function useInstanceRows(params) {
     first.current = false;
   });
   useLive("change", rows.change);
+  useLive("acks", rows.acks);
   useLive("beats", rows.beats);
   return rows;
 }

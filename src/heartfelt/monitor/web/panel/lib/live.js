@@ -12,7 +12,7 @@ import { useEffect } from "./html.js";
 const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 15_000;
 const SILENT_MS = 40_000; // the monitor sends at least a comment every 15 s
-const TOPICS = ["change", "event", "hold", "held", "counts", "beats"];
+const TOPICS = ["change", "event", "hold", "held", "acks", "counts", "beats"];
 
 /** @type {Map<string, Set<(data: any) => void>>} */
 const followers = new Map(TOPICS.map((topic) => [topic, new Set()]));
@@ -36,7 +36,7 @@ function tell(state, detail = "") {
 }
 
 /**
- * @param {"change" | "event" | "hold" | "held" | "counts" | "beats"} topic
+ * @param {"change" | "event" | "hold" | "held" | "acks" | "counts" | "beats"} topic
  * @param {(data: any) => void} fn
  * @returns {() => void} ends it
  */

@@ -14,17 +14,17 @@ const ago = (ms, nowMs) => html`<time datetime=${new Date(ms).toISOString()}>${d
 
 /** Its period: as it was set, or about how it was learned. */
 function periodOf({ period_ms: periodMs, lease_source: source }) {
-  if (!periodMs) return null;
+  if (periodMs === null) return null;
   return source === "learned" ? t("instance.period_about", { period: duration(periodMs) }) : duration(periodMs);
 }
 
 /** The timeout in effect, and where it comes from. */
 function timeoutOf({ lease_ms: leaseMs, period_ms: periodMs, grace_ms: graceMs, lease_source: source }) {
-  const isOfPeriod = Boolean(periodMs) && periodMs + graceMs === leaseMs;
+  const isOfPeriod = periodMs !== null && periodMs + graceMs === leaseMs;
   const timeout = isOfPeriod
     ? `${duration(leaseMs)} (${t("instance.timing_of_period", { period: duration(periodMs), grace: duration(graceMs) })})`
     : duration(leaseMs);
-  return source ? t(`instance.timing_by_${source}`, { timeout }) : timeout;
+  return t(`instance.timing_by_${source}`, { timeout });
 }
 
 function rowsOf(one, nowMs) {
@@ -46,7 +46,7 @@ function rowsOf(one, nowMs) {
     ["interval", one.interval_ms === null ? null : duration(one.interval_ms)],
     ["period", periodOf(one)],
     ["lease", timeoutOf(one)],
-    ["expected", one.expected === undefined ? null : t(one.expected ? "instance.expected_yes" : "instance.expected_no")],
+    ["expected", t(one.expected ? "instance.expected_yes" : "instance.expected_no")],
     ["skew", one.skew_ms === null ? null : duration(one.skew_ms)],
     ["lag", one.lag_ms === null ? null : duration(one.lag_ms)],
     ["peer", `${one.peer || NONE} (${one.via})`],

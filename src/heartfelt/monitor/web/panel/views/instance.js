@@ -58,6 +58,7 @@ function useInstance(id) {
   useLive("change", (change) => change.id === id && soon(), [id]);
   const { service, instance_id: name } = found.instance ?? {};
   useLive("event", (event) => event.service === service && event.instance_id === name && soon(), [service, name]);
+  useLive("acks", (acks) => acks.some((one) => one.id === id) && soon(), [id]);
   useLive("beats", (beats) => beats.some((one) => one[0] === id) && soon(), [id]);
   useEffect(() => {
     const seen = () => {
@@ -152,7 +153,7 @@ export default function Instance({ id: text }) {
   return html`
     ${error && html`<${Failure} error=${error} retry=${read} />`}
     <${Head} instance=${instance} nowMs=${nowMs} read=${read} />
-    <${Addresses} addresses=${instance.addresses ?? []} />
+    <${Addresses} addresses=${instance.addresses} />
     <div class="columns-2">
       <div class="stack">
         ${runs.length > 0 && html`<${RunList} runs=${runs} nowMs=${nowMs} />`}

@@ -9,6 +9,7 @@ import { useInstanceRows } from "../lib/instance-rows.js";
 import { useKeys } from "../lib/keys.js";
 import { navigate, useQuery } from "../lib/router.js";
 import { STATE_NAMES, stateMeaning, stateWord } from "../lib/state.js";
+import { BulkActions } from "../parts/bulk-actions.js";
 import { Filters, Search } from "../parts/filters.js";
 import { CELLS, columnsOf, isPhone, usualColumns } from "../parts/instance-columns.js";
 import { Empty, Failure, Loading } from "../parts/notes.js";
@@ -54,6 +55,9 @@ function Columns({ names, setParams }) {
 
 const inOrder = (names) => Object.keys(CELLS).filter((name) => names.includes(name));
 
+/** What was asked for without its order. */
+const filterOf = ({ sort, ...filter }) => filter;
+
 /** Columns missing on a phone are on the instance's page. */
 function columnNames(params) {
   const given = params.get("cols");
@@ -95,6 +99,7 @@ export default function Instances() {
       <${Filters} fields=${fields} params=${params} setParams=${setParams} />
       <${Columns} names=${names} setParams=${setParams} />
       <${States} params=${params} setParams=${setParams} />
+      ${rows.key !== null && html`<${BulkActions} filter=${filterOf(asked)} isFiltered=${isFiltered} n=${rows.ids.length} changed=${rows.again} />`}
     </div>
     <${Body} rows=${rows} columns=${columns} sort=${sort} setParams=${setParams} nowMs=${nowMs} isFiltered=${isFiltered}
       clear=${clear} />`;

@@ -48,6 +48,8 @@ export default {
   col_interval: "Interval",
   col_lease: "Timeout",
   col_beats: "Heartbeats",
+  col_expected: "Expected",
+  col_ack: "Acknowledged",
   col_first_seen: "First seen",
   col_via: "Received via",
   col_peer: "Sender",

@@ -48,6 +48,8 @@ export default {
   col_interval: "间隔",
   col_lease: "超时",
   col_beats: "心跳数",
+  col_expected: "预期",
+  col_ack: "确认",
   col_first_seen: "首次出现",
   col_via: "接入方式",
   col_peer: "发送方",

@@ -35,7 +35,7 @@ def test_checks_that_ping_and_never_again_are_each_lost_at_their_own_time(world,
     joined = {}
     for n, name in enumerate(names):
         for _ in range(each):
-            world.beat(name, via=via)
+            world.beat(name, via=via, timeout_ms=60_000)
         joined[name] = world.wall_ms()
         if n % 50 == 49:
             world.advance(1)

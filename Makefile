@@ -15,7 +15,7 @@ CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATU
 .DEFAULT_GOAL := help
 .PHONY: help demo serve build test core-test py-test parallel-test soak asan tsan fuzz sanitized-install \
 	sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare bench-instructions \
-	bench-lateness bench-panel \
+	bench-lateness bench-panel hold-simulation \
 	wheel clean
 
 help: ## list the targets
@@ -74,6 +74,11 @@ build/fuzz_answer: tests/fuzz/fuzz_answer.c $(wildcard heartfelt_core/sender/hf_
 	@$(if $(CLANG),$(CLANG) -fsanitize=fuzzer -DHF_LIBFUZZER,$(CC)) -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra \
 		-fsanitize=address,undefined -fno-sanitize-recover=all -Iheartfelt_core -Iheartfelt_core/sender \
 		tests/fuzz/fuzz_answer.c heartfelt_core/sender/hf_answer.c -o $@
+
+hold-simulation: build $(VENV)/.tests $(VENV)/.monitor-tested ## print the table of docs/holds.md: false alarms and delays of 200 simulated fleets
+	@$(BIN)/python -m tests.monitor.fleet.hold_simulation $(FLEETS)
+
+FLEETS ?= 200
 
 soak: build $(VENV)/.tests ## let 500 lines of one process beat for a minute while the GIL is held, and check that no beat is missed
 	@$(BIN)/python -m tests.agent.soak $(SOAK_ARGS)

@@ -114,6 +114,23 @@ def test_the_plan_is_the_configurations(make_service, tmp_path):
     assert (plan.connect_timeout_s, plan.write_timeout_s, plan.first_reconnect_s, plan.most_reconnect_s) == (1, 2, 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("settings", "first_s", "most_s"),
+    [
+        ({}, 5, 20),
+        ({"timeout": 90}, 5, 30),
+        ({"timeout": 3}, 1, 1),
+        ({"timeout": 3600}, 5, 180),
+        ({"timeout": 60, "most_reconnect": 7}, 5, 7),
+    ],
+)
+def test_no_wait_is_longer_than_a_third_of_the_timeout(make_service, settings, first_s, most_s):
+    service = make_service(url="http://[::1]:9/", interval=1, **settings)
+    service.start()
+    plan = service.lines[0].plan
+    assert (plan.first_reconnect_s, plan.most_reconnect_s) == (first_s, most_s)
+
+
 def test_files_that_start_needs(make_service, tmp_path):
     (tmp_path / "token").write_text("hunter2 hunter2")
     for keywords, said in [

@@ -197,7 +197,7 @@ def test_silence_of_runs_proves_nothing_after_a_stall_but_a_deadline_is_a_deadli
     world.progress("job/a", rid="a", timeout_ms=10_000)
     world.starts("job/b", timeout_ms=10_000)
     world.advance(9)
-    world.registry.stalled(20_000)
+    world.registry.stalled(15_000)
     world.advance(2)
     assert (world.state("job/a"), world.state("job/b")) == (State.UP, State.FAILED)
     world.advance(27)

@@ -128,15 +128,20 @@ def lived():
         held.close()
 
     silent = listener.follow(World(policy=Policy()))
-    fleet = [f"s{n % 40}/{n}" for n in range(80)]
-    silent.join(*fleet, timeout_ms=8000)
-    silent.run(60, beating=fleet)
-    for name in fleet[:8]:  # whose timeout ends before that of the others, and which are too few to be a share
-        silent.beat(name, timeout_ms=6500)
-    for name in fleet[8:]:
-        silent.beat(name, timeout_ms=60_000)
-    silent.run(9)
+    fleet = [f"s{n}/1" for n in range(9)]
+    silent.join(*fleet, interval_ms=3000, timeout_ms=9000)
+    silent.run(30, beating=fleet)
+    silent.run(10)
+    rows = [silent.registry.row(one) for one in silent.registry.instances()]
     silent.close()
+    back = listener.follow(World(policy=Policy()))
+    back.registry.restore(saved(rows, next_id=100))
+    back.run(20, beating=[])
+    for _ in range(40):  # each in turn misses two of three beats
+        for n in range(3):
+            back.run(3, beating=fleet[n::3], step=0.5)
+    back.run(10, beating=fleet[1:])
+    back.close()
     timed = listener.follow(World())
     timed.beat("cron/once", via="ping")
     timed.join("web/every", every_ms=20_000)

@@ -83,7 +83,7 @@ def test_each_sentence_says_all_of_its_figures_and_nothing_else_of_the_template(
 def test_the_monitor_makes_each_code():
     """None stands in the table unused. Those of jobs and of old rows come from elsewhere than the fleet."""
     made = {reason.code for reason in lives.parts(lives.lived())}
-    assert set(CODES) - made == {"", "exit_status", "run_took"}
+    assert set(CODES) - made == {"", "exit_status", "run_took", "silence"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@
 | `gateway.nettyPort` | `port` | by transport | its port: 6888 (sermant), 8900 (http), 8901 (udp) |
 | `gateway.nettyConnectTimeout` (ms) | `connect_timeout` (s) | 5 s | time limit of an attempt to connect |
 | `gateway.initReconnectInternalTime` (s) | `first_reconnect` (s) | 5 s | wait after a failed attempt, then doubled |
-| `gateway.maxReconnectInternalTime` (s) | `most_reconnect` (s) | 180 s | the longest such wait |
+| `gateway.maxReconnectInternalTime` (s) | `most_reconnect` (s) | 180 s | the longest wait, or a third of the timeout |
 | `heartfelt.url` | `url` | none | transport, address and TLS in one: http, https, udp, sermant, sermants |
 | `heartfelt.transport` | `transport` | sermant | `sermant` (Sermant's TCP protocol), `http` or `udp` |
 | `heartfelt.backend` | `backend` | by transport | the kind of backend: `sermant`, or `heartfelt` (http, udp) |

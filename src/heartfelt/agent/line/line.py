@@ -30,8 +30,9 @@ class Plan:
     """Also limits how long an http answer may take."""
     first_reconnect_s: float = 5.0
     most_reconnect_s: float = 180.0
-    """The waits after failures are 5, 10, 20 ... 180 s, each multiplied by a random factor from 0.5 to 1. They start
-    over after a connection that lasted at least one interval and as long as the wait before it."""
+    """The waits after failures are the first, twice that, and so on up to the longest, each multiplied by a random
+    factor from 0.5 to 1. They start over after a connection that lasted at least one interval and as long as the wait
+    before it."""
     jitter_seed: int | None = None
 
 

@@ -38,6 +38,8 @@ def make_policy(config: MonitorConfig) -> Policy:
             least=config.hold_least,
             share_of_all=config.hold_share_of_all,
             least_of_all=config.hold_least_of_all,
+            reconnect_ms=_ms(config.hold_reconnect),
+            leak=config.hold_leak,
             longest_ms=_ms(config.hold_longest),
             release_per_s=float(config.hold_release_per_s),
         ),

@@ -60,7 +60,9 @@ class MonitorConfig:
     hold_share_of_all: float = 0.3
     hold_least_of_all: int = 10
     hold_window: float = 5.0
-    hold_longest: float = 300.0
+    hold_reconnect: float = 180.0
+    hold_leak: float = 0.02
+    hold_longest: float = 900.0
     hold_release_per_s: int = 20
     limits_frame_bytes: int = Limits().frame_bytes
     limits_gunzip_bytes: int = Limits().gunzip_bytes

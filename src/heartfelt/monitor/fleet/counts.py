@@ -8,7 +8,10 @@ from collections import Counter
 import msgspec
 
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import State
+from heartfelt.monitor.fleet.listening import Intervals
+from heartfelt.monitor.model import UNWATCHED, State
+
+_UNWATCHED = UNWATCHED | {State.LOST, State.REMOVED}
 
 _NOT_UP = (State.LOST, State.FAILED, State.LEFT, State.PAUSED)
 
@@ -51,6 +54,7 @@ class Counts:
         self.services: dict[str, ServiceCounts] = {}
         self.apps: Counter[str] = Counter()
         self.clients: Counter[str] = Counter()
+        self.intervals = Intervals()
 
     def join(self, instance: Instance) -> None:
         counts = self.services.get(instance.service)
@@ -61,8 +65,10 @@ class Counts:
             one.add(instance.counts_as, 1)
         self.apps[instance.app] += 1
         self.clients[instance.peer] += 1
+        self.count_interval(instance, instance.state)
 
     def move(self, instance: Instance, new: State) -> None:
+        self.count_interval(instance, new)
         if instance.held:
             return  # it counts as LOST, whatever its state
         for one in (self.services[instance.service], self.all):
@@ -77,12 +83,19 @@ class Counts:
                 one.add(before, -1)
                 one.add(instance.counts_as, 1)
 
+    def count_interval(self, instance: Instance, state: State) -> None:
+        """Counts its interval if it is watched in this state, and becomes LATE when it misses a beat."""
+        counts = instance.late_ms is not None and state not in _UNWATCHED
+        interval_ms = instance.terms.interval_ms if counts else None
+        instance.counted_interval = self.intervals.count(instance.counted_interval, interval_ms)
+
     def rename(self, names: Counter[str], old: str, new: str) -> None:
         _less(names, old)
         names[new] += 1
 
     def leave(self, instance: Instance) -> None:
         self.hold(instance, False)
+        self.count_interval(instance, State.REMOVED)
         counts = self.services[instance.service]
         for one in (counts, self.all):
             one.total -= 1

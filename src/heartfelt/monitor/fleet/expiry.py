@@ -112,7 +112,7 @@ class Verdicts:
                 busy_ms = self._lateness_ms(event)
                 self._tick.beat()
                 if busy_ms > BUSY_MS:
-                    self.hold.stalled(now_ms, busy_ms)
+                    self.hold.outages.stalled(now_ms, busy_ms)
                 self.hold.heard(now_ms, self.beats)
                 self.book.uptime.tick()
                 self.life.leases.review()
@@ -122,7 +122,7 @@ class Verdicts:
         """Notes that the monitor itself could not run for this long, until now."""
         self.stalls += 1
         self.stalled_ms += stall_ms
-        self.hold.stalled(self.life.now_ms(), stall_ms)
+        self.hold.outages.stalled(self.life.now_ms(), stall_ms)
         if stall_ms >= self.hold.policy.stall_ms:  # a busy machine has many shorter ones, which change nothing
             self.book.publish(self.book.on_event, own_events.stalled(self.life.wall_ms(), stall_ms))
 

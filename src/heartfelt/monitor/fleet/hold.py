@@ -1,24 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""Decides whether a loss is notified now or held: held when so many come together that the fault may lie in the
-network between, or with the monitor.
+"""Decides whether a loss is notified now or held: held when the fault may lie in the network between, or with the
+monitor.
 
 While nothing is held, a loss begins a hold if
-- more than a given share of its service, or of all instances, is lost or about to be lost within one short window; or
-- the monitor itself was stalled a moment ago; or
-- no instance at all has been heard for a while, after many beats a second before.
+- the monitor itself was stalled a moment ago, or has started and none of the instances that it knew has come back; or
+- no instance at all has been heard since before others missed their beats, too; or
+- beats get lost on their way: many instances miss beats and then beat again; or
+- more than a given share of its service, or of all instances, is lost or about to be lost close together.
+All but the last are noticed by outages.py.
 
 A hold has one scope (a service, or all), one reason, and a latest end that nothing moves. Losses within its scope are
-held: the instances are shown as LATE, nobody is notified, and a loss is forgotten if its instance beats again. At the
-end, or when somebody releases the hold, the remaining losses are notified at a limited rate, and are then not held
-again for a while, so a hold cannot follow itself. If other services are hit during a hold, it widens to all services,
-with the same end.
+held: they count as LOST, nobody is notified, and a loss is forgotten if its instance beats again. At the end, or when
+somebody releases the hold, the remaining losses are notified at a limited rate, and are then not held again for a
+while, so a hold cannot follow itself. If other services are hit during a hold, it widens to all services, with the
+same end.
+
+A leak, the loss of some beats, may last for days, so a hold for it has no end of its own. Instead each of its losses
+is notified once the instance has missed more beats in a row than the leak explains.
 
 **No loss is delayed in case more should follow.** A delay would make every loss late, and when a rack dies its losses
 are spread over the interval between beats, far longer than an acceptable delay. Instead the hold looks ahead: an
 instance that missed a beat is LATE long before its timeout expires, so at a rack's first loss it is known which others
-are due, and when; they count as if they were lost already. Only losses of instances with an unknown interval (or one
-longer than two thirds of the timeout) can be notified before a hold of their fellows begins, and none of those that
-come at the same moment.
+are due, and when; they count as if they were lost already. Those that were cut off at one moment are lost within one
+interval, so losses count together over the window and one interval. Only losses of instances with an unknown interval
+(or one longer than two thirds of the timeout) can be notified before a hold of their fellows begins, and none of those
+that come at the same moment.
+
+**Nothing is due from a key that has beaten once or twice by name, and whose period is not known.** Its loss may be held
+with others, but is no sign that more than itself is silent.
 
 Shares are of the instances that beat (all states but LOST, LEFT and PAUSED, plus the losses notified within the
 window), so a fleet that has shrunk is measured by its new size. They count distinct instances, so one that flaps
@@ -29,90 +38,103 @@ Pure: it is given the time, in ms by the registry's clock, and `next_ms` says wh
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.listening import Intervals
 from heartfelt.monitor.fleet.loss_window import Windows
+from heartfelt.monitor.fleet.outages import Outages
 from heartfelt.monitor.fleet.policy import HoldPolicy
 from heartfelt.monitor.model import Hold, HoldState
 from heartfelt.monitor.reasons import NO_REASON, Reason
 
 _STEP_MS = 50.0
-_RATE_OVER_MS = 30_000.0
+_CHANCE = 1e-7
+"""An instance that missed so many beats in a row that a leak does it with this probability is lost."""
 
 
-class Listening:
-    """Measures the rate of beats, and for how long there has been none. Fed once a second."""
+class Timing(NamedTuple):
+    """The times of an instance whose timeout has passed, in ms."""
 
-    def __init__(self) -> None:
-        self.per_s = 0.0
-        self.heard_ms: float | None = None
-        self.gap_ms = 0.0
-        """The longest recent time without a beat, which is therefore not unusual."""
-        self._total = 0
+    lease_ms: int = 0
+    interval_ms: int | None = None
+    late_ms: int | None = None
 
-    def heard(self, now_ms: float, total: int) -> None:
-        """Takes the number of beats since the start."""
-        new, self._total = total - self._total, total
-        if self.heard_ms is None:
-            self.heard_ms = now_ms
-        elapsed_ms = now_ms - self.heard_ms
-        if not new or elapsed_ms <= 0:
-            return
-        part = 1.0 - math.exp(-elapsed_ms / _RATE_OVER_MS)
-        self.per_s += part * (new * 1000.0 / elapsed_ms - self.per_s)
-        self.gap_ms = max(elapsed_ms, 0.9 * self.gap_ms)
-        self.heard_ms = now_ms
+    @property
+    def spread_ms(self) -> int:
+        """Within this time those are lost that were cut off at one moment."""
+        return self.interval_ms or 0
 
-    def silent_ms(self, now_ms: float) -> float:
-        return 0.0 if self.heard_ms is None else now_ms - self.heard_ms
+    @property
+    def seen(self) -> float:
+        """The part of them that is LATE when the first of them is lost."""
+        if self.interval_ms is None or self.late_ms is None:
+            return 1.0
+        return min(1.0, (self.lease_ms - self.late_ms) / self.interval_ms)
+
+
+NO_TIMING = Timing()
 
 
 class HoldMachine:
     """The monitor's hold; there is one at most. Belongs to the loop's thread.
 
-    `up` returns how many instances of a service ("": of all) are in a state that beats. An instance whose loss has not
-    been notified is among them.
+    `watched` returns how many instances of a service ("": of all) may yet be lost. An instance whose loss has not been
+    notified is among them.
     """
 
-    def __init__(self, policy: HoldPolicy, up: Callable[[str], int]) -> None:
+    def __init__(self, policy: HoldPolicy, watched: Callable[[str], int], intervals: Intervals | None = None) -> None:
         self.policy = policy
-        self._up = up
+        self._watched = watched
         self.windows = Windows(policy.window_ms)
-        self.listening = Listening()
+        self.outages = Outages(policy, Intervals() if intervals is None else intervals)
         self.state = HoldState.NONE
         self.scope = ""
         self.reason = NO_REASON
         self.version = 0
         """Grows with each change of what `hold` returns."""
         self.holds = self.held_in_all = self.released = self.recovered = 0
-        self._held: OrderedDict[int, str] = OrderedDict()
+        self._held: OrderedDict[int, tuple[str, float, Timing]] = OrderedDict()
+        """The service of each, and when its timeout had passed."""
+        self._patience: list[tuple[float, int]] = []
+        """In a leak: a heap of times at which a held loss may have to be notified, and its id."""
         self._notified: set[int] = set()
         self._notified_until_ms = 0.0
         self._since_ms = self._until_ms = 0.0
         self._step_ms = 0.0
         self._for_silence = False
-        self._settled_ms = -math.inf
-        self._stall_reason = NO_REASON
+        self._leak = 0.0
+        """The share of beats that do not arrive, if that is why losses are held; otherwise 0."""
 
     # -- what happens
 
-    def lost(self, now_ms: float, id: int, service: str) -> bool:
+    def lost(self, now_ms: float, id: int, service: str, timing: Timing = NO_TIMING) -> bool:
         """Handles an expired timeout that `windows` counts. True: the loss is held, and `due` returns it later unless
         `forget` is called. O(window)."""
-        if not self.policy.enable or id in self._notified:
+        if not self.policy.enable:
             return self._notify(now_ms, service)
-        if self.state is HoldState.NONE:
-            held = self._begins(now_ms, service)
+        own = self.outages.own(now_ms)
+        if id in self._notified and own is None:
+            held = False
+        elif self._leak:
+            self._begins_everywhere(now_ms, id)
+            held = True
+        elif self.state is HoldState.NONE:
+            held = self._begins_everywhere(now_ms, id) or self._begins_for_leak(now_ms)
+            held = held or self._begins_for_share(now_ms, service, timing)
         elif not self.scope or self.scope == service:
             held = True
         else:
-            held = self._widens(now_ms, service)
+            held = self._widens(now_ms, id, service, timing) or self._begins_for_leak(now_ms)
         if not held:
             return self._notify(now_ms, service)
-        self._held[id] = service
+        self._held[id] = service, now_ms, timing
+        if self._leak:
+            heapq.heappush(self._patience, (now_ms + self._patience_ms(timing), id))
         self.held_in_all += 1
         self.version += 1
         return True
@@ -123,19 +145,12 @@ class HoldMachine:
             self.recovered += 1
             self.version += 1
 
-    def stalled(self, now_ms: float, stall_ms: float) -> None:
-        """Notes that the monitor could not run for this long, until now."""
-        if stall_ms >= self.policy.stall_ms:
-            self._settled_ms = max(self._settled_ms, now_ms + max(float(self.policy.settle_ms), stall_ms))
-            self._stall_reason = reasons.stalled(stall_ms)
-
     def heard(self, now_ms: float, total: int) -> None:
         """Takes the number of beats since the start, once a second."""
-        before = self.listening.heard_ms
-        self.listening.heard(now_ms, total)
-        if self._for_silence and self.state is HoldState.HOLDING and self.listening.heard_ms != before:
+        settled_ms = self.outages.heard(now_ms, total)
+        if settled_ms is not None and self._for_silence and self.state is HoldState.HOLDING:
             self._for_silence = False  # beats are back: give agents the time to reconnect, and no more
-            self._until_ms = min(self._until_ms, now_ms + self.policy.settle_ms)
+            self._until_ms = min(self._until_ms, settled_ms)
             self.version += 1
         self.windows.prune(int(now_ms // 1000))
 
@@ -148,18 +163,24 @@ class HoldMachine:
 
     def due(self, now_ms: float, most: int) -> list[int]:
         """Returns at most `most` ids whose loss is to be notified now. Call it by `next_ms`, and once a second."""
+        due: list[int] = []
         if self.state is HoldState.HOLDING:
             if now_ms >= self._until_ms:
                 held_ms = now_ms - self._since_ms
                 self._release(now_ms, reasons.hold_expired(held_ms, self.policy.release_per_s, self.reason))
+            elif self._leak:
+                leak = self.outages.leak(self.policy.leak / 2)
+                self._leak = max(self._leak, leak)
+                due = self._beyond_patience(now_ms, most)
+                if not self._held and not leak:
+                    self._end(now_ms)
             elif not self._held and now_ms - self._since_ms >= self.policy.window_ms:
                 self._end(now_ms)
-        due: list[int] = []
         if self.state is HoldState.RELEASING:
             n = min(int((now_ms - self._step_ms) * self.policy.release_per_s / 1000.0 + 1e-9), most)
             self._step_ms += n * 1000.0 / self.policy.release_per_s
             for _ in range(min(n, len(self._held))):
-                id, service = self._held.popitem(last=False)
+                id, (service, _, _) = self._held.popitem(last=False)
                 self._notified.add(id)
                 due.append(id)
                 self._notify(now_ms, service)
@@ -174,15 +195,17 @@ class HoldMachine:
     def unsettled_ms(self, now_ms: float, service: str) -> float:
         """Returns for how long from now silence of this service proves nothing: until its hold ends, or until agents
         have reconnected after a stall. 0: it does."""
-        wait_ms = self._settled_ms - now_ms
+        own = self.outages.own(now_ms)
+        wait_ms = 0.0 if own is None else own[1] - now_ms
         if self.state is HoldState.HOLDING and self.scope in ("", service):
-            wait_ms = max(wait_ms, self._until_ms - now_ms)
-        return max(wait_ms, 0.0) if self.policy.enable else 0.0
+            longest_ms = float(self.policy.settle_ms) if self._leak else math.inf  # then it is asked again
+            wait_ms = max(wait_ms, min(self._until_ms - now_ms, longest_ms))
+        return wait_ms if self.policy.enable else 0.0
 
     def next_ms(self, now_ms: float) -> float | None:
         """Returns in how many ms to call `due`; None: once a second is enough."""
         if self.state is HoldState.HOLDING:
-            return max(self._until_ms - now_ms, 1.0)
+            return None if self._leak else max(self._until_ms - now_ms, 1.0)
         if self.state is HoldState.RELEASING:
             return max(1000.0 / self.policy.release_per_s, _STEP_MS)
         return None
@@ -197,7 +220,7 @@ class HoldMachine:
             scope=self.scope,
             held=len(self._held),
             since_ms=wall_ms - round(now_ms - self._since_ms),
-            until_ms=wall_ms + round(self._until_ms - now_ms),
+            until_ms=None if math.isinf(self._until_ms) else wall_ms + round(self._until_ms - now_ms),
         )
 
     @property
@@ -206,72 +229,120 @@ class HoldMachine:
 
     # -- how it is decided
 
-    def _begins(self, now_ms: float, service: str) -> bool:
-        policy = self.policy
-        if self._up("") >= policy.least_of_all:
-            if now_ms < self._settled_ms:
-                self._begin(now_ms, "", self._stall_reason, self._settled_ms)
-                return True
-            silent_ms = self.listening.silent_ms(now_ms)
-            usual_ms = max(float(policy.silence_ms), 3.0 * self.listening.gap_ms)
-            if silent_ms >= usual_ms and self.listening.per_s > policy.silence_beats_per_s:
-                self._begin(now_ms, "", reasons.silence(silent_ms, self.listening.per_s), math.inf)
-                self._for_silence = True
-                return True
-        own = self._is_hit(now_ms, service)
-        if not own and not self._is_hit(now_ms, ""):
+    def _begins_everywhere(self, now_ms: float, id: int) -> bool:
+        everywhere = self._everywhere(now_ms, id)
+        if everywhere is not None:
+            self._begin(now_ms, "", *everywhere)
+        return everywhere is not None
+
+    def _begins_for_share(self, now_ms: float, service: str, timing: Timing) -> bool:
+        own = self._is_hit(now_ms, service, timing)
+        if not own and not self._is_hit(now_ms, "", timing):
             return False
-        scope = service if own and not self._are_others_hit(now_ms, service) else ""
-        n, total = self._share(now_ms, scope)
-        share = policy.share if scope else policy.share_of_all
-        self._begin(now_ms, scope, reasons.share(n, total, policy.window_ms, scope, share), math.inf)
+        scope = service if own and not self._are_others_hit(now_ms, service, timing) else ""
+        n, total = self._share(now_ms, scope, timing)
+        share = self.policy.share if scope else self.policy.share_of_all
+        window_ms = self.policy.window_ms + timing.spread_ms
+        self._begin(now_ms, scope, reasons.share(n, total, window_ms, scope, share), math.inf)
         return True
 
-    def _widens(self, now_ms: float, service: str) -> bool:
+    def _everywhere(self, now_ms: float, id: int) -> tuple[Reason, float] | None:
+        """Returns why losses of all services are held, and until when, if that does not depend on how many they are."""
+        own = self.outages.own(now_ms)
+        if own is None and (silence := self.outages.silence(now_ms, id)) is not None:
+            self._for_silence = True
+            return silence, math.inf
+        return own
+
+    def _begins_for_leak(self, now_ms: float) -> bool:
+        leak = self.outages.leak(self.policy.leak)
+        if leak:
+            self._begin(now_ms, "", reasons.leak(1.0 - leak), math.inf)
+            self._leak, self._until_ms = leak, math.inf
+            self._patience = [(now_ms, id) for id in self._held]
+        return bool(leak)
+
+    def _patience_ms(self, timing: Timing) -> float:
+        """Returns for how much longer an instance may be silent by chance, as beats get lost."""
+        interval_ms = timing.interval_ms or timing.lease_ms / 2
+        beats = math.ceil(math.log(_CHANCE) / math.log(self._leak))
+        return min(max(beats * interval_ms - timing.lease_ms, interval_ms), float(self.policy.longest_ms))
+
+    def _beyond_patience(self, now_ms: float, most: int) -> list[int]:
+        due: list[int] = []
+        if self.outages.is_quiet(now_ms):
+            return due  # nobody is heard, so a silence says nothing about one of them
+        while self._patience and self._patience[0][0] <= now_ms and len(due) < most:
+            _, id = heapq.heappop(self._patience)
+            if id not in self._held:
+                continue
+            service, lost_ms, timing = self._held[id]
+            until_ms = lost_ms + self._patience_ms(timing)
+            if until_ms > now_ms:  # it was held again later, or more beats get lost than it seemed
+                heapq.heappush(self._patience, (until_ms, id))
+                continue
+            del self._held[id]
+            due.append(id)
+            self._notify(now_ms, service)
+        self.released += len(due)
+        self.version += bool(due)
+        return due
+
+    def _widens(self, now_ms: float, id: int, service: str, timing: Timing) -> bool:
         # Losses in the held service do not count here: they must not hold single losses elsewhere.
-        if not self._is_hit(now_ms, service) and not self._are_others_hit(now_ms, self.scope):
+        if self._is_hit(now_ms, service, timing) or self._are_others_hit(now_ms, self.scope, timing):
+            self.reason = reasons.many_services(self.scope, service)
+        elif everywhere := self._everywhere(now_ms, id):
+            self.reason = everywhere[0]
+        else:
             return False
-        self.reason = reasons.many_services(self.scope, service)
         self.scope = ""
         self.version += 1
         return True
 
-    def _is_hit(self, now_ms: float, scope: str) -> bool:
-        n, total = self._share(now_ms, scope)
+    def _is_hit(self, now_ms: float, scope: str, timing: Timing) -> bool:
+        n, total = self._share(now_ms, scope, timing)
         if scope:
-            return total >= self.policy.least and n > self.policy.share * total
-        return total >= self.policy.least_of_all and n > self.policy.share_of_all * total
+            return total >= self.policy.least and n > self.policy.share * timing.seen * total
+        return total >= self.policy.least_of_all and n > self.policy.share_of_all * timing.seen * total
 
-    def _are_others_hit(self, now_ms: float, service: str) -> bool:
-        n, total = self._share(now_ms, service)
-        n_all, total_all = self._share(now_ms, "")
+    def _are_others_hit(self, now_ms: float, service: str, timing: Timing) -> bool:
+        n, total = self._share(now_ms, service, timing)
+        n_all, total_all = self._share(now_ms, "", timing)
         others = total_all - total
-        return others >= self.policy.least and n_all - n > self.policy.share_of_all * others
+        return others >= self.policy.least and n_all - n > self.policy.share_of_all * timing.seen * others
 
-    def _share(self, now_ms: float, scope: str) -> tuple[int, int]:
+    def _share(self, now_ms: float, scope: str, timing: Timing) -> tuple[int, int]:
         now_s = int(now_ms // 1000)
-        width = self.windows.width
+        width = self.windows.width(timing.spread_ms)
         window = self.windows.of(scope) if scope else self.windows.all
-        return window.most(now_s, width), self._up(scope) + window.notified_lately(now_s, width)
+        return window.most(now_s, width), self._watched(scope) + window.notified_lately(now_s, width)
 
     def _begin(self, now_ms: float, scope: str, reason: Reason, until_ms: float) -> None:
         self.state, self.scope, self.reason = HoldState.HOLDING, scope, reason
         self._since_ms = now_ms
         self._until_ms = min(now_ms + self.policy.longest_ms, until_ms)
-        self._for_silence = False
+        self._leak = 0.0
+        self._patience.clear()
         self.holds += 1
+        self.version += 1
 
     def _release(self, now_ms: float, reason: Reason) -> None:
         self.state = HoldState.RELEASING
         self.reason = reason
         self._until_ms = now_ms + len(self._held) * 1000.0 / self.policy.release_per_s
         self._step_ms = now_ms
-        self._settled_ms = now_ms  # a stall begins one hold only
-        self.version += 1
+        self.outages.told(now_ms)
+        self._leave()
 
     def _end(self, now_ms: float) -> None:
         self.state = HoldState.NONE
         self._notified_until_ms = now_ms + self.policy.longest_ms
+        self._leave()
+
+    def _leave(self) -> None:
+        self._leak, self._for_silence = 0.0, False
+        self._patience.clear()
         self.version += 1
 
     def _notify(self, now_ms: float, service: str) -> bool:

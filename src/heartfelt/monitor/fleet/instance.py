@@ -14,6 +14,8 @@ from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
 
 RING = 120
+_BY_NAME = frozenset(("ping", "udp"))
+"""The ways by which a key beats that may never beat again, as a check that somebody runs by hand."""
 # Bounds within which an interval learned from an agent's clock is believed.
 _SHORTEST_INTERVAL_MS = 50
 _LONGEST_INTERVAL_MS = 3_600_000
@@ -43,6 +45,7 @@ class Instance(Hot):
         "addresses",
         "app",
         "before_pause",
+        "counted_interval",
         "down_since_ms",
         "due",
         "every_ms",
@@ -69,6 +72,7 @@ class Instance(Hot):
         "period_ms",
         "period_unknown",
         "reason",
+        "reconnect_ms",
         "restored_ms",
         "rhythm",
         "service",
@@ -136,8 +140,12 @@ class Instance(Hot):
         """Its timeout has expired, but the loss is held: it is shown as LATE."""
         self.due = 0
         """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
+        self.counted_interval = 0
+        """The kind of interval that it is counted under; 0: none."""
         self.restored_ms: int | None = None
         """The time the monitor started, until the first beat since then."""
+        self.reconnect_ms = 0
+        """The time to reconnect, by which its timeout is longer until then."""
         self.goodbye_ms: int | None = None
         """When the event was sent that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
@@ -147,6 +155,13 @@ class Instance(Hot):
     def counts_as(self) -> State:
         """The state in which people count it: LOST if its loss is held."""
         return State.LOST if self.held else self.state
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether a beat is due from it: not if it has beaten by name once or twice, and its period is not known."""
+        if self.beats > 2 or self.via not in _BY_NAME:
+            return True
+        return any(period is not None for period in (self.interval_ms, self.every_ms, self.period_ms))
 
     def gaps(self) -> Iterator[tuple[float, bool]]:
         """Yields the last times between beats, at most 120, oldest first: seconds (exact to a hundredth, or to 1/256 if

@@ -62,6 +62,8 @@ class Leases:
                 self._timers.drop(self._timers.late, instance.id)
             else:
                 instance.late = self._timers.set(self._timers.late, instance.id, late_ms)
+        if instance.id in self._book.by_id:
+            self._book.counts.count_interval(instance, instance.state)
 
     def heard(self, instance: Instance, *, restored: bool) -> None:
         """Learns from a beat that the timers have seen, before it changes the state. `restored`: it is the first one

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.acks import Acks
 from heartfelt.monitor.fleet.addresses import Addresses
-from heartfelt.monitor.fleet.hold import HoldMachine
+from heartfelt.monitor.fleet.hold import HoldMachine, Timing
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.kept import Kept
 from heartfelt.monitor.fleet.leases import Leases
@@ -27,6 +27,8 @@ BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED)
 GONE = frozenset((State.LOST, State.LEFT))
 BEFORE_PAUSE = GONE | ACKABLE
 """States that a pause remembers, since people were told of them."""
+_RECONNECTS = "sermant"
+_SILENT = frozenset((State.LATE, State.LOST))
 
 
 class Life:
@@ -62,10 +64,17 @@ class Life:
         self.leases.set(instance)
 
     def restored(self, instance: Instance, now_ms: int) -> None:
-        """Sets the timers of an instance from the store, after `set_terms`."""
+        """Sets the timers of an instance from the store. An agent that keeps a connection waits before it connects
+        again: it has more time."""
+        instance.beats = 1
+        instance.restored_ms = now_ms
+        self.set_terms(instance)
         state = instance.state
         if (instance.before_pause if state is State.PAUSED else state) in GONE:
             self._rest(instance)
+        elif instance.via == _RECONNECTS:
+            instance.reconnect_ms = self.hold.policy.reconnect_ms + (instance.interval_ms or 0)
+            self.timers.set(self.timers.lease, instance.id, instance.terms.look_ms + instance.reconnect_ms)
         if state is State.PAUSED:
             if instance.paused_until_ms is not None:
                 self._forget_in(instance, max(instance.paused_until_ms - now_ms, 1))
@@ -89,6 +98,9 @@ class Life:
         succeeded: the beat shows that its job works again, if a run failed before.
         """
         old = instance.state
+        interval_ms = instance.terms.interval_ms
+        if old in _SILENT and interval_ms is not None and gap_ms < 2 * instance.lease_ms:
+            self.hold.outages.misses.missed(self.now_ms(), instance.id, gap_ms, interval_ms)
         self._heard(instance)
         gap_ms = max(gap_ms, 0)
         if succeeded:
@@ -153,19 +165,21 @@ class Life:
         """Handles a missed interval."""
         if instance.state not in BEATING or instance.state in (State.LATE, State.FAILED) or instance.late_ms is None:
             return
-        left_ms = max(instance.lease_ms - instance.late_ms, 0)
+        left_ms = max(instance.lease_ms + instance.reconnect_ms - instance.late_ms, 0)
         due = int((self.now_ms() + left_ms) // 1000)
         instance.due = self.hold.windows.count(instance.service, instance.due, due)
+        self.hold.outages.late(instance.id)
         now_ms = self.wall_ms()
         self.book.move(instance, State.LATE, reasons.late(instance, now_ms), Level.NORMAL, now_ms)
 
     def silent(self, instance: Instance, since_ms: float) -> bool:
-        """Handles a timeout that expired `since_ms` ago: from now on the hold counts the instance as lost. False:
-        nothing to decide."""
+        """Handles a timeout that expired `since_ms` ago: from now on the hold counts the instance as lost, if a
+        beat was due from it. False: nothing to decide."""
         if self.leases.wait(instance, since_ms) or instance.state not in BEATING or instance.held:
             return False
-        now_s = int(self.now_ms() // 1000)
-        instance.due = self.hold.windows.count(instance.service, instance.due, now_s)
+        if instance.is_regular:
+            now_s = int(self.now_ms() // 1000)
+            instance.due = self.hold.windows.count(instance.service, instance.due, now_s)
         return True
 
     def decide(self, instance: Instance) -> None:
@@ -176,7 +190,8 @@ class Life:
             if instance.state is not State.LATE:
                 self._no_longer_due(instance)
             return
-        if self.hold.lost(self.now_ms(), instance.id, instance.service):
+        timing = Timing(instance.lease_ms, instance.terms.interval_ms, instance.late_ms)
+        if self.hold.lost(self.now_ms(), instance.id, instance.service, timing):
             self.book.counts.hold(instance, True)
             if instance.state is not State.FAILED:  # which stays: it is known to be down
                 now_ms = self.wall_ms()
@@ -308,8 +323,10 @@ class Life:
         return counts | self.leases.stats() | self.addresses.stats()
 
     def _heard(self, instance: Instance) -> None:
-        restored, instance.restored_ms = instance.restored_ms is not None, None
-        if instance.state in (State.LATE, State.LOST):
+        restored = instance.restored_ms is not None
+        if restored:
+            self._return(instance)
+        if instance.state in _SILENT:
             instance.mark_missed()
         self.leases.heard(instance, restored=restored)
         if instance.state in (State.LATE, State.FAILED):
@@ -339,6 +356,14 @@ class Life:
         """Ends the wait for its beats."""
         self.timers.drop(self.timers.lease, instance.id)
         self.timers.drop(self.timers.late, instance.id)
+
+    def _return(self, instance: Instance) -> None:
+        """Handles the first beat since the monitor started."""
+        instance.restored_ms = None
+        self.hold.outages.returned()
+        if instance.reconnect_ms:
+            instance.reconnect_ms = 0
+            instance.lease = self.timers.set(self.timers.lease, instance.id, instance.terms.look_ms)
 
     def _no_longer_due(self, instance: Instance) -> None:
         instance.due = self.hold.windows.count(instance.service, instance.due, 0)

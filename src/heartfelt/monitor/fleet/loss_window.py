@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+MOST_S = 120
+"""The longest time in which losses count together."""
+_PRUNE_S = 5
+
 
 class Window:
     """For one service, or for all: how many timeouts expired, or will, in each second of the registry's clock.
@@ -45,10 +49,14 @@ class Windows:
     """
 
     def __init__(self, width_ms: int) -> None:
-        self.width = max(1, -(-width_ms // 1000))
+        self._width_ms = width_ms
         self.all = Window()
         self.services: dict[str, Window] = {}
         self._pruned_s = 0
+
+    def width(self, spread_ms: int) -> int:
+        """Returns for how many seconds losses count together if they come spread over this time."""
+        return min(max(1, -(-(self._width_ms + spread_ms) // 1000)), max(MOST_S, self._width_ms // 1000))
 
     def count(self, service: str, old: int, new: int) -> int:
         """Counts an instance in second `new` instead of `old`. Returns `new`."""
@@ -79,11 +87,11 @@ class Windows:
         return self.services.get(service) or _NOTHING
 
     def prune(self, now_s: int) -> None:
-        """Forgets old seconds; once a second is enough. O(services with silent instances)."""
-        if now_s == self._pruned_s:
+        """Forgets old seconds, now and then. O(services with silent instances)."""
+        if now_s < self._pruned_s + _PRUNE_S:
             return
         self._pruned_s = now_s
-        before_s = now_s - self.width
+        before_s = now_s - max(MOST_S, self._width_ms // 1000)
         self.all.prune(before_s)
         for service in [service for service, window in self.services.items() if window.prune(before_s)]:
             del self.services[service]

@@ -39,29 +39,33 @@ class HoldPolicy(msgspec.Struct, kw_only=True, frozen=True):
     stall_ms: int = 1_000
     """Shorter stalls of the monitor itself do not begin a hold."""
     settle_ms: int = 30_000
-    """How long losses are held after a stall or a silence, while agents reconnect."""
+    """How long losses are held after a stall or a silence, while agents send their next beats."""
+    reconnect_ms: int = 180_000
+    """How long an agent may wait before it connects again, after the monitor or its network was away."""
     silence_ms: int = 5_000
-    """No beat from any instance for this long (and for three usual gaps), after..."""
-    silence_beats_per_s: float = 5.0
-    """...more beats a second than this: the network is taken to be down."""
-    longest_ms: int = 300_000
-    """The longest hold, from its beginning; nothing extends it."""
+    """No beat from any instance for this long, while several should have sent one: the network is taken to be down."""
+    leak: float = 0.02
+    """If more than this share of the due beats does not arrive, though their senders live, losses are held."""
+    leak_window_ms: int = 120_000
+    """...within this time."""
+    longest_ms: int = 900_000
+    """The longest hold, from its beginning; nothing extends it. In a leak: the longest time that one loss is held."""
     release_per_s: float = 20.0
     """The rate at which losses are notified at its end."""
 
     def __post_init__(self) -> None:
-        for name in ("window_ms", "settle_ms", "silence_ms", "longest_ms"):
+        for name in ("window_ms", "settle_ms", "silence_ms", "leak_window_ms", "longest_ms"):
             check_ms(f"hold.{name}", getattr(self, name), 1)
-        check_ms("hold.stall_ms", self.stall_ms, 0)
-        for name in ("share", "share_of_all"):
+        for name in ("stall_ms", "reconnect_ms"):
+            check_ms(f"hold.{name}", getattr(self, name), 0)
+        for name in ("share", "share_of_all", "leak"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"hold.{name} must be above 0 and at most 1 (0.5: half); got {getattr(self, name)!r}")
         for name in ("least", "least_of_all"):
             if getattr(self, name) < 2:
                 raise ConfigError(f"hold.{name} must be at least 2; got {getattr(self, name)!r}")
-        for name in ("release_per_s", "silence_beats_per_s"):
-            if not 0 < getattr(self, name) <= 1e6:
-                raise ConfigError(f"hold.{name} must be above 0 and at most 1,000,000; got {getattr(self, name)!r}")
+        if not 0 < self.release_per_s <= 1e6:
+            raise ConfigError(f"hold.release_per_s must be above 0 and at most 1,000,000; got {self.release_per_s!r}")
 
 
 class ServicePolicy(msgspec.Struct, kw_only=True, frozen=True):

@@ -42,7 +42,10 @@ def second(gap_ms: int) -> Reason:
 def lost(instance: Instance, now_ms: int) -> Reason:
     """Says how long there was no heartbeat by the wall clock, but at least the timeout: that much is certain."""
     code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms)
-    return make(code, silent_ms=silent_ms, timeout_ms=instance.lease_ms, terms=_terms(instance), **_last(instance))
+    figures: dict[str, Any] = {"silent_ms": silent_ms, "timeout_ms": instance.lease_ms, "terms": _terms(instance)}
+    if instance.restored_ms is not None:
+        figures["reconnect_ms"] = instance.reconnect_ms or None
+    return make(code, **figures, **_last(instance))
 
 
 def _terms(instance: Instance) -> Reason | None:
@@ -182,8 +185,16 @@ def many_services(first: str, second: str) -> Reason:
     return make("many_services", first=first, second=second)
 
 
-def silence(silent_ms: float, per_s: float) -> Reason:
-    return make("silence", silent_ms=round(silent_ms), per_s=per_s)
+def silence(silent_ms: float, due: int) -> Reason:
+    return make("all_silent", silent_ms=round(silent_ms), due=due)
+
+
+def none_back(known: int) -> Reason:
+    return make("none_back", known=known)
+
+
+def leak(arrive: float) -> Reason:
+    return make("beats_lost", arrive=arrive)
 
 
 def addresses(some: Sequence[str], *, is_many: bool) -> Reason:

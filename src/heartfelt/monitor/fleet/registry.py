@@ -85,7 +85,7 @@ class Registry(ByHand):
         self._gate = Gate(Limits() if limits is None else limits)
         self._by_key = book.by_key
         self._timers = Timers(clock)
-        self._hold = HoldMachine(self.policy.hold, self._watched)
+        self._hold = HoldMachine(self.policy.hold, self._watched, book.counts.intervals)
         now_ms = self._timers.now_ms
         self.uptime = book.uptime = UptimeMeter(
             now_ms, wall_ms, self.policy.min_up, book.publish_uptime, ticks=self._timers.is_real
@@ -306,7 +306,7 @@ class Registry(ByHand):
             "applications": len(book.counts.apps),
             "clients": len(book.counts.clients),
             "beats": self.beats,
-            "beats_per_s": hold.listening.per_s,
+            "beats_per_s": hold.outages.listening.per_s,
             "goodbyes": self.goodbyes,
             "changes": book.changes,
             **self._life.stats(),
@@ -338,14 +338,15 @@ class Registry(ByHand):
     def restore(self, saved: Saved) -> None:
         """Loads what the store knew into a registry that has taken no beat yet.
 
-        Each instance that was alive then gets one full timeout from now on. If it does not beat by then it is lost, so
-        losses while the monitor was down are found. Listeners are told only that a hold has ended. 20 us an instance.
+        Each that was alive then gets one full timeout from now on, over TCP with the time to reconnect. If it does not
+        beat by then it is lost: losses while the monitor was down are found. Listeners are told only that a hold ended.
         """
         now_ms = self._wall_ms()
         for row in saved.instances:
             if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
                 self._restore(row, now_ms)
         self.jobs.restore(saved.runs, saved.next_run)
+        self._hold.outages.started(self._now_ms(), self._book.counts.all.watched)
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
@@ -353,10 +354,7 @@ class Registry(ByHand):
 
     def _restore(self, row: InstanceRow, now_ms: int) -> None:
         instance = Instance(row)
-        instance.beats = 1
-        instance.restored_ms = now_ms
         self._book.next_id = max(self._book.next_id, row.id + 1)
-        self._life.set_terms(instance)
         self._life.restored(instance, now_ms)
         self._book.add(instance)
 

@@ -71,7 +71,7 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("late", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
         ("late_since_start", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
         ("lost", f"silent_ms:duration timeout_ms:duration terms:reason? {_LAST}"),
-        ("lost_since_start", f"silent_ms:duration timeout_ms:duration terms:reason? {_LAST}"),
+        ("lost_since_start", f"silent_ms:duration timeout_ms:duration terms:reason? reconnect_ms:duration? {_LAST}"),
         # Its `terms`: the parts of the timeout, or that it is too short.
         ("terms_learned", "period_ms:duration grace_ms:duration"),
         ("terms_set", "period_ms:duration grace_ms:duration"),
@@ -105,7 +105,10 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("share_of_service", "lost:count total:count service:text window_ms:duration share:share"),
         ("share_of_all", "lost:count total:count window_ms:duration share:share"),
         ("many_services", "first:text second:text"),
-        ("silence", "silent_ms:duration per_s:rate"),
+        ("silence", "silent_ms:duration per_s:rate"),  # of older versions
+        ("all_silent", "silent_ms:duration due:count"),
+        ("none_back", "known:count"),
+        ("beats_lost", "arrive:share"),
         ("released", "by:text? why:reason"),
         ("hold_expired", "held_ms:duration per_s:rate why:reason"),
         ("hold_began", "until_ms:time? why:reason"),

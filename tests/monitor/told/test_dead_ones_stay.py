@@ -11,7 +11,7 @@ import pytest
 
 from tests.monitor.serving import run_command, until
 
-SETTINGS = {"lease_timeout": "0.3 s", "lease_cache": "0.6 s", "hold_enable": "false"}
+SETTINGS = {"lease_timeout": "0.3 s", "lease_job_timeout": "0.3 s", "lease_cache": "0.6 s", "hold_enable": "false"}
 OF_PODS = ("--set", "service.pods.expected=true")
 LONG_MS = 30 * 86_400_000
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals")

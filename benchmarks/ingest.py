@@ -25,8 +25,8 @@ N_INSTANCES = 1000
 class Side:
     """A server process."""
 
-    def __init__(self, *command: str) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *command: str, environ: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
         self.port = int(self.process.stdout.readline())
         self.costs: list[float] = []
 

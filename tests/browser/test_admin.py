@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from heartfelt.monitor.config.settings import SETTINGS
 from tests.monitor.serving import run_command
 
 
@@ -45,7 +46,7 @@ def test_settings_tell_where_each_value_comes_from(serve, visit):
     expect(row).to_contain_text("flag lease.timeout")
     expect(row).to_contain_text("60 s")
     page.get_by_role("searchbox").fill("lease.")
-    expect(page.get_by_role("row")).to_have_count(4)  # with the head
+    expect(page.get_by_role("row")).to_have_count(1 + sum(one.name.startswith("lease.") for one in SETTINGS))
     page.get_by_label("Only changed from the default").check()
     expect(page.get_by_role("row")).to_have_count(2)
     assert "text=lease.&changed=1" in page.url

@@ -92,6 +92,7 @@ def test_the_grid_is_opened_by_a_click(monitor, visit, fleet):
     box = canvas.bounding_box()
     for y in range(int(box["y"]) + 4, int(box["y"] + box["height"]), 4):  # the first cell lies below its label
         page.mouse.move(box["x"] + 8, y)
+        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         if page.locator("canvas.pointed").count():
             break
     page.mouse.down()

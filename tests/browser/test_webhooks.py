@@ -45,7 +45,7 @@ def test_a_webhook_is_made_tested_and_called(monitor, visit, fleet_of, target):
     expect(page.get_by_text("No webhooks yet")).to_be_visible()
     row = make(page, target)
     expect(row).to_contain_text("Not called yet")
-    expect(row.get_by_text("lost, failed, stuck, up", exact=True)).to_be_visible()
+    expect(row.get_by_text("failed, lost, stuck, up", exact=True)).to_be_visible()
     expect(row).not_to_contain_text("very-secret-path")
     assert "a good secret" not in page.content()
 
@@ -111,7 +111,7 @@ def test_switch_edit_and_delete(monitor, visit, target):
     row = row_of(page, "night watch")
     expect(row).to_contain_text("shop-*, billing")
     (hook,) = monitor.json("/api/v1/webhooks")["webhooks"]
-    assert hook["filter"]["states"] == ["STUCK", "UP"] and hook["filter"]["services"] == ["shop-*", "billing"]
+    assert hook["filter"]["states"] == ["FAILED", "STUCK", "UP"] and hook["filter"]["services"] == ["shop-*", "billing"]
     assert hook["enabled"] is False and hook["secret"] == "***"
 
     row.get_by_role("button", name="Delete").click()

@@ -36,7 +36,18 @@ from heartfelt.wire import pack
 LIMITS = Limits(meta_bytes=2000, event_bytes=1000, beats_in_body=50, instances=500, key_bytes=64)
 REASONS = {
     *("json", "field", "key", "key_size", "meta_size", "service_missing", "instance_missing", "instances", "events"),
-    *("instances_of_client", "beats_in_body", "event_size", "format", "gzip", "gunzip_limit", "query", "token", "rate"),
+    *(
+        "instances_of_client",
+        "beats_in_body",
+        "event_size",
+        "format",
+        "gzip",
+        "gunzip_limit",
+        "query",
+        "word",
+        "token",
+        "rate",
+    ),
 }
 SPECIAL = [
     b'"',

@@ -57,6 +57,9 @@ def test_a_key_that_beats_by_udp_is_not_an_exit_status(serving):
         until(lambda: serving.find("svc/1"), "the beat")
     serving.get("/ping/svc/1")
     assert states(serving) == {"svc/1": "UP"}
+    answer = serving.get("/ping/svc/2")  # one more key, or an exit status
+    assert answer.status == 400 and "svc%2F2" in answer.json["detail"] and "exit=2" in answer.json["detail"]
+    assert states(serving) == {"svc/1": "UP"}
     serving.get("/ping/svc/fail")
     answer = serving.get("/ping/svc/1")  # can mean either now
     assert answer.status == 400 and "svc%2F1" in answer.json["detail"] and "exit=1" in answer.json["detail"]

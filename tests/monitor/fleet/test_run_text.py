@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a failed run's text becomes in its reason: one line that says what went wrong."""
+"""The text of a failed run in its reason: one line that says what went wrong."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Cause(Exception):
 
 
 def said(world, text):
-    """What the reason says of a failure with this text."""
+    """The part of the reason that comes from a text."""
     world.fail("job/a", text=text)
     _, _, line = english(world.of("job/a").reason).partition("its run failed")
     return line.removeprefix(": ")
 
 
 def raised(error):
-    """What `@job` reports of an exception."""
+    """The text that `@job` reports of an exception."""
     return "".join(traceback.format_exception_only(type(error), error)).strip()
 
 

@@ -69,7 +69,7 @@ class _Instance:
 class _Group:
     __slots__ = (
         "busy_until_ms", "count", "counts", "entries", "first", "first_seq", "last_ms", "last_seq", "levels",
-        "members", "outage_ms", "until_ms",
+        "members", "now", "outage_ms", "until_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -86,6 +86,8 @@ class _Group:
         self.first_seq = _END
         self.last_seq: int | None = None
         self.outage_ms: int | None = None
+        self.now = ""
+        """The new state of the last change."""
 
 
 class Damper:
@@ -255,6 +257,7 @@ class Damper:
             member.is_down = False
         elif entry.new in _ENDS:
             member.is_down = True
+        group.now = entry.new or ""
         of = RECOVERED if entry.recovery else entry.new or entry.event_type or ""
         group.counts[of] = group.counts.get(of, 0) + 1
         group.levels.add(entry.level.value)
@@ -288,6 +291,7 @@ class Damper:
             counts=group.counts,
             instances=len(group.members),
             names=tuple(itertools.islice(group.members, NAMES)),
+            now=group.now if len(group.members) == 1 else "",
             outage_ms=group.outage_ms,
             until_ms=group.last_ms,
             last_seq=group.last_seq,

@@ -73,6 +73,10 @@ def test_many_changes_of_one_instance_say_what_it_is_now():
     [mass] = damper.advance(at(3))
     assert title(mass, "en") == "[EMERGENCY] shop: 3 LOST, 2 recovered, now LOST"
     assert title(mass, "zh") == "[紧急] shop: 3 失联, 2 已恢复, 现在失联"
+    damper = Damper(Damping())
+    flap(damper, 7, 0.01)  # the last one is muted
+    [mass] = damper.advance(at(3))
+    assert title(mass, "en") == "[EMERGENCY] shop: 3 LOST, 3 recovered, now LOST"
 
 
 def test_a_service_that_goes_on_changing_is_told_of_less_often():

@@ -291,7 +291,7 @@ class Damper:
             counts=group.counts,
             instances=len(group.members),
             names=tuple(itertools.islice(group.members, NAMES)),
-            now=group.now if len(group.members) == 1 else "",
+            now=self._now(group, first.service),
             outage_ms=group.outage_ms,
             until_ms=group.last_ms,
             last_seq=group.last_seq,
@@ -303,6 +303,14 @@ class Damper:
         group.clear()
         self._set_timer(busy_until_ms, "group", key)
         return [notice]
+
+    def _now(self, group: _Group, service: str) -> str:
+        """Returns the state of a group's only instance, also if it has changed since and is muted; "": of several."""
+        if len(group.members) != 1 or not group.now:  # events have no state
+            return ""
+        instance = self._instances.get((service, next(iter(group.members))))
+        muted = None if instance is None else instance.muted
+        return group.now if muted is None else muted.new or ""
 
     def _set_timer(self, at_ms: int, kind: str, key: tuple[str, str] | tuple[str, bool]) -> None:
         self._timer += 1

@@ -53,6 +53,12 @@ class TestPing:
         (got,) = monitor.got
         assert (got.key, got.event) == (key, "ok")
 
+    @pytest.mark.parametrize("key", ["svc/1", "a/fail", "a/b"])
+    def test_a_beat_of_a_key_with_a_slash_survives_a_proxy_that_decodes_it(self, client, monitor, key):
+        assert client.ping(key, rid="r")
+        (got,) = monitor.got
+        assert (got.path, got.query) == ("/ping", {"key": key, "rid": "r"})
+
     @pytest.mark.parametrize("key", ["", ".", "..", "x" * 513, "\ud800"])
     def test_key_that_no_url_can_have_is_refused(self, client, monitor, key):
         with pytest.raises(ConfigError):

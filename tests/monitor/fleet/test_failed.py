@@ -7,6 +7,7 @@ import pytest
 
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import HoldState, Level, State
+from heartfelt.monitor.reasons import english
 from tests.monitor.fleet.world import EPOCH_MS, NO_HOLD, World, told
 
 DAY = {"timeout_ms": 90_000_000}
@@ -89,6 +90,7 @@ def test_a_loss_after_a_failure_belongs_to_the_same_outage(world):
     assert told(world) == (State.FAILED, State.LOST, Level.EMERGENCY)
     world.ok()
     assert (told(world), world.last().outage_ms) == ((State.LOST, State.UP, Level.IMPORTANT), 30_000)
+    assert english(world.last().reason) == "succeeded again after 30 s"
 
 
 def test_progress_after_a_loss_shows_that_it_lives_not_that_it_works(world):

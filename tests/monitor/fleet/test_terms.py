@@ -11,6 +11,7 @@ from heartfelt.monitor.model import State
 from tests.monitor.fleet.world import NO_HOLD, World, saved
 
 MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
 SERVICES = {
     "timed": ServicePolicy(lease_timeout_ms=20_000, lease_every_ms=MINUTE),
     "every": ServicePolicy(lease_every_ms=10_000),
@@ -46,6 +47,8 @@ def shown(world, name):
         ("graced/1", {"every_ms": 4000}, 5000, 4000, 1000, "beat"),
         ("mild/1", {"every_ms": 4000}, 11_000, 4000, 7000, "beat"),
         ("mild/1", {}, 60_000, None, None, "default"),
+        ("web/1", {"every_ms": 31 * DAY, "grace_ms": 2 * DAY}, 33 * DAY, 31 * DAY, 2 * DAY, "beat"),
+        ("web/1", {"timeout_ms": 92 * DAY}, 92 * DAY, None, None, "beat"),
         ("web/1", {"every_ms": 200, "grace_ms": 100}, 1000, None, None, "beat"),
     ],
 )

@@ -129,6 +129,13 @@ def test_events_that_are_refused(event, reason):
     assert caught.value.reason == reason
 
 
+def test_bounds_on_a_run_that_no_run_can_keep():
+    fields = {"service": "s", "instanceId": "i", "minDurationMs": 2000}
+    with pytest.raises(BadInput, match="minDurationMs 2000 is above maxDurationMs 1999; swap them"):
+        beat(fields | {"maxDurationMs": 1999})
+    assert beat(fields | {"maxDurationMs": 2000}).max_duration_ms == 2000
+
+
 def test_too_many_events():
     with pytest.raises(BadInput, match="1001 events"):
         decode_events(json.dumps({"events": [{}] * 1001}).encode())

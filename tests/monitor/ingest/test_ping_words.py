@@ -179,13 +179,38 @@ def test_a_number_is_an_exit_status_unless_the_whole_is_a_known_key():
         await world.until(lambda: world.find("svc/1", "svc"))
         await world.call("/ping/svc/1")
         assert keys(world) == {"svc/1"} and world.find("svc/1", "svc").state is State.UP and names(world) == []
-        await world.call("/ping/svc/2")  # which is not known as a whole
+        await world.call("/ping/svc?exit=2")
         assert world.find("svc", "svc").state is State.FAILED
         await refused(world, "/ping/svc/1", "key", "/ping/svc%2F1", "exit=1", "/ping/svc ")
         await world.call("/ping/svc?exit=1")
         assert [one.status for one in world.runs.values()] == [2, 1]
         await world.call("/ping/svc%2F1")
         assert world.find("svc/1", "svc").beats == 3
+
+    run(test)
+
+
+def test_a_number_is_no_exit_status_where_it_may_be_one_more_key():
+    async def test(world):
+        world.send(b"svc/1", b"a/b/2", b"c/x3")
+        await world.until(lambda: len(world.registry) == 3)
+        await refused(
+            world, "/ping/svc/2", "key", "'svc/2' may be a new key", "/ping/svc%2F2", "?exit=2 after /ping/svc "
+        )
+        await refused(world, "/ping/a/b/0/", "key", "/ping/a%2Fb%2F0")
+        await world.call("/ping/a/3")  # there is no such key as a/1
+        await world.call("/ping/c/3")
+        assert world.find("a", "a").state is world.find("c", "c").state is State.FAILED
+        await world.call("/ping/svc%2F2")
+        await world.call("/ping/svc/2")
+        assert world.find("svc/2", "svc").beats == 2
+        await world.call("/ping/svc/fail")
+        await world.call("/ping/svc/3")  # a job's failure is never refused because of others' keys
+        assert [one.status for one in world.runs.values()] == [3, 3, None, 3]
+        for key in ("svc/1", "svc/2", "svc"):
+            assert world.registry.remove(world.find(key, "svc").id)
+        await world.call("/ping/svc/4")
+        assert world.find("svc", "svc").state is State.FAILED
 
     run(test)
 
@@ -210,6 +235,7 @@ def test_an_end_that_says_so_is_one_whatever_is_known(more):
         await refused(world, "/ping/svc?event=exit", "query", "exit=3")
         await refused(world, "/ping?key=svc&event=exit", "query", "exit=3")
         await refused(world, "/ping/fail/1", "key", "follows a key")
+        await refused(world, "/ping?key=&exit=1", "key", "write /ping?key=KEY")
 
     run(test)
 

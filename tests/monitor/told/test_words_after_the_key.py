@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import pytest
 
 pytest.importorskip("msgspec")
-from tests.monitor.serving import until
+from tests.monitor.serving import run_command, until
 
 
 @pytest.fixture
@@ -57,6 +60,9 @@ def test_a_key_that_beats_by_udp_is_not_an_exit_status(serving):
         until(lambda: serving.find("svc/1"), "the beat")
     serving.get("/ping/svc/1")
     assert states(serving) == {"svc/1": "UP"}
+    answer = serving.get("/ping/svc/2")  # one more key, or an exit status
+    assert answer.status == 400 and "svc%2F2" in answer.json["detail"] and "exit=2" in answer.json["detail"]
+    assert states(serving) == {"svc/1": "UP"}
     serving.get("/ping/svc/fail")
     answer = serving.get("/ping/svc/1")  # can mean either now
     assert answer.status == 400 and "svc%2F1" in answer.json["detail"] and "exit=1" in answer.json["detail"]
@@ -66,6 +72,34 @@ def test_the_query_survives_a_proxy_that_decodes_slashes(serving):
     for query in ("key=web/db/ok", "key=web%2Fdb%2Fok&event=ok", "key=web/db/ok&exit=2"):
         assert serving.get(f"/ping?{query}").status == 200
     assert states(serving) == {"web/db/ok": "FAILED"}
+
+
+def test_this_programs_own_beats_survive_such_a_proxy(serving):
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self):
+            path, _, query = self.path.partition("?")
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = serving.post(f"{unquote(path)}?{query}".rstrip("?"), body)
+            self.send_response(answer.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        for more in (["beat", "svc/1"], ["beat", "svc/fail"], ["run", "--key", "svc/2", "--", "true"]):
+            assert run_command(*more, HEARTFELT_URL=url).returncode == 0
+        assert run_command("beat", "--status", "3", "svc/2", HEARTFELT_URL=url).returncode == 0
+    finally:
+        proxy.shutdown()
+        thread.join()
+        proxy.server_close()
+    assert states(serving) == {"svc/1": "NEW", "svc/fail": "NEW", "svc/2": "FAILED"}
 
 
 def test_another_sites_page_may_not_ping_by_the_query_either(serving):

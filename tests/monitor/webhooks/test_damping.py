@@ -67,6 +67,18 @@ def test_mass_changes_of_a_service_are_one_message_with_counts_and_the_first_nam
     assert damper.merged == 38
 
 
+def test_many_changes_of_one_instance_say_what_it_is_now():
+    damper = Damper(Damping())
+    flap(damper, 5, 0.01)
+    [mass] = damper.advance(at(3))
+    assert title(mass, "en") == "[EMERGENCY] shop: 3 LOST, 2 recovered, now LOST"
+    assert title(mass, "zh") == "[紧急] shop: 3 失联, 2 已恢复, 现在失联"
+    damper = Damper(Damping())
+    flap(damper, 7, 0.01)  # the last one is muted
+    [mass] = damper.advance(at(3))
+    assert title(mass, "en") == "[EMERGENCY] shop: 3 LOST, 3 recovered, now LOST"
+
+
 def test_a_service_that_goes_on_changing_is_told_of_less_often():
     damper = Damper(Damping())
     notices = []

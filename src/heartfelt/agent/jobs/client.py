@@ -125,7 +125,8 @@ class PingClient:
         """
         given: dict[str, object] = {"rid": rid, "duration_ms": duration_ms, "timeout_ms": timeout_ms, **(more or {})}
         word = None if event is None else checked_event(event)
-        if checked_key(key).lower() in WORDS:  # in the path it would be taken for what happened
+        is_word = checked_key(key).lower() in WORDS  # in the path it would be taken for what happened
+        if is_word or (word is None and "/" in key):  # so would its last part, behind a proxy that decodes %2F
             path = "/ping"
             is_status = isinstance(word, int)
             given |= {"key": key, "event": None if is_status else word, "exit": word if is_status else None}

@@ -103,6 +103,7 @@ class Life:
             self.hold.outages.misses.missed(self.now_ms(), instance.id, gap_ms, interval_ms)
         self._heard(instance)
         gap_ms = max(gap_ms, 0)
+        had_failed = instance.failed
         if succeeded:
             instance.failed = False
         if old is State.PAUSED:
@@ -124,7 +125,7 @@ class Life:
             self.timers.drop(self.timers.cache, instance.id)
             if old is State.LEFT:
                 reason = reasons.came_back(gap_ms)
-            elif old is State.FAILED:
+            elif had_failed:
                 reason = reasons.succeeded_again(outage_ms)
         elif old is State.STUCK:
             level, reason = Level.IMPORTANT, reasons.answers(instance)

@@ -120,7 +120,7 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
     lease_stuck_after_ms: int | None = None
     """STUCK when the agent reports that its interpreter did not respond for longer; None: 10 s, or two intervals."""
     least_lease_ms: int = 1_000
-    most_lease_ms: int = 31 * 86_400_000
+    most_lease_ms: int = LONGEST_MS
     """Bounds on the timeout that a beat may ask for. Values beyond are clamped, and counted."""
     hold: HoldPolicy = HoldPolicy()
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.periods import crowding_ms
+from heartfelt.monitor.fleet.run_text import line_of
 from heartfelt.monitor.fleet.terms import TermsSource
 from heartfelt.monitor.model import Ack, AgentEvent, Hold, Run, State
 from heartfelt.monitor.reasons import Reason, make
@@ -22,8 +23,6 @@ ALIVE = make("alive")
 HOLD_ENDED = make("hold_ended")
 _LED = frozenset(("resumed", "pause_ended", "ack_ended", "kept_last"))
 _PAUSED = frozenset(("paused", "paused_until"))
-MOST_LINE = 200
-"""Characters of a run's text in a reason."""
 
 
 def joined(instance: Instance) -> Reason:
@@ -220,7 +219,7 @@ def hold_began(hold: Hold) -> Reason:
 
 def run_failed(run: Run, text: str) -> Reason:
     """`text`: what was reported together with the failure."""
-    return make("run_failed", status=run.status or None, duration_ms=run.duration_ms, text=_line(text), **_rid(run))
+    return make("run_failed", status=run.status or None, duration_ms=run.duration_ms, text=line_of(text), **_rid(run))
 
 
 def run_too_long(run: Run, most_ms: int) -> Reason:
@@ -249,13 +248,6 @@ def still_failed(instance: Instance) -> Reason:
 
 def _rid(run: Run) -> dict[str, Any]:
     return {"rid": run.rid or None}
-
-
-def _line(text: str) -> str | None:
-    """The last line of a run's text, which usually says what went wrong."""
-    lines = text.strip().splitlines()
-    line = lines[-1].strip() if lines else ""
-    return (line if len(line) <= MOST_LINE else line[: MOST_LINE - 3] + "...") or None
 
 
 def _last(instance: Instance) -> dict[str, Any]:

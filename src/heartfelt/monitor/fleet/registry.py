@@ -266,6 +266,10 @@ class Registry(ByHand):
     def find(self, service: str, instance_id: str) -> Instance | None:
         return self._by_key.get((service, instance_id))
 
+    def has_numbered(self, service: str) -> bool:
+        """Returns whether the service has an instance whose id is the service, "/" and a number."""
+        return self._book.numbered.has(service)
+
     def get(self, id: int) -> Instance | None:
         return self._book.by_id.get(id)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
+from heartfelt.monitor.fleet.numbered import Numbered
 from heartfelt.monitor.fleet.shared_meta import SharedMeta
 from heartfelt.monitor.fleet.uptime import DayTimes, UptimeMeter
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
@@ -31,6 +32,7 @@ class Book:
         self.by_id: dict[int, Instance] = {}
         self.by_key: dict[tuple[str, str], Instance] = {}
         self.counts = Counts()
+        self.numbered = Numbered()
         self._shared = SharedMeta()
         self.dirty: dict[int, int] = {}
         """Last beats that have not been collected yet, by id."""
@@ -75,6 +77,7 @@ class Book:
         self._shared.share(instance.meta)
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
         self.counts.join(instance)
+        self.numbered.join(instance)
         self.uptime.move(instance.service, State.REMOVED, instance.state)
 
     def join(self, instance: Instance, now_ms: int) -> None:
@@ -120,6 +123,7 @@ class Book:
     def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
         del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
         self.counts.leave(instance)
+        self.numbered.leave(instance)
         self.uptime.move(instance.service, instance.state, State.REMOVED)
         if instance.service not in self.counts.services:
             self.uptime.forget(instance.service)

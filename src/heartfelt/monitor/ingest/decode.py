@@ -152,6 +152,9 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
     for name, value in (("timeoutMs", found.timeoutMs), ("everyMs", found.everyMs)):
         if value == 0:
             raise BadInput("field", f"{name} must be at least 1 ms; leave it out for the monitor's own", name)
+    least, longest = found.minDurationMs, found.maxDurationMs
+    if least is not None and longest is not None and least > longest:
+        raise BadInput("field", f"minDurationMs {least} is above maxDurationMs {longest}; swap them", "minDurationMs")
     if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this check comes before the metadata is built
         raise BadInput(
             "meta_size", f"the heartbeat has {len(text)} bytes; the limit is {meta_bytes} (limits.meta_bytes)"

@@ -33,7 +33,7 @@ class Pings:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._jobs = intake.registry.jobs
-        self._words = PingWords(intake.key_of, self._is_known, self._is_job)
+        self._words = PingWords(intake.key_of, self._is_known, self._is_job, intake.registry.has_numbered)
 
     def take(self, raw_path: bytes | None, path: str, query: bytes, body: bytes, peer: str) -> None:
         """Accepts a ping. Raises BadInput or Refused."""

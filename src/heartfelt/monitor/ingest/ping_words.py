@@ -12,9 +12,10 @@ Words are taken in any letter case, and one "/" at the end means nothing. A word
 one is written with %2F before it, or in the query, which also survives a proxy that decodes %2F.
 
 A number is an exit status unless the path as a whole is a known key, as svc/1 that beats by UDP: then it is a beat of
-that key. If svc has reported runs, too, the ping is refused, since it can mean either. With duration_ms, which only an
-end has, or event=exit it is an exit status whatever is known. Any other last part belongs to
-the key; if what stands before it is a known key and the whole is not, it is refused as a word that does not exist.
+that key. If svc has reported runs, too, the ping is refused, since it can mean either. It is also refused if there are
+other such keys, as svc/2, and svc has reported no run: then svc/1 may be a new one. With duration_ms, which only an end
+has, or event=exit it is an exit status whatever is known. Any other last part belongs to the key; if what stands before
+it is a known key and the whole is not, it is refused as a word that does not exist.
 """
 
 from __future__ import annotations
@@ -61,14 +62,20 @@ class PingReport(msgspec.Struct, kw_only=True):
 
 
 class PingWords:
-    """`key_of`: decodes and checks a key, or raises BadInput. `is_known`, `is_job`: by the key."""
+    """`key_of`: decodes and checks a key, or raises BadInput. `is_known`, `is_job`: by the key. `has_numbered`:
+    there is a key that is this one, "/" and a number."""
 
     def __init__(
-        self, key_of: Callable[[bytes], str], is_known: Callable[[str], bool], is_job: Callable[[str], bool]
+        self,
+        key_of: Callable[[bytes], str],
+        is_known: Callable[[str], bool],
+        is_job: Callable[[str], bool],
+        has_numbered: Callable[[str], bool],
     ) -> None:
         self._key_of = key_of
         self._is_known = is_known
         self._is_job = is_job
+        self._has_numbered = has_numbered
 
     @staticmethod
     def plain_key(path: bytes, *, encoded: bool) -> bytes | None:
@@ -129,11 +136,16 @@ class PingWords:
             return key, *says
         if last and _STATUS.fullmatch(last):
             job, status = self._key_of(name), int(last)
-            if is_end or says == _EXIT or not self._is_known(key):
-                self._check_new(job, parts[:-1])
-                return job, _ended(status), status
-            self._check_clear(key, job, status)
-            return key, "", None
+            is_status = is_end or says == _EXIT
+            if not is_status and self._is_known(key):
+                if self._is_job(job):
+                    raise _ambiguous(f"{key[:60]!r} is a key, and {job[:60]!r} is a job that may end", key, job, status)
+                return key, "", None
+            if not is_status and not self._is_job(job) and self._has_numbered(job):
+                what = f"{key[:60]!r} may be a new key, as there are others like it, or {job[:60]!r} a job that ended"
+                raise _ambiguous(what, key, job, status)
+            self._check_new(job, parts[:-1])
+            return job, _ended(status), status
         if not self._is_known(key):
             self._check_new(key, parts)
             for n in range(1, len(parts)):
@@ -141,15 +153,6 @@ class PingWords:
                 if self._is_known(known):
                     raise _no_such_word(known, key)
         return key, "", None
-
-    def _check_clear(self, key: str, job: str, status: int) -> None:
-        if self._is_job(job):
-            raise BadInput(
-                "key",
-                f"{key[:60]!r} is a key, and {job[:60]!r} is a job that may end with this exit status; write "
-                f"{_path(key)} for the key, or ?exit={status} after {_path(job)} for the job",
-                "key",
-            )
 
     def _check_new(self, key: str, parts: list[bytes]) -> None:
         """Refuses an unknown key with a word in it, as /ping/fail and /ping/KEY/fail/now."""
@@ -163,6 +166,8 @@ class PingWords:
                 )
 
     def _checked(self, name: bytes) -> str:
+        if not name:
+            raise BadInput("key", "the key is missing; write /ping?key=KEY", "key")
         _check_blanks(name)
         return self._key_of(name)
 
@@ -182,6 +187,11 @@ def _no_status(path: bytes) -> BadInput:
     return BadInput(
         "query", f"event=exit needs an exit status at the end of the path {_shown(path)}; or write exit=3", "event"
     )
+
+
+def _ambiguous(what: str, key: str, job: str, status: int) -> BadInput:
+    remedy = f"write {_path(key)} for the key, or ?exit={status} after {_path(job)} for the job"
+    return BadInput("key", f"{what} with this exit status; {remedy}", "key")
 
 
 def _no_such_word(known: str, key: str) -> BadInput:

@@ -69,7 +69,7 @@ class _Instance:
 class _Group:
     __slots__ = (
         "busy_until_ms", "count", "counts", "entries", "first", "first_seq", "last_ms", "last_seq", "levels",
-        "members", "outage_ms", "until_ms",
+        "members", "now", "outage_ms", "until_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -86,6 +86,8 @@ class _Group:
         self.first_seq = _END
         self.last_seq: int | None = None
         self.outage_ms: int | None = None
+        self.now = ""
+        """The new state of the last change."""
 
 
 class Damper:
@@ -255,6 +257,7 @@ class Damper:
             member.is_down = False
         elif entry.new in _ENDS:
             member.is_down = True
+        group.now = entry.new or ""
         of = RECOVERED if entry.recovery else entry.new or entry.event_type or ""
         group.counts[of] = group.counts.get(of, 0) + 1
         group.levels.add(entry.level.value)
@@ -288,6 +291,7 @@ class Damper:
             counts=group.counts,
             instances=len(group.members),
             names=tuple(itertools.islice(group.members, NAMES)),
+            now=self._now(group, first.service),
             outage_ms=group.outage_ms,
             until_ms=group.last_ms,
             last_seq=group.last_seq,
@@ -299,6 +303,14 @@ class Damper:
         group.clear()
         self._set_timer(busy_until_ms, "group", key)
         return [notice]
+
+    def _now(self, group: _Group, service: str) -> str:
+        """Returns the state of a group's only instance, also if it has changed since and is muted; "": of several."""
+        if len(group.members) != 1 or not group.now:  # events have no state
+            return ""
+        instance = self._instances.get((service, next(iter(group.members))))
+        muted = None if instance is None else instance.muted
+        return group.now if muted is None else muted.new or ""
 
     def _set_timer(self, at_ms: int, kind: str, key: tuple[str, str] | tuple[str, bool]) -> None:
         self._timer += 1

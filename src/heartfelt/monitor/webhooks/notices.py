@@ -82,6 +82,8 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     instances: int = 1
     names: tuple[str, ...] = ()
     """mass: ids of the first instances."""
+    now: str = ""
+    """mass, if all changes are of one instance: its state after them."""
     outage_ms: int | None = None
     """The outage; mass: the longest outage of those that recovered."""
     until_ms: int | None = None

@@ -113,7 +113,7 @@ def _what(entry: Entry, language: str) -> str:
 
 
 def _counts(notice: Notice, language: str) -> str:
-    """ "37 LOST, 2 recovered (longest outage 3 min 12 s)" """
+    """ "37 LOST, 2 recovered (longest outage 3 min 12 s)"; of one instance: "3 LOST, 2 recovered, now LOST" """
     chinese = language == "zh"
     parts = []
     for what, number in notice.counts.items():
@@ -125,6 +125,8 @@ def _counts(notice: Notice, language: str) -> str:
             longest = duration_text(notice.outage_ms, language)
             text += f" (最长中断 {longest})" if chinese else f" (longest outage {longest})"
         parts.append(text)
+    if notice.now:
+        parts.append(f"{'现在' if chinese else 'now '}{_state(notice.now, language)}")
     return ", ".join(parts)
 
 

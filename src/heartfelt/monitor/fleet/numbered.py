@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Keys that end with a number, as svc/1: where there are some, /ping/svc/2 may be another key or an exit status."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from heartfelt.monitor.fleet.instance import Instance
+
+__all__ = ["Numbered"]
+
+MOST_DIGITS = 10
+"""An exit status has no more."""
+
+
+class Numbered:
+    """Counts the instances of each service whose id is the service, "/" and a number. O(1)."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def join(self, instance: Instance) -> None:
+        if _is_numbered(instance):
+            self._counts[instance.service] += 1
+
+    def leave(self, instance: Instance) -> None:
+        if _is_numbered(instance):
+            self._counts[instance.service] -= 1
+            if not self._counts[instance.service]:
+                del self._counts[instance.service]
+
+    def has(self, service: str) -> bool:
+        return service in self._counts
+
+
+def _is_numbered(instance: Instance) -> bool:
+    name, _, number = instance.instance_id.rpartition("/")
+    return name == instance.service and number.isascii() and number.isdigit() and len(number) <= MOST_DIGITS

@@ -76,6 +76,34 @@ def test_a_silence_is_held_however_few_they_are(world, size):
     assert world.lost() == []
 
 
+@pytest.mark.parametrize("terms", [{}, {"every_ms": 300_000}])
+def test_a_silence_of_keys_whose_timeout_passes_before_they_are_late_is_held(world, terms):
+    """Their period is learned, or set with the usual grace."""
+    names = fleet(12)
+    world.join(*names, via="ping", by_key=True, **terms)
+    world.run(3600, beating=names, every=300, step=25)
+    n = len(world.changes)
+    world.run(600, step=25)
+    assert (world.told(since=n).count(State.LOST), world.hold.held) == (0, 12)
+    world.run(325, beating=names, every=300, step=25)
+    assert world.told(since=n).count(State.LOST) == 0
+    assert {world.state(name) for name in names} == {State.UP}
+    world.run(600, beating=names[1:], every=300, step=25)
+    assert world.told(since=n).count(State.LOST) == 1  # one loss, while the others are heard
+    assert world.state(names[0]) is State.LOST
+
+
+def test_after_a_silence_each_has_the_time_for_its_next_beat(world):
+    names = fleet(12)
+    world.join(*names, interval_ms=300_000, timeout_ms=900_000)
+    world.run(900, beating=names, every=300, step=25)
+    world.run(1000, step=25)
+    assert world.hold.held == 12
+    world.run(325, beating=names, every=300, step=25)
+    assert world.lost() == []
+    assert {world.state(name) for name in names} == {State.UP}
+
+
 def test_one_loss_while_the_others_are_not_due_is_told_at_once(world):
     hourly = [f"job{n}/1" for n in range(50)]
     world.join(*hourly, interval_ms=3_600_000, timeout_ms=3 * 3_600_000)

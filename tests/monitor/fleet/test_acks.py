@@ -148,6 +148,16 @@ def test_one_that_ended_while_the_monitor_was_down_ends_at_its_start(lost, resta
     assert told(new) == (State.LOST, State.LOST, Level.EMERGENCY)
 
 
+def test_after_a_restart_the_reason_has_the_whole_silence(lost, restart):
+    ack(lost, until_s=100)
+    new = restart(lost, down_s=3600)
+    new.advance(0.1)
+    assert new.why() == (
+        "the acknowledgement by Ann has ended (its disk is full); no heartbeat for 1 h 1 min (timeout 1 min); "
+        "last heartbeat from 10.0.0.7 at 2023-11-14 22:13:20Z"
+    )
+
+
 def test_a_failure_that_becomes_a_loss_is_not_told_while_it_is_acknowledged(failed):
     assert ack(failed, until_s=1000)
     failed.advance(60)

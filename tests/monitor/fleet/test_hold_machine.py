@@ -37,6 +37,20 @@ def test_how_many_would_be_late_in_a_silence():
     assert intervals.known == intervals.late_after(60_000) == 0
 
 
+def test_how_many_that_are_never_late_have_missed_a_beat_in_a_silence():
+    intervals = Intervals()
+    kinds = [intervals.count(0, 100_000, late=False) for _ in range(100)]
+    assert (intervals.known, intervals.late_after(1_000_000)) == (0, 0)
+    on_average = [intervals.missed_in(ms, 10_000) for ms in (20_000, 75_000, 130_000)]
+    assert [round(n, -1) for n in on_average] == [0, 50, 100]
+    assert [intervals.missed_in(ms, 90_000) for ms in (75_000, 130_000)] == [0, 100]  # they beat in bursts
+    assert [round(intervals.longest_ms(ms), -4) for ms in (90_000, 110_000)] == [0, 100_000]
+    for kind in kinds:
+        intervals.count(kind, 5_000)
+    assert (intervals.known, intervals.missed_in(1_000_000, 0)) == (100, 0)
+    assert round(intervals.longest_ms(6_000), -3) == 5_000
+
+
 def heard(misses, seconds, per_s, of=()):
     """Each second so many beats; each instance of `of` beats again after it missed one."""
     for second, id in zip(range(*seconds), of or [None] * 10_000, strict=False):

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from heartfelt.monitor.model import Level, State
+import pytest
+
+from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
+from heartfelt.monitor.model import HoldState, Level, State
 from tests.monitor.fleet.world import EPOCH_MS, told
 
 
@@ -61,6 +64,20 @@ def test_a_loss_told_before_the_pause_is_not_an_emergency_again(world):
     assert told(world) == (State.PAUSED, State.LOST, Level.NORMAL)
 
 
+def test_a_loss_that_goes_on_after_a_pause_and_a_restart_is_one_loss(world, restart):
+    world.join("web/1", by_key=True, timeout_ms=60_000)
+    world.advance(60)
+    world.registry.pause(world.of("web/1").id)
+    new = restart(world, down_s=3600)
+    new.advance(60)
+    new.registry.resume(new.of("web/1").id)
+    assert told(new) == (State.PAUSED, State.LOST, Level.NORMAL)
+    assert new.why() == (
+        "resumed; no heartbeat for 1 h 2 min (timeout 1 min); last heartbeat from 10.0.0.7 at 2023-11-14 22:13:20Z"
+    )
+    assert (world.registry.stats()["losses"], new.registry.stats()["losses"]) == (1, 0)
+
+
 def test_a_recovery_in_a_pause_is_told_at_its_end(world):
     world.join("web/1")
     world.advance(60)
@@ -80,6 +97,23 @@ def test_a_loss_recovery_and_loss_in_a_pause_is_an_emergency_at_its_end(world):
     world.advance(100)
     world.registry.resume(world.of("web/1").id)
     assert told(world) == (State.PAUSED, State.LOST, Level.EMERGENCY)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_an_outage_that_began_in_a_pause_is_no_longer_than_its_silence(world, failed):
+    world.join("web/1", by_key=True, timeout_ms=60_000)
+    world.advance(60)
+    if failed:
+        world.fail("web/1")
+    world.registry.pause(world.of("web/1").id)
+    world.advance(100)
+    world.ok("web/1")
+    world.advance(200)
+    world.registry.resume(world.of("web/1").id)
+    assert told(world) == (State.PAUSED, State.LOST, Level.EMERGENCY)
+    world.beat("web/1")
+    assert told(world) == (State.LOST, State.UP, Level.IMPORTANT)
+    assert world.last().outage_ms == 200_000
 
 
 def test_goodbye_in_a_pause(world):
@@ -116,3 +150,25 @@ def test_a_pause_may_be_made_longer_or_endless(world):
     world.registry.pause(id)
     world.advance(500)
     assert world.state() is State.PAUSED
+
+
+def test_what_is_silent_at_the_end_of_a_pause_is_held_as_the_others_are(make_world):
+    world = make_world(policy=Policy(hold=HoldPolicy(longest_ms=120_000)))
+    names = [f"web/{n}" for n in range(12)]
+    world.join(*names, interval_ms=3000)
+    world.run(10, beating=names)
+    world.registry.pause(world.of("web/0").id)
+    world.run(70)
+    assert world.hold.held == 11
+    world.registry.resume(world.of("web/0").id, by="Ann")
+    assert told(world) == (State.PAUSED, State.LATE, Level.NORMAL)
+    assert world.why().startswith("resumed by Ann; no heartbeat for ")
+    assert "; the loss is held: " in world.why()
+    assert (world.hold.held, world.registry.totals().of(State.LOST)) == (12, 12)
+    world.beat("web/1")
+    world.run(130)
+    assert world.hold.state is HoldState.NONE
+    assert "web/0" in world.lost()
+    world.registry.pause(world.of("web/0").id)
+    world.registry.resume(world.of("web/0").id)
+    assert told(world) == (State.PAUSED, State.LOST, Level.NORMAL)

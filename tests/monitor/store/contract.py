@@ -260,6 +260,8 @@ class StoreContract(EventContract, OutboxContract):
             run(store.flush())
         store.put_change(change(2, service="a_b", new=State.UP, old=State.LOST))
         store.put_change(change(3, service="a_b", new=State.FAILED))
+        for new in (State.LOST, State.FAILED):  # it goes on after a pause, and is no other one
+            store.put_change(change(5, service="a_b", old=State.PAUSED, new=new, level=Level.NORMAL))
         store.put_change(change(4, service="a_b", time_ms=NOON_MS - DAY_MS))
         store.put_uptime({(day, "a_b"): WatchedTime(0.001, 0.0, 0.001, 0.0)})
         store, _ = again()

@@ -125,6 +125,27 @@ def test_a_file_of_version_2_is_read(path):
     assert (paused.before_pause, paused.ack) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("old", "beats", "before"),
+    [
+        ("LOST", False, State.LOST), ("LEFT", False, State.LEFT), ("LOST", True, State.UP), ("LEFT", True, State.UP),
+        ("UP", False, None), ("LATE", True, None),
+    ],
+)  # fmt: skip
+def test_what_people_were_told_before_a_pause_is_read_from_the_changes(path, old, beats, before):
+    connection = sqlite3.connect(path, isolation_level=None)
+    (id_,) = connection.execute("SELECT id FROM instances WHERE instance_id = 'paused'").fetchone()
+    connection.execute("UPDATE changes SET old = ? WHERE id = ? AND new = 'PAUSED'", (old, id_))
+    if beats:
+        connection.execute("UPDATE instances SET last_beat_ms = since_ms + 1 WHERE id = ?", (id_,))
+    connection.close()
+    store = SqliteStore(path, wall_ms=wall_ms)
+    found = {one.id: one.before_pause for one in store.open().instances}
+    store.close()
+    assert found.pop(id_) is before
+    assert set(found.values()) == {None}
+
+
 def test_events_keep_their_words_and_are_found_by_them(store):
     async def run():
         counts = await store.count_events(EventFilter())

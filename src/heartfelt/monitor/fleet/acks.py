@@ -69,7 +69,8 @@ class Acks:
         if instance.state not in ACKABLE or ack is None or ack.until_ms is None:
             return
         now_ms = self.wall_ms()
-        still = reasons.lost(instance, now_ms) if instance.state is State.LOST else reasons.bare(instance.reason)
+        is_lost = instance.state is State.LOST
+        still = reasons.lost(instance, now_ms, again=True) if is_lost else reasons.bare(instance.reason)
         self.book.end_ack(instance)
         self.book.tell_again(instance, reasons.ack_ended(ack)(still), Level.EMERGENCY, now_ms)
 

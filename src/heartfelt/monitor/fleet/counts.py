@@ -84,10 +84,11 @@ class Counts:
                 one.add(instance.counts_as, 1)
 
     def count_interval(self, instance: Instance, state: State) -> None:
-        """Counts its interval if it is watched in this state, and becomes LATE when it misses a beat."""
-        counts = instance.late_ms is not None and state not in _UNWATCHED
-        interval_ms = instance.terms.interval_ms if counts else None
-        instance.counted_interval = self.intervals.count(instance.counted_interval, interval_ms)
+        """Counts its interval, or its period if no interval is known, if it is watched in this state."""
+        late, interval_ms = instance.late_ms is not None, None
+        if state not in _UNWATCHED:
+            interval_ms = instance.terms.interval_ms or instance.terms.period_ms
+        instance.counted_interval = self.intervals.count(instance.counted_interval, interval_ms, late=late)
 
     def rename(self, names: Counter[str], old: str, new: str) -> None:
         _less(names, old)

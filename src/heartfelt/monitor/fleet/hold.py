@@ -170,7 +170,7 @@ class HoldMachine:
                 self._release(now_ms, reasons.hold_expired(held_ms, self.policy.release_per_s, self.reason))
             elif self._leak:
                 leak = self.outages.leak(self.policy.leak / 2)
-                self._leak = max(self._leak, leak)
+                self._grows(leak)
                 due = self._beyond_patience(now_ms, most)
                 if not self._held and not leak:
                     self._end(now_ms)
@@ -261,6 +261,13 @@ class HoldMachine:
             self._leak, self._until_ms = leak, math.inf
             self._patience = [(now_ms, id) for id in self._held]
         return bool(leak)
+
+    def _grows(self, leak: float) -> None:
+        """Notes that more beats get lost than it seemed, and says so: a leak shows little by little."""
+        if round(leak, 2) > round(self._leak, 2):
+            self.reason = reasons.leak(1.0 - leak)
+            self.version += 1
+        self._leak = max(self._leak, leak)
 
     def _patience_ms(self, timing: Timing) -> float:
         """Returns for how much longer an instance may be silent by chance, as beats get lost."""

@@ -19,7 +19,6 @@ _BY_NAME = frozenset(("ping", "udp"))
 # Bounds within which an interval learned from an agent's clock is believed.
 _SHORTEST_INTERVAL_MS = 50
 _LONGEST_INTERVAL_MS = 3_600_000
-_BY_NAME = frozenset(("ping", "udp"))
 _NO_TERMS = Terms(timeout_ms=0, source=TermsSource.DEFAULT, look_ms=0)
 
 

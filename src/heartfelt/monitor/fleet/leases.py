@@ -118,6 +118,7 @@ class Leases:
     def _look(self, instance: Instance) -> None:
         if self._periods.look(instance):
             self._take_terms(instance)
+            self._book.counts.count_interval(instance, instance.state)
             self._publish(instance)
 
     def _take_terms(self, instance: Instance) -> Terms:

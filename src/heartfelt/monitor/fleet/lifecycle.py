@@ -191,28 +191,41 @@ class Life:
             if instance.state is not State.LATE:
                 self._no_longer_due(instance)
             return
-        timing = Timing(instance.lease_ms, instance.terms.interval_ms, instance.late_ms)
-        if self.hold.lost(self.now_ms(), instance.id, instance.service, timing):
-            self.book.counts.hold(instance, True)
-            if instance.state is not State.FAILED:  # which stays: it is known to be down
-                now_ms = self.wall_ms()
-                reason = reasons.held(self.hold.reason, instance, now_ms)
-                self.book.move(instance, State.LATE, reason, Level.NORMAL, now_ms)
-            self.book.publish(self.book.on_held, instance)
-        else:
+        if not self._is_held_now(instance):
             self.lose(instance)
             self.book.publish(self.book.on_detected, instance)
 
-    def lose(self, instance: Instance, led: reasons.Led | None = None, level: Level = Level.EMERGENCY) -> None:
-        """Moves it to LOST, now that nothing holds the loss. `led`: what else led to it."""
-        self.losses += 1
+    def _is_held_now(self, instance: Instance, led: reasons.Led | None = None) -> bool:
+        """Lets the hold decide on its loss, and marks it if it is held. `led`: what else led to it."""
+        timing = Timing(instance.lease_ms, instance.terms.interval_ms, instance.late_ms)
+        if not self.hold.lost(self.now_ms(), instance.id, instance.service, timing):
+            return False
+        self.book.counts.hold(instance, True)
+        if instance.state is not State.FAILED:  # which stays: it is known to be down
+            now_ms = self.wall_ms()
+            reason = reasons.held(self.hold.reason, instance, now_ms)
+            self.book.move(instance, State.LATE, reason if led is None else led(reason), Level.NORMAL, now_ms)
+        self.book.publish(self.book.on_held, instance)
+        return True
+
+    def lose(
+        self,
+        instance: Instance,
+        led: reasons.Led | None = None,
+        level: Level = Level.EMERGENCY,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Moves it to LOST, now that nothing holds the loss. `led`: what else led to it. `again`: it was LOST before a
+        pause, and has not beaten since."""
+        self.losses += not again
         self.book.counts.hold(instance, False)
         if not instance.expected:
             self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
         now_ms = self.wall_ms()
         if instance.down_since_ms is None:
             instance.down_since_ms = instance.last_beat_ms
-        reason = reasons.lost(instance, now_ms)
+        reason = reasons.lost(instance, now_ms, again=again)
         self.book.move(instance, State.LOST, led(reason) if led is not None else reason, level, now_ms)
 
     def leave(self, instance: Instance, text: str, event: AgentEvent | None = None) -> None:
@@ -254,7 +267,8 @@ class Life:
         """Remembers what a paused instance is by now, with its reason. UP: it beats again."""
         instance.before_pause = before
         instance.reason = reasons.paused_after(instance.reason, reason)
-        if before not in ACKABLE:
+        if before not in ACKABLE:  # the outage is over
+            instance.down_since_ms = None
             self.book.end_ack(instance)
         self.book.publish_row(instance)
 
@@ -270,13 +284,15 @@ class Life:
             self._forget_in(instance, self.policy.cached_ms(instance.service))
             reason = led(told_reason or reasons.left("", instance))
             self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
+        elif silent and told not in ACKABLE and self._is_hold_on(instance) and self._is_held_now(instance, led):
+            return  # its silence proves no more than that of the others whose losses are held
         elif silent or told is State.FAILED:
             was_told = told is State.LOST if silent else _was_told(instance)
             level = Level.NORMAL if was_told else Level.EMERGENCY
             if (over := self.acks.end_in_pause(instance)) is not None:
                 level, led = Level.EMERGENCY, reasons.both(led, reasons.ack_ended(over))
             if silent:
-                self.lose(instance, led, level)
+                self.lose(instance, led, level, again=told is State.LOST)
             else:
                 instance.down_since_ms = min(instance.down_since_ms or now_ms, now_ms)  # from now on it is told
                 reason = led(told_reason or reasons.still_failed(instance))
@@ -284,6 +300,9 @@ class Life:
             self.acks.watch(instance)
         else:
             self._resume_alive(instance, led, told is not None, now_ms)
+
+    def _is_hold_on(self, instance: Instance) -> bool:
+        return self.hold.unsettled_ms(self.now_ms(), instance.service) > 0
 
     def _resume_alive(self, instance: Instance, led: reasons.Led, came_back: bool, now_ms: int) -> None:
         instance.down_since_ms = None

@@ -11,29 +11,39 @@ from collections import Counter, OrderedDict, deque
 
 _RATE_OVER_MS = 30_000.0
 _STEP = math.log(1.1)
+_TOLERANCE = 0.25
+"""A beat that is later by this part of its interval is missing."""
+_FAR = 2.0
 _EVEN = 0.5
 """Beats are lost evenly if at least this part of the instances that chance would hit have missed one."""
 
 
 class Intervals:
-    """Counts the watched instances that become LATE when they miss a beat, by their interval. Lengths that differ by
-    less than a tenth count as one, so that there are few."""
+    """Counts the watched instances whose interval or period is known, by its length: those that become LATE when they
+    miss a beat, and apart from them those whose timeout passes first. Lengths that differ by less than a tenth count as
+    one, so that there are few."""
 
     def __init__(self) -> None:
         self._numbers: Counter[int] = Counter()
+        """By kind: above 0, they become LATE; below 0, they do not."""
         self.known = 0
+        """How many of them become LATE."""
 
-    def count(self, old: int, interval_ms: int | None) -> int:
-        """Counts an instance that was counted under `old`; 0: it was not. Returns what it is counted under now."""
+    def count(self, old: int, interval_ms: int | None, *, late: bool = True) -> int:
+        """Counts an instance that was counted under `old`; 0: it was not. Returns what it is counted under now.
+
+        late: it becomes LATE when it misses a beat.
+        """
         new = 0 if not interval_ms else 1 + round(math.log(interval_ms) / _STEP)
+        new = new if late else -new
         if old != new:
             if old:
-                self.known -= 1
+                self.known -= old > 0
                 self._numbers[old] -= 1
                 if not self._numbers[old]:
                     del self._numbers[old]
             if new:
-                self.known += 1
+                self.known += new > 0
                 self._numbers[new] += 1
         return new
 
@@ -41,8 +51,28 @@ class Intervals:
         """Returns how many become LATE, on average, in a silence of this length: those whose last beat before it was
         one and a half intervals ago."""
         return sum(
-            n * min(max(silent_ms / math.exp((kind - 1) * _STEP) - 0.5, 0.0), 1.0) for kind, n in self._numbers.items()
+            n * min(max(silent_ms / _length_ms(kind) - 0.5, 0.0), 1.0) for kind, n in self._numbers.items() if kind > 0
         )
+
+    def missed_in(self, silent_ms: float, gap_ms: float) -> int:
+        """Returns how many of those that do not become LATE have missed a beat in a silence of this length: on average
+        if it is far longer than the usual `gap_ms`, otherwise only those that have whenever their last beat was, since
+        they may beat in bursts."""
+        missed = 0.0
+        for kind, n in self._numbers.items():
+            if kind < 0:
+                share = min(max(silent_ms / _length_ms(kind) - _TOLERANCE, 0.0), 1.0)
+                if share == 1.0 or silent_ms >= _FAR * gap_ms:
+                    missed += n * share
+        return int(missed)
+
+    def longest_ms(self, silent_ms: float) -> float:
+        """Returns the longest interval that is no longer than a silence: in that time all beat whose beats it took."""
+        return max((ms for ms in map(_length_ms, self._numbers) if ms <= silent_ms), default=0.0)
+
+
+def _length_ms(kind: int) -> float:
+    return math.exp((abs(kind) - 1) * _STEP)
 
 
 class Listening:

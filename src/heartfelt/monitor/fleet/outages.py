@@ -70,7 +70,8 @@ class Outages:
             self.misses.ignore_before(now_ms)
         settled_ms = None
         if self.listening.heard(now_ms, total, usual=not overdue and now_ms >= self._settled_ms):
-            settled_ms = now_ms + self.policy.settle_ms + min(silent_ms, float(self.policy.reconnect_ms))
+            again_ms = max(min(silent_ms, float(self.policy.reconnect_ms)), self._intervals.longest_ms(silent_ms))
+            settled_ms = now_ms + self.policy.settle_ms + again_ms
             if overdue:
                 self._settle(settled_ms, reasons.silence(silent_ms, overdue))
         self.misses.tick(now_ms, total)
@@ -115,5 +116,7 @@ class Outages:
         unusual_ms = max(float(self.policy.silence_ms), _UNUSUAL * self.listening.gap_ms)
         if silent_ms < unusual_ms or now_ms - silent_ms <= self._told_ms:
             return 0
-        n = len(self.listening.overdue) + (id > 0 and id not in self.listening.overdue)
-        return n if n > 1 and n >= _CUT * self._intervals.late_after(silent_ms) else 0
+        late, due = len(self.listening.overdue), self._intervals.missed_in(silent_ms, self.listening.gap_ms)
+        if id and not due and id not in self.listening.overdue:  # otherwise it may be among those that are `due`
+            late += 1
+        return late + due if late + due > 1 and late >= _CUT * self._intervals.late_after(silent_ms) else 0

@@ -38,11 +38,15 @@ def second(gap_ms: int) -> Reason:
     return make("second_heartbeat", gap_ms=max(gap_ms, 0))
 
 
-def lost(instance: Instance, now_ms: int) -> Reason:
-    """Says how long there was no heartbeat by the wall clock, but at least the timeout: that much is certain."""
-    code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms)
+def lost(instance: Instance, now_ms: int, *, again: bool = False) -> Reason:
+    """Says how long there was no heartbeat by the wall clock, but at least the timeout: that much is certain.
+
+    again: it was LOST before, so that a start of the monitor since then is not when its silence began.
+    """
+    since_start = instance.restored_ms is not None and not again
+    code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms, since_start=since_start)
     figures: dict[str, Any] = {"silent_ms": silent_ms, "timeout_ms": instance.lease_ms, "terms": _terms(instance)}
-    if instance.restored_ms is not None:
+    if since_start:
         figures["reconnect_ms"] = instance.reconnect_ms or None
     return make(code, **figures, **_last(instance))
 
@@ -62,7 +66,8 @@ def _terms(instance: Instance) -> Reason | None:
 
 def late(instance: Instance, now_ms: int) -> Reason:
     """Says how long there was no heartbeat by the wall clock, but at least as long as it takes to be late."""
-    code, silent_ms = _silence("late", instance, now_ms, instance.late_ms or 0)
+    since_start = instance.restored_ms is not None
+    code, silent_ms = _silence("late", instance, now_ms, instance.late_ms or 0, since_start=since_start)
     terms = {"interval_ms": instance.terms.interval_ms or 0, "timeout_ms": instance.lease_ms}
     return make(code, silent_ms=silent_ms, **terms, **_last(instance))
 
@@ -254,7 +259,7 @@ def _last(instance: Instance) -> dict[str, Any]:
     return {"peer": instance.peer or None, "last_beat_ms": instance.last_beat_ms}
 
 
-def _silence(code: str, instance: Instance, now_ms: int, least_ms: int) -> tuple[str, int]:
-    if instance.restored_ms is not None:
-        return f"{code}_since_start", max(now_ms - instance.restored_ms, least_ms)
+def _silence(code: str, instance: Instance, now_ms: int, least_ms: int, *, since_start: bool) -> tuple[str, int]:
+    if since_start:
+        return f"{code}_since_start", max(now_ms - (instance.restored_ms or now_ms), least_ms)
     return code, max(now_ms - instance.last_beat_ms, least_ms)

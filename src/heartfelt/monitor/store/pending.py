@@ -154,7 +154,9 @@ class Pending:
         self.changes.append(change)
         if change.seq > self.highest_seq:
             self.highest_seq = change.seq
-        if change.new in _COUNTED and change.new is not change.old:  # else it is told again
+        # Not what is told again, nor what goes on after a pause, though people were told before it.
+        goes_on = change.old is State.PAUSED and change.level is Level.NORMAL
+        if change.new in _COUNTED and change.new is not change.old and not goes_on:
             self._day((change.time_ms // DAY_MS, change.service), _COUNTED[change.new])
 
     def uptime(self, times: dict[tuple[int, str], WatchedTime]) -> None:

@@ -96,6 +96,11 @@ ALTER TABLE instances ADD COLUMN is_job INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN min_duration_ms INTEGER;
 ALTER TABLE instances ADD COLUMN max_duration_ms INTEGER;
 UPDATE instances SET expected = 1, expected_by = 'KEY' WHERE via = 'ping' OR (via = 'udp' AND meta = '{}');
+-- What people were told before a pause, and whether it has beaten since: only its changes say so.
+UPDATE instances SET before_pause = (
+    SELECT CASE WHEN old NOT IN ('LOST', 'LEFT') THEN NULL WHEN last_beat_ms > since_ms THEN 'UP' ELSE old END
+    FROM changes WHERE changes.id = instances.id AND new = 'PAUSED' ORDER BY seq DESC LIMIT 1)
+    WHERE state = 'PAUSED';
 
 -- result: the index in RunResult; a run that is 0 (running) or 5 (overdue) may have no end.
 CREATE TABLE runs (

@@ -398,6 +398,23 @@ def test_a_target_that_asks_to_wait_is_left_alone_for_so_long():
     asyncio.run(run())
 
 
+def test_a_new_address_is_called_at_once_whatever_the_old_one_asked_for():
+    async def run():
+        async with world(lambda request: (429, {"Retry-After": "1234"}, b"")) as w, Hook() as new:
+            w.put("t", 1)
+            await w.tried(1)
+            w.add("t", new.url)
+            line = w.outbox.line(w.targets["t"])
+            assert line.wait_ms(w.clock.ms) == 1_234_000
+            line.changed(w.targets["t"])
+            await w.store.hasten_deliveries("t", w.clock.ms)
+            w.outbox.wake()
+            await w.settled("done", 1)
+            assert len(new.requests) == 1
+
+    asyncio.run(run())
+
+
 def test_while_the_store_fails_nothing_is_lost_nor_sent_twice():
     async def run():
         async with world() as w:

@@ -64,7 +64,7 @@ class TargetState:
         self._settings = settings
         self.breaker = Breaker(settings.breaker)
         self.pace = Pace(_PACE[target.kind])
-        self._kind = target.kind
+        self._receiver = (target.kind, target.url)
         self.calls = 0
         """Calls in progress."""
         self.delivered = 0
@@ -89,9 +89,11 @@ class TargetState:
         """Handles a change of the target by a user: what was wrong may be mended now."""
         self.breaker.succeeded()
         self.refusing = False
-        if target.kind is not self._kind:
-            self._kind = target.kind
+        receiver = (target.kind, target.url)
+        if receiver != self._receiver:  # what the old one asked for, or was sent, does not count for this one
+            self._receiver = receiver
             self.pace = Pace(_PACE[target.kind])
+            self._limited = 0
 
     def room(self, now_ms: int) -> int:
         """Returns how many calls may begin now."""

@@ -284,6 +284,10 @@ class Outbox:
             self._end(delivery.number, Ended(True, None, answer.text()))
             return
         self.counts["blocked"] += answer.blocked
+        if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
+            self.counts["retries"] += 1
+            self._end(delivery.number, Ended(False, now_ms + self._settings.first_ms, answer.text()))
+            return
         tried = max(1, delivery.attempts)  # includes this attempt: the store counts at each claim
         wait_ms = self._wait_ms(tried, answer)
         if answer.limited:
@@ -294,8 +298,6 @@ class Outbox:
             line.breaker.succeeded()
         if line.breaker.open_until_ms is not None:  # so that another message is the probe, if one waits
             wait_ms = max(wait_ms, line.breaker.wait_ms(now_ms) + self._settings.first_ms)
-        if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
-            wait_ms = min(wait_ms, self._settings.first_ms)
         takes_others = line.last_success_ms is not None and line.last_success_ms >= delivery.created_ms
         refuses_all = answer.all_refused and not takes_others
         refusals = self._settings.refusals_of_all if refuses_all else self._settings.refusals

@@ -113,7 +113,8 @@ class DingTalk(Product):
         if self.secret is not None:
             stamp = query.get("timestamp", ["0"])[0]
             need(abs(int(stamp) - self.now_ms()) <= HOUR_MS, 310000, "invalid timestamp")
-            need(query.get("sign") == [signature(self.secret, f"{stamp}\n{self.secret}")], 310000, "sign not match")
+            signed = [signature(self.secret, f"{stamp}\n{self.secret}")]
+            need(query.get("sign") == signed, 310000, "description:机器人发送签名不匹配;solution:请确认签名;")
         return message
 
     def text_of(self, message):
@@ -132,11 +133,12 @@ class Feishu(Product):
     accepted = b'{"code":0,"msg":"success","data":{},"StatusCode":0,"StatusMessage":"success"}'
     limits = (
         (100, MINUTE_MS, 11232, "frequency limited"),
-        (5, 1000, 11232, "frequency limited"),
+        (5, 1000, 9499, "too many request"),
     )
 
     def refuse(self, code, text):
-        return (400 if code == 9499 else 200), json.dumps({"code": code, "msg": text, "data": {}}).encode()
+        answer = {"StatusCode": 0, "StatusMessage": "", "code": code, "msg": text, "data": {}}
+        return (400 if code == 9499 else 200), json.dumps(answer).encode()
 
     def check(self, path, headers, body):
         need(len(body) <= 20_000, 9499, "Bad Request: too large")

@@ -398,6 +398,46 @@ def test_a_target_that_asks_to_wait_is_left_alone_for_so_long():
     asyncio.run(run())
 
 
+def test_a_new_address_is_called_at_once_whatever_the_old_one_asked_for():
+    async def run():
+        async with world(lambda request: (429, {"Retry-After": "1234"}, b"")) as w, Hook() as new:
+            w.put("t", 1)
+            await w.tried(1)
+            w.add("t", new.url)
+            line = w.outbox.line(w.targets["t"])
+            assert line.wait_ms(w.clock.ms) == 1_234_000
+            line.changed(w.targets["t"])
+            await w.store.hasten_deliveries("t", w.clock.ms)
+            w.outbox.wake()
+            await w.settled("done", 1)
+            assert len(new.requests) == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("late", [(404, {}, b""), (429, {"Retry-After": "1234"}, b""), (500, {}, b"")])
+def test_a_late_answer_of_the_old_address_says_nothing_about_the_new_one(late):
+    async def run():
+        async with world() as w, Hook() as new:
+            line = w.outbox.line(w.targets["t"])
+
+            def answer(request):
+                w.add("t", new.url)  # while the call is in progress
+                line.changed(w.targets["t"])
+                return late
+
+            w.hook.answer = answer
+            w.put("t", 1)
+            w.store.rows[0]["attempts"] = 4  # so that this is the last attempt for a refused message
+            await until(lambda: line.failed and w.state(1) != ["claimed"])
+            assert line.wait_ms(w.clock.ms) == 0 and not line.refusing and line.breaker.failures == 0
+            assert w.store.rows[0]["next_ms"] - w.clock.ms <= 2000
+            await w.retry()
+            await w.settled("done", 1)
+
+    asyncio.run(run())
+
+
 def test_while_the_store_fails_nothing_is_lost_nor_sent_twice():
     async def run():
         async with world() as w:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("msgspec")
@@ -56,6 +58,10 @@ def test_a_2xx_without_a_documented_error_is_taken(kind, body):
         ("dingtalk", '{"errcode":310000,"errmsg":"sign not match"}', "all refused"),
         ("dingtalk", '{"errcode":310000,"errmsg":"ip 1.2.3.4 not in whitelist"}', "all refused"),
         ("dingtalk", '{"errcode":"310000","errmsg":"keywords not in content"}', "refused"),
+        ("dingtalk", '{"errcode":310000,"errmsg":"description:关键词不匹配;solution:请联系群管理员;"}', "refused"),
+        ("dingtalk", '{"errcode":310000,"errmsg":"错误描述:机器人发送签名不匹配;解决方案:请确认签名"}', "all refused"),
+        ("dingtalk", '{"errcode":660026,"errmsg":"sending too many messages per minute"}', "limited"),
+        ("dingtalk", '{"errcode":-2,"errmsg":"发送速度太快而限流"}', "limited"),
         ("dingtalk", '{"errcode":300005,"errmsg":"token is not exist"}', "all refused"),
         ("dingtalk", '{"errcode":400101,"errmsg":"access_token not exist"}', "all refused"),
         ("dingtalk", '{"errcode":430102,"errmsg":"bad text"}', "refused"),
@@ -66,6 +72,10 @@ def test_a_2xx_without_a_documented_error_is_taken(kind, body):
         ("feishu", '{"code":19021,"msg":"sign match fail or timestamp is not within one hour"}', "all refused"),
         ("feishu", '{"code":19022,"msg":"Ip Not Allowed"}', "all refused"),
         ("feishu", '{"code":19024,"msg":"Key Words Not Found"}', "refused"),
+        ("feishu", '{"StatusCode":0,"StatusMessage":"","code":9499,"msg":"too many request"}', "limited"),
+        ("feishu", '{"StatusCode":0,"StatusMessage":"","code":19007,"msg":"Bot Not Enabled"}', "all refused"),
+        ("feishu", '{"code":11246,"msg":"ErrCode: 11310; ErrMsg: unsupported type of block"}', "refused"),
+        ("feishu", '{"code":11247,"msg":"internal send message trigger rate limit"}', "limited"),
         ("feishu", '{"code":9499,"msg":"Bad Request","data":{}}', "refused"),
         ("feishu", '{"code":19001,"msg":"param invalid: incoming webhook access token invalid"}', "all refused"),
         ("feishu", '{"code":11232,"msg":"frequency limited"}', "limited"),
@@ -86,6 +96,23 @@ def test_documented_errors_in_the_body(kind, body, expected):
     if expected not in ("taken", "later"):
         assert meaning(judge(Kind(kind), 400, body.encode())) == expected
     assert meaning(judge(Kind(kind), 502, body.encode())) == "later"  # a proxy's
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("keywords not in content", "keyword"),
+        ("错误描述:关键词不匹配;解决方案:请联系群管理员查看此机器人的关键词", "keyword"),
+        ("ip 1.2.3.4 not in whitelist", "address of the monitor's machine"),
+        ("错误描述:机器人发送的IP地址不在白名单内", "address of the monitor's machine"),
+        ("invalid timestamp", "signing secret"),
+        ("description:机器人发送签名不匹配;solution:请确认签名和生成签名的时间戳", "signing secret"),
+        ("description:机器人发送签名过期;solution:签名生成时间和发送时间请保持在 timestampms 以内", "signing secret"),
+    ],
+)
+def test_the_remedy_fits_the_check_that_a_dingtalk_robot_made(text, remedy):
+    body = json.dumps({"errcode": 310000, "errmsg": text}).encode()
+    assert remedy in judge(Kind.DINGTALK, 200, body).remedy
 
 
 def test_what_the_receiver_said_is_in_the_reason():

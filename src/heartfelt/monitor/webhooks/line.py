@@ -20,6 +20,8 @@ _log = logging.getLogger("heartfelt.monitor.webhooks")
 _DAY_MS = 86_400_000
 _MINUTE_MS = 60_000
 _HOLD_MS = 5_000
+_WARNED = frozenset({1, 5, 10, 100})
+"""Attempts whose failure is logged. Later ones are far apart."""
 # A little less than what is documented: 20 a minute; 100 a minute and 5 a second; 1 a second.
 _PACE = {
     Kind.DINGTALK: ((18, _MINUTE_MS),),
@@ -62,7 +64,7 @@ class TargetState:
         self._settings = settings
         self.breaker = Breaker(settings.breaker)
         self.pace = Pace(_PACE[target.kind])
-        self._kind = target.kind
+        self._receiver = (target.kind, target.url)
         self.calls = 0
         """Calls in progress."""
         self.delivered = 0
@@ -80,15 +82,18 @@ class TargetState:
         self.last_success_ms: int | None = None
         self._warned_ms: dict[bool, int] = {}
         self._not_warned = 0
+        self._failure_warned_ms: int | None = None
         self._reported_ms: int | None = None
 
     def changed(self, target: Target) -> None:
         """Handles a change of the target by a user: what was wrong may be mended now."""
         self.breaker.succeeded()
         self.refusing = False
-        if target.kind is not self._kind:
-            self._kind = target.kind
+        receiver = (target.kind, target.url)
+        if receiver != self._receiver:  # what the old one asked for, or was sent, does not count for this one
+            self._receiver = receiver
             self.pace = Pace(_PACE[target.kind])
+            self._limited = 0
 
     def room(self, now_ms: int) -> int:
         """Returns how many calls may begin now."""
@@ -140,6 +145,15 @@ class TargetState:
             refusal.title,
             "was given up" if refusal.given_up else "will be tried again soon, then given up",
         )
+
+    def note_failure(self, target: Target, tried: int, answer: Answer, now_ms: int) -> None:
+        """Logs that a call failed and will be repeated: a few attempts of each message, at most one line a
+        minute. Successes of other messages change nothing: one that only its receiver cannot take would be silent."""
+        warned_ms = self._failure_warned_ms
+        if tried not in _WARNED or (warned_ms is not None and 0 <= now_ms - warned_ms < _MINUTE_MS):
+            return
+        self._failure_warned_ms = now_ms
+        _log.warning("webhook %s (%s): attempt %d failed: %s", target.id, target.name, tried, answer.text())
 
     def note_answer(self, answer: Answer, now_ms: int) -> None:
         self.last_answer = answer.text()

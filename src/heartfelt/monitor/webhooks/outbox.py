@@ -284,18 +284,20 @@ class Outbox:
             self._end(delivery.number, Ended(True, None, answer.text()))
             return
         self.counts["blocked"] += answer.blocked
+        if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
+            self.counts["retries"] += 1
+            self._end(delivery.number, Ended(False, now_ms + self._settings.first_ms, answer.text()))
+            return
         tried = max(1, delivery.attempts)  # includes this attempt: the store counts at each claim
         wait_ms = self._wait_ms(tried, answer)
         if answer.limited:
-            wait_ms = line.hold(now_ms, wait_ms)
+            wait_ms = max(wait_ms, line.hold(now_ms, _asked_ms(answer)))
         elif answer.all_refused or not (answer.refused or answer.reached):
             line.breaker.failed(now_ms, delivery.number)
         else:
             line.breaker.succeeded()
         if line.breaker.open_until_ms is not None:  # so that another message is the probe, if one waits
             wait_ms = max(wait_ms, line.breaker.wait_ms(now_ms) + self._settings.first_ms)
-        if self._targets.get(target.id) is not target:  # it was changed meanwhile: what was wrong may be mended
-            wait_ms = min(wait_ms, self._settings.first_ms)
         takes_others = line.last_success_ms is not None and line.last_success_ms >= delivery.created_ms
         refuses_all = answer.all_refused and not takes_others
         refusals = self._settings.refusals_of_all if refuses_all else self._settings.refusals
@@ -308,8 +310,8 @@ class Outbox:
             self._end(delivery.number, Ended(False, None, answer.text()))
             return
         self.counts["retries"] += 1
-        if not answer.refused and line.breaker.failures in (1, self._settings.breaker.failures):
-            _log.warning("webhook %s (%s): attempt %d failed: %s", target.id, target.name, tried, answer.text())
+        if not answer.refused:
+            line.note_failure(target, tried, answer, now_ms)
         self._end(delivery.number, Ended(False, now_ms + wait_ms, answer.text()))
 
     def _refused(self, target: Target, line: TargetState, notice: Notice, answer: Answer, is_last: bool) -> None:
@@ -335,8 +337,7 @@ class Outbox:
     def _wait_ms(self, tried: int, answer: Answer) -> int:
         first_ms = self._settings.refused_ms if answer.refused else self._settings.first_ms
         most = min(self._settings.most_ms, first_ms << min(tried - 1, 30))
-        asked = 0 if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
-        return max(int(most * self._rng.uniform(0.5, 1.0)), asked)
+        return max(int(most * self._rng.uniform(0.5, 1.0)), _asked_ms(answer))
 
     # -- results for the store
 
@@ -366,6 +367,11 @@ class Outbox:
         if not self._store_ok:
             _log.info("the store responds again; webhooks continue")
         self._store_ok = True
+
+
+def _asked_ms(answer: Answer) -> int:
+    """Returns for how long the target asked to be left alone."""
+    return 0 if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
 
 
 def _notice(delivery: Delivery) -> tuple[Notice | None, str]:

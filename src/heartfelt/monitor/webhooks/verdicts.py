@@ -55,9 +55,11 @@ _MAY_PASS = frozenset({408, 409, 421, 423, 424, 425, 429})
 
 # Codes in the answers of DingTalk's and Feishu's robots, as they document them; all others may pass.
 _LIMITED = {
-    Kind.DINGTALK: {88, 45009, 90018, 90030, 130101, 130102, 302033, 410100},
-    Kind.FEISHU: {11232, 99991400},
+    Kind.DINGTALK: {88, 45009, 90018, 90030, 130101, 130102, 302033, 410100, 660026},
+    Kind.FEISHU: {11220, 11232, 11247, 99991400},
 }
+_LIMITED_TEXT = re.compile("too many (request|message)|too fast|frequency limit|rate ?limit|限流", re.IGNORECASE)
+"""Feishu also says this with its code of malformed requests, 9499."""
 _REFUSED: dict[Kind, dict[int, tuple[bool, str]]] = {
     Kind.DINGTALK: {
         40014: (True, _ADDRESS),
@@ -65,7 +67,6 @@ _REFUSED: dict[Kind, dict[int, tuple[bool, str]]] = {
         43004: (False, _BODY),
         300001: (True, _ADDRESS),
         300005: (True, _ADDRESS),
-        310000: (False, _KEYWORD),
         400013: (True, _ADDRESS),
         400101: (True, _ADDRESS),
         400102: (True, _ADDRESS),
@@ -78,8 +79,10 @@ _REFUSED: dict[Kind, dict[int, tuple[bool, str]]] = {
     },
     Kind.FEISHU: {
         9499: (False, _BODY),
+        11246: (False, _BODY),
         19001: (True, _ADDRESS),
         19002: (False, _BODY),
+        19007: (True, _ADDRESS),
         19021: (True, _SECRET),
         19022: (True, _SENDER),
         19024: (False, _KEYWORD),
@@ -143,14 +146,23 @@ def _by_code(kind: Kind, body: bytes) -> Verdict | None:
             continue
         text = next((str(answer[name]) for name in _TEXTS[kind] if answer.get(name)), "")
         why = f"{name} {code}" + (f": {text[:200]}" if text else "")
-        if code in _LIMITED[kind]:
+        if code in _LIMITED[kind] or _LIMITED_TEXT.search(text):
             return Verdict(ok=False, why=why, limited=True)
+        if (kind, code) == (Kind.DINGTALK, 310000):
+            return _refused(why, *_failed_check(text))
         if code not in _REFUSED[kind]:
             return Verdict(ok=False, why=why)
-        if code == 310000 and "keyword" not in text:  # one code for three checks of the robot
-            return _refused(why, True, _SENDER if re.search(r"\bip\b|white", text, re.IGNORECASE) else _SECRET)
         return _refused(why, *_REFUSED[kind][code])
     return None
+
+
+def _failed_check(text: str) -> tuple[bool, str]:
+    """DingTalk has one code for the three checks of a robot, and texts in English or Chinese."""
+    if re.search("keyword|关键词", text, re.IGNORECASE):
+        return False, _KEYWORD
+    if re.search(r"\bip\b|white|白名单", text, re.IGNORECASE | re.ASCII):
+        return True, _SENDER
+    return True, _SECRET
 
 
 def _by_word(body: bytes) -> Verdict | None:

@@ -11,8 +11,7 @@ from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.listening import Intervals
 from heartfelt.monitor.model import UNWATCHED, State
 
-_UNWATCHED = UNWATCHED | {State.LOST, State.REMOVED}
-
+_NOT_BEATING = UNWATCHED | {State.LOST, State.REMOVED}
 _NOT_UP = (State.LOST, State.FAILED, State.LEFT, State.PAUSED)
 
 
@@ -34,7 +33,7 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
         return self.total - sum(map(self.of, _NOT_UP))
 
     @property
-    def watched(self) -> int:
+    def beating(self) -> int:
         """Instances that may yet be lost: their timeout runs, or their loss is held."""
         return self.total - self.of(State.LOST) + self.held - self.of(State.LEFT) - self.of(State.PAUSED)
 
@@ -84,8 +83,8 @@ class Counts:
                 one.add(instance.counts_as, 1)
 
     def count_interval(self, instance: Instance, state: State) -> None:
-        """Counts its interval if it is watched in this state, and becomes LATE when it misses a beat."""
-        counts = instance.late_ms is not None and state not in _UNWATCHED
+        """Counts its interval if it beats in this state, and becomes LATE when it misses a beat."""
+        counts = instance.late_ms is not None and state not in _NOT_BEATING
         interval_ms = instance.terms.interval_ms if counts else None
         instance.counted_interval = self.intervals.count(instance.counted_interval, interval_ms)
 

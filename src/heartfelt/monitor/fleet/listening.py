@@ -16,7 +16,7 @@ _EVEN = 0.5
 
 
 class Intervals:
-    """Counts the watched instances that become LATE when they miss a beat, by their interval. Lengths that differ by
+    """Counts the instances that beat, and become LATE when they miss a beat, by their interval. Lengths that differ by
     less than a tenth count as one, so that there are few."""
 
     def __init__(self) -> None:

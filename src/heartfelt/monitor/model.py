@@ -117,7 +117,7 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
 HOLD_TYPE = "HOLD"
 ADDRESSES_TYPE = "ADDRESSES"
 TOLD_TYPES = frozenset((HOLD_TYPE, ADDRESSES_TYPE))
-"""Types of the monitor's own events that whoever is notified of losses is notified of, too."""
+"""Types of the monitor's own events that are sent to each webhook that is sent losses."""
 MONITOR_SERVICE = "heartfelt-monitor"
 """The service of events that the monitor reports about itself, unless they are about one service."""
 

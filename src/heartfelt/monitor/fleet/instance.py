@@ -19,7 +19,6 @@ _BY_NAME = frozenset(("ping", "udp"))
 # Bounds within which an interval learned from an agent's clock is believed.
 _SHORTEST_INTERVAL_MS = 50
 _LONGEST_INTERVAL_MS = 3_600_000
-_BY_NAME = frozenset(("ping", "udp"))
 _NO_TERMS = Terms(timeout_ms=0, source=TermsSource.DEFAULT, look_ms=0)
 
 
@@ -137,7 +136,7 @@ class Instance(Hot):
         """The addresses that its beats come from, if they alternate; see addresses.py."""
         self.late_ms: int | None = None
         self.held = False
-        """Its timeout has expired, but the loss is held: it is shown as LATE."""
+        """Its timeout has expired, but the loss is held: it counts as LOST, though its state is LATE or FAILED."""
         self.due = 0
         """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
         self.counted_interval = 0
@@ -145,9 +144,9 @@ class Instance(Hot):
         self.restored_ms: int | None = None
         """The time the monitor started, until the first beat since then."""
         self.reconnect_ms = 0
-        """The time to reconnect, by which its timeout is longer until then."""
+        """The time to reconnect, which is added to its timeout until then."""
         self.goodbye_ms: int | None = None
-        """When the event was sent that was its last goodbye, by its own clock. None: there was no such event."""
+        """The time of the event that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
 

@@ -135,8 +135,8 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     """None: a Sermant agent gave none, as for its logs."""
     level: Level
     type: str
-    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD_TYPE for the
-    beginning and the end of a hold; ADDRESSES_TYPE for beats of one instance from several addresses."""
+    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD for the
+    beginning and the end of a hold; ADDRESSES for beats of one instance from several addresses."""
     info: dict[str, Any]
 
     @property
@@ -193,6 +193,7 @@ class Ack(msgspec.Struct, kw_only=True, frozen=True):
     """Somebody knows of a loss or a failure: nobody is notified about it again."""
 
     by: str
+    """The person or program that knows of it."""
     why: str
     at_ms: int
     until_ms: int | None = None

@@ -31,11 +31,11 @@ class HoldPolicy(msgspec.Struct, kw_only=True, frozen=True):
     share: float = 0.5
     """If more than this share of a service is lost within the window, the service's losses are held."""
     least: int = 5
-    """Losses of a service with fewer instances are never held."""
+    """`share` does not apply to a service with fewer instances, nor `leak` if fewer miss beats."""
     share_of_all: float = 0.3
     """If more than this share of all instances is lost within the window, all losses are held."""
     least_of_all: int = 10
-    """With fewer instances in total, losses of all services are never held."""
+    """With fewer instances in total, `share_of_all` does not apply."""
     stall_ms: int = 1_000
     """Shorter stalls of the monitor itself do not begin a hold."""
     settle_ms: int = 30_000

@@ -62,7 +62,7 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     lease_ms: int
     """The timeout in effect."""
     lease_source: TermsSource
-    """beat, service, all: it was set by that, or for that. learned: it follows from the period. default: it was not set."""
+    """beat, service, all: set by its beats, its service, or for all. learned: by its period. default: set by nobody."""
     period_ms: int | None
     """The timeout is this period and the grace: as it was set, or learned. null: it is not made of a period."""
     grace_ms: int | None

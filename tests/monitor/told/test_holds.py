@@ -100,7 +100,7 @@ def test_agents_on_tcp_may_reconnect_after_the_monitors_own_outage(serve, tmp_pa
 
 
 def test_as_long_as_none_of_a_few_has_come_back_their_losses_are_held(serve, tmp_path):
-    settings = {"data": tmp_path / "same", "lease_timeout": "1 s"}
+    settings = {"data": tmp_path / "same", "lease_timeout": "1 s", "hold_window": "1 s"}
     serving = serve(**settings)
     serving.beats(3)
     serving.stop()

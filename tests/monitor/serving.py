@@ -134,6 +134,10 @@ class Serving:
         found = self.json("/api/v1/instances", instance=instance_id, token=token)["instances"]
         return found[0] if found else None
 
+    def states(self):
+        """The state of each instance, by its instance id."""
+        return {one["instance_id"]: one["state"] for one in self.json("/api/v1/instances")["instances"]}
+
     def open_stream(self, *, token=None, last_id=None, topics=()):
         """The connection and the answer, which is to be read line by line."""
         headers = {} if last_id is None else {"Last-Event-ID": last_id}

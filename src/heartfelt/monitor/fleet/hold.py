@@ -26,7 +26,7 @@ interval, so losses count together over the window and one interval. Only losses
 (or one longer than two thirds of the timeout) can be notified before a hold of their fellows begins, and none of those
 that come at the same moment.
 
-**Nothing is due from a key that has beaten once or twice by name, and whose period is not known.** Its loss may be held
+**Nothing is due from a key that has beaten once or twice, and whose period is not known.** Its loss may be held
 with others, but is no sign that more than itself is silent.
 
 Shares are of the instances that beat (all states but LOST, LEFT and PAUSED, plus the losses notified within the

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
 PATIENCE_S = 40
+ROOT = Path(__file__).parents[2]
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "heartfelt", *map(str, arguments)]
+def command(*arguments, program="heartfelt"):
+    return [sys.executable, "-m", program, *map(str, arguments)]
 
 
 def plain_environ():
@@ -45,17 +47,17 @@ class Answer:
 
 
 class Serving:
-    """settings: keys of the configuration with underscores for dots, as lease_timeout="1 s"."""
+    """settings: keys of the configuration with underscores for dots, as lease_timeout="1 s". program: a module."""
 
-    def __init__(self, *arguments, data, tls=None, environ=None, **settings):
+    def __init__(self, *arguments, data, tls=None, environ=None, program="heartfelt", **settings):
         self.data = data
         self._tls = tls
         ports = {"http.port": 0, "tcp.port": 0, "udp.port": 0}
         given = ports | {name.replace("_", ".", 1): value for name, value in settings.items()}
         pairs = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
         self.process = subprocess.Popen(
-            command("serve", "--data", data, "--ready-json", *pairs, *arguments),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=plain_environ() | (environ or {}),
+            command("serve", "--data", data, "--ready-json", *pairs, *arguments, program=program),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=plain_environ() | (environ or {}), cwd=ROOT,
         )  # fmt: skip
         self._lines = queue.Queue()
         self._log = []
@@ -131,6 +133,10 @@ class Serving:
     def find(self, instance_id, *, token=None):
         found = self.json("/api/v1/instances", instance=instance_id, token=token)["instances"]
         return found[0] if found else None
+
+    def states(self):
+        """The state of each instance, by its instance id."""
+        return {one["instance_id"]: one["state"] for one in self.json("/api/v1/instances")["instances"]}
 
     def open_stream(self, *, token=None, last_id=None, topics=()):
         """The connection and the answer, which is to be read line by line."""

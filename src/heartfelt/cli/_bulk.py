@@ -8,33 +8,30 @@ import getpass
 from collections.abc import Iterator
 from typing import Any
 
-from heartfelt.cli import Failed, UsageError
+from heartfelt.cli import Failed, UsageError, _values
 from heartfelt.cli._client_options import add_client_arguments
-from heartfelt.cli.ls import HELD, STATES, state_query
+from heartfelt.cli.ls import add_state_argument, state_query
 
 KEYS_AT_ONCE = 100
 """Keys in one request. A key may take 1.5 KB in the request's head, which may have 64 KB."""
 HEAD_BYTES = 16_000
 
 
-def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
+def add_bulk_arguments(parser: argparse.ArgumentParser, *, for_: str = "") -> None:
+    """`for_`: the help of --for; "": the action has no end."""
     parser.add_argument("key", nargs="*", help="a key, or an instance's id, as `heartfelt ls` shows it", metavar="KEY")
     for flag, help_ in (
         ("service", "of this service; may be repeated"),
         ("ip", "with this address; may be repeated"),
     ):
         parser.add_argument(f"--{flag}", action="append", help=f"only instances {help_}", metavar=flag.upper())
-    parser.add_argument(
-        "--state",
-        action="append",
-        type=str.upper,
-        choices=(*STATES, HELD),
-        help="only instances in this state (HELD: their loss is held); may be repeated",
-    )
+    add_state_argument(parser)
     parser.add_argument("--text", help="only instances that contain this text", metavar="TEXT")
     parser.add_argument("--all", action="store_true", help="all instances, if no filter is given")
     parser.add_argument("--by", help="who asks for it, for the record (default: your user name)", metavar="NAME")
     parser.add_argument("--why", default="", help="the reason, for the record", metavar="TEXT")
+    if for_:
+        parser.add_argument("--for", dest="for_s", type=_values.duration, help=for_, metavar="DURATION")
     add_client_arguments(parser)
 
 

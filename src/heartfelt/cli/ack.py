@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 
-from heartfelt.cli import _values
 from heartfelt.cli._bulk import act, add_bulk_arguments
 
 NAME = "ack"
@@ -13,14 +12,7 @@ HELP = "Acknowledge losses and failures: nobody is notified again, until they re
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_bulk_arguments(parser)
-    parser.add_argument(
-        "--for",
-        dest="for_s",
-        type=_values.duration,
-        help="notify again after this, if still down: 90s, 2h, 1d12h (default: never)",
-        metavar="DURATION",
-    )
+    add_bulk_arguments(parser, for_="notify again after this, if still down: 90s, 2h, 1d12h (default: never)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -49,13 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"repeat at this interval until killed; --timeout is then {TIMEOUT_INTERVALS} times this by default",
     )
     parser.add_argument(
-        "--once", action="store_true", help="do not repeat: --every says how often cron or the like sends it"
+        "--once",
+        action="store_true",
+        help="do not repeat: --every says how often cron, or another program, runs this command",
     )
     parser.add_argument(
         "--grace",
         type=duration,
         metavar="DURATION",
-        help="with --every: report KEY as lost if a beat is later than that by this, instead of --timeout",
+        help="with --every, instead of --timeout: report KEY as lost if a beat is later than --every by more than this",
     )
     parser.add_argument(
         "--udp",

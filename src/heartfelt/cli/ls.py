@@ -36,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("ip", "with this address"),
     ):
         parser.add_argument(f"--{flag}", help=f"only instances {help_}", metavar=flag.upper())
-    parser.add_argument(
-        "--state",
-        action="append",
-        type=str.upper,
-        choices=(*STATES, HELD),
-        help="only instances in this state (HELD: their loss is held); may be repeated",
-    )
+    add_state_argument(parser)
     parser.add_argument(
         "--sort",
         default="state",
@@ -50,6 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one instance per line")
+
+
+def add_state_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        action="append",
+        type=str.upper,
+        choices=(*STATES, HELD),
+        help="only instances in this state (HELD: their loss is held); may be repeated",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +82,7 @@ def _instances(client: ApiClient, args: argparse.Namespace) -> Iterator[dict[str
 
 
 def state_query(states: list[str]) -> dict[str, Any]:
-    """Makes the filter for these states, of which HELD may be one."""
+    """Makes the filter for these states; HELD may be among them."""
     others = [state for state in states if state != HELD]
     return {"state": others, "held": ("also" if others else "true") if HELD in states else None}
 

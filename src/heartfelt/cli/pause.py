@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 
-from heartfelt.cli import _values
 from heartfelt.cli._bulk import act, add_bulk_arguments
 
 NAME = "pause"
@@ -13,14 +12,7 @@ HELP = "Pause instances: nobody is notified about them, until they are resumed."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_bulk_arguments(parser)
-    parser.add_argument(
-        "--for",
-        dest="for_s",
-        type=_values.duration,
-        help="the pause ends after this: 90s, 2h, 1d12h (default: when they are resumed)",
-        metavar="DURATION",
-    )
+    add_bulk_arguments(parser, for_="the pause ends after this: 90s, 2h, 1d12h (default: when they are resumed)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,9 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="report the run as failed if nothing is heard of it for this long (default: three times the interval)",
     )
-    parser.add_argument("--every", type=duration, metavar="DURATION", help="how often the command is run: 1h, 1d")
     parser.add_argument(
-        "--grace", type=duration, metavar="DURATION", help="report it as lost if a run is later than --every by this"
+        "--every", type=duration, metavar="DURATION", help="how often this command is started, as by cron: 1h, 1d"
+    )
+    parser.add_argument(
+        "--grace",
+        type=duration,
+        metavar="DURATION",
+        help="report KEY as lost if a run comes later than --every by more than this",
     )
     parser.add_argument(
         "--max-duration", type=duration, metavar="DURATION", help="report the run as failed if it takes longer"

@@ -114,7 +114,7 @@ class Fanout:
         self._webhooks.offer_event(event)
 
     def record(self, event: AgentEvent) -> None:
-        """Passes on an event that no target is to be told of: the webhooks report it about themselves."""
+        """Passes on an event that the webhooks report about themselves, which is sent to no target."""
         self._store.put_event(event)
         self._stream.publish("event", event)
 

@@ -117,7 +117,7 @@ class Change(msgspec.Struct, kw_only=True, frozen=True):
 HOLD_TYPE = "HOLD"
 ADDRESSES_TYPE = "ADDRESSES"
 TOLD_TYPES = frozenset((HOLD_TYPE, ADDRESSES_TYPE))
-"""Types of the monitor's own events that whoever is notified of losses is notified of, too."""
+"""Types of the monitor's own events that are sent to each webhook that is sent losses."""
 MONITOR_SERVICE = "heartfelt-monitor"
 """The service of events that the monitor reports about itself, unless they are about one service."""
 
@@ -135,8 +135,8 @@ class AgentEvent(msgspec.Struct, kw_only=True, frozen=True):
     """None: a Sermant agent gave none, as for its logs."""
     level: Level
     type: str
-    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD_TYPE for the
-    beginning and the end of a hold; ADDRESSES_TYPE for beats of one instance from several addresses."""
+    """Sermant's OPERATION, GOVERNANCE, LOG; STATE for changes of state; PING for events of jobs; HOLD for the
+    beginning and the end of a hold; ADDRESSES for beats of one instance from several addresses."""
     info: dict[str, Any]
 
     @property
@@ -193,6 +193,7 @@ class Ack(msgspec.Struct, kw_only=True, frozen=True):
     """Somebody knows of a loss or a failure: nobody is notified about it again."""
 
     by: str
+    """The person or program that knows of it."""
     why: str
     at_ms: int
     until_ms: int | None = None

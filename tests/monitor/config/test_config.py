@@ -158,6 +158,7 @@ def test_sermants_application_properties_are_read_with_their_units(write):
     [
         ("[http]\nport = 70000\n", "m.toml", ["m.toml:2: http.port", "70000", "65535"]),
         ("[http]\nprot = 1\n", "m.toml", ["m.toml:2: unknown setting http.prot", "did you mean http.port"]),
+        ("[service.shop]\nup = 1\n", "m.toml", ["m.toml:2: unknown setting service.shop.up", "timeout, every, grace"]),
         ("[lease]\ntimeout = 'soon'\n", "m.toml", ["m.toml:2", "lease.timeout", "soon", "90s"]),
         ("x = [\n", "m.toml", ["m.toml", "not valid TOML"]),
         ("max.effective.time=never\n", "a.properties", ["a.properties:1: max.effective.time", "never"]),

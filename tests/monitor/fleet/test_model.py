@@ -6,14 +6,12 @@ HEARTFELT_EXAMPLES=5000 runs that many new random examples; without it the same 
 
 from __future__ import annotations
 
-import os
-
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.model import State
+from tests.monitor.fleet.machine_settings import machine_settings
 from tests.monitor.fleet.model import RegistryModel
 from tests.monitor.fleet.world import NO_HOLD, World, saved
 
@@ -168,13 +166,5 @@ class RegistryMachine(RuleBasedStateMachine):
         self.world.close()
 
 
-_EXAMPLES = int(os.environ.get("HEARTFELT_EXAMPLES", "0"))
 TestRegistry = RegistryMachine.TestCase
-TestRegistry.settings = settings(
-    deadline=None,
-    database=None,
-    derandomize=not _EXAMPLES,
-    max_examples=_EXAMPLES or 40,
-    stateful_step_count=30,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestRegistry.settings = machine_settings(examples=40, steps=30)

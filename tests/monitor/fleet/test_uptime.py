@@ -7,7 +7,6 @@ HEARTFELT_EXAMPLES=5000 runs that many new random examples; without it the same 
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("msgspec")
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -23,6 +21,7 @@ from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.model import Beat, State
 from heartfelt.monitor.store.sqlite import SqliteStore
 from heartfelt.testing import ManualClock
+from tests.monitor.fleet.machine_settings import machine_settings
 from tests.monitor.fleet.uptime_model import DAY_MS, UptimeModel
 from tests.monitor.fleet.world import NO_HOLD, World
 
@@ -223,16 +222,8 @@ class UptimeMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-_EXAMPLES = int(os.environ.get("HEARTFELT_EXAMPLES", "0"))
 TestUptime = UptimeMachine.TestCase
-TestUptime.settings = settings(
-    deadline=None,
-    database=None,
-    derandomize=not _EXAMPLES,
-    max_examples=_EXAMPLES or 50,
-    stateful_step_count=40,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestUptime.settings = machine_settings(examples=50, steps=40)
 
 
 # -- single rules

@@ -9,14 +9,14 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 from tests.monitor.serving import until
-from tests.monitor.told.test_refused_messages import PRIVATE, lose, webhook
+from tests.monitor.told.test_refused_messages import SOON, lose, webhook
 from tests.monitor.webhooks.receivers import DingTalk, Feishu, Generic, Receiver, Slack
 
 FAILS = (503, b"not now")
 
 
 def test_what_waits_goes_to_the_new_address_in_the_new_form(serve):
-    serving = serve(**PRIVATE)
+    serving = serve(**SOON)
     with Receiver(Generic(), lambda body: FAILS) as old, Receiver(DingTalk(secret="SEC1")) as new:
         id_ = webhook(serving, old, "generic", name="ops")
         lose(serving, "one")
@@ -28,7 +28,7 @@ def test_what_waits_goes_to_the_new_address_in_the_new_form(serve):
 
 
 def test_one_made_again_under_the_same_id_gets_nothing_of_the_old_one(serve):
-    serving = serve(**PRIVATE)
+    serving = serve(**SOON)
     path = "/sermant/event/webhooks/0"
     with Receiver(Feishu(), lambda body: FAILS) as old, Receiver(Feishu()) as new:
         put = {"url": old.url, "enable": True}
@@ -46,7 +46,7 @@ def test_one_made_again_under_the_same_id_gets_nothing_of_the_old_one(serve):
 
 
 def test_what_waits_is_dropped_when_a_webhook_is_switched_off(serve):
-    serving = serve(**PRIVATE)
+    serving = serve(**SOON)
     with Receiver(Generic(), lambda body: FAILS) as receiver:
         id_ = webhook(serving, receiver, "generic")
         lose(serving, "one")

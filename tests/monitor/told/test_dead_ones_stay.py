@@ -17,10 +17,6 @@ LONG_MS = 30 * 86_400_000
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
-def states(serving):
-    return {one["instance_id"]: one["state"] for one in serving.json("/api/v1/instances")["instances"]}
-
-
 def time_goes_by(serving):
     """Returns when an instance that was lost after all others has been removed."""
     serving.beat("marker", "alive", timeoutMs=LONG_MS)
@@ -47,21 +43,21 @@ def test_what_has_a_name_is_lost_until_it_beats_or_is_removed(serve):
     serving.beat("others", "by-beat", expected=True)
     serving.beat("others", "pod")
     dead = {"nightly", "etl", "web/1", "by-command", "by-service", "by-beat"}
-    until(lambda: dead <= states(serving).keys(), "the datagram")
-    until(lambda: "pod" not in states(serving), "the removal of what is ephemeral")
+    until(lambda: dead <= serving.states().keys(), "the datagram")
+    until(lambda: "pod" not in serving.states(), "the removal of what is ephemeral")
     time_goes_by(serving)
-    assert {name for name, state in states(serving).items() if state == "LOST"} == dead
+    assert {name for name, state in serving.states().items() if state == "LOST"} == dead
     assert serving.json("/api/v1/services")["all"]["states"]["LOST"] == len(dead)
     assert 'heartfelt_instances{service="nightly",state="LOST"} 1' in serving.get("/metrics").body.decode()
 
     assert serving.stop(signal.SIGTERM) == 0
     serving = serve(*OF_PODS, **SETTINGS)
     time_goes_by(serving)
-    assert {name for name, state in states(serving).items() if state == "LOST"} == dead
+    assert {name for name, state in serving.states().items() if state == "LOST"} == dead
     removed = run_command("remove", "etl", "by-service", "--url", serving.url)
     assert removed.stdout == "2 removed\n"
     assert serving.get("/ping/nightly?timeout=1d").status == 200
-    assert {name for name, state in states(serving).items() if state == "LOST"} == dead - {
+    assert {name for name, state in serving.states().items() if state == "LOST"} == dead - {
         "etl", "by-service", "nightly",
     }  # fmt: skip
 
@@ -71,8 +67,8 @@ def test_the_last_of_a_service_is_lost_until_another_one_comes(serve):
     serving = serve(**SETTINGS)
     for name in ("pod-1", "pod-2"):
         serving.beat("shop", name)
-    until(lambda: list(states(serving).values()) == ["LOST"], "the removal of the first")
-    (last,) = states(serving)
+    until(lambda: list(serving.states().values()) == ["LOST"], "the removal of the first")
+    (last,) = serving.states()
     until(lambda: serving.find(last)["reason_code"] == "kept_last", "the end of its time")
     time_goes_by(serving)
     kept = serving.find(last)
@@ -83,7 +79,7 @@ def test_the_last_of_a_service_is_lost_until_another_one_comes(serve):
     time_goes_by(serving)
     assert serving.find(last)["state"] == "LOST"
     serving.beat("shop", "pod-3", timeoutMs=LONG_MS)
-    assert {name for name in states(serving) if name.startswith("pod-")} == {"pod-3"}
+    assert {name for name in serving.states() if name.startswith("pod-")} == {"pod-3"}
 
     def removal():
         return [one for one in serving.json("/api/v1/changes", service="shop")["changes"] if one["instance_id"] == last]

@@ -14,10 +14,6 @@ from tests.browser.target import Target
 from tests.monitor.serving import PATIENCE_S, plain_environ, run_command, until
 
 
-def states(serving):
-    return {one["instance_id"]: one["state"] for one in serving.json("/api/v1/instances")["instances"]}
-
-
 def changes_of(serving, key, new):
     """The key's changes of state once the newest is to this state, the newest first."""
     return until(
@@ -65,7 +61,7 @@ def test_each_way_to_fail_is_told_once_and_seen_everywhere(serve, tmp_path):
             [sys.executable, str(program)], check=False, timeout=PATIENCE_S, env=plain_environ() | environ,
             capture_output=True,
         )  # fmt: skip
-        assert states(serving) == dict.fromkeys(("backup", "nightly", "etl"), "FAILED")
+        assert serving.states() == dict.fromkeys(("backup", "nightly", "etl"), "FAILED")
         until(lambda: len(target.received) >= 3, "three messages")
         told = [body for _, body in target.received]
         assert len(told) == 3
@@ -122,9 +118,9 @@ def test_a_failure_outlives_a_restart(serve, kill):
     else:
         assert serving.stop() == 0
     again = serve()
-    assert states(again) == {"j": "FAILED"}
+    assert again.states() == {"j": "FAILED"}
     again.get("/ping/j/ok?rid=b")
-    assert states(again) == {"j": "UP"}
+    assert again.states() == {"j": "UP"}
     assert changes_of(again, "j", "UP")[0]["reason_code"] == "succeeded_again"
     newest, oldest = runs_of(again, "j", 2)
     assert (oldest["number"], oldest["status"]) == (number, 7) and newest["number"] > number
@@ -139,4 +135,4 @@ def test_bounds_on_a_runs_duration_come_from_the_ping_or_the_settings(serve, tmp
     serving.get("/ping/long/ok?duration_ms=7200000&max_duration=1h")
     found = {one["instance_id"]: one["reason_code"] for one in serving.json("/api/v1/instances")["instances"]}
     assert found == {"short": "run_too_short", "long": "run_too_long"}
-    assert states(serving) == {"short": "FAILED", "long": "FAILED"}
+    assert serving.states() == {"short": "FAILED", "long": "FAILED"}

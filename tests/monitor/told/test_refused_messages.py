@@ -11,9 +11,12 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 from tests.monitor.serving import until
+from tests.monitor.told import impatient
 from tests.monitor.webhooks.receivers import PRODUCTS, DingTalk, Receiver
 
 PRIVATE = {"webhooks_allow_private": "true", "hold_enable": "false"}
+SOON = PRIVATE | {"program": impatient.PROGRAM}
+"""For tests in which a message is sent again."""
 
 
 def webhook(serving, receiver, kind, **fields):
@@ -22,11 +25,11 @@ def webhook(serving, receiver, kind, **fields):
     return answer.json["id"]
 
 
-def lose(serving, name, service="shop"):
-    """Two beats with a short timeout, then nothing until it is lost."""
-    for _ in range(2):
-        serving.beat(service, name, timeoutMs=300)
-    until(lambda: serving.find(name)["state"] == "LOST", "the loss")
+def lose(serving, *names, service="shop"):
+    """Two beats of each with a short timeout, then nothing until all are lost. "*" in the service: the name."""
+    for name in names * 2:
+        serving.beat(service.replace("*", name), name, timeoutMs=300)
+    until(lambda: all(serving.find(name)["state"] == "LOST" for name in names), "the loss")
 
 
 def deliveries(serving):
@@ -37,9 +40,9 @@ def titles(product):
     return [message["markdown"]["title"] for message in product.taken]
 
 
-@pytest.mark.time_limit(150, reason="a refused message is given up after a minute, by the clock of the process")
+@pytest.mark.time_limit(100, reason="a refused message is given up after half a minute, by the clock of the process")
 def test_a_refused_recovery_holds_up_no_loss_and_is_shown_until_it_is_given_up(serve):
-    serving = serve(**PRIVATE)
+    serving = serve(**SOON)
     robot = DingTalk(keyword="EMERGENCY")
     with Receiver(robot) as receiver:
         id_ = webhook(serving, receiver, "dingtalk", name="ops")
@@ -59,9 +62,7 @@ def test_a_refused_recovery_holds_up_no_loss_and_is_shown_until_it_is_given_up(s
         until(lambda: titles(robot)[1:] == ["[EMERGENCY] shop / two: LOST"], "the loss of another")
         assert serving.json(f"/api/v1/webhooks/{id_}")["given_up"] == 0
 
-        for _ in range(2):  # each is patient for 40 s, and the last attempt comes within a minute
-            with contextlib.suppress(AssertionError):
-                until(lambda: serving.json(f"/api/v1/webhooks/{id_}")["given_up"])
+        until(lambda: serving.json(f"/api/v1/webhooks/{id_}")["given_up"], "the end of the attempts")
         events = until(lambda: serving.json("/api/v1/events", name="WEBHOOK_REFUSED")["events"], "the event")
         assert events[0]["service"] == "heartfelt-monitor"
         assert "keywords not in content" in events[0]["info"]["description"]
@@ -73,14 +74,13 @@ def test_a_refused_recovery_holds_up_no_loss_and_is_shown_until_it_is_given_up(s
 
 @pytest.mark.parametrize("kind", ["dingtalk", "feishu", "slack", "generic"])
 def test_a_message_that_fails_again_and_again_delays_no_other(serve, kind):
-    serving = serve(**PRIVATE)
+    serving = serve(**SOON)
     product = PRODUCTS[kind]()
     with Receiver(product, lambda body: (500, b"boom") if b"bad" in body else None) as receiver:
         webhook(serving, receiver, kind)
         lose(serving, "bad", service="first")
         until(lambda: len(receiver.times) >= 3, "three attempts")
-        for name in ("one", "two", "three"):
-            lose(serving, name, service=f"of {name}")
+        lose(serving, "one", "two", "three", service="of *")
         until(lambda: len(product.taken) == 3, "the others")
         assert product.refused == []
 

@@ -19,15 +19,11 @@ def serving(serve):
     return serve()
 
 
-def states(serving):
-    return {one["instance_id"]: one["state"] for one in serving.json("/api/v1/instances")["instances"]}
-
-
 @pytest.mark.parametrize("word", ["fail/", "FAIL", "Fail/", "1/", "?event=Fail", "?exit=1"])
 def test_a_failure_is_one_however_it_is_written(serving, word):
     serving.get("/ping/K/ok")
     assert serving.post(f"/ping/K{'' if word.startswith('?') else '/'}{word}").status == 200
-    assert states(serving) == {"K": "FAILED"}
+    assert serving.states() == {"K": "FAILED"}
 
 
 @pytest.mark.parametrize(
@@ -42,14 +38,14 @@ def test_what_is_no_word_is_refused_with_what_to_write(serving, path, status):
     serving.get("/ping/K/ok")
     answer = serving.post(path, "text")
     assert answer.status == status and len(answer.json["detail"]) > 20
-    assert states(serving) == {"K": "NEW"}
+    assert serving.states() == {"K": "NEW"}
     assert serving.find("K")["beats"] == 1
     assert f'reason="{answer.json["code"]}"' in serving.get("/metrics").body.decode()
 
 
 def test_log_keeps_a_text_and_nothing_else(serving):
     serving.post("/ping/new/log", "a text")
-    assert states(serving) == {}
+    assert serving.states() == {}
     event = until(lambda: serving.json("/api/v1/events", type="PING")["events"], "the event")[0]
     assert (event["info"], event["instance_id"]) == ({"name": "logged", "text": "a text"}, "new")
 
@@ -59,10 +55,10 @@ def test_a_key_that_beats_by_udp_is_not_an_exit_status(serving):
         sock.sendto(b"svc/1", tuple(serving.ready["udp"]))
         until(lambda: serving.find("svc/1"), "the beat")
     serving.get("/ping/svc/1")
-    assert states(serving) == {"svc/1": "UP"}
+    assert serving.states() == {"svc/1": "UP"}
     answer = serving.get("/ping/svc/2")  # one more key, or an exit status
     assert answer.status == 400 and "svc%2F2" in answer.json["detail"] and "exit=2" in answer.json["detail"]
-    assert states(serving) == {"svc/1": "UP"}
+    assert serving.states() == {"svc/1": "UP"}
     serving.get("/ping/svc/fail")
     answer = serving.get("/ping/svc/1")  # can mean either now
     assert answer.status == 400 and "svc%2F1" in answer.json["detail"] and "exit=1" in answer.json["detail"]
@@ -71,7 +67,7 @@ def test_a_key_that_beats_by_udp_is_not_an_exit_status(serving):
 def test_the_query_survives_a_proxy_that_decodes_slashes(serving):
     for query in ("key=web/db/ok", "key=web%2Fdb%2Fok&event=ok", "key=web/db/ok&exit=2"):
         assert serving.get(f"/ping?{query}").status == 200
-    assert states(serving) == {"web/db/ok": "FAILED"}
+    assert serving.states() == {"web/db/ok": "FAILED"}
 
 
 def test_this_programs_own_beats_survive_such_a_proxy(serving):
@@ -99,10 +95,10 @@ def test_this_programs_own_beats_survive_such_a_proxy(serving):
         proxy.shutdown()
         thread.join()
         proxy.server_close()
-    assert states(serving) == {"svc/1": "NEW", "svc/fail": "NEW", "svc/2": "FAILED"}
+    assert serving.states() == {"svc/1": "NEW", "svc/fail": "NEW", "svc/2": "FAILED"}
 
 
 def test_another_sites_page_may_not_ping_by_the_query_either(serving):
     headers = {"Sec-Fetch-Site": "cross-site"}
     assert serving.get("/ping?key=K", headers=headers).status == 403
-    assert states(serving) == {}
+    assert serving.states() == {}

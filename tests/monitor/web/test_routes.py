@@ -147,6 +147,26 @@ def test_the_description_has_all_routes_and_their_parameters(open_monitor):
         assert reference in document["components"]["schemas"]
 
 
+def test_the_description_has_the_meanings_of_parameters_and_fields(open_monitor):
+    document = open_monitor.json("/api/v1/openapi.json")
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for param in operation["parameters"]:
+                assert param.get("description") or path.startswith("/sermant/"), (path, param["name"])
+    meanings = {
+        (name, field): schema.get("description")
+        for name, struct in document["components"]["schemas"].items()
+        for field, schema in struct.get("properties", {}).items()
+    }
+    assert meanings["Acted", "matched"] == "Number of instances that match the filter."
+    assert meanings["InstanceDetail", "held"] == meanings["InstanceView", "held"]
+    assert meanings["InstanceView", "held"]
+    assert meanings["Acknowledge", "why"] == meanings["Asked", "why"] == "The reason, for the record."
+    assert meanings["Acknowledge", "by"] != meanings["Asked", "by"]
+    assert meanings["Ack", "until_ms"] == "null: until the instance recovers."
+    assert meanings["InstanceView", "reason_code"].startswith("A code of `x-heartfelt-reasons`")
+
+
 def test_the_description_has_each_reason(open_monitor):
     document = open_monitor.json("/api/v1/openapi.json")
     reasons = document["x-heartfelt-reasons"]

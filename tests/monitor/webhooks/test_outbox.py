@@ -5,82 +5,19 @@ still but where a test moves it."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 
 import pytest
 
 pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
-import msgspec
 
-from heartfelt.monitor.webhooks.breaker import Breaker, BreakerSettings, Pace
-from heartfelt.monitor.webhooks.caller import Caller, CallLimits
 from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
-from heartfelt.monitor.webhooks.outbox import Outbox
-from heartfelt.monitor.webhooks.targets import make_target
+from tests.monitor.webhooks.outbox_world import answers, instances, world
 from tests.monitor.webhooks.parts import START_MS, Clock, Hook, MemoryStore, make_change, until
 
 DAY_S = 86_400
-
-
-class World:
-    def __init__(self, store=None, clock=None, **limits):
-        self.clock = clock or Clock()
-        self.store = store or MemoryStore()
-        self.targets = {}
-        self.caller = Caller(CallLimits(**limits), wall_ms=self.clock.wall_ms, allow_private=True)
-        self.outbox = Outbox(
-            self.store,
-            self.targets,
-            self.caller.call,
-            Retry(),
-            wall_ms=self.clock.wall_ms,
-            pause=self.clock.pause,
-            rng=random.Random(1),
-        )
-
-    def add(self, id, url, **fields):
-        made = make_target({"kind": "generic", "url": url, **fields}, now_ms=0, id=id, private=True)
-        self.targets[id] = msgspec.structs.replace(made, generation="")  # the same one over restarts
-
-    def put(self, id, *seqs, **more):
-        for seq in seqs:
-            change = make_change(seq, time_ms=self.clock.ms, **more)
-            self.outbox.put(self.targets[id], of_entry(of_change(change, False)))
-
-    def state(self, *numbers):
-        return [self.store.rows[number - 1]["state"] for number in numbers]
-
-    async def settled(self, state, *numbers):
-        await until(lambda: self.state(*numbers) == [state] * len(numbers))
-
-    async def tried(self, number):
-        """There was an attempt, and it is over."""
-        await until(lambda: self.store.rows[number - 1]["attempts"] and self.state(number) == ["waiting"])
-
-    async def retry(self):
-        """On to the time of the next attempt, and until that is over."""
-        row = next(row for row in self.store.rows if row["state"] == "waiting")
-        tried = row["attempts"]
-        self.clock.advance(max(0, row["next_ms"] - self.clock.ms) / 1000)
-        await until(lambda: row["attempts"] > tried and row["state"] != "claimed")
-
-
-@contextlib.asynccontextmanager
-async def world(answer=None, **more):
-    async with Hook(answer) as hook:
-        made = World(**more)
-        made.hook = hook
-        made.add("t", hook.url)
-        made.outbox.start()
-        try:
-            yield made
-        finally:
-            await made.outbox.stop()
-            await made.caller.close()
 
 
 def test_each_is_sent_once_and_in_order():
@@ -132,21 +69,6 @@ def test_after_a_day_one_is_given_up_and_counted_and_the_next_has_its_turn():
             await w.settled("done", 2)  # one message that fails again and again does not open the breaker
 
     asyncio.run(run())
-
-
-def answers(w, **by_instance):
-    """Answers by the instance that a message is about: a status, or a status and a body."""
-
-    def answer(request):
-        found = by_instance.get(msgspec.json.decode(request["body"])["instance_id"], 200)
-        status, body = found if isinstance(found, tuple) else (found, b"")
-        return status, {}, body
-
-    w.hook.answer = answer
-
-
-def instances(w):
-    return [body["instance_id"] for body in w.hook.bodies]
 
 
 def test_messages_about_one_instance_are_in_order_and_others_do_not_wait_for_it():
@@ -313,63 +235,6 @@ def test_a_target_that_keeps_failing_is_called_less_often_and_comes_back():
             assert line.breaker.state(w.clock.ms) == "closed"
 
     asyncio.run(run())
-
-
-def test_breaker():
-    breaker, now = Breaker(BreakerSettings(failures=2, messages=2, open_ms=10, most_open_ms=35)), 100
-    breaker.failed(now, 1)
-    assert breaker.state(now) == "closed" and breaker.room(now) is None
-    breaker.failed(now, 2)
-    assert breaker.state(now) == "open" and breaker.wait_ms(now) == 10 and breaker.room(now) == 0
-    breaker.failed(now, 3)  # a call that began before
-    assert breaker.wait_ms(now) == 10
-    assert breaker.state(now + 10) == "half-open" and breaker.room(now + 10) == 1
-    for number, open_ms in enumerate((20, 35, 35)):
-        now += 100
-        breaker.began(number)
-        assert breaker.room(now) == 0
-        breaker.failed(now, number)
-        breaker.ended(number)
-        assert breaker.wait_ms(now) == open_ms
-    assert breaker.wait_ms(now - 1_000_000) == 35  # a clock that was set back
-    breaker.succeeded()
-    assert breaker.state(now) == "closed"
-    breaker.failed(now, 1)
-    assert breaker.state(now) == "closed"
-
-
-def test_a_message_that_fails_alone_does_not_open_the_breaker():
-    breaker = Breaker(BreakerSettings(failures=2))
-    for now in range(100):
-        breaker.failed(now, now % 2)
-    assert breaker.state(100) == "closed"
-    breaker.failed(100, 2)
-    assert breaker.state(100) == "open"
-
-
-def test_pace():
-    pace = Pace([(3, 60_000)])
-    for now in (0, 10, 20):
-        assert pace.wait_ms(now) == 0 and pace.room(now) == 3 - now // 10
-        pace.called(now)
-    assert pace.wait_ms(30) == 59_970 and pace.room(30) == 0
-    assert pace.wait_ms(60_000) == 0 and pace.room(60_000) == 1
-    assert pace.wait_ms(-1_000_000) == 0
-
-
-def test_pace_in_two_spans():
-    pace = Pace([(5, 60_000), (2, 1000)])
-    pace.called(0)
-    pace.called(0)
-    assert (pace.wait_ms(400), pace.room(400)) == (600, 0)
-    assert pace.room(1000) == 2
-    for now in (1000, 1000, 2000):
-        pace.called(now)
-    assert (pace.wait_ms(2000), pace.room(2000)) == (58_000, 0)
-    pace.not_called()
-    assert pace.room(2000) == 1
-    pace.hold(2000, 90_000)
-    assert pace.wait_ms(62_000) == 30_000 and pace.room(92_000) == 2
 
 
 def test_a_chat_is_not_called_more_often_than_it_allows():

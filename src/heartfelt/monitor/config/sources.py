@@ -12,7 +12,14 @@ from typing import Any
 from heartfelt._checks import shown
 from heartfelt._config.settings import SettingSpec, Source, check, entries_of
 from heartfelt.errors import ConfigError
-from heartfelt.monitor.config.settings import BY_VARIABLE, SERMANTS_OTHERS, SERVICE, SETTINGS, of_a_service
+from heartfelt.monitor.config.settings import (
+    BY_VARIABLE,
+    OF_A_SERVICE,
+    SERMANTS_OTHERS,
+    SERVICE,
+    SETTINGS,
+    of_a_service,
+)
 
 
 @dataclass(slots=True)
@@ -28,6 +35,8 @@ class MonitorSource(Source):
             checked_value = check(of_a_service(match[1], match[2]), value, place)
             self.services.setdefault(match[1], {})[match[2]] = checked_value
             self.places[name] = place
+        elif name.startswith("service."):
+            raise ConfigError(f"{place}: unknown setting {name}; those of a service are {', '.join(OF_A_SERVICE)}")
         else:
             raise ConfigError(f"{place}: {SETTINGS.unknown(name)}")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Notices that the beats of one instance come from several addresses, as of a cloned machine or a copied crontab.
+"""Notices that the beats of one instance come from several addresses, as with a cloned machine or a copied crontab.
 
 Then one of the senders may stop while the other keeps the instance UP. An address that comes back after a few beats
-from others is the sign (A, B, A). A single move to another address is none, and neither is one back after a while, as
-of a laptop. Only beats from another address than the last one come here, and what is known of an instance is forgotten
+from others is the sign (A, B, A). A single move to another address is none, nor is a return after a while, as with a
+laptop. Only beats from another address than the last one come here, and what is known of an instance is forgotten
 two timeouts after its last change of address.
 """
 
@@ -20,10 +20,10 @@ from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import AgentEvent, State
 
 MOST = 8
-"""Addresses that are kept of an instance; further ones replace the one that was heard least recently. Also the beats
-after which one must be back."""
+"""Addresses that are kept of an instance; a further one replaces the one that was heard least recently. Also the number
+of beats within which an address must come back."""
 TOLD_EVERY_MS = 3_600_000
-"""An instance whose addresses alternate, stop to, and alternate again, is reported so often at most."""
+"""An instance is reported once in this time at most, even if its addresses begin to alternate several times."""
 BURST, REFILL_MS = 20, 30_000
 """Events at once, and the time until another one may follow: a proxy that balances may be in front of the monitor."""
 MOST_TOLD = 10_000
@@ -56,7 +56,7 @@ class Addresses:
         """Events that were left out because there were too many."""
 
     def move(self, instance: Instance, peer: str) -> None:
-        """Takes over the address of a beat that was taken already, if it is not that of the beat before."""
+        """Takes the address of a beat that is counted already, if the beat before came from another one."""
         before, address = _plain(instance.peer), _plain(peer)
         self._book.set_peer(instance, peer)
         if before == address or not before:
@@ -98,7 +98,7 @@ class Addresses:
         silent = {address: at_ms for address, at_ms in heard.at_ms.items() if at_ms < since_ms}
         for address in silent:
             del heard.at_ms[address], heard.at_beat[address]
-        if instance.addresses and not heard.is_many:  # of many addresses none is expected to come back
+        if instance.addresses and not heard.is_many:  # no single one of many is expected to come back
             for address, at_ms in silent.items():
                 self._stopped(instance, address, self._now_ms() - at_ms, tuple(heard.at_ms))
 

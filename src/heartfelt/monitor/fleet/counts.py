@@ -11,8 +11,7 @@ from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.listening import Intervals
 from heartfelt.monitor.model import UNWATCHED, State
 
-_UNWATCHED = UNWATCHED | {State.LOST, State.REMOVED}
-
+_NOT_BEATING = UNWATCHED | {State.LOST, State.REMOVED}
 _NOT_UP = (State.LOST, State.FAILED, State.LEFT, State.PAUSED)
 
 
@@ -34,7 +33,7 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
         return self.total - sum(map(self.of, _NOT_UP))
 
     @property
-    def watched(self) -> int:
+    def beating(self) -> int:
         """Instances that may yet be lost: their timeout runs, or their loss is held."""
         return self.total - self.of(State.LOST) + self.held - self.of(State.LEFT) - self.of(State.PAUSED)
 
@@ -86,7 +85,7 @@ class Counts:
     def count_interval(self, instance: Instance, state: State) -> None:
         """Counts its interval, or its period if no interval is known, if it is watched in this state."""
         late, interval_ms = instance.late_ms is not None, None
-        if state not in _UNWATCHED:
+        if state not in _NOT_BEATING:
             interval_ms = instance.terms.interval_ms or instance.terms.period_ms
         instance.counted_interval = self.intervals.count(instance.counted_interval, interval_ms, late=late)
 

@@ -26,7 +26,7 @@ interval, so losses count together over the window and one interval. Only losses
 (or one longer than two thirds of the timeout) can be notified before a hold of their fellows begins, and none of those
 that come at the same moment.
 
-**Nothing is due from a key that has beaten once or twice by name, and whose period is not known.** Its loss may be held
+**Nothing is due from a key that has beaten once or twice, and whose period is not known.** Its loss may be held
 with others, but is no sign that more than itself is silent.
 
 Shares are of the instances that beat (all states but LOST, LEFT and PAUSED, plus the losses notified within the
@@ -54,7 +54,7 @@ from heartfelt.monitor.reasons import NO_REASON, Reason
 
 _STEP_MS = 50.0
 _CHANCE = 1e-7
-"""An instance that missed so many beats in a row that a leak does it with this probability is lost."""
+"""In a leak, an instance is lost once it has missed more beats in a row than would happen with this probability."""
 
 
 class Timing(NamedTuple):
@@ -66,12 +66,12 @@ class Timing(NamedTuple):
 
     @property
     def spread_ms(self) -> int:
-        """Within this time those are lost that were cut off at one moment."""
+        """Instances that were cut off at one moment are lost within this time of each other."""
         return self.interval_ms or 0
 
     @property
     def seen(self) -> float:
-        """The part of them that is LATE when the first of them is lost."""
+        """The share of those instances that is LATE when the first of them is lost."""
         if self.interval_ms is None or self.late_ms is None:
             return 1.0
         return min(1.0, (self.lease_ms - self.late_ms) / self.interval_ms)
@@ -83,13 +83,13 @@ NO_TIMING = Timing()
 class HoldMachine:
     """The monitor's hold; there is one at most. Belongs to the loop's thread.
 
-    `watched` returns how many instances of a service ("": of all) may yet be lost. An instance whose loss has not been
+    `beating` returns how many instances of a service ("": of all) may yet be lost. An instance whose loss has not been
     notified is among them.
     """
 
-    def __init__(self, policy: HoldPolicy, watched: Callable[[str], int], intervals: Intervals | None = None) -> None:
+    def __init__(self, policy: HoldPolicy, beating: Callable[[str], int], intervals: Intervals | None = None) -> None:
         self.policy = policy
-        self._watched = watched
+        self._beating = beating
         self.windows = Windows(policy.window_ms)
         self.outages = Outages(policy, Intervals() if intervals is None else intervals)
         self.state = HoldState.NONE
@@ -99,7 +99,7 @@ class HoldMachine:
         """Grows with each change of what `hold` returns."""
         self.holds = self.held_in_all = self.released = self.recovered = 0
         self._held: OrderedDict[int, tuple[str, float, Timing]] = OrderedDict()
-        """The service of each, and when its timeout had passed."""
+        """The service of each, when its timeout had passed, and its times."""
         self._patience: list[tuple[float, int]] = []
         """In a leak: a heap of times at which a held loss may have to be notified, and its id."""
         self._notified: set[int] = set()
@@ -323,7 +323,7 @@ class HoldMachine:
         now_s = int(now_ms // 1000)
         width = self.windows.width(timing.spread_ms)
         window = self.windows.of(scope) if scope else self.windows.all
-        return window.most(now_s, width), self._watched(scope) + window.notified_lately(now_s, width)
+        return window.most(now_s, width), self._beating(scope) + window.notified_lately(now_s, width)
 
     def _begin(self, now_ms: float, scope: str, reason: Reason, until_ms: float) -> None:
         self.state, self.scope, self.reason = HoldState.HOLDING, scope, reason

@@ -14,7 +14,7 @@ from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
 
 RING = 120
-_BY_NAME = frozenset(("ping", "udp"))
+_BY_KEY = frozenset(("ping", "udp"))
 """The ways by which a key beats that may never beat again, as a check that somebody runs by hand."""
 # Bounds within which an interval learned from an agent's clock is believed.
 _SHORTEST_INTERVAL_MS = 50
@@ -129,14 +129,14 @@ class Instance(Hot):
         """The timeout in effect: that of the terms."""
         self.waiting = False
         """The default timeout has passed without a beat, but more time is due, by its period."""
-        self.period_unknown = row.period_ms is None and row.via in _BY_NAME and not row.meta
-        """It beats by its name alone, as a cron job does, and too little was seen of it to know in what period."""
+        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and not row.meta
+        """It beats by its key alone, as a cron job does, and too little was seen of it to know its period."""
         self.rhythm: Rhythm | None = None
         self.addresses: tuple[str, ...] = ()
         """The addresses that its beats come from, if they alternate; see addresses.py."""
         self.late_ms: int | None = None
         self.held = False
-        """Its timeout has expired, but the loss is held: it is shown as LATE."""
+        """Its timeout has expired, but the loss is held: it counts as LOST, though its state is LATE or FAILED."""
         self.due = 0
         """LATE: the second of the registry's clock in which its timeout expires; otherwise 0."""
         self.counted_interval = 0
@@ -144,9 +144,9 @@ class Instance(Hot):
         self.restored_ms: int | None = None
         """The time the monitor started, until the first beat since then."""
         self.reconnect_ms = 0
-        """The time to reconnect, by which its timeout is longer until then."""
+        """The time to reconnect, which is added to its timeout until then."""
         self.goodbye_ms: int | None = None
-        """When the event was sent that was its last goodbye, by its own clock. None: there was no such event."""
+        """The time of the event that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
 
@@ -157,8 +157,8 @@ class Instance(Hot):
 
     @property
     def is_regular(self) -> bool:
-        """Whether a beat is due from it: not if it has beaten by name once or twice, and its period is not known."""
-        if self.beats > 2 or self.via not in _BY_NAME:
+        """Whether a beat is due from it: not if it has beaten by its key once or twice, and its period is not known."""
+        if self.beats > 2 or self.via not in _BY_KEY:
             return True
         return any(period is not None for period in (self.interval_ms, self.every_ms, self.period_ms))
 

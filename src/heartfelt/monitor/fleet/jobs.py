@@ -6,8 +6,9 @@ with a plain ping. It is OVERDUE when it has not ended by its deadline: the time
 the longest time that its key allows. Progress that has a timeout moves the deadline: from then on the timeout says how
 long the run may be without progress.
 
-After a restart of the monitor a run gets its liveness again, or at most RESTORED_MS if its deadline is fixed and has
-passed: its end may have been reported while nobody listened, or may still be tried. After that it is OVERDUE.
+After a restart of the monitor a run gets its time without progress again, or at most RESTORED_MS if its deadline is
+fixed and has passed: its end may have been reported while nobody listened, or its client may still repeat the report.
+After that it is OVERDUE.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from heartfelt.monitor.reasons import Reason
 __all__ = ["PING", "Jobs"]
 
 PING = "ping"
-"""`via` of those beats of which a plain one is a success of a job."""
+"""`via` of pings. A plain one is a success of its job."""
 MOST_TEXT = 2000
 """Characters of a run's text that are kept: the last ones, which say what went wrong."""
 RESTORED_MS = 60_000

@@ -23,9 +23,9 @@ LAG_TO_TELL_MS = 1000
 """A beat that reports a longer lag never takes the fast path."""
 REVIEWED = 32
 """Instances whose terms are reviewed in each second."""
-_OVER = frozenset((State.LOST, State.LEFT))
+GONE = frozenset((State.LOST, State.LEFT))
 """States in which no lease runs."""
-_TEACHING = _OVER | {State.NEW, State.LATE, State.PAUSED}
+_TEACHING = GONE | {State.NEW, State.LATE, State.PAUSED}
 """States in which a beat says more about the period than the time since the last one."""
 
 
@@ -90,7 +90,7 @@ class Leases:
 
     def wait(self, instance: Instance, since_ms: float = 0.0) -> bool:
         """Handles that its lease timer ended `since_ms` ago. Returns whether it has more time, by its period."""
-        if instance.waiting or instance.state in _OVER or instance.before_pause in _OVER:
+        if instance.waiting or instance.state in GONE or instance.before_pause in GONE:
             return False
         looked_ms = instance.terms.look_ms
         self._look(instance)

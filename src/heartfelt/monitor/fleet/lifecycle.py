@@ -14,7 +14,7 @@ from heartfelt.monitor.fleet.addresses import Addresses
 from heartfelt.monitor.fleet.hold import HoldMachine, Timing
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.kept import Kept
-from heartfelt.monitor.fleet.leases import Leases
+from heartfelt.monitor.fleet.leases import GONE, Leases
 from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import ACKABLE, Book
 from heartfelt.monitor.fleet.runs import OpenRuns
@@ -24,10 +24,10 @@ from heartfelt.monitor.reasons import Reason
 
 BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED))
 """States in which the timeout runs."""
-GONE = frozenset((State.LOST, State.LEFT))
 BEFORE_PAUSE = GONE | ACKABLE
 """States that a pause remembers, since people were told of them."""
 _RECONNECTS = "sermant"
+"""`via` of agents that keep a connection."""
 _SILENT = frozenset((State.LATE, State.LOST))
 
 
@@ -57,7 +57,7 @@ class Life:
         self.losses = self.recoveries = self.failures = 0
 
     def set_terms(self, instance: Instance) -> None:
-        """Sets the timers again if the timeout or the interval has changed. Counts as a beat for those it sets."""
+        """Decides again whether it is expected, and on its times; see `Leases.set`."""
         if instance.expected_by is not ExpectedBy.BEAT:
             by_key = instance.expected_by is ExpectedBy.KEY
             instance.expected = self.policy.is_expected(instance.service, by_key)

@@ -36,7 +36,10 @@ FIGURES: Figures = {
     "goodbyes": counter("heartfelt_goodbyes", "Goodbyes, also of unknown instances"),
     "changes": counter("heartfelt_changes", "Changes of an instance's state"),
     "losses": counter("heartfelt_losses", "Instances that became LOST"),
-    "recoveries": counter("heartfelt_recoveries", "Instances that beat again after they were LOST or LEFT"),
+    "recoveries": counter(
+        "heartfelt_recoveries",
+        "Instances that beat again after they were LOST or LEFT, or succeeded after they were FAILED",
+    ),
     "failures": counter("heartfelt_failures", "Instances that became FAILED"),
     "runs_open": gauge("heartfelt_ping_runs", "Runs of jobs that began and have not ended"),
     "runs_failed": counter("heartfelt_runs_failed", "Runs of jobs that failed, were too long or too short"),

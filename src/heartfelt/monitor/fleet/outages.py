@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Knows of outages that are not the instances': of the monitor, of its network, and beats that get lost on the way.
+"""Detects outages of the monitor and of its network, and beats that get lost on the way.
 
 The monitor was stalled, or has started and none of the instances that it knew has come back; nobody is heard, though
 several have missed their beats since; or many miss beats and then beat again. After each, agents need time until they

@@ -22,7 +22,7 @@ from heartfelt.monitor.model import UNWATCHED, State
 PERIODS = 8
 """The time that is looked back on, in periods, and the number of runs of a job that must come regularly."""
 KEPT = 3
-"""A known period is kept for so many periods after the last time that it was seen, however fast the beats are."""
+"""A known period is kept for this many periods after the last time that it was seen, however fast the beats are."""
 
 
 class Periods:

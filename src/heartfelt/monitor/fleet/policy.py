@@ -31,11 +31,11 @@ class HoldPolicy(msgspec.Struct, kw_only=True, frozen=True):
     share: float = 0.5
     """If more than this share of a service is lost within the window, the service's losses are held."""
     least: int = 5
-    """Losses of a service with fewer instances are never held."""
+    """`share` does not apply to a service with fewer instances, nor `leak` if fewer miss beats."""
     share_of_all: float = 0.3
     """If more than this share of all instances is lost within the window, all losses are held."""
     least_of_all: int = 10
-    """With fewer instances in total, losses of all services are never held."""
+    """With fewer instances in total, `share_of_all` does not apply."""
     stall_ms: int = 1_000
     """Shorter stalls of the monitor itself do not begin a hold."""
     settle_ms: int = 30_000
@@ -47,7 +47,7 @@ class HoldPolicy(msgspec.Struct, kw_only=True, frozen=True):
     leak: float = 0.02
     """If more than this share of the due beats does not arrive, though their senders live, losses are held."""
     leak_window_ms: int = 120_000
-    """...within this time."""
+    """The time over which beats are counted for that."""
     longest_ms: int = 900_000
     """The longest hold, from its beginning; nothing extends it. In a leak: the longest time that one loss is held."""
     release_per_s: float = 20.0
@@ -113,7 +113,8 @@ class Policy(msgspec.Struct, kw_only=True, frozen=True):
     lease_grace_ms: int | None = None
     """How long after its period an instance is LOST; None: half of the period."""
     lease_cache_ms: int = 600_000
-    """After this long without a beat (`max.cache.time`) it is REMOVED, but at least one timeout after its loss."""
+    """After this long without a beat (`max.cache.time`) it is REMOVED, but at least one timeout after its loss; not if
+    it is LOST and expected, or the last of its service."""
     services: dict[str, ServicePolicy] = {}
     late_factor: float = 1.5
     """LATE after this many intervals without a beat, unless the timeout expires first."""

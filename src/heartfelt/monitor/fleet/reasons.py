@@ -246,7 +246,7 @@ def succeeded_again(outage_ms: int) -> Reason:
 
 
 def still_failed(instance: Instance) -> Reason:
-    """Explains FAILED when what it shows is that nothing has changed, as after a pause."""
+    """Explains that it is FAILED as before, as after a pause."""
     since_ms = instance.since_ms if instance.down_since_ms is None else instance.down_since_ms
     return make("still_failed", since_ms=since_ms)
 

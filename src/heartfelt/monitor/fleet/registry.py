@@ -85,7 +85,7 @@ class Registry(ByHand):
         self._gate = Gate(Limits() if limits is None else limits)
         self._by_key = book.by_key
         self._timers = Timers(clock)
-        self._hold = HoldMachine(self.policy.hold, self._watched, book.counts.intervals)
+        self._hold = HoldMachine(self.policy.hold, self._beating, book.counts.intervals)
         now_ms = self._timers.now_ms
         self.uptime = book.uptime = UptimeMeter(
             now_ms, wall_ms, self.policy.min_up, book.publish_uptime, ticks=self._timers.is_real
@@ -350,7 +350,7 @@ class Registry(ByHand):
             if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
                 self._restore(row, now_ms)
         self.jobs.restore(saved.runs, saved.next_run)
-        self._hold.outages.started(self._now_ms(), self._book.counts.all.watched)
+        self._hold.outages.started(self._now_ms(), self._book.counts.all.beating)
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
@@ -367,6 +367,6 @@ class Registry(ByHand):
         self._timers.close()
         self._verdicts.close()
 
-    def _watched(self, scope: str) -> int:
+    def _beating(self, scope: str) -> int:
         counts = self._book.counts.services.get(scope) if scope else self._book.counts.all
-        return 0 if counts is None else counts.watched
+        return 0 if counts is None else counts.beating

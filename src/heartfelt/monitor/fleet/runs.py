@@ -97,7 +97,7 @@ class OpenRuns:
         return forgotten
 
     def set_due(self, one: OpenRun, now_ms: float, in_ms: float) -> None:
-        """Sets the time in which it is OVERDUE."""
+        """Sets its deadline: it is OVERDUE `in_ms` after now."""
         one.due_ms = now_ms + in_ms
         self._timers.set(self._timers.runs, one.run.number, max(in_ms, 1.0))
 

@@ -26,7 +26,7 @@ from heartfelt.monitor.store.rows import DAY_MS
 STEP_MS = 1000.0
 """The wall clock was set if it deviates by this much. Less is drift, which is corrected whenever all are published."""
 ASLEEP_MS = 2000.0
-"""The monitor did not run if there was no tick, of which there is one a second, for longer than this."""
+"""The monitor did not run if there was no tick for longer than this. There is one a second."""
 _UP, _DOWN, _OUT = (1, 1), (1, 0), (0, 0)
 _PARTS = dict.fromkeys(State, _UP) | dict.fromkeys(DOWN, _DOWN) | dict.fromkeys((*UNWATCHED, State.REMOVED), _OUT)
 """How an instance in this state counts: as watched, and as up."""
@@ -74,7 +74,7 @@ class _ServiceTimes:
 
     def advance(self, now_ms: float) -> None:
         elapsed_ms = now_ms - self.at_ms
-        if elapsed_ms <= 0.0:  # it is after a stop of the monitor that ended later
+        if elapsed_ms <= 0.0:  # the monitor did not run, and the end of that is already taken into account
             return
         self.at_ms = now_ms
         watched, up = self.watched, self.up
@@ -154,7 +154,7 @@ class UptimeMeter:
         self._skip(now_ms - stop_ms, now_ms)
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Returns of each service with watched instances how many are watched, and how many of them are up."""
+        """Returns how many instances are watched, and how many of them are up, for each service with watched ones."""
         return {service: (one.watched, one.up) for service, one in self._services.items() if one.watched}
 
     def forget(self, service: str) -> None:

@@ -14,8 +14,8 @@ one is written with %2F before it, or in the query, which also survives a proxy 
 A number is an exit status unless the path as a whole is a known key, as svc/1 that beats by UDP: then it is a beat of
 that key. If svc has reported runs, too, the ping is refused, since it can mean either. It is also refused if there are
 other such keys, as svc/2, and svc has reported no run: then svc/1 may be a new one. With duration_ms, which only an end
-has, or event=exit it is an exit status whatever is known. Any other last part belongs to the key; if what stands before
-it is a known key and the whole is not, it is refused as a word that does not exist.
+has, or with event=exit, it is an exit status whatever is known. Any other last part belongs to the key; if the part
+before it is a known key and the whole is not, it is refused as a word that does not exist.
 """
 
 from __future__ import annotations

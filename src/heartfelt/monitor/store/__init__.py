@@ -164,6 +164,7 @@ class UptimeDay(msgspec.Struct, kw_only=True, frozen=True):
     available_s: float
     """Time of `observed_s` in which at least `service.NAME.min_up` instances were up."""
     losses: int
+    """How often an instance became LOST."""
     failures: int
     """How often an instance became FAILED."""
 

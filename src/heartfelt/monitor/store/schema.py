@@ -81,8 +81,8 @@ ALTER TABLE instances ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE changes ADD COLUMN reason_code TEXT NOT NULL DEFAULT 'text';
 ALTER TABLE changes ADD COLUMN reason_args TEXT NOT NULL DEFAULT '{}';
 """,
-    # Runs, acknowledgements, periods, events in the order of their times, and what is expected: all keys that beat by
-    # name until now are.
+    # Runs, acknowledgements, periods, events in the order of their times, and what is expected: all that beat by
+    # their key until now are.
     3: """
 ALTER TABLE instances ADD COLUMN before_pause TEXT;
 ALTER TABLE instances ADD COLUMN ack TEXT;

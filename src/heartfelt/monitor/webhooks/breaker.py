@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Decides whether a target may be called now, or has failed so often that it gets a break."""
+"""Decides whether a target may be called now, or gets a break because it failed too often."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Pace:
         self._held_until_ms: int | None = None
 
     def hold(self, now_ms: int, for_ms: int) -> None:
-        """Allows no call for so long, because the target asked for that."""
+        """Allows no call for this long, because the target asked for that."""
         self._held_until_ms = max(now_ms + for_ms, self._held_until_ms or 0)
 
     def wait_ms(self, now_ms: int) -> int:

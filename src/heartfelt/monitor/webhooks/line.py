@@ -117,15 +117,16 @@ class TargetState:
             self.pace.not_called()
 
     def hold(self, now_ms: int, asked_ms: int) -> int:
-        """Leaves the target alone, because it asked for that: for as long as it asked, and longer each time that it
-        asks again. Returns for how long."""
+        """Makes no calls for a while, because the target asked for that: for as long as it asked, and longer each time
+        that it asks again. Returns for how long."""
         wait_ms = max(asked_ms, min(_HOLD_MS << min(self._limited, 10), _MINUTE_MS))
         self._limited += 1
         self.pace.hold(now_ms, wait_ms)
         return wait_ms
 
     def note_refusal(self, target: Target, refusal: Refusal) -> None:
-        """Remembers a refusal, and logs it: the first at once, then at most one a minute, and as many that gave up."""
+        """Remembers a refusal, and logs it: at most one a minute that will be tried again, and as many that were
+        given up."""
         self.last_refusal = refusal
         self.refusing = True
         warned_ms = self._warned_ms.get(refusal.given_up)

@@ -209,7 +209,7 @@ class Outbox:
                 await self._pause(self._wake, wait_s)
 
     def _room_in_s(self) -> list[float]:
-        """Returns how long each target must still be left alone that must be."""
+        """Returns the waits of the targets that must not be called now."""
         now_ms = self._wall_ms()
         waits = (self.line(target).wait_ms(now_ms) for target in self._targets.values())
         return [wait_ms / 1000 for wait_ms in waits if wait_ms > 0]

@@ -41,15 +41,13 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPE = re.compile(r"\*|[A-Z][A-Z0-9_]{0,63}")
 ENDS = DOWN | {State.LEFT}
 """States that a recovery ends."""
-_LEVELS = (Level.EMERGENCY, Level.IMPORTANT, Level.NORMAL)
+_MAX_URL, _MAX_SECRET, _MAX_NAME, _MAX_GLOBS, _MAX_GLOB = 2048, 1024, 200, 100, 200
 
 
 def levels_from(lowest: Level) -> tuple[Level, ...]:
     """Returns a level and those more urgent."""
-    return _LEVELS[: _LEVELS.index(lowest) + 1]
-
-
-_MAX_URL, _MAX_SECRET, _MAX_NAME, _MAX_GLOBS, _MAX_GLOB = 2048, 1024, 200, 100, 200
+    levels = tuple(Level)
+    return levels[: levels.index(lowest) + 1]
 
 
 class TargetError(FieldError):
@@ -115,7 +113,7 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
         return f"Target(id={self.id!r}, name={self.name!r}, kind={self.kind.value!r}, url={mask_url(self.url)!r})"
 
     def wants_change(self, change: Change, recovery: bool) -> bool:
-        """recovery: an outage ends of which this target was told."""
+        """recovery: it ends an outage that this target was told of."""
         which = self.filter
         if not _fits_type(which, STATE_TYPE) or not _fits_service(which, change.service):
             return False
@@ -127,7 +125,7 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
         which = self.filter
         if event.type == STATE_TYPE or not _fits_service(which, event.service):
             return False
-        if event.type in TOLD_TYPES:  # who gets losses also gets the beginning and the end of holds
+        if event.type in TOLD_TYPES:  # a target that gets losses gets these, too
             wanted = _fits_type(which, event.type) or _fits_type(which, STATE_TYPE)
             return wanted and (_fits_level(which, Level.EMERGENCY) or _fits_level(which, event.level))
         return _fits_type(which, event.type) and _fits_level(which, event.level)

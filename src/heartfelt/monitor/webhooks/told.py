@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Keeps what each target was told to be down, so that it is never told of a recovery without the loss.
 
-An instance counts as told from when a message of its loss is put into the outbox. When it is UP again, that is its
-recovery, whatever came between. It no longer does when that message
-is given up, when its recovery is put, when it recovers without this target being told, or when it is removed. At most
-one entry per target for each instance that exists. The store keeps all of it.
+An instance counts as told once a message of its loss is put into the outbox. When it is UP again, that is its recovery,
+whatever came between. It no longer counts as told when that message is given up, when its recovery is put, when it
+recovers without this target being told, or when it is removed. At most one entry per target for each instance that
+exists. The store keeps all of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Told:
         return self._targets.setdefault(target, {})
 
     def ends(self, target: str, change: Change) -> bool:
-        """Tells whether an outage ends of which the target was told, or soon will be."""
+        """Tells whether the target was told of the outage that ends with this change, or soon will be."""
         who = (change.service, change.instance_id)
         return change.new is State.UP and (who in self._of(target) or who in self._offered.get(target, ()))
 

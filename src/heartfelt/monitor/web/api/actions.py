@@ -29,6 +29,7 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     by: Annotated[str, msgspec.Meta(max_length=100)] = ""
     """The person or program that asks for it, for the record."""
     why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    """The reason, for the record."""
 
 
 class Pause(Asked, kw_only=True, frozen=True):

@@ -13,8 +13,10 @@ from heartfelt._version import __version__
 from heartfelt.monitor.problems import CONTENT_TYPE, ProblemDocument
 from heartfelt.monitor.reasons import CODES, LANGUAGES, template
 from heartfelt.monitor.web.api.endpoint import JSON, Endpoint
+from heartfelt.monitor.web.api.meanings import meanings_of
 
 _PATH_PARAM = re.compile(r"\{(\w+)(?::(\w+))?\}")
+_OF_PATH = {"id": "the id, as in the list", "key": "the key, percent-encoded", "status": "the exit status"}
 
 
 def plain_path(path: str) -> str:
@@ -26,6 +28,7 @@ def document(endpoints: Sequence[Endpoint]) -> bytes:
     """Returns the description of these endpoints as JSON."""
     types = [kind for one in endpoints for kind in (one.body, one.answer) if kind is not None] + [ProblemDocument]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    _describe(components, types)
     problem = {"description": "The error and its remedy", "content": {CONTENT_TYPE: {"schema": schemas[-1]}}}
     found = iter(schemas)
     paths: dict[str, dict[str, Any]] = {}
@@ -47,6 +50,15 @@ def document(endpoints: Sequence[Endpoint]) -> bytes:
     )
 
 
+def _describe(components: dict[str, Any], types: Sequence[Any]) -> None:
+    """Adds the meanings of fields."""
+    for name, meanings in meanings_of(types).items():
+        for field, meaning in meanings.items():
+            schema = components[name]["properties"].get(field)
+            if schema is not None:
+                schema.setdefault("description", meaning)
+
+
 def reasons() -> dict[str, Any]:
     """Every `reason_code`, with the kinds of its arguments and its sentence in each language."""
     return {
@@ -60,9 +72,12 @@ def reasons() -> dict[str, Any]:
 
 def _operation(one: Endpoint, body: Any, answer: Any, problem: dict[str, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if kind == "int" else "string"}}
+        {
+            "name": name, "in": "path", "required": True, "description": _OF_PATH[name],
+            "schema": {"type": "integer" if kind == "int" else "string"},
+        }
         for name, kind in _PATH_PARAM.findall(one.path)
-    ]
+    ]  # fmt: skip
     for param in one.params:
         schema = {**param.schema, **({} if param.default is None else {"default": param.default})}
         if param.many:

@@ -75,7 +75,7 @@ _AGES = (_SERVICE, moment("start_ms", "begin; default: an hour before the end"),
 _RID = text("rid", "the id of the run")
 _PING = (
     _RID, text("duration_ms", "the run's length in ms; left out: the time since its start"),
-    text("timeout", "of /start and progress: the time in which the run must end or report again; otherwise the key's"),
+    text("timeout", "with /start or progress: the time in which the run must end or report again; otherwise the key's"),
     text("every", "the period of the key's beats"), text("grace", "how much later than its period a beat may come"),
     text("max_duration", "a run that takes longer has failed"),
     text("min_duration", "a run that is shorter has failed"),

@@ -62,6 +62,7 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     lease_ms: int
     """The timeout in effect."""
     lease_source: TermsSource
+    """beat, service, all: set by its beats, its service, or for all. learned: by its period. default: set by nobody."""
     period_ms: int | None
     """The timeout is this period and the grace: as it was set, or learned. null: it is not made of a period."""
     grace_ms: int | None
@@ -74,6 +75,7 @@ class InstanceView(msgspec.Struct, kw_only=True, frozen=True):
     beats: int
     """Number of beats since it joined, or since the monitor started."""
     paused_until_ms: int | None
+    """The end of its pause. null: it is not paused, or until it is resumed."""
     expected: bool
     """It stays LOST until it beats or is removed by hand."""
     ack: Ack | None
@@ -107,7 +109,7 @@ class ChangeView(msgspec.Struct, kw_only=True, frozen=True):
     reason_code: ReasonCode
     reason_args: ReasonArgs
     outage_ms: int | None
-    """With a recovery: from the last heartbeat before the outage to the first one after it."""
+    """With a recovery: how long it was down, from the last heartbeat before a loss, or from a failure."""
     ip: str
 
 
@@ -123,9 +125,12 @@ class RunView(msgspec.Struct, kw_only=True, frozen=True):
     end_ms: int | None
     """null: it has not ended."""
     result: RunResult
+    """FAILED: it said so, or its exit status was not 0. TOO_LONG, TOO_SHORT: it ended well, but outside of the bounds
+    on its duration. OVERDUE: it has not ended by its deadline."""
     status: int | None
     """The exit status, if it was reported."""
     duration_ms: int | None
+    """As the job measured it; otherwise from its start to its end, if both were reported."""
     text: str
     """The last text that it reported."""
     deadline_ms: int | None

@@ -213,6 +213,15 @@ def test_a_message_in_chinese_is_chinese_to_the_last_word():
     assert why(messages[0].entry, "en") == "exit status 3 after 5.2 s: 磁盘已满"
 
 
+def test_the_monitors_own_events_have_words_in_both_languages():
+    codes = {name for name in texts._EVENTS_ZH if name.isupper()}
+    assert codes == set(texts._EVENTS_EN)
+    for name in codes:
+        message = of_entry(event_entry(make_event(type="HOLD", info={"name": name, "description": "as it says"})))
+        for language in ("en", "zh"):
+            assert not any(name in text for text in (title(message, language), *text_lines(message, language)))
+
+
 def test_an_events_own_words_are_said_where_its_code_is_not_known():
     for code, args in (("nonsense", {}), ("lost", {"silent_ms": "long"}), (["lost"], {}), ("paused", None)):
         event = make_event(info={"name": "n", "description": "as it says", "reason_code": code, "reason_args": args})

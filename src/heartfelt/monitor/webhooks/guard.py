@@ -44,7 +44,7 @@ _METADATA = _networks(
 )  # fmt: skip
 _NEVER = _networks("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")
 _PRIVATE = (
-    ("this machine", _networks("127.0.0.0/8", "::1/128")),
+    ("this machine's", _networks("127.0.0.0/8", "::1/128")),
     ("a link-local", _networks("169.254.0.0/16", "fe80::/10")),
     (
         "a private",

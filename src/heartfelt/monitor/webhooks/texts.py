@@ -34,6 +34,19 @@ _TYPES_ZH = {
     "ADDRESSES": "地址",
 }
 # The events that the monitor itself reports. Agents' names of events stay as they are.
+_EVENTS_EN = {
+    "HOLD_BEGAN": "notifications of losses are held",
+    "HOLD_WIDENED": "the hold is for all services now",
+    "HOLD_RELEASING": "the held losses are notified now",
+    "HOLD_ENDED": "the hold ended",
+    "ADDRESSES_ALTERNATE": "heartbeats come from several addresses",
+    "ADDRESS_STOPPED": "one of its addresses is silent",
+    "MONITOR_STALLED": "the monitor stalled",
+    "INSTANCE_ACKED": "acknowledged",
+    "INSTANCE_ACK_WITHDRAWN": "acknowledgement withdrawn",
+    "INSTANCE_KEPT": "kept as the last of its service",
+    "WEBHOOK_REFUSED": "a webhook refused a message",
+}
 _EVENTS_ZH = {
     "HOLD_BEGAN": "失联通知开始暂缓",
     "HOLD_WIDENED": "暂缓扩大到所有服务",
@@ -70,7 +83,9 @@ def _who(notice: Notice, entry: Entry) -> str:
 def _event(entry: Entry, language: str) -> tuple[str, str]:
     """An event's type and name."""
     type_, name = entry.event_type or "", entry.event_name
-    return (_TYPES_ZH.get(type_, type_), _EVENTS_ZH.get(name, name)) if language == "zh" else (type_, name)
+    if language == "zh":
+        return _TYPES_ZH.get(type_, type_), _EVENTS_ZH.get(name, name)
+    return type_, _EVENTS_EN.get(name, name)
 
 
 def _time(ms: int) -> str:

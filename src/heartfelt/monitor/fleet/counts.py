@@ -83,7 +83,7 @@ class Counts:
                 one.add(instance.counts_as, 1)
 
     def count_interval(self, instance: Instance, state: State) -> None:
-        """Counts its interval, or its period if no interval is known, if it is watched in this state."""
+        """Counts its interval, or its period if no interval is known, if it beats in this state."""
         late, interval_ms = instance.late_ms is not None, None
         if state not in _NOT_BEATING:
             interval_ms = instance.terms.interval_ms or instance.terms.period_ms

@@ -19,9 +19,9 @@ _EVEN = 0.5
 
 
 class Intervals:
-    """Counts the watched instances whose interval or period is known, by its length: those that become LATE when they
-    miss a beat, and apart from them those whose timeout passes first. Lengths that differ by less than a tenth count as
-    one, so that there are few."""
+    """Counts the instances that beat, if their interval or period is known, by its length: those that become LATE when
+    they miss a beat, and apart from them those whose timeout passes first. Lengths that differ by less than a tenth
+    count as one, so that there are few."""
 
     def __init__(self) -> None:
         self._numbers: Counter[int] = Counter()

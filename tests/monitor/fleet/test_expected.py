@@ -151,6 +151,21 @@ def test_those_that_left_do_not_count_and_one_that_comes_back_does(world):
     assert [world.state("db/1"), world.state("db/2")] == [None, State.UP]
 
 
+def test_those_that_are_paused_do_not_count_until_they_are_resumed(world):
+    for name in ("web/1", "web/2"):
+        world.join(name, timeout_ms=100_000)
+    world.advance(60)
+    world.beat("web/2")
+    world.registry.pause(world.of("web/2").id)
+    world.advance(40)
+    world.advance(600)
+    assert world.of("web/1").reason.code == "kept_last"
+    world.beat("web/2")
+    assert world.state("web/1") is State.LOST
+    world.registry.resume(world.of("web/2").id)
+    assert [world.state("web/1"), world.state("web/2")] == [None, State.UP]
+
+
 def test_of_several_that_are_lost_the_last_one_is_kept(world):
     names = [f"web/{n}" for n in range(50)]
     for name in names:

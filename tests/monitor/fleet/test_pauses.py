@@ -155,11 +155,16 @@ def test_a_pause_may_be_made_longer_or_endless(world):
 def test_what_is_silent_at_the_end_of_a_pause_is_held_as_the_others_are(make_world):
     world = make_world(policy=Policy(hold=HoldPolicy(longest_ms=120_000)))
     names = [f"web/{n}" for n in range(12)]
-    world.join(*names, interval_ms=3000)
+    world.join(*names, interval_ms=3000, timeout_ms=60_000)
     world.run(10, beating=names)
-    world.registry.pause(world.of("web/0").id)
+    world.fail("web/11")
+    for name in ("web/0", "web/11"):
+        world.registry.pause(world.of(name).id)
     world.run(70)
-    assert world.hold.held == 11
+    assert world.hold.held == 10
+    world.registry.resume(world.of("web/11").id)
+    assert told(world) == (State.PAUSED, State.FAILED, Level.NORMAL)
+    assert world.of("web/11").held
     world.registry.resume(world.of("web/0").id, by="Ann")
     assert told(world) == (State.PAUSED, State.LATE, Level.NORMAL)
     assert world.why().startswith("resumed by Ann; no heartbeat for ")

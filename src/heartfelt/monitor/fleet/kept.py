@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The last ones: a LOST instance is not forgotten if all others of its service have left, or there are none.
+"""The last ones: a LOST instance is not forgotten if all others of its service have left, or are paused.
 
 Otherwise a service that is down as a whole would vanish after the cache time. It is kept until another instance of its
 service comes, or somebody removes it. Nothing is scanned: a service's counts say whether an instance is its last one.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from heartfelt.monitor.fleet import own_events, reasons
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.roster import Book
-from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.model import UNWATCHED, Level, State
 
 
 class Kept:
@@ -22,9 +22,9 @@ class Kept:
         """Service -> id of its last one, if that is kept beyond its cache time."""
 
     def is_last(self, instance: Instance) -> bool:
-        """Returns whether all other instances of its service have left."""
+        """Returns whether all other instances of its service have left, or are paused: nobody sees these down."""
         counts = self._book.counts.services[instance.service]
-        return counts.total - counts.of(State.LEFT) == 1
+        return counts.total - sum(map(counts.of, UNWATCHED)) == 1
 
     def keep(self, instance: Instance, now_ms: int) -> None:
         self._ids[instance.service] = instance.id

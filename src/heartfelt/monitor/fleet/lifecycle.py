@@ -209,12 +209,7 @@ class Life:
         return True
 
     def lose(
-        self,
-        instance: Instance,
-        led: reasons.Led | None = None,
-        level: Level = Level.EMERGENCY,
-        *,
-        again: bool = False,
+        self, instance: Instance, led: reasons.Led | None = None, level: Level = Level.EMERGENCY, *, again: bool = False
     ) -> None:
         """Moves it to LOST, now that nothing holds the loss. `led`: what else led to it. `again`: it was LOST before a
         pause, and has not beaten since."""
@@ -280,29 +275,30 @@ class Life:
         self.timers.drop(self.timers.cache, instance.id)
         now_ms = self.wall_ms()
         silent = instance.id not in self.timers.lease and (told in GONE or not self.leases.wait(instance))
+        may_hold = silent and told not in GONE and self.hold.unsettled_ms(self.now_ms(), instance.service) > 0
         if silent and told is State.LEFT:
             self._forget_in(instance, self.policy.cached_ms(instance.service))
             reason = led(told_reason or reasons.left("", instance))
             self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
-        elif silent and told not in ACKABLE and self._is_hold_on(instance) and self._is_held_now(instance, led):
+        elif may_hold and told is not State.FAILED and self._is_held_now(instance, led):
             return  # its silence proves no more than that of the others whose losses are held
         elif silent or told is State.FAILED:
-            was_told = told is State.LOST if silent else _was_told(instance)
+            is_lost = silent and not (may_hold and told is State.FAILED)
+            was_told = told is State.LOST if is_lost else _was_told(instance)
             level = Level.NORMAL if was_told else Level.EMERGENCY
             if (over := self.acks.end_in_pause(instance)) is not None:
                 level, led = Level.EMERGENCY, reasons.both(led, reasons.ack_ended(over))
-            if silent:
+            if is_lost:
                 self.lose(instance, led, level, again=told is State.LOST)
             else:
                 instance.down_since_ms = min(instance.down_since_ms or now_ms, now_ms)  # from now on it is told
                 reason = led(told_reason or reasons.still_failed(instance))
                 self.book.move(instance, State.FAILED, reason, level, now_ms)
+                if silent and not self._is_held_now(instance):
+                    self.lose(instance)
             self.acks.watch(instance)
         else:
             self._resume_alive(instance, led, told is not None, now_ms)
-
-    def _is_hold_on(self, instance: Instance) -> bool:
-        return self.hold.unsettled_ms(self.now_ms(), instance.service) > 0
 
     def _resume_alive(self, instance: Instance, led: reasons.Led, came_back: bool, now_ms: int) -> None:
         instance.down_since_ms = None

@@ -9,10 +9,10 @@ import msgspec
 
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.listening import Intervals
-from heartfelt.monitor.model import UNWATCHED, State
+from heartfelt.monitor.model import DOWN, UNWATCHED, State
 
 _NOT_BEATING = UNWATCHED | {State.LOST, State.REMOVED}
-_NOT_UP = (State.LOST, State.FAILED, State.LEFT, State.PAUSED)
+_NOT_UP = DOWN | UNWATCHED
 
 
 class ServiceCounts(msgspec.Struct, kw_only=True):
@@ -29,7 +29,7 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
 
     @property
     def up(self) -> int:
-        """Instances that are well: all but LOST, FAILED, LEFT and PAUSED."""
+        """Instances that are well: all but LOST, FAILED, STUCK, LEFT and PAUSED."""
         return self.total - sum(map(self.of, _NOT_UP))
 
     @property

@@ -47,7 +47,7 @@ class Counted(msgspec.Struct, kw_only=True, frozen=True):
 
     total: int
     up: int
-    """All except LOST, FAILED, LEFT and PAUSED."""
+    """All except LOST, FAILED, STUCK, LEFT and PAUSED."""
     held: int
     """How many of the LOST ones have a loss that is held, so that nobody was notified."""
     states: dict[State, int]

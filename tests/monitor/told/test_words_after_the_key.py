@@ -29,7 +29,7 @@ def test_a_failure_is_one_however_it_is_written(serving, word):
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/ping/K%20/ok", 400), ("/ping/K/ok%20", 400), ("/ping/K/failed", 404), ("/ping/K/fial", 404),
+        ("/ping/K%20/ok", 400), ("/ping/K/ok%20", 400), ("/ping/K/failed", 404), ("/ping/K/failure", 404),
         ("/ping/K//fail", 400), ("/ping//fail", 400), ("/ping/fail", 400), ("/ping/K/fail/now", 400), ("/ping", 400),
         ("/ping?key=K&event=failed", 400), ("/ping?key=K&exit=", 400), ("/ping/K/%00", 400), ("/ping/K/+1", 404),
     ],

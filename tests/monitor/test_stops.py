@@ -19,7 +19,7 @@ from heartfelt.monitor.web.stream import TOPICS, Stream
 from heartfelt.monitor.webhooks import Webhooks, WebhookSettings
 from heartfelt.monitor.webhooks.caller import Answer
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
-from heartfelt.monitor.webhooks.outbox import Outbox, Retry, StopLimits
+from heartfelt.monitor.webhooks.outbox import Ended, Outbox, Retry, StopLimits
 from heartfelt.monitor.webhooks.targets import make_target
 from tests.monitor.ingest.world import ingest
 from tests.monitor.stepped import SteppedLoop
@@ -78,7 +78,10 @@ def test_webhooks_stop_at_every_moment_of_a_change():
 
 @pytest.mark.parametrize("answers", [True, False], ids=["a target that answers", "one that hangs"])
 def test_the_outbox_stops_at_every_moment_of_a_delivery(answers):
+    called = []
+
     async def call(target, notice):
+        called.append(target)
         await (asyncio.sleep(0) if answers else asyncio.Event().wait())
         return Answer(ok=True)
 
@@ -86,16 +89,16 @@ def test_the_outbox_stops_at_every_moment_of_a_delivery(answers):
     for before, at in cycles():
         loop, store, one = SteppedLoop(), MemoryStore(), target()
         with loop:
-            outbox = Outbox(store, {"t": one}.get, call, Retry(), wall_ms=lambda: START_MS)
+            outbox = Outbox(store, {"t": one}, call, Retry(), wall_ms=lambda: START_MS)
             outbox.start()
         loop.settle()
         with loop:
-            outbox.put("t", of_entry(of_change(make_change(1), False)))
+            outbox.put(one, of_entry(of_change(make_change(1), False)))
         loop.steps(before)
         if not stop_woken(loop, outbox.stop(), (outbox.wake, moves(loop)), at):
             hung.append((before, at))
         assert outbox._calls == set()
-    assert not hung
+    assert not hung and called
 
 
 def test_a_stream_ends_at_every_moment_of_a_message():
@@ -177,9 +180,9 @@ def test_a_webhook_that_does_not_end_is_named_with_its_stack_and_left(caplog):
         return Answer(ok=True)
 
     with loop:
-        outbox = Outbox(store, {"t": one}.get, call, Retry(), wall_ms=lambda: START_MS, stop_limits=limits)
+        outbox = Outbox(store, {"t": one}, call, Retry(), wall_ms=lambda: START_MS, stop_limits=limits)
         outbox.start()
-        outbox.put("t", of_entry(of_change(make_change(1), False)))
+        outbox.put(one, of_entry(of_change(make_change(1), False)))
     loop.settle()
     with loop:
         outbox.forget("t")  # the webhook is deleted meanwhile
@@ -206,7 +209,7 @@ def test_a_store_that_does_not_answer_holds_up_no_stop_of_the_webhooks(which, ca
 
     setattr(store, which, hangs)
     if which == "finish_delivery":
-        hooks._outbox._ended[1] = (True, None, "200")
+        hooks._outbox._ended[1] = Ended(True, None, "200")
     with loop:
         hooks.offer(make_change(1))
     loop.settle()

@@ -246,7 +246,7 @@ def test_what_waited_for_its_webhooks_is_delivered_as_it_was_written(path):
         async def run():
             await webhooks.start()
             assert {one["name"] for one in webhooks.targets()} == {"taken", "refused"}
-            await until(lambda: len(target.received) >= 14)
+            await until(lambda: webhooks.stats()["delivered"] >= 14)
             await webhooks.stop()
             found = await store.deliveries(None, None, 100)
             assert {one.state for one in found} == {"done"} and len(found) == 26

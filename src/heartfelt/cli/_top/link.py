@@ -225,7 +225,7 @@ class _Kept:
     def __enter__(self) -> ApiClient:
         self._kept.add(self._client)
         if self._closed.is_set():  # after the line above: either this sees it, or `close` sees the client
-            self._kept.discard(self._client)
+            self.__exit__()
             raise Failed("heartfelt top is ending")
         return self._client
 

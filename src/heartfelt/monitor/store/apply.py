@@ -44,8 +44,8 @@ _UPDATE_INSTANCE = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(
 _UPDATE_RUN = "ON CONFLICT (number) DO UPDATE SET " + ", ".join(
     f"{column} = excluded.{column}" for column in rows.RUN_COLUMNS.split(", ") if column != "number"
 )
-_FORGET_RUNS = f"""DELETE FROM runs WHERE id = ?1 AND number <= (
-    SELECT number FROM runs WHERE id = ?1 ORDER BY number DESC LIMIT 1 OFFSET {RUNS_KEPT})"""
+_FORGET_RUNS = f"""DELETE FROM runs WHERE id = ? AND number <= (
+    SELECT number FROM runs WHERE id = ? ORDER BY number DESC LIMIT 1 OFFSET {RUNS_KEPT})"""
 _UPDATE_BEAT = "ON CONFLICT (id) DO UPDATE SET last_beat_ms = excluded.last_beat_ms"
 _UPDATE_DAY = "ON CONFLICT (day, service) DO UPDATE SET " + ", ".join(
     f"{column} = {column} + excluded.{column}" for column in rows.DAY_COLUMNS.split(", ")[2:]
@@ -72,7 +72,7 @@ class Applier:
         runs = [run for mine in batch.runs.values() for run in mine.values()]
         self._put("runs", rows.RUN_COLUMNS, runs, _UPDATE_RUN, rows.run_row)
         for id in batch.runs:
-            self._connection.execute(_FORGET_RUNS, (id,))
+            self._connection.execute(_FORGET_RUNS, (id, id))
         days = ((*key, *figures) for key, figures in batch.days.items())
         self._put("days", rows.DAY_COLUMNS, days, _UPDATE_DAY)
         self._put("events", rows.EVENT_COLUMNS, (row for row, _ in batch.events), "")

@@ -18,7 +18,7 @@ stacks() {
 
 watch() {
   trap 'kill "$nap" 2>/dev/null; exit' TERM
-  sleep "$limit" &
+  sleep "$limit" >/dev/null 2>&1 & # it may outlive a watcher that ends at once: then it holds no pipe open
   nap=$!
   wait "$nap"
   trap '' TERM

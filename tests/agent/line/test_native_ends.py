@@ -144,7 +144,7 @@ def test_many_lines_share_one_thread(serve, native_line_to):
     before = threading.active_count()
     lines = [native_line_to(server, b'{"service":"%d"' % n, interval_s=0.2) for n in range(100)]
     server.wait_for(lambda: all(line.stats().beats >= 4 for line in lines))
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # those of earlier tests may end meanwhile
     assert {beat["service"] for beat in server.beats} == {str(n) for n in range(100)}
     assert server.connections == 100
     assert all(line.close(GOODBYE, LONG_S) for line in lines)

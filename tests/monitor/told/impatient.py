@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from heartfelt.__main__ import main
 from heartfelt.monitor import monitor
-from heartfelt.monitor.webhooks.line import Retry
+from heartfelt.monitor.webhooks.target_state import Retry
 
 PROGRAM = "tests.monitor.told.impatient"
 

@@ -9,9 +9,9 @@ import random
 import msgspec
 
 from heartfelt.monitor.webhooks.caller import Caller, CallLimits
-from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
 from heartfelt.monitor.webhooks.outbox import Outbox
+from heartfelt.monitor.webhooks.target_state import Retry
 from heartfelt.monitor.webhooks.targets import make_target
 from tests.monitor.webhooks.parts import Clock, Hook, MemoryStore, make_change, until
 

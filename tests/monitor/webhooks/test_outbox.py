@@ -12,8 +12,8 @@ pytest.importorskip("msgspec")
 pytest.importorskip("aiohttp")
 
 
-from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
+from heartfelt.monitor.webhooks.target_state import Retry
 from tests.monitor.webhooks.outbox_world import answers, instances, world
 from tests.monitor.webhooks.parts import START_MS, Clock, Hook, MemoryStore, make_change, until
 

@@ -127,7 +127,7 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("succeeded_again", "outage_ms:duration"),
         ("still_failed", "since_ms:time"),
 
-        # What the webhooks report about themselves
+        # Reports of the webhooks about themselves
         ("webhook_refused", "name:text answer:text remedy:text"),
     )
 })  # fmt: skip

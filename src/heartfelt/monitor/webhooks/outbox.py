@@ -26,8 +26,8 @@ import msgspec
 from heartfelt.monitor.store import FLUSH_S, Delivery, Store
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks.caller import Answer
-from heartfelt.monitor.webhooks.line import Refusal, Retry, TargetState
 from heartfelt.monitor.webhooks.notices import Notice, subject_of
+from heartfelt.monitor.webhooks.target_state import Refusal, Retry, TargetState
 from heartfelt.monitor.webhooks.targets import Target
 from heartfelt.monitor.webhooks.texts import title
 

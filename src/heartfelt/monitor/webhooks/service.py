@@ -24,10 +24,10 @@ from heartfelt.monitor.webhooks.caller import Caller
 from heartfelt.monitor.webhooks.damping import Damper
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
 from heartfelt.monitor.webhooks.history import Position, load_position, recent_changes, save_position
-from heartfelt.monitor.webhooks.line import Refusal
 from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, refusal_event
 from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
+from heartfelt.monitor.webhooks.target_state import Refusal
 from heartfelt.monitor.webhooks.targets import (
     MAX_TARGETS,
     STATE_TYPE,

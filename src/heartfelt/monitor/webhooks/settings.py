@@ -8,8 +8,8 @@ import msgspec
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.webhooks.caller import CallLimits
 from heartfelt.monitor.webhooks.damping import Damping
-from heartfelt.monitor.webhooks.line import Retry
 from heartfelt.monitor.webhooks.outbox import StopLimits
+from heartfelt.monitor.webhooks.target_state import Retry
 
 __all__ = ["UnknownTarget", "WebhookSettings"]
 

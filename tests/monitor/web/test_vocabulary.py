@@ -12,7 +12,7 @@ from heartfelt.cli import ls
 from heartfelt.monitor.model import DOWN, WORST_FIRST, Level, State
 from heartfelt.monitor.web import panel
 from heartfelt.monitor.web.stream import TOPICS
-from heartfelt.monitor.webhooks import line
+from heartfelt.monitor.webhooks import target_state
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
 from heartfelt.monitor.webhooks.payloads import make_request
 from heartfelt.monitor.webhooks.targets import Kind, make_target
@@ -88,7 +88,7 @@ def test_each_level_is_known():
 
 def test_each_kind_of_webhook_has_a_rate_and_can_be_chosen_in_the_panel():
     kinds = [kind.value for kind in Kind]
-    assert set(line._PACE) == set(Kind)
+    assert set(target_state._PACE) == set(Kind)
     assert listed(read("parts/webhook-editor.js"), "const KINDS = [") == kinds
     for language in LANGUAGES:
         words = read(f"words/{language}/webhooks.js")

@@ -31,11 +31,15 @@ class MonitorConfig:
     http_host: str | None = None
     http_port: int = 8900
     http_allowed_hosts: tuple[str, ...] = ()
+    http_public_url: str | None = None
+    http_base_path: str = ""
+    http_trusted_proxies: tuple[str, ...] = ()
     http_request_timeout: float = 20.0
     http_keep_alive: float = 65.0
     http_header_bytes: int = 64 << 10
     http_viewers: int = 500
     http_viewer_bytes: int = 4 << 20
+    http_viewers_bytes: int = 64 << 20
     tcp_enable: bool = True
     tcp_host: str | None = None
     tcp_port: int = 6888
@@ -82,6 +86,7 @@ class MonitorConfig:
     retention_bytes: int = 1 << 30
     webhooks_level: str | None = None
     webhooks_allow_private: bool = False
+    webhooks_proxy: str | None = None
     session_expire: float = 60.0
     log_level: str = "info"
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

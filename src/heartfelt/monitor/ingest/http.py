@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from heartfelt.monitor.credentials import secret_in
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
@@ -111,18 +112,13 @@ class HttpIngest:
 
     async def _body(self, scope: Scope, receive: Receive, peer: str) -> bytes:
         """Checks the token and the client's rate, then reads the body. Raises Problem or Disconnected."""
-        authorization = length = encoding = None
+        length = encoding = None
         for name, value in scope["headers"]:
             if name == b"content-length":
                 length = value
-            elif name == b"authorization":
-                authorization = value
             elif name == b"content-encoding":
                 encoding = value
-        token = None
-        if authorization is not None and authorization[:7].lower() == b"bearer ":
-            token = authorization[7:].strip().decode("latin-1")
-        if not self.auth(token, INGEST):
+        if not self.auth(secret_in(scope["headers"]), INGEST):
             text = (
                 "sending heartbeats needs a token with the scope ingest: Authorization: Bearer TOKEN; create one with "
                 "`heartfelt token create NAME --scope ingest`"

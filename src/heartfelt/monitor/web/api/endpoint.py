@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from heartfelt.errors import ConfigError, StoreError
+from heartfelt.monitor.credentials import secret_in
 from heartfelt.monitor.problems import CONTENT_TYPE, Problem, field_at_fault
 from heartfelt.monitor.web.api.parts import ApiParts
 from heartfelt.monitor.web.auth import Auth, Scope
@@ -90,24 +91,11 @@ class Endpoint:
     """The ingest serves it; it is in the table for openapi.json only."""
 
 
-def token_of(request: Request) -> str | None:
-    """Returns the bearer token, or None. Raises Problem for another kind of authorization."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    kind, _, secret = header.partition(" ")
-    if kind.lower() != "bearer" or not secret.strip():
-        raise Problem(
-            401, "authorization", "the Authorization header must be `Bearer TOKEN`", {"WWW-Authenticate": "Bearer"}
-        )
-    return secret.strip()
-
-
 def check_scope(auth: Auth, request: Request, scope: Scope | None) -> None:
     """Raises Problem if the request's token does not allow the scope."""
     if scope is None or not auth.needed:
         return
-    secret = token_of(request)
+    secret = secret_in(request.scope["headers"])
     if auth.allows(secret, scope):
         return
     if secret is None:

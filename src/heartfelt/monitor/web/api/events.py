@@ -10,10 +10,11 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from heartfelt.monitor.credentials import secret_in
 from heartfelt.monitor.model import AgentEvent, Level
 from heartfelt.monitor.problems import Problem, bad
 from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
-from heartfelt.monitor.web.api.endpoint import Call, token_of
+from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.api.params import cursor_text
 from heartfelt.monitor.web.auth import Scope as TokenScope
 from heartfelt.monitor.web.stream import TOPICS, Stream, TooManyViewers, Viewer
@@ -95,7 +96,7 @@ async def stream(call: Call) -> Response:
     if call.request.method == "HEAD":
         return Response(media_type=EVENT_STREAM)
     hub, auth = call.parts.stream, call.parts.auth
-    secret = token_of(call.request) if auth.needed else None
+    secret = secret_in(call.request.scope["headers"]) if auth.needed else None
     try:
         viewer = hub.open(
             wanted, call.request.headers.get("last-event-id"), lambda: auth.allows(secret, TokenScope.READ)

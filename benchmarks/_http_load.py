@@ -34,7 +34,7 @@ def build(source: str, folder: Path) -> str:
 
 
 class HttpLoad:
-    """Sends the same requests in each round. mode: "kept" (n over m connections) or "fresh" (n connections within m ms).
+    """Sends the same requests in each round. mode: "kept" (n over m connections) or "fresh" (n new ones within m ms).
 
     Blocks until the connections are there, and `round` until the last response.
     """

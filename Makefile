@@ -13,7 +13,7 @@ C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/c
 CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -f tests/core/Makefile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve build test core-test py-test parallel-test soak asan tsan fuzz sanitized-install \
+.PHONY: help demo serve build test core-test py-test attack parallel-test soak asan tsan fuzz sanitized-install \
 	sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare bench-instructions \
 	bench-lateness bench-panel hold-simulation \
 	wheel clean
@@ -44,6 +44,10 @@ core-test: ## run the C core's tests
 py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool ## run the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
+
+attack: build $(VENV)/.tests $(VENV)/.monitor-tested ## attack a monitor on the loopback: floods, crowds, bombs, mutations; 2 minutes
+	@echo '== attacks'
+	@$(BIN)/python -m pytest -q --durations=5 tests/attack $(PYTEST_ARGS)
 
 parallel-test: build $(VENV)/.tests ## run the multi-threaded tests, each in four threads at once: for a free-threaded Python
 	@echo '== the multi-threaded tests, in parallel'

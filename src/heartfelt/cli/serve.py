@@ -7,6 +7,7 @@ import argparse
 import json
 
 from heartfelt.cli import Failed
+from heartfelt.cli._early import handle_early_signals
 from heartfelt.cli._extra import monitor_extra
 from heartfelt.errors import HeartfeltError
 
@@ -64,18 +65,22 @@ def flags_of(args: argparse.Namespace, flags: tuple[tuple[str, str, str, str], .
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.check:
+        handle_early_signals()
     with monitor_extra():
         from heartfelt.monitor import server
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import make_policy, make_tls
     try:
-        config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
+        flags = flags_of(args, FLAGS)
+        config = MonitorConfig.load(args.config, flags=flags)
         if args.check:
             make_policy(config)
             make_tls(config)
             print(_checked(config, as_json=args.json))
             return 0
-        server.run(config, ready_json=args.ready_json)
+        load = None if args.config is None else lambda: MonitorConfig.load(args.config, flags=flags)
+        server.run(config, ready_json=args.ready_json, load=load)
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     return 0

@@ -57,7 +57,7 @@ class Notifier:
         address = environ.pop("NOTIFY_SOCKET", None)
         usec, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         is_ours = not pid or pid == str(os.getpid())
-        watched = is_ours and usec.isascii() and usec.isdigit() and int(usec) > 0
+        watched = is_ours and usec.isascii() and usec.isdigit() and len(usec) < 19 and int(usec) > 0
         return cls(address, int(usec) / 1e6 if watched else None)
 
     def _open(self, address: str) -> None:

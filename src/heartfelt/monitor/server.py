@@ -32,6 +32,8 @@ REQUESTS_S = 1.0
 """How long the server may take beyond that, and the requests that it then cancels."""
 HTTP_STOP_S = GRACEFUL_S + 2 * REQUESTS_S
 """The most that the HTTP server's end takes."""
+CHECK_S = 0.05
+"""How often it is looked whether requests are still under way."""
 BACKLOG = 2048
 USER_TIMEOUT_MS = 30_000
 _logger = logging.getLogger("heartfelt.monitor")
@@ -187,9 +189,15 @@ class Process:
 
 async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None], hurrying: asyncio.Event) -> None:
     """Waits for the server's end, for at most HTTP_STOP_S, or until requests are to be cut off."""
-    hurry = asyncio.ensure_future(hurrying.wait())
-    await asyncio.wait({serving, hurry}, timeout=GRACEFUL_S + REQUESTS_S, return_when=asyncio.FIRST_COMPLETED)
-    hurry.cancel()
+    for one in server.servers:
+        one.close()
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + GRACEFUL_S + REQUESTS_S
+    while not serving.done() and not hurrying.is_set() and loop.time() < ends_s:
+        state = server.server_state
+        if not state.connections and not state.tasks:
+            break  # uvicorn would wait for TLS handshakes that may never end
+        await asyncio.wait({serving}, timeout=CHECK_S)
     await end_tasks([serving, *server.server_state.tasks], seconds=REQUESTS_S)
     if serving.done() and not serving.cancelled():
         serving.result()  # raises what it failed with

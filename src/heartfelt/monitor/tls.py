@@ -37,7 +37,7 @@ _logger = logging.getLogger("heartfelt.monitor")
 
 
 class Certificate(NamedTuple):
-    """What a certificate says. Times are seconds since the epoch."""
+    """The validity of a certificate. Times are seconds since the epoch."""
 
     not_before_s: float
     not_after_s: float

@@ -211,5 +211,3 @@ def test_a_second_signal_cuts_off_a_start_that_hangs(tmp_path, monkeypatch, kept
         await asyncio.Event().wait()
 
     run_process(tmp_path, monkeypatch, kept_port, at_start)
-
-

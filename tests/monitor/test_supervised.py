@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -171,6 +172,19 @@ def test_without_a_file_a_hangup_reloads_the_rest_and_nohup_keeps_it_ignored(ser
     else:
         until(lambda: reloads() == 1)
     assert serving.stop() == 0, serving.log
+
+
+def test_signals_while_the_monitor_is_imported_end_it_in_order():
+    code = (
+        "import time; from heartfelt.cli._early import handle_early_signals; handle_early_signals();"
+        "print('ready', flush=True); time.sleep(60); print('slept on')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+        assert process.stdout.read() == ""
 
 
 def run_process(tmp_path, monkeypatch, kept_port, at_start):

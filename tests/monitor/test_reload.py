@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,11 @@ from heartfelt.monitor.reload import LIVE, LIVE_OF_A_SERVICE, SLICE, Reload, com
 def test_the_tables_name_settings_that_exist():
     assert LIVE.keys() <= {one.name for one in SETTINGS}
     assert OF_A_SERVICE.keys() >= LIVE_OF_A_SERVICE
+
+
+def test_the_documentation_has_the_same_table():
+    text = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text("utf-8")
+    assert dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", text, re.MULTILINE)) == LIVE
 
 
 def test_what_can_change_live_does_and_the_rest_is_named():

@@ -154,12 +154,12 @@ def test_ready_pulses_reloads_and_the_stop(tmp_path, manager, certificates):
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_without_a_file_a_hangup_reloads_the_rest_and_nohup_keeps_it_ignored(serve, ignored):
+def test_without_a_file_a_hangup_reloads_the_rest_and_nohup_keeps_it_ignored(serve, manager, ignored):
     before = signal.getsignal(signal.SIGHUP)
     if ignored:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited
     try:
-        serving = serve()
+        serving = serve(environ={"NOTIFY_SOCKET": manager.address})
     finally:
         signal.signal(signal.SIGHUP, before)
     serving.process.send_signal(signal.SIGHUP)
@@ -171,7 +171,15 @@ def test_without_a_file_a_hangup_reloads_the_rest_and_nohup_keeps_it_ignored(ser
         assert reloads() == 0
     else:
         until(lambda: reloads() == 1)
-    assert serving.stop() == 0, serving.log
+    with socket.create_connection((serving.host, serving.port), 10) as half:
+        half.sendall(b"POST /ping/x/fail HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf")
+        serving.get("/healthz")  # so that the half was read
+        serving.process.send_signal(signal.SIGTERM)
+        manager.until("STOPPING")
+        assert serving.stop(signal.SIGINT) == 0, serving.log  # the second signal
+        assert half.recv(4096).startswith(b"HTTP/1.1 503 ")
+    assert serving.log.count("a second signal: the stop is cut short") == 1
+    assert "Traceback" not in serving.log
 
 
 def test_signals_while_the_monitor_is_imported_end_it_in_order():

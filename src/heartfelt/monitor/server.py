@@ -189,7 +189,7 @@ class Process:
 
 async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None], hurrying: asyncio.Event) -> None:
     """Waits for the server's end, for at most HTTP_STOP_S, or until requests are to be cut off."""
-    for one in server.servers:
+    for one in getattr(server, "servers", ()):  # none, if it could not start
         one.close()
     loop = asyncio.get_running_loop()
     ends_s = loop.time() + GRACEFUL_S + REQUESTS_S

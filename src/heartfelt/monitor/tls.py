@@ -111,6 +111,8 @@ def _shake_hands(context: ssl.SSLContext, path: str, host: str | None) -> dict[s
     trusting.verify_flags = ssl.VerifyFlags(
         int(trusting.verify_flags) | int(ssl.VERIFY_X509_PARTIAL_CHAIN) | NO_CHECK_TIME
     )
+    if ssl.HAS_NEVER_CHECK_COMMON_NAME:
+        trusting.hostname_checks_common_name = False  # as browsers and most other clients
     trusting.load_verify_locations(path)
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting.wrap_bio(to_client, to_server, server_hostname=host)

@@ -63,19 +63,6 @@ class Life:
             instance.expected = self.policy.is_expected(instance.service, by_key)
         self.leases.set(instance)
 
-    def use(self, policy: Policy) -> None:
-        """Decides by another policy from now on."""
-        self.policy = policy
-        self.leases.use(policy)
-
-    def retime(self, instance: Instance) -> None:
-        """Applies a changed policy to an instance that is known."""
-        expected = instance.expected
-        if instance.expected_by is not ExpectedBy.BEAT:
-            instance.expected = self.policy.is_expected(instance.service, instance.expected_by is ExpectedBy.KEY)
-        if self.leases.retime(instance, self.wall_ms()) or instance.expected is not expected:
-            self.book.publish_row(instance)
-
     def restored(self, instance: Instance, now_ms: int) -> None:
         """Sets the timers of an instance from the store. An agent that keeps a connection waits before it connects
         again: it has more time."""

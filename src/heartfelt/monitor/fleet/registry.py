@@ -22,6 +22,7 @@ from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.fleet.retiming import retime, use_policy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.fleet.uptime import UptimeMeter
@@ -221,7 +222,7 @@ class Registry(ByHand):
         """Decides by another policy and other limits from now on, except for those of holds and `min_up`. Call `retime`
         for all instances then. O(1)."""
         self.policy = policy
-        self._life.use(policy)
+        use_policy(self._life, policy)
         self._gate.limits = limits
 
     def ids(self) -> list[int]:
@@ -233,7 +234,7 @@ class Registry(ByHand):
         beats. How long a lost one is remembered is decided at its next loss."""
         for id in ids:
             if (instance := self._book.by_id.get(id)) is not None:
-                self._life.retime(instance)
+                retime(self._life, instance)
 
     # -- other things that happen to an instance
 

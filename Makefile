@@ -41,7 +41,7 @@ core-test: ## run the C core's tests
 	@echo '== the C core'
 	@$(CORE_TESTS) core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool ## run the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool $(VENV)/.systemd ## run the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
@@ -182,6 +182,10 @@ $(VENV)/.valgrind: $(wildcard tests/speed/instructions.json) | $(VENV)/.built
 
 $(VENV)/.faketime: | $(VENV)/.made
 	@tests/get_tool.sh faketime faketime 'changes of the wall clock while a hub watches are not tested' || true
+	@touch $@
+
+$(VENV)/.systemd: | $(VENV)/.made
+	@tests/get_tool.sh systemd systemd-analyze 'the units are not checked by systemd' || true
 	@touch $@
 
 $(VENV)/.promtool: | $(VENV)/.made

@@ -17,7 +17,9 @@ from cryptography.x509.oid import NameOID
 class Certificates:
     """In PEM files: `ca` (to be trusted), `other_ca` (which has signed nothing), `certificate` and `key`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, days: tuple[float, float] = (-1, 2)) -> None:
+        """days: from when to when they are valid, from now."""
+        self._days = days
         self.ca = folder / "ca.pem"
         self.other_ca = folder / "other_ca.pem"
         self.certificate = folder / "server.pem"
@@ -54,8 +56,8 @@ class Certificates:
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
+            .not_valid_before(now + datetime.timedelta(days=self._days[0]))
+            .not_valid_after(now + datetime.timedelta(days=self._days[1]))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)

@@ -17,6 +17,7 @@ from heartfelt.cli import (
     beat,
     demo,
     events,
+    health,
     ls,
     pause,
     remove,
@@ -27,7 +28,7 @@ from heartfelt.cli import (
     top,
 )
 
-COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, token, ls, events, top, pause, resume, ack, remove)
+COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, health, token, ls, events, top, pause, resume, ack, remove)
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 

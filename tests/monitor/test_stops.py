@@ -14,6 +14,7 @@ pytest.importorskip("aiohttp")
 
 from heartfelt.monitor import MonitorConfig
 from heartfelt.monitor.monitor import Monitor
+from heartfelt.monitor.stopping import Stopping
 from heartfelt.monitor.store.sqlite import SqliteStore
 from heartfelt.monitor.web.stream import TOPICS, Stream
 from heartfelt.monitor.webhooks import Webhooks, WebhookSettings
@@ -356,3 +357,31 @@ def test_no_thread_that_may_hang_holds_up_the_end_of_the_process(run_python):
         asyncio.run(main())
     """
     run_python(code)
+
+
+def test_a_second_signal_shortens_the_steps_that_wait_and_not_those_that_write(caplog):
+    order = []
+
+    async def hangs():
+        order.append("hangs")
+        await asyncio.Event().wait()
+
+    async def ends():
+        order.append("ends")
+
+    async def scenario():
+        stopping = Stopping()
+        stopping.add("the store", lambda: order.append("writes"), seconds=5.0, blocks=True)
+        stopping.add("another", hangs, seconds=30.0)
+        stopping.add("one", hangs, seconds=30.0)
+        stopping.add("a quick one", ends, seconds=30.0)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, stopping.hurry)
+        began_s = loop.time()
+        await stopping.run()
+        assert loop.time() - began_s < 15.0  # of the 90 s
+        assert stopping.left_running == 0
+
+    asyncio.run(scenario())
+    assert order == ["ends", "hangs", "hangs", "writes"]
+    assert caplog.text.count("cut short") == 2

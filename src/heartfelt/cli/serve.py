@@ -5,10 +5,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heartfelt.cli import Failed
+from heartfelt.cli._early import handle_early_signals
 from heartfelt.cli._extra import monitor_extra
 from heartfelt.errors import HeartfeltError
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.config import MonitorConfig
 
 NAME = "serve"
 HELP = "Run the monitor: receives heartbeats over HTTP, TCP and UDP, and reports lost instances. SIGTERM ends it."
@@ -49,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser, FLAGS)
     parser.add_argument("--check", action="store_true", help="check the configuration, print it, and exit")
     parser.add_argument("--json", action="store_true", help="print JSON; with --check")
+    parser.add_argument("--print-unit", action="store_true", help="print a systemd unit for this command, and exit")
     parser.add_argument("--ready-json", action="store_true", help="print a line of JSON when all ports are open")
 
 
@@ -64,21 +72,73 @@ def flags_of(args: argparse.Namespace, flags: tuple[tuple[str, str, str, str], .
 
 
 def run(args: argparse.Namespace) -> int:
+    if not (args.check or args.print_unit):
+        handle_early_signals()
     with monitor_extra():
         from heartfelt.monitor import server
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import make_policy, make_tls
     try:
-        config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
+        flags = flags_of(args, FLAGS)
+        config = MonitorConfig.load(args.config, flags=flags)
         if args.check:
             make_policy(config)
             make_tls(config)
             print(_checked(config, as_json=args.json))
             return 0
-        server.run(config, ready_json=args.ready_json)
+        if args.print_unit:
+            make_policy(config)
+            print(_unit(args, config))
+            return 0
+        load = None if args.config is None else lambda: MonitorConfig.load(args.config, flags=flags)
+        server.run(config, ready_json=args.ready_json, load=load)
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     return 0
+
+
+_PATHS = {"data": "--data", "tls.cert": "--cert", "tls.key": "--key"}
+
+
+def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
+    """A systemd unit that does the same in any folder: paths are absolute, and variables are part of it."""
+    from heartfelt.cli._unit import systemd_version, unit_text
+    from heartfelt.monitor.config import DEFAULT
+    from heartfelt.monitor.config.settings import BY_VARIABLE
+
+    arguments = [] if args.config is None else ["--config", _absolute(args.config)]
+    for flag, name, _, _ in FLAGS:
+        if name not in _PATHS and (value := getattr(args, name)) is not None:
+            arguments += [flag, value]
+    for pair in args.set:
+        if pair.partition("=")[0].strip() not in _PATHS:
+            arguments += ["--set", pair]
+    files = [] if args.config is None else [_absolute(args.config)]
+    data = None
+    for name, flag in _PATHS.items():
+        field = name.replace(".", "_")
+        path, place = getattr(config, field), config.places.get(field, DEFAULT)
+        if path is None or place == DEFAULT:
+            continue
+        if name == "data":
+            data = _absolute(path)
+        else:
+            files.append(_absolute(path))
+            if not Path(path).is_absolute() or place.startswith("flag "):
+                arguments += [flag, _absolute(path)]
+    return unit_text(
+        arguments,
+        data=data,
+        files=files,
+        variables={name: value for name, value in sorted(os.environ.items()) if name in BY_VARIABLE},
+        ports=[config.address(name)[1] for name in config.listeners],
+        connections=config.limits_connections,
+        version=systemd_version(),
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def _checked(config: object, *, as_json: bool) -> str:

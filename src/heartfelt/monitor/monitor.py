@@ -5,23 +5,24 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
-from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor.config.build import make_policy, make_store, make_webhook_settings
 from heartfelt.monitor.fanout import Fanout
 from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import Lateness, RateHistory
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
 from heartfelt.monitor.metric import Reading, counter
+from heartfelt.monitor.model import State
 from heartfelt.monitor.stopping import Stopping
 from heartfelt.monitor.store.metrics import readings as store_readings
 from heartfelt.monitor.tasks import LEFT_RUNNING, run_in_thread
+from heartfelt.monitor.tls import ServerTls, load_tls
 from heartfelt.monitor.upkeep import FAULTS, Upkeep
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
 from heartfelt.monitor.web.api.sessions import Sessions
@@ -35,6 +36,8 @@ from heartfelt.testing import ManualClock
 HUBS_S = 2.0
 """How long the hubs may take to close."""
 CLIENTS_GONE = counter("heartfelt_api_disconnected", "Clients that closed the connection before they were answered")
+SILENT_S = 10.0
+"""If no verdict was read for this long, the monitor does not do its work; there is at least a tick each second."""
 HOLD_UP_S = 0.5
 """By how much the end of a part may be late beyond its bound, on a busy machine, before it is given up."""
 
@@ -67,6 +70,7 @@ class Monitor:
         self.auth.on_revoked.append(self.stream.ask_again)
         self.shield = Shield(config.http_allowed_hosts)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
+        self.polling = Polling(self.registry)
         self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
         self.metrics = Metrics(self.readings, refresh=self.refresh_metrics)
         self.lateness = Lateness()
@@ -109,6 +113,8 @@ class Monitor:
             stats=self.stats,
             readiness=self.readiness,
         )
+        self.tls: ServerTls | None = None
+        """The certificate of the ports, if one is configured; after the start."""
         self.tcp: SermantServer | None = None
         self.udp: UdpServer | None = None
         self.clients_gone = 0
@@ -127,7 +133,9 @@ class Monitor:
 
     async def _start(self) -> None:
         stopping = self.stopping
-        tls = make_tls(self.config)
+        loaded = load_tls(self.config)
+        if loaded is not None:
+            self.tls = ServerTls(loaded)
         stopping.add("the store", self.store.close, seconds=self.store.stop_s + HOLD_UP_S, blocks=True)
         with _no_collections():
             saved = await run_in_thread("heartfelt-store-open", self.store.open)
@@ -138,19 +146,21 @@ class Monitor:
             self.registry.restore(saved)
             self.intake.restore(saved.removed)
             del saved
-        polling = Polling(self.registry)
-        stopping.add("the polling", polling.stop, seconds=0.0)
-        polling.start()
+        stopping.add("the polling", self.polling.stop, seconds=0.0)
+        self.polling.start()
         stopping.add("the webhooks", self.webhooks.stop, seconds=self.webhooks.stop_s + HOLD_UP_S)
         await self.webhooks.start()
         self.upkeep.start()
         stopping.add("the upkeep", self.upkeep.stop, seconds=self.upkeep.end_s + HOLD_UP_S)
-        await self._listen(tls)
+        await self._listen()
+        if self.tls is not None:
+            stopping.add("the certificate's watch", self.tls.stop, seconds=0.0)
+            self.tls.start()
 
-    async def _listen(self, tls: ssl.SSLContext | None) -> None:
+    async def _listen(self) -> None:
         config = self.config
         if config.tcp_enable:
-            context = tls if config.tcp_tls else None
+            context = self.tls.context if self.tls is not None and config.tcp_tls else None
             host, port = config.address("tcp")
             tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context)
             self.stopping.add("the TCP port", tcp.stop, seconds=tcp.stop_s + HOLD_UP_S)
@@ -207,13 +217,32 @@ class Monitor:
         open_ = {"tcp": self.tcp, "udp": self.udp}
         return {name: part.address for name, part in open_.items() if part is not None}
 
+    def fault(self) -> str | None:
+        """Returns why losses are not found, which a restart can mend, or None. A disk that cannot be written is no such
+        fault."""
+        silent_s = self.polling.silent_s()
+        return None if silent_s < SILENT_S else f"no verdict of the hubs was read for {silent_s:.0f} s"
+
+    def status(self) -> str:
+        """Describes the fleet in a few words."""
+        counts = self.registry.totals()
+        n_lost = counts.of(State.LOST)
+        lost = f", {n_lost} lost" if n_lost else ""
+        return f"watching {counts.total} instances{lost}"
+
     def readiness(self) -> Ready:
         health = self.store.health()
         listeners = {name: name == "http" or name in self.ports() for name in self.config.listeners}
         text = "ok" if health.ok else f"{health.error or 'not written yet'}"
         refusing = len(self.webhooks.refusing())
         webhooks = "ok" if not refusing else f"{refusing} refused the last message; GET /api/v1/webhooks has the remedy"
-        return Ready(ready=health.ok and all(listeners.values()), store=text, listeners=listeners, webhooks=webhooks)
+        return Ready(
+            ready=health.ok and all(listeners.values()),
+            store=text,
+            listeners=listeners,
+            webhooks=webhooks,
+            certificate="none" if self.tls is None else self.tls.warning() or "ok",
+        )
 
     async def refresh_metrics(self) -> None:
         """Asks the store for what `readings` reports and nobody counts in memory."""
@@ -224,9 +253,9 @@ class Monitor:
         for part in (self.registry, self.intake, self.http_ingest, self.stream, self.webhooks, self.auth, self.shield):
             yield from part.readings()
         yield from store_readings(self.store.health())
-        for listener in (self.tcp, self.udp):
-            if listener is not None:
-                yield from listener.readings()
+        for port in (self.tcp, self.udp, self.tls):
+            if port is not None:
+                yield from port.readings()
         yield FAULTS.reading(self.upkeep.faults)
         yield CLIENTS_GONE.reading(self.clients_gone)
         left = {

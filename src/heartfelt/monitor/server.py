@@ -9,20 +9,20 @@ import gc
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
-from heartfelt.monitor.config.build import make_tls
 from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
+from heartfelt.monitor.notify import Notifier
+from heartfelt.monitor.signals import Signals
+from heartfelt.monitor.supervised import Supervised
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
 
@@ -32,6 +32,8 @@ REQUESTS_S = 1.0
 """How long the server may take beyond that, and the requests that it then cancels."""
 HTTP_STOP_S = GRACEFUL_S + 2 * REQUESTS_S
 """The most that the HTTP server's end takes."""
+CHECK_S = 0.05
+"""How often it is looked whether requests are still under way."""
 BACKLOG = 2048
 USER_TIMEOUT_MS = 30_000
 _logger = logging.getLogger("heartfelt.monitor")
@@ -68,7 +70,7 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Opens the HTTP port. Raises StartError."""
+    """Reserves the HTTP port; `listen` opens it. Raises StartError."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -80,8 +82,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it; detects dead peers
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-        sock.bind(address)
-        sock.listen(BACKLOG)  # before anything else starts, so that a port in use is found early
+        sock.bind(address)  # before anything else starts, so that a port in use is found early
     except OSError as error:
         sock.close()
         raise StartError(cannot_listen("http", host, port, error)) from error
@@ -89,30 +90,49 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-class Process:
-    """One run of the monitor. ready_json: print the addresses as one line of JSON when all ports are open."""
+def listen(sock: socket.socket, config: MonitorConfig) -> None:
+    """Opens the HTTP port, which is the last one to open. Raises StartError."""
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise StartError(cannot_listen("http", *config.address("http"), error)) from error
 
-    def __init__(self, config: MonitorConfig, *, ready_json: bool = False) -> None:
+
+class Process:
+    """One run of the monitor. ready_json: print the addresses as one line of JSON when all ports are open. load: reads
+    the configuration again, for a reload; None: there is no file to read."""
+
+    def __init__(
+        self, config: MonitorConfig, *, ready_json: bool = False, load: Callable[[], MonitorConfig] | None = None
+    ) -> None:
         self._config = config
         self._ready_json = ready_json
-        self._stopping = asyncio.Event()
+        self._load = load
+        self._notifier = Notifier.from_environ()
 
     async def run(self) -> None:
-        """Runs until a signal arrives. Raises StartError, ConfigError or StoreError if it cannot start."""
-        sock = bind(*self._config.address("http"))
-        try:
-            monitor = Monitor(self._config)
-            await monitor.start()
-            gc.collect()
-            gc.freeze()  # restored instances are long-lived: keep them out of collections
+        """Runs until a signal arrives, also one that arrives during the start. Raises StartError, ConfigError or
+        StoreError if it cannot start."""
+        monitor = Monitor(self._config)
+        supervised = Supervised(monitor, self._notifier, self._load)
+        with Signals(hurry=supervised.hurry, reload=supervised.reload) as signals:
+            sock = bind(*self._config.address("http"))
             try:
-                await self._serve(monitor, sock)
+                if not await supervised.start(signals.stopping):
+                    return
+                gc.collect()
+                gc.freeze()  # restored instances are long-lived: keep them out of collections
+                try:
+                    if not signals.stopping.is_set():
+                        listen(sock, self._config)
+                        await self._serve(monitor, sock, supervised, signals.stopping)
+                finally:
+                    await supervised.stop()
             finally:
-                await monitor.stop()
-        finally:
-            sock.close()
+                sock.close()
+                self._notifier.close()
 
-    async def _serve(self, monitor: Monitor, sock: socket.socket) -> None:
+    async def _serve(self, monitor: Monitor, sock: socket.socket, supervised: Supervised, stop: asyncio.Event) -> None:
         config = self._config
         guard = RequestGuard(
             request_timeout_s=config.http_request_timeout,
@@ -136,22 +156,22 @@ class Process:
             limit_concurrency=config.limits_connections,
         )
         settings.load()
-        settings.ssl = make_tls(config) if config.http_tls else None
+        settings.ssl = monitor.tls.context if monitor.tls is not None and config.http_tls else None
         server = _Server(settings)
         loop = asyncio.get_running_loop()
-        with _signals(loop, self._stopping.set):
-            serving = loop.create_task(server.serve(sockets=[sock]))
-            stopping = loop.create_task(self._stopping.wait())
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.005)
-            if server.started:
-                self._announce(monitor, sock, tls=settings.ssl is not None)
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            monitor.begin_stop()  # so that no request delays the end
-            server.should_exit = True
-            await _end_serving(server, serving)
-            guard.close()
+        serving = loop.create_task(server.serve(sockets=[sock]))
+        stopping = loop.create_task(stop.wait())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if server.started:
+            self._announce(monitor, sock, tls=settings.ssl is not None)
+            supervised.ready()
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        supervised.begin_stop(HTTP_STOP_S)
+        server.should_exit = True
+        await _end_serving(server, serving, supervised.hurrying)
+        guard.close()
 
     def _announce(self, monitor: Monitor, sock: socket.socket, *, tls: bool) -> None:
         host, port = sock.getsockname()[:2]
@@ -167,36 +187,25 @@ class Process:
             _logger.warning("%s", warning)
 
 
-async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
-    """Waits for the server's end, for at most HTTP_STOP_S."""
-    await asyncio.wait({serving}, timeout=GRACEFUL_S + REQUESTS_S)
+async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None], hurrying: asyncio.Event) -> None:
+    """Waits for the server's end, for at most HTTP_STOP_S, or until requests are to be cut off."""
+    for one in getattr(server, "servers", ()):  # none, if it could not start
+        one.close()
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + GRACEFUL_S + REQUESTS_S
+    while not serving.done() and not hurrying.is_set() and loop.time() < ends_s:
+        state = server.server_state
+        if not state.connections and not state.tasks:
+            break  # uvicorn would wait for TLS handshakes that may never end
+        await asyncio.wait({serving}, timeout=CHECK_S)
     await end_tasks([serving, *server.server_state.tasks], seconds=REQUESTS_S)
     if serving.done() and not serving.cancelled():
         serving.result()  # raises what it failed with
 
 
-@contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: Any) -> Iterator[None]:
-    signals = (signal.SIGTERM, signal.SIGINT)
-    if sys.platform == "win32":
-        before = {one: signal.signal(one, lambda *_: loop.call_soon_threadsafe(stop)) for one in signals}
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
-        return
-    for one in signals:
-        loop.add_signal_handler(one, stop)
-    try:
-        yield
-    finally:
-        for one in signals:
-            loop.remove_signal_handler(one)
-
-
-def run(config: MonitorConfig, *, ready_json: bool = False) -> None:
-    """Runs the monitor; blocks until SIGTERM or SIGINT. Raises StartError, ConfigError or StoreError."""
+def run(config: MonitorConfig, *, ready_json: bool = False, load: Callable[[], MonitorConfig] | None = None) -> None:
+    """Runs the monitor; blocks until SIGTERM or SIGINT. load: reads the configuration again, at SIGHUP. Raises
+    StartError, ConfigError or StoreError."""
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -205,7 +214,7 @@ def run(config: MonitorConfig, *, ready_json: bool = False) -> None:
         logging.getLogger(name).addFilter(_RateLimit())
 
     async def main() -> None:
-        await Process(config, ready_json=ready_json).run()
+        await Process(config, ready_json=ready_json, load=load).run()
 
     run_loop(main(), _new_loop)
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from heartfelt.monitor.tasks import Hung, end_tasks, run_in_thread, task_stack
 
-__all__ = ["LEAVE_S", "Stopping"]
+__all__ = ["HURRY_S", "LEAVE_S", "Stopping"]
 
+HURRY_S = 0.5
+"""The time limit of each step that waits, after `Stopping.hurry`."""
 LEAVE_S = 0.5
 """How long the cancellation of a step that exceeded its time limit may take."""
 _logger = logging.getLogger("heartfelt.monitor")
@@ -32,6 +34,7 @@ class Stopping:
     def __init__(self) -> None:
         self._steps: list[_Step] = []
         self._lock = asyncio.Lock()
+        self._hurry = asyncio.Event()
         self.left_running = 0
         """Number of steps that exceeded their time limits."""
 
@@ -44,6 +47,11 @@ class Stopping:
     def seconds(self) -> float:
         """The longest that `run` can take."""
         return sum(step.seconds + (0 if step.blocks else LEAVE_S) for step in self._steps if step.seconds)
+
+    def hurry(self) -> None:
+        """Gives each step that waits HURRY_S at most, from now on, and also the one that is being executed. Steps that
+        block keep their time limits: they write what must not be lost. Idempotent."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Executes the steps. Idempotent. If it is cancelled, the next call continues with the remaining steps."""
@@ -68,7 +76,7 @@ class Stopping:
         task: asyncio.Task[Any] = asyncio.ensure_future(result)
         task.set_name(f"stop of {step.name}")
         try:
-            await asyncio.wait({task}, timeout=step.seconds)
+            await self._wait(task, step.seconds)
         except asyncio.CancelledError:
             task.cancel()
             raise
@@ -77,7 +85,22 @@ class Stopping:
                 raise RuntimeError(f"the stop of {step.name} was cancelled")
             task.result()
             return
-        self.left_running += 1
-        text = "%s did not stop within %g s and is abandoned; its stop is at\n%s"
-        _logger.error(text, step.name, step.seconds, task_stack(task))
+        if self._hurry.is_set():
+            _logger.warning("%s had not stopped when a second signal came, and is cut short", step.name)
+        else:
+            self.left_running += 1
+            text = "%s did not stop within %g s and is abandoned; its stop is at\n%s"
+            _logger.error(text, step.name, step.seconds, task_stack(task))
         await end_tasks([task], seconds=LEAVE_S)
+
+    async def _wait(self, task: asyncio.Task[Any], seconds: float) -> None:
+        """Waits for the task's end, for at most `seconds`, or HURRY_S after a call of `hurry`."""
+        ends_s = asyncio.get_running_loop().time() + seconds
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({task, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            left_s = min(HURRY_S, ends_s - asyncio.get_running_loop().time())
+            if not task.done() and left_s > 0:
+                await asyncio.wait({task}, timeout=left_s)
+        finally:
+            hurry.cancel()

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import heartfelt.monitor
+from heartfelt.monitor import notify, reload
 from heartfelt.monitor.fleet import metrics as fleet
 from heartfelt.monitor.ingest import http, intake, sermant, udp
 from heartfelt.monitor.ingest.counters import TRANSPORTS
@@ -47,6 +48,8 @@ DECLARED = {
     "tcp": sermant.FIGURES,
     "udp": udp.FIGURES,
     "requests": guard.FIGURES,
+    "reload": {**reload.FIGURES, "error": None, "need_restart": None},
+    "notify": notify.FIGURES,
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}

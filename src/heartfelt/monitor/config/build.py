@@ -59,14 +59,17 @@ def _maybe_ms(seconds: float | None) -> int | None:
     return None if seconds is None else _ms(seconds)
 
 
-def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:
-    retention = Retention(
+def make_retention(config: MonitorConfig) -> Retention:
+    return Retention(
         events_ms=_ms(config.retention_events),
         changes_ms=_ms(config.retention_changes),
         deliveries_ms=_ms(config.retention_deliveries),
         file_bytes=config.retention_bytes,
     )
-    return SqliteStore(Path(config.data) / FILE, retention=retention, wall_ms=wall_ms)
+
+
+def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:
+    return SqliteStore(Path(config.data) / FILE, retention=make_retention(config), wall_ms=wall_ms)
 
 
 def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:

@@ -65,6 +65,29 @@ class Leases:
         if instance.id in self._book.by_id:
             self._book.counts.count_interval(instance, instance.state)
 
+    def use(self, policy: Policy) -> None:
+        """Decides by another policy from now on; `retime` applies it to what is known already."""
+        self._policy = policy
+        self._periods.use(policy)
+
+    def retime(self, instance: Instance, now_ms: int) -> bool:
+        """Applies a changed policy to an instance: its timeout is counted from its last beat, and at least a moment is
+        left of it. Returns whether its terms have changed."""
+        before, was_running = instance.terms, instance.id in self._timers.lease
+        if not was_running:  # it is lost, or has left: its next beat sets the timers
+            changed = self._take_terms(instance) != before
+            instance.waiting = instance.waiting or changed
+            return changed
+        self.set(instance)
+        if instance.terms == before:
+            return False
+        begin_ms = max(instance.last_beat_ms, instance.restored_ms or 0)
+        left_ms = instance.lease_ms + instance.reconnect_ms - (now_ms - begin_ms)
+        instance.waiting = True
+        instance.plain = False  # so that its next beat sets the timer back
+        self._timers.set(self._timers.lease, instance.id, max(left_ms, 1))
+        return True
+
     def heard(self, instance: Instance, *, restored: bool) -> None:
         """Learns from a beat that the timers have seen, before it changes the state. `restored`: it is the first one
         since the monitor started."""

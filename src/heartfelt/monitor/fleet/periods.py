@@ -32,6 +32,9 @@ class Periods:
         self._policy = policy
         self._now_ms = now_ms
 
+    def use(self, policy: Policy) -> None:
+        self._policy = policy
+
     def heard(self, instance: Instance, *, restored: bool) -> bool:
         """Learns from a beat that changes its state, or came after the default timeout; before the change."""
         if instance.terms.is_explicit:

@@ -21,12 +21,14 @@ class Polling:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._polled_s = 0.0
         self._loop: asyncio.AbstractEventLoop
         self._descriptors: list[int] = []
         self._handle: asyncio.Handle | None = None
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._polled_s = self._loop.time()
         self._descriptors = self._registry.filenos()
         for descriptor in self._descriptors:
             self._loop.add_reader(descriptor, self._wake)
@@ -47,3 +49,9 @@ class Polling:
     def _poll(self) -> None:
         self._handle = None
         self._registry.poll()
+        self._polled_s = self._loop.time()
+
+    def silent_s(self) -> float:
+        """Returns how long ago verdicts were read. The hubs' workers report a tick each second (`timers.TICK_S`), so
+        with real clocks this stays small as long as workers, descriptors and polls work."""
+        return self._loop.time() - self._polled_s

@@ -9,7 +9,7 @@ follows from one, and hold.py whether a loss is held.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from heartfelt.monitor.fleet import metrics, reasons
@@ -22,6 +22,7 @@ from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.fleet.retiming import retime, use_policy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.fleet.uptime import UptimeMeter
@@ -214,6 +215,26 @@ class Registry(ByHand):
             return instance
         self._life.leave(instance, "")
         return instance
+
+    # -- other settings
+
+    def use(self, policy: Policy, limits: Limits) -> None:
+        """Decides by another policy and other limits from now on, except for those of holds and `min_up`. Call `retime`
+        for all instances then. O(1)."""
+        self.policy = policy
+        use_policy(self._life, policy)
+        self._gate.limits = limits
+
+    def ids(self) -> list[int]:
+        """Returns the ids of all instances. O(instances)."""
+        return list(self._book.by_id)
+
+    def retime(self, ids: Iterable[int]) -> None:
+        """Applies the present policy to instances that joined under another one. Their timeouts count from their last
+        beats. How long a lost one is remembered is decided at its next loss."""
+        for id in ids:
+            if (instance := self._book.by_id.get(id)) is not None:
+                retime(self._life, instance)
 
     # -- other things that happen to an instance
 

@@ -32,7 +32,7 @@ class Forgetter:
     """`step` deletes one slice. Belongs to the writer's thread."""
 
     def __init__(self, retention: Retention, wall_ms: Callable[[], int]) -> None:
-        self._keep = retention
+        self.keep = retention
         self._wall_ms = wall_ms
         self.removed = 0
         self.unsent = 0
@@ -48,7 +48,7 @@ class Forgetter:
 
     def _by_age(self, connection: sqlite3.Connection) -> bool:
         now = self._wall_ms()
-        keep = self._keep
+        keep = self.keep
         events = _oldest("events", "number", "received_ms")
         changes = _oldest("changes", "seq", "time_ms")
         heat = f"""DELETE FROM heat WHERE (service, minute_ms) IN (
@@ -72,7 +72,7 @@ class Forgetter:
         return any(count >= SLICE_ROWS for count in counts)
 
     def _by_size(self, connection: sqlite3.Connection) -> bool:
-        if used_bytes(connection) <= self._keep.file_bytes:
+        if used_bytes(connection) <= self.keep.file_bytes:
             return False
         for statement in (
             f"DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT {SLICE_ROWS})",

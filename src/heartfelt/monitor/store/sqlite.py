@@ -75,7 +75,6 @@ class SqliteStore:
         self._writer = Writer(
             self._file,
             self._forgetter,
-            retention.file_bytes,
             bounds or Bounds(),
             self._logger,
             close_s=close_s,
@@ -110,6 +109,10 @@ class SqliteStore:
         if not written:
             why = self._writer.error or "its disk does not respond"
             self._logger.error("the store %s was not closed cleanly: %s", self.path, why)
+
+    def retain(self, retention: Retention) -> None:
+        """Keeps rows as long as this says from now on. Any thread may call it."""
+        self._forgetter.keep = retention
 
     @property
     def stop_s(self) -> float:

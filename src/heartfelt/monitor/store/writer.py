@@ -44,7 +44,6 @@ class Writer:
         self,
         file: StoreFile,
         forgetter: Forgetter,
-        file_bytes: int,
         bounds: Bounds,
         logger: logging.Logger,
         *,
@@ -63,7 +62,6 @@ class Writer:
         self.last_written_ms: int | None = None
         self._file = file
         self._forgetter = forgetter
-        self._file_bytes = file_bytes
         self._bounds = bounds
         self._logger = logger
         self._close_s, self._answer_s = close_s, answer_s
@@ -222,7 +220,7 @@ class Writer:
             self._logger.warning("the store %s can be written again", self._file.path)
             self.error = None
             self._logged_at = float("-inf")
-        if self.bytes > self._file_bytes:
+        if self.bytes > self._forgetter.keep.file_bytes:
             self._forget_at = 0.0
         self._forget_for_s = max(FORGET_FOR_S, 2 * took_s)
 

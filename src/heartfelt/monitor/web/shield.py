@@ -35,10 +35,15 @@ class Shield:
     """`refusal` costs one pass over the headers. Belongs to the loop's thread."""
 
     def __init__(self, allowed_hosts: Iterable[str]) -> None:
-        self._allowed = {name.lower().rstrip(".") for name in allowed_hosts} | {"localhost"}
         self._hosts: dict[bytes, bool] = {}
+        self.allow(allowed_hosts)
         self.bad_hosts = 0
         self.cross_site = 0
+
+    def allow(self, hosts: Iterable[str]) -> None:
+        """Replaces the allowed names."""
+        self._allowed = {name.lower().rstrip(".") for name in hosts} | {"localhost"}
+        self._hosts.clear()
 
     def refusal(self, scope: dict[str, Any]) -> Problem | None:
         """Returns the reason to refuse the request; None: it may be served."""

@@ -27,9 +27,11 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     listeners: dict[str, bool]
     webhooks: str
     """"ok", or how many webhooks refuse messages. They do not make the monitor unready."""
+    certificate: str
+    """"ok", "none", or what is wrong with the certificate of the ports. It does not make the monitor unready."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ApiParts:
     """`Call.parts`. A handler that needs something else gets a field here, and the monitor fills it.
 
@@ -37,6 +39,7 @@ class ApiParts:
     """
 
     config: MonitorConfig
+    """Replaced by a reload."""
     registry: Registry
     store: StoreReader
     stream: Stream

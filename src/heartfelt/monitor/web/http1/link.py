@@ -8,6 +8,9 @@ from typing import Any
 
 from heartfelt.monitor.web.http1.guard import RequestGuard
 
+CLOSE_S = 0.2
+"""How long a connection that closes has for its client's answer when the server stops."""
+
 
 class Link(asyncio.Protocol):
     """Base of ServerConnection, which reads. `guard` is set by `protocol_class`."""
@@ -102,6 +105,15 @@ class Link(asyncio.Protocol):
     def _close(self) -> None:
         self._transport.close()
         self._watch_sending()
+        if self._stopping:
+            self._loop.call_later(CLOSE_S, self._abort_when_sent)
+
+    def _abort_when_sent(self) -> None:
+        """Ends a TLS connection when everything was sent: it would stay open until its client answers the close."""
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(CLOSE_S, self._abort_when_sent)
+        else:
+            self._transport.abort()
 
     def linger_timed_out(self) -> None:
         self._close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What proxies tell about their clients, and whom it is believed."""
+"""Headers in which proxies name their clients, and the proxies that are believed."""
 
 from __future__ import annotations
 

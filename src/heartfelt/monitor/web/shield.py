@@ -52,7 +52,7 @@ FIGURES: Figures = {
 
 
 class Forwarded(NamedTuple):
-    """What a trusted proxy says about its client's request."""
+    """The part of a trusted proxy's headers that the shield needs."""
 
     host: bytes | None
     has_scheme: bool

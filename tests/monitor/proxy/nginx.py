@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/loca
 NO_NGINX = "nginx is not here (Debian: nginx-light)"
 ROOT = Path(__file__).parents[3]
 _MAIN = """
+{user}
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -67,11 +69,13 @@ class Nginx:
 
     def __init__(self, folder, servers, ports):
         self.config = folder / "nginx.conf"
-        self.config.write_text(_MAIN.format(folder=folder, servers=servers), "utf-8")
+        # Workers that are nobody could not enter the folder.
+        user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+        self.config.write_text(_MAIN.format(folder=folder, servers=servers, user=user), "utf-8")
         self.log = folder / "nginx.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [NGINX, "-p", str(folder), "-c", str(self.config), "-g", "user root;" if is_root() else ""],
+                [NGINX, "-p", str(folder), "-c", str(self.config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         for port in ports:
@@ -90,12 +94,6 @@ class Nginx:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-
-
-def is_root():
-    import os
-
-    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 class Through(Serving):

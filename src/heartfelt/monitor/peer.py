@@ -13,9 +13,8 @@ _MAPPED = "::ffff:"
 def plain_address(address: str) -> str:
     """Returns an IPv4 address that a socket for IPv6 reports as `::ffff:1.2.3.4` as what it is, `1.2.3.4`; any other
     address unchanged."""
-    if address.startswith(_MAPPED) and "." in address:
-        return address[len(_MAPPED) :]
-    return address
+    rest = address.removeprefix(_MAPPED)
+    return rest if "." in rest and ":" not in rest else address
 
 
 def parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

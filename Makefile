@@ -41,7 +41,7 @@ core-test: ## run the C core's tests
 	@echo '== the C core'
 	@$(CORE_TESTS) core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool $(VENV)/.systemd ## run the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool $(VENV)/.systemd $(VENV)/.nginx ## run the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
@@ -134,7 +134,7 @@ bench-lateness: build $(VENV)/.tests ## measure the lateness of verdicts and the
 	@$(BIN)/python benchmarks/workers.py --json build/workers.json
 
 .PHONY: browser-test screenshots
-browser-test: build $(VENV)/.tests $(VENV)/.browser ## test the panel in a real browser, with axe
+browser-test: build $(VENV)/.tests $(VENV)/.browser $(VENV)/.nginx ## test the panel in a real browser, with axe
 	@echo '== the panel in a browser'
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10 tests/browser $(PYTEST_ARGS)
 
@@ -190,6 +190,10 @@ $(VENV)/.systemd: | $(VENV)/.made
 
 $(VENV)/.promtool: | $(VENV)/.made
 	@tests/get_tool.sh prometheus promtool 'the metrics are not checked by promtool' || true
+	@touch $@
+
+$(VENV)/.nginx: | $(VENV)/.made
+	@PATH="$$PATH:/usr/sbin" tests/get_tool.sh nginx-light nginx 'the monitor is not tested behind a proxy' || true
 	@touch $@
 
 $(VENV)/.monitor: $(VENV)/.built pyproject.toml

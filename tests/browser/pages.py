@@ -25,9 +25,9 @@ class Visit:
 
     def __init__(
         self, browser, url, path="/", *, size=DESK, scheme="light", locale="en-US", failing=False, token=None,
-        motion="reduce",
+        motion="reduce", insecure=False,
     ):  # fmt: skip
-        """failing: requests may fail, since the test makes them."""
+        """failing: requests may fail, since the test makes them. insecure: the certificate is a test's own."""
         self._url = url
         self._host = urlsplit(url).netloc
         self._failing = failing
@@ -36,7 +36,7 @@ class Visit:
         width, height = size
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, locale=locale, reduced_motion=motion,
-            timezone_id="UTC",
+            timezone_id="UTC", ignore_https_errors=insecure,
         )  # fmt: skip
         self.context.set_default_timeout(PATIENCE_MS)
         self.context.add_init_script(_PROBE)

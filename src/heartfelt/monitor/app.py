@@ -19,6 +19,7 @@ from heartfelt.monitor.problems import Problem, as_asgi
 from heartfelt.monitor.tasks import within
 from heartfelt.monitor.web.api.endpoint import problem_response
 from heartfelt.monitor.web.api.routes import starlette_routes
+from heartfelt.monitor.web.forwarded import below_base, send_redirect
 from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.web.shield import SECURITY_HEADERS
 
@@ -39,9 +40,11 @@ class App:
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
+        self._seen = monitor.proxies.seen
+        self._base = monitor.config.base_path
         self._refusal = monitor.shield.refusal
         self._ingest = monitor.http_ingest
-        self._panel = read_files()
+        self._panel = read_files(base=monitor.config.base_path)
         self._routes = Starlette(
             routes=[*starlette_routes(monitor.api), *panel_routes(self._panel)],
             exception_handlers={HTTPException: self._http_error, Exception: _fault},
@@ -50,6 +53,13 @@ class App:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            scope = self._seen(scope)
+            base = self._base
+            if base:
+                if scope["path"] == base and scope["method"] in ("GET", "HEAD"):
+                    await send_redirect(send, base, scope["query_string"])
+                    return
+                scope = below_base(scope, base)
             if (problem := self._refusal(scope)) is not None:
                 for message in as_asgi(problem):
                     await send(message)

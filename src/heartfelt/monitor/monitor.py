@@ -27,6 +27,7 @@ from heartfelt.monitor.upkeep import FAULTS, Upkeep
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
 from heartfelt.monitor.web.api.sessions import Sessions
 from heartfelt.monitor.web.auth import Auth
+from heartfelt.monitor.web.forwarded import Proxies
 from heartfelt.monitor.web.metrics import Metrics
 from heartfelt.monitor.web.shield import Shield
 from heartfelt.monitor.web.stream import Stream
@@ -68,7 +69,8 @@ class Monitor:
         self.stream = Stream(most_viewers=config.http_viewers, viewer_bytes=config.http_viewer_bytes)
         self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
         self.auth.on_revoked.append(self.stream.ask_again)
-        self.shield = Shield(config.http_allowed_hosts)
+        self.proxies = Proxies(config.http_trusted_proxies)
+        self.shield = Shield(config.http_allowed_hosts, knows=self.auth.knows, public_url=config.http_public_url)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
         self.polling = Polling(self.registry)
         self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
@@ -252,6 +254,7 @@ class Monitor:
         """The metrics of all parts. O(services)."""
         for part in (self.registry, self.intake, self.http_ingest, self.stream, self.webhooks, self.auth, self.shield):
             yield from part.readings()
+        yield from self.proxies.readings()
         yield from store_readings(self.store.health())
         for port in (self.tcp, self.udp, self.tls):
             if port is not None:
@@ -279,6 +282,7 @@ class Monitor:
             "webhooks": self.webhooks.stats(),
             "auth": self.auth.stats(),
             "shield": self.shield.stats(),
+            "proxies": self.proxies.stats(),
             "upkeep": {
                 "faults": self.upkeep.faults,
                 "clients_gone": self.clients_gone,

@@ -26,7 +26,7 @@ from heartfelt.monitor.ingest import http, intake, sermant, udp
 from heartfelt.monitor.ingest.counters import TRANSPORTS
 from heartfelt.monitor.metric import gauge
 from heartfelt.monitor.store import metrics as store
-from heartfelt.monitor.web import auth, shield, stream
+from heartfelt.monitor.web import auth, forwarded, shield, stream
 from heartfelt.monitor.web.http1 import guard
 from heartfelt.monitor.web.metrics import SLICE, Metrics
 from heartfelt.monitor.webhooks import metrics as webhooks
@@ -45,6 +45,7 @@ DECLARED = {
     "webhooks": webhooks.FIGURES,
     "auth": auth.FIGURES,
     "shield": shield.FIGURES,
+    "proxies": forwarded.FIGURES,
     "tcp": sermant.FIGURES,
     "udp": udp.FIGURES,
     "requests": guard.FIGURES,

@@ -78,7 +78,9 @@ def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
 
 
 def make_webhook_settings(config: MonitorConfig) -> WebhookSettings:
-    return WebhookSettings(allow_private=config.webhooks_allow_private, levels=webhook_levels(config))
+    return WebhookSettings(
+        allow_private=config.webhooks_allow_private, levels=webhook_levels(config), public_url=config.http_public_url
+    )
 
 
 class _Encrypted(Exception):

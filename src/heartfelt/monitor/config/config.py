@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from heartfelt.errors import ConfigError
+from heartfelt.monitor.config.names import ANY_HOST
 from heartfelt.monitor.config.settings import OF_A_SERVICE, SETTINGS, of_a_service
 from heartfelt.monitor.config.sources import MonitorSource, checked, from_environ, from_file, from_flags
 from heartfelt.monitor.model import Limits
@@ -150,6 +152,11 @@ class MonitorConfig:
         return self.auth_require == "always" or not all(map(self.is_local, self.listeners))
 
     @property
+    def base_path(self) -> str:
+        """The path below which people reach the monitor: "", or one such as /heartfelt."""
+        return self.http_base_path or urlsplit(self.http_public_url or "").path
+
+    @property
     def limits(self) -> Limits:
         return Limits(**{name: getattr(self, f"limits_{name}") for name in Limits.__struct_fields__})
 
@@ -208,10 +215,24 @@ class MonitorConfig:
                     f"service.{name}: min_duration {least:g} s is longer than max_duration {most:g} s; swap them"
                 )
         self._check_period()
+        self._check_names()
         if self.tls_key and not self.tls_cert:
             raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
         if self.tls_cert is None and not all(map(self.is_local, self.listeners)):
             self._warn("ports can be reached from other machines without TLS; set tls.cert and tls.key")
+
+    def _check_names(self) -> None:
+        public = urlsplit(self.http_public_url or "").path
+        if self.http_public_url and self.http_base_path and self.http_base_path != public:
+            raise ConfigError(
+                f"{self._at('http_base_path')} {self.http_base_path} is not the path of http.public_url, "
+                f"{public or '/'}; set one of them, and leave out the other"
+            )
+        if ANY_HOST in self.http_allowed_hosts and not self.auth_needed:
+            self._warn(
+                f"{self._at('http_allowed_hosts')} has *, and no token is required: any page that a browser on this "
+                "machine shows can use the monitor (DNS rebinding); list the names, or set auth.require = always"
+            )
 
     def _check_period(self) -> None:
         for name, one in self.services.items():

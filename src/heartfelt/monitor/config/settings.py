@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from heartfelt._config.settings import SettingSpec, SettingsTable
-from heartfelt._config.units import Size, share, words
+from heartfelt._config.units import Size, share
 from heartfelt._config.values import Duration, Kind, flag, host, maybe, one_of, text, whole
+from heartfelt.monitor.config.names import allowed_hosts, base_path, public_url, trusted_proxies
 
 DAY_S = 86400.0
 LEVELS = ("emergency", "important", "normal")
@@ -29,12 +30,14 @@ SETTINGS = SettingsTable((
     _setting("host", host, "address to listen on, for all three ports"),
     _setting("http.host", maybe(host), "address to listen on for HTTP, if different", "server.address"),
     _setting("http.port", _PORT, "port for HTTP: panel, REST, pings, metrics; 0: any free port", "server.port"),
-    _setting("http.allowed_hosts", words, "host names accepted in the Host header, besides IP addresses"),
-    _setting("http.public_url", maybe(text(2048)),
+    _setting("http.allowed_hosts", allowed_hosts,
+        "host names accepted in the Host header, besides IP addresses, localhost and that of http.public_url: monitor, "
+        "*.svc, or * for any"),
+    _setting("http.public_url", maybe(public_url),
         "URL at which people reach the monitor, if a proxy is in front of it: https://monitor.example/heartfelt"),
-    _setting("http.base_path", text(1024, empty=True),
-        "path below which a proxy serves the monitor, such as /heartfelt"),
-    _setting("http.trusted_proxies", words,
+    _setting("http.base_path", base_path,
+        "path below which a proxy serves the monitor, such as /heartfelt; not set: the path of http.public_url"),
+    _setting("http.trusted_proxies", trusted_proxies,
         "addresses and networks of proxies whose X-Forwarded-For or Forwarded header names the client"),
     _setting("http.request_timeout", Duration(0.1, 3600), "time limit for receiving a complete request"),
     _setting("http.keep_alive", Duration(0.1, 3600), "time that a connection may be idle between requests"),

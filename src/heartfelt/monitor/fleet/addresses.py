@@ -18,6 +18,7 @@ from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import AgentEvent, State
+from heartfelt.monitor.peer import plain_address
 
 MOST = 8
 """Addresses that are kept of an instance; a further one replaces the one that was heard least recently. Also the number
@@ -27,7 +28,6 @@ TOLD_EVERY_MS = 3_600_000
 BURST, REFILL_MS = 20, 30_000
 """Events at once, and the time until another one may follow: a proxy that balances may be in front of the monitor."""
 MOST_TOLD = 10_000
-_MAPPED = "::ffff:"
 
 
 class _Heard(msgspec.Struct):
@@ -57,7 +57,7 @@ class Addresses:
 
     def move(self, instance: Instance, peer: str) -> None:
         """Takes the address of a beat that is counted already, if the beat before came from another one."""
-        before, address = _plain(instance.peer), _plain(peer)
+        before, address = plain_address(instance.peer), plain_address(peer)
         self._book.set_peer(instance, peer)
         if before == address or not before:
             return
@@ -89,7 +89,7 @@ class Addresses:
         goes_on = instance.id in self._timers.lease and instance.state is not State.PAUSED
         if not goes_on or heard.is_many:
             return
-        now_ms, last = self._now_ms(), _plain(instance.peer)
+        now_ms, last = self._now_ms(), plain_address(instance.peer)
         for address, at_ms in heard.at_ms.items():
             if address != last:
                 self._stopped(instance, address, now_ms - at_ms, (last,))
@@ -135,8 +135,3 @@ class Addresses:
 
     def stats(self) -> dict[str, int]:
         return {"shared": len(self.marked), "address_events_left_out": self.untold}
-
-
-def _plain(peer: str) -> str:
-    """An IPv4 address as a socket for IPv6 reports it is the same address."""
-    return peer.removeprefix(_MAPPED)

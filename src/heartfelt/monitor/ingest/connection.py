@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, SERMANT, Auth, Intake
+from heartfelt.monitor.peer import plain_address
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, FrameDecoder, Message
 
 __all__ = ["VIA", "AgentConnection"]
@@ -81,7 +82,7 @@ class AgentConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass of it
         address = transport.get_extra_info("peername")
-        self._peer = str(address[0]) if address else ""
+        self._peer = plain_address(str(address[0])) if address else ""
         self._server.connections.add(self)
         self._progress = self._loop.time()
         self._timer = self._loop.call_later(self._intake.limits.connection_idle, self._look)

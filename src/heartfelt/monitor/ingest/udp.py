@@ -21,6 +21,7 @@ from heartfelt.errors import FrameError
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.peer import plain_address
 from heartfelt.wire import unpack
 
 __all__ = ["UdpServer"]
@@ -264,7 +265,7 @@ def _receive(sock: socket.socket) -> list[tuple[bytes, str]]:
     try:
         for _ in range(DATAGRAMS_AT_ONCE):
             data, address = sock.recvfrom(_LARGEST)
-            received.append((data, address[0]))
+            received.append((data, plain_address(address[0])))
     except (BlockingIOError, InterruptedError):
         pass
     except OSError:

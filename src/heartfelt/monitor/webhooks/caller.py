@@ -81,12 +81,14 @@ class Caller:
         *,
         wall_ms: Callable[[], int],
         allow_private: bool = False,
+        public_url: str | None = None,
         look_up: Lookup = lookup,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._limits = limits
         self._wall_ms = wall_ms
         self._allow_private = allow_private
+        self._public_url = public_url
         self._look_up = look_up
         self._tls = tls
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -112,7 +114,7 @@ class Caller:
         return msgspec.structs.replace(answer, duration_ms=duration_ms, error=scrub(answer.error, target))
 
     async def _call(self, target: Target, notice: Notice) -> Answer:
-        request = make_request(target, notice, self._wall_ms())
+        request = make_request(target, notice, self._wall_ms(), public_url=self._public_url)
         session = self._session(target.allow_private or self._allow_private)
         async with session.post(
             URL(request.url, encoded=True), data=request.body, headers=request.headers, allow_redirects=False

@@ -15,11 +15,12 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
 from heartfelt._version import __version__
+from heartfelt.monitor.model import MONITOR_SERVICE
 from heartfelt.monitor.reasons import duration_text
 from heartfelt.monitor.webhooks.notices import Notice, why
 from heartfelt.monitor.webhooks.targets import Kind, Target
@@ -31,6 +32,7 @@ __all__ = ["KEYWORD", "Request", "make_request"]
 _SLACK_TEXT = 3000
 _MAX_BODY = 19_000  # bytes; DingTalk and Feishu take 20,000
 _MAX_TITLE = 200
+_MAX_LINK = 1000
 KEYWORD = "heartfelt"
 """A word in each message to DingTalk and Feishu, whose robots may require one."""
 
@@ -41,22 +43,35 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     headers: dict[str, str]
 
 
-def make_request(target: Target, notice: Notice, now_ms: int) -> Request:
-    """Makes the request. Raises TemplateError if the target's template does not make JSON of this message."""
+def make_request(target: Target, notice: Notice, now_ms: int, *, public_url: str | None = None) -> Request:
+    """Makes the request. Raises TemplateError if the target's template does not make JSON of this message.
+
+    public_url: the monitor's, for a link to its panel; None: there is no link.
+    """
     url = target.url
+    link = "" if public_url is None else _link(notice, public_url)
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": f"heartfelt/{__version__}"}
     if target.kind is Kind.DINGTALK:
-        body = _json(_dingtalk(target, notice))
+        body = _json(_dingtalk(target, notice, link))
         url = _dingtalk_url(target, now_ms)
     elif target.kind is Kind.FEISHU:
-        body = _json(_feishu(target, notice, now_ms))
+        body = _json(_feishu(target, notice, now_ms, link))
     elif target.kind is Kind.SLACK:
-        body = _json(_slack(target, notice))
+        body = _json(_slack(target, notice, link))
     else:
-        body = _generic(target, notice)
+        body = _generic(target, notice, link)
         headers["Idempotency-Key"] = f"{target.id}-{notice.key}"
         headers |= _signature(target.secret, body, now_ms)
     return Request(url=url, body=body, headers=headers)
+
+
+def _link(notice: Notice, public_url: str) -> str:
+    """Returns the address of the panel's page about the message."""
+    query = {"service": notice.service, "text": notice.entry.instance_id if notice.entry else ""}
+    if not notice.service or notice.service == MONITOR_SERVICE:
+        return f"{public_url}/"
+    link = f"{public_url}/instances?{urlencode({name: value for name, value in query.items() if value})}"
+    return link if len(link) <= _MAX_LINK else f"{public_url}/"
 
 
 def _json(value: Any) -> bytes:
@@ -66,8 +81,8 @@ def _json(value: Any) -> bytes:
 # -- generic
 
 
-def _generic(target: Target, notice: Notice) -> bytes:
-    values = _values(target, notice)
+def _generic(target: Target, notice: Notice, link: str) -> bytes:
+    values = _values(target, notice) | {"url": link}
     if target.template is not None:
         return render(target.template, values)
     entry = notice.entry
@@ -124,12 +139,13 @@ def _signature(secret: str | None, body: bytes, now_ms: int) -> Mapping[str, str
 # -- DingTalk: the timestamp, in ms, and its signature are in the URL
 
 
-def _dingtalk(target: Target, notice: Notice) -> dict[str, Any]:
+def _dingtalk(target: Target, notice: Notice, link: str) -> dict[str, Any]:
     head = title(notice, target.language.value)
+    end = f"[{KEYWORD}]({link})" if link else KEYWORD
     lines = [f"### {_markdown(head)}", *(f"- {_markdown(line)}" for line in text_lines(notice, target.language.value))]
 
     def message(text: str) -> dict[str, Any]:
-        return {"msgtype": "markdown", "markdown": {"title": _short(head), "text": f"{text}\n- {KEYWORD}"}}
+        return {"msgtype": "markdown", "markdown": {"title": _short(head), "text": f"{text}\n- {end}"}}
 
     return _fit(lines, message)
 
@@ -154,9 +170,10 @@ def _markdown(text: str) -> str:
 # -- Feishu: the timestamp, in s, and its signature are fields of the body
 
 
-def _feishu(target: Target, notice: Notice, now_ms: int) -> dict[str, Any]:
+def _feishu(target: Target, notice: Notice, now_ms: int, link: str) -> dict[str, Any]:
     language = target.language.value
     signature: dict[str, Any] = {}
+    links = [[{"tag": "a", "text": link, "href": link}]] if link else []
     if target.secret is not None:
         stamp = str(now_ms // 1000)
         signed = hmac.new(f"{stamp}\n{target.secret}".encode(), b"", hashlib.sha256).digest()
@@ -165,7 +182,7 @@ def _feishu(target: Target, notice: Notice, now_ms: int) -> dict[str, Any]:
     def message(text: str) -> dict[str, Any]:
         post = {
             "title": _short(title(notice, language)),
-            "content": [[{"tag": "text", "text": line}] for line in [*text.split("\n"), KEYWORD]],
+            "content": [[{"tag": "text", "text": line}] for line in [*text.split("\n"), KEYWORD]] + links,
         }
         return {"msg_type": "post", "content": {"post": {"zh_cn" if language == "zh" else "en_us": post}}} | signature
 
@@ -175,11 +192,13 @@ def _feishu(target: Target, notice: Notice, now_ms: int) -> dict[str, Any]:
 # -- Slack
 
 
-def _slack(target: Target, notice: Notice) -> dict[str, Any]:
+def _slack(target: Target, notice: Notice, link: str) -> dict[str, Any]:
     head = title(notice, target.language.value)
     lines = text_lines(notice, target.language.value)
     bold = f"*{_slack_escape(head, _SLACK_TEXT - 2)}*"
     sections = [bold, _slack_escape("\n".join(lines), _SLACK_TEXT)]
+    if link:
+        sections.append(f"<{link.replace('&', '&amp;')}|{KEYWORD}>")
     # verbatim: addresses and names of channels in the text do not become links
     return {
         "text": _slack_escape(head, _SLACK_TEXT),

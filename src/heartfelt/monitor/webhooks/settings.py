@@ -30,5 +30,7 @@ class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Levels for targets whose filter names none; empty: all."""
     damping: Damping = Damping()
     retry: Retry = Retry()
+    public_url: str | None = None
+    """The monitor's URL, for links in messages; None: no links."""
     limits: CallLimits = CallLimits()
     stop: StopLimits = StopLimits()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 __all__ = ["NAMES", "TemplateError", "check_template", "render"]
 
 TEXTS = ("event", "key", "level", "title", "text", "service", "instance_id", "ip", "old", "new", "reason",
-         "reason_code", "outage")  # fmt: skip
+         "reason_code", "outage", "url")  # fmt: skip
 NUMBERS = ("time_ms", "count", "outage_ms")
 NAMES = frozenset(TEXTS + NUMBERS)
 _MAX = 16_384

@@ -121,7 +121,8 @@ def test_a_body_that_is_not_what_it_should_be_is_refused(hasty, body):
 
 
 def test_pages_of_other_sites_are_kept_out(hasty):
-    assert hasty.get("/healthz", headers={"Host": "evil.example"}).status == 421
+    assert hasty.get("/api/v1/instances", headers={"Host": "evil.example"}).status == 421
+    assert hasty.get("/healthz", headers={"Host": "pod-7.ns"}).status == 200
     hasty.beat()
     foreign = {"Origin": "http://evil.example", "Content-Type": "application/json"}
     changing = (("POST", "/api/v1/hold/release"), ("POST", "/api/v1/beats"), ("DELETE", "/api/v1/instances/1"))

@@ -24,8 +24,8 @@ def plain_path(path: str) -> str:
     return _PATH_PARAM.sub(r"{\1}", path)
 
 
-def document(endpoints: Sequence[Endpoint]) -> bytes:
-    """Returns the description of these endpoints as JSON."""
+def document(endpoints: Sequence[Endpoint], server: str = "/") -> bytes:
+    """Returns the description of these endpoints as JSON. server: the URL or the path below which they are served."""
     types = [kind for one in endpoints for kind in (one.body, one.answer) if kind is not None] + [ProblemDocument]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     _describe(components, types)
@@ -40,6 +40,7 @@ def document(endpoints: Sequence[Endpoint]) -> bytes:
         {
             "openapi": "3.1.0",
             "info": {"title": "heartfelt's monitor", "version": __version__, "license": {"name": "MIT"}},
+            "servers": [{"url": server}],
             "x-heartfelt-reasons": reasons(),
             "paths": paths,
             "components": {

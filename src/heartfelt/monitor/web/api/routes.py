@@ -28,12 +28,13 @@ _SEQ = 1 << 62
 
 
 async def _openapi(call: Call) -> Response:
-    return Response(_description(), media_type=JSON)
+    config = call.parts.config
+    return Response(_description(config.http_public_url or config.base_path or "/"), media_type=JSON)
 
 
-@lru_cache(maxsize=1)
-def _description() -> bytes:
-    return document((*ENDPOINTS, *INGEST_ENDPOINTS))
+@lru_cache(maxsize=4)
+def _description(server: str) -> bytes:
+    return document((*ENDPOINTS, *INGEST_ENDPOINTS), server)
 
 
 _SERVICE = text("service", "only these services", many=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from heartfelt.monitor.peer import plain_address
 from heartfelt.monitor.web.http1.guard import RequestGuard
 
 CLOSE_S = 0.2
@@ -127,5 +128,5 @@ class Link(asyncio.Protocol):
 def address(info: Any) -> tuple[str, int | None] | None:
     """Converts a socket's address to ASGI's form."""
     if isinstance(info, tuple):
-        return str(info[0]), int(info[1])
+        return plain_address(str(info[0])), int(info[1])
     return (info, None) if isinstance(info, str) and info else None

@@ -43,6 +43,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 _NOT = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", re.IGNORECASE)
+_PAGE_METHODS = ["GET", "HEAD", "OPTIONS"]
 _ALWAYS = "no-cache"  # kept, but asked for each time: a 304 if it is the same
 _FOR_GOOD = "public, max-age=31536000, immutable"  # the version stands in the name
 
@@ -62,13 +63,19 @@ class _File:
         return Response(self.body, media_type=self.media, headers=headers)
 
 
-def read_files(folder: Path | None = None) -> dict[str, _File]:
-    """All that is served, by its path below /panel/. Blocks."""
+def read_files(folder: Path | None = None, *, base: str = "") -> dict[str, _File]:
+    """All that is served, by its path below /panel/. base: the path below which a proxy serves the monitor. Blocks.
+
+    Only the page names its files by whole paths, since it is served at several depths. Modules find theirs, and the
+    base, from their own addresses (lib/base.js).
+    """
     folder = folder or Path(__file__).parent
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in _TYPES and path.is_file():
             body = path.read_bytes()
+            if path.suffix == ".html":
+                body = body.replace(b'"/panel/', f'"{base}/panel/'.encode())
             name = path.relative_to(folder).as_posix()
             cache = _FOR_GOOD if name.startswith("vendor/") else _ALWAYS
             found[name] = _File(body, _etag(body), _TYPES[path.suffix], cache)
@@ -101,6 +108,8 @@ def panel_routes(files: dict[str, _File]) -> list[Route]:
     index = files["index.html"]
 
     async def page(request: Request) -> Response:
+        if request.method == "OPTIONS":  # HAProxy's check, if it is given no path, is `OPTIONS /`
+            return Response(status_code=204, headers={"Allow": ", ".join(_PAGE_METHODS)})
         return index.answer(request)
 
     async def file(request: Request) -> Response:
@@ -109,4 +118,4 @@ def panel_routes(files: dict[str, _File]) -> list[Route]:
             return problem_response(Problem(404, "no_such_path", f"there is no {request.url.path!r} in the panel"))
         return found.answer(request)
 
-    return [*(Route(path, page) for path in PAGES), Route(FILES, file)]
+    return [*(Route(path, page, methods=_PAGE_METHODS) for path in PAGES), Route(FILES, file)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The monitor's REST interface. Every failure is an ApiError with a title and a detail that says what to do. */
+import { below } from "./base.js";
 import { createStore } from "./store.js";
 import { t } from "./i18n.js";
 
@@ -80,7 +81,7 @@ async function call(path, options) {
     let answer;
     try {
       const signal = options.signal ?? AbortSignal.timeout(WAIT_MS);
-      answer = await fetch(path, { ...options, headers: headers(options.headers), signal, cache: "no-store" });
+      answer = await fetch(below(path), { ...options, headers: headers(options.headers), signal, cache: "no-store" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ApiError({ status: 0, title: t("shell.unreachable"), detail: t("shell.unreachable_detail"), code: "network" });

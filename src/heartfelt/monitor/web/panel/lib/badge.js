@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Shows the number of failed and lost instances in the page's title and icon, so that it is visible from another tab. */
+import { below } from "./base.js";
 import { fleet } from "./fleet.js";
 import { compact } from "./format.js";
 
@@ -18,7 +19,7 @@ function tell() {
   document.title = `${down ? `(${down}) ` : ""}${page ? `${page} · ` : ""}heartfelt`;
   if (drawn === down) return;
   drawn = down;
-  document.querySelector("link[rel=icon]").href = down ? icon(down) : "/panel/icon.svg";
+  document.querySelector("link[rel=icon]").href = down ? icon(down) : below("/panel/icon.svg");
 }
 
 /** Makes a data: URL. The icon's colours are fixed, since its background is the browser's. */

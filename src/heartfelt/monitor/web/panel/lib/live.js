@@ -5,6 +5,7 @@
  * After an interruption it continues where it was. If the monitor no longer knows that place it sends `resync`, and
  * everything must be loaded again: the functions given to `onFresh` run then, and once at the start.
  */
+import { below } from "./base.js";
 import { askForToken, headers, problemOf, token } from "./api.js";
 import { createStore, useStore } from "./store.js";
 import { useEffect } from "./html.js";
@@ -130,7 +131,7 @@ async function read(mine, topics) {
   const more = lastId ? { "Last-Event-ID": lastId } : {};
   let silent = setTimeout(() => mine.abort.abort(), SILENT_MS);
   try {
-    const answer = await fetch(`/api/v1/stream?${query}`, { headers: headers(more), signal: mine.abort.signal, cache: "no-store" });
+    const answer = await fetch(below(`/api/v1/stream?${query}`), { headers: headers(more), signal: mine.abort.signal, cache: "no-store" });
     if (!answer.ok) {
       const error = await problemOf(answer);
       if (answer.status === 401 && token() === used && open === mine) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Routes by real paths. The query holds the state of a view, so that its address can be shared. */
+import { below, own } from "./base.js";
 import { createStore, useStore } from "./store.js";
 
 /** The view of each path: the name of its module under views/, and of its file of texts. */
@@ -14,7 +15,7 @@ export const ROUTES = [
   ["/settings", "settings"],
 ];
 
-const read = () => ({ path: location.pathname, search: location.search });
+const read = () => ({ path: own(location.pathname), search: location.search });
 const place = createStore(read());
 
 export function start() {
@@ -22,10 +23,10 @@ export function start() {
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-    if (link.target || link.hasAttribute("download") || link.origin !== location.origin || !match(link.pathname)) return;
+    if (link.target || link.hasAttribute("download") || link.origin !== location.origin || !match(own(link.pathname))) return;
     if (link.getAttribute("href").startsWith("#")) return;
     event.preventDefault();
-    navigate(link.pathname + link.search);
+    navigate(own(link.pathname) + link.search);
   });
 }
 
@@ -46,10 +47,10 @@ export function match(path) {
   return null;
 }
 
-/** @param {string} to path and query @param {{replace?: boolean}} [options] */
+/** @param {string} to path and query, below the base @param {{replace?: boolean}} [options] */
 export function navigate(to, { replace = false } = {}) {
   const before = place.get();
-  history[replace ? "replaceState" : "pushState"](null, "", to);
+  history[replace ? "replaceState" : "pushState"](null, "", below(to));
   place.set(read());
   if (!replace && place.get().path !== before.path) scrollTo(0, 0);
 }
@@ -79,5 +80,5 @@ export function setQuery(next, { replace = true } = {}) {
     }
   }
   const text = params.toString();
-  if (text !== location.search.slice(1)) navigate(location.pathname + (text && `?${text}`), { replace });
+  if (text !== location.search.slice(1)) navigate(own(location.pathname) + (text && `?${text}`), { replace });
 }

@@ -22,6 +22,8 @@ from heartfelt.monitor.web.api.routes import starlette_routes
 from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.web.shield import SECURITY_HEADERS
 
+HSTS = (b"strict-transport-security", b"max-age=2592000")
+"""30 days, without subdomains: it holds for all ports of the host, and stays after TLS was turned off."""
 SEND_S = 30.0
 """A client that does not read its answer for this long is disconnected."""
 
@@ -50,6 +52,8 @@ class App:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if self._is_tls_here(scope):
+                send = _with_hsts(send)
             if (problem := self._refusal(scope)) is not None:
                 for message in as_asgi(problem):
                     await send(message)
@@ -66,6 +70,11 @@ class App:
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
+
+    @staticmethod
+    def _is_tls_here(scope: dict[str, Any]) -> bool:
+        """Whether this connection itself is encrypted. Behind a proxy, HSTS is the proxy's business."""
+        return bool(scope["scheme"] == "https")
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -87,6 +96,15 @@ class App:
                 await self.monitor.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _with_hsts(send: Send) -> Send:
+    async def with_hsts(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), HSTS]}  # the ingest's are shared
+        await send(message)
+
+    return with_hsts
 
 
 def _guarded(send: Send) -> Send:

@@ -120,8 +120,8 @@ def test_the_answers_to_wrong_tokens_say_what_to_do(guarded):
     assert (wrong.status, wrong.json["code"]) == (401, "token_unknown")
     other = serving.get("/api/v1/services", token=tokens["ingest"])
     assert (other.status, other.json["code"]) == (403, "scope")
-    basic = serving.get("/api/v1/services", headers={"Authorization": "Basic eDp5"})
-    assert (basic.status, basic.json["code"]) == (401, "authorization")
+    digest = serving.get("/api/v1/services", headers={"Authorization": "Digest eDp5"})
+    assert (digest.status, digest.json["code"]) == (401, "authorization")
 
 
 def test_the_routes_that_are_served_are_those_of_the_table():

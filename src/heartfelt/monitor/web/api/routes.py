@@ -154,7 +154,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/v1/stream", READ, events.stream, "Server-sent events: changes, events, counts",
              (text("topic", f"only these topics: {', '.join(TOPICS)}", many=True),), media="text/event-stream"),
     Endpoint("GET", "/api/v1/openapi.json", None, _openapi, "This description", answer=dict[str, Any]),
-    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain"),
+    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain", asks_basic=True),
     Endpoint("GET", "/healthz", None, health.healthz, "Whether the process answers", answer=dict[str, bool]),
     Endpoint("GET", "/readyz", None, health.readyz, "Whether the store works and all ports are open",
              answer=Ready),

@@ -128,13 +128,14 @@ def test_two_authorization_headers_are_refused(guarded, request_):
 
 
 def test_each_answer_says_nosniff_and_keep_to_tls(guarded):
+    requests = [INGEST, PING, REST, METRICS, *(("GET", path, None) for path in ("/healthz", "/", "/nothing"))]
+    requests += [("PUT", "/ping/x", None), ("GET", "/api/v1/beats", None), ("POST", "/api/v1/beats", [1])]
     asked = [
         guarded.ask(one, token=token, headers={"Host": host})
-        for one in (INGEST, PING, REST, METRICS, ("GET", "/healthz", None), ("GET", "/", None), ("GET", "/nothing", None),
-                    ("PUT", "/ping/x", None), ("GET", "/api/v1/beats", None), ("POST", "/api/v1/beats", [1]))
+        for one in requests
         for token in (guarded.admin, None)
         for host in ("localhost", "elsewhere.example")
-    ]  # fmt: skip
+    ]
     for answer in asked:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["strict-transport-security"].startswith("max-age=")

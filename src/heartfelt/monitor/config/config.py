@@ -121,8 +121,9 @@ class MonitorConfig:
 
         Blocks to read files. Raises ConfigError that names file and line, variable or flag.
         """
-        sources = [from_file(Path(file))] if file is not None else []
-        sources.append(from_environ(os.environ if environ is None else environ))
+        environ = os.environ if environ is None else environ
+        sources = [from_file(Path(file), environ, flags or {})] if file is not None else []
+        sources.append(from_environ(environ))
         sources.append(from_flags(flags or {}))
         total = MonitorSource()
         for source in sources:

@@ -198,10 +198,14 @@ INGEST_ENDPOINTS: tuple[Endpoint, ...] = (
 
 
 def starlette_routes(parts: ApiParts) -> list[Route]:
-    """Makes Starlette's routes from the table: one per path, so that a 405 answer lists all methods of the path."""
+    """Makes Starlette's routes from the table: one per path, so that a 405 answer lists all methods of the path.
+
+    Sermant's backend (Spring Boot 2) ignores a slash at the end of a path, so its paths are served with one, too.
+    """
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    by_path |= {f"{path}/": methods for path, methods in by_path.items() if path.startswith("/sermant/")}
     return [Route(path, _served(methods, parts), methods=[*methods]) for path, methods in by_path.items()]
 
 

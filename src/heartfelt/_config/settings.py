@@ -8,12 +8,13 @@ are not possible). Sermant's names are accepted, too.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartfelt._checks import shown
 from heartfelt._config import files, properties, toml
+from heartfelt._config.placeholders import Placeholders
 from heartfelt._config.values import Bad, Kind
 from heartfelt.errors import ConfigError
 
@@ -112,13 +113,29 @@ class FileEntry:
     value: object
     place: str
     """File and line, as messages show it."""
+    placeholders: Placeholders | None = None
+    """Replaces the placeholders in a value of a .properties file."""
+
+    def resolved(self) -> object:
+        """Returns the value without placeholders. Raises ConfigError. Not for a value that is ignored: what its
+        placeholders name may not exist here."""
+        if self.placeholders is None or not isinstance(self.value, str):
+            return self.value
+        return self.placeholders.resolve(self.value, f"{self.place}: {self.key}")
 
 
-def entries_of(path: Path, *, toml_file: bool, warnings: list[str]) -> Iterator[FileEntry]:
+def entries_of(
+    path: Path,
+    *,
+    toml_file: bool,
+    warnings: list[str],
+    environ: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+) -> Iterator[FileEntry]:
     """Reads a .toml or a .properties file, and yields its entries in order.
 
-    A key that a .properties file gives twice is yielded twice, with a warning. Blocks to read the file. Raises
-    ConfigError that names file and line.
+    A key that a .properties file gives twice is yielded twice, with a warning. environ, given: the values of
+    placeholders. Blocks to read the file. Raises ConfigError that names file and line.
     """
     data, name = files.read(path), str(path)
     if toml_file:
@@ -126,9 +143,11 @@ def entries_of(path: Path, *, toml_file: bool, warnings: list[str]) -> Iterator[
             yield FileEntry(found.key, found.value, name if found.line is None else f"{name}:{found.line}")
         return
     lines: dict[str, int] = {}
-    for one in properties.parse(data, name):
+    found_all = properties.parse(data, name)
+    placeholders = Placeholders({one.key: one.value for one in found_all}, environ or {}, given)
+    for one in found_all:
         place = f"{name}:{one.line}"
         if one.key in lines:
             warnings.append(f"{place}: {one.key} is given again; the value in line {lines[one.key]} is ignored")
         lines[one.key] = one.line
-        yield FileEntry(one.key, one.value, place)
+        yield FileEntry(one.key, one.value, place, placeholders)

@@ -153,5 +153,5 @@ def _checked(config: object, *, as_json: bool) -> str:
         source = "" if row["source"] == DEFAULT else f"   # {row['source']}"
         lines.append(f"{row['name']} = {json.dumps(row['value'])}{source}")
     lines += [f"warning: {text}" for text in config.warnings]
-    token = "are required: ports can be reached from other hosts" if config.auth_needed else "are not required"
+    token = f"are required: {config.why_auth}" if config.auth_needed else "are not required"
     return "\n".join([*lines, f"tokens {token}", "the configuration is valid"])

@@ -16,6 +16,7 @@ from heartfelt.errors import HeartfeltError
 
 if TYPE_CHECKING:
     from heartfelt.monitor.store.documents import Documents
+    from heartfelt.monitor.web.auth import Token
 
 NAME = "token"
 HELP = "Create, list or revoke tokens. A running monitor notices within seconds."
@@ -30,9 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "create", help="create a token, and print it; it is not shown again", allow_abbrev=False
     )
     create.add_argument("name", help="what the token is for, in your own words", metavar="NAME")
-    create.add_argument(
-        "--scope", action="append", choices=SCOPES, required=True,
+    what = create.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--scope", action="append", choices=SCOPES, default=[],
         help="what it allows: ingest (send beats), read, admin (everything); may be repeated",
+    )  # fmt: skip
+    what.add_argument(
+        "--ping", metavar="KEY",
+        help="print a secret URL that pings this key without other credentials, and allows nothing else",
     )  # fmt: skip
     list_ = actions.add_parser("list", help="list all tokens, without their secrets", allow_abbrev=False)
     revoke = actions.add_parser(
@@ -53,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:
             if args.action == "create":
-                _create(documents, args.name, args.scope)
+                _create(documents, args.name, args.scope, args.ping, config.http_url)
             elif args.action == "list":
                 _list(documents)
             elif not documents.delete(args.id):
@@ -63,15 +69,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _create(documents: Documents, name: str, scopes: list[str]) -> None:
+def _create(documents: Documents, name: str, scopes: list[str], key: str | None, base: str) -> None:
     import msgspec
 
     from heartfelt.monitor.web.auth import make_token
 
-    secret, token = make_token(name, scopes, time.time_ns() // 1_000_000)
+    secret, token = make_token(name, scopes, time.time_ns() // 1_000_000, key=key)
     documents.put(token.id, msgspec.to_builtins(token))
-    print("This is the token; it is not shown again:", file=sys.stderr)
-    print(secret)
+    if key is None:
+        print("This is the token; it is not shown again:", file=sys.stderr)
+        print(secret)
+    else:
+        print(
+            f"This URL pings {key}; it is not shown again. Its address is from the configuration (http.public_url, or "
+            f"the port's):",
+            file=sys.stderr,
+        )
+        print(f"{base}/ping/{secret}")
 
 
 def _list(documents: Documents) -> None:
@@ -89,4 +103,8 @@ def _list(documents: Documents) -> None:
             )
     for one in sorted(tokens, key=lambda token: (token.created_ms, token.id)):
         made = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.created_ms / 1000))
-        print(f"{one.id}  {made}  {'+'.join(scope.value for scope in one.scopes):20}  {one.name}")
+        print(f"{one.id}  {made}  {_allowed(one):20}  {one.name}")
+
+
+def _allowed(token: Token) -> str:
+    return "+".join(scope.value for scope in token.scopes) if token.key is None else f"ping {token.key}"

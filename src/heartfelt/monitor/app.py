@@ -23,6 +23,8 @@ from heartfelt.monitor.web.forwarded import below_base, send_redirect
 from heartfelt.monitor.web.panel import no_such_page, panel_routes, read_files, wants_page
 from heartfelt.monitor.web.shield import SECURITY_HEADERS
 
+HSTS = (b"strict-transport-security", b"max-age=2592000")
+"""30 days, without subdomains: it holds for all ports of the host, and stays after TLS was turned off."""
 SEND_S = 30.0
 """A client that does not read its answer for this long is disconnected."""
 
@@ -53,6 +55,8 @@ class App:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if self._is_tls_here(scope):
+                send = _with_hsts(send)
             scope = self._seen(scope)
             base = self._base
             if base:
@@ -77,6 +81,11 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
+    @staticmethod
+    def _is_tls_here(scope: dict[str, Any]) -> bool:
+        """Whether this connection itself is encrypted. Behind a proxy, HSTS is the proxy's business."""
+        return bool(scope["scheme"] == "https")
+
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 404 and wants_page(request):
@@ -97,6 +106,15 @@ class App:
                 await self.monitor.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _with_hsts(send: Send) -> Send:
+    async def with_hsts(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), HSTS]}  # the ingest's are shared
+        await send(message)
+
+    return with_hsts
 
 
 def _guarded(send: Send) -> Send:

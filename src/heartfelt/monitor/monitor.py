@@ -73,7 +73,7 @@ class Monitor:
         self.shield = Shield(config.http_allowed_hosts, knows=self.auth.knows, public_url=config.http_public_url)
         self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
         self.polling = Polling(self.registry)
-        self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, wall_ms=wall_ms)
+        self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, tokens=self.auth, wall_ms=wall_ms)
         self.metrics = Metrics(self.readings, refresh=self.refresh_metrics)
         self.lateness = Lateness()
         self.webhooks = Webhooks(self.store, make_webhook_settings(config), wall_ms=wall_ms)
@@ -179,10 +179,13 @@ class Monitor:
     def _check_tokens(self) -> None:
         if not self.auth.needed or self.auth.tokens():
             return
-        where = [f"{name} on {self.config.address(name)[0]}" for name in self.config.listeners]
+        config = self.config
+        remedy = "set auth.require to auto" if config.auth_require == "always" else "set host to 127.0.0.1"
+        if config.auth_require == "always" and not all(map(config.is_local, config.listeners)):
+            remedy += " and host to 127.0.0.1"
         raise StartError(
-            f"other machines can reach this monitor ({', '.join(where)}), so a token is needed: create "
-            f"one with `heartfelt token create NAME --scope admin --data {self.config.data}`, or set host to 127.0.0.1"
+            f"{config.why_auth}, so a token is needed, and there is none: create one with `heartfelt token create NAME "
+            f"--scope admin --data {config.data}`, or {remedy}"
         )
 
     def begin_stop(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,13 @@ import msgspec
 from heartfelt.errors import ConfigError
 
 CONTENT_TYPE = "application/problem+json"
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+_TOKEN = re.compile(r"hf_([0-9a-f]{12})_[A-Za-z0-9_-]+")
+
+
+def masked(text: str) -> str:
+    """Returns the text without the secrets of tokens: hf_ID_…"""
+    return _TOKEN.sub(r"hf_\1_…", text) if "hf_" in text else text
 
 
 class ProblemDocument(msgspec.Struct, kw_only=True, frozen=True):
@@ -40,8 +48,10 @@ class Problem(Exception):
         *,
         field: str | None = None,
     ) -> None:
+        detail = masked(detail)
         super().__init__(detail)
-        self.status, self.code, self.detail, self.field = status, code, detail, field
+        self.status, self.code, self.detail = status, code, detail
+        self.field = None if field is None else masked(field)
         self.headers = headers or {}
 
     def document(self) -> ProblemDocument:
@@ -103,7 +113,7 @@ def field_at_fault(kind: Any, value: Any) -> str | None:
 def as_asgi(problem: Problem) -> list[dict[str, Any]]:
     """Returns the two messages of the answer, for a plain ASGI callable."""
     body = problem.body()
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode()), NOSNIFF]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
     return [
         {"type": "http.response.start", "status": problem.status, "headers": headers},

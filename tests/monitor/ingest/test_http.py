@@ -170,13 +170,14 @@ def test_tokens():
 
     async def test(world):
         status, headers, body = await world.call(BEATS, heartbeat())
-        assert (status, headers["www-authenticate"]) == (401, "Bearer")
-        assert json.loads(body)["code"] == "token"
+        assert status == 401 and headers["www-authenticate"].startswith("Basic realm=")
+        assert json.loads(body)["code"] == "token_needed"
         assert (await world.call(BEATS, heartbeat(), Authorization="Bearer wrong"))[0] == 401
         assert (await world.call("/ping/a", method="GET", Authorization="Basic right"))[0] == 401
         assert len(world.registry) == 0
         assert (await world.call(BEATS, heartbeat(), Authorization="bearer right"))[0] == 200
-        assert (world.refused("http", "token"), world.refused("http", "authorization")) == (2, 1)
+        assert [world.refused("http", f"token_{why}") for why in ("needed", "unknown")] == [1, 1]
+        assert world.refused("http", "authorization") == 1
         assert asked[0] == (None, "ingest") and asked[-1] == ("right", "ingest")
 
     run(test, auth=auth)

@@ -15,7 +15,8 @@ def test_tokens():
         none.write(frame(heartbeat(instance_id="none")))
         _, wrong = await world.connect()
         wrong.write(frame(heartbeat(instance_id="wrong"), token="wrong"))
-        await world.until(lambda: world.refused("sermant", "token") == 2 and len(world.registry) == 2)
+        refused = [("sermant", "token_needed"), ("sermant", "token_unknown")]
+        await world.until(lambda: [world.refused(*one) for one in refused] == [1, 1] and len(world.registry) == 2)
         assert world.sermant.stats()["connections_held"] == 2  # not closed at once: they would be back at once
         await is_closed(reader)
         await world.until(lambda: world.sermant.stats()["connections"] == 1)

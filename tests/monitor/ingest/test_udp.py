@@ -54,7 +54,8 @@ def test_tokens():
     async def test(world):
         world.send(b"a", b"Bearer wrong\na", b"Bearer right\nb\nc", b"Bearer right\n" + heartbeat(), b"Bearer right")
         await world.until(lambda: world.counters.beats["udp"] == 3 and sum(world.counters.refused.values()) == 3)
-        assert world.refused("udp", "token") == 2 and world.refused("udp", "format") == 1
+        assert [world.refused("udp", f"token_{why}") for why in ("needed", "unknown")] == [1, 1]
+        assert world.refused("udp", "format") == 1
         assert {one.instance_id for one in world.registry.instances()} == {"b", "c", "shop-1"}
 
     run(test, auth=lambda token, scope: token == "right" and scope == "ingest")

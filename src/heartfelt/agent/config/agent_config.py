@@ -81,8 +81,9 @@ class AgentConfig:
         Blocks to read the file. Raises ConfigError, which names the file and line, variable or argument, and TypeError
         for keywords.
         """
-        sources = [from_file(path)] if path is not None else []
-        sources.append(from_environ(os.environ if environ is None else environ))
+        environ = os.environ if environ is None else environ
+        sources = [from_file(path, environ)] if path is not None else []
+        sources.append(from_environ(environ))
         if args is not None:
             sources.append(from_arguments(args))
         sources.append(from_keywords(keywords))

@@ -23,8 +23,8 @@ SETTINGS = SettingsTable(
         SettingSpec("appType", "app_type", text()),
         SettingSpec("artifact", "artifact", maybe(text())),
         SettingSpec("dynamicInstall", "dynamic_install", flag),
-        SettingSpec("gateway.nettyIp", "host", host),
-        SettingSpec("gateway.nettyPort", "port", whole(1, 65535)),
+        SettingSpec("gateway.nettyIp", "host", host, former=("backend.nettyIp",)),
+        SettingSpec("gateway.nettyPort", "port", whole(1, 65535), former=("backend.nettyPort",)),
         SettingSpec("gateway.nettyConnectTimeout", "connect_timeout", Duration(0.001, 600, "ms")),
         SettingSpec("gateway.initReconnectInternalTime", "first_reconnect", Duration(0.001, 86400)),
         SettingSpec("gateway.maxReconnectInternalTime", "most_reconnect", Duration(0.001, 86400)),
@@ -50,8 +50,10 @@ SETTINGS = SettingsTable(
 
 # Settings of other parts of Sermant: a file may be shared with a Java agent.
 _OTHERS = re.compile(
-    r"agent\.(config|service)\.|event\.|dynamic\.config\.|service\.meta\.|visibility\.|monitor\.|httpserver\.|"
-    r"xds\.|metric\.|external\.agent\.|gateway\.(nettyWriteAndReadWaitTime|sendInternalTime)$"
+    r"agent\.(config|service)\.|adaptor\.|event\.|notification\.|inject\.|dynamic\.config\.|service\.meta\.|"
+    r"visibility\.|monitor\.|httpserver\.|xds\.|metric\.|ext\.agent\.|external\.agent\.|"
+    r"gateway\.(nettyWriteAndReadWaitTime|sendInternalTime)$|backend\.http(Ip|Port)$|"
+    r"(instanceName|agentPath|agentFile|command)$"
 )
 
 

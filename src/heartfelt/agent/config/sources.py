@@ -66,12 +66,15 @@ def from_environ(environ: Mapping[str, str]) -> Source:
     return source
 
 
-def from_file(path: str | Path) -> Source:
-    """Reads a .toml file, or a .properties file under any other name. Raises ConfigError."""
+def from_file(path: str | Path, environ: Mapping[str, str]) -> Source:
+    """Reads a .toml file, or a .properties file under any other name. environ: the values of placeholders. Raises
+    ConfigError."""
     path = Path(path)
     source = Source()
-    for entry in entries_of(path, toml_file=path.suffix.lower() == ".toml", warnings=source.warnings):
-        _put_named(source, entry.key, entry.value, entry.place)
+    is_toml = path.suffix.lower() == ".toml"
+    for entry in entries_of(path, toml_file=is_toml, warnings=source.warnings, environ=environ):
+        value = entry.resolved() if entry.key in SETTINGS.by_name else entry.value
+        _put_named(source, entry.key, value, entry.place)
     expand_url(source)
     return source
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -122,8 +123,9 @@ class MonitorConfig:
 
         Blocks to read files. Raises ConfigError that names file and line, variable or flag.
         """
-        sources = [from_file(Path(file))] if file is not None else []
-        sources.append(from_environ(os.environ if environ is None else environ))
+        environ = os.environ if environ is None else environ
+        sources = [from_file(Path(file), environ, flags or {})] if file is not None else []
+        sources.append(from_environ(environ))
         sources.append(from_flags(flags or {}))
         total = MonitorSource()
         for source in sources:
@@ -155,6 +157,25 @@ class MonitorConfig:
     def base_path(self) -> str:
         """The path below which people reach the monitor: "", or one such as /heartfelt."""
         return self.http_base_path or urlsplit(self.http_public_url or "").path
+
+    @property
+    def why_auth(self) -> str:
+        """Says why tokens are required, or that they are not. Continues a sentence."""
+        if self.auth_require == "always":
+            return f"{self._at('auth_require')} is always"
+        far = [f"{name} on {self.address(name)[0]}" for name in self.listeners if not self.is_local(name)]
+        return f"other machines can reach this monitor ({', '.join(far)})" if far else "no other machine can reach it"
+
+    @property
+    def http_url(self) -> str:
+        """The URL of the monitor, as far as its configuration tells: `http.public_url`, or its own address."""
+        if self.http_public_url:
+            return self.http_public_url.rstrip("/")
+        host, port = self.address("http")
+        if host in ("0.0.0.0", "::"):
+            host = socket.gethostname()
+        scheme = "https" if self.tls_cert and self.http_tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self.base_path}"
 
     @property
     def limits(self) -> Limits:

@@ -168,8 +168,8 @@ SERVICE = re.compile(rf"service\.(.+)\.({'|'.join(OF_A_SERVICE)})")
 
 # Keys of Sermant's backend and its frameworks that mean nothing to the monitor.
 SERMANTS_OTHERS = re.compile(
-    r"database\.(address|user|password|version|max\.|timeout|connect|salt|key|pool|cluster)|spring\.|server\.|logging\.|"
-    r"netty\.|datasource\.|user\.|salt|dynamic\.config\.|visibility\.|management\.|mybatis|security\."
+    r"database\.(?!event\.)|dabase\.|spring\.|server\.|logging\.|netty\.|datasource\.|datatype\.|user\.|salt|"
+    r"dynamic\.config\.|visibility\.|management\.|mybatis|security\.|kafka\.|fetch\.|heartbeat\.cache$"
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt._checks import shown
-from heartfelt._config.settings import SettingSpec, Source, check, entries_of
+from heartfelt._config.settings import FileEntry, SettingSpec, Source, check, entries_of
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.settings import (
     BY_VARIABLE,
@@ -77,25 +77,29 @@ def from_environ(environ: Mapping[str, str]) -> MonitorSource:
     return source
 
 
-def from_file(path: Path) -> MonitorSource:
-    """Reads a .properties file, with Sermant's names or the monitor's own, or a TOML file under any other name."""
+def from_file(path: Path, environ: Mapping[str, str], flags: Mapping[str, object]) -> MonitorSource:
+    """Reads a .properties file, with Sermant's names or the monitor's own, or a TOML file under any other name.
+
+    environ, flags: the values of placeholders.
+    """
     source = MonitorSource()
     is_toml = path.suffix.lower() != ".properties"
-    for entry in entries_of(path, toml_file=is_toml, warnings=source.warnings):
+    for entry in entries_of(path, toml_file=is_toml, warnings=source.warnings, environ=environ, given=flags):
         if is_toml:
             source.put_named(entry.key, entry.value, entry.place)
         else:
-            _put_property(source, entry.key, str(entry.value), entry.place)
+            _put_property(source, entry)
     return source
 
 
-def _put_property(source: MonitorSource, key: str, value: str, place: str) -> None:
+def _put_property(source: MonitorSource, entry: FileEntry) -> None:
+    key, place = entry.key, entry.place
     if setting := SETTINGS.by_sermant.get(key):
-        source.put(setting, value, place, name=key, kind=setting.sermant_kind)
+        source.put(setting, entry.resolved(), place, name=key, kind=setting.sermant_kind)
     elif key in SETTINGS.by_name or SERVICE.fullmatch(key):
-        source.put_named(key, value, place)
+        source.put_named(key, entry.resolved(), place)
     elif key == "database.type":
-        _check_database(value, place)
+        _check_database(str(entry.resolved()), place)
     elif SERMANTS_OTHERS.match(key):
         source.warnings.append(f"{place}: {key} has no meaning here and is ignored")
     else:

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Protocol, cast
 
 from heartfelt.errors import FrameError
+from heartfelt.monitor.credentials import why_refused
 from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, SERMANT, Auth, Intake
 from heartfelt.monitor.peer import plain_address
@@ -34,10 +35,6 @@ INSTANCES = 64
 _PENDING = (
     f"incomplete frames of all connections take more than {PENDING_BYTES >> 20} MiB; this connection is closed: send "
     "whole frames, or smaller ones (limits.frame_bytes)"
-)
-_NO_TOKEN = (
-    "the connection did not send a token with the scope ingest, or its token is not valid; create one with "
-    "`heartfelt token create NAME --scope ingest`, or set auth.tcp = false for agents that cannot send one"
 )
 
 
@@ -175,7 +172,7 @@ class AgentConnection(asyncio.Protocol):
                     self._quarantine("lost_framing")
                     break
             elif not self._is_allowed(item):
-                self._intake.refuse(VIA, BadInput("token", _NO_TOKEN), self._peer)
+                self._intake.refuse(VIA, self._why_refused(), self._peer)
                 self._quarantine("unauthorised")
                 break
             else:
@@ -195,6 +192,11 @@ class AgentConnection(asyncio.Protocol):
         elif self._allowed is None:
             self._allowed = self._server.auth(None, INGEST)
         return self._allowed
+
+    def _why_refused(self) -> BadInput:
+        held = None if self._token is None else self._intake.tokens.held(self._token)
+        code, text = why_refused(self._token, INGEST, held)
+        return BadInput(code, f"{text}, or set auth.tcp = false for agents that cannot send one")
 
     def _handle(self, item: Message) -> None:
         try:

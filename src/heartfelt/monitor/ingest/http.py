@@ -17,14 +17,15 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.monitor.credentials import secret_in
+from heartfelt.monitor.credentials import BASIC_TOO, refusal, secret_in
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.ingest.ping import Pings
+from heartfelt.monitor.ingest.ping_secrets import masked_body, resolve
 from heartfelt.monitor.ingest.ping_words import NO_SUCH_WORD, PATH
 from heartfelt.monitor.metric import Figures, Reading, counter, read
-from heartfelt.monitor.problems import Problem, as_asgi
+from heartfelt.monitor.problems import NOSNIFF, Problem, as_asgi
 
 __all__ = ["HttpIngest"]
 
@@ -38,10 +39,10 @@ _STATUS_OF = {"meta_size": 413, "beats_in_body": 413, NO_SUCH_WORD: 404}
 _BODY = "http.response.body"
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
-_OK = {"type": "http.response.start", "status": 200, "headers": [_TEXT, (b"content-length", b"2")]}
+_OK = {"type": "http.response.start", "status": 200, "headers": [_TEXT, (b"content-length", b"2"), NOSNIFF]}
 _OK_BODY = {"type": _BODY, "body": b"OK"}
 _ONE = b'{"taken":1}'
-_ONE_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", b"11")]}
+_ONE_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", b"11"), NOSNIFF]}
 _ONE_BODY = {"type": _BODY, "body": _ONE}
 _ANSWERS = counter("heartfelt_http_answers", "Responses to heartbeats and pings, by HTTP status", labels=("status",))
 FIGURES: Figures = {
@@ -110,7 +111,7 @@ class HttpIngest:
 
     # -- shared by heartbeats and pings
 
-    async def _body(self, scope: Scope, receive: Receive, peer: str) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, peer: str, *, needs_token: bool = True) -> bytes:
         """Checks the token and the client's rate, then reads the body. Raises Problem or Disconnected."""
         length = encoding = None
         for name, value in scope["headers"]:
@@ -118,12 +119,8 @@ class HttpIngest:
                 length = value
             elif name == b"content-encoding":
                 encoding = value
-        if not self.auth(secret_in(scope["headers"]), INGEST):
-            text = (
-                "sending heartbeats needs a token with the scope ingest: Authorization: Bearer TOKEN; create one with "
-                "`heartfelt token create NAME --scope ingest`"
-            )
-            raise Problem(401, "token", text, {"WWW-Authenticate": "Bearer"})
+        if needs_token:
+            self._check_token(scope)
         wait = self.intake.rates.wait_s(peer)
         if wait > 0:
             self.intake.rates.limited += 1
@@ -137,6 +134,12 @@ class HttpIngest:
             most=limits.body_bytes,
             most_unpacked=limits.gunzip_bytes,
         )
+
+    def _check_token(self, scope: Scope) -> None:
+        """Raises Problem if the request has no token for the scope ingest."""
+        secret = secret_in(scope["headers"], BASIC_TOO)
+        if not self.auth(secret, INGEST):
+            raise refusal(secret, INGEST, None if secret is None else self.intake.tokens.held(secret), BASIC_TOO)
 
     # -- heartbeats
 
@@ -175,7 +178,7 @@ class HttpIngest:
             answer["refused"] = refused
             answer["refused_total"] = total
         text = msgspec.json.encode(answer)
-        headers = [_JSON, (b"content-length", b"%d" % len(text))]
+        headers = [_JSON, (b"content-length", b"%d" % len(text)), NOSNIFF]
         return {"type": "http.response.start", "status": 200, "headers": headers}, {"type": _BODY, "body": text}
 
     # -- pings
@@ -185,11 +188,16 @@ class HttpIngest:
         if method not in ("GET", "POST", "HEAD"):
             raise Problem(405, "method", f"{method} is not allowed here; use GET or POST", {"Allow": "GET, HEAD, POST"})
         peer = self._peer(scope)
-        body = await self._body(scope, receive, peer)
+        raw_path, query = scope.get("raw_path"), scope["query_string"]
+        tokens = self.intake.tokens
+        secret_url = resolve(tokens, raw_path, scope["path"], query)  # needs no other credentials
+        if secret_url is not None:
+            raw_path, query = secret_url
+        body = await self._body(scope, receive, peer, needs_token=secret_url is None)
         self.intake.counters.messages["ping"] += 1
         self.intake.rates.owe(peer, 1)
         try:
-            self._pings.take(scope.get("raw_path"), scope["path"], scope["query_string"], body, peer)
+            self._pings.take(raw_path, scope["path"], query, masked_body(tokens, body), peer)
         except REFUSALS as error:
             raise _problem(error) from None
 

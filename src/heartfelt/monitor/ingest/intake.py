@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
+from heartfelt.monitor.credentials import NO_TOKENS, KnownTokens
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Refused, Registry
 from heartfelt.monitor.ingest.counters import Counters
@@ -73,6 +74,7 @@ class Intake:
         limits: Limits,
         *,
         auth: Auth | None = None,
+        tokens: KnownTokens = NO_TOKENS,
         counters: Counters | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock: Callable[[], float] = time.monotonic,
@@ -80,6 +82,7 @@ class Intake:
         self.registry = registry
         self.limits = limits
         self.auth: Auth = (lambda token, scope: True) if auth is None else auth
+        self.tokens = tokens
         self.counters = Counters() if counters is None else counters
         self.log = RateLog(clock=clock)
         self.rates = ClientRates(limits.beats_of_client_per_s, clock=clock)

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from heartfelt.monitor.problems import masked
+
 __all__ = ["RateLog"]
 
 _log = logging.getLogger("heartfelt.monitor.ingest")
@@ -18,7 +20,7 @@ class RateLog:
     suppressed.
 
     There are few kinds, which the caller chooses, never a client. Control characters in a client's text are escaped,
-    and lines are cut, so that a client cannot forge log lines.
+    tokens are masked and lines are cut, so that a client can neither forge log lines nor put secrets into them.
     """
 
     __slots__ = ("_clock", "_kinds", "_most", "_per_s", "left_out")
@@ -40,6 +42,7 @@ class RateLog:
             self.left_out += 1
             return
         state[1] += 1
+        text = masked(text)
         shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text[:_LONGEST_TEXT])
         if state[2]:
             shown += f" ({int(state[2])} more of this kind were suppressed)"

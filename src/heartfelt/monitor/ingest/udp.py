@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from heartfelt.errors import FrameError
+from heartfelt.monitor.credentials import why_refused
 from heartfelt.monitor.ingest.decode import BadInput
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
@@ -178,7 +179,7 @@ class UdpServer:
                     names.append(data)
                     n_names += 1 + data.count(b"\n")
                 else:
-                    self._refuse_token(peer)
+                    self._refuse_token(None, peer)
             if names:
                 beats += self.intake.take_names(b"\n".join(names), VIA, peer)
             self.intake.rates.owe(peer, beats)
@@ -197,9 +198,9 @@ class UdpServer:
             allowed = self._allowed[token] = self.auth(token, INGEST)
         return allowed
 
-    def _refuse_token(self, peer: str) -> None:
-        text = "a datagram must begin with a line `Bearer TOKEN`, with a token that has the scope ingest"
-        self.intake.refuse(VIA, BadInput("token", text), peer)
+    def _refuse_token(self, token: str | None, peer: str) -> None:
+        code, text = why_refused(token, INGEST, None if token is None else self.intake.tokens.held(token))
+        self.intake.refuse(VIA, BadInput(code, f"{text}; a datagram begins with a line `Bearer TOKEN`"), peer)
 
     def _take(self, data: bytes, peer: str) -> int:
         """Handles one datagram. Returns how many heartbeats it had."""
@@ -208,7 +209,7 @@ class UdpServer:
             line, _, data = data.partition(b"\n")
             token = line[7:].strip().decode(errors="replace")
         if not self._is_allowed(token):
-            self._refuse_token(peer)
+            self._refuse_token(token, peer)
             return 1
         try:
             first = data[:1]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Tokens and their scopes: ingest, read, admin.
 
+A token that is bound to a key is the secret of a ping URL: it pings this key, and allows nothing else.
+
 A token is shown once, when it is created. Only its SHA-256 is stored; as it has 256 random bits, no slower hash is
 needed. Its form is `hf_<id>_<secret>`: the id selects the hash to compare with, in constant time, and may be logged.
 """
@@ -29,7 +31,9 @@ FIGURES: Figures = {
     "refused": counter("heartfelt_auth_refused", "Requests that were refused because of a missing or wrong token"),
     "reload_failures": counter("heartfelt_auth_reload_failures", "Times that the tokens could not be read again"),
 }
+MOST_KEY = 512
 _TOKEN = re.compile(r"hf_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_NONE = "0" * 64  # the hash of no token
 _logger = logging.getLogger("heartfelt.monitor")
 
 
@@ -47,33 +51,62 @@ class Token(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     name: str
     scopes: tuple[Scope, ...]
+    """Empty if it is bound to a key."""
     created_ms: int
     sha256: str
+    key: str | None = None
+    """The key that it pings. None: it is not bound to one."""
 
     def shown(self) -> dict[str, Any]:
         """Returns the fields to show to people: all except the hash."""
-        return {"id": self.id, "name": self.name, "scopes": self.scopes, "created_ms": self.created_ms}
+        return {
+            "id": self.id, "name": self.name, "scopes": self.scopes, "key": self.key, "created_ms": self.created_ms,
+        }  # fmt: skip
+
+    def allowed(self) -> str:
+        """Says what it allows, for people."""
+        if self.key is not None:
+            return "pings of one key by its own URL"
+        return f"scope {' and '.join(scope.value for scope in self.scopes)}"
 
 
 class TokenUnknown(HeartfeltError):
     """No token has this id."""
 
 
-def make_token(name: str, scopes: Iterable[str], now_ms: int) -> tuple[str, Token]:
-    """Returns the secret, to be shown once, and the record to store. Raises ConfigError for a bad name or scopes."""
+def make_token(name: str, scopes: Iterable[str], now_ms: int, *, key: str | None = None) -> tuple[str, Token]:
+    """Returns the secret, to be shown once, and the record to store. key: the one that it is to ping, without scopes.
+
+    Raises ConfigError for a bad name, scopes or key.
+    """
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
         raise FieldError("name", f"a token's name must have 1 to 100 printable characters; got {name!r}")
     wanted = set(scopes)
     known = [scope.value for scope in Scope]
-    if not wanted or not wanted <= set(known):
+    if key is not None:
+        _check_key(key)
+        if wanted:
+            raise FieldError("scopes", "a token that is bound to a key has no scopes; leave out the scopes or the key")
+    elif not wanted or not wanted <= set(known):
         got = ", ".join(sorted(wanted)) or "none"
         detail = f"a token needs one or more of the scopes {', '.join(known)}; got {got}"
         raise FieldError("scopes", detail)
     id_ = secrets.token_hex(6)
     secret = f"hf_{id_}_{secrets.token_urlsafe(32)}"
     kept = tuple(scope for scope in Scope if scope.value in wanted)
-    return secret, Token(id=id_, name=name, scopes=kept, created_ms=now_ms, sha256=_hash(secret))
+    return secret, Token(id=id_, name=name, scopes=kept, created_ms=now_ms, sha256=_hash(secret), key=key)
+
+
+def _check_key(key: str) -> None:
+    if not key or not key.isprintable() or key.strip() != key or len(key.encode(errors="replace")) > MOST_KEY:
+        detail = (
+            f"a key must have 1 to {MOST_KEY} bytes of printable characters, without a blank at either end; "
+            f"got {key[:60]!r}"
+        )
+        raise FieldError("key", detail)
+    if _TOKEN.search(key):
+        raise FieldError("key", "the key has a token in it; give the name of what is to be pinged")
 
 
 def _hash(secret: str) -> str:
@@ -100,7 +133,7 @@ class Auth:
         self.on_revoked: list[Callable[[], None]] = []
 
     def allows(self, secret: str | None, scope: str) -> bool:
-        """Takes the same time for all secrets with the same token id."""
+        """Takes the same time for all secrets in the form of a token."""
         if not self.needed:
             return True
         ok = secret is not None and self._fits(secret, Scope(scope))
@@ -109,18 +142,40 @@ class Auth:
 
     def knows(self, secret: str) -> bool:
         """Tells whether this is a valid token, whatever its scopes. Counts nothing."""
-        return any(self._fits(secret, scope) for scope in Scope)
+        return self._find(secret) is not None
+
+    def held(self, secret: str) -> str | None:
+        """Says what a valid token allows, for people. None: it is not valid. Counts nothing."""
+        token = self._find(secret)
+        return None if token is None else token.allowed()
+
+    def pinged_by(self, secret: str) -> str | None:
+        """Returns the key that the secret of a ping URL pings. None, which is counted: it is not valid."""
+        token = self._find(secret)
+        if token is None or token.key is None:
+            self.refused += 1
+            return None
+        return token.key
+
+    def has(self, id: str) -> bool:
+        return id in self._tokens
 
     def allows_tcp(self, secret: str | None, scope: str) -> bool:
         """Like `allows`, for agents over TCP, which need no token if `auth.tcp` says so."""
         return not self._tcp_needed or self.allows(secret, scope)
 
     def _fits(self, secret: str, scope: Scope) -> bool:
+        token = self._find(secret)
+        return token is not None and (scope in token.scopes or Scope.ADMIN in token.scopes)
+
+    def _find(self, secret: str) -> Token | None:
+        """Returns the valid token. Takes the same time for each secret in the form of a token."""
         match = _TOKEN.fullmatch(secret)
-        token = self._tokens.get(match[1]) if match else None
-        if token is None or not hmac.compare_digest(token.sha256, _hash(secret)):
-            return False
-        return scope in token.scopes or Scope.ADMIN in token.scopes
+        if match is None:
+            return None
+        token = self._tokens.get(match[1])
+        fits = hmac.compare_digest(_NONE if token is None else token.sha256, _hash(secret))
+        return token if fits else None
 
     async def reload(self) -> None:
         """Reads the tokens from the store, where `heartfelt token` may have changed them. A failure is logged."""
@@ -159,9 +214,9 @@ class Auth:
         """Returns all tokens, oldest first."""
         return sorted(self._tokens.values(), key=lambda token: (token.created_ms, token.id))
 
-    async def create(self, name: str, scopes: Iterable[str]) -> tuple[str, Token]:
+    async def create(self, name: str, scopes: Iterable[str], *, key: str | None = None) -> tuple[str, Token]:
         """Creates a token. It is valid at once, and stored on return."""
-        secret, token = make_token(name, scopes, self._wall_ms())
+        secret, token = make_token(name, scopes, self._wall_ms(), key=key)
         await self._store.put_document(KIND, token.id, msgspec.to_builtins(token))
         self._version += 1
         self._tokens = self._tokens | {token.id: token}

@@ -23,19 +23,25 @@ class Release(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
 
 class NewToken(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     name: str
-    scopes: list[Scope]
+    scopes: list[Scope] = []
+    key: str | None = None
+    """Makes the secret of a ping URL, for this key alone and without scopes."""
 
 
 class ShownToken(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     name: str
     scopes: list[Scope]
+    key: str | None
+    """The key that its URL pings; null: it is not bound to one."""
     created_ms: int
 
 
 class MadeToken(ShownToken, kw_only=True, frozen=True):
     token: str
     """The secret. It is shown only here, once."""
+    url: str | None
+    """The URL that pings the key, with the secret in it."""
 
 
 class Tokens(msgspec.Struct, kw_only=True, frozen=True):
@@ -113,8 +119,18 @@ async def list_tokens(call: Call) -> Tokens:
 
 async def create_token(call: Call) -> MadeToken:
     wanted = await call.body(NewToken)
-    secret, token = await call.parts.auth.create(wanted.name, [scope.value for scope in wanted.scopes])
-    return MadeToken(token=secret, **_shown(token.shown()))
+    secret, token = await call.parts.auth.create(wanted.name, [scope.value for scope in wanted.scopes], key=wanted.key)
+    url = None if token.key is None else f"{_base(call)}/ping/{secret}"
+    return MadeToken(token=secret, url=url, **_shown(token.shown()))
+
+
+def _base(call: Call) -> str:
+    """Returns the URL of the monitor: `http.public_url`, or the one that the caller used."""
+    config, request = call.parts.config, call.request
+    if config.http_public_url:
+        return config.http_public_url.rstrip("/")
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    return base + (config.http_base_path or request.scope.get("root_path", "")).rstrip("/")
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from heartfelt.errors import ConfigError, StoreError
-from heartfelt.monitor.credentials import secret_in
+from heartfelt.monitor.credentials import BASIC_TOO, CHALLENGE, refusal, secret_in
 from heartfelt.monitor.problems import CONTENT_TYPE, Problem, field_at_fault
 from heartfelt.monitor.web.api.parts import ApiParts
 from heartfelt.monitor.web.auth import Auth, Scope
@@ -89,24 +89,19 @@ class Endpoint:
     tag: str = ""
     external: bool = False
     """The ingest serves it; it is in the table for openapi.json only."""
+    asks_basic: bool = False
+    """Without a token, a password is asked for, too. Not for what the panel calls: the browser would ask for it."""
 
 
-def check_scope(auth: Auth, request: Request, scope: Scope | None) -> None:
-    """Raises Problem if the request's token does not allow the scope."""
+def check_scope(auth: Auth, request: Request, endpoint: Endpoint) -> None:
+    """Raises Problem if the request's token does not allow the endpoint's scope."""
+    scope = endpoint.scope
     if scope is None or not auth.needed:
         return
-    secret = secret_in(request.scope["headers"])
-    if auth.allows(secret, scope):
-        return
-    if secret is None:
-        create = f"heartfelt token create NAME --scope {scope.value}"
-        detail = f"a token with scope {scope.value} is needed; create one with `{create}` and send it as a Bearer token"
-        raise Problem(401, "token_needed", detail, {"WWW-Authenticate": "Bearer"})
-    if auth.knows(secret):
-        detail = f"this token does not have scope {scope.value}; create one that has it with `heartfelt token create`"
-        raise Problem(403, "scope", detail)
-    detail = "this token is unknown or was revoked; see `heartfelt token list`"
-    raise Problem(401, "token_unknown", detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    challenge = BASIC_TOO if endpoint.asks_basic else CHALLENGE
+    secret = secret_in(request.scope["headers"], challenge)
+    if not auth.allows(secret, scope):
+        raise refusal(secret, scope.value, None if secret is None else auth.held(secret), challenge)
 
 
 def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
@@ -133,7 +128,7 @@ def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
 async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Response:
     """Calls the handler and encodes its result. Refusals become problem documents; only bugs raise."""
     try:
-        check_scope(parts.auth, request, endpoint.scope)
+        check_scope(parts.auth, request, endpoint)
         call = Call(parts, request, parsed(endpoint, request), request.path_params)
         result = await endpoint.handler(call)
     except Problem as problem:

@@ -155,7 +155,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/v1/stream", READ, events.stream, "Server-sent events: changes, events, counts",
              (text("topic", f"only these topics: {', '.join(TOPICS)}", many=True),), media="text/event-stream"),
     Endpoint("GET", "/api/v1/openapi.json", None, _openapi, "This description", answer=dict[str, Any]),
-    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain"),
+    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain", asks_basic=True),
     Endpoint("GET", "/healthz", None, health.healthz, "Whether the process answers", answer=dict[str, bool]),
     Endpoint("GET", "/readyz", None, health.readyz, "Whether the store works and all ports are open",
              answer=Ready),
@@ -199,10 +199,14 @@ INGEST_ENDPOINTS: tuple[Endpoint, ...] = (
 
 
 def starlette_routes(parts: ApiParts) -> list[Route]:
-    """Makes Starlette's routes from the table: one per path, so that a 405 answer lists all methods of the path."""
+    """Makes Starlette's routes from the table: one per path, so that a 405 answer lists all methods of the path.
+
+    Sermant's backend (Spring Boot 2) ignores a slash at the end of a path, so its paths are served with one, too.
+    """
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    by_path |= {f"{path}/": methods for path, methods in by_path.items() if path.startswith("/sermant/")}
     return [Route(path, _served(methods, parts), methods=[*methods]) for path, methods in by_path.items()]
 
 

@@ -37,9 +37,10 @@ STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
 
 def plain_answer(status: int, text: bytes) -> bytes:
     """Returns a complete response that closes the connection."""
-    return b"%scontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (
-        STATUS_LINES[status], len(text), text,
-    )  # fmt: skip
+    return (
+        b"%scontent-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
+        b"connection: close\r\n\r\n%s"
+    ) % (STATUS_LINES[status], len(text), text)
 
 
 class Exchange:
@@ -246,6 +247,7 @@ async def too_many(scope: Any, receive: Any, send: Any) -> None:
         (b"content-length", b"%d" % len(text)),
         (b"retry-after", b"5"),
         (b"connection", b"close"),
+        (b"x-content-type-options", b"nosniff"),
     ]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": text})

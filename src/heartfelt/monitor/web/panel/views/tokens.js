@@ -53,6 +53,11 @@ export default function View() {
   </div>`;
 }
 
+/** What a token allows: its scopes, or the pings of one key. */
+const allowed = (one) => one.key === null
+  ? one.scopes.map((scope) => t(`tokens.scope_${scope}`)).join(", ")
+  : t("tokens.pings_key", { key: one.key });
+
 function Table({ tokens, onRevoke }) {
   return html`<table class="stacked">
     <thead><tr>
@@ -61,7 +66,7 @@ function Table({ tokens, onRevoke }) {
     </tr></thead>
     <tbody>${tokens.map((one) => html`<tr key=${one.id}>
       <th scope="row" data-label=${t("tokens.name")}>${one.name}</th>
-      <td data-label=${t("tokens.scopes")}>${one.scopes.map((scope) => t(`tokens.scope_${scope}`)).join(", ")}</td>
+      <td data-label=${t("tokens.scopes")}>${allowed(one)}</td>
       <td data-label=${t("tokens.created")}><time>${dateTime(one.created_ms)}</time></td>
       <td data-label=${t("tokens.id")} class="mono">${one.id}</td>
       <td class="end"><button onClick=${() => onRevoke(one)}>${t("tokens.revoke")}<span class="only-read"> ${one.name}</span></button></td>

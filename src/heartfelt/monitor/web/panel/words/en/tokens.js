@@ -22,6 +22,7 @@ export default {
   scope_read_means: "see everything except tokens, webhooks and settings",
   scope_admin: "Admin",
   scope_admin_means: "everything: pause, remove, webhooks, tokens, settings",
+  pings_key: "Pings of {key} by a URL",
   scopes_missing: "Select at least one permission.",
   name_missing: "Enter a name.",
   make: "Create token",

@@ -22,6 +22,7 @@ export default {
   scope_read_means: "查看令牌、Webhook 和设置以外的一切",
   scope_admin: "管理",
   scope_admin_means: "一切：暂停、移除、Webhook、令牌、设置",
+  pings_key: "通过 URL 发送 {key} 的 ping",
   scopes_missing: "请至少选择一项权限。",
   name_missing: "请填写名称。",
   make: "创建令牌",

@@ -26,6 +26,11 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def real_path(path: Path) -> Path:
+    """Returns the file that a symbolic link names, beside which its lock is: two names of a file have one lock."""
+    return path.resolve() if path.is_symlink() else path
+
+
 class FileLock:
     """Held from `take` to `release`. The lock file is never removed: another process may have opened it already."""
 

@@ -86,6 +86,17 @@ def meta_of_main_file(path: Path) -> dict[str, Any]:
         return {}
 
 
+def meta_with_log(path: Path) -> dict[str, Any]:
+    """Does as `meta_of`, for the file with its write-ahead log. A connection that may only read writes nothing of the log
+    into the file when it is closed."""
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            return meta_of(connection)
+    except sqlite3.Error:
+        return {}
+
+
 def counts(connection: sqlite3.Connection, tables: tuple[str, ...], seconds: float = 2.0) -> dict[str, int | None]:
     """Returns the rows of each table; None if it cannot be read, or that takes too long."""
     found: dict[str, int | None] = {}

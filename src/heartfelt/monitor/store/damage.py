@@ -150,7 +150,8 @@ def is_broken(error: BaseException) -> bool:
     """Whether SQLite says that the file's structure is damaged."""
     text = str(error)
     return isinstance(error, sqlite3.DatabaseError) and any(
-        words in text for words in ("malformed", "not a database", "unsupported file format", "out of order")
+        words in text
+        for words in ("malformed", "not a database", "unsupported file format", "no such", "has no column")
     )
 
 

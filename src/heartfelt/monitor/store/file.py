@@ -65,6 +65,7 @@ class StoreFile:
         self._marked_s = 0.0
         self._mark_failed = False
         self._size_and_time = (0, 0)
+        self._had_log = False
 
     def open(self) -> Saved:
         """Locks, checks and reads the file. Raises StoreError, with the remedy."""
@@ -83,7 +84,7 @@ class StoreFile:
             return self._open(marker)
         except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             self.abandon()
-            if isinstance(error, sqlite3.OperationalError) and not is_broken(error):
+            if any(words in str(error) for words in ("locked", "full", "readonly", "unable to open", "I/O")):
                 remedy = (
                     "free some disk space, end other programs that have it open, or let the monitor's user write it"
                 )
@@ -129,6 +130,7 @@ class StoreFile:
         """Checks the structure of a file that was not closed cleanly, or that somebody has changed since."""
         used = "closed_cleanly" in meta
         known = marker is not None and marker.clean and (marker.size, marker.modified_ns) == self._size_and_time
+        known = known and not self._had_log
         if not used or (meta["closed_cleanly"] and known):
             return
         lost = lost_commits(self.path, connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
@@ -199,6 +201,7 @@ class StoreFile:
             raise StoreError(f"{self.path} was replaced by another file; put the old one back, or restart the monitor")
         if self._connection is None:
             self._size_and_time = size_and_time(self.path)
+            self._had_log = wal_salt(self.path) is not None
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",
                 uri=True,

@@ -38,7 +38,10 @@ def look(path: Path, marker: Marker | None, logger: logging.Logger) -> None:
     meta = check.meta_of_main_file(path)
     salt = wal_salt(path)
     own = marker is not None and marker.id == meta.get("id")
-    if marker is not None and not marker.clean and salt is not None and own is not is_of(marker, salt):
+    is_other = salt is not None and check.meta_with_log(path).get("id", meta.get("id")) != meta.get("id")
+    if marker is not None and not marker.clean and salt is not None and meta:
+        is_other |= own is not is_of(marker, salt)
+    if is_other:
         raise StoreError(
             f"{path} and {wal_path(path).name} do not belong together: one of them was replaced; nothing was changed. "
             f"Put back the other one, or {_restore(path)}; to go on without the log, move {wal_path(path).name} and "
@@ -48,13 +51,13 @@ def look(path: Path, marker: Marker | None, logger: logging.Logger) -> None:
     if salt is None and unclean and marker is None:
         raise StoreError(
             f"{path} was copied while a monitor used it, or lost its -wal, which has the newest data; nothing was "
-            f"changed ({check.readable(path)}). Put its -wal beside it, copy it again with `heartfelt backup FILE`, or, "
+            f"changed ({check.readable(path)}). Put its -wal beside it, copy it with `heartfelt backup FILE`, or, "
             f"to go on with what is there, run `heartfelt doctor --repair --data {path.parent}`"
         )
     if marker is None:
         return
     written_ms = meta.get("last_written_ms")
-    is_older = marker.written_ms is not None and (written_ms or 0) < marker.written_ms
+    is_older = (marker.written_ms or 0) > (written_ms if isinstance(written_ms, int) else 0)
     if salt is None and own and unclean and is_older:
         raise StoreError(
             f"{path} was not closed cleanly, and its -wal, which has the newest data, is missing or empty; nothing was "

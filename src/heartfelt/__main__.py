@@ -14,12 +14,15 @@ from heartfelt.cli import (
     Failed,
     UsageError,
     ack,
+    backup,
     beat,
     demo,
+    doctor,
     events,
     ls,
     pause,
     remove,
+    restore,
     resume,
     run,
     serve,
@@ -27,7 +30,9 @@ from heartfelt.cli import (
     top,
 )
 
-COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, token, ls, events, top, pause, resume, ack, remove)
+COMMANDS: tuple[Command, ...] = (
+    demo, beat, run, serve, token, backup, restore, doctor, ls, events, top, pause, resume, ack, remove,
+)  # fmt: skip
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 

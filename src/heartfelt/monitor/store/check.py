@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from heartfelt.monitor.store.damage import is_broken
+from heartfelt.monitor.store.damage import FAILURES, is_broken
 
 START_S = 1.0
 """How long the check before a start may take. What takes longer is checked after it."""
@@ -39,7 +39,7 @@ def structure(
     try:
         with bounded(connection, seconds, stop):
             found = connection.execute(f"PRAGMA {what}({MOST_FINDINGS})").fetchall()
-    except sqlite3.Error as error:
+    except FAILURES as error:
         if "interrupted" in str(error):
             return None
         if is_broken(error):
@@ -62,10 +62,15 @@ def main_file(path: Path) -> sqlite3.Connection:
 
 
 def read_only(path: Path, timeout_s: float = 1.0) -> sqlite3.Connection:
-    """Opens the file with its write-ahead log. Raises sqlite3.Error."""
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # mode=ro cannot read a log that no other process has open
+    """Opens the file with its write-ahead log. Such a connection writes nothing of the log into the file when it is
+    closed. Raises FAILURES."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout_s)
-    connection.execute("PRAGMA query_only = ON")
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -82,18 +87,16 @@ def meta_of_main_file(path: Path) -> dict[str, Any]:
     try:
         with contextlib.closing(main_file(path)) as connection:
             return meta_of(connection)
-    except sqlite3.Error:
+    except FAILURES:
         return {}
 
 
 def meta_with_log(path: Path) -> dict[str, Any]:
-    """Does as `meta_of`, for the file with its write-ahead log. A connection that may only read writes nothing of the log
-    into the file when it is closed."""
+    """Does as `meta_of`, for the file with its write-ahead log."""
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        with contextlib.closing(read_only(path)) as connection:
             return meta_of(connection)
-    except sqlite3.Error:
+    except FAILURES:
         return {}
 
 
@@ -103,7 +106,7 @@ def counts(connection: sqlite3.Connection, tables: tuple[str, ...], seconds: flo
     end_s = time.monotonic() + seconds
     for table in tables:
         found[table] = None
-        with contextlib.suppress(sqlite3.Error), bounded(connection, end_s - time.monotonic()):
+        with contextlib.suppress(*FAILURES), bounded(connection, end_s - time.monotonic()):
             found[table] = connection.execute(f"SELECT count(*) FROM {table} NOT INDEXED").fetchone()[0]
     return found
 
@@ -114,7 +117,7 @@ def readable(path: Path) -> str:
     try:
         with contextlib.closing(main_file(path)) as connection:
             found = counts(connection, shown)
-    except sqlite3.Error:
+    except FAILURES:
         found = {}
     known = [f"{n} {name}" for name, n in found.items() if n is not None]
     return f"what can be read of it: {', '.join(known)}" if known else "nothing of it can be read"

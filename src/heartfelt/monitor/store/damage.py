@@ -26,6 +26,10 @@ CREATE = """CREATE TABLE IF NOT EXISTS damaged (
     data TEXT NOT NULL)"""
 
 
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises. It cannot decode the text of an error that quotes a damaged schema."""
+
+
 class BadRow(ValueError):
     """A value of a row that no monitor has written."""
 
@@ -147,7 +151,9 @@ def move_aside(connection: sqlite3.Connection, rows: Iterable[BadValue], now_ms:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Whether SQLite says that the file's structure is damaged."""
+    """Whether SQLite says that the file's structure is damaged, or its tables are not those of a monitor."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     text = str(error)
     return isinstance(error, sqlite3.DatabaseError) and any(
         words in text

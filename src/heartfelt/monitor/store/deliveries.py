@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery, Keys, Who, tables
-from heartfelt.monitor.store.damage import Damage, is_undecodable
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_undecodable
 from heartfelt.monitor.store.pending import DeliveryRow
 from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, DELIVERY_STATES, LEVELS, MOST
@@ -62,10 +62,10 @@ def _sound(connection: sqlite3.Connection, damage: Damage, query: Callable[[], T
         return query()
     except BAD_VALUE:
         pass
-    except sqlite3.Error as error:
+    except FAILURES as error:
         if not is_undecodable(error):
             raise
-    if not tables.OUTBOX.scan(connection, damage):
+    if not tables.BY_TABLE["outbox"].scan(connection, damage):
         damage.broken("an index of the table outbox does not fit its rows")
     return otherwise
 

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store import Saved, check, schema
+from heartfelt.monitor.store import Saved, check, schema, tables
 from heartfelt.monitor.store.apply import BAD_ROW, Applier
-from heartfelt.monitor.store.damage import Damage, is_broken, move_aside
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken, move_aside
 from heartfelt.monitor.store.known_file import look, refuse_empty
 from heartfelt.monitor.store.lock import FileLock
 from heartfelt.monitor.store.marker import (
@@ -138,9 +138,11 @@ class StoreFile:
             self.damage.broken(f"{lost} transactions of its -wal cannot be read, so the newest data are lost")
         found = check.structure(connection, check.START_S)
         self.to_check = found is None
-        if found is None:
+        if not tables.scan_wrong(connection, self.damage, check.START_S):
+            self.to_check = True
+        if self.to_check:
             self._logger.info("%s was not closed cleanly: it is checked while the monitor runs", self.path)
-        elif found:
+        if found:
             self.damage.broken(check.summary(found))
 
     def _report(self, marker: Marker | None, saved: Saved) -> None:
@@ -158,7 +160,7 @@ class StoreFile:
         for table in ("beats", "runs"):
             try:
                 count = writing.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM instances)").rowcount
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 if not is_broken(error):
                     raise
                 self.damage.broken(str(error))
@@ -295,7 +297,7 @@ class StoreFile:
                 _set(connection, "closed_cleanly", 1)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             (self._n_instances,) = connection.execute("SELECT count(*) FROM instances").fetchone()
-        except (sqlite3.Error, StoreError) as error:
+        except (*FAILURES, StoreError) as error:
             self._logger.warning("the store could not be closed cleanly: %s", error)
             self.abandon()
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import check
@@ -36,17 +37,14 @@ def look(path: Path, marker: Marker | None, logger: logging.Logger) -> None:
         _log_new(path, marker, logger)
         return
     meta = check.meta_of_main_file(path)
-    salt = wal_salt(path)
     own = marker is not None and marker.id == meta.get("id")
-    is_other = salt is not None and check.meta_with_log(path).get("id", meta.get("id")) != meta.get("id")
-    if marker is not None and not marker.clean and salt is not None and meta:
-        is_other |= own is not is_of(marker, salt)
-    if is_other:
+    if is_other_log(path, marker, meta):
         raise StoreError(
             f"{path} and {wal_path(path).name} do not belong together: one of them was replaced; nothing was changed. "
             f"Put back the other one, or {_restore(path)}; to go on without the log, move {wal_path(path).name} and "
             f"{marker_path(path).name} away, and run `heartfelt doctor --repair --data {path.parent}`"
         )
+    salt = wal_salt(path)
     unclean = meta.get("closed_cleanly") == 0 and "id" in meta
     if salt is None and unclean and marker is None:
         raise StoreError(
@@ -66,6 +64,18 @@ def look(path: Path, marker: Marker | None, logger: logging.Logger) -> None:
         )
     if not own:
         logger.warning("%s is another database than the one that was used here last", path)
+
+
+def is_other_log(path: Path, marker: Marker | None, meta: dict[str, Any]) -> bool:
+    """Whether the write-ahead log beside a file belongs to another database. meta: of the file without its log."""
+    salt = wal_salt(path)
+    if salt is None:
+        return False
+    if check.meta_with_log(path).get("id", meta.get("id")) != meta.get("id"):
+        return True
+    if marker is None or marker.clean or not meta:
+        return False
+    return (marker.id == meta.get("id")) is not is_of(marker, salt)
 
 
 def _restore(path: Path) -> str:

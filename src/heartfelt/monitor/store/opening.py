@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from heartfelt.monitor.model import Change, Hold, InstanceRow, Run, State
 from heartfelt.monitor.store import OPEN_RUNS, REMOVED, Saved, tables
-from heartfelt.monitor.store.damage import Damage, is_broken, is_undecodable
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken, is_undecodable
 from heartfelt.monitor.store.rows import CHANGE_COLUMNS, INSTANCE_COLUMNS, RUN_COLUMNS, hold_of, instance_of
 from heartfelt.monitor.store.shapes import MOST_ID, TIME, Row, Shape
 
@@ -70,7 +70,7 @@ def read_saved(connection: sqlite3.Connection, damage: Damage, meta: dict[str, A
 def _removed(connection: sqlite3.Connection, damage: Damage) -> list[tuple[str, str]]:
     try:
         return connection.execute(_REMOVED).fetchall()[::-1]
-    except sqlite3.Error as error:
+    except FAILURES as error:
         if not is_undecodable(error):
             raise
     found: list[Change] = tables.CHANGES.read(connection, damage, f"SELECT {CHANGE_COLUMNS} {_NEWEST}")
@@ -81,7 +81,7 @@ def _removed(connection: sqlite3.Connection, damage: Damage) -> list[tuple[str, 
 def _unless_broken(damage: Damage, default: T, read: Callable[[], T]) -> T:
     try:
         return read()
-    except sqlite3.Error as error:
+    except FAILURES as error:
         if not is_broken(error):
             raise
         damage.broken(str(error))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import READ_S, check
-from heartfelt.monitor.store.damage import Damage, is_broken
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken
 from heartfelt.monitor.tasks import join_thread
 
 READERS = 2
@@ -91,7 +91,7 @@ class Readers:
                 found = check.structure(connection, CHECK_S, quick=True, stop=lambda: self._closing)
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._logger.warning("%s could not be checked: %s", self._path, error)
             return
         if found:
@@ -135,7 +135,7 @@ class Readers:
             result = query(connection)
             self.error = None
             return result
-        except sqlite3.Error as error:
+        except FAILURES as error:
             if self._closing:
                 raise StoreError(f"the store {self._path} was closed before the query ended") from error
             if time.monotonic() > end:
@@ -144,7 +144,7 @@ class Readers:
                 ) from error
             raise StoreError(self._describe(error)) from error
 
-    def _describe(self, error: sqlite3.Error) -> str:
+    def _describe(self, error: Exception) -> str:
         """Returns a text for people, and makes the store's health agree with it."""
         if is_broken(error):
             self._damage.broken(str(error))

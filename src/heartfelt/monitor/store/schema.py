@@ -227,17 +227,23 @@ def _unwritable(path: Path, error: OSError) -> StoreError:
 def prepare(connection: sqlite3.Connection) -> None:
     """Migrates the tables to VERSION, each step in a transaction, and switches to WAL. `check_file` must have checked
     the file."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
+    version = make_tables(connection, VERSION)
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if version != VERSION:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def make_tables(connection: sqlite3.Connection, version: int) -> int:
+    """Migrates the tables to a version, and returns the version that they had; 0: there were none."""
+    (before,) = connection.execute("PRAGMA user_version").fetchone()
+    if before == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
-    for step in range(version + 1, VERSION + 1):
+    for step in range(before + 1, version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE;{_STEPS[step]}"
             f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {step};COMMIT;"
         )
-    connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if version != VERSION:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return int(before)
 
 
 def configure(connection: sqlite3.Connection, *, busy_ms: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from heartfelt.monitor.store.damage import BadRow, BadValue, Damage, is_undecodable
+from heartfelt.monitor.store.damage import FAILURES, BadRow, BadValue, Damage, is_undecodable
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -69,7 +69,8 @@ class _Text(bytes):
 
 
 @contextlib.contextmanager
-def _as_bytes(connection: sqlite3.Connection) -> Iterator[None]:
+def as_bytes(connection: sqlite3.Connection) -> Iterator[None]:
+    """Text is read as its bytes meanwhile, which always works."""
     before, connection.text_factory = connection.text_factory, _Text
     try:
         yield
@@ -125,10 +126,10 @@ class Shape(Generic[T]):
             return list(map(self._of, found)), 0
         except BAD_VALUE:
             pass
-        except sqlite3.Error as error:
+        except FAILURES as error:
             if not is_undecodable(error):
                 raise
-        with _as_bytes(connection):
+        with as_bytes(connection):
             raws = connection.execute(statement, params).fetchall()
         good = [one for raw in raws if (one := self._one(raw, damage)) is not None]
         return good, len(raws) - len(good)
@@ -142,9 +143,20 @@ class Shape(Generic[T]):
             damage.row(self._bad(raw, error))
             return None
 
+    def readable(self, raw: Row, damage: Damage) -> Row | None:
+        """Returns a row of `as_bytes` with its text decoded, if it can be converted."""
+        return None if self._one(raw, damage) is None else self._decoded(raw)
+
+    def decoded_or_none(self, raw: Row) -> Row | None:
+        """Does as `readable`, without a look at what the values mean."""
+        try:
+            return self._decoded(raw)
+        except BadRow:
+            return None
+
     def scan(self, connection: sqlite3.Connection, damage: Damage) -> int:
         """Looks at all rows of the table and returns how many cannot be read. Raises sqlite3.Error."""
-        with _as_bytes(connection):
+        with as_bytes(connection):
             found = connection.execute(f"SELECT {self.names} FROM {self.table}")
             return sum(self._one(raw, damage) is None for raw in found)
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from heartfelt.monitor.model import Change, InstanceRow, Run
 from heartfelt.monitor.store import Delivery, HeatCell, Keys, StoredEvent, UptimeDay, rows
+from heartfelt.monitor.store.check import bounded
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken
 from heartfelt.monitor.store.shapes import (
     COUNT,
     DELTA,
@@ -113,12 +116,15 @@ DAYS: Shape[UptimeDay] = Shape("days", _KINDS["days"], rows.day_of, n_key=2)
 HEAT: Shape[HeatCell] = Shape("heat", _KINDS["heat"], _heat_of, n_key=2)
 DOCUMENTS: Shape[tuple[str, str, Any]] = Shape("documents", _KINDS["documents"], _document_of, n_key=2)
 OUTBOX: Shape[Delivery] = Shape("outbox", _KINDS["outbox"], rows.delivery_of)
+_OUTBOX_WHOLE: Shape[Delivery] = Shape(
+    "outbox", {**_KINDS["outbox"], "subject": TEXT, "level": below(len(rows.LEVELS))}, rows.delivery_of
+)
 TOLD: Shape[tuple[str, tuple[str, str], Keys]] = Shape("told", _KINDS["told"], _told_of, n_key=3)
 BEATS: Shape[tuple[int, int]] = Shape("beats", _KINDS["beats"], _beat_of)
 META: Shape[tuple[str, Any]] = _Meta("meta", {"name": TEXT, "value": TEXT}, _meta_of)
 
 SHAPES: tuple[Shape[Any], ...] = (
-    META, INSTANCES, BEATS, CHANGES, EVENTS, RUNS, DAYS, HEAT, DOCUMENTS, OUTBOX, TOLD,
+    META, INSTANCES, BEATS, CHANGES, EVENTS, RUNS, DAYS, HEAT, DOCUMENTS, _OUTBOX_WHOLE, TOLD,
 )  # fmt: skip
 BY_TABLE = {shape.table: shape for shape in SHAPES}
 assert all(
@@ -129,6 +135,21 @@ assert all(
         ("events", f"number, {rows.EVENT_COLUMNS}"),
         ("runs", rows.RUN_COLUMNS),
         ("days", rows.DAY_COLUMNS),
-        ("outbox", rows.DELIVERY_COLUMNS),
+        ("outbox", f"{rows.DELIVERY_COLUMNS}, subject, level"),
     )
 )
+
+
+def scan_wrong(connection: sqlite3.Connection, damage: Damage, seconds: float) -> bool:
+    """Tells `damage` of the rows with a value of a wrong type or out of range, which a query with a condition would not
+    find. Returns whether the time was enough for all tables."""
+    try:
+        with bounded(connection, seconds):
+            for shape in SHAPES:
+                if shape is not META and not shape.all_good(connection):
+                    shape.scan(connection, damage)
+    except FAILURES as error:
+        if is_broken(error):  # its structure: the check of that says so
+            return True
+        return "interrupted" not in str(error)
+    return True

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import FLUSH_S
-from heartfelt.monitor.store.damage import is_broken, move_aside
+from heartfelt.monitor.store.damage import FAILURES, is_broken, move_aside
 from heartfelt.monitor.store.file import StoreFile
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped, Pending
@@ -209,7 +209,7 @@ class Writer:
         try:
             self._file.write(batch)
         except Exception as error:
-            if not isinstance(error, (sqlite3.Error, StoreError)):  # a bug here: the records are kept all the same
+            if not isinstance(error, (*FAILURES, StoreError)):  # a bug here: the records are kept all the same
                 self._logger.exception("the store's writer failed unexpectedly")
             self._failed(error)
             return False
@@ -252,7 +252,7 @@ class Writer:
             try:
                 with self._file.transaction() as connection:
                     result = job(connection)
-            except (sqlite3.Error, StoreError) as error:
+            except (*FAILURES, StoreError) as error:
                 self._failed(error)
                 broken = StoreError(describe(error, self._file))
                 future.set_exception(broken)
@@ -269,7 +269,7 @@ class Writer:
         try:
             with self._file.transaction() as connection:
                 move_aside(connection, damage.take(), self._file.wall_ms())
-        except (sqlite3.Error, StoreError) as error:
+        except (*FAILURES, StoreError) as error:
             self._logger.warning("%s: damaged rows could not be moved aside: %s", self._file.path, error)
 
     def _forget(self) -> None:
@@ -280,7 +280,7 @@ class Writer:
         try:
             while more and time.monotonic() - begun < self._forget_for_s and not self._hurry.is_set():
                 more = self._forgetter.step(self._file.connection())
-        except (sqlite3.Error, StoreError) as error:
+        except (*FAILURES, StoreError) as error:
             self._failed(error)
             return
         self.bytes = self._file.bytes()

@@ -43,8 +43,8 @@ COLUMNS = {
     "told": ("target", "service", "keys"),
     "meta": ("value",),
 }  # fmt: skip
-WRONG = (b"\xff\xfe", b"a\x80b", "text", "", "{", "[1]", "null", '{"a":', -1, 99, 1 << 62, -(1 << 62), 1.5, 1e300, "NULL",
-         "9" * 40, "[" * 100_000)  # fmt: skip
+WRONG = (b"\xff\xfe", b"a\x80b", "text", "", "{", "[1]", "null", '{"a":', -1, 99, 1 << 62, -(1 << 62), 1.5, 1e300,
+         "NULL", "9" * 40, "[" * 100_000)  # fmt: skip
 
 
 def fill(store, saved):
@@ -103,7 +103,9 @@ def contents(store, saved):
     async def read():
         events = await store.events(EventFilter(), before=None, limit=10_000)
         by_service = [
-            one for n in range(5) for one in await store.events(EventFilter(services=(f"s{n}",)), before=None, limit=999)
+            one
+            for n in range(5)
+            for one in await store.events(EventFilter(services=(f"s{n}",)), before=None, limit=999)
         ]
         await store.count_events(EventFilter())
         await store.waiting_deliveries()
@@ -133,8 +135,6 @@ def restore(saved):
     try:
         registry.restore(saved)
         Intake(registry, Limits(), wall_ms=Clock()).restore(saved.removed)
-        for one in list(registry.instances()) if hasattr(registry, "instances") else ():
-            repr(one)
     finally:
         registry.close()
 
@@ -183,6 +183,16 @@ class Result:
         self.health = None
         self.log = []
         self.tracebacks = []
+
+    @property
+    def kind(self):
+        if self.refused is not None:
+            return "refused"
+        if not self.health.ok:
+            return "started, known to be damaged"
+        if self.health.damaged_rows:
+            return "started without damaged rows"
+        return "started with a warning" if self.log else "started as if nothing had happened"
 
     @property
     def reported(self):

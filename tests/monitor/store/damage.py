@@ -181,6 +181,7 @@ class Result:
     def __init__(self):
         self.refused = self.unread = self.found = None
         self.health = None
+        self.is_same = False
         self.log = []
         self.tracebacks = []
 
@@ -192,7 +193,9 @@ class Result:
             return "started, known to be damaged"
         if self.health.damaged_rows:
             return "started without damaged rows"
-        return "started with a warning" if self.log else "started as if nothing had happened"
+        if self.log:
+            return "started with a warning"
+        return "started with all that was there" if self.is_same else "started with another valid value"
 
     @property
     def reported(self):
@@ -392,6 +395,7 @@ def judge(what, result, whole):
     assert result.unread is None, f"{what}: {result.unread!r}, though health is ok"
     if any("is missing" in line or "is gone" in line or "was empty" in line for line in result.log):
         return
+    result.is_same = result.found == whole
     for kind, found in result.found.items():
         if kind == "events of services" and "events.service" in what:
             continue  # another service is as good as the right one

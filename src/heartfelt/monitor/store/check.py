@@ -5,6 +5,7 @@ writing."""
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt.monitor.store.damage import FAILURES, is_broken
+from heartfelt.monitor.store.marker import wal_salt
 
 START_S = 1.0
 """How long the check before a start may take. What takes longer is checked after it."""
@@ -62,16 +64,23 @@ def main_file(path: Path) -> sqlite3.Connection:
 
 
 def read_only(path: Path, timeout_s: float = 1.0) -> sqlite3.Connection:
-    """Opens the file with its write-ahead log. Such a connection writes nothing of the log into the file when it is
-    closed. Raises FAILURES."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout_s)
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    """Opens the file with its write-ahead log, and changes neither. Raises FAILURES."""
+    # If the log has something in it, closing the connection must not write that into the file, which one with mode=ro
+    # cannot. Otherwise closing it must remove the empty log that it has created, which only one with mode=rw does.
+    modes = ("ro",) if wal_salt(path) is not None or not os.access(path, os.W_OK) else ("rw", "ro")
+    for mode in modes:
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout_s)
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA schema_version").fetchone()
+        except FAILURES:
+            connection.close()
+            if mode == modes[-1]:
+                raise
+        else:
+            return connection
+    raise AssertionError(path)
 
 
 def meta_of(connection: sqlite3.Connection) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import msgspec
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import check, schema
-from heartfelt.monitor.store.damage import FAILURES
+from heartfelt.monitor.store.damage import FAILURES, is_broken
 from heartfelt.monitor.store.lock import FileLock, real_path
 from heartfelt.monitor.store.marker import Marker, marker_path, size_and_time, wal_path, write_marker
 
@@ -170,21 +170,29 @@ def _copy(source: Path, new: Path) -> None:
     try:
         reading = check.read_only(source)
     except FAILURES as error:
-        raise StoreError(f"{source} cannot be read: {error}; `heartfelt doctor` looks at it") from error
+        raise StoreError(_unreadable(source, error)) from error
     with contextlib.closing(reading), contextlib.closing(sqlite3.connect(new, isolation_level=None)) as writing:
         try:
             # One snapshot: otherwise the copy would begin again whenever the monitor writes.
             reading.execute("BEGIN")
             reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except FAILURES as error:
-            raise StoreError(f"{source} cannot be read: {error}; `heartfelt doctor` looks at it") from error
+            raise StoreError(_unreadable(source, error)) from error
         try:
             reading.backup(writing, pages=PAGES, sleep=0.005)
         except FAILURES as error:
             if "full" in str(error) or "I/O" in str(error):
                 raise
-            raise StoreError(f"{source} cannot be copied: {error}; `heartfelt doctor` looks at it") from error
+            raise StoreError(_unreadable(source, error)) from error
         writing.execute("PRAGMA journal_mode = DELETE").fetchone()  # a backup is one file
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    what = "is damaged" if is_broken(error) else "cannot be read"
+    return (
+        f"{path} {what}: {error}; nothing was changed. `heartfelt doctor` looks at the database of a data folder; if "
+        "this is a backup, restore another one"
+    )
 
 
 def _check_copy(source: Path, new: Path) -> Contents:

@@ -20,12 +20,15 @@ from typing import Any, NamedTuple
 TABLES = ("instances", "beats", "changes", "events", "runs", "days", "heat", "documents", "outbox", "told", "meta")
 KEPT_ROWS = 10_000
 """The most rows that the table `damaged` holds. Further ones stay where they are, and are left out of each result."""
-LOG_MOST, LOG_PER_S = 10, 60.0
+LOG_MOST, LOG_PER_S = 3, 60.0  # lines of a table
 CREATE = """CREATE TABLE IF NOT EXISTS damaged (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL, found_ms INTEGER NOT NULL, reason TEXT NOT NULL,
     data TEXT NOT NULL)"""
 
 
+RELEASE = """UPDATE outbox SET next_ms = created_ms WHERE state < 2 AND next_ms = 9223372036854775807
+AND number IN (SELECT min(number) FROM outbox WHERE state < 2 GROUP BY target, subject)"""
+"""Makes deliveries due that wait for earlier ones which are gone; see schema.py."""
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
 """What sqlite3 raises. It cannot decode the text of an error that quotes a damaged schema."""
 
@@ -60,7 +63,8 @@ class Damage:
         self._lock = threading.Lock()
         self._known: set[tuple[str, str]] = set()
         self._to_move: deque[BadValue] = deque()
-        self._period_s, self._in_period, self._left_out = float("-inf"), 0, 0
+        self._period_s, self._left_out = float("-inf"), 0
+        self._lines: dict[str, int] = {}
 
     @property
     def n_rows(self) -> int:
@@ -95,17 +99,14 @@ class Damage:
                 self.found.set()
             now_s = self._clock()
             if now_s - self._period_s >= LOG_PER_S:
-                self._period_s, self._in_period = now_s, 0
-            self._in_period += 1
-            if self._in_period > LOG_MOST:
+                self._period_s, self._lines = now_s, {}
+            lines = self._lines[bad.table] = self._lines.get(bad.table, 0) + 1
+            if lines > LOG_MOST:
                 self._left_out += 1
                 return
-            left_out, self._left_out = self._left_out, 0
         self._logger.error(
-            "%s: a row of table %s is damaged and left out: %s: %s%s",
-            self.path, bad.table, bad.key, bad.reason,
-            f" ({left_out} more since the last line)" if left_out else "",
-        )  # fmt: skip
+            "%s: a row of table %s is damaged and left out: %s: %s", self.path, bad.table, bad.key, bad.reason
+        )
 
     def log_rest(self) -> None:
         """Logs how many rows the limit of the rate has kept out of the log."""
@@ -147,6 +148,8 @@ def move_aside(connection: sqlite3.Connection, rows: Iterable[BadValue], now_ms:
             (bad.table, bad.key, now_ms, bad.reason, bad.data),
         )
         connection.execute(f"DELETE FROM {bad.table} WHERE {bad.where}", bad.params)
+    if any(bad.table == "outbox" for bad in rows):
+        connection.execute(RELEASE)
     return len(rows)
 
 

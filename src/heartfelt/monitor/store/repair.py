@@ -16,7 +16,7 @@ import msgspec
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import check, copies, schema, tables
-from heartfelt.monitor.store.damage import CREATE, FAILURES, BadValue, Damage
+from heartfelt.monitor.store.damage import CREATE, FAILURES, RELEASE, BadValue, Damage
 from heartfelt.monitor.store.file import RESERVED
 from heartfelt.monitor.store.known_file import is_other_log
 from heartfelt.monitor.store.lock import FileLock, real_path
@@ -91,6 +91,7 @@ def _rebuild(old: sqlite3.Connection, path: Path, damage: Damage) -> Repaired:
         for trigger in triggers:
             new.execute(trigger)
         schema.prepare(new)
+        new.execute(RELEASE)
         new.execute("PRAGMA journal_mode = DELETE").fetchone()
     if not any(done.copied.values()):
         raise StoreError(

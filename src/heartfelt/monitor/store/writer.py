@@ -266,6 +266,7 @@ class Writer:
         damage = self._file.damage
         if not damage.found.is_set():
             return
+        damage.log_rest()
         try:
             with self._file.transaction() as connection:
                 move_aside(connection, damage.take(), self._file.wall_ms())

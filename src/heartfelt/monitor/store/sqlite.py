@@ -123,7 +123,7 @@ class SqliteStore:
     def health(self) -> Health:
         writer = self._writer
         one, two = writer.noted_dropped, writer.kept_dropped
-        error = writer.error or self._damage.error
+        error = self._damage.error or writer.error
         if error is None and self._readers.failed_s >= writer.written_s:
             error = self._readers.error
         if self._state != "open":

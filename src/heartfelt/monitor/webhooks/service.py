@@ -23,7 +23,7 @@ from heartfelt.monitor.webhooks.backlog import Waiting
 from heartfelt.monitor.webhooks.caller import Caller
 from heartfelt.monitor.webhooks.damping import Damper
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
-from heartfelt.monitor.webhooks.history import Position, load_position, recent_changes, save_position
+from heartfelt.monitor.webhooks.history import Position, first_position, load_position, recent_changes, save_position
 from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, refusal_event
 from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
@@ -198,9 +198,7 @@ class Webhooks:
         await self._told.load()
         position = await load_position(self._store)
         if position is None:  # a first start: begins here, even if the process is killed before it records more
-            newest = await self._store.changes(id=None, service=None, before=None, limit=1)
-            position = Position(seq=newest[0].seq if newest else -1, flushed=True)
-            await save_position(self._store, position)
+            position = await first_position(self._store)
         if self._targets:
             await self._replay(position)
         else:

@@ -78,7 +78,7 @@ def test_history_that_cannot_be_read_is_not_healthy(bases, serving, tmp_path):
     metrics = monitor.get("/metrics").body.decode()
     assert "heartfelt_store_ok 0.0" in metrics and "heartfelt_store_damaged 1.0" in metrics
     monitor.beat("shop", "new")  # it goes on watching
-    assert monitor.states()["new"] == "NEW"
+    assert monitor.find("new")["state"] == "NEW"
     monitor.stop()
     assert "Traceback" not in monitor.log
 

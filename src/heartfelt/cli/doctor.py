@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import FILE
-        from heartfelt.monitor.store.doctor import Level, examine
+        from heartfelt.monitor.store.doctor import Severity, examine
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
         path = Path(config.data) / FILE
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             _repair(path)
         problems = 0
         for finding in examine(path):
-            problems += finding.level is Level.PROBLEM
+            problems += finding.level is Severity.PROBLEM
             print(finding)
     except HeartfeltError as error:
         raise Failed(str(error)) from None

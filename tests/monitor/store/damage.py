@@ -130,7 +130,7 @@ def contents(store, saved):
 
 
 def restore(saved):
-    """What the registry makes of it."""
+    """Restores it into a registry."""
     registry = Registry(clock=ManualClock(), wall_ms=Clock())
     try:
         registry.restore(saved)
@@ -382,8 +382,8 @@ def trial(seed, bases, whole, place):
 
 
 def judge(what, result, whole):
-    """What is missing was reported, and nothing is logged with a traceback. A value that was replaced by another valid
-    one cannot be noticed; a row that is gone can."""
+    """Checks that what is missing was reported, and nothing is logged with a traceback. A value that was replaced by
+    another valid one cannot be noticed; a row that is gone can."""
     assert not result.tracebacks, f"{what}: {result.tracebacks[0]}"
     if result.refused is not None:
         assert any(word in result.refused for word in REMEDIES), f"{what}: no remedy in {result.refused!r}"

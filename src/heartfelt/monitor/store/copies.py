@@ -29,7 +29,7 @@ _COUNTED = ("instances", "changes", "events", "documents")
 
 
 class Contents(msgspec.Struct, kw_only=True, frozen=True):
-    """What a file holds. None: unknown."""
+    """Summary of a file. None: unknown."""
 
     path: Path
     bytes: int

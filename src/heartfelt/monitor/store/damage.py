@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was found damaged in a database: rows that cannot be read, and a file whose structure is broken.
+"""Records damage of a database: rows that cannot be read, and a file whose structure is broken.
 
 A row that cannot be read is left out of the result, logged and counted, and the writer moves it into the table
 `damaged`, where a person can look at it. The structure is broken if SQLite says so: from then on the store is not ok
@@ -30,7 +30,7 @@ RELEASE = """UPDATE outbox SET next_ms = created_ms WHERE state < 2 AND next_ms 
 AND number IN (SELECT min(number) FROM outbox WHERE state < 2 GROUP BY target, subject)"""
 """Makes deliveries due that wait for earlier ones which are gone; see schema.py."""
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
-"""What sqlite3 raises. It cannot decode the text of an error that quotes a damaged schema."""
+"""Errors that sqlite3 raises. It cannot decode the text of one that quotes a damaged schema."""
 
 
 class BadRow(ValueError):
@@ -55,7 +55,7 @@ class Damage:
         self.path = path
         self.rows: dict[str, int] = dict.fromkeys(TABLES, 0)
         self.structure: str | None = None
-        """What SQLite, or a check, said about the structure of the file. None: nothing is known to be wrong."""
+        """The finding of SQLite, or of a check, about the structure of the file. None: nothing is known to be wrong."""
         self.found = threading.Event()
         """Rows wait to be moved aside."""
         self._logger = logger
@@ -79,7 +79,7 @@ class Damage:
 
     @property
     def error(self) -> str | None:
-        """What is wrong, what is saved, and what to do."""
+        """The damage of the structure, its effect, and the remedy. None: no damage is known."""
         if self.structure is None:
             return None
         return (

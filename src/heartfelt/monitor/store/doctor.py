@@ -30,14 +30,14 @@ LITTLE_SPACE = 256 << 20
 _ROWS_SHOWN = 10
 
 
-class Level(Enum):
+class Severity(Enum):
     OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"
 
 
 class Finding(msgspec.Struct, frozen=True):
-    level: Level
+    level: Severity
     text: str
 
     def __str__(self) -> str:
@@ -45,15 +45,15 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def _ok(text: str) -> Finding:
-    return Finding(Level.OK, text)
+    return Finding(Severity.OK, text)
 
 
 def _warning(text: str) -> Finding:
-    return Finding(Level.WARNING, text)
+    return Finding(Severity.WARNING, text)
 
 
 def _problem(text: str) -> Finding:
-    return Finding(Level.PROBLEM, text)
+    return Finding(Severity.PROBLEM, text)
 
 
 def examine(path: Path, *, check_s: float = CHECK_S) -> Iterator[Finding]:

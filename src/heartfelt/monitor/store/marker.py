@@ -30,7 +30,7 @@ class Marker(msgspec.Struct, kw_only=True, frozen=True):
     clean: bool = False
     size: int = 0
     modified_ns: int = 0
-    """Of the database file, if `clean`."""
+    """The time of the last change of the database file, if `clean`. `size`: its size."""
     salt: int | None = None
     """The first salt of the write-ahead log."""
 

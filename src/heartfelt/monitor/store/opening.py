@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What is read when a database is opened. Rows that cannot be read are left out, and so are tables without which a
-monitor can watch: history, uptime, open runs."""
+"""Reads what a monitor needs when a database is opened. Rows that cannot be read are left out, and so are tables
+without which a monitor can watch: history, uptime, open runs."""
 
 from __future__ import annotations
 

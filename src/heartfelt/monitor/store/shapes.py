@@ -26,7 +26,7 @@ Row = tuple[Any, ...]
 BAD_VALUE = (ValueError, TypeError, LookupError, OverflowError, RecursionError, AttributeError, msgspec.MsgspecError)
 
 
-class Kind(NamedTuple):
+class ColumnKind(NamedTuple):
     """A column's values: their type, and for integers and reals the lowest and the highest."""
 
     type: type
@@ -45,23 +45,23 @@ class Kind(NamedTuple):
 
 
 MOST_ID = 1 << 53
-TIME = Kind(int, -62_135_596_800_000, 253_402_300_799_999)  # the years 1 to 9999
-SPAN = Kind(int, 0, 3_155_760_000_000)  # 100 years
-INT = Kind(int, -(1 << 63), (1 << 63) - 1)
-DELTA = Kind(int, -SPAN.high, SPAN.high)
-ID = Kind(int, 0, MOST_ID)
-COUNT = Kind(int, 0, MOST_ID)
-FLAG = Kind(int, 0, 1)
-SECONDS = Kind(float, 0, 1e15)
-TEXT = Kind(str)
+TIME = ColumnKind(int, -62_135_596_800_000, 253_402_300_799_999)  # the years 1 to 9999
+SPAN = ColumnKind(int, 0, 3_155_760_000_000)  # 100 years
+INT = ColumnKind(int, -(1 << 63), (1 << 63) - 1)
+DELTA = ColumnKind(int, -SPAN.high, SPAN.high)
+ID = ColumnKind(int, 0, MOST_ID)
+COUNT = ColumnKind(int, 0, MOST_ID)
+FLAG = ColumnKind(int, 0, 1)
+SECONDS = ColumnKind(float, 0, 1e15)
+TEXT = ColumnKind(str)
 
 
-def maybe(kind: Kind) -> Kind:
+def maybe(kind: ColumnKind) -> ColumnKind:
     return kind._replace(optional=True)
 
 
-def below(n: int) -> Kind:
-    return Kind(int, 0, n - 1)
+def below(n: int) -> ColumnKind:
+    return ColumnKind(int, 0, n - 1)
 
 
 class _Text(bytes):
@@ -84,7 +84,7 @@ class Shape(Generic[T]):
     columns: kinds by name, in the order of the query; the first `n_key` are the key. of: converts a row.
     """
 
-    def __init__(self, table: str, columns: dict[str, Kind], of: Callable[[Row], T], *, n_key: int = 1) -> None:
+    def __init__(self, table: str, columns: dict[str, ColumnKind], of: Callable[[Row], T], *, n_key: int = 1) -> None:
         self.table = table
         self.columns = columns
         self.n_key = n_key

@@ -20,14 +20,14 @@ from heartfelt.monitor.store.shapes import (
     SPAN,
     TEXT,
     TIME,
-    Kind,
+    ColumnKind,
     Row,
     Shape,
     below,
     maybe,
 )
 
-_KINDS: dict[str, dict[str, Kind]] = {
+_KINDS: dict[str, dict[str, ColumnKind]] = {
     "instances": {
         "id": ID, "service": TEXT, "instance_id": TEXT, "state": TEXT, "since_ms": TIME, "reason": TEXT,
         "first_seen_ms": TIME, "last_beat_ms": TIME, "meta": TEXT, "via": TEXT, "peer": TEXT,
@@ -52,7 +52,7 @@ _KINDS: dict[str, dict[str, Kind]] = {
         "deadline_ms": maybe(TIME), "liveness_ms": maybe(SPAN),
     },
     "days": {
-        "day": Kind(int, -700_000, 2_900_000), "service": TEXT, "watched_s": SECONDS, "up_s": SECONDS,
+        "day": ColumnKind(int, -700_000, 2_900_000), "service": TEXT, "watched_s": SECONDS, "up_s": SECONDS,
         "observed_s": SECONDS, "available_s": SECONDS, "losses": COUNT, "failures": COUNT,
     },
     "heat": {"service": TEXT, "minute_ms": TIME, "total": COUNT, "up": COUNT},

@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("msgspec")
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import EventFilter, check, shapes
+from heartfelt.monitor.store.documents import Documents
 from heartfelt.monitor.store.metrics import readings
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.sqlite import SqliteStore
@@ -279,17 +280,17 @@ def test_two_names_of_a_file_have_one_lock(folder, tmp_path):
 
 def test_a_disk_that_stays_full_is_logged_once_a_minute(caplog):
     now = [0.0]
-    log = OutageLog(logging.getLogger("heartfelt.monitor.store"), "the store x", lambda: now[0])
+    log = OutageLog(logging.getLogger("heartfelt.monitor.store"), "the store x can be written again", lambda: now[0])
     with caplog.at_level(logging.INFO):
         for _ in range(600):  # five minutes, twice a second
             log.failed("disk full")
             now[0] += 0.5
         lines = [record.getMessage() for record in caplog.records]
         assert len(lines) == 5
-        assert lines[0] == "disk full; new records are kept in memory until then"
-        assert lines[1].endswith("until then (120 attempts since the last line)")
+        assert lines[0] == "disk full"
+        assert lines[1] == "disk full (120 times since the last line)"
         log.worked()
-        assert caplog.records[-1].getMessage() == "the store x can be written again, after 119 more attempts"
+        assert caplog.records[-1].getMessage() == "the store x can be written again, after 119 more failures"
         caplog.clear()
         for _ in range(300):  # it comes and goes, once a second
             log.failed("disk full")
@@ -322,3 +323,16 @@ def test_a_disk_that_is_full_now_and_then_floods_no_log(tmp_path, monkeypatch):
         assert len(log.lines) == 2, log.lines
         assert "free some space" in log.lines[0] and "can be written again" in log.lines[1]
     store.close()
+
+
+def test_tokens_are_neither_lost_nor_made_in_a_damaged_database(folder, live):
+    """`heartfelt token` opens the database as well."""
+    change_row(folder, "UPDATE documents SET value = '{' WHERE name = 'token 1'")
+    with damage.logged() as log, Documents(folder / damage.NAME, "token", make=False) as documents:
+        assert list(documents.all()) == ["token 0", "token 2", "token 3"]
+    assert "a row of table documents is damaged" in log.lines[0]
+    (folder / damage.NAME).write_bytes(b"")
+    (live / "heartfelt.db-wal").unlink()
+    for one, why in ((folder, "is empty, though"), (live, "its -wal, which has the newest data, is missing")):
+        with pytest.raises(StoreError, match=why):
+            Documents(one / damage.NAME, "token", make=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The log of a disk that cannot be written: a line when it begins, at most one a minute while it lasts or comes and
-goes, and one when it is over."""
+"""Logs of an outage, such as that of a disk that is full: a line when it begins, at most one a minute while it lasts or
+comes and goes, and one when it is over."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ LOG_EVERY_S = 60.0
 
 
 class OutageLog:
-    """Belongs to the writer's thread. what: of which it is said that it can be written again."""
+    """Belongs to one thread. over: logged when it works again."""
 
-    def __init__(self, logger: logging.Logger, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, logger: logging.Logger, over: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
-        self._what = what
+        self._over = over
         self._clock = clock
         self._logged_s = float("-inf")
         self._count = 0
         self._is_on = False
 
-    def failed(self, error: str) -> None:
+    def failed(self, text: str) -> None:
         self._count += 1
         now_s = self._clock()
         if now_s - self._logged_s < LOG_EVERY_S:
             return
         self._logged_s = now_s
-        more = f" ({self._count} attempts since the last line)" if self._count > 1 else ""
-        self._logger.error("%s; new records are kept in memory until then%s", error, more)
+        more = f" ({self._count} times since the last line)" if self._count > 1 else ""
+        self._logger.error("%s%s", text, more)
         self._count, self._is_on = 0, True
 
     def worked(self) -> None:
-        """Logs the end of what was logged."""
+        """Logs the end of an outage whose beginning was logged."""
         if self._is_on:
             self._is_on = False
-            more = f", after {self._count} more attempts" if self._count else ""
-            self._logger.warning("%s can be written again%s", self._what, more)
+            more = f", after {self._count} more failures" if self._count else ""
+            self._logger.warning("%s%s", self._over, more)
             self._count = 0

@@ -77,7 +77,7 @@ class Writer:
         self._ended = False
         self.is_left = False
         self._retry_s = 0.0
-        self._log = OutageLog(logger, f"the store {file.path}")
+        self._log = OutageLog(logger, f"the store {file.path} can be written again")
         self._forget_at = 0.0
         self._forget_for_s = FORGET_FOR_S
         self._thread: threading.Thread | None = None
@@ -235,7 +235,7 @@ class Writer:
         if is_broken(error):
             self._file.damage.broken(str(error))
         self.error = describe(error, self._file)
-        self._log.failed(self.error)
+        self._log.failed(f"{self.error}; new records are kept in memory until then")
 
     def _do_jobs(self, jobs: Jobs, written: bool) -> None:
         """Runs the jobs. If writing failed a moment ago, the jobs fail, too."""

@@ -17,6 +17,7 @@ import msgspec
 from heartfelt.monitor.metric import Reading
 from heartfelt.monitor.model import AgentEvent, Change, Level, State
 from heartfelt.monitor.store import Store
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks import metrics
 from heartfelt.monitor.webhooks.backlog import Waiting
@@ -79,11 +80,7 @@ class Webhooks:
         self._targets: dict[str, Target] = {}
         self._dampers: dict[str, Damper] = {}
         self._caller = Caller(
-            self._settings.limits,
-            wall_ms=wall_ms,
-            allow_private=self._settings.allow_private,
-            look_up=look_up,
-            tls=tls,
+            self._settings.limits, wall_ms=wall_ms, allow_private=self._settings.allow_private, look_up=look_up, tls=tls
         )
         self.trials = Trials(self._caller.call)
         self._outbox = Outbox(
@@ -106,6 +103,7 @@ class Webhooks:
         """Changes up to this one were handled before the start; they only show the dampers which instances flap."""
         self._last_seq = -1
         self._unsaved = True
+        self._save_log = OutageLog(_log, "the position of the webhooks is stored again")
         self._saved_ms: int | None = None
         self._wake = TimedEvent()
         self._ticker: asyncio.Task[None] | None = None
@@ -288,10 +286,11 @@ class Webhooks:
         self._unsaved = False
         try:
             await save_position(self._store, Position(seq=seq, flushed=flushed))
+            self._save_log.worked()
         except Exception as error:
             self._unsaved = True
             self._counts["store_errors"] += 1
-            _log.error("the position of the webhooks cannot be stored: %s", error)
+            self._save_log.failed(f"the position of the webhooks cannot be stored: {error}")
 
     # -- for the API
 

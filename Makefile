@@ -66,6 +66,11 @@ tsan: ## test the core and the extension under ThreadSanitizer
 fuzz: build/fuzz_answer ## fuzz every parser under AddressSanitizer: FUZZ_SECONDS=60 each, SEED=
 	@tests/limited.sh $$(($(FUZZ_SECONDS) + 120)) build/fuzz_answer $(FUZZ_ANSWER_ARGS)
 	@$(MAKE) --no-print-directory VENV=.venv-asan SANITIZER=asan sanitized-fuzz
+	@$(MAKE) --no-print-directory damage-fuzz
+
+.PHONY: damage-fuzz
+damage-fuzz: build $(VENV)/.tests $(VENV)/.monitor-tested ## damage a database in 500 ways, and start a monitor's store with each; SEED=
+	@$(BIN)/python -m tests.monitor.store.fuzz_damage 500 $(SEED)
 
 FUZZ_SECONDS ?= 60
 

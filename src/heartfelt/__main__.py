@@ -14,13 +14,16 @@ from heartfelt.cli import (
     Failed,
     UsageError,
     ack,
+    backup,
     beat,
     demo,
+    doctor,
     events,
     health,
     ls,
     pause,
     remove,
+    restore,
     resume,
     run,
     serve,
@@ -28,7 +31,9 @@ from heartfelt.cli import (
     top,
 )
 
-COMMANDS: tuple[Command, ...] = (demo, beat, run, serve, health, token, ls, events, top, pause, resume, ack, remove)
+COMMANDS: tuple[Command, ...] = (
+    demo, beat, run, serve, health, token, backup, restore, doctor, ls, events, top, pause, resume, ack, remove,
+)  # fmt: skip
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 

@@ -85,7 +85,8 @@ class Saved(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True, frozen=True):
-    """`ok` is False from the first write that fails until the next one that succeeds."""
+    """`ok` is False from the first write that fails until the next one that succeeds, while the disk cannot be read,
+    and from when the file is known to be damaged until a start with one that is not."""
 
     ok: bool
     error: str | None
@@ -109,6 +110,12 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     """Rows that were deleted because of their age or the file's size."""
     unsent: int = 0
     """Deliveries among `removed` that had been neither done nor given up."""
+    damaged: bool = False
+    """The structure of the file is damaged: `error` says what to do."""
+    damaged_rows: int = 0
+    """Rows that could not be read since the start, and were left out; each is logged."""
+    damaged_by_table: dict[str, int] = {}
+    """The same by table."""
 
 
 class EventFilter(msgspec.Struct, kw_only=True, frozen=True):

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from heartfelt.monitor.store import RUNS_KEPT, rows
+from heartfelt.monitor.store import RUNS_KEPT, rows, tables
+from heartfelt.monitor.store.damage import Damage
 from heartfelt.monitor.store.pending import Pending
 
 CHUNK = 256
@@ -59,9 +60,12 @@ class Applier:
     """Writes one batch. `careful`: writes one row per statement; rows that can never be stored are skipped, logged and
     counted in `refused`."""
 
-    def __init__(self, connection: sqlite3.Connection, logger: logging.Logger, *, careful: bool = False) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, logger: logging.Logger, damage: Damage, *, careful: bool = False
+    ) -> None:
         self._connection = connection
         self._logger = logger
+        self._damage = damage
         self._careful = careful
         self.refused = 0
 
@@ -105,8 +109,9 @@ class Applier:
 
     def _minute(self, minute_ms: int, counts: dict[str, tuple[int, int]]) -> None:
         """Merges with an earlier record of the minute, as after a quick restart: the larger total, the smaller up."""
-        found = self._connection.execute("SELECT service, total, up FROM heat WHERE minute_ms = ?", (minute_ms,))
-        before = {service: (total, up) for service, total, up in found}
+        statement = f"SELECT {tables.HEAT.names} FROM heat WHERE minute_ms = ?"
+        found = tables.HEAT.read(self._connection, self._damage, statement, (minute_ms,))
+        before = {cell.service: (cell.total, cell.up) for cell in found}
         heat = []
         for service, (total, up) in counts.items():
             old = before.get(service)

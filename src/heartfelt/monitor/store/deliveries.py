@@ -6,19 +6,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery, Keys, Who
+from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery, Keys, Who, tables
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_undecodable
 from heartfelt.monitor.store.pending import DeliveryRow
 from heartfelt.monitor.store.queries import text_of
-from heartfelt.monitor.store.rows import (
-    DELIVERY_COLUMNS,
-    DELIVERY_STATES,
-    LEVELS,
-    MOST,
-    delivery_of,
-    from_json,
-)
+from heartfelt.monitor.store.rows import DELIVERY_COLUMNS, DELIVERY_STATES, LEVELS, MOST
+from heartfelt.monitor.store.shapes import BAD_VALUE
 
 # The first index entry of each target: one lookup per target, however many rows wait.
 _TARGETS = """
@@ -43,6 +38,10 @@ FROM (SELECT target, count(*) AS count, min(number) AS first FROM outbox WHERE s
 JOIN outbox ON outbox.number = waiting.first"""
 
 
+_STATES = range(len(DELIVERY_STATES))
+T = TypeVar("T")
+
+
 class Result(NamedTuple):
     """The result of an attempt; see `Store.finish_delivery`."""
 
@@ -52,8 +51,26 @@ class Result(NamedTuple):
     tried: bool
 
 
-def due(connection: sqlite3.Connection, now_ms: int, limit: int, room: Mapping[str, int]) -> list[int]:
-    """Returns the numbers of deliveries that may be claimed. A few lookups per target, however many rows wait."""
+def due(connection: sqlite3.Connection, damage: Damage, now_ms: int, limit: int, room: Mapping[str, int]) -> list[int]:
+    """Returns the numbers of deliveries that may be claimed. A few lookups per target, however many rows wait. None, if
+    rows are damaged: then `damage` is told of them, so that they are moved aside."""
+    return _sound(connection, damage, lambda: _due(connection, now_ms, limit, room), [])
+
+
+def _sound(connection: sqlite3.Connection, damage: Damage, query: Callable[[], T], otherwise: T) -> T:
+    try:
+        return query()
+    except BAD_VALUE:
+        pass
+    except FAILURES as error:
+        if not is_undecodable(error):
+            raise
+    if not tables.BY_TABLE["outbox"].scan(connection, damage):
+        damage.broken("an index of the table outbox does not fit its rows")
+    return otherwise
+
+
+def _due(connection: sqlite3.Connection, now_ms: int, limit: int, room: Mapping[str, int]) -> list[int]:
     found: list[tuple[int, int, int]] = []
     for (target,) in connection.execute(_TARGETS).fetchall():
         left = min(room.get(target, limit), limit)
@@ -66,12 +83,15 @@ def due(connection: sqlite3.Connection, now_ms: int, limit: int, room: Mapping[s
     return [number for _, _, number in sorted(found)[:limit]]
 
 
-def claim(connection: sqlite3.Connection, now_ms: int, limit: int, room: Mapping[str, int]) -> list[Delivery]:
-    claimed = []
-    for number in due(connection, now_ms, limit, room):
+def claim(
+    connection: sqlite3.Connection, damage: Damage, now_ms: int, limit: int, room: Mapping[str, int]
+) -> list[Delivery]:
+    """Claims also a delivery that cannot be read, so that it is not found again before it is moved aside."""
+    claimed: list[Delivery] = []
+    for number in due(connection, damage, now_ms, limit, room):
         if connection.execute(_CLAIM, (now_ms + LEASE_MS, number, now_ms)).rowcount == 1:
-            row = connection.execute(f"SELECT {DELIVERY_COLUMNS} FROM outbox WHERE number = ?", (number,)).fetchone()
-            claimed.append(delivery_of(row))
+            statement = f"SELECT {DELIVERY_COLUMNS} FROM outbox WHERE number = ?"
+            claimed += tables.OUTBOX.read(connection, damage, statement, (number,))
     return claimed
 
 
@@ -105,18 +125,20 @@ def states(connection: sqlite3.Connection, target: str, keys: Iterable[str]) -> 
     for key in keys:
         row = connection.execute("SELECT state FROM outbox WHERE target = ? AND key = ?", (target, key)).fetchone()
         if row is not None:
-            found[key] = DELIVERY_STATES[row[0]]
+            found[key] = DELIVERY_STATES[row[0] if row[0] in _STATES else -1]
     return found
 
 
-def told(connection: sqlite3.Connection) -> dict[str, dict[Who, Keys]]:
+def told(connection: sqlite3.Connection, damage: Damage) -> dict[str, dict[Who, Keys]]:
     found: dict[str, dict[Who, Keys]] = {}
-    for target, service, instance_id, keys in connection.execute("SELECT * FROM told"):
-        found.setdefault(target, {})[service, instance_id] = tuple(from_json(keys))
+    for target, who, keys in tables.TOLD.read(connection, damage, f"SELECT {tables.TOLD.names} FROM told"):
+        found.setdefault(target, {})[who] = keys
     return found
 
 
-def deliveries(connection: sqlite3.Connection, target: str | None, before: int | None, limit: int) -> list[Delivery]:
+def deliveries(
+    connection: sqlite3.Connection, damage: Damage, target: str | None, before: int | None, limit: int
+) -> list[Delivery]:
     conditions: list[str] = ["1"]
     params: list[str | int] = []
     if target is not None:
@@ -125,19 +147,24 @@ def deliveries(connection: sqlite3.Connection, target: str | None, before: int |
     if before is not None:
         conditions.append("number < ?")
         params.append(before)
-    found = connection.execute(
+    statement = (
         f"SELECT {DELIVERY_COLUMNS} FROM outbox{'' if target is None else ' INDEXED BY outbox_target'} "
-        f"WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?",
-        [*params, limit],
+        f"WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"
     )
-    return [delivery_of(row) for row in found]
+    return tables.OUTBOX.page(connection, damage, lambda most: (statement, [*params, most]), limit)
 
 
-def waiting(connection: sqlite3.Connection, unwritten: Callable[[], Iterable[DeliveryRow]]) -> dict[str, Backlog]:
+def waiting(
+    connection: sqlite3.Connection, damage: Damage, unwritten: Callable[[], Iterable[DeliveryRow]]
+) -> dict[str, Backlog]:
     """`unwritten`: returns the queued rows. They are read after the table: a row that is written in between is missed,
-    but none is counted twice."""
-    found = {target: (count, oldest_ms) for target, count, oldest_ms in connection.execute(_WAITING)}
-    for target, _, _, created_ms, _, _ in unwritten():
-        count, oldest_ms = found.get(target, (0, created_ms))
-        found[target] = (count + 1, min(oldest_ms, created_ms))
-    return {target: Backlog(count=count, oldest_ms=oldest_ms) for target, (count, oldest_ms) in found.items()}
+    but none is counted twice. Rows that are damaged are not counted, and until they are moved aside no other is."""
+
+    def count() -> dict[str, Backlog]:
+        found = {target: (count, oldest_ms) for target, count, oldest_ms in connection.execute(_WAITING)}
+        for target, _, _, created_ms, _, _ in unwritten():
+            n, oldest_ms = found.get(target, (0, created_ms))
+            found[target] = (n + 1, min(oldest_ms, created_ms))
+        return {target: Backlog(count=n, oldest_ms=oldest_ms) for target, (n, oldest_ms) in found.items()}
+
+    return _sound(connection, damage, count, {})

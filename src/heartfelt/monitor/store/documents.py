@@ -8,6 +8,7 @@ This does not use the monitor's lock, since SQLite lets two processes write in t
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from typing import Any
 import msgspec
 
 from heartfelt.errors import StoreError
+from heartfelt.monitor.store import queries
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken
+from heartfelt.monitor.store.known_file import look
+from heartfelt.monitor.store.lock import holder, real_path
+from heartfelt.monitor.store.marker import read_marker
 from heartfelt.monitor.store.schema import check_file, configure, create_file, prepare
 
 BUSY_MS = 5000
@@ -27,10 +33,14 @@ class Documents:
         """make: whether to create the file if it does not exist."""
         if not make and not path.exists():
             raise StoreError(f"{path} does not exist; give the monitor's data folder with --data")
+        path = real_path(path)
         check_file(path)
+        if holder(path) is None:  # otherwise a monitor has looked at it
+            look(path, read_marker(path), logging.getLogger("heartfelt.monitor.store"))
         create_file(path)
         self._kind = kind
         self._path = path
+        self._damage = Damage(path, logging.getLogger("heartfelt.monitor.store"))
         with self._errors():
             self._connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)
             try:
@@ -42,10 +52,7 @@ class Documents:
 
     def all(self) -> dict[str, Any]:
         with self._errors():
-            rows = self._connection.execute(
-                "SELECT name, value FROM documents WHERE kind = ?", (self._kind,)
-            ).fetchall()
-        return {name: msgspec.json.decode(value) for name, value in rows}
+            return queries.documents(self._connection, self._damage, self._kind)
 
     def put(self, name: str, value: Any) -> None:
         text = msgspec.json.encode(value).decode()
@@ -64,7 +71,9 @@ class Documents:
     def _errors(self) -> Any:
         try:
             yield
-        except sqlite3.Error as error:
+        except FAILURES as error:
+            if is_broken(error):
+                raise StoreError(f"{self._path} is damaged: {error}; {self._damage.remedy}") from error
             raise StoreError(f"{self._path}: {error}; is its disk full, or another program writing to it?") from error
 
     def __enter__(self) -> Documents:

@@ -26,6 +26,26 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def holder(path: Path) -> str | None:
+    """Returns the process that holds the lock of a file, "" if it is not known which; None: nobody does."""
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return None
+    try:
+        _lock(descriptor)
+    except OSError:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def real_path(path: Path) -> Path:
+    """Returns the file that a symbolic link names, beside which its lock is: two names of a file have one lock."""
+    return path.resolve() if path.is_symlink() else path
+
+
 class FileLock:
     """Held from `take` to `release`. The lock file is never removed: another process may have opened it already."""
 

@@ -16,6 +16,10 @@ _DROPPED = counter(
     labels=("kind",),
 )
 
+_DAMAGED_ROWS = counter(
+    "heartfelt_store_damaged_rows", "Rows that could not be read and were left out", labels=("table",)
+)
+
 FIGURES: Figures = {
     "ok": gauge("heartfelt_store_ok", "1 if the last write succeeded, 0 if it failed"),
     "error": None,  # a text
@@ -31,6 +35,9 @@ FIGURES: Figures = {
     "refused": counter("heartfelt_store_refused", "Rows that can never be stored"),
     "removed": counter("heartfelt_store_removed", "Rows that were deleted because of their age or the file's size"),
     "unsent": counter("heartfelt_store_unsent", "Deleted deliveries that had been neither delivered nor given up"),
+    "damaged": gauge("heartfelt_store_damaged", "1 if the structure of the database file is damaged, otherwise 0"),
+    "damaged_rows": None,  # by table, below
+    "damaged_by_table": None,
     "bytes": gauge("heartfelt_store_bytes", "Size of the database file and its write-ahead log", unit="bytes"),
     "last_written_ms": gauge(
         "heartfelt_store_last_write_timestamp_seconds", "Unix time of the last successful write", unit="seconds"
@@ -39,4 +46,5 @@ FIGURES: Figures = {
 
 
 def readings(health: Health) -> Iterator[Reading]:
-    return read(FIGURES, {name: getattr(health, name) for name in health.__struct_fields__})
+    yield from read(FIGURES, {name: getattr(health, name) for name in health.__struct_fields__})
+    yield _DAMAGED_ROWS, {(table,): n for table, n in health.damaged_by_table.items()}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Queries of the tables. Every function takes a read-only connection, and blocks.
+"""Queries of the tables. Every function takes a read-only connection, and blocks. `damage` is told of rows that cannot
+be read; they are left out.
 
 This module, not SQLite, chooses the index of an event query, since SQLite does not know how the values are distributed:
 it is the index of the first column in `_BY_SELECTIVITY` that the filter has, read in the order of `at_ms`, so that a
@@ -26,8 +27,10 @@ from heartfelt.monitor.store import (
     HeatCell,
     StoredEvent,
     UptimeDay,
+    tables,
 )
 from heartfelt.monitor.store import rows as rows
+from heartfelt.monitor.store.damage import Damage
 
 _BY_SELECTIVITY = (
     ("instance_id", "events_instance", "instance_ids"),
@@ -48,17 +51,27 @@ Params = list[Any]
 
 
 def events(
-    connection: sqlite3.Connection, which: EventFilter, before: EventCursor | int | None, limit: int
+    connection: sqlite3.Connection,
+    damage: Damage,
+    which: EventFilter,
+    before: EventCursor | int | None,
+    limit: int,
 ) -> list[StoredEvent]:
+    cursor: EventCursor | None
     if isinstance(before, int):
-        which, before = _from_number(connection, which, before)
-    selects, params = _selects(connection, which, before, TEXT_SCAN if which.text else limit)
-    statement = " UNION ALL ".join(f"SELECT * FROM ({select})" for select in selects)
-    if which.text:
-        text, more = _text(which.text)
-        statement, params = f"SELECT * FROM ({statement}) WHERE {text}", params + more
-    found = connection.execute(f"{statement} {_NEWEST_FIRST} LIMIT ?", [*params, limit])
-    return [rows.event_of(row) for row in found]
+        which, cursor = _from_number(connection, which, before)
+    else:
+        cursor = before
+
+    def query(most: int) -> tuple[str, Params]:
+        selects, params = _selects(connection, which, cursor, TEXT_SCAN if which.text else most)
+        statement = " UNION ALL ".join(f"SELECT * FROM ({select})" for select in selects)
+        if which.text:
+            text, more = _text(which.text)
+            statement, params = f"SELECT * FROM ({statement}) WHERE {text}", params + more
+        return f"{statement} {_NEWEST_FIRST} LIMIT ?", [*params, most]
+
+    return tables.EVENTS.page(connection, damage, query, limit)
 
 
 def newest_event(connection: sqlite3.Connection) -> int:
@@ -92,7 +105,7 @@ def count_events(connection: sqlite3.Connection, which: EventFilter) -> dict[Lev
 
 
 def changes(
-    connection: sqlite3.Connection, id: int | None, service: str | None, before: int | None, limit: int
+    connection: sqlite3.Connection, damage: Damage, id: int | None, service: str | None, before: int | None, limit: int
 ) -> list[Change]:
     conditions: list[str] = ["1"]
     params: Params = []
@@ -106,44 +119,50 @@ def changes(
         conditions.append("seq < ?")
         params.append(before)
     statement = f"SELECT {rows.CHANGE_COLUMNS} FROM changes WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
-    return [rows.change_of(row) for row in connection.execute(statement, [*params, limit])]
+    return tables.CHANGES.page(connection, damage, lambda most: (statement, [*params, most]), limit)
 
 
-def runs(connection: sqlite3.Connection, id: int, before: int | None, limit: int) -> list[Run]:
+def runs(connection: sqlite3.Connection, damage: Damage, id: int, before: int | None, limit: int) -> list[Run]:
     statement = f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ? AND number < ? ORDER BY number DESC LIMIT ?"
-    found = connection.execute(statement, (id, rows.MOST if before is None else before, limit))
-    return [rows.run_of(row) for row in found]
+    first = rows.MOST if before is None else before
+    return tables.RUNS.page(connection, damage, lambda most: (statement, [id, first, most]), limit)
 
 
-def uptime(connection: sqlite3.Connection, services: tuple[str, ...], days: int, today: int) -> list[UptimeDay]:
+def uptime(
+    connection: sqlite3.Connection, damage: Damage, services: tuple[str, ...], days: int, today: int
+) -> list[UptimeDay]:
     statement = f"SELECT {rows.DAY_COLUMNS} FROM days WHERE day BETWEEN ? AND ?"
     params: Params = [today - days + 1, today]
     if services:
         statement += f" AND service IN ({_marks(services)})"
         params += map(text_of, services)
-    return [rows.day_of(row) for row in connection.execute(f"{statement} ORDER BY day DESC, service", params)]
+    return tables.DAYS.read(connection, damage, f"{statement} ORDER BY day DESC, service", params)
 
 
-def heat(connection: sqlite3.Connection, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
-    statement = "SELECT service, minute_ms, total, up FROM heat WHERE minute_ms BETWEEN ? AND ?"
+def heat(
+    connection: sqlite3.Connection, damage: Damage, services: tuple[str, ...], start_ms: int, end_ms: int
+) -> list[HeatCell]:
+    statement = f"SELECT {tables.HEAT.names} FROM heat WHERE minute_ms BETWEEN ? AND ?"
     params: Params = [start_ms, end_ms]
     if services:
         statement += f" AND service IN ({_marks(services)})"
         params += map(text_of, services)
-    found = connection.execute(f"{statement} ORDER BY minute_ms DESC, service LIMIT {HEAT_CELLS}", params)
-    return [HeatCell(service=row[0], minute_ms=row[1], total=row[2], up=row[3]) for row in found]
+    return tables.HEAT.read(
+        connection, damage, f"{statement} ORDER BY minute_ms DESC, service LIMIT {HEAT_CELLS}", params
+    )
 
 
-def document(connection: sqlite3.Connection, kind: str, name: str) -> Any | None:
-    found = connection.execute(
-        "SELECT value FROM documents WHERE kind = ? AND name = ?", (text_of(kind), text_of(name))
-    ).fetchone()
-    return None if found is None else rows.from_json(found[0])
+_DOCUMENTS = f"SELECT {tables.DOCUMENTS.names} FROM documents WHERE kind = ?"
 
 
-def documents(connection: sqlite3.Connection, kind: str) -> dict[str, Any]:
-    found = connection.execute("SELECT name, value FROM documents WHERE kind = ? ORDER BY name", (text_of(kind),))
-    return {name: rows.from_json(value) for name, value in found}
+def document(connection: sqlite3.Connection, damage: Damage, kind: str, name: str) -> Any | None:
+    found = tables.DOCUMENTS.read(connection, damage, f"{_DOCUMENTS} AND name = ?", (text_of(kind), text_of(name)))
+    return found[0][2] if found else None
+
+
+def documents(connection: sqlite3.Connection, damage: Damage, kind: str) -> dict[str, Any]:
+    found = tables.DOCUMENTS.read(connection, damage, f"{_DOCUMENTS} ORDER BY name", (text_of(kind),))
+    return {name: value for _, name, value in found}
 
 
 def text_of(value: str) -> str:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store import READ_S
+from heartfelt.monitor.store import READ_S, check
+from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken
 from heartfelt.monitor.tasks import join_thread
 
 READERS = 2
+CHECK_S = 3600.0
 _STEPS = 50_000  # SQLite's steps between two checks of the clock: about a millisecond
 
 T = TypeVar("T")
@@ -32,8 +34,13 @@ class Readers:
     not respond would hold up the end of the process.
     """
 
-    def __init__(self, path: Path, *, answer_s: float, logger: logging.Logger) -> None:
+    def __init__(self, path: Path, damage: Damage, *, answer_s: float, logger: logging.Logger) -> None:
+        self.error: str | None = None
+        """Why the last query could not read the disk; the next one that can clears it."""
+        self.failed_s = 0.0
+        """When that was."""
         self._path = path
+        self._damage = damage
         self._answer_s = answer_s
         self._logger = logger
         self._local = threading.local()
@@ -70,6 +77,30 @@ class Readers:
                 found[1].set_exception(StoreError(f"the store {self._path} was closed before the query ended"))
         return left
 
+    def check(self) -> None:
+        """Checks the structure of the file in a thread of its own, which ends with the readers."""
+        thread = threading.Thread(target=self._check, name="heartfelt-store-check", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _check(self) -> None:
+        begun_s = time.monotonic()
+        try:
+            connection = check.read_only(self._path)
+            try:
+                found = check.structure(connection, CHECK_S, quick=True, stop=lambda: self._closing)
+            finally:
+                connection.close()
+        except FAILURES as error:
+            self._logger.warning("%s could not be checked: %s", self._path, error)
+            return
+        if found:
+            self._damage.broken(check.summary(found))
+        elif found is not None:
+            self._logger.info("%s was checked in %.1f s: nothing is wrong", self._path, time.monotonic() - begun_s)
+        elif not self._closing:
+            self._logger.warning("%s was not checked: it took longer than %g s", self._path, CHECK_S)
+
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Runs the query in one of the threads. Raises StoreError, and what the query raises."""
         future: Future[T] = Future()
@@ -101,17 +132,30 @@ class Readers:
         try:
             connection = self._connection()
             connection.set_progress_handler(lambda: self._closing or time.monotonic() > end, _STEPS)
-            return query(connection)
-        except sqlite3.Error as error:
+            result = query(connection)
+            self.error = None
+            return result
+        except FAILURES as error:
             if self._closing:
                 raise StoreError(f"the store {self._path} was closed before the query ended") from error
             if time.monotonic() > end:
                 raise StoreError(
                     f"a query of {self._path} took longer than {READ_S:g} s; ask for fewer services or a shorter period"
                 ) from error
-            raise StoreError(
-                f"{self._path} cannot be read: {error}; see GET /readyz for the state of the store"
-            ) from error
+            raise StoreError(self._describe(error)) from error
+
+    def _describe(self, error: Exception) -> str:
+        """Returns a text for people, and makes the store's health agree with it."""
+        if is_broken(error):
+            self._damage.broken(str(error))
+            return self._damage.error or str(error)
+        text = f"{self._path} cannot be read: {error}; check the disk of {self._path.parent}"
+        if "I/O" in str(error) or "unable to open" in str(error):
+            if self.error is None:
+                self._logger.error("%s", text)
+            self.error, self.failed_s = text, time.monotonic()
+            self._local.__dict__.pop("connection", None)  # the next query opens the file again
+        return text
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -66,6 +66,14 @@ def from_json(text: str) -> Any:
         return json.loads(text)
 
 
+def object_of(text: str) -> dict[str, Any]:
+    """Decodes a JSON object. Raises ValueError, msgspec.DecodeError or RecursionError."""
+    found = from_json(text)
+    if type(found) is not dict:
+        raise ValueError(f"not a JSON object: {text[:40]}")
+    return found
+
+
 def reason_columns(reason: Reason) -> tuple[str, str, str]:
     """The columns reason, reason_code and reason_args. Words from elsewhere stand in the first, as they always did."""
     if reason.code == TEXT_CODE:
@@ -137,7 +145,7 @@ def instance_of(row: tuple[Any, ...]) -> InstanceRow:
         reason=reason_of(row[5], row[16], row[17]),
         first_seen_ms=row[6],
         last_beat_ms=row[7],
-        meta=from_json(row[8]),
+        meta=object_of(row[8]),
         via=row[9],
         peer=row[10],
         interval_ms=row[11],
@@ -226,7 +234,7 @@ def event_of(row: tuple[Any, ...]) -> StoredEvent:
         scope=row[6] if row[7] else None,
         level=LEVELS[row[8]],
         type=row[9],
-        info=from_json(row[11]),
+        info=object_of(row[11]),
     )
     return StoredEvent(number=row[0], event=event)
 

@@ -9,6 +9,7 @@ WAL.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import struct
@@ -194,32 +195,55 @@ def check_file(path: Path) -> None:
 _REMEDY = "move it away, or use another data folder"
 
 
+def create_folder(path: Path) -> None:
+    """Creates the folder of the file so that only its owner may look into it. An existing one keeps its mode."""
+    folder = path.parent
+    try:
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        elif not path.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def create_file(path: Path) -> None:
     """Creates the file so that only its owner may read it: it contains hashes of tokens and URLs of webhooks."""
+    create_folder(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be opened for writing: {error.strerror}; let the monitor's user write there, or use "
-            "another data folder"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path} cannot be opened for writing: {error.strerror}; let the monitor's user write there, or use another "
+        "data folder"
+    )
 
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Migrates the tables to VERSION, each step in a transaction, and switches to WAL. `check_file` must have checked
     the file."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
+    version = make_tables(connection, VERSION)
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if version != VERSION:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def make_tables(connection: sqlite3.Connection, version: int) -> int:
+    """Migrates the tables to a version, and returns the version that they had; 0: there were none."""
+    (before,) = connection.execute("PRAGMA user_version").fetchone()
+    if before == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
-    for step in range(version + 1, VERSION + 1):
+    for step in range(before + 1, version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE;{_STEPS[step]}"
             f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {step};COMMIT;"
         )
-    connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if version != VERSION:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return int(before)
 
 
 def configure(connection: sqlite3.Connection, *, busy_ms: int) -> None:

@@ -29,6 +29,7 @@ from heartfelt.monitor.store import (
     queries,
 )
 from heartfelt.monitor.store.file import StoreFile
+from heartfelt.monitor.store.lock import real_path
 from heartfelt.monitor.store.pending import Bounds
 from heartfelt.monitor.store.readers import Readers
 from heartfelt.monitor.store.retention import Forgetter, Retention
@@ -66,7 +67,7 @@ class SqliteStore:
         wall_ms: Callable[[], int] = _wall_ms,
         logger: logging.Logger | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = real_path(Path(path))
         retention = retention or Retention()
         self._wall_ms = wall_ms
         self._logger = logger or logging.getLogger("heartfelt.monitor.store")
@@ -80,7 +81,8 @@ class SqliteStore:
             close_s=close_s,
             answer_s=answer_s,
         )
-        self._readers = Readers(self.path, answer_s=answer_s, logger=self._logger)
+        self._damage = self._file.damage
+        self._readers = Readers(self.path, self._damage, answer_s=answer_s, logger=self._logger)
         self._answer_s = answer_s
         self.left_running = 0
         self._refused = 0
@@ -95,6 +97,8 @@ class SqliteStore:
         self._writer.start(saved.next_id - 1, saved.next_seq - 1)
         self._readers.open()
         self._state = "open"
+        if self._file.to_check:
+            self._readers.check()
         return saved
 
     def close(self) -> None:
@@ -122,7 +126,11 @@ class SqliteStore:
     def health(self) -> Health:
         writer = self._writer
         one, two = writer.noted_dropped, writer.kept_dropped
-        error = writer.error if self._state == "open" else f"the store {self.path} is not open"
+        error = self._damage.error or writer.error
+        if error is None and self._readers.failed_s >= writer.written_s:
+            error = self._readers.error
+        if self._state != "open":
+            error = f"the store {self.path} is not open"
         return Health(
             ok=error is None,
             error=error,
@@ -140,6 +148,9 @@ class SqliteStore:
             unsent=self._forgetter.unsent,
             bytes=writer.bytes,
             last_written_ms=self._file.last_written_ms,
+            damaged=self._damage.structure is not None,
+            damaged_rows=self._damage.n_rows,
+            damaged_by_table=dict(self._damage.rows),
         )
 
     async def flush(self) -> None:
@@ -261,10 +272,10 @@ class SqliteStore:
     # -- reading
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
-        return await self._readers.read(lambda c: queries.changes(c, id, service, before, limit))
+        return await self._readers.read(lambda c: queries.changes(c, self._damage, id, service, before, limit))
 
     async def events(self, which: EventFilter, *, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
-        return await self._readers.read(lambda c: queries.events(c, which, before, limit))
+        return await self._readers.read(lambda c: queries.events(c, self._damage, which, before, limit))
 
     async def newest_event(self) -> int:
         return await self._readers.read(queries.newest_event)
@@ -274,18 +285,18 @@ class SqliteStore:
 
     async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
         today = self._wall_ms() // DAY_MS
-        return await self._readers.read(lambda c: queries.uptime(c, services, days, today))
+        return await self._readers.read(lambda c: queries.uptime(c, self._damage, services, days, today))
 
     async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
-        return await self._readers.read(lambda c: queries.heat(c, services, start_ms, end_ms))
+        return await self._readers.read(lambda c: queries.heat(c, self._damage, services, start_ms, end_ms))
 
     async def runs(self, id: int, *, before: int | None, limit: int) -> list[Run]:
-        return await self._readers.read(lambda c: queries.runs(c, id, before, limit))
+        return await self._readers.read(lambda c: queries.runs(c, self._damage, id, before, limit))
 
     # -- documents
 
     async def get_document(self, kind: str, name: str) -> Any | None:
-        return await self._readers.read(lambda c: queries.document(c, kind, name))
+        return await self._readers.read(lambda c: queries.document(c, self._damage, kind, name))
 
     async def put_document(self, kind: str, name: str, value: Any) -> None:
         row = (queries.text_of(kind), queries.text_of(name), to_json(value))
@@ -299,16 +310,16 @@ class SqliteStore:
         return deleted > 0
 
     async def documents(self, kind: str) -> dict[str, Any]:
-        return await self._readers.read(lambda c: queries.documents(c, kind))
+        return await self._readers.read(lambda c: queries.documents(c, self._damage, kind))
 
     # -- the outbox
 
     async def next_deliveries(self, now_ms: int, limit: int, room: Mapping[str, int] | None = None) -> list[Delivery]:
         """Writes only if one is due."""
         room = room or {}
-        if not await self._readers.read(lambda c: deliveries.due(c, now_ms, 1, room)):
+        if not await self._readers.read(lambda c: deliveries.due(c, self._damage, now_ms, 1, room)):
             return []
-        return await self._writer.do(lambda c: deliveries.claim(c, now_ms, limit, room))
+        return await self._writer.do(lambda c: deliveries.claim(c, self._damage, now_ms, limit, room))
 
     async def finish_delivery(
         self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
@@ -326,11 +337,11 @@ class SqliteStore:
         return await self._readers.read(lambda c: deliveries.states(c, target, keys))
 
     async def told(self) -> dict[str, dict[Who, Keys]]:
-        return await self._readers.read(deliveries.told)
+        return await self._readers.read(lambda c: deliveries.told(c, self._damage))
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         unwritten = self._writer.unwritten_deliveries
-        return await self._readers.read(lambda c: deliveries.waiting(c, unwritten))
+        return await self._readers.read(lambda c: deliveries.waiting(c, self._damage, unwritten))
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
-        return await self._readers.read(lambda c: deliveries.deliveries(c, target, before, limit))
+        return await self._readers.read(lambda c: deliveries.deliveries(c, self._damage, target, before, limit))

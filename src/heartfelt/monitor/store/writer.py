@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import FLUSH_S
+from heartfelt.monitor.store.damage import FAILURES, is_broken, move_aside
 from heartfelt.monitor.store.file import StoreFile
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped, Pending
 from heartfelt.monitor.store.retention import Forgetter
 from heartfelt.monitor.tasks import join_thread
@@ -29,7 +31,6 @@ ANSWER_S = 1.0
 """How much longer it waits for a disk that does not respond."""
 FORGET_EVERY_S = 60.0
 FORGET_FOR_S = 0.05
-LOG_EVERY_S = 60.0
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
@@ -60,6 +61,7 @@ class Writer:
         self.bytes = 0
         self.error: str | None = None
         self.last_written_ms: int | None = None
+        self.written_s = 0.0  # by the monotonic clock
         self._file = file
         self._forgetter = forgetter
         self._bounds = bounds
@@ -73,7 +75,7 @@ class Writer:
         self._ended = False
         self.is_left = False
         self._retry_s = 0.0
-        self._logged_at = float("-inf")
+        self._log = OutageLog(logger, f"the store {file.path} can be written again")
         self._forget_at = 0.0
         self._forget_for_s = FORGET_FOR_S
         self._thread: threading.Thread | None = None
@@ -157,6 +159,8 @@ class Writer:
             try:
                 written, jobs = self._flush()
                 self._do_jobs(jobs, written)
+                if written:
+                    self._move_aside()
                 if written and stop_at is None:
                     self._forget()
             except Exception as error:  # a bug here must not end the thread, and is logged
@@ -203,7 +207,7 @@ class Writer:
         try:
             self._file.write(batch)
         except Exception as error:
-            if not isinstance(error, (sqlite3.Error, StoreError)):  # a bug here: the records are kept all the same
+            if not isinstance(error, (*FAILURES, StoreError)):  # a bug here: the records are kept all the same
                 self._logger.exception("the store's writer failed unexpectedly")
             self._failed(error)
             return False
@@ -216,10 +220,9 @@ class Writer:
         self.last_written_ms = self._file.last_written_ms
         self.bytes = self._file.bytes()
         self._retry_s = 0.0
-        if self.error is not None:
-            self._logger.warning("the store %s can be written again", self._file.path)
-            self.error = None
-            self._logged_at = float("-inf")
+        self.error = None
+        self.written_s = time.monotonic()
+        self._log.worked()
         if self.bytes > self._forgetter.keep.file_bytes:
             self._forget_at = 0.0
         self._forget_for_s = max(FORGET_FOR_S, 2 * took_s)
@@ -227,11 +230,10 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         self._retry_s = min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
+        if is_broken(error):
+            self._file.damage.broken(str(error))
         self.error = describe(error, self._file)
-        now = time.monotonic()
-        if now - self._logged_at >= LOG_EVERY_S:
-            self._logged_at = now
-            self._logger.error("%s; new records are kept in memory until then", self.error)
+        self._log.failed(f"{self.error}; new records are kept in memory until then")
 
     def _do_jobs(self, jobs: Jobs, written: bool) -> None:
         """Runs the jobs. If writing failed a moment ago, the jobs fail, too."""
@@ -248,7 +250,7 @@ class Writer:
             try:
                 with self._file.transaction() as connection:
                     result = job(connection)
-            except (sqlite3.Error, StoreError) as error:
+            except (*FAILURES, StoreError) as error:
                 self._failed(error)
                 broken = StoreError(describe(error, self._file))
                 future.set_exception(broken)
@@ -256,6 +258,18 @@ class Writer:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+
+    def _move_aside(self) -> None:
+        """Moves rows that cannot be read into a table of their own. If that fails they stay, and are left out."""
+        damage = self._file.damage
+        if not damage.found.is_set():
+            return
+        damage.log_rest()
+        try:
+            with self._file.transaction() as connection:
+                move_aside(connection, damage.take(), self._file.wall_ms())
+        except (*FAILURES, StoreError) as error:
+            self._logger.warning("%s: damaged rows could not be moved aside: %s", self._file.path, error)
 
     def _forget(self) -> None:
         begun = time.monotonic()
@@ -265,7 +279,7 @@ class Writer:
         try:
             while more and time.monotonic() - begun < self._forget_for_s and not self._hurry.is_set():
                 more = self._forgetter.step(self._file.connection())
-        except (sqlite3.Error, StoreError) as error:
+        except (*FAILURES, StoreError) as error:
             self._failed(error)
             return
         self.bytes = self._file.bytes()
@@ -294,8 +308,8 @@ def describe(error: Exception, file: StoreFile) -> str:
         remedy = f"free some space on the disk of {file.path.parent}"
     elif "readonly" in text or "unable to open" in text:
         remedy = "let the monitor's user write to it and its folder"
-    elif "malformed" in text or "not a database" in text:
-        remedy = "it is damaged: stop the monitor, move the file and its -wal away, and start the monitor again"
+    elif is_broken(error):
+        remedy = f"it is damaged: {file.damage.remedy}"
     else:
         remedy = f"check the disk of {file.path.parent}"
     return f"{file.path} cannot be written: {text or type(error).__name__}; {remedy}"

@@ -24,6 +24,7 @@ from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.problems import FieldError
 from heartfelt.monitor.store import Store
+from heartfelt.monitor.store.outage_log import OutageLog
 
 KIND = "token"
 FIGURES: Figures = {
@@ -128,6 +129,8 @@ class Auth:
         self._tokens: dict[str, Token] = {}
         self._version = 0
         self._revoking: set[str] = set()  # the store may still return them
+        self._damaged: set[str] = set()  # of which it was logged: the tokens are read every two seconds
+        self._reload_log = OutageLog(_logger, "the tokens can be read again")
         self.refused = 0
         self.reload_failures = 0
         self.on_revoked: list[Callable[[], None]] = []
@@ -182,9 +185,10 @@ class Auth:
         version = self._version
         try:
             found = await self._store.documents(KIND)
+            self._reload_log.worked()
         except Exception as error:
             self.reload_failures += 1
-            _logger.warning("cannot read the tokens; those already known stay valid: %s", error)
+            self._reload_log.failed(f"cannot read the tokens; those already known stay valid: {error}")
             return
         if version == self._version:  # otherwise the tokens that were read may be out of date
             self.take(found)
@@ -197,7 +201,9 @@ class Auth:
             try:
                 tokens[name] = msgspec.convert(value, Token)
             except msgspec.ValidationError as error:
-                _logger.error("token %s is damaged in the store and therefore not valid: %s", name, error)
+                if name not in self._damaged:
+                    _logger.error("token %s is damaged in the store and therefore not valid: %s", name, error)
+                self._damaged.add(name)
         self._set(tokens)
 
     def _set(self, tokens: dict[str, Token]) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 
 from heartfelt.monitor.store import Backlog, Store
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.tasks import within
 
 __all__ = ["Waiting"]
@@ -22,19 +23,17 @@ class Waiting:
     def __init__(self, store: Store, *, refresh_s: float = REFRESH_S) -> None:
         self._store = store
         self._refresh_s = refresh_s
-        self._is_failing = False
+        self._log = OutageLog(_log, "the store counts the waiting deliveries again")
         self.by_target: dict[str, Backlog] = {}
         self.errors = 0
 
     async def refresh(self) -> None:
-        """Takes at most `refresh_s`. Raises nothing: a failure is counted, and the first of several is logged."""
+        """Takes at most `refresh_s`. Raises nothing: a failure is counted, and logged once a minute."""
         try:
             self.by_target = await within(self._refresh_s, self._store.waiting_deliveries())
-            self._is_failing = False
+            self._log.worked()
         except Exception as error:
             self.errors += 1
-            if not self._is_failing:
-                self._is_failing = True
-                timed_out = isinstance(error, asyncio.TimeoutError)
-                text = f"no answer within {self._refresh_s:g} s" if timed_out else str(error)
-                _log.error("the store cannot count the waiting deliveries, metrics show the last numbers: %s", text)
+            timed_out = isinstance(error, asyncio.TimeoutError)
+            text = f"no answer within {self._refresh_s:g} s" if timed_out else str(error)
+            self._log.failed(f"the store cannot count the waiting deliveries, metrics show the last numbers: {text}")

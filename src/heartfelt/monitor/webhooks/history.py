@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from heartfelt.monitor.model import Change
-from heartfelt.monitor.store import Store
+from heartfelt.monitor.store import Store, StoreError
 
 __all__ = ["Position", "load_position", "recent_changes", "save_position"]
 
@@ -45,13 +45,30 @@ async def save_position(store: Store, position: Position) -> None:
     await store.put_document(_KIND, _NAME, msgspec.to_builtins(position))
 
 
+async def first_position(store: Store) -> Position:
+    """Returns the position of now, and saves it. The monitor watches also while nothing can be read or stored, so that
+    is logged only; the store's health says so, too."""
+    seq = -1
+    try:
+        newest = await store.changes(id=None, service=None, before=None, limit=1)
+        seq = newest[0].seq if newest else -1
+        await save_position(store, Position(seq=seq, flushed=True))
+    except StoreError as error:
+        _log.error("the webhooks begin with the changes from now on, but that is not stored: %s", error)
+    return Position(seq=seq, flushed=True)
+
+
 async def recent_changes(store: Store, *, after: int, memory_ms: int) -> list[Change]:
     """Returns all changes after `after`, and those of `memory_ms` before it, oldest first; at most 100,000."""
     found: list[Change] = []
     before: int | None = None
     border_ms: int | None = None
     while len(found) < _MOST:
-        page = await store.changes(id=None, service=None, before=before, limit=_PAGE)
+        try:
+            page = await store.changes(id=None, service=None, before=before, limit=_PAGE)
+        except StoreError as error:
+            _log.error("changes before the start cannot be read, so the webhooks do not report them: %s", error)
+            break
         for change in page:
             if change.seq <= after:
                 border_ms = change.time_ms - memory_ms if border_ms is None else border_ms

@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 
 from heartfelt.monitor.store import FLUSH_S, Delivery, Store
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks.caller import Answer
 from heartfelt.monitor.webhooks.notices import Notice, subject_of
@@ -101,7 +102,7 @@ class Outbox:
         self._busy: set[int] = set()
         self._wake = TimedEvent()
         self._due_ms: list[int] = []
-        self._store_ok = True
+        self._store_log = OutageLog(_log, "the store responds again; webhooks continue")
         self._limits = stop_limits or StopLimits()
         self._running = False
         self._worker: asyncio.Task[None] | None = None
@@ -358,15 +359,11 @@ class Outbox:
 
     def _store_ill(self, error: Exception) -> None:
         self.counts["store_errors"] += 1
-        if self._store_ok:
-            _log.error("webhooks are waiting because the store does not respond: %s", error)
-        self._store_ok = False
+        self._store_log.failed(f"webhooks are waiting because the store does not respond: {error}")
         self._due_ms = [*self._due_ms[:999], self._wall_ms() + 1000]
 
     def _store_well(self) -> None:
-        if not self._store_ok:
-            _log.info("the store responds again; webhooks continue")
-        self._store_ok = True
+        self._store_log.worked()
 
 
 def _asked_ms(answer: Answer) -> int:

@@ -17,13 +17,14 @@ import msgspec
 from heartfelt.monitor.metric import Reading
 from heartfelt.monitor.model import AgentEvent, Change, Level, State
 from heartfelt.monitor.store import Store
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks import metrics
 from heartfelt.monitor.webhooks.backlog import Waiting
 from heartfelt.monitor.webhooks.caller import Caller
 from heartfelt.monitor.webhooks.damping import Damper
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
-from heartfelt.monitor.webhooks.history import Position, load_position, recent_changes, save_position
+from heartfelt.monitor.webhooks.history import Position, first_position, load_position, recent_changes, save_position
 from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, refusal_event
 from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
@@ -103,6 +104,7 @@ class Webhooks:
         """Changes up to this one were handled before the start; they only show the dampers which instances flap."""
         self._last_seq = -1
         self._unsaved = True
+        self._save_log = OutageLog(_log, "the position of the webhooks is stored again")
         self._saved_ms: int | None = None
         self._wake = TimedEvent()
         self._ticker: asyncio.Task[None] | None = None
@@ -195,9 +197,7 @@ class Webhooks:
         await self._told.load()
         position = await load_position(self._store)
         if position is None:  # a first start: begins here, even if the process is killed before it records more
-            newest = await self._store.changes(id=None, service=None, before=None, limit=1)
-            position = Position(seq=newest[0].seq if newest else -1, flushed=True)
-            await save_position(self._store, position)
+            position = await first_position(self._store)
         if self._targets:
             await self._replay(position)
         else:
@@ -287,10 +287,11 @@ class Webhooks:
         self._unsaved = False
         try:
             await save_position(self._store, Position(seq=seq, flushed=flushed))
+            self._save_log.worked()
         except Exception as error:
             self._unsaved = True
             self._counts["store_errors"] += 1
-            _log.error("the position of the webhooks cannot be stored: %s", error)
+            self._save_log.failed(f"the position of the webhooks cannot be stored: {error}")
 
     # -- for the API
 

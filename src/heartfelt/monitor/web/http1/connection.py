@@ -13,9 +13,9 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from heartfelt.monitor.web.http1.chunked import Chunks
-from heartfelt.monitor.web.http1.exchange import Exchange, plain_answer, too_many
+from heartfelt.monitor.web.http1.exchange import Exchange, plain_answer, server_options, too_many
 from heartfelt.monitor.web.http1.guard import RequestGuard
-from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser, split_target
+from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser
 from heartfelt.monitor.web.http1.link import Link, address
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ STOP_S = 1.0
 
 _END = b"\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_NAMES_A_METHOD = re.compile(rb"[A-Z]")
+_NAMES_A_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
 class ServerConnection(Link):
@@ -131,7 +131,10 @@ class ServerConnection(Link):
         size = self._blank + (end + len(_END) if end >= 0 else len(data))
         if size > guard.header_bytes:
             guard.large_heads += 1
-            self.refuse(431, "the request's head is too large; see http.header_bytes")
+            if data.find(b"\r\n", 0, guard.header_bytes) < 0:
+                self.refuse(414, "the request's target is too long; see http.header_bytes")
+            else:
+                self.refuse(431, "the request's head is too large; see http.header_bytes")
             return False
         guard.idle.end(self)
         if end < 0:
@@ -145,15 +148,16 @@ class ServerConnection(Link):
         self._searched = self._blank = 0
         try:
             self._head.parse(head)
-            self._begin()
         except BadRequest as bad:
             self._refuse_bad(bad)
+        else:
+            self._begin()
         return True
 
     def _begin(self) -> None:
-        """Starts the exchange for the parsed head. Raises BadRequest."""
+        """Starts the exchange for the parsed head."""
         head = self._head
-        path, raw_path, query = split_target(head.target)
+        path, raw_path, query = head.target
         root = self._config.root_path
         scope = self._scope | {
             "http_version": head.version,
@@ -180,6 +184,8 @@ class ServerConnection(Link):
             self.guard.over_limit += 1
             self.guard.warn(self._peer, f"answered 503: there are {limit} connections already (limits.connections)")
             application = too_many
+        elif raw_path == b"*":
+            application = server_options
         exchange.task = self._loop.create_task(exchange.run(application))
         tasks.add(exchange.task)
 

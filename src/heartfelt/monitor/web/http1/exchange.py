@@ -249,3 +249,10 @@ async def too_many(scope: Any, receive: Any, send: Any) -> None:
     ]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": text})
+
+
+async def server_options(scope: Any, receive: Any, send: Any) -> None:
+    """The application for `OPTIONS *`, which asks about the server as a whole (RFC 9110, 9.3.7)."""
+    headers = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

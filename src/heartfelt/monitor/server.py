@@ -11,9 +11,11 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -24,7 +26,7 @@ from heartfelt.monitor.config.build import make_tls
 from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 from heartfelt.monitor.tasks import end_tasks
-from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
+from heartfelt.monitor.web.http1 import RequestGuard, TlsListener, protocol_class
 
 GRACEFUL_S = 5
 """How long requests under way may take to end, once the process was asked to."""
@@ -65,6 +67,27 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class TlsServer(_Server):
+    """Accepts by a TlsListener."""
+
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext, guard: RequestGuard) -> None:
+        super().__init__(config)
+        self._tls, self._guard = tls, guard
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        config, state = self.config, self.server_state
+        await self.lifespan.startup()
+        make = partial(config.http_protocol_class, config, state, self.lifespan.state)  # type: ignore[call-arg]
+        self.servers = [
+            TlsListener(  # type: ignore[misc]
+                sock, self._tls, self._guard, make=make, open_now=lambda: len(state.connections),
+                most=config.limit_concurrency,
+            )
+            for sock in sockets or ()
+        ]  # fmt: skip
+        self.started = True
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -122,7 +145,7 @@ class Process:
         )
         monitor.more_stats["requests"] = guard.stats
         monitor.more_readings.append(guard.readings)
-        monitor.more_readings.append(guard.readings)
+        tls = make_tls(config) if config.http_tls else None
         settings = uvicorn.Config(
             App(monitor),
             http=protocol_class(guard),
@@ -136,8 +159,7 @@ class Process:
             limit_concurrency=config.limits_connections,
         )
         settings.load()
-        settings.ssl = make_tls(config) if config.http_tls else None
-        server = _Server(settings)
+        server = _Server(settings) if tls is None else TlsServer(settings, tls, guard)
         loop = asyncio.get_running_loop()
         with _signals(loop, self._stopping.set):
             serving = loop.create_task(server.serve(sockets=[sock]))
@@ -145,7 +167,7 @@ class Process:
             while not server.started and not serving.done():
                 await asyncio.sleep(0.005)
             if server.started:
-                self._announce(monitor, sock, tls=settings.ssl is not None)
+                self._announce(monitor, sock, tls=tls is not None)
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             monitor.begin_stop()  # so that no request delays the end

@@ -17,6 +17,8 @@ Scope = dict[str, Any]
 Receive = Any
 Send = Any
 SWEEP_S = 1.0
+_MOST_DIGITS = 18
+"""Servers other than ours pass on lengths that `int` refuses to convert."""
 
 
 class Disconnected(Exception):
@@ -70,7 +72,7 @@ async def read_body(
     most_unpacked: int,
 ) -> bytes:
     """Returns the whole body. Raises Problem (400, 408, 413, 415) or Disconnected."""
-    if length is not None and (not length.isdigit() or int(length) > most):
+    if length is not None and (len(length) > _MOST_DIGITS or not length.isdigit() or int(length) > most):
         raise too_large(f"{length[:20].decode('latin-1')} bytes", most)
     task = deadlines.begin()
     try:

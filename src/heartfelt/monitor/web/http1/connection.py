@@ -27,6 +27,8 @@ BODY_BYTES = 64 << 10
 PIPELINED_BYTES = 16 << 10
 """Reading pauses while more than this waits behind a request that is being served."""
 
+REFUSED_AT_ONCE = 100
+"""Connections above the limit that get an answer, 503. More are closed unanswered."""
 STOP_S = 1.0
 """Time that an incomplete request has left to arrive when the server stops."""
 
@@ -64,9 +66,16 @@ class ServerConnection(Link):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not an instance of it
-        self._state.connections.add(self)  # type: ignore[arg-type]
         client = address(transport.get_extra_info("peername"))
         self._peer = f"{client[0]}:{client[1]}" if client else "unknown"
+        most = self._config.limit_concurrency
+        if most is not None and len(self._state.connections) >= most + REFUSED_AT_ONCE:
+            self.guard.over_limit += 1
+            self.guard.warn(self._peer, f"closed: there are {most} connections already (limits.connections)")
+            self.ending = True
+            self._transport.abort()
+            return
+        self._state.connections.add(self)  # type: ignore[arg-type]
         self._scope = {
             "type": "http",
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.3"},
@@ -80,11 +89,14 @@ class ServerConnection(Link):
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
         self.guard.forget(self)
+        exchange = self._exchange
+        if not self.ending and ((exchange is not None and not exchange.sent) or self._in):
+            self.guard.abandoned += 1
         self.ending = True
         self._in.clear()
         self._head.close()
-        if self._exchange is not None:
-            self._exchange.disconnect()
+        if exchange is not None:
+            exchange.disconnect()
             self._exchange = None
         if self.writable is not None:
             self.writable.set()

@@ -192,6 +192,9 @@ def test_the_description_has_each_reason(open_monitor):
         ("GET", "/api/v1/events?before=5-", None, "before"),
         ("GET", f"/api/v1/events?before={1 << 63}", None, "before"),
         ("GET", f"/api/v1/events?before={1 << 63}-1", None, "before"),
+        ("GET", f"/api/v1/events?before={10**30}", None, "before"),
+        ("GET", f"/api/v1/changes?before={(1 << 62) + 1}", None, "before"),
+        ("GET", f"/api/v1/instances?id={1 << 63}", None, "id"),
         ("GET", "/api/v1/instances/999", None, None),
         ("POST", "/api/v1/instances/{id}/pause", {"for_s": "long"}, "for_s"),
         ("POST", "/api/v1/instances/{id}/pause", {"for_s": -1}, "for_s"),
@@ -263,3 +266,12 @@ def test_every_answer_has_the_headers_that_keep_browsers_out(open_monitor, endpo
         assert answer.headers["content-type"] == "application/problem+json"
         assert set(answer.json) == {"type", "title", "status", "detail", "code", "field"}
         assert answer.json["status"] == answer.status
+
+
+@pytest.mark.parametrize(
+    "query",
+    [f"changes?before={(1 << 62) - 1}", f"changes?before={1 << 62}", f"instances?id={(1 << 63) - 1}",
+     f"events?before={(1 << 63) - 1}", f"events?before={1 << 53}-{(1 << 63) - 1}"],
+)  # fmt: skip
+def test_the_largest_numbers_of_a_range_are_in_it(open_monitor, query):
+    assert open_monitor.get(f"/api/v1/{query}").status == 200

@@ -20,6 +20,7 @@ import msgspec
 from heartfelt.monitor.credentials import secret_in
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
+from heartfelt.monitor.ingest.decode import most_of_beat
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.ingest.ping_words import NO_SUCH_WORD, PATH
@@ -110,7 +111,7 @@ class HttpIngest:
 
     # -- shared by heartbeats and pings
 
-    async def _body(self, scope: Scope, receive: Receive, peer: str) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, peer: str, single: int | None = None) -> bytes:
         """Checks the token and the client's rate, then reads the body. Raises Problem or Disconnected."""
         length = encoding = None
         for name, value in scope["headers"]:
@@ -136,6 +137,7 @@ class HttpIngest:
             encoding=encoding,
             most=limits.body_bytes,
             most_unpacked=limits.gunzip_bytes,
+            most_single=single,
         )
 
     # -- heartbeats
@@ -146,7 +148,7 @@ class HttpIngest:
                 405, "method", f"{scope['method']} is not allowed here; use POST to send heartbeats", {"Allow": "POST"}
             )
         peer = self._peer(scope)
-        body = await self._body(scope, receive, peer)
+        body = await self._body(scope, receive, peer, most_of_beat(self.intake.limits.meta_bytes))
         self.intake.counters.messages[VIA] += 1
         if body[:1] == b"{" or body.lstrip()[:1] != b"[":
             self.intake.rates.owe(peer, 1)

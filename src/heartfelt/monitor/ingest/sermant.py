@@ -57,6 +57,9 @@ FIGURES: Figures = {
     "rate_pauses": counter(
         "heartfelt_tcp_rate_pauses", "Times that reading paused because a client's rate was above its limit"
     ),
+    "skipped_bytes": counter(
+        "heartfelt_tcp_skipped_bytes", "Bytes of frames above limits.frame_bytes, which were dropped", unit="bytes"
+    ),
     "messages_ignored": counter("heartfelt_tcp_messages_ignored", "Messages of kinds that a monitor has no use for"),
     "accept_errors": counter("heartfelt_tcp_accept_errors", "Connections that could not be accepted"),
     "accept_errors_other": counter(

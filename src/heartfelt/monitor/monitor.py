@@ -62,7 +62,11 @@ class Monitor:
         self.started_ms = wall_ms()
         self._started_s = time.monotonic()
         self.store = make_store(config, wall_ms)
-        self.stream = Stream(most_viewers=config.http_viewers, viewer_bytes=config.http_viewer_bytes)
+        self.stream = Stream(
+            most_viewers=config.http_viewers,
+            viewer_bytes=config.http_viewer_bytes,
+            viewers_bytes=config.http_viewers_bytes,
+        )
         self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
         self.auth.on_revoked.append(self.stream.ask_again)
         self.shield = Shield(config.http_allowed_hosts)

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from heartfelt.monitor.web.http1.chunked import Chunks
-from heartfelt.monitor.web.http1.exchange import Exchange, plain_answer, server_options, too_many
+from heartfelt.monitor.web.http1.exchange import UNSENT, Exchange, plain_answer, server_options, too_many
 from heartfelt.monitor.web.http1.guard import RequestGuard
 from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser
 from heartfelt.monitor.web.http1.link import Link, address
@@ -83,6 +83,7 @@ class ServerConnection(Link):
             "client": client,
             "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
             "root_path": self._config.root_path,
+            "extensions": {UNSENT: transport.get_write_buffer_size},  # type: ignore[attr-defined]
         }
         self.guard.requests.begin(self, self._loop)
 

@@ -18,6 +18,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]],
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+\Z")
 _MOST_NAMES = 1000
+UNSENT = "heartfelt.unsent"
+"""The extension in ASGI's scope that returns how many bytes of responses wait to be sent on the connection."""
 _BODILESS = frozenset((204, 304))
 
 _logger = logging.getLogger("heartfelt.monitor.http")

@@ -13,6 +13,7 @@ from typing import Any
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_store, make_tls, make_webhook_settings
+from heartfelt.monitor.descriptors import available, shares
 from heartfelt.monitor.fanout import Fanout
 from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
@@ -156,7 +157,8 @@ class Monitor:
         if config.tcp_enable:
             context = tls if config.tcp_tls else None
             host, port = config.address("tcp")
-            tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context)
+            most = shares(config.limits_connections, available(), tcp=True).tcp
+            tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context, most=most)
             self.stopping.add("the TCP port", tcp.stop, seconds=tcp.stop_s + HOLD_UP_S)
             await _bound("tcp", config, tcp.start)
             self.auth.on_revoked.append(tcp.ask_again)

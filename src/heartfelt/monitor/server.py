@@ -23,7 +23,9 @@ import uvicorn
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_tls
+from heartfelt.monitor.descriptors import available, raise_limit, shares
 from heartfelt.monitor.loop import run_loop
+from heartfelt.monitor.loop_errors import LoopErrors
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.http1 import RequestGuard, TlsListener, protocol_class
@@ -145,6 +147,10 @@ class Process:
         )
         monitor.more_stats["requests"] = guard.stats
         monitor.more_readings.append(guard.readings)
+        errors = LoopErrors()
+        asyncio.get_running_loop().set_exception_handler(errors.handle)
+        monitor.more_stats["loop"] = errors.stats
+        monitor.more_readings.append(errors.readings)
         tls = make_tls(config) if config.http_tls else None
         settings = uvicorn.Config(
             App(monitor),
@@ -156,7 +162,7 @@ class Process:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACEFUL_S,
-            limit_concurrency=config.limits_connections,
+            limit_concurrency=shares(config.limits_connections, available(), tcp=config.tcp_enable).http,
         )
         settings.load()
         server = _Server(settings) if tls is None else TlsServer(settings, tls, guard)
@@ -225,6 +231,10 @@ def run(config: MonitorConfig, *, ready_json: bool = False) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for name in ("uvicorn.error", "heartfelt.monitor.http"):
         logging.getLogger(name).addFilter(_RateLimit())
+
+    there = raise_limit()
+    if (warning := shares(config.limits_connections, there, tcp=config.tcp_enable).warning) is not None:
+        _logger.warning("%s", warning)
 
     async def main() -> None:
         await Process(config, ready_json=ready_json).run()

@@ -28,7 +28,7 @@ PIPELINED_BYTES = 16 << 10
 """Reading pauses while more than this waits behind a request that is being served."""
 
 REFUSED_AT_ONCE = 100
-"""Connections above the limit that get an answer, 503. More are closed unanswered."""
+"""Connections above the limit that get an answer, 503, at most an eighth of it. More are closed unanswered."""
 STOP_S = 1.0
 """Time that an incomplete request has left to arrive when the server stops."""
 
@@ -69,7 +69,7 @@ class ServerConnection(Link):
         client = address(transport.get_extra_info("peername"))
         self._peer = f"{client[0]}:{client[1]}" if client else "unknown"
         most = self._config.limit_concurrency
-        if most is not None and len(self._state.connections) >= most + REFUSED_AT_ONCE:
+        if most is not None and len(self._state.connections) >= most + min(REFUSED_AT_ONCE, 1 + most // 8):
             self.guard.over_limit += 1
             self.guard.warn(self._peer, f"closed: there are {most} connections already (limits.connections)")
             self.ending = True

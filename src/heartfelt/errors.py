@@ -27,9 +27,9 @@ class StoreError(HeartfeltError):
 class FrameError(HeartfeltError, ValueError):
     """Data received over the wire cannot be decoded, or exceeds a limit.
 
-    `reason` is a short name, suitable as a counter's label. "length", "frame_limit": `fatal`, nothing after it can be
-    decoded either, so close the connection. "malformed", "messages": one frame is lost. "gzip", "gunzip_limit",
-    "data_type": one message is lost.
+    `reason` is a short name, suitable as a counter's label. "length", and "frame_limit" for a frame that is too large
+    to be skipped: `fatal`, nothing after it can be decoded either, so close the connection. "frame_limit", "malformed",
+    "messages": one frame is lost. "gzip", "gunzip_limit", "meta_size", "data_type": one message is lost.
     """
 
     def __init__(self, reason: str, text: str, fatal: bool = False) -> None:

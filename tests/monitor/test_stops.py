@@ -17,6 +17,7 @@ from heartfelt.monitor.monitor import Monitor
 from heartfelt.monitor.stopping import Stopping
 from heartfelt.monitor.store.sqlite import SqliteStore
 from heartfelt.monitor.web.stream import TOPICS, Stream
+from heartfelt.monitor.web.viewers import Queued
 from heartfelt.monitor.webhooks import Webhooks, WebhookSettings
 from heartfelt.monitor.webhooks.caller import Answer
 from heartfelt.monitor.webhooks.notices import of_change, of_entry
@@ -123,7 +124,7 @@ def test_a_stream_ends_at_every_moment_of_a_message():
                 (reading.cancel if ends == "cancelled" else stream.close)()
             loop.steps(at)
             with loop:
-                viewer.offer(b"more")
+                viewer.offer(Queued(b"more"))
             loop.advance(0.0 if ends == "closed" else 3600)
             if not loop.settle(reading.done) or (reading.cancelled() != (ends == "cancelled")) or stream._viewers:
                 wrong.append((ends, before, at))

@@ -235,11 +235,29 @@ def test_limits_are_checked():
 def test_the_longest_frame():
     body = len(VECTOR) - 2
     assert decoded(VECTOR, max_frame=body)[0][0].kind == HEARTBEAT
-    items, decoder = decoded(VECTOR[:2], max_frame=body - 1)  # before it has come
-    assert seen(items) == ["frame_limit"]
-    assert items[0].fatal
-    assert decoder.pending == 0
+    for skip, fatal in ((body - 1, True), (body, False)):
+        items, decoder = decoded(VECTOR[:2], max_frame=body - 1, max_skip=skip)  # before it has come
+        assert seen(items) == ["frame_limit"]
+        assert items[0].fatal is fatal
+        assert decoder.pending == 0
     assert seen(decoded(bytes.fromhex("ffffffff0f"))[0]) == ["frame_limit"]
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_a_frame_above_the_limit_is_skipped_and_those_behind_it_are_decoded(step):
+    large, small = encode_frame(goodbye=bytes(500)), encode_frame(goodbye=b"{}")
+    decoder = FrameDecoder(max_frame=100, max_skip=1000)
+    stream = small + large + large + small
+    items = []
+    for at in range(0, len(stream), step):
+        items += decoder.feed(stream[at : at + step])
+        assert decoder.pending <= max(step, 100)
+    assert seen(items) == [seen(items)[0], "frame_limit", "frame_limit", seen(items)[0]]
+    assert not any(item.fatal for item in items[1:3])
+    assert decoder.skipped == 2 * (len(large) - 2)
+    assert decoder.to_skip == decoder.pending == 0
+    list(decoder.feed(large[:-1]))
+    assert (decoder.to_skip, decoder.pending) == (1, 0)
 
 
 def test_the_largest_text_of_a_frame_is_of_all_its_messages_together():

@@ -12,6 +12,7 @@ from typing import Any
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_store, make_webhook_settings
+from heartfelt.monitor.descriptors import available, shares
 from heartfelt.monitor.fanout import Fanout
 from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
@@ -66,7 +67,11 @@ class Monitor:
         self.started_ms = wall_ms()
         self._started_s = time.monotonic()
         self.store = make_store(config, wall_ms)
-        self.stream = Stream(most_viewers=config.http_viewers, viewer_bytes=config.http_viewer_bytes)
+        self.stream = Stream(
+            most_viewers=config.http_viewers,
+            viewer_bytes=config.http_viewer_bytes,
+            viewers_bytes=config.http_viewers_bytes,
+        )
         self.auth = Auth(self.store, needed=config.auth_needed, tcp_needed=config.auth_tcp, wall_ms=wall_ms)
         self.auth.on_revoked.append(self.stream.ask_again)
         self.proxies = Proxies(config.http_trusted_proxies)
@@ -164,7 +169,8 @@ class Monitor:
         if config.tcp_enable:
             context = self.tls.context if self.tls is not None and config.tcp_tls else None
             host, port = config.address("tcp")
-            tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context)
+            most = shares(config.limits_connections, available(), tcp=True).tcp
+            tcp = SermantServer(self.intake, host=host, port=port, auth=self.auth.allows_tcp, tls=context, most=most)
             self.stopping.add("the TCP port", tcp.stop, seconds=tcp.stop_s + HOLD_UP_S)
             await _bound("tcp", config, tcp.start)
             self.auth.on_revoked.append(tcp.ask_again)

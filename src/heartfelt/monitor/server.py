@@ -10,21 +10,25 @@ import json
 import logging
 import os
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvicorn
 
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.descriptors import available, raise_limit, shares
 from heartfelt.monitor.loop import run_loop
+from heartfelt.monitor.loop_errors import LoopErrors
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 from heartfelt.monitor.notify import Notifier
 from heartfelt.monitor.signals import Signals
 from heartfelt.monitor.supervised import Supervised
 from heartfelt.monitor.tasks import end_tasks
-from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
+from heartfelt.monitor.web.http1 import RequestGuard, TlsListener, protocol_class
 
 GRACEFUL_S = 5
 """How long requests under way may take to end, once the process was asked to."""
@@ -67,6 +71,27 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class TlsServer(_Server):
+    """Accepts by a TlsListener."""
+
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext, guard: RequestGuard) -> None:
+        super().__init__(config)
+        self._tls, self._guard = tls, guard
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        config, state = self.config, self.server_state
+        await self.lifespan.startup()
+        make = partial(config.http_protocol_class, config, state, self.lifespan.state)  # type: ignore[call-arg]
+        self.servers = [
+            TlsListener(  # type: ignore[misc]
+                sock, self._tls, self._guard, make=make, open_now=lambda: len(state.connections),
+                most=config.limit_concurrency,
+            )
+            for sock in sockets or ()
+        ]  # fmt: skip
+        self.started = True
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -142,7 +167,10 @@ class Process:
         )
         monitor.more_stats["requests"] = guard.stats
         monitor.more_readings.append(guard.readings)
-        monitor.more_readings.append(guard.readings)
+        errors = LoopErrors()
+        asyncio.get_running_loop().set_exception_handler(errors.handle)
+        monitor.more_stats["loop"] = errors.stats
+        monitor.more_readings.append(errors.readings)
         settings = uvicorn.Config(
             App(monitor),
             http=protocol_class(guard),
@@ -153,18 +181,18 @@ class Process:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACEFUL_S,
-            limit_concurrency=config.limits_connections,
+            limit_concurrency=shares(config.limits_connections, available(), tcp=config.tcp_enable).http,
         )
         settings.load()
-        settings.ssl = monitor.tls.context if monitor.tls is not None and config.http_tls else None
-        server = _Server(settings)
+        tls = monitor.tls.context if monitor.tls is not None and config.http_tls else None
+        server = _Server(settings) if tls is None else TlsServer(settings, tls, guard)
         loop = asyncio.get_running_loop()
         serving = loop.create_task(server.serve(sockets=[sock]))
         stopping = loop.create_task(stop.wait())
         while not server.started and not serving.done():
             await asyncio.sleep(0.005)
         if server.started:
-            self._announce(monitor, sock, tls=settings.ssl is not None)
+            self._announce(monitor, sock, tls=tls is not None)
             supervised.ready()
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -212,6 +240,10 @@ def run(config: MonitorConfig, *, ready_json: bool = False, load: Callable[[], M
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for name in ("uvicorn.error", "heartfelt.monitor.http"):
         logging.getLogger(name).addFilter(_RateLimit())
+
+    there = raise_limit()
+    if (warning := shares(config.limits_connections, there, tcp=config.tcp_enable).warning) is not None:
+        _logger.warning("%s", warning)
 
     async def main() -> None:
         await Process(config, ready_json=ready_json, load=load).run()

@@ -31,6 +31,7 @@ __all__ = [
     "MAX_FRAME",
     "MAX_GUNZIP",
     "MAX_MESSAGES",
+    "MAX_SKIP",
     "TOKEN",
     "TRACING",
     "VISIBILITY",
@@ -45,6 +46,7 @@ HEARTBEAT, EVENT, TRACING, VISIBILITY = range(4)
 GOODBYE, TOKEN = 1000, 1001
 
 MAX_FRAME = 1 << 20
+MAX_SKIP = 64 << 20
 MAX_GUNZIP = 4 << 20
 MAX_MESSAGES = 256
 
@@ -109,18 +111,34 @@ class FrameDecoder:
     Frames are unpacked one at a time, when the next item is requested, so that memory is bounded by one piece plus
     max_frame plus max_gunzip. Items that were not requested come before those of the next piece.
 
-    Limits per frame: `max_frame` bytes (more is fatal, and detected before they arrive), `max_gunzip` bytes of JSON in
-    all messages together, and `max_messages`.
+    Limits per frame: `max_frame` bytes, `max_gunzip` bytes of JSON in all messages together, `max_heartbeat` bytes of
+    JSON in a heartbeat, and `max_messages`. A frame of more than `max_frame` bytes is reported before it arrives; up to
+    `max_skip` bytes it is dropped as it arrives, and the next one is decoded. More is fatal.
     """
 
-    __slots__ = ("_at", "_buffer", "_fatal", "_items", "_max_frame", "_max_gunzip", "_max_messages")
+    __slots__ = (
+        "_at", "_buffer", "_fatal", "_items", "_max_frame", "_max_gunzip", "_max_heartbeat", "_max_messages",
+        "_max_skip", "skipped", "to_skip",
+    )  # fmt: skip
 
     def __init__(
-        self, *, max_frame: int = MAX_FRAME, max_gunzip: int = MAX_GUNZIP, max_messages: int = MAX_MESSAGES
+        self,
+        *,
+        max_frame: int = MAX_FRAME,
+        max_gunzip: int = MAX_GUNZIP,
+        max_messages: int = MAX_MESSAGES,
+        max_skip: int = MAX_SKIP,
+        max_heartbeat: int | None = None,
     ) -> None:
         for name, limit in (("max_frame", max_frame), ("max_gunzip", max_gunzip), ("max_messages", max_messages)):
             if limit < 1:
                 raise ValueError(f"{name} must be at least 1, not {limit}")
+        self._max_skip = max_skip
+        self._max_heartbeat = max_gunzip if max_heartbeat is None else max_heartbeat
+        self.to_skip = 0
+        """Bytes of a frame above the limit that are still to come."""
+        self.skipped = 0
+        """Bytes of frames above the limit that were dropped."""
         self._max_frame = max_frame
         self._max_gunzip = max_gunzip
         self._max_messages = max_messages
@@ -132,6 +150,11 @@ class FrameDecoder:
     def feed(self, data: bytes | bytearray | memoryview) -> FrameDecoder:
         """Takes a piece of the stream; iterate over the decoder that is returned."""
         if self._fatal is None:
+            if self.to_skip:
+                dropped = min(self.to_skip, len(data))
+                self.to_skip -= dropped
+                self.skipped += dropped
+                data = memoryview(data)[dropped:]
             if self._at:
                 del self._buffer[: self._at]
                 self._at = 0
@@ -142,7 +165,8 @@ class FrameDecoder:
 
     @property
     def pending(self) -> int:
-        """Bytes that are not decoded yet: 0 at the end of a connection that did not end within a frame."""
+        """Bytes that are not decoded yet: 0 at the end of a connection that did not end within a frame, if `to_skip` is
+        0, too."""
         return len(self._buffer) - self._at
 
     def __iter__(self) -> FrameDecoder:
@@ -170,8 +194,12 @@ class FrameDecoder:
             if shift > 28:
                 return self._broken(FrameError("length", "the length of a frame has more than 5 bytes", True))
         if length > self._max_frame:
-            text = f"a frame of {length} bytes is larger than the limit of {self._max_frame}"
-            return self._broken(FrameError("frame_limit", text, True))
+            text = f"a frame of {length} bytes is larger than the limit of {self._max_frame} (limits.frame_bytes)"
+            if length > self._max_skip:
+                return self._broken(FrameError("frame_limit", text, True))
+            self._begin_skip(at, length)
+            self._items.append(FrameError("frame_limit", f"{text}; it is skipped"))
+            return True
         end = at + length
         if end > len(buffer):
             return False
@@ -189,8 +217,11 @@ class FrameDecoder:
             try:
                 if not HEARTBEAT <= kind <= VISIBILITY:
                     raise FrameError("data_type", f"dataType {kind} is not from {HEARTBEAT} to {VISIBILITY}")
-                data = unpack(packed, left)
+                data = unpack(packed, min(left, self._max_heartbeat) if kind == HEARTBEAT else left)
             except FrameError as error:
+                if error.reason == "gunzip_limit" and kind == HEARTBEAT and left > self._max_heartbeat:
+                    text = f"the heartbeat has more than {self._max_heartbeat} bytes (limits.meta_bytes)"
+                    error = FrameError("meta_size", text)
                 self._items.append(error)
             else:
                 left -= len(data)
@@ -198,6 +229,12 @@ class FrameDecoder:
         if parts.goodbye is not None:
             self._items.append(Message(GOODBYE, parts.goodbye))
         return True
+
+    def _begin_skip(self, at: int, length: int) -> None:
+        dropped = min(length, len(self._buffer) - at)
+        self._at = at + dropped
+        self.skipped += dropped
+        self.to_skip = length - dropped
 
     def _broken(self, error: FrameError) -> bool:
         self._fatal = error

@@ -5,9 +5,17 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
-from heartfelt.monitor.ingest.decode import BadInput, agent_event, decode_beat, decode_events, parse_duration_ms
+from heartfelt.monitor.ingest.decode import (
+    BadInput,
+    agent_event,
+    decode_beat,
+    decode_events,
+    decode_goodbye,
+    parse_duration_ms,
+)
 from heartfelt.monitor.model import Level
 from heartfelt.wire import FrameDecoder
 from tests.sermant_frames import recorded
@@ -65,8 +73,9 @@ GOOD = {"service": "s", "instanceId": "i"}
         (b"\xff\xfe{}", "json"),
         (b'{"service":"\xff","instanceId":"i"}', "json"),
         (b'{"service":"\\ud800","instanceId":"i"}', "json"),
-        (b"[" * 100_000, "field"),
-        (b'{"service":"s","instanceId":"i","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "json"),
+        (b"[" * 60_000, "field"),
+        (b"[" * 100_000, "meta_size"),
+        (b'{"service":"s","instanceId":"i","x":' + b"[" * 30_000 + b"]" * 30_000 + b"}", "json"),
         (b"[]", "field"),
         (b"3", "field"),
         ({}, "service_missing"),
@@ -156,3 +165,17 @@ def test_durations(text, ms):
 def test_durations_that_cannot_be(text):
     with pytest.raises(BadInput, match="must be a duration"):
         parse_duration_ms("timeout", text)
+
+
+def test_the_size_is_judged_before_the_text_is_read():
+    """What is too large may be anything: it is refused for its size, not for its content."""
+    for text in (b"[" * 200_000, b'{"service":' + b"\xff" * 200_000):
+        with pytest.raises(BadInput) as refused:
+            decode_beat(text, "http", "", meta_bytes=1 << 16)
+        assert refused.value.reason == "meta_size"
+        with pytest.raises(BadInput) as refused:
+            agent_event(msgspec.Raw(text), "shop", "i", "", 0, 1 << 16)
+        assert refused.value.reason == "event_size"
+        with pytest.raises(BadInput) as refused:
+            decode_goodbye(text)
+        assert refused.value.reason == "meta_size"

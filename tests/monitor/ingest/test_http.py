@@ -120,6 +120,20 @@ def test_headers_and_methods():
     run(test, limits=Limits(gunzip_bytes=10_000))
 
 
+def test_one_heartbeat_that_is_too_large_is_not_unpacked_as_a_list_would_be():
+    async def test(world):
+        for texts in (b'{"service":"s","x":"' + b"y" * 1_000_000, b"x" * 1_000_000, b" {" + b"[" * 1_000_000):
+            status, _, body = await world.call(BEATS, gzip.compress(texts), Content_Encoding="gzip")
+            assert (status, json.loads(body)["code"]) == (413, "gunzip_limit"), texts[:10]
+            assert "66560" in json.loads(body)["detail"]
+        padded = b"[" + heartbeat() + b" " * 1_000_000 + b"]"
+        assert (await world.call(BEATS, gzip.compress(padded), Content_Encoding="gzip"))[0] == 200
+        status, _, body = await world.call(BEATS, b"{" + b"[" * 500_000)
+        assert (status, json.loads(body)["code"]) == (413, "meta_size")
+
+    run(test)
+
+
 def test_a_body_in_chunks_and_one_that_says_it_is_too_large():
     async def test(world):
         text = heartbeat()

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import gzip
 import json
+import random
 import resource
 import socket
 import tracemalloc
@@ -129,10 +130,10 @@ BAD = {
     "json": frame(b"nonsense"),
     "field": frame(b"[]"),
     "service_missing": frame(b"{}"),
-    "gunzip_limit": encode_frame([(0, gzip.compress(b" " * 10_000_000))]),
+    "gunzip_limit": encode_frame([(EVENT, gzip.compress(b" " * 10_000_000))]),
     "messages": encode_frame([(0, b"")] * 257),
     "key_size": frame(heartbeat(instance_id="i" * 600)),
-    "meta_size": frame(heartbeat(x="y" * 100_000)),
+    "meta_size": frame(heartbeat(x="y" * 5_000_000)),
 }
 
 
@@ -145,6 +146,28 @@ def test_what_cannot_be_read_is_counted_and_the_connection_goes_on(reason):
         assert world.refused("sermant", reason) == 1
         assert len(world.sermant.connections) == 1
         writer.close()
+
+    run(test)
+
+
+def test_a_frame_above_the_limit_is_skipped_and_the_agent_stays():
+    """Sermant's agents send up to 100 messages of any size in a frame."""
+
+    async def test(world):
+        _, writer = await world.connect()
+        large = encode_frame([(TRACING, pack(random.Random(n).randbytes(50_000))) for n in range(100)])
+        assert len(large) > 4 * world.intake.limits.frame_bytes
+        for n in range(3):
+            writer.write(large + frame(heartbeat(number=n)))
+            await writer.drain()
+        await world.until(lambda: world.counters.beats["sermant"] == 3)
+        stats = world.sermant.stats()
+        assert world.refused("sermant", "frame_limit") == 3
+        assert 3 * len(large) - 30 < stats["skipped_bytes"] < 3 * len(large)
+        assert (stats["connections"], stats["connections_held"], stats["pending_bytes"]) == (1, 0, 0)
+        writer.write(large[:-1])
+        writer.close()
+        await world.until(lambda: world.sermant.stats().get("ended_within_a_frame") == 1)
 
     run(test)
 

@@ -193,6 +193,9 @@ def test_the_description_has_each_reason(open_monitor):
         ("GET", "/api/v1/events?before=5-", None, "before"),
         ("GET", f"/api/v1/events?before={1 << 63}", None, "before"),
         ("GET", f"/api/v1/events?before={1 << 63}-1", None, "before"),
+        ("GET", f"/api/v1/events?before={10**30}", None, "before"),
+        ("GET", f"/api/v1/changes?before={(1 << 62) + 1}", None, "before"),
+        ("GET", f"/api/v1/instances?id={1 << 63}", None, "id"),
         ("GET", "/api/v1/instances/999", None, None),
         ("POST", "/api/v1/instances/{id}/pause", {"for_s": "long"}, "for_s"),
         ("POST", "/api/v1/instances/{id}/pause", {"for_s": -1}, "for_s"),
@@ -274,3 +277,12 @@ def test_a_slash_at_the_end_of_sermants_paths_means_nothing(open_monitor):
     assert wrong[0] == wrong[1] and b"url: is missing" in wrong[0]
     assert open_monitor.get("/sermant/event/events//").status == 404
     assert open_monitor.get("/api/v1/services/").status == 404
+
+
+@pytest.mark.parametrize(
+    "query",
+    [f"changes?before={(1 << 62) - 1}", f"changes?before={1 << 62}", f"instances?id={(1 << 63) - 1}",
+     f"events?before={(1 << 63) - 1}", f"events?before={1 << 53}-{(1 << 63) - 1}"],
+)  # fmt: skip
+def test_the_largest_numbers_of_a_range_are_in_it(open_monitor, query):
+    assert open_monitor.get(f"/api/v1/{query}").status == 200

@@ -150,3 +150,71 @@ def test_a_viewer_who_may_not_look_any_more_gets_nothing_more():
     assert asyncio.run(viewer.take(10)) == b""  # the end: what waited is gone, too
     assert [one[2] for one in taken(other)] == [1, 2]
     assert (stream.stats()["viewers"], stream.stats()["token_revoked"]) == (1, 1)
+
+
+def test_200_viewers_that_never_read_take_no_more_than_the_bound_of_all(caplog):
+    limit = 1 << 20
+    stream = Stream(viewers_bytes=limit, viewer_bytes=8 << 20)
+    deaf = [welcome(stream) for _ in range(200)]
+    reading = welcome(stream)
+    peaks = []
+    numbers = []
+    for n in range(4000):
+        stream.publish("change", {"n": n, "text": "x" * 1000})
+        numbers += [value.get("n") for _, _, value in taken(reading)] if n % 4 == 0 else []
+        peaks.append(stream.stats()["waiting_bytes"])
+    numbers += [value.get("n") for _, _, value in taken(reading)]
+    assert max(peaks) <= limit + 2000 + 201 * 8
+    assert sum(peaks[2000:]) / 2000 <= 1.2 * sum(peaks[:2000]) / 2000  # flat
+    assert numbers == list(range(4000))  # a viewer that keeps up never notices
+    stats = stream.stats()
+    assert stats["emptied"] == stats["resyncs"] > 0
+    assert "http.viewers_bytes" in caplog.text
+    for viewer in deaf:
+        first = taken(viewer)[0]
+        assert (first[1], first[2]["reason"]) == ("resync", "all viewers together did not keep up")
+        stream.discard(viewer)
+    stream.discard(reading)
+    assert stream.stats()["waiting_bytes"] == 0
+
+
+def test_a_message_that_many_wait_for_is_counted_once():
+    stream = Stream()
+    viewers = [welcome(stream) for _ in range(100)]
+    before = stream.stats()["waiting_bytes"]
+    stream.publish("change", "x" * 100_000)
+    assert 100_000 < stream.stats()["waiting_bytes"] - before < 110_000
+    back = [stream.open(ALL, f"{stream.epoch}-0") for _ in range(100)]
+    assert stream.stats()["waiting_bytes"] - before < 110_000
+    for viewer in viewers + back:
+        stream.discard(viewer)
+    assert stream.stats()["waiting_bytes"] == 0
+
+
+def test_what_waits_in_a_connections_buffer_counts_and_keeps_others_out():
+    stream = Stream(viewers_bytes=100_000)
+    unsent = [0]
+    viewer = stream.open(ALL, None, None, lambda: unsent[0])
+    taken(viewer)
+    unsent[0] = 150_000
+    asyncio.run(viewer.take(0.001))
+    assert stream.stats()["waiting_bytes"] >= 150_000
+    with pytest.raises(TooManyViewers):
+        stream.open(ALL, None)
+    unsent[0] = 0
+    asyncio.run(viewer.take(0.001))
+    stream.open(ALL, None)
+
+
+def test_a_viewer_is_handed_a_little_at_a_time():
+    """What it is handed is a copy, which its connection keeps until it is read."""
+    stream = Stream()
+    viewer = welcome(stream)
+    for n in range(1000):
+        stream.publish("change", {"n": n, "text": "x" * 100})
+    numbers = []
+    while len(numbers) < 1000:
+        data = asyncio.run(viewer.take(0.001))
+        assert len(data) < 20_000
+        numbers += [value["n"] for _, _, value in parsed(data)]
+    assert numbers == list(range(1000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import zlib
 from typing import Any
 
 from heartfelt.errors import FrameError
@@ -17,6 +18,8 @@ Scope = dict[str, Any]
 Receive = Any
 Send = Any
 SWEEP_S = 1.0
+_MOST_DIGITS = 18
+"""Servers other than ours pass on lengths that `int` refuses to convert."""
 
 
 class Disconnected(Exception):
@@ -68,9 +71,13 @@ async def read_body(
     encoding: bytes | None,
     most: int,
     most_unpacked: int,
+    most_single: int | None = None,
 ) -> bytes:
-    """Returns the whole body. Raises Problem (400, 408, 413, 415) or Disconnected."""
-    if length is not None and (not length.isdigit() or int(length) > most):
+    """Returns the whole body. Raises Problem (400, 408, 413, 415) or Disconnected.
+
+    most_unpacked: the limit for a gzip body that is a JSON list. most_single: for one that is not.
+    """
+    if length is not None and (len(length) > _MOST_DIGITS or not length.isdigit() or int(length) > most):
         raise too_large(f"{length[:20].decode('latin-1')} bytes", most)
     task = deadlines.begin()
     try:
@@ -99,10 +106,19 @@ async def read_body(
             415, "encoding", f"Content-Encoding {shown!r} is not supported; use gzip, or send the body as it is"
         )
     try:
-        return unpack(body, most_unpacked)
+        most_here = most_unpacked if most_single is None or _holds_list(body) else min(most_unpacked, most_single)
+        return unpack(body, most_here)
     except FrameError as error:
         status = 413 if error.reason == "gunzip_limit" else 400
         raise Problem(status, error.reason, f"{error}; send smaller bodies, compressed with gzip") from None
+
+
+def _holds_list(packed: bytes) -> bool:
+    """Tells whether gzip holds a JSON list, from its first bytes."""
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(packed, 64).lstrip()[:1] in (b"[", b"")
+    except zlib.error:
+        return False
 
 
 _CLOSE = {"Connection": "close"}

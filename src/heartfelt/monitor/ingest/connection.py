@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """One TCP connection of an agent: reads frames and writes nothing.
 
-A connection ends when it completes no frame for `connection_idle`, so slow and half-open connections end, too. A
-connection that must not be read any further (no token, framing lost) is quarantined: it is kept open unread for a while
-and then closed. If a client sends heartbeats faster than allowed, reading pauses, which TCP makes the client notice.
+A connection ends when it completes no frame for `connection_idle`, so slow and half-open connections end, too. A frame
+above limits.frame_bytes is skipped: it does not count as one, and the next one is read. A connection that must not be
+read any further (no token, framing lost) is quarantined: it is kept open unread for a while and then closed. If a
+client sends heartbeats faster than allowed, reading pauses, which TCP makes the client notice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol, cast
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.credentials import why_refused
-from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye
+from heartfelt.monitor.ingest.decode import BadInput, decode_events, decode_goodbye, most_of_beat
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, SERMANT, Auth, Intake
 from heartfelt.monitor.peer import plain_address
 from heartfelt.wire.frames import EVENT, GOODBYE, HEARTBEAT, TOKEN, FrameDecoder, Message
@@ -59,7 +60,11 @@ class AgentConnection(asyncio.Protocol):
         self._server = server
         self._intake = server.intake
         limits = server.intake.limits
-        self._decoder = FrameDecoder(max_frame=limits.frame_bytes, max_gunzip=limits.gunzip_bytes)
+        self._decoder = FrameDecoder(
+            max_frame=limits.frame_bytes,
+            max_gunzip=limits.gunzip_bytes,
+            max_heartbeat=most_of_beat(limits.meta_bytes),
+        )
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._peer = ""
@@ -99,7 +104,7 @@ class AgentConnection(asyncio.Protocol):
     def _ended(self) -> None:
         """Cleans up after everything that was received has been handled."""
         self._report_early(last=True)
-        if self._decoder.pending:
+        if self._decoder.pending or self._decoder.to_skip:
             self._server.counts["ended_within_a_frame"] += 1
         self._decoder = FrameDecoder()
         self._count_pending()
@@ -128,6 +133,9 @@ class AgentConnection(asyncio.Protocol):
             self._decoder.feed(data)
             if self._turn is None:
                 self._pump()
+            if self._decoder.skipped:
+                self._server.counts["skipped_bytes"] += self._decoder.skipped
+                self._decoder.skipped = 0
 
     def eof_received(self) -> bool | None:
         return None  # `_pump` goes on handling what was read, also while the transport closes

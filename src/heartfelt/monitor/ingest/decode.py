@@ -22,13 +22,19 @@ __all__ = [
     "decode_beat",
     "decode_events",
     "decode_goodbye",
+    "most_of_beat",
     "parse_duration_ms",
+    "too_large",
 ]
 
 MAX_EVENTS = 1000
 """Events in one message."""
 _LONGEST_MS = 366 * 86_400_000
 _LAST_TIME_MS = 1 << 53
+_BESIDE_META = 1024
+"""Room for the fields of a heartbeat or an event that are not metadata."""
+_MOST_GOODBYE = 160 << 10
+"""Room for two names of the longest that limits.key_bytes permits."""
 
 
 class BadInput(ValueError):
@@ -129,9 +135,21 @@ _OWN = (
 _LEVELS = {level.value: level for level in Level}
 
 
+def most_of_beat(meta_bytes: int) -> int:
+    """Returns how many bytes of JSON a heartbeat may have whose metadata has at most `meta_bytes`."""
+    return meta_bytes + _BESIDE_META
+
+
+def too_large(size: int, meta_bytes: int) -> BadInput:
+    """Makes the refusal of a heartbeat of so many bytes."""
+    return BadInput("meta_size", f"the heartbeat has {size} bytes; the limit is {meta_bytes} (limits.meta_bytes)")
+
+
 def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
     """Decodes a heartbeat. Raises BadInput: "json", "field" (missing, of a wrong type or out of range), "key" or
     "meta_size"."""
+    if len(text) > most_of_beat(meta_bytes):  # before it costs anything; the registry measures the metadata exactly
+        raise too_large(len(text), meta_bytes)
     found = _decode(_beat_decoder, text)
     service = check_name("service", found.service, "service_missing")
     instance_id = check_name("instanceId", found.instanceId, "instance_missing")
@@ -155,10 +173,6 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
     least, longest = found.minDurationMs, found.maxDurationMs
     if least is not None and longest is not None and least > longest:
         raise BadInput("field", f"minDurationMs {least} is above maxDurationMs {longest}; swap them", "minDurationMs")
-    if len(text) > meta_bytes + 1024:  # the registry measures it exactly; this check comes before the metadata is built
-        raise BadInput(
-            "meta_size", f"the heartbeat has {len(text)} bytes; the limit is {meta_bytes} (limits.meta_bytes)"
-        )
     meta: dict[str, Any] = _decode(_any_decoder, text)
     for name in _OWN:
         meta.pop(name, None)
@@ -185,6 +199,8 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
 
 def decode_goodbye(text: bytes) -> tuple[str, str]:
     """Returns the service and the instance of a goodbye frame. Raises BadInput."""
+    if len(text) > _MOST_GOODBYE:
+        raise BadInput("meta_size", f"the goodbye has {len(text)} bytes; send service and instanceId only")
     found = _decode(_beat_decoder, text)
     service = check_name("service", found.service, "service_missing")
     return service, check_name("instanceId", found.instanceId, "instance_missing")
@@ -209,6 +225,9 @@ def agent_event(
     text: msgspec.Raw, service: str, instance_id: str, ip: str, now_ms: int, event_bytes: int
 ) -> AgentEvent:
     """Decodes and checks an event. Raises BadInput "field" or "event_size"."""
+    size = len(bytes(text))
+    if size > 2 * event_bytes + _BESIDE_META:  # before it costs anything; it is measured exactly below
+        raise BadInput("event_size", f"the event has {size} bytes; the limit is {event_bytes} (limits.event_bytes)")
     event: _Event = _decode(_event_decoder, text)
     level = _LEVELS.get((event.eventLevel or "NORMAL").upper())
     if level is None:

@@ -20,6 +20,7 @@ import msgspec
 from heartfelt.monitor.credentials import BASIC_TOO, refusal, secret_in
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
+from heartfelt.monitor.ingest.decode import most_of_beat
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.ingest.ping_secrets import masked_body, resolve
@@ -111,7 +112,9 @@ class HttpIngest:
 
     # -- shared by heartbeats and pings
 
-    async def _body(self, scope: Scope, receive: Receive, peer: str, *, needs_token: bool = True) -> bytes:
+    async def _body(
+        self, scope: Scope, receive: Receive, peer: str, *, needs_token: bool = True, single: int | None = None
+    ) -> bytes:
         """Checks the token and the client's rate, then reads the body. Raises Problem or Disconnected."""
         length = encoding = None
         for name, value in scope["headers"]:
@@ -133,6 +136,7 @@ class HttpIngest:
             encoding=encoding,
             most=limits.body_bytes,
             most_unpacked=limits.gunzip_bytes,
+            most_single=single,
         )
 
     def _check_token(self, scope: Scope) -> None:
@@ -149,7 +153,7 @@ class HttpIngest:
                 405, "method", f"{scope['method']} is not allowed here; use POST to send heartbeats", {"Allow": "POST"}
             )
         peer = self._peer(scope)
-        body = await self._body(scope, receive, peer)
+        body = await self._body(scope, receive, peer, single=most_of_beat(self.intake.limits.meta_bytes))
         self.intake.counters.messages[VIA] += 1
         if body[:1] == b"{" or body.lstrip()[:1] != b"[":
             self.intake.rates.owe(peer, 1)

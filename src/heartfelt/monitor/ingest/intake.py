@@ -12,7 +12,15 @@ from heartfelt.monitor.credentials import NO_TOKENS, KnownTokens
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Refused, Registry
 from heartfelt.monitor.ingest.counters import Counters
-from heartfelt.monitor.ingest.decode import BadInput, agent_event, check_name, decode_beat, decode_events
+from heartfelt.monitor.ingest.decode import (
+    BadInput,
+    agent_event,
+    check_name,
+    decode_beat,
+    decode_events,
+    most_of_beat,
+    too_large,
+)
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
 from heartfelt.monitor.ingest.log_rate import RateLog
@@ -81,6 +89,7 @@ class Intake:
     ) -> None:
         self.registry = registry
         self.limits = limits
+        self._most_of_beat = most_of_beat(limits.meta_bytes)
         self.auth: Auth = (lambda token, scope: True) if auth is None else auth
         self.tokens = tokens
         self.counters = Counters() if counters is None else counters
@@ -104,6 +113,8 @@ class Intake:
 
     def take(self, text: bytes, via: str, peer: str) -> Instance:
         """Accepts one heartbeat's JSON. Raises one of REFUSALS, which the caller has to count."""
+        if len(text) > self._most_of_beat:  # before it costs anything
+            raise too_large(len(text), self.limits.meta_bytes)
         scan = Scan(text, self.known.texts, False, 1)
         if not scan.n:
             return self.take_text(text, via, peer)

@@ -57,12 +57,16 @@ FIGURES: Figures = {
     "rate_pauses": counter(
         "heartfelt_tcp_rate_pauses", "Times that reading paused because a client's rate was above its limit"
     ),
+    "skipped_bytes": counter(
+        "heartfelt_tcp_skipped_bytes", "Bytes of frames above limits.frame_bytes, which were dropped", unit="bytes"
+    ),
     "messages_ignored": counter("heartfelt_tcp_messages_ignored", "Messages of kinds that a monitor has no use for"),
     "accept_errors": counter("heartfelt_tcp_accept_errors", "Connections that could not be accepted"),
     "accept_errors_other": counter(
         "heartfelt_tcp_unexpected_accept_errors",
         "Connections that could not be accepted for another reason than a lack of descriptors or memory",
     ),
+    "most": gauge("heartfelt_tcp_most_connections", "Connections that may be open at a time"),
     "times_full": counter("heartfelt_tcp_full", "Times that the limit of connections was reached"),
     "left_running": LEFT_RUNNING.of("tcp"),
     "left_open": counter("heartfelt_tcp_left_open", "Connections that did not close within the time of a stop"),
@@ -73,7 +77,7 @@ class SermantServer:
     """`await start()`, `await stop()`. `port` 0: any free port; after the start `address` has its number.
 
     auth: replaces the intake's check of tokens. tls: a server-side context. quarantine_s: how long a quarantined
-    connection is kept open.
+    connection is kept open. most: limit of connections, if there are too few descriptors for limits.connections.
     """
 
     def __init__(
@@ -86,11 +90,14 @@ class SermantServer:
         tls: ssl.SSLContext | None = None,
         quarantine_s: float = QUARANTINE_S,
         end_s: float = END_S,
+        most: int | None = None,
     ) -> None:
         self.intake = intake
         self.auth = intake.auth if auth is None else auth
         self.quarantine_s = quarantine_s
         self.pending_bytes = 0
+        connections = intake.limits.connections
+        self.most = connections if most is None else min(most, connections)
         self._end_s = end_s
         self._none_open = TimedEvent()  # set when the last connection ends while a stop waits for that
         self._host, self._port, self._tls = host, port, tls
@@ -166,7 +173,7 @@ class SermantServer:
             self._loop.remove_reader(self._listening.fileno())
 
     def _is_full(self) -> bool:
-        return len(self.connections) + len(self._joining) >= self.intake.limits.connections
+        return len(self.connections) + len(self._joining) >= self.most
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
@@ -197,10 +204,12 @@ class SermantServer:
             self.counts["times_full"] += 1
             self.intake.log.warn(
                 "full",
-                f"TCP: {self.intake.limits.connections} connections are open (limits.connections); more are accepted "
-                "when some end",
+                f"TCP: {self.most} connections are open ({self._why_most()}); more are accepted when some end",
             )
             self._pause()
+
+    def _why_most(self) -> str:
+        return "limits.connections" if self.most == self.intake.limits.connections else "the process's limit of files"
 
     async def _join(self, accepted: socket.socket) -> None:
         try:
@@ -253,6 +262,7 @@ class SermantServer:
             "connections": len(self.connections),
             "connections_held": held,
             "accepting": int(self._accepting),
+            "most": self.most,
             "pending_bytes": self.pending_bytes,
             **self.counts,
         }

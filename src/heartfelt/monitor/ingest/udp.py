@@ -19,7 +19,7 @@ from pathlib import Path
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.credentials import why_refused
-from heartfelt.monitor.ingest.decode import BadInput
+from heartfelt.monitor.ingest.decode import BadInput, most_of_beat
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.peer import plain_address
@@ -217,7 +217,7 @@ class UdpServer:
                 self.intake.take(data, VIA, peer)
                 return 1
             if first == _GZIP:
-                self.intake.take(unpack(data, self.intake.limits.meta_bytes + 1024), VIA, peer)
+                self.intake.take(unpack(data, most_of_beat(self.intake.limits.meta_bytes)), VIA, peer)
                 return 1
             if first == _OPEN_BRACKET or not data.strip():
                 raise BadInput(

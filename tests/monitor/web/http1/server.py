@@ -9,6 +9,7 @@ import threading
 
 import uvicorn
 
+from heartfelt.monitor.server import TlsServer
 from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
 from tests.monitor.serving import PATIENCE_S, until
 
@@ -16,7 +17,7 @@ from tests.monitor.serving import PATIENCE_S, until
 class Server:
     """uvicorn with our protocol, on a thread of its own."""
 
-    def __init__(self, app, *, limit=None, **limits):
+    def __init__(self, app, *, limit=None, tls=None, **limits):
         self.guard = RequestGuard(**({"request_timeout_s": 60.0, "header_bytes": 16 << 10} | limits))
         self.sock = socket.socket()
         self.sock.bind(("127.0.0.1", 0))
@@ -25,7 +26,9 @@ class Server:
             app, http=protocol_class(self.guard), ws="none", lifespan="off", log_config=None, access_log=False,
             server_header=False, proxy_headers=False, limit_concurrency=limit, timeout_graceful_shutdown=PATIENCE_S,
         )  # fmt: skip
-        self.uvicorn = uvicorn.Server(settings)
+        self.sock.listen()
+        self.sock.setblocking(False)
+        self.uvicorn = uvicorn.Server(settings) if tls is None else TlsServer(settings, tls, self.guard)
         self.state = self.uvicorn.server_state
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

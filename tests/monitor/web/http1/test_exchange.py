@@ -128,6 +128,18 @@ def test_requests_above_the_limit_are_answered_503(serve_app, caplog):
     assert exchanged(server, get(b"/", close=True))[0].status == 200
 
 
+def test_silent_connections_far_above_the_limit_are_closed_and_counted(serve_app, caplog):
+    server = serve_app(echo, limit=2)
+    with connected(server) as one, connected(server), connected(server):
+        until(lambda: len(server.state.connections) == 3, "two connections, and one that would be answered 503")
+        with connected(server) as four:
+            assert rest(four) == b""
+        assert server.guard.stats()["over_limit"] == 1
+        assert "limits.connections" in caplog.text
+        one.sendall(get(b"/"))
+        assert one.recv(100).startswith(b"HTTP/1.1 503")
+
+
 # -- the request's body
 
 

@@ -17,7 +17,9 @@ from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
 from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.api.params import cursor_text
 from heartfelt.monitor.web.auth import Scope as TokenScope
+from heartfelt.monitor.web.http1.exchange import UNSENT
 from heartfelt.monitor.web.stream import TOPICS, Stream, TooManyViewers, Viewer
+from heartfelt.monitor.web.viewers import nothing_unsent
 
 EVENT_STREAM = "text/event-stream"
 LONGEST_HEAT_MS = 2 * 86_400_000
@@ -97,12 +99,13 @@ async def stream(call: Call) -> Response:
         return Response(media_type=EVENT_STREAM)
     hub, auth = call.parts.stream, call.parts.auth
     secret = secret_in(call.request.scope["headers"]) if auth.needed else None
+    unsent = call.request.scope.get("extensions", {}).get(UNSENT, nothing_unsent)
     try:
         viewer = hub.open(
-            wanted, call.request.headers.get("last-event-id"), lambda: auth.allows(secret, TokenScope.READ)
+            wanted, call.request.headers.get("last-event-id"), lambda: auth.allows(secret, TokenScope.READ), unsent
         )
     except TooManyViewers:
-        detail = "all streams that http.viewers allows are open; close one, or raise that setting"
+        detail = "all streams that http.viewers and http.viewers_bytes allow are open; close one, or raise a setting"
         raise Problem(503, "viewers", detail, {"Retry-After": "10"}) from None
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return _Stream(hub, viewer, headers)

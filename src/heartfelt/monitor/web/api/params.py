@@ -25,9 +25,11 @@ def _text(name: str, value: str) -> str:
 
 
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
+    longest = max(len(str(abs(least))), len(str(abs(most))))
+
     def parse(name: str, value: str) -> int:
         digits = value.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 19) or not least <= int(value) <= most:
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= longest) or not least <= int(value) <= most:
             raise bad(name, value, f"must be a whole number from {least} to {most}")
         return int(value)
 
@@ -72,9 +74,12 @@ def event_cursor(name: str, meaning: str) -> Param:
 
     def parse(name: str, value: str) -> EventCursor | int:
         found = _CURSOR.fullmatch(value)
-        at_ms, number = (0, -1) if found is None else (int(found[1] or 0), int(found[2]))
-        if found is None or max(abs(at_ms), number) > _MOST_INTEGER:
+        if found is None:
             raise bad(name, value, "must be `before` of the previous page, or the number of its last event")
+        at_ms, number = int(found[1] or 0), int(found[2])
+        if abs(at_ms) > MOST_MS or number > _MOST_INTEGER:
+            most = f"{MOST_MS}-{_MOST_INTEGER}" if found[1] is not None else _MOST_INTEGER
+            raise bad(name, value, f"must be at most {most}")
         return number if found[1] is None else EventCursor(at_ms, number)
 
     return Param(name, parse, meaning, schema={"type": "string", "pattern": f"^{_CURSOR.pattern}$"})

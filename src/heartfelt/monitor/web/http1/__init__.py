@@ -17,6 +17,7 @@ link.py         its transport: clients that do not read, closing
 exchange.py     one request and its response: ASGI's scope, receive and send
 head.py         a request's head, and the framing of its body
 chunked.py      the chunked coding
+tls.py          accepts TLS connections: limits of their handshakes
 guard.py        time limits and counters of all connections of a server
 """
 
@@ -24,5 +25,6 @@ from __future__ import annotations
 
 from heartfelt.monitor.web.http1.connection import ServerConnection, protocol_class
 from heartfelt.monitor.web.http1.guard import RequestGuard
+from heartfelt.monitor.web.http1.tls import TlsListener
 
-__all__ = ["RequestGuard", "ServerConnection", "protocol_class"]
+__all__ = ["RequestGuard", "ServerConnection", "TlsListener", "protocol_class"]

@@ -13,9 +13,9 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from heartfelt.monitor.web.http1.chunked import Chunks
-from heartfelt.monitor.web.http1.exchange import Exchange, plain_answer, too_many
+from heartfelt.monitor.web.http1.exchange import UNSENT, Exchange, plain_answer, server_options, too_many
 from heartfelt.monitor.web.http1.guard import RequestGuard
-from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser, split_target
+from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser
 from heartfelt.monitor.web.http1.link import Link, address
 
 if TYPE_CHECKING:
@@ -27,12 +27,14 @@ BODY_BYTES = 64 << 10
 PIPELINED_BYTES = 16 << 10
 """Reading pauses while more than this waits behind a request that is being served."""
 
+REFUSED_AT_ONCE = 100
+"""Connections above the limit that get an answer, 503, at most an eighth of it. More are closed unanswered."""
 STOP_S = 1.0
 """Time that an incomplete request has left to arrive when the server stops."""
 
 _END = b"\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_NAMES_A_METHOD = re.compile(rb"[A-Z]")
+_NAMES_A_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
 class ServerConnection(Link):
@@ -64,9 +66,16 @@ class ServerConnection(Link):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not an instance of it
-        self._state.connections.add(self)  # type: ignore[arg-type]
         client = address(transport.get_extra_info("peername"))
         self._peer = f"{client[0]}:{client[1]}" if client else "unknown"
+        most = self._config.limit_concurrency
+        if most is not None and len(self._state.connections) >= most + min(REFUSED_AT_ONCE, 1 + most // 8):
+            self.guard.over_limit += 1
+            self.guard.warn(self._peer, f"closed: there are {most} connections already (limits.connections)")
+            self.ending = True
+            self._transport.abort()
+            return
+        self._state.connections.add(self)  # type: ignore[arg-type]
         self._scope = {
             "type": "http",
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.3"},
@@ -74,17 +83,21 @@ class ServerConnection(Link):
             "client": client,
             "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
             "root_path": self._config.root_path,
+            "extensions": {UNSENT: transport.get_write_buffer_size},  # type: ignore[attr-defined]
         }
         self.guard.requests.begin(self, self._loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
         self.guard.forget(self)
+        exchange = self._exchange
+        if not self.ending and ((exchange is not None and not exchange.sent) or self._in):
+            self.guard.abandoned += 1
         self.ending = True
         self._in.clear()
         self._head.close()
-        if self._exchange is not None:
-            self._exchange.disconnect()
+        if exchange is not None:
+            exchange.disconnect()
             self._exchange = None
         if self.writable is not None:
             self.writable.set()
@@ -131,7 +144,10 @@ class ServerConnection(Link):
         size = self._blank + (end + len(_END) if end >= 0 else len(data))
         if size > guard.header_bytes:
             guard.large_heads += 1
-            self.refuse(431, "the request's head is too large; see http.header_bytes")
+            if data.find(b"\r\n", 0, guard.header_bytes) < 0:
+                self.refuse(414, "the request's target is too long; see http.header_bytes")
+            else:
+                self.refuse(431, "the request's head is too large; see http.header_bytes")
             return False
         guard.idle.end(self)
         if end < 0:
@@ -145,15 +161,16 @@ class ServerConnection(Link):
         self._searched = self._blank = 0
         try:
             self._head.parse(head)
-            self._begin()
         except BadRequest as bad:
             self._refuse_bad(bad)
+        else:
+            self._begin()
         return True
 
     def _begin(self) -> None:
-        """Starts the exchange for the parsed head. Raises BadRequest."""
+        """Starts the exchange for the parsed head."""
         head = self._head
-        path, raw_path, query = split_target(head.target)
+        path, raw_path, query = head.target
         root = self._config.root_path
         scope = self._scope | {
             "http_version": head.version,
@@ -180,6 +197,8 @@ class ServerConnection(Link):
             self.guard.over_limit += 1
             self.guard.warn(self._peer, f"answered 503: there are {limit} connections already (limits.connections)")
             application = too_many
+        elif raw_path == b"*":
+            application = server_options
         exchange.task = self._loop.create_task(exchange.run(application))
         tasks.add(exchange.task)
 

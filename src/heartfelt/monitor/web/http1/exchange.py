@@ -18,6 +18,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]],
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+\Z")
 _MOST_NAMES = 1000
+UNSENT = "heartfelt.unsent"
+"""The extension in ASGI's scope that returns how many bytes of responses wait to be sent on the connection."""
 _BODILESS = frozenset((204, 304))
 
 _logger = logging.getLogger("heartfelt.monitor.http")
@@ -251,3 +253,10 @@ async def too_many(scope: Any, receive: Any, send: Any) -> None:
     ]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": text})
+
+
+async def server_options(scope: Any, receive: Any, send: Any) -> None:
+    """The application for `OPTIONS *`, which asks about the server as a whole (RFC 9110, 9.3.7)."""
+    headers = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -29,6 +29,16 @@ FIGURES: Figures = {
     "unread_answers": counter(
         "heartfelt_requests_unread_answers", "Connections closed because the client did not read its answers"
     ),
+    "abandoned": counter(
+        "heartfelt_requests_abandoned", "Connections that clients closed while requests on them were not answered"
+    ),
+    "failed_handshakes": counter(
+        "heartfelt_requests_failed_handshakes", "TLS connections whose handshake failed or took too long"
+    ),
+    "accept_errors": counter(
+        "heartfelt_requests_accept_errors",
+        "HTTP connections that could not be accepted, as for lack of descriptors",
+    ),
     "over_limit": counter("heartfelt_requests_over_limit", "HTTP requests refused above limits.connections"),
 }
 _logger = logging.getLogger("heartfelt.monitor.http")  # the server limits it to one line a second
@@ -109,6 +119,9 @@ class RequestGuard:
         self.bad_requests = 0
         self.pipeline_pauses = 0
         self.unread_answers = 0
+        self.abandoned = 0
+        self.failed_handshakes = 0
+        self.accept_errors = 0
         self.over_limit = 0
 
     def forget(self, connection: Link) -> None:

@@ -24,13 +24,13 @@ _Duration = Annotated[int, _from(0, LONGEST_MS)]
 _Period = Annotated[int, _from(1, LONGEST_MS)]
 
 
-class HeartbeatPart(msgspec.Struct):
+class HeartbeatPart(msgspec.Struct, omit_defaults=True):
     """A plugin, or another agent."""
 
     name: str | None = None
     version: str | None = None
     extInfo: dict[str, str | None] | None = None  # noqa: N815
-    """What the plugin tells about itself."""
+    """Information that the plugin gives about itself."""
 
 
 class Heartbeat(msgspec.Struct):
@@ -38,6 +38,7 @@ class Heartbeat(msgspec.Struct):
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("service", "instanceId")
     """They may be absent for the decoder, which has its own words for that."""
+    KEEPS_OTHERS: ClassVar[bool] = True
 
     service: str | None = None
     """The service's name, of printable characters; at most `limits.key_bytes` bytes."""

@@ -135,6 +135,8 @@ def test_the_examples_are_accepted(serving, described):
         for media, content in operation.get("requestBody", {}).get("content", {}).items():
             for example in content.get("examples", {}).values():
                 body = example["value"] if media == "application/json" else example["value"].encode()
+                if isinstance(body, dict) and "url" in body:
+                    body |= {"url": "http://127.0.0.1:1/x"}  # others would be called
                 if path == "/api/v1/webhooks/{id}":
                     path = f"{path[:-4]}{serving.json('/api/v1/webhooks')['webhooks'][0]['id']}"
                 answer = serving.request(method, path.replace("{key}", "job").replace("{status}", "0"), body, **(

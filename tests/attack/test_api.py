@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sends, by schemathesis, what the description allows and much that it does not: no fault, and each answer is described."""
+"""Sends, by schemathesis, what the description allows and much that it does not: no fault, no undescribed answer."""
 
 from __future__ import annotations
 
@@ -48,14 +48,15 @@ def test_no_request_is_answered_by_a_fault_and_each_answer_is_described(tmp_path
         done = subprocess.run(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", serving.url.rstrip("/"),
-                "--exclude-path", "/api/v1/stream", "--phases", "coverage,fuzzing", "--checks", ",".join(CHECKS),
-                "--max-examples", "3", "--workers", "2", "--seed", "1", "--no-shrink", "--no-color",
+                "--exclude-path", "/api/v1/stream", "--exclude-method", "HEAD",
+                "--phases", "coverage,fuzzing", "--checks", ",".join(CHECKS),
+                "--max-examples", "2", "--workers", "1", "--seed", "1", "--no-shrink", "--no-color",
                 "--generation-database", "none", "--request-timeout", "20", "--warnings", "off",
             ],
             cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr
-        assert f"{len(list(operations(description))) - 1} selected" in done.stdout
+        assert f"{len([one for one in operations(description) if one != 'head']) - 1} selected" in done.stdout
         assert serving.json("/healthz") == {"ok": True}
         assert serving.json("/api/v1/stats")["parts"]["upkeep"]["faults"] == 0
         assert "Traceback" not in serving.log

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import gzip
 import importlib
+import importlib.util
 import inspect
 import re
 import subprocess
@@ -286,9 +287,13 @@ def client(serving, tmp_path_factory):
     # It sends a ping's text as the other type that is offered.
     assert set(re.findall(r"Unsupported content type (\S+)", said)) <= {"text/plain"}
     assert said.count("WARNING parsing") == said.count("Unsupported content type text/plain")
-    sys.path.insert(0, str(folder))
-    yield importlib.import_module("made_client")
-    sys.path.remove(str(folder))
+    spec = importlib.util.spec_from_file_location("made_client", folder / "made_client" / "__init__.py")
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["made_client"] = package  # the package imports its modules by this name
+    spec.loader.exec_module(package)
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "made_client"]:
+        del sys.modules[name]
 
 
 def made(name):

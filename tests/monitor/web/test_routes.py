@@ -67,7 +67,7 @@ def open_monitor(tmp_path_factory):
 
 
 def status_of(serving, endpoint, token):
-    path = re.sub(r"\{[^}]*int\}", "1", endpoint.path)
+    path = re.sub(r"\{\w+:\w+\}", "1", endpoint.path)
     path = re.sub(r"\{[^}]*\}", "nobody", path)
     if endpoint.path == "/api/v1/stream":
         connection, answer = serving.open_stream(token=token)
@@ -244,7 +244,7 @@ def test_answers_are_what_the_description_says(open_monitor, endpoint):
 
 
 def test_one_instance_is_what_the_description_says(open_monitor):
-    endpoint = next(one for one in ENDPOINTS if one.path == "/api/v1/instances/{id:int}" and one.method == "GET")
+    endpoint = next(one for one in ENDPOINTS if one.path == "/api/v1/instances/{id:number}" and one.method == "GET")
     id_ = open_monitor.find("i1")["id"]
     answer = open_monitor.get(f"/api/v1/instances/{id_}")
     decoded = msgspec.json.decode(answer.body, type=endpoint.answer)

@@ -13,6 +13,7 @@ WORDS = ("start", "ok", "fail", "log")
 EXIT = "exit"
 """event=exit: the number at the end of the path is an exit status, whatever keys are known."""
 STATUS = r"-?\d{1,10}"
+MOST_STATUS = 9_999_999_999
 MOST_RID = 100
 TERMS = ("every", "grace", "max_duration", "min_duration")
 DURATIONS = ("timeout", "duration", *TERMS)
@@ -46,7 +47,7 @@ def _params() -> Iterator[PingParam]:
     yield PingParam(
         "exit",
         "the exit status with which a run has ended: 0 is a success, any other a failure",
-        {"type": "integer", "minimum": -9_999_999_999, "maximum": 9_999_999_999},
+        {"type": "integer", "minimum": -MOST_STATUS, "maximum": MOST_STATUS},
     )
     yield PingParam("rid", "the id of the run, of printable characters", {"type": "string", "maxLength": MOST_RID})
     for name in DURATIONS:

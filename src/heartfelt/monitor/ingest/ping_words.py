@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 import msgspec
 
 from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
-from heartfelt.monitor.ingest.ping_query import DURATIONS, EXIT, KNOWN, MAY_BE_ZERO, MOST_RID, STATUS, WORDS
+from heartfelt.monitor.ingest.ping_query import DURATIONS, EXIT, KNOWN, MAY_BE_ZERO, MOST_MS, MOST_RID, STATUS, WORDS
 
 __all__ = ["NO_SUCH_WORD", "PATH", "PingReport", "PingWords"]
 
@@ -40,6 +40,7 @@ _WORDS = frozenset(word.encode() for word in WORDS)
 _NAMES = ", ".join(sorted(WORDS))
 _EXIT = (EXIT, None)
 _STATUS = re.compile(STATUS.encode())
+_MS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _SPECIAL = re.compile(rb"/(?:start|ok|fail|log|-?\d{1,10})?/?\Z", re.IGNORECASE)
 
 
@@ -274,6 +275,7 @@ def _times(asked: dict[str, str]) -> dict[str, Any]:
 
 
 def _whole(name: str, text: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 11 or int(text) < least:
-        raise BadInput("field", f"{name} must be a whole number of ms, {least} or more; got {text[:40]!r}", name)
+    if _MS.fullmatch(text) is None or not least <= int(text) <= MOST_MS:
+        remedy = f"must be a whole number of ms, from {least} to {MOST_MS}"
+        raise BadInput("field", f"{name} {remedy}; got {text[:40]!r}", name)
     return int(text)

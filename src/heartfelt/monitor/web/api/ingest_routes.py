@@ -69,7 +69,7 @@ _STATUS = (*_WORD, Param("event", lambda name, value: value, PARAMS["event"].mea
 _PATHS: tuple[tuple[str, str, tuple[Param, ...]], ...] = (
     ("/ping/{key}", "A heartbeat for a key; with rid: progress of a run", _all_but("key")),
     *((f"/ping/{{key}}/{word}", _SUMMARIES[word], _only("rid") if word == "log" else _WORD) for word in WORDS),
-    ("/ping/{key}/{status:int}", "A run has ended with this exit status", _STATUS),
+    ("/ping/{key}/{status:status}", "A run has ended with this exit status", _STATUS),
     ("/ping", "Any of these, for keys with a / behind a proxy that decodes %2F", _all_but()),
 )
 _ABOUT_PINGS = (

@@ -10,14 +10,21 @@ from typing import Any
 import msgspec
 
 from heartfelt._version import __version__
+from heartfelt.monitor.ingest.ping_query import MOST_STATUS
 from heartfelt.monitor.problems import ProblemDocument
 from heartfelt.monitor.reasons import CODES, LANGUAGES, template
 from heartfelt.monitor.web.api.endpoint import Endpoint, Param
 from heartfelt.monitor.web.api.openapi_problems import problem_answers, problem_statuses, reference
+from heartfelt.monitor.web.api.params import MOST_IN_PATH
 from heartfelt.monitor.web.api.schemas import Schemas
 
 _PATH_PARAM = re.compile(r"\{(\w+)(?::(\w+))?\}")
 _OF_PATH = {"id": "the id, as in the list", "key": "the key, percent-encoded", "status": "the exit status"}
+_OF_KIND = {
+    "": {"type": "string", "minLength": 1},
+    "number": {"type": "integer", "minimum": 0, "maximum": MOST_IN_PATH},
+    "status": {"type": "integer", "minimum": -MOST_STATUS, "maximum": MOST_STATUS},
+}
 ROOT = "../.."
 """The monitor's root, relative to this description: right below any base path."""
 _ABOUT = (
@@ -102,7 +109,7 @@ def _tag(path: str) -> str:
 
 def _parameters(one: Endpoint) -> Iterator[dict[str, Any]]:
     for name, kind in _PATH_PARAM.findall(one.path):
-        schema = {"type": "integer" if kind == "int" else "string"}
+        schema = _OF_KIND[kind]
         yield {"name": name, "in": "path", "required": True, "description": _OF_PATH[name], "schema": schema}
     for param in one.params:
         needed = {"required": True} if param.name == "key" else {}

@@ -99,7 +99,7 @@ _NEW_WEBHOOKS = {
         "filter": {"services": ["shop-*"], "levels": ["EMERGENCY"]},
     },
 }  # fmt: skip
-_ONE = "/api/v1/instances/{id:int}"
+_ONE = "/api/v1/instances/{id:number}"
 _HOOK = "/api/v1/webhooks/{id}"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -188,7 +188,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
              (whole("page", "page number, from 1", 1, 1 << 31, 1),), answer=SermantEventPage),
     Endpoint("GET", "/sermant/event/webhooks", ADMIN, sermant.list_webhooks, "Sermant: its two webhooks",
              answer=SermantWebhooks),
-    Endpoint("PUT", "/sermant/event/webhooks/{id:int}", ADMIN, sermant.put_webhook, "Sermant: change a webhook",
+    Endpoint("PUT", "/sermant/event/webhooks/{id:number}", ADMIN, sermant.put_webhook, "Sermant: change a webhook",
              body=sermant.WebhookChange, answer=bool),
     Endpoint("POST", "/sermant/event/webhooks/test", ADMIN, sermant.test_webhook, "Sermant: test a webhook",
              body=sermant.WebhookTest, answer=bool),

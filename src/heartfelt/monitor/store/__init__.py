@@ -109,6 +109,8 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     """Rows that were deleted because of their age or the file's size."""
     unsent: int = 0
     """Deliveries among `removed` that had been neither done nor given up."""
+    last_beat_ms: int | None = None
+    """The newest heartbeat that was written since the start."""
 
 
 class EventFilter(msgspec.Struct, kw_only=True, frozen=True):

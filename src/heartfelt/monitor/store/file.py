@@ -35,6 +35,7 @@ class StoreFile:
         self.path = path
         self.refused = 0
         self.last_written_ms: int | None = None
+        self.last_beat_ms: int | None = None
         self.highest_stored_id = 0
         self._wall_ms = wall_ms
         self._logger = logger
@@ -185,6 +186,8 @@ class StoreFile:
             ):
                 self._reserve(connection, batch.highest_id, batch.highest_seq)
         self.last_written_ms = now_ms
+        if (newest := batch.newest_beat_ms()) is not None:
+            self.last_beat_ms = max(newest, self.last_beat_ms or 0)
         return applier.refused
 
     def _reserve(self, connection: sqlite3.Connection, id: int, seq: int) -> None:

@@ -137,6 +137,7 @@ class SqliteStore:
             unsent=self._forgetter.unsent,
             bytes=writer.bytes,
             last_written_ms=self._file.last_written_ms,
+            last_beat_ms=self._file.last_beat_ms,
         )
 
     async def flush(self) -> None:

@@ -168,6 +168,15 @@ def test_the_description_has_the_meanings_of_parameters_and_fields(open_monitor)
     assert meanings["InstanceView", "reason_code"].startswith("A code of `x-heartfelt-reasons`")
 
 
+def test_the_description_asks_for_tokens_where_they_are_needed(guarded, open_monitor):
+    serving, _ = guarded
+    for monitor, needs in ((serving, True), (open_monitor, False)):
+        for methods in monitor.json("/api/v1/openapi.json")["paths"].values():
+            for operation in methods.values():
+                optional = {} in operation["security"]
+                assert optional is (operation["x-heartfelt-scope"] is not None and not needs)
+
+
 def test_the_description_has_each_reason(open_monitor):
     document = open_monitor.json("/api/v1/openapi.json")
     reasons = document["x-heartfelt-reasons"]

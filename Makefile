@@ -35,7 +35,7 @@ MONITOR ?= http://127.0.0.1:8900
 
 build: $(VENV)/.built ## make .venv, build the core, install heartfelt into it
 
-test: core-test py-test ## run all tests, 5 to 8 minutes
+test: core-test $(VENV)/.openapi py-test ## run all tests, 5 to 8 minutes
 
 core-test: ## run the C core's tests
 	@echo '== the C core'
@@ -199,6 +199,10 @@ $(VENV)/.promtool: | $(VENV)/.made
 
 $(VENV)/.nginx: | $(VENV)/.made
 	@PATH="$$PATH:/usr/sbin" tests/get_tool.sh nginx-light nginx 'the monitor is not tested behind a proxy' || true
+# A client generator, a validator and an attacker of the HTTP interface: they test the same monitor whatever the Python.
+$(VENV)/.openapi: $(VENV)/.built pyproject.toml
+	@$(PIP) install --only-binary :all: --group openapi 2>/dev/null || \
+		echo 'the tools for OpenAPI are not available for this Python: openapi.json is not tested by them'
 	@touch $@
 
 $(VENV)/.monitor: $(VENV)/.built pyproject.toml

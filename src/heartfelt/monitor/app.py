@@ -27,6 +27,8 @@ HSTS = (b"strict-transport-security", b"max-age=2592000")
 """30 days, without subdomains: it holds for all ports of the host, and stays after TLS was turned off."""
 SEND_S = 30.0
 """A client that does not read its answer for this long is disconnected."""
+MOST_SHOWN = 200
+"""Characters of a path in the text of an error."""
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -134,11 +136,12 @@ def _guarded(send: Send) -> Send:
 
 
 def _refused(request: Request, error: HTTPException) -> Response:
+    path = request.url.path if len(request.url.path) <= MOST_SHOWN else request.url.path[:MOST_SHOWN] + "..."
     if error.status_code == 404:
-        problem = Problem(404, "no_such_path", f"there is no {request.url.path!r}; see /api/v1/openapi.json")
+        problem = Problem(404, "no_such_path", f"there is no {path!r}; see /api/v1/openapi.json")
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        detail = f"{request.url.path} does not take {request.method}; it takes {allowed}"
+        detail = f"{path} does not take {request.method}; it takes {allowed}"
         problem = Problem(405, "method", detail, {"Allow": allowed})
     else:
         problem = Problem(error.status_code, "http", str(error.detail), dict(error.headers or {}))

@@ -71,3 +71,12 @@ def test_names_that_become_equal_are_added_up():
     assert {service for _, service in samples} == {long[:-3] + "...", OTHER_SERVICES}
     assert samples[("UP", long[:-3] + "...")] == SERVICES - 1
     assert samples[("UP", OTHER_SERVICES)] == 51 and samples[("LATE", OTHER_SERVICES)] == 1
+
+
+def test_the_services_that_have_no_label_of_their_own_are_counted(make_world):
+    world = make_world()
+    for n in range(SERVICES + 3):
+        world.beat(f"s{n}/1")
+        readings = {metric.name: samples for metric, samples in world.registry.readings()}
+        assert readings["heartfelt_services_without_label"] == {(): max(0, n + 1 - SERVICES)}
+    assert readings["heartfelt_instances"][("NEW", OTHER_SERVICES)] == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import shutil
 import socket
 import subprocess
@@ -132,7 +133,9 @@ def test_names_kinds_units_and_helps_keep_to_the_rules(busy):
         assert family.name.startswith("heartfelt_"), family.name
         assert family.documentation[:1].isupper() or family.documentation[:1].isdigit(), family
         assert not family.documentation.endswith("."), family
-        assert family.documentation.lower() != family.name.removeprefix("heartfelt_").replace("_", " "), family
+        words = {"heartfelt", *family.name.split("_"), "seconds", "bytes"}
+        assert set(re.findall(r"[a-z]+", family.documentation.lower())) - words, f"{family} explains nothing"
+        assert len(family.documentation.split()) >= 3 or family.name in ("heartfelt_info",), family
         for sample in family.samples:
             seen[(sample.name, *sorted(sample.labels.items()))] += 1
             assert sample.name.endswith("_total") is (family.type == "counter"), sample
@@ -182,6 +185,9 @@ def test_values_of_all_parts(busy):
     assert value(busy, "heartfelt_store_ok") == 1
     written = until(lambda: value(busy, "heartfelt_store_last_write_timestamp_seconds"), "the first write")
     assert written > 1_600_000_000
+    beaten = until(lambda: value(busy, "heartfelt_store_last_beat_timestamp_seconds"), "the first heartbeat is written")
+    assert 1_600_000_000 < beaten <= value(busy, "heartfelt_store_last_write_timestamp_seconds") + 1
+    assert value(busy, "heartfelt_services_without_label") == 0
     assert value(busy, "heartfelt_stream_viewers") == 1
     assert value(busy, "heartfelt_tcp_accepted_total") == 1
     assert value(busy, "heartfelt_left_running_total", part="store") == 0
@@ -201,6 +207,7 @@ def test_the_age_of_the_oldest_waiting_delivery_is_that_of_its_target(busy):
     busy.beat("pay", "one")
     until(lambda: value(busy, "heartfelt_webhooks_waiting", target=hook), "the delivery")
     before = age()
+    assert value(busy, "heartfelt_webhooks_oldest_delivery_seconds") >= before  # of all targets
     until(lambda: age() > before, "the delivery grows older")
     assert busy.request("DELETE", f"/api/v1/webhooks/{hook}").status == 204
     assert age() is None

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from heartfelt.monitor.reasons import CODES
+from heartfelt.monitor.web.api.endpoint import JSON
 from heartfelt.monitor.web.api.openapi import plain_path
 from heartfelt.monitor.web.api.routes import ENDPOINTS, INGEST_ENDPOINTS, starlette_routes
 from tests.monitor.serving import run_command
@@ -66,7 +67,7 @@ def open_monitor(tmp_path_factory):
 
 
 def status_of(serving, endpoint, token):
-    path = re.sub(r"\{[^}]*int\}", "1", endpoint.path)
+    path = re.sub(r"\{\w+:\w+\}", "1", endpoint.path)
     path = re.sub(r"\{[^}]*\}", "nobody", path)
     if endpoint.path == "/api/v1/stream":
         connection, answer = serving.open_stream(token=token)
@@ -168,6 +169,15 @@ def test_the_description_has_the_meanings_of_parameters_and_fields(open_monitor)
     assert meanings["InstanceView", "reason_code"].startswith("A code of `x-heartfelt-reasons`")
 
 
+def test_the_description_asks_for_tokens_where_they_are_needed(guarded, open_monitor):
+    serving, _ = guarded
+    for monitor, needs in ((serving, True), (open_monitor, False)):
+        for methods in monitor.json("/api/v1/openapi.json")["paths"].values():
+            for operation in methods.values():
+                optional = {} in operation["security"]
+                assert optional is (operation["x-heartfelt-scope"] is not None and not needs)
+
+
 def test_the_description_has_each_reason(open_monitor):
     document = open_monitor.json("/api/v1/openapi.json")
     reasons = document["x-heartfelt-reasons"]
@@ -232,7 +242,9 @@ def test_each_of_many_beats_that_are_refused_names_its_field(open_monitor):
 
 
 @pytest.mark.parametrize(
-    "endpoint", [one for one in ENDPOINTS if one.method == "GET" and one.answer and "{" not in one.path], ids=name_of
+    "endpoint",
+    [one for one in ENDPOINTS if (one.method, one.media) == ("GET", JSON) and one.answer and "{" not in one.path],
+    ids=name_of,
 )
 def test_answers_are_what_the_description_says(open_monitor, endpoint):
     answer = open_monitor.get(endpoint.path)
@@ -245,7 +257,7 @@ def test_answers_are_what_the_description_says(open_monitor, endpoint):
 
 
 def test_one_instance_is_what_the_description_says(open_monitor):
-    endpoint = next(one for one in ENDPOINTS if one.path == "/api/v1/instances/{id:int}" and one.method == "GET")
+    endpoint = next(one for one in ENDPOINTS if one.path == "/api/v1/instances/{id:number}" and one.method == "GET")
     id_ = open_monitor.find("i1")["id"]
     answer = open_monitor.get(f"/api/v1/instances/{id_}")
     decoded = msgspec.json.decode(answer.body, type=endpoint.answer)

@@ -11,7 +11,7 @@ from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.metric import Figures, Reading, clean_label, counter, gauge
 from heartfelt.monitor.model import State
 
-__all__ = ["FIGURES", "OTHER_SERVICES", "SERVICES", "instances"]
+__all__ = ["FIGURES", "OTHER_SERVICES", "SERVICES", "UNNAMED", "instances"]
 
 SERVICES = 200
 """Services that have a label of their own: those with the most instances."""
@@ -23,6 +23,10 @@ _INSTANCES = gauge(
     "Instances by state and service, those with a held loss as LOST: "
     f"the {SERVICES} services with the most instances, all others as {OTHER_SERVICES}",
     labels=("state", "service"),
+)
+UNNAMED = gauge(
+    "heartfelt_services_without_label",
+    f"Services that heartfelt_instances counts as {OTHER_SERVICES}, since there are too many",
 )
 _REFUSED = counter("heartfelt_admission_refused", "Heartbeats that the fleet refused, by reason", labels=("reason",))
 

@@ -355,6 +355,7 @@ class Registry(ByHand):
     def readings(self) -> Iterator[Reading]:
         """The fleet's metrics. O(services)."""
         yield metrics.instances(self.totals(), self.services())
+        yield metrics.UNNAMED.reading(max(0, len(self.services()) - metrics.SERVICES))
         yield from self.uptime.readings()
         yield from read(metrics.FIGURES, self.stats())
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from heartfelt._duration import EXAMPLES, parse_duration_ns
+from heartfelt.monitor.ingest.heartbeat import BOUNDS, LAST_TIME_MS, LONGEST_MS, Heartbeat
 from heartfelt.monitor.model import AgentEvent, Beat, Level
 from heartfelt.monitor.problems import field_at_fault
 from heartfelt.wire import fields
@@ -29,8 +30,6 @@ __all__ = [
 
 MAX_EVENTS = 1000
 """Events in one message."""
-_LONGEST_MS = 366 * 86_400_000
-_LAST_TIME_MS = 1 << 53
 _BESIDE_META = 1024
 """Room for the fields of a heartbeat or an event that are not metadata."""
 _MOST_GOODBYE = 160 << 10
@@ -50,44 +49,6 @@ class BadInput(ValueError):
 
     def __str__(self) -> str:
         return str(self.args[1])
-
-
-class _Part(msgspec.Struct):
-    """A plugin, or another agent."""
-
-    name: str | None = None
-    version: str | None = None
-    extInfo: dict[str, str | None] | None = None  # noqa: N815
-
-
-class _Heartbeat(msgspec.Struct):
-    """The types of the known fields. Only fields that a Beat has attributes for are read from it."""
-
-    service: str | None = None
-    instanceId: str | None = None  # noqa: N815
-    hostName: str | None = None  # noqa: N815
-    ip: list[str] | None = None
-    appType: str | None = None  # noqa: N815
-    appName: str | None = None  # noqa: N815
-    artifact: str | None = None
-    processId: str | int | None = None  # noqa: N815
-    version: str | None = None
-    dynamicInstall: bool | None = None  # noqa: N815
-    heartbeatTime: int | None = None  # noqa: N815
-    lastHeartbeatTime: int | None = None  # noqa: N815
-    pluginInfoMap: dict[str, _Part | None] | None = None  # noqa: N815
-    externalAgentInfoMap: dict[str, _Part | None] | None = None  # noqa: N815
-    intervalMs: int | None = None  # noqa: N815
-    timeoutMs: int | None = None  # noqa: N815
-    everyMs: int | None = None  # noqa: N815
-    graceMs: int | None = None  # noqa: N815
-    expected: bool | None = None
-    minDurationMs: int | None = None  # noqa: N815
-    maxDurationMs: int | None = None  # noqa: N815
-    lagMs: int | None = None  # noqa: N815
-    beat: int | None = None
-    extInfoFailures: dict[str, str] | None = None  # noqa: N815
-    goodbye: bool | None = None
 
 
 class _Event(msgspec.Struct):
@@ -111,7 +72,7 @@ class _Events(msgspec.Struct):
     """Each is decoded alone, so that one that is refused does not affect the others."""
 
 
-_beat_decoder = msgspec.json.Decoder(_Heartbeat)
+_beat_decoder = msgspec.json.Decoder(Heartbeat)
 _any_decoder = msgspec.json.Decoder()
 _event_decoder = msgspec.json.Decoder(_Event)
 _sender_decoder = msgspec.json.Decoder(_Sender)
@@ -153,23 +114,11 @@ def decode_beat(text: bytes, via: str, peer: str, *, meta_bytes: int) -> Beat:
     found = _decode(_beat_decoder, text)
     service = check_name("service", found.service, "service_missing")
     instance_id = check_name("instanceId", found.instanceId, "instance_missing")
-    for name, value, most in (
-        ("heartbeatTime", found.heartbeatTime, _LAST_TIME_MS),
-        ("lastHeartbeatTime", found.lastHeartbeatTime, _LAST_TIME_MS),
-        ("intervalMs", found.intervalMs, _LONGEST_MS),
-        ("timeoutMs", found.timeoutMs, _LONGEST_MS),
-        ("everyMs", found.everyMs, _LONGEST_MS),
-        ("graceMs", found.graceMs, _LONGEST_MS),
-        ("minDurationMs", found.minDurationMs, _LONGEST_MS),
-        ("maxDurationMs", found.maxDurationMs, _LONGEST_MS),
-        ("lagMs", found.lagMs, _LAST_TIME_MS),
-        ("beat", found.beat, _LAST_TIME_MS),
-    ):
-        if value is not None and not 0 <= value <= most:
-            raise BadInput("field", f"{name} must be from 0 to {most}; got {value}", name)
-    for name, value in (("timeoutMs", found.timeoutMs), ("everyMs", found.everyMs)):
-        if value == 0:
-            raise BadInput("field", f"{name} must be at least 1 ms; leave it out for the monitor's own", name)
+    for name, lowest, most in BOUNDS:
+        value = getattr(found, name)
+        if value is not None and not lowest <= value <= most:
+            remedy = "; leave it out for the monitor's own" if value == 0 else ""
+            raise BadInput("field", f"{name} must be from {lowest} to {most}{remedy}; got {value}", name)
     least, longest = found.minDurationMs, found.maxDurationMs
     if least is not None and longest is not None and least > longest:
         raise BadInput("field", f"minDurationMs {least} is above maxDurationMs {longest}; swap them", "minDurationMs")
@@ -244,7 +193,7 @@ def agent_event(
     size = len(msgspec.json.encode(info))
     if size > event_bytes:
         raise BadInput("event_size", f"the event has {size} bytes; the limit is {event_bytes} (limits.event_bytes)")
-    time_ms = event.time if event.time is not None and 0 <= event.time <= _LAST_TIME_MS else now_ms
+    time_ms = event.time if event.time is not None and 0 <= event.time <= LAST_TIME_MS else now_ms
     return AgentEvent(
         time_ms=time_ms,
         received_ms=now_ms,
@@ -292,6 +241,6 @@ def parse_duration_ms(name: str, text: str) -> int:
     except ValueError as error:
         detail = f"{name} must be a duration such as {EXAMPLES}: {error}; got {text[:40]!r}"
         raise BadInput("field", detail, name) from None
-    if not 1 <= ms <= _LONGEST_MS:
+    if not 1 <= ms <= LONGEST_MS:
         raise BadInput("field", f"{name} must be a duration from 1 ms to 366 d; got {text[:40]!r}", name)
     return ms

@@ -152,6 +152,10 @@ class HttpIngest:
             raise Problem(
                 405, "method", f"{scope['method']} is not allowed here; use POST to send heartbeats", {"Allow": "POST"}
             )
+        if scope["query_string"]:
+            name = scope["query_string"].decode("latin-1").partition("=")[0][:100]
+            text = f"{BEATS} has no parameter {name!r}; it takes none: the body has it all"
+            raise Problem(400, "unknown_parameter", text, field=name)
         peer = self._peer(scope)
         body = await self._body(scope, receive, peer, single=most_of_beat(self.intake.limits.meta_bytes))
         self.intake.counters.messages[VIA] += 1

@@ -6,7 +6,7 @@ and its `timeout` is how long the run may be without progress from now on. /star
 otherwise, since only the end of a run shows that the job works; its `timeout` is the run's. An end renews the key; any
 other `timeout` is the key's from now on. /log neither renews nor registers.
 
-The query besides that: `rid` names the run, `duration_ms` is its length (by default the time since its start), `every`
+The query besides that: `rid` names the run, `duration` is its length (by default the time since its start), `every`
 and `grace` are the key's period, `max_duration` and `min_duration` bounds on its runs. Durations are written as 90, 5m
 or 1d12h, or in ms as `timeout_ms` and the like. The body is the event's text.
 """

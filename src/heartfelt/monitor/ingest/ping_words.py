@@ -13,7 +13,7 @@ one is written with %2F before it, or in the query, which also survives a proxy 
 
 A number is an exit status unless the path as a whole is a known key, as svc/1 that beats by UDP: then it is a beat of
 that key. If svc has reported runs, too, the ping is refused, since it can mean either. It is also refused if there are
-other such keys, as svc/2, and svc has reported no run: then svc/1 may be a new one. With duration_ms, which only an end
+other such keys, as svc/2, and svc has reported no run: then svc/1 may be a new one. With a duration, which only an end
 has, or with event=exit, it is an exit status whatever is known. Any other last part belongs to the key; if the part
 before it is a known key and the whole is not, it is refused as a word that does not exist.
 """
@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 import msgspec
 
 from heartfelt.monitor.ingest.decode import BadInput, parse_duration_ms
+from heartfelt.monitor.ingest.ping_query import DURATIONS, EXIT, KNOWN, MAY_BE_ZERO, MOST_MS, MOST_RID, STATUS, WORDS
 
 __all__ = ["NO_SUCH_WORD", "PATH", "PingReport", "PingWords"]
 
@@ -35,15 +36,12 @@ PATH = "/ping"
 NO_SUCH_WORD = "word"
 """The reason of a refusal that is answered with 404."""
 MOST_QUERY = 4096
-MOST_RID = 100
-_WORDS = frozenset((b"start", b"ok", b"fail", b"log"))
-_NAMES = ", ".join(sorted(word.decode() for word in _WORDS))
-_EXIT = ("exit", None)
-_STATUS = re.compile(rb"-?\d{1,10}")
+_WORDS = frozenset(word.encode() for word in WORDS)
+_NAMES = ", ".join(sorted(WORDS))
+_EXIT = (EXIT, None)
+_STATUS = re.compile(STATUS.encode())
+_MS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _SPECIAL = re.compile(rb"/(?:start|ok|fail|log|-?\d{1,10})?/?\Z", re.IGNORECASE)
-_TERMS = ("every", "grace", "max_duration", "min_duration")
-_DURATIONS = ("timeout", *_TERMS)
-_KNOWN = ("key", "event", "exit", "rid", "duration_ms", *(f"{name}{end}" for name in _DURATIONS for end in ("", "_ms")))
 
 
 class PingReport(msgspec.Struct, kw_only=True):
@@ -100,10 +98,10 @@ class PingWords:
                 raise _no_status(path)
             word, status = says or ("", None)
         else:
-            is_end = "duration_ms" in asked
+            is_end = "duration_ms" in asked or "duration" in asked
             key, word, status = self._from_path(path, says, is_end=is_end, encoded=encoded)
         report = PingReport(key=key, word=word, status=status, rid=_rid(asked), **_times(asked))
-        if word == "log" and (report.timeout_ms or report.duration_ms or report.terms):
+        if word == "log" and (report.timeout_ms is not None or report.duration_ms is not None or report.terms):
             raise BadInput("query", "log only keeps a text: leave out durations, or send them with another ping")
         return report
 
@@ -224,8 +222,8 @@ def _asked(query: bytes) -> dict[str, str]:
         raise BadInput("query", f"the query cannot be read: {error}") from None
     asked: dict[str, str] = {}
     for name, value in pairs:
-        if name not in _KNOWN:
-            raise BadInput("query", f"unknown parameter {name[:40]!r}; a ping takes {', '.join(_KNOWN)}", name)
+        if name not in KNOWN:
+            raise BadInput("query", f"unknown parameter {name[:40]!r}; a ping takes {', '.join(KNOWN)}", name)
         if name in asked:
             raise BadInput("query", f"{name} is given twice; leave one out", name)
         asked[name] = value
@@ -248,7 +246,7 @@ def _event_of(asked: dict[str, str]) -> tuple[str, int | None] | None:
         if word == _EXIT[0]:
             return _EXIT
         if word.encode() not in _WORDS:
-            raise BadInput("query", f"event must be one of {_NAMES}; got {asked['event'][:40]!r}", "event")
+            raise BadInput("query", f"event must be one of {_NAMES}, {EXIT}; got {asked['event'][:40]!r}", "event")
         return word, None
     if "exit" in asked:
         if not _STATUS.fullmatch(asked["exit"].encode()):
@@ -260,24 +258,24 @@ def _event_of(asked: dict[str, str]) -> tuple[str, int | None] | None:
 
 def _times(asked: dict[str, str]) -> dict[str, Any]:
     found: dict[str, int] = {}
-    for name in _DURATIONS:
+    for name in DURATIONS:
         in_ms = f"{name}_ms"
         if name in asked and in_ms in asked:
             raise BadInput("query", f"{name} and {in_ms} are the same; leave one out", name)
         if name in asked:
-            is_zero = name == "grace" and asked[name] == "0"
+            is_zero = name in MAY_BE_ZERO and asked[name] == "0"
             found[in_ms] = 0 if is_zero else parse_duration_ms(name, asked[name])
         elif in_ms in asked:
-            found[in_ms] = _whole(in_ms, asked[in_ms], 0 if name == "grace" else 1)
+            found[in_ms] = _whole(in_ms, asked[in_ms], 0 if name in MAY_BE_ZERO else 1)
     least, most = found.get("min_duration_ms"), found.get("max_duration_ms")
     if least is not None and most is not None and least > most:
         raise BadInput("field", f"min_duration {least} ms is above max_duration {most} ms; swap them", "min_duration")
-    timeout_ms = found.pop("timeout_ms", None)
-    duration_ms = _whole("duration_ms", asked["duration_ms"], 0) if "duration_ms" in asked else None
+    timeout_ms, duration_ms = found.pop("timeout_ms", None), found.pop("duration_ms", None)
     return {"timeout_ms": timeout_ms, "duration_ms": duration_ms, "terms": found}
 
 
 def _whole(name: str, text: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 11 or int(text) < least:
-        raise BadInput("field", f"{name} must be a whole number of ms, {least} or more; got {text[:40]!r}", name)
+    if _MS.fullmatch(text) is None or not least <= int(text) <= MOST_MS:
+        remedy = f"must be a whole number of ms, from {least} to {MOST_MS}"
+        raise BadInput("field", f"{name} {remedy}; got {text[:40]!r}", name)
     return int(text)

@@ -42,7 +42,7 @@ _QUARANTINES = counter(
     labels=("reason",),
 )
 FIGURES: Figures = {
-    "connections": gauge("heartfelt_tcp_connections", "Open connections"),
+    "connections": gauge("heartfelt_tcp_connections", "TCP connections of agents that are open now"),
     "connections_held": gauge("heartfelt_tcp_quarantined_connections", "Open connections that are quarantined"),
     "accepting": gauge("heartfelt_tcp_accepting", "1 if connections are accepted, 0 at the limit or after an error"),
     "pending_bytes": gauge(

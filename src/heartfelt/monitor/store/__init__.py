@@ -116,6 +116,8 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     """Rows that could not be read since the start, and were left out; each is logged."""
     damaged_by_table: dict[str, int] = {}
     """The same by table."""
+    last_beat_ms: int | None = None
+    """The newest heartbeat that was written since the start."""
 
 
 class EventFilter(msgspec.Struct, kw_only=True, frozen=True):

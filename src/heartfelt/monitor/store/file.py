@@ -48,6 +48,7 @@ class StoreFile:
         self.path = path
         self.refused = 0
         self.last_written_ms: int | None = None
+        self.last_beat_ms: int | None = None
         self.highest_stored_id = 0
         self.wall_ms = wall_ms
         self._logger = logger
@@ -272,6 +273,8 @@ class StoreFile:
         if time.monotonic() - self._marked_s >= MARK_S:
             (self._n_instances,) = connection.execute("SELECT count(*) FROM instances").fetchone()
             self.mark()
+        if (newest := batch.newest_beat_ms()) is not None:
+            self.last_beat_ms = max(newest, self.last_beat_ms or 0)
         return applier.refused
 
     def _reserve(self, connection: sqlite3.Connection, id: int, seq: int) -> None:

@@ -39,6 +39,11 @@ FIGURES: Figures = {
     "damaged_rows": None,  # by table, below
     "damaged_by_table": None,
     "bytes": gauge("heartfelt_store_bytes", "Size of the database file and its write-ahead log", unit="bytes"),
+    "last_beat_ms": gauge(
+        "heartfelt_store_last_beat_timestamp_seconds",
+        "Unix time of the newest heartbeat that was written since the start, of any instance",
+        unit="seconds",
+    ).from_ms(),
     "last_written_ms": gauge(
         "heartfelt_store_last_write_timestamp_seconds", "Unix time of the last successful write", unit="seconds"
     ).from_ms(),

@@ -139,6 +139,12 @@ class Pending:
                 second = self.beats.pop(1)
                 self.beats[0].update(second)
 
+    def newest_beat_ms(self) -> int | None:
+        """Returns the time of the newest beat in it, None if it has none. O(instances that have beaten)."""
+        times = [max(some.values()) for some in self.beats if some]
+        times += (row.last_beat_ms for row in self.instances.values())
+        return max(times, default=None)
+
     def remove(self, id: int, *, is_stored: bool) -> None:
         self.instances.pop(id, None)
         self.n_runs -= len(self.runs.pop(id, ()))

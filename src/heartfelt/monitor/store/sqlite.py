@@ -151,6 +151,7 @@ class SqliteStore:
             damaged=self._damage.structure is not None,
             damaged_rows=self._damage.n_rows,
             damaged_by_table=dict(self._damage.rows),
+            last_beat_ms=self._file.last_beat_ms,
         )
 
     async def flush(self) -> None:

@@ -35,7 +35,7 @@ __all__ = ["COMMENT", "TOPICS", "Stream", "TooManyViewers", "Viewer"]
 
 TOPICS = ("change", "event", "hold", "held", "acks", "counts", "beats")
 FIGURES: Figures = {
-    "viewers": gauge("heartfelt_stream_viewers", "Open event streams"),
+    "viewers": gauge("heartfelt_stream_viewers", "Event streams that are open now, one for each viewer"),
     "messages": counter("heartfelt_stream_messages", "Messages that were published"),
     "bytes_published": counter("heartfelt_stream_published_bytes", "Size of the published messages", unit="bytes"),
     "kept": gauge("heartfelt_stream_kept", "Messages that are kept for viewers who reconnect"),

@@ -21,6 +21,11 @@ _OLDEST = gauge(
     unit="seconds",
     labels=("target",),
 )
+_OLDEST_OF_ALL = gauge(
+    "heartfelt_webhooks_oldest_delivery_seconds",
+    "Age of the oldest delivery to any target that is neither delivered nor given up, 0 if none waits",
+    unit="seconds",
+)
 
 FIGURES: Figures = {
     "offered_changes": _OFFERED.of("change"),
@@ -45,7 +50,7 @@ FIGURES: Figures = {
         "heartfelt_webhooks_moot", "Recoveries that were not sent because the message of the loss was given up"
     ),
     "put": counter("heartfelt_webhooks_put", "Deliveries that were put into the outbox"),
-    "attempts": counter("heartfelt_webhooks_attempts", "Calls of targets"),
+    "attempts": counter("heartfelt_webhooks_attempts", "HTTP requests to targets, retries included"),
     "delivered": counter("heartfelt_webhooks_delivered", "Deliveries that the target accepted"),
     "retries": counter("heartfelt_webhooks_retries", "Failed calls that will be tried again"),
     "given_up": counter("heartfelt_webhooks_given_up", "Deliveries that were given up after too long a time"),
@@ -53,9 +58,11 @@ FIGURES: Figures = {
     "dropped": counter("heartfelt_webhooks_dropped", "Deliveries to targets that were deleted or switched off"),
     "postponed": counter("heartfelt_webhooks_postponed", "Calls postponed by a rate limit or a circuit breaker"),
     "blocked": counter("heartfelt_webhooks_blocked", "Calls that were blocked because the address is not allowed"),
-    "faults": counter("heartfelt_webhooks_faults", "Unexpected exceptions"),
+    "faults": counter(
+        "heartfelt_webhooks_faults", "Unexpected exceptions while messages were made or sent; each is logged"
+    ),
     "refusing": gauge("heartfelt_webhooks_refusing", "Targets that refused the last message"),
-    "targets": gauge("heartfelt_webhooks_targets", "Targets"),
+    "targets": gauge("heartfelt_webhooks_targets", "Webhooks that are configured, whether they are enabled or not"),
     "open": gauge("heartfelt_webhooks_open", "Targets whose circuit breaker is open or half-open"),
 }
 
@@ -75,5 +82,7 @@ def readings(
     """`targets`: ids of the targets that exist. Each has a sample, also when nothing waits for it."""
     waiting = {id: backlog.get(id, Backlog(count=0, oldest_ms=now_ms)) for id in targets}
     yield _WAITING, {(id,): one.count for id, one in waiting.items()}
-    yield _OLDEST, {(id,): max(0, now_ms - one.oldest_ms) / 1000 for id, one in waiting.items()}
+    ages: dict[tuple[str, ...], float] = {(id,): max(0, now_ms - one.oldest_ms) / 1000 for id, one in waiting.items()}
+    yield _OLDEST, ages
+    yield _OLDEST_OF_ALL.reading(max(ages.values(), default=0))
     yield from read(FIGURES, stats)

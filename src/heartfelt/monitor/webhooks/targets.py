@@ -20,6 +20,7 @@ from heartfelt.monitor.webhooks.template import TemplateError, check_template
 
 __all__ = [
     "ENDS",
+    "SETTABLE",
     "Filter",
     "Kind",
     "Language",
@@ -93,17 +94,22 @@ class Target(msgspec.Struct, kw_only=True, frozen=True):
 
     id: str
     name: str
+    """Shown to people; left out: the kind."""
     kind: Kind
     url: str
+    """The address that is called. Answers show no more than its host, as the rest may be a secret."""
     secret: str | None = None
     """generic: signs messages; DingTalk, Feishu: the robot's signing secret; Slack has none."""
     enabled: bool = True
+    """false: it is sent nothing."""
     filter: Filter = msgspec.field(default_factory=Filter)
+    """Selects what it is sent; given as a whole, also in a change."""
     template: str | None = None
-    """generic only: the body, see template.py."""
+    """generic only: the body, JSON with $title, $text, $service and the like between quotes."""
     allow_private: bool = False
     """Whether the address may be in a private network or on this machine."""
     language: Language = Language.ENGLISH
+    """The language of its messages."""
     created_ms: int = 0
     changed_ms: int = 0
     generation: str = ""
@@ -163,7 +169,8 @@ def _matcher(glob: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(fnmatch.translate(glob)).match
 
 
-_FIELDS = frozenset({"name", "kind", "url", "secret", "enabled", "filter", "template", "allow_private", "language"})
+SETTABLE = frozenset({"name", "kind", "url", "secret", "enabled", "filter", "template", "allow_private", "language"})
+"""The fields that a user writes."""
 
 
 def make_target(fields: Mapping[str, Any], *, now_ms: int, id: str | None = None, private: bool = False) -> Target:
@@ -210,7 +217,7 @@ def defaults(levels: tuple[Level, ...]) -> dict[str, Any]:
     """Returns the fields that a new target may omit, with their defaults. levels: those of `webhooks.level`."""
     fresh = Target(id="", name="", kind=Kind.GENERIC, url="", filter=Filter(levels=levels))
     shown: dict[str, Any] = msgspec.to_builtins(fresh)
-    return {name: shown[name] for name in sorted(_FIELDS - {"name", "kind", "url"})}
+    return {name: shown[name] for name in sorted(SETTABLE - {"name", "kind", "url"})}
 
 
 def with_levels(fields: Mapping[str, Any], levels: tuple[Level, ...]) -> Mapping[str, Any]:
@@ -222,9 +229,9 @@ def with_levels(fields: Mapping[str, Any], levels: tuple[Level, ...]) -> Mapping
 
 
 def _known(fields: Mapping[str, Any]) -> None:
-    unknown = sorted(str(name) for name in fields if name not in _FIELDS)
+    unknown = sorted(str(name) for name in fields if name not in SETTABLE)
     if unknown:
-        raise TargetError(unknown[0], f"is not a field of a webhook; known are {', '.join(sorted(_FIELDS))}")
+        raise TargetError(unknown[0], f"is not a field of a webhook; known are {', '.join(sorted(SETTABLE))}")
 
 
 def _host(url: Any) -> str:

@@ -86,11 +86,23 @@ class Endpoint:
     """The type of the answer, for openapi.json; None: no body."""
     status: int = 200
     media: str = JSON
-    tag: str = ""
     external: bool = False
     """The ingest serves it; it is in the table for openapi.json only."""
     asks_basic: bool = False
     """Without a token, a password is asked for, too. Not for what the panel calls: the browser would ask for it."""
+    about: str = ""
+    """More than the summary says, for openapi.json."""
+    body_media: tuple[str, ...] = (JSON,)
+    other_media: tuple[str, ...] = ()
+    """Further media types of the answer."""
+    others: Mapping[int, Any] = field(default_factory=dict)
+    """Further statuses with an answer that is no problem document: status -> its type."""
+    errors: tuple[int, ...] = ()
+    """Statuses of problem documents besides those that follow from scope, path and body."""
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    """Example bodies by name."""
+    headers: tuple[Param, ...] = ()
+    """Headers of the request that matter."""
 
 
 def check_scope(auth: Auth, request: Request, endpoint: Endpoint) -> None:

@@ -95,8 +95,11 @@ async def stream(call: Call) -> Response:
     wanted = frozenset(call["topic"] or TOPICS)
     if unknown := wanted - set(TOPICS):
         raise bad("topic", min(unknown), f"must be one of {', '.join(TOPICS)}")
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if call.request.method == "HEAD":
-        return Response(media_type=EVENT_STREAM)
+        response = Response(media_type=EVENT_STREAM, headers=headers)
+        del response.headers["content-length"]  # a stream has none
+        return response
     hub, auth = call.parts.stream, call.parts.auth
     secret = secret_in(call.request.scope["headers"]) if auth.needed else None
     unsent = call.request.scope.get("extensions", {}).get(UNSENT, nothing_unsent)
@@ -107,7 +110,6 @@ async def stream(call: Call) -> Response:
     except TooManyViewers:
         detail = "all streams that http.viewers and http.viewers_bytes allow are open; close one, or raise a setting"
         raise Problem(503, "viewers", detail, {"Retry-After": "10"}) from None
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return _Stream(hub, viewer, headers)
 
 

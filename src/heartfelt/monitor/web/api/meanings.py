@@ -9,14 +9,22 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+SOURCE = "MEANINGS_OF"
+"""Class attribute of a struct that was made at run time: the struct whose fields it has."""
 
-def meanings_of(types: Sequence[Any]) -> dict[str, dict[str, str]]:
+
+class Meanings(NamedTuple):
+    struct: type
+    fields: dict[str, str]
+
+
+def meanings_of(types: Sequence[Any]) -> dict[str, Meanings]:
     """Returns the meanings of the fields of all structs in these types, by the structs' names."""
-    return {cls.__name__: _meanings(cls) for cls in _structs(types)}
+    return {cls.__name__: Meanings(cls, _meanings(cls)) for cls in _structs(types)}
 
 
 def _structs(types: Sequence[Any]) -> Iterator[type]:
@@ -38,7 +46,8 @@ def _structs(types: Sequence[Any]) -> Iterator[type]:
 def _meanings(cls: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__):
-        found |= _of_module(one.__module__).get(one.__name__, {})
+        source = one.__dict__.get(SOURCE, one)
+        found |= _of_module(source.__module__).get(source.__name__, {})
     return found
 
 

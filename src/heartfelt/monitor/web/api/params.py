@@ -8,14 +8,33 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from starlette.convertors import Convertor, register_url_convertor
+
 from heartfelt.monitor.problems import bad
 from heartfelt.monitor.store import EventCursor
 from heartfelt.monitor.web.api.endpoint import Param
 
 MOST_TEXT = 1000
+MOST_IN_PATH = 10**18 - 1
 MOST_MS = 1 << 53
 _MOST_INTEGER = (1 << 63) - 1
+_WHOLE = re.compile(r"-?0{0,100}[0-9]{1,19}", re.ASCII)
 _CURSOR = re.compile(r"(?:(-?[0-9]{1,19})-)?([0-9]{1,19})")
+
+
+class _NumberInPath(Convertor[int]):
+    """`{id:number}` in a path: as many digits as the store can compare. With more of them it is an unknown path."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _NumberInPath())
 
 
 def _text(name: str, value: str) -> str:
@@ -25,11 +44,9 @@ def _text(name: str, value: str) -> str:
 
 
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
-    longest = max(len(str(abs(least))), len(str(abs(most))))
-
     def parse(name: str, value: str) -> int:
-        digits = value.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= longest) or not least <= int(value) <= most:
+        # Longer ones are out of range, and Python would refuse to read some of them.
+        if _WHOLE.fullmatch(value) is None or not least <= int(value) <= most:
             raise bad(name, value, f"must be a whole number from {least} to {most}")
         return int(value)
 

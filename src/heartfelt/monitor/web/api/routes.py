@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -14,27 +15,35 @@ from starlette.routing import Route
 from heartfelt.monitor.model import Level, State
 from heartfelt.monitor.web.api import actions, control, events, fleet, health, instances, sermant, webhooks
 from heartfelt.monitor.web.api.endpoint import JSON, Call, Endpoint, answer
+from heartfelt.monitor.web.api.ingest_routes import INGEST_ENDPOINTS
 from heartfelt.monitor.web.api.listing import SORT_NAMES, InstancePage
 from heartfelt.monitor.web.api.openapi import document
 from heartfelt.monitor.web.api.order import InstanceOrder
 from heartfelt.monitor.web.api.params import choice, event_cursor, limit, moment, text, whole, wholes, words
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
+from heartfelt.monitor.web.api.sermant_shapes import SermantEventPage, SermantEvents, SermantInstance, SermantWebhooks
 from heartfelt.monitor.web.api.view import HoldView, InstanceDetail
+from heartfelt.monitor.web.api.webhook_shapes import ChangedWebhook, NewWebhook, ShownWebhook, WebhookTried
 from heartfelt.monitor.web.auth import Scope
 from heartfelt.monitor.web.stream import TOPICS
 
-READ, ADMIN, INGEST = Scope.READ, Scope.ADMIN, Scope.INGEST
+READ, ADMIN = Scope.READ, Scope.ADMIN
 _SEQ = 1 << 62
 
 
 async def _openapi(call: Call) -> Response:
-    config = call.parts.config
-    return Response(_description(config.http_public_url or config.base_path or "/"), media_type=JSON)
+    text, tag = _description(call.parts.auth.needed)
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    asked = [one.strip().removeprefix("W/") for one in call.request.headers.get("if-none-match", "").split(",")]
+    if tag in asked or "*" in asked:
+        return Response(status_code=304, headers=headers)
+    return Response(text, media_type=JSON, headers=headers)
 
 
-@lru_cache(maxsize=4)
-def _description(server: str) -> bytes:
-    return document((*ENDPOINTS, *INGEST_ENDPOINTS), server)
+@lru_cache(maxsize=2)
+def _description(needs_tokens: bool) -> tuple[bytes, str]:
+    text = document((*ENDPOINTS, *INGEST_ENDPOINTS), needs_tokens=needs_tokens)
+    return text, f'"{hashlib.sha256(text).hexdigest()[:32]}"'
 
 
 _SERVICE = text("service", "only these services", many=True)
@@ -73,16 +82,24 @@ _SERMANT_EVENTS = (
     text("instanceIds", "", many=True), moment("startTime", "not before"), moment("endTime", "not after"),
 )  # fmt: skip
 _AGES = (_SERVICE, moment("start_ms", "begin; default: an hour before the end"), moment("end_ms", "end; default: now"))
-_RID = text("rid", "the id of the run")
-_PING = (
-    _RID, text("duration_ms", "the run's length in ms; left out: the time since its start"),
-    text("timeout", "with /start or progress: the time in which the run must end or report again; otherwise the key's"),
-    text("every", "the period of the key's beats"), text("grace", "how much later than its period a beat may come"),
-    text("max_duration", "a run that takes longer has failed"),
-    text("min_duration", "a run that is shorter has failed"),
-)  # fmt: skip
-PING_EVENTS = ("start", "ok", "fail", "log")
-_ONE = "/api/v1/instances/{id:int}"
+_LAST_ID = text("Last-Event-ID", "the id of the last message that was received: continue after it")
+_IF_NONE_MATCH = text("If-None-Match", "the ETag of the description that is known already")
+_ABOUT_STREAM = (
+    "Each message has the fields `id`, `event` (its topic, or resync) and `data`, JSON: change: a ChangeView; event: "
+    "an event as in /api/v1/events; hold: a HoldView; held: [id, ...], whose loss is held; acks: [{id, ack}, ...]; "
+    "counts: instances by state, in total and by service; beats: [[id, last_beat_ms], ...]; resync: read everything "
+    "again, as messages may be missing, which is also the first message of a new stream. The stream ends with the "
+    "monitor, or when its token is revoked. 503: http.viewers streams are open."
+)
+_ABOUT_METRICS = "Prometheus's text format, or OpenMetrics if Accept asks for it. docs/metrics.md lists the metrics."
+_NEW_WEBHOOKS = {
+    "generic": {"kind": "generic", "url": "https://alerts.example.com/heartfelt", "secret": "a long random text"},
+    "slack": {
+        "kind": "slack", "name": "on call", "url": "https://hooks.slack.com/services/T0/B0/x",
+        "filter": {"services": ["shop-*"], "levels": ["EMERGENCY"]},
+    },
+}  # fmt: skip
+_ONE = "/api/v1/instances/{id:number}"
 _HOOK = "/api/v1/webhooks/{id}"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -103,7 +120,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
              body=actions.Asked, answer=InstanceDetail),
     Endpoint("POST", _ONE + "/ack", ADMIN, actions.ack_instance,
              "Acknowledge a loss or a failure: no notifications about it until it recovers", body=actions.Acknowledge,
-             answer=InstanceDetail),
+             answer=InstanceDetail, errors=(409,)),
     Endpoint("DELETE", _ONE + "/ack", ADMIN, actions.withdraw_ack, "Withdraw an acknowledgement",
              (_BY, text("why", "the reason, for the record", default="")), status=204),
     Endpoint("DELETE", _ONE, ADMIN, actions.remove_instance, "Remove an instance, until it beats again",
@@ -134,67 +151,47 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/v1/hold/release", ADMIN, control.release_hold, "Release held losses, at the limited rate",
              body=control.Release, answer=HoldView),
     Endpoint("GET", "/api/v1/webhooks", ADMIN, webhooks.list_webhooks, "Webhooks", answer=webhooks.Webhooks),
-    Endpoint("POST", "/api/v1/webhooks", ADMIN, webhooks.create_webhook, "Create a webhook", body=dict[str, Any],
-             answer=dict[str, Any], status=201),
-    Endpoint("GET", _HOOK, ADMIN, webhooks.get_webhook, "A webhook", answer=dict[str, Any]),
+    Endpoint("POST", "/api/v1/webhooks", ADMIN, webhooks.create_webhook, "Create a webhook", body=NewWebhook,
+             answer=ShownWebhook, status=201, examples=_NEW_WEBHOOKS),
+    Endpoint("GET", _HOOK, ADMIN, webhooks.get_webhook, "A webhook", answer=ShownWebhook),
     Endpoint("PUT", _HOOK, ADMIN, webhooks.update_webhook, "Change a webhook; omitted fields keep their values",
-             body=dict[str, Any], answer=dict[str, Any]),
+             body=ChangedWebhook, answer=ShownWebhook, examples={"off": {"enabled": False}}),
     Endpoint("DELETE", _HOOK, ADMIN, webhooks.delete_webhook, "Delete a webhook", status=204),
     Endpoint("POST", _HOOK + "/test", ADMIN, webhooks.test_webhook, "Send a test message to a webhook",
-             answer=dict[str, Any]),
+             answer=WebhookTried),
     Endpoint("GET", "/api/v1/deliveries", ADMIN, webhooks.list_deliveries, "Deliveries to webhooks, newest first",
              (text("webhook", "only this webhook"), _BEFORE, limit(100, 1000)), answer=control.Deliveries),
     Endpoint("GET", "/api/v1/tokens", ADMIN, control.list_tokens, "Tokens, without their secrets",
              answer=control.Tokens),
     Endpoint("POST", "/api/v1/tokens", ADMIN, control.create_token, "Create a token; its secret is shown only once",
-             body=control.NewToken, answer=control.MadeToken, status=201),
+             body=control.NewToken, answer=control.MadeToken, status=201,
+             examples={"agents": {"name": "agents", "scopes": ["ingest"]}}),
     Endpoint("DELETE", "/api/v1/tokens/{id}", ADMIN, control.revoke_token, "Revoke a token, and end its connections",
              status=204),
     Endpoint("GET", "/api/v1/settings", ADMIN, control.settings, "All settings, and the source of each",
              answer=control.Settings),
     Endpoint("GET", "/api/v1/stream", READ, events.stream, "Server-sent events: changes, events, counts",
-             (text("topic", f"only these topics: {', '.join(TOPICS)}", many=True),), media="text/event-stream"),
-    Endpoint("GET", "/api/v1/openapi.json", None, _openapi, "This description", answer=dict[str, Any]),
-    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", media="text/plain", asks_basic=True),
+             (text("topic", f"only these topics: {', '.join(TOPICS)}", many=True),), answer=str,
+             media="text/event-stream", about=_ABOUT_STREAM, headers=(_LAST_ID,), errors=(503,)),
+    Endpoint("GET", "/api/v1/openapi.json", None, _openapi, "This description", answer=dict[str, Any],
+             about="It has an ETag: If-None-Match is answered with 304.", headers=(_IF_NONE_MATCH,)),
+    Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", answer=str, media="text/plain",
+             other_media=("application/openmetrics-text",), about=_ABOUT_METRICS, asks_basic=True),
     Endpoint("GET", "/healthz", None, health.healthz, "Whether the process answers", answer=dict[str, bool]),
     Endpoint("GET", "/readyz", None, health.readyz, "Whether the store works and all ports are open",
-             answer=Ready),
+             answer=Ready, others={503: Ready}),
     Endpoint("GET", "/sermant/getPluginsInfo", READ, sermant.get_plugins_info, "Sermant: all instances",
-             answer=list[dict[str, Any]]),
+             answer=list[SermantInstance]),
     Endpoint("GET", "/sermant/event/events", READ, sermant.list_events, "Sermant: events, first page",
-             _SERMANT_EVENTS, answer=dict[str, Any]),
+             _SERMANT_EVENTS, answer=SermantEvents),
     Endpoint("GET", "/sermant/event/events/page", READ, sermant.events_page, "Sermant: another page of the same query",
-             (whole("page", "page number, from 1", 1, 1 << 31, 1),), answer=dict[str, Any]),
+             (whole("page", "page number, from 1", 1, 1 << 31, 1),), answer=SermantEventPage),
     Endpoint("GET", "/sermant/event/webhooks", ADMIN, sermant.list_webhooks, "Sermant: its two webhooks",
-             answer=dict[str, Any]),
-    Endpoint("PUT", "/sermant/event/webhooks/{id:int}", ADMIN, sermant.put_webhook, "Sermant: change a webhook",
+             answer=SermantWebhooks),
+    Endpoint("PUT", "/sermant/event/webhooks/{id:number}", ADMIN, sermant.put_webhook, "Sermant: change a webhook",
              body=sermant.WebhookChange, answer=bool),
     Endpoint("POST", "/sermant/event/webhooks/test", ADMIN, sermant.test_webhook, "Sermant: test a webhook",
              body=sermant.WebhookTest, answer=bool),
-)  # fmt: skip
-
-
-async def _elsewhere(call: Call) -> Any:
-    raise AssertionError("app.py passes this path to the ingest")
-
-
-INGEST_ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("POST", "/api/v1/beats", INGEST, _elsewhere, "A heartbeat, or a list of heartbeats", body=dict[str, Any],
-             answer=dict[str, Any], external=True),
-    *(
-        Endpoint(method, path, INGEST, _elsewhere, summary, params, media="text/plain", external=True)
-        for path, summary, params in (
-            ("/ping/{key}", "A heartbeat for a key; with rid: progress of a run", _PING),
-            ("/ping/{key}/start", "A run of a job begins", _PING),
-            ("/ping/{key}/ok", "A run has succeeded", _PING), ("/ping/{key}/fail", "A run has failed", _PING),
-            ("/ping/{key}/{status:int}", "A run has ended with this exit status", _PING),
-            ("/ping/{key}/log", "A text to keep; it renews nothing", (_RID,)),
-            ("/ping", "Any of these, for keys with a / behind a proxy that decodes %2F", (
-                text("key", "the key"), words("event", "what happened; left out: a heartbeat", PING_EVENTS, ""),
-                whole("exit", "the exit status with which a run has ended", -9_999_999_999, 9_999_999_999), *_PING)),
-        )
-        for method in ("GET", "POST")
-    ),
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -14,10 +14,16 @@ from heartfelt.monitor.web.api.control import Deliveries
 from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.webhooks import UnknownTarget
 
+if TYPE_CHECKING:
+    ShownWebhook: TypeAlias = dict[str, Any]
+    WebhookDefaults: TypeAlias = dict[str, Any]
+else:
+    from heartfelt.monitor.web.api.webhook_shapes import ShownWebhook, WebhookDefaults
+
 
 class Webhooks(msgspec.Struct, kw_only=True, frozen=True):
-    webhooks: list[dict[str, Any]]
-    defaults: dict[str, Any]
+    webhooks: list[ShownWebhook]
+    defaults: WebhookDefaults
     """The fields that a new webhook may omit, with their defaults."""
 
 

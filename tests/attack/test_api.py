@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Sends, by schemathesis, what the description allows and much that it does not: no fault, no undescribed answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.monitor.serving import Serving
+
+pytest.importorskip("msgspec")
+pytest.importorskip("schemathesis")
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+LIMIT_S = 50
+
+
+def of_loopback_only(description):
+    """The same description without examples of webhooks elsewhere: what is created is called."""
+    schemas = description["components"]["schemas"]
+    for name in ("NewWebhook", "ChangedWebhook", "WebhookChange"):
+        schemas[name]["properties"]["url"] = {"type": "string", "enum": ["http://127.0.0.1:1/x"]}
+    for path in ("/api/v1/webhooks", "/api/v1/webhooks/{id}"):
+        for operation in description["paths"][path].values():
+            operation.get("requestBody", {"content": {"application/json": {}}})["content"]["application/json"].pop(
+                "examples", None
+            )
+    return description
+
+
+def test_no_request_is_answered_by_a_fault_and_each_answer_is_described(tmp_path):
+    serving = Serving(data=tmp_path / "data", webhooks_allow_private="true", limits_beats_of_client_per_s="1000000")
+    try:
+        serving.wait_ready()
+        serving.beats(3)
+        description = of_loopback_only(serving.json("/api/v1/openapi.json"))
+        (tmp_path / "openapi.json").write_text(json.dumps(description))
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", serving.url.rstrip("/"),
+                "--exclude-path", "/api/v1/stream", "--exclude-method", "HEAD",
+                "--phases", "coverage,fuzzing", "--checks", ",".join(CHECKS),
+                "--max-examples", "2", "--workers", "1", "--seed", "1", "--no-shrink", "--no-color",
+                "--generation-database", "none", "--request-timeout", "20", "--warnings", "off",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr
+        assert f"{len([one for one in operations(description) if one != 'head']) - 1} selected" in done.stdout
+        assert serving.json("/healthz") == {"ok": True}
+        assert serving.json("/api/v1/stats")["parts"]["upkeep"]["faults"] == 0
+        assert "Traceback" not in serving.log
+    finally:
+        serving.end()
+
+
+def operations(description):
+    return (method for methods in description["paths"].values() for method in methods)

@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
+CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/* heartfelt_core/door/*)
+C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] heartfelt_core/door/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
 	tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
 
 # Two programs at a time, with the output of each kept together if this make can do that.

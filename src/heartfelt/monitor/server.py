@@ -21,10 +21,12 @@ import uvicorn
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_tls
+from heartfelt.monitor.ingest.http import OK, TAKEN_ONE
 from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
+from heartfelt.monitor.web.http1.lane import BACKLOG, Lane, can_serve
 
 GRACEFUL_S = 5
 """How long requests under way may take to end, once the process was asked to."""
@@ -32,7 +34,6 @@ REQUESTS_S = 1.0
 """How long the server may take beyond that, and the requests that it then cancels."""
 HTTP_STOP_S = GRACEFUL_S + 2 * REQUESTS_S
 """The most that the HTTP server's end takes."""
-BACKLOG = 2048
 USER_TIMEOUT_MS = 30_000
 _logger = logging.getLogger("heartfelt.monitor")
 
@@ -122,7 +123,6 @@ class Process:
         )
         monitor.more_stats["requests"] = guard.stats
         monitor.more_readings.append(guard.readings)
-        monitor.more_readings.append(guard.readings)
         settings = uvicorn.Config(
             App(monitor),
             http=protocol_class(guard),
@@ -138,17 +138,22 @@ class Process:
         settings.load()
         settings.ssl = make_tls(config) if config.http_tls else None
         server = _Server(settings)
+        lane = _make_lane(monitor, sock, settings, server, guard) if can_serve() and settings.ssl is None else None
         loop = asyncio.get_running_loop()
         with _signals(loop, self._stopping.set):
-            serving = loop.create_task(server.serve(sockets=[sock]))
+            serving = loop.create_task(server.serve(sockets=[sock] if lane is None else []))
             stopping = loop.create_task(self._stopping.wait())
             while not server.started and not serving.done():
                 await asyncio.sleep(0.005)
             if server.started:
+                if lane is not None:
+                    lane.start()
                 self._announce(monitor, sock, tls=settings.ssl is not None)
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             monitor.begin_stop()  # so that no request delays the end
+            if lane is not None:
+                lane.stop()
             server.should_exit = True
             await _end_serving(server, serving)
             guard.close()
@@ -165,6 +170,26 @@ class Process:
         _logger.info("ready: %s, %s; data in %s", url, listening, self._config.data)
         for warning in self._config.warnings:
             _logger.warning("%s", warning)
+
+
+def _make_lane(
+    monitor: Monitor, sock: socket.socket, settings: uvicorn.Config, server: uvicorn.Server, guard: RequestGuard
+) -> Lane:
+    """Makes what accepts connections in place of uvicorn, and serves pings and heartbeats."""
+    lane = Lane(
+        sock,
+        config=settings,
+        state=server.server_state,
+        guard=guard,
+        ingest=monitor.http_ingest,
+        refusal=monitor.shield.refusal,
+        plain=(OK, TAKEN_ONE),
+        most_body=monitor.config.limits.body_bytes,
+    )
+    monitor.auth.on_revoked.append(lane.forget_allowed)
+    monitor.more_stats["lane"] = lane.stats
+    monitor.more_readings.append(lane.readings)
+    return lane
 
 
 async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ def split(
     data: bytes, most_head: int, most_body: int
 ) -> tuple[str, bytes, bytes | None, bytes, bytes | None, bytes, bytes | None, bool, int] | None: ...
 def date_line(unix_s: int) -> bytes: ...
+
 @final
 class Door:
     requests: int

@@ -244,11 +244,11 @@ class Lane:
         loop.add_reader(self._door.fileno(), self._on_ready)
 
     def stop(self) -> None:
-        """Accepts no more, answers what has arrived, and closes the connections. Those handed over go on. Idempotent."""
+        """Answers what has arrived, and closes the lane's connections. Those handed over go on. Idempotent."""
         if self._loop is None:
             return
-        self._door.stop_listening()
         self._on_ready()
+        self._door.stop_listening()
         self._loop.remove_reader(self._door.fileno())
         for timer in (self._timer, self._resume):
             if timer is not None:

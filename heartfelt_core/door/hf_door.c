@@ -151,16 +151,14 @@ static uint32_t evict(hf_door *door) {
 
 // accept(2): errors that are pending on the new connection; the next one may be sound.
 static bool is_of_one_client(int error) {
-  static const int errors[] = {ECONNABORTED, EPROTO,       ENETDOWN, ENOPROTOOPT, EHOSTDOWN,
+  static const int errors[] = {ECONNABORTED, EPROTO,      ENETDOWN, ENOPROTOOPT, EHOSTDOWN,
                                EHOSTUNREACH, ENETUNREACH, ENONET,   EOPNOTSUPP,  EPERM};
   for (size_t k = 0; k < sizeof errors / sizeof *errors; k++)
     if (errors[k] == error) return true;
   return false;
 }
 
-static bool lacks_room(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
+static bool lacks_room(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
 // Returns false if there is nothing more to accept for now.
 static bool failed_to_accept(hf_door *door, int error) {

@@ -11,6 +11,7 @@ import os
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memset
 from libc.time cimport time as unix_time
 
 from hf_door cimport *
@@ -64,7 +65,7 @@ cdef object _or_none(hf_span span):
 def date_line(int64_t unix_s):
     """The date header's line, for tests."""
     cdef hf_date date
-    (<uint8_t *>&date)[0:sizeof(hf_date)] = bytes(sizeof(hf_date))
+    memset(&date, 0, sizeof(date))
     return PyBytes_FromStringAndSize(hf_date_line(&date, unix_s), HF_DATE_LINE)
 
 

@@ -26,13 +26,17 @@ _TARGETS = [
 ]  # fmt: skip
 _LINES = [
     b"Host: localhost", b"host:localhost:8900", b"HOST: \t[::1] ", b"Host: a b", b"Host:", b"Content-Length: 3",
-    b"content-length:0", b"Content-Length: +3", b"Content-Length: 3, 3", b"Content-Length: 003", b"Content-Length: 0x3",
+    b"content-length:0", b"Content-Length: +3", b"Content-Length: 3, 3", b"Content-Length: 003",
+    b"Content-Length: 0x3",
     b"Content-Length: 99999999999999999999", b"Content-Length:\t3\t", b"Transfer-Encoding: chunked",
-    b"Expect: 100-continue",    b"Connection: close", b"Connection: Keep-Alive", b"connection: close, x", b"Connection: upgrade", b"Upgrade: h2c",
+    b"Expect: 100-continue",    b"Connection: close", b"Connection: Keep-Alive", b"connection: close, x",
+    b"Connection: upgrade", b"Upgrade: h2c",
     b"Proxy-Connection: close", b"Authorization: Bearer x", b"Accept: */*", b"User-Agent: curl/8", b"X-Own: 1",
-    b" folded",    b"Content-Type: application/json", b"Content-Encoding: gzip", b"Origin: http://evil", b"Cookie: a=b", b"No colon",
+    b" folded",    b"Content-Type: application/json", b"Content-Encoding: gzip", b"Origin: http://evil",
+    b"Cookie: a=b", b"No colon",
     b"Content-Length : 3", b"Accept:", b"Accept: \x80", b"Accept: a\0b", b"Accept: a\rb", b"Accept: a\nb", b": x",
-    b"Traceparent: 00-1-2-01", b"X-Forwarded-For: 1.2.3.4", b"Forwarded: for=1", b"X-Real-IP: 9.9.9.9", b"TE: trailers",
+    b"Traceparent: 00-1-2-01", b"X-Forwarded-For: 1.2.3.4", b"Forwarded: for=1", b"X-Real-IP: 9.9.9.9",
+    b"TE: trailers",
 ]  # fmt: skip
 _PIECES = [
     b"\r\n",

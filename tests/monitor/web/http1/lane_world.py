@@ -22,17 +22,18 @@ HOST = b"Host: localhost\r\n"
 
 
 class LaneWorld:
-    def __init__(self, *, with_lane, auth, limits, limit, **seconds):
+    def __init__(self, *, with_lane, auth, limits, limit, sock=None, **seconds):
         self.world = World(limits or Limits(), auth)
         self.ingest = HttpIngest(self.world.intake)
         self.guard = RequestGuard(**({"request_timeout_s": 60.0, "header_bytes": 16 << 10} | seconds))
         self.shield = Shield(())
-        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.sock = sock or socket.create_server(("127.0.0.1", 0))
         self.sock.setblocking(False)
         self.port = self.sock.getsockname()[1]
         settings = uvicorn.Config(
-            self.app, interface="asgi3", http=protocol_class(self.guard), ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, limit_concurrency=limit, timeout_graceful_shutdown=5,
+            self.app, interface="asgi3", http=protocol_class(self.guard), ws="none", lifespan="off",
+            log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            limit_concurrency=limit, timeout_graceful_shutdown=5,
         )  # fmt: skip
         settings.load()
         self.uvicorn = uvicorn.Server(settings)

@@ -112,8 +112,12 @@ class Link(asyncio.Protocol):
             self._close()
 
 
+MAPPED = "::ffff:"
+
+
 def address(info: Any) -> tuple[str, int | None] | None:
-    """Converts a socket's address to ASGI's form."""
+    """Converts a socket's address to ASGI's form. An IPv4 address is written as such, also on a socket for both."""
     if isinstance(info, tuple):
-        return str(info[0]), int(info[1])
+        host = str(info[0])
+        return host.removeprefix(MAPPED) if "." in host else host, int(info[1])
     return (info, None) if isinstance(info, str) and info else None

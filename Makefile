@@ -5,9 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/*)
-C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] tests/core/*.[ch] tests/model/*.[ch] \
-	tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
+CORE := $(wildcard heartfelt_core/* heartfelt_core/sender/* heartfelt_core/door/*)
+C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] heartfelt_core/door/*.[ch] tests/core/*.[ch] \
+	tests/model/*.[ch] tests/model/*.cpp tests/speed/*.c tests/fuzz/*.c benchmarks/*.c)
 
 # Two programs at a time, with the output of each kept together if this make can do that.
 CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -f tests/core/Makefile
@@ -108,7 +108,7 @@ lint: build $(VENV)/.lint $(VENV)/.monitor ## run ruff, mypy, stubtest, clang-fo
 	@$(BIN)/ruff format --check --diff --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._bell heartfelt._heart heartfelt._numbers heartfelt._event heartfelt._hot \
-		heartfelt._rows heartfelt._sender heartfelt._ingest \
+		heartfelt._rows heartfelt._sender heartfelt._ingest $(if $(filter Linux,$(shell uname -s)),heartfelt._door) \
 		--allowlist tests/typing/stubtest_allow.txt --ignore-unused-allowlist
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt

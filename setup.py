@@ -16,6 +16,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = Path("heartfelt_core")
+DOOR = CORE / "door"  # Linux only
 SENDER = CORE / "sender"  # POSIX only; of the core it needs these:
 SENDER_GROUND = [CORE / f"hf_{name}.c" for name in ("bell", "clock", "thread")]
 VARIANTS = {
@@ -45,7 +46,7 @@ def extensions() -> list[Extension]:
         return Extension(
             f"heartfelt.{name}",
             [path.as_posix() for path in sources],
-            include_dirs=[str(CORE), str(SENDER)],
+            include_dirs=[str(CORE), str(SENDER), str(DOOR)],
             depends=headers,
             define_macros=[("HF_PARALLEL", "1" if sysconfig.get_config_var("Py_GIL_DISABLED") else "0")],
             extra_compile_args=compile_flags,
@@ -67,6 +68,8 @@ def extensions() -> list[Extension]:
     ]
     if sys.platform != "win32":
         modules.append(extension("_sender", CORE / "_sender.pyx", *sorted(SENDER.glob("*.c")), *SENDER_GROUND))
+    if sys.platform == "linux":
+        modules.append(extension("_door", CORE / "_door.pyx", *sorted(DOOR.glob("*.c"))))
     return cythonize(
         modules,
         build_dir="build/cython",

@@ -8,6 +8,7 @@ beats it has taken.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import time
 
@@ -17,8 +18,10 @@ import uvloop
 from heartfelt.monitor.fleet.polling import Polling
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServer
+from heartfelt.monitor.ingest.http import OK, TAKEN_ONE
 from heartfelt.monitor.model import Limits
 from heartfelt.monitor.web.http1 import RequestGuard, protocol_class
+from heartfelt.monitor.web.http1.lane import Lane, can_serve
 
 
 async def noop(scope, receive, send):
@@ -34,15 +37,34 @@ async def serve(kind: str) -> None:
     intake = Intake(registry, Limits(beats_of_client_per_s=1 << 40))
     http = None
     if kind in ("noop", "http"):
-        app = noop if kind == "noop" else HttpIngest(intake)
-        protocol = protocol_class(RequestGuard(request_timeout_s=20.0, header_bytes=64 << 10))
-        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", access_log=False, http=protocol)
+        ingest = HttpIngest(intake)
+        guard = RequestGuard(request_timeout_s=20.0, header_bytes=64 << 10)
+        app = noop if kind == "noop" else ingest
+        config = uvicorn.Config(
+            app, log_level="error", lifespan="off", access_log=False, http=protocol_class(guard), server_header=False
+        )
+        config.load()
         http = uvicorn.Server(config)
         http.install_signal_handlers = lambda: None
-        task = asyncio.create_task(http.serve())
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
+        with_lane = kind == "http" and can_serve()
+        task = asyncio.create_task(http.serve(sockets=[] if with_lane else [sock]))
         while not http.started:
             await asyncio.sleep(0.01)
-        port = http.servers[0].sockets[0].getsockname()[1]
+        if with_lane:
+            lane = Lane(
+                sock,
+                config=config,
+                state=http.server_state,
+                guard=guard,
+                ingest=ingest,
+                refusal=lambda scope: None,
+                plain=(OK, TAKEN_ONE),
+                most_body=intake.limits.body_bytes,
+            )
+            lane.start()
+        port = sock.getsockname()[1]
     else:
         server = UdpServer(intake, port=0) if kind == "udp" else SermantServer(intake, port=0)
         await server.start()
@@ -64,6 +86,8 @@ async def serve(kind: str) -> None:
     await ended
     polling.stop()
     if http is not None:
+        if with_lane:
+            lane.stop()
         http.should_exit = True
         await task
     else:

@@ -13,6 +13,9 @@ import msgspec
 from heartfelt.errors import ConfigError
 
 CONTENT_TYPE = "application/problem+json"
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""A whole answer: status, headers with names in lower case, body."""
+
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 _TOKEN = re.compile(r"hf_([0-9a-f]{12})_[A-Za-z0-9_-]+")
 
@@ -110,12 +113,22 @@ def field_at_fault(kind: Any, value: Any) -> str | None:
     return None
 
 
-def as_asgi(problem: Problem) -> list[dict[str, Any]]:
-    """Returns the two messages of the answer, for a plain ASGI callable."""
+def as_answer(problem: Problem) -> Answer:
+    """Returns the whole answer."""
     body = problem.body()
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode()), NOSNIFF]
+    headers = [(b"content-type", CONTENT_TYPE.encode()), NOSNIFF, (b"content-length", b"%d" % len(body))]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    return problem.status, headers, body
+
+
+def to_asgi(answer: Answer) -> list[dict[str, Any]]:
+    """Returns the two messages of an answer, for a plain ASGI callable."""
+    status, headers, body = answer
     return [
-        {"type": "http.response.start", "status": problem.status, "headers": headers},
+        {"type": "http.response.start", "status": status, "headers": headers},
         {"type": "http.response.body", "body": body},
     ]
+
+
+def as_asgi(problem: Problem) -> list[dict[str, Any]]:
+    return to_asgi(as_answer(problem))

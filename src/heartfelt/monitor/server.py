@@ -21,6 +21,7 @@ import uvicorn
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.descriptors import available, raise_limit, shares
+from heartfelt.monitor.ingest.http import OK, TAKEN_ONE
 from heartfelt.monitor.loop import run_loop
 from heartfelt.monitor.loop_errors import LoopErrors
 from heartfelt.monitor.monitor import Monitor, StartError, cannot_listen
@@ -29,6 +30,7 @@ from heartfelt.monitor.signals import Signals
 from heartfelt.monitor.supervised import Supervised
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.http1 import RequestGuard, TlsListener, protocol_class
+from heartfelt.monitor.web.http1.lane import BACKLOG, Lane, can_serve
 
 GRACEFUL_S = 5
 """How long requests under way may take to end, once the process was asked to."""
@@ -38,7 +40,6 @@ HTTP_STOP_S = GRACEFUL_S + 2 * REQUESTS_S
 """The most that the HTTP server's end takes."""
 CHECK_S = 0.05
 """How often it is looked whether requests are still under way."""
-BACKLOG = 2048
 USER_TIMEOUT_MS = 30_000
 _logger = logging.getLogger("heartfelt.monitor")
 
@@ -186,17 +187,22 @@ class Process:
         settings.load()
         tls = monitor.tls.context if monitor.tls is not None and config.http_tls else None
         server = _Server(settings) if tls is None else TlsServer(settings, tls, guard)
+        lane = _make_lane(monitor, sock, settings, server, guard) if can_serve() and tls is None else None
         loop = asyncio.get_running_loop()
-        serving = loop.create_task(server.serve(sockets=[sock]))
+        serving = loop.create_task(server.serve(sockets=[sock] if lane is None else []))
         stopping = loop.create_task(stop.wait())
         while not server.started and not serving.done():
             await asyncio.sleep(0.005)
         if server.started:
+            if lane is not None:
+                lane.start()
             self._announce(monitor, sock, tls=tls is not None)
             supervised.ready()
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         supervised.begin_stop(HTTP_STOP_S)
+        if lane is not None:
+            lane.stop()
         server.should_exit = True
         await _end_serving(server, serving, supervised.hurrying)
         guard.close()
@@ -213,6 +219,27 @@ class Process:
         _logger.info("ready: %s, %s; data in %s", url, listening, self._config.data)
         for warning in self._config.warnings:
             _logger.warning("%s", warning)
+
+
+def _make_lane(
+    monitor: Monitor, sock: socket.socket, settings: uvicorn.Config, server: uvicorn.Server, guard: RequestGuard
+) -> Lane:
+    """Makes what accepts connections in place of uvicorn, and serves pings and heartbeats."""
+    lane = Lane(
+        sock,
+        config=settings,
+        state=server.server_state,
+        guard=guard,
+        ingest=monitor.http_ingest,
+        refusal=monitor.shield.refusal,
+        plain=(OK, TAKEN_ONE),
+        most_body=monitor.config.limits.body_bytes,
+    )
+    monitor.auth.on_revoked.append(lane.forget_allowed)
+    monitor.shield.on_change.append(lane.forget_allowed)
+    monitor.more_stats["lane"] = lane.stats
+    monitor.more_readings.append(lane.readings)
+    return lane
 
 
 async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None], hurrying: asyncio.Event) -> None:

@@ -28,7 +28,7 @@ from heartfelt.monitor.ingest.counters import TRANSPORTS
 from heartfelt.monitor.metric import gauge
 from heartfelt.monitor.store import metrics as store
 from heartfelt.monitor.web import auth, forwarded, shield, stream
-from heartfelt.monitor.web.http1 import guard
+from heartfelt.monitor.web.http1 import guard, lane
 from heartfelt.monitor.web.metrics import SLICE, Metrics
 from heartfelt.monitor.webhooks import metrics as webhooks
 from tests.monitor.serving import Serving, until
@@ -52,6 +52,7 @@ DECLARED = {
     "requests": guard.FIGURES,
     "reload": {**reload.FIGURES, "error": None, "need_restart": None},
     "notify": notify.FIGURES,
+    **({"lane": lane.FIGURES} if lane.can_serve() else {}),
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from heartfelt._ingest import Scan
 from heartfelt.monitor.credentials import BASIC_TOO, refusal, secret_in
+from heartfelt.monitor.fleet.jobs import PING
 from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.decode import most_of_beat
@@ -26,10 +28,11 @@ from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.ingest.ping_secrets import masked_body, resolve
 from heartfelt.monitor.ingest.ping_words import NO_SUCH_WORD, PATH
 from heartfelt.monitor.metric import Figures, Reading, counter, read
-from heartfelt.monitor.problems import NOSNIFF, Problem, as_asgi
+from heartfelt.monitor.problems import NOSNIFF, Answer, Problem, as_answer, to_asgi
 
-__all__ = ["HttpIngest"]
+__all__ = ["OK", "TAKEN_ONE", "HttpIngest"]
 
+Headers = Iterable[tuple[bytes, bytes]]
 BEATS = "/api/v1/beats"
 VIA = "http"
 BODY_S = 20.0
@@ -37,14 +40,12 @@ FULL = frozenset(("instances", "instances_of_client"))
 """Reasons for which the heartbeat is not at fault."""
 _PINGS = PATH + "/"
 _STATUS_OF = {"meta_size": 413, "beats_in_body": 413, NO_SUCH_WORD: 404}
-_BODY = "http.response.body"
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
-_OK = {"type": "http.response.start", "status": 200, "headers": [_TEXT, (b"content-length", b"2"), NOSNIFF]}
-_OK_BODY = {"type": _BODY, "body": b"OK"}
-_ONE = b'{"taken":1}'
-_ONE_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", b"11"), NOSNIFF]}
-_ONE_BODY = {"type": _BODY, "body": _ONE}
+OK: Answer = (200, [_TEXT, NOSNIFF, (b"content-length", b"2")], b"OK")
+"""The answer to a ping."""
+TAKEN_ONE: Answer = (200, [_JSON, NOSNIFF, (b"content-length", b"11")], b'{"taken":1}')
+"""The answer to a single heartbeat."""
 _ANSWERS = counter("heartfelt_http_answers", "Responses to heartbeats and pings, by HTTP status", labels=("status",))
 FIGURES: Figures = {
     "disconnected": counter(
@@ -82,25 +83,28 @@ class HttpIngest:
         yield from read(FIGURES, self.stats())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path, peer = scope["method"], scope["path"], self._peer(scope)
+        raw_path, query, headers = scope.get("raw_path"), scope["query_string"], scope["headers"]
         try:
-            if scope["path"] == BEATS:
-                start, body = await self._beats(scope, receive)
+            raw_path, query, _ = self._admit(method, path, raw_path, query, headers, peer)
+            body = await self._body(path, headers, receive)
+            if path == BEATS and is_list(body):
+                answer = await self._take_list(body, peer)
             else:
-                await self._ping(scope, receive)
-                start, body = _OK, _OK_BODY
+                answer = self._take(path, raw_path, query, body, peer)
         except Problem as problem:
-            if not isinstance(problem, _Counted):
-                self.intake.refuse(VIA, _Refusal(problem), self._peer(scope))
-            self._count(problem.status)
-            for message in as_asgi(problem):
-                await send(message)
-            return
+            answer = self._refused(problem, peer)
         except Disconnected:
             self.disconnected += 1
             return
-        self._count(200)
-        await send(start)
-        await send(body)
+        self._count(answer[0])
+        for message in to_asgi(answer):
+            await send(message)
+
+    def _refused(self, problem: Problem, peer: str) -> Answer:
+        if not isinstance(problem, _Counted):
+            self.intake.refuse(VIA, _Refusal(problem), peer)
+        return as_answer(problem)
 
     def _count(self, status: int) -> None:
         self.answers[status] = self.answers.get(status, 0) + 1
@@ -110,24 +114,96 @@ class HttpIngest:
         client = scope.get("client")
         return str(client[0]) if client else ""
 
+    # -- for a server that has the whole request, without ASGI: `web.http1.lane`
+
+    def known_ping(self, key: bytes, peer: str) -> bool:
+        """Renews the instance of a plain key, if it is a known one and nothing about it changes. O(1).
+
+        False: nothing was done; `answer` has to decide. The caller has checked the token.
+        """
+        intake = self.intake
+        instance = intake.known.names.get(key)
+        if instance is None or instance.via != PING or instance.peer != peer or not intake.rates.charge(peer):
+            return False
+        intake.take_name(key, PING, peer)
+        intake.counters.messages[PING] += 1
+        self._count(200)
+        return True
+
+    def known_beat(self, text: bytes, peer: str) -> bool:
+        """Like `known_ping`, for the JSON of one heartbeat."""
+        intake = self.intake
+        scan = Scan(text, intake.known.texts, False, 1)
+        if not scan.n or not intake.rates.charge(peer):
+            return False
+        try:
+            intake.renew_scanned(scan, 1, VIA, peer)
+        except REFUSALS:
+            return False
+        intake.counters.messages[VIA] += 1
+        self._count(200)
+        return True
+
+    def answer(
+        self, method: str, path: str, raw_path: bytes, query: bytes, headers: Headers, body: bytes, peer: str
+    ) -> tuple[Answer, bool]:
+        """Serves a request that has arrived completely, and whose body is no list and not compressed.
+
+        Returns the same answer as to ASGI, and whether its token may send any heartbeat and ping.
+        """
+        allowed = False
+        try:
+            admitted_path, query, allowed = self._admit(method, path, raw_path, query, headers, peer)
+            answer = self._take(path, admitted_path, query, body, peer)
+        except Problem as problem:
+            answer = self._refused(problem, peer)
+        self._count(answer[0])
+        return answer, allowed
+
     # -- shared by heartbeats and pings
 
-    async def _body(
-        self, scope: Scope, receive: Receive, peer: str, *, needs_token: bool = True, single: int | None = None
-    ) -> bytes:
-        """Checks the token and the client's rate, then reads the body. Raises Problem or Disconnected."""
-        length = encoding = None
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                length = value
-            elif name == b"content-encoding":
-                encoding = value
-        if needs_token:
-            self._check_token(scope)
+    def _admit(
+        self, method: str, path: str, raw_path: bytes | None, query: bytes, headers: Headers, peer: str
+    ) -> tuple[bytes | None, bytes, bool]:
+        """Checks the method, the credentials and the client's rate. Raises Problem.
+
+        Returns the path and the query, which a secret ping URL replaces by those that it stands for, and whether the
+        credentials are those of the headers.
+        """
+        secret_url = None
+        if path == BEATS:
+            if method != "POST":
+                text = f"{method} is not allowed here; use POST to send heartbeats"
+                raise Problem(405, "method", text, {"Allow": "POST"})
+            if query:
+                name = query.decode("latin-1").partition("=")[0][:100]
+                text = f"{BEATS} has no parameter {name!r}; it takes none: the body has it all"
+                raise Problem(400, "unknown_parameter", text, field=name)
+        elif method not in ("GET", "POST", "HEAD"):
+            raise Problem(405, "method", f"{method} is not allowed here; use GET or POST", {"Allow": "GET, HEAD, POST"})
+        else:
+            secret_url = resolve(self.intake.tokens, raw_path, path, query)  # needs no other credentials
+        if secret_url is not None:
+            raw_path, query = secret_url
+        else:
+            secret = secret_in(headers, BASIC_TOO)
+            if not self.auth(secret, INGEST):
+                held = None if secret is None else self.intake.tokens.held(secret)
+                raise refusal(secret, INGEST, held, BASIC_TOO)
         wait = self.intake.rates.wait_s(peer)
         if wait > 0:
             self.intake.rates.limited += 1
             raise _too_fast(peer, wait, self.intake.limits.beats_of_client_per_s)
+        return raw_path, query, secret_url is None
+
+    async def _body(self, path: str, headers: Headers, receive: Receive) -> bytes:
+        """Reads the body. Raises Problem or Disconnected."""
+        length = encoding = None
+        for name, value in headers:
+            if name == b"content-length":
+                length = value
+            elif name == b"content-encoding":
+                encoding = value
         limits = self.intake.limits
         return await read_body(
             receive,
@@ -136,36 +212,26 @@ class HttpIngest:
             encoding=encoding,
             most=limits.body_bytes,
             most_unpacked=limits.gunzip_bytes,
-            most_single=single,
+            most_single=most_of_beat(limits.meta_bytes) if path == BEATS else None,
         )
 
-    def _check_token(self, scope: Scope) -> None:
-        """Raises Problem if the request has no token for the scope ingest."""
-        secret = secret_in(scope["headers"], BASIC_TOO)
-        if not self.auth(secret, INGEST):
-            raise refusal(secret, INGEST, None if secret is None else self.intake.tokens.held(secret), BASIC_TOO)
-
-    # -- heartbeats
-
-    async def _beats(self, scope: Scope, receive: Receive) -> tuple[dict[str, Any], dict[str, Any]]:
-        if scope["method"] != "POST":
-            raise Problem(
-                405, "method", f"{scope['method']} is not allowed here; use POST to send heartbeats", {"Allow": "POST"}
-            )
-        if scope["query_string"]:
-            name = scope["query_string"].decode("latin-1").partition("=")[0][:100]
-            text = f"{BEATS} has no parameter {name!r}; it takes none: the body has it all"
-            raise Problem(400, "unknown_parameter", text, field=name)
-        peer = self._peer(scope)
-        body = await self._body(scope, receive, peer, single=most_of_beat(self.intake.limits.meta_bytes))
-        self.intake.counters.messages[VIA] += 1
-        if body[:1] == b"{" or body.lstrip()[:1] != b"[":
-            self.intake.rates.owe(peer, 1)
-            try:
+    def _take(self, path: str, raw_path: bytes | None, query: bytes, body: bytes, peer: str) -> Answer:
+        """Accepts one heartbeat, or a ping. Raises Problem."""
+        via = VIA if path == BEATS else PING
+        self.intake.counters.messages[via] += 1
+        self.intake.rates.owe(peer, 1)
+        try:
+            if path == BEATS:
                 self.intake.take(body, VIA, peer)
-            except REFUSALS as error:
-                raise _problem(error) from None
-            return _ONE_START, _ONE_BODY
+                return TAKEN_ONE
+            self._pings.take(raw_path, path, query, masked_body(self.intake.tokens, body), peer)
+        except REFUSALS as error:
+            raise _problem(error) from None
+        return OK
+
+    async def _take_list(self, body: bytes, peer: str) -> Answer:
+        """Accepts a list of heartbeats. Raises Problem."""
+        self.intake.counters.messages[VIA] += 1
         try:
             texts = self._batch.split(body, peer)
         except REFUSALS as error:
@@ -173,11 +239,9 @@ class HttpIngest:
         self.intake.rates.owe(peer, texts.n)
         while self._batch.take_some(texts):
             await asyncio.sleep(0)
-        return self._answer(texts.taken, texts.refused, texts.refused_total, texts.first)
+        return self._told(texts.taken, texts.refused, texts.refused_total, texts.first)
 
-    def _answer(
-        self, taken: int, refused: list[dict[str, Any]], total: int, first: Exception | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _told(self, taken: int, refused: list[dict[str, Any]], total: int, first: Exception | None) -> Answer:
         if first is not None and not taken:
             problem = _problem(first)
             raise _Counted(problem.status, problem.code, problem.detail, problem.headers, field=problem.field)
@@ -186,28 +250,12 @@ class HttpIngest:
             answer["refused"] = refused
             answer["refused_total"] = total
         text = msgspec.json.encode(answer)
-        headers = [_JSON, (b"content-length", b"%d" % len(text)), NOSNIFF]
-        return {"type": "http.response.start", "status": 200, "headers": headers}, {"type": _BODY, "body": text}
+        return 200, [_JSON, NOSNIFF, (b"content-length", b"%d" % len(text))], text
 
-    # -- pings
 
-    async def _ping(self, scope: Scope, receive: Receive) -> None:
-        method = scope["method"]
-        if method not in ("GET", "POST", "HEAD"):
-            raise Problem(405, "method", f"{method} is not allowed here; use GET or POST", {"Allow": "GET, HEAD, POST"})
-        peer = self._peer(scope)
-        raw_path, query = scope.get("raw_path"), scope["query_string"]
-        tokens = self.intake.tokens
-        secret_url = resolve(tokens, raw_path, scope["path"], query)  # needs no other credentials
-        if secret_url is not None:
-            raw_path, query = secret_url
-        body = await self._body(scope, receive, peer, needs_token=secret_url is None)
-        self.intake.counters.messages["ping"] += 1
-        self.intake.rates.owe(peer, 1)
-        try:
-            self._pings.take(raw_path, scope["path"], query, masked_body(tokens, body), peer)
-        except REFUSALS as error:
-            raise _problem(error) from None
+def is_list(body: bytes) -> bool:
+    """Tells whether a body is meant as a list of heartbeats."""
+    return body[:1] != b"{" and body.lstrip()[:1] == b"["
 
 
 class _Counted(Problem):

@@ -68,6 +68,19 @@ class ClientRates:
         self._buckets[client] = self._buckets.pop(client)  # so clients within their rate are dropped first
         return (1.0 - left) / self._rate
 
+    def charge(self, client: str) -> bool:
+        """Charges one heartbeat and returns True if it may be accepted now. Otherwise changes nothing."""
+        bucket = self._buckets.get(client)
+        if bucket is None:
+            return self.take(client) == 0.0
+        now = self._clock()
+        left = bucket[0] + (now - bucket[1]) * self._rate
+        if left <= 0:
+            return False
+        bucket[0] = (left if left < self._rate else self._rate) - 1
+        bucket[1] = now
+        return True
+
     def owe(self, client: str, n: int) -> float:
         """Charges n heartbeats that are accepted in any case. Returns how long to read nothing more from the client."""
         wait = self.take(client, n)

@@ -87,6 +87,8 @@ class Shield:
         self._public = _origin_of("/".join(public_url.split("/")[:3]).encode()) if public_url else None
         self._knows = knows
         self._hosts: dict[bytes, bool] = {}
+        self.on_change: list[Callable[[], None]] = []
+        """Called when other names are allowed, for those who remember what `allows_host` said."""
         self.allow(allowed_hosts)
         self._once = Once() if once is None else once
         self.bad_hosts = 0
@@ -101,6 +103,8 @@ class Shield:
             self._allowed.add(self._public.host)
         self._below = tuple(name[1:] for name in self._names if name.startswith("*."))
         self._hosts.clear()
+        for forget in self.on_change:
+            forget()
 
     def refusal(self, scope: dict[str, Any]) -> Problem | None:
         """Returns the reason to refuse the request; None: it may be served."""

@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP/1.1 protocol of `heartfelt serve`, for `uvicorn.Config(http=protocol_class(guard))`.
+"""The HTTP/1.1 server of `heartfelt serve`: the lane, and the protocol for uvicorn.Config(http=protocol_class(guard)).
 
-uvicorn accepts connections, maintains the date header and shuts down; this package handles a connection, from bytes to
-ASGI calls. uvicorn's own class over httptools is not subclassed, for three reasons that lie in its core:
+On Linux without TLS the lane accepts all connections. It serves pings and single heartbeats itself, in C and without
+ASGI, which costs a quarter of a no-op application. At the first bytes that are anything else, the connection is handed
+over to a ServerConnection, and stays one. So a connection in the lane is fresh or idle between complete requests, and
+whatever takes time, or has limits of its own, exists once. With TLS and on other systems uvicorn accepts.
+
+uvicorn stays for what is handed over: it maintains the date header, ends requests gracefully, and knows the
+connections. It costs nothing when it is idle, and `create_app()` runs under any ASGI server, this one included.
+
+ServerConnection handles a connection, from bytes to ASGI calls. uvicorn's own class over httptools is not subclassed,
+for three reasons that lie in its core:
 
 - It parses everything that arrives and creates a request/response cycle for each request, without a bound. Through
   httptools, llhttp cannot pause within a piece of data, so the bytes must be split before they reach the parser.
@@ -12,6 +20,7 @@ ASGI calls. uvicorn's own class over httptools is not subclassed, for three reas
 Here the parser sees complete heads only. Bodies are counted or decoded by our own code, one request at a time: the next
 request on a connection is not parsed until the previous response is complete and the client reads it.
 
+lane.py         what accepts; serves pings and heartbeats, hands over the others
 connection.py   a connection: from bytes to requests, flow control, keep-alive, refusals
 link.py         its transport: clients that do not read, closing
 exchange.py     one request and its response: ASGI's scope, receive and send

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from heartfelt.monitor.web.http1.chunked import Chunks
 from heartfelt.monitor.web.http1.exchange import UNSENT, Exchange, plain_answer, server_options, too_many
-from heartfelt.monitor.web.http1.guard import RequestGuard
+from heartfelt.monitor.web.http1.guard import TIMED_OUT, RequestGuard
 from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser
 from heartfelt.monitor.web.http1.link import Link, address
 
@@ -193,9 +193,9 @@ class ServerConnection(Link):
         tasks = self._state.tasks
         limit = self._config.limit_concurrency
         application: Any = self._config.loaded_app
-        if limit is not None and (len(self._state.connections) > limit or len(tasks) >= limit):
-            self.guard.over_limit += 1
-            self.guard.warn(self._peer, f"answered 503: there are {limit} connections already (limits.connections)")
+        n_open = len(self._state.connections) + self.guard.other_connections()
+        if limit is not None and (n_open > limit or len(tasks) >= limit):
+            self.guard.refuse_above(limit, self._peer)
             application = too_many
         elif raw_path == b"*":
             application = server_options
@@ -323,7 +323,7 @@ class ServerConnection(Link):
 
     def request_timed_out(self) -> None:
         self.guard.timeouts += 1
-        self.refuse(408, "the request was not complete in time; see http.request_timeout")
+        self.refuse(408, TIMED_OUT)
 
     def shutdown(self) -> None:
         """Makes the current request the last one, because the server stops; its missing part must arrive soon."""

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from heartfelt.monitor.problems import Answer, to_asgi
+
 if TYPE_CHECKING:
     from heartfelt.monitor.web.http1.connection import ServerConnection
 
@@ -241,18 +243,25 @@ def _checked_name(name: bytes) -> bytes:
     return name
 
 
-async def too_many(scope: Any, receive: Any, send: Any) -> None:
-    """The application for requests above the limit of connections."""
-    text = b"Service Unavailable"
-    headers = [
+_TOO_MANY_TEXT = b"Service Unavailable"
+TOO_MANY: Answer = (
+    503,
+    [
         (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(text)),
+        (b"content-length", b"%d" % len(_TOO_MANY_TEXT)),
         (b"retry-after", b"5"),
         (b"connection", b"close"),
         (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    ],
+    _TOO_MANY_TEXT,
+)
+"""The answer to requests above the limit of connections."""
+
+
+async def too_many(scope: Any, receive: Any, send: Any) -> None:
+    """The application for requests above the limit of connections."""
+    for message in to_asgi(TOO_MANY):
+        await send(message)
 
 
 async def server_options(scope: Any, receive: Any, send: Any) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LINGER_S = 2.0
 """How long a connection goes on reading after a response sent before its request was complete (RFC 9112, 9.6)."""
+TIMED_OUT = "the request was not complete in time; see http.request_timeout"
 SHORTEST_WAIT_S = 0.05
 """Connections that time out within this time are closed together."""
 
@@ -51,10 +52,10 @@ class Timeouts:
     ending cost one operation of a dict, and one timer serves all.
     """
 
-    __slots__ = ("_due", "_expired", "_seconds", "_timer")
+    __slots__ = ("_due", "_expired", "_timer", "seconds")
 
     def __init__(self, seconds: float, expired: Callable[[Link], None]) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._expired = expired
         self._due: dict[Link, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -65,9 +66,9 @@ class Timeouts:
     def begin(self, connection: Link, loop: asyncio.AbstractEventLoop) -> None:
         """Starts the connection's timeout, unless it is already running."""
         if connection not in self._due:
-            self._due[connection] = loop.time() + self._seconds
+            self._due[connection] = loop.time() + self.seconds
             if self._timer is None:
-                self._timer = loop.call_later(self._seconds, self._tick, loop)
+                self._timer = loop.call_later(self.seconds, self._tick, loop)
 
     def end(self, connection: Link) -> None:
         self._due.pop(connection, None)
@@ -114,6 +115,8 @@ class RequestGuard:
         self.idle = Timeouts(keep_alive_s, lambda one: one.idle_timed_out())
         self.lingering = Timeouts(linger_s, lambda one: one.linger_timed_out())
         self.sending = Timeouts(send_timeout_s, lambda one: one.send_timed_out())
+        self.other_connections: Callable[[], int] = lambda: 0
+        """Connections that count for limits.connections and are not ServerConnections: those of the lane."""
         self.timeouts = 0
         self.large_heads = 0
         self.bad_requests = 0
@@ -134,6 +137,11 @@ class RequestGuard:
 
     def warn(self, peer: str, text: str) -> None:
         _logger.warning("http client %s: %s", peer, text)
+
+    def refuse_above(self, limit: int, peer: str) -> None:
+        """Counts and logs a request that is refused because there are too many connections."""
+        self.over_limit += 1
+        self.warn(peer, f"answered 503: there are {limit} connections already (limits.connections)")
 
     def stats(self) -> dict[str, int]:
         """Returns the counts that FIGURES describes."""

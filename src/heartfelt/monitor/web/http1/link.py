@@ -125,8 +125,10 @@ class Link(asyncio.Protocol):
             self._close()
 
 
+
+
 def address(info: Any) -> tuple[str, int | None] | None:
-    """Converts a socket's address to ASGI's form."""
+    """Converts a socket's address to ASGI's form. An IPv4 address is written as such, also on a socket for both."""
     if isinstance(info, tuple):
         return plain_address(str(info[0])), int(info[1])
     return (info, None) if isinstance(info, str) and info else None

@@ -125,8 +125,6 @@ class Link(asyncio.Protocol):
             self._close()
 
 
-
-
 def address(info: Any) -> tuple[str, int | None] | None:
     """Converts a socket's address to ASGI's form. An IPv4 address is written as such, also on a socket for both."""
     if isinstance(info, tuple):

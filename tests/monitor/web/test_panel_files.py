@@ -137,7 +137,9 @@ def test_no_module_asks_or_leads_past_the_base():
         for asked in re.findall(r"\bfetch\((\w*)", text):
             assert asked == "below", path
         if path.name not in ("router.js", "base.js"):
-            assert not re.search(r"location\.(?:pathname|href|assign|replace)|history\.(?:push|replace)State", text), path
+            assert not re.search(r"location\.(?:pathname|href|assign|replace)|history\.(?:push|replace)State", text), (
+                path
+            )
 
 
 def test_the_page_names_its_files_below_the_base():

@@ -32,7 +32,11 @@ apt() {
 
 echo "== installing $package"
 log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+policy=/usr/sbin/policy-rc.d made=
+if [ ! -e "$policy" ]; then # a package such as nginx's would start its service
+  printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null && $as_root chmod 755 "$policy" && made=$policy
+fi
+trap 'rm -f "$log"; [ -z "$made" ] || $as_root rm -f "$made"' EXIT
 install="install --yes --no-install-recommends $package"
 apt $install || { apt update && apt $install; } || cannot "apt-get failed ($(tail -n 1 "$log"))"
 is_here || cannot 'apt-get did not bring it'

@@ -21,6 +21,7 @@ pytestmark = [
 ]
 NAME = "monitor.example"
 BODY_BYTES = 256 << 10
+MOST_INSTANCES = 1500
 
 # What people write who have not read docs/proxies.md: HTTP/1.0 to the monitor, a Host without the port, and no more.
 BARE = """
@@ -49,7 +50,7 @@ class World:
         self.public = f"https://localhost:{ports['documented']}/heartfelt"
         self.known = Serving(
             data=folder / "known", http_public_url=self.public, http_trusted_proxies="127.0.0.1",
-            limits_body_bytes=BODY_BYTES, hold_enable="false",
+            limits_body_bytes=BODY_BYTES, limits_instances_of_client=MOST_INSTANCES, hold_enable="false",
         )  # fmt: skip
         self.unknown = Serving(
             data=folder / "unknown", http_allowed_hosts=NAME, program="tests.monitor.proxy.short_comments"
@@ -219,6 +220,18 @@ def test_instances_have_their_clients_addresses(world, how):
         "/api/v1/beats", {"service": service, "instanceId": f"{how}-9"}, headers=forged
     )
     assert peers(world.known, service) == {f"{how}-{n}": f"127.0.0.{n}" for n in (7, 8, 9)}
+
+
+@pytest.mark.parametrize("how", ["documented", "rfc"])
+def test_limits_are_those_of_each_client(world, how):
+    body = [{"service": f"limits-{how}", "instanceId": f"{how}-{n}"} for n in range(MOST_INSTANCES + 2)]
+    sent = [
+        world.through(how, source="127.0.0.20" if how == "rfc" else "127.0.0.21").post("/api/v1/beats", some).json
+        for some in (body[:800], body[800:])
+    ]
+    assert [one.get("refused_total", 0) for one in sent] == [0, 2]
+    assert "127.0.0.2" in sent[1]["refused"][0]["detail"]
+    assert world.through(how, source="127.0.0.22").post("/api/v1/beats", body[-1]).status == 200
 
 
 def test_a_header_that_the_proxy_passes_on_and_does_not_write_names_nobody(world):

@@ -131,6 +131,23 @@ def test_the_router_and_the_server_know_the_same_pages():
     assert {re.sub(r":(\w+)", r"{\1:int}", path) for path in routes} == set(panel.PAGES)
 
 
+def test_no_module_asks_or_leads_past_the_base():
+    for path in OWN:
+        text = without_comments(path.read_text(encoding="utf-8"))
+        for asked in re.findall(r"\bfetch\((\w*)", text):
+            assert asked == "below", path
+        if path.name not in ("router.js", "base.js"):
+            assert not re.search(r"location\.(?:pathname|href|assign|replace)|history\.(?:push|replace)State", text), (
+                path
+            )
+
+
+def test_the_page_names_its_files_below_the_base():
+    page = panel.read_files(base="/heartfelt")["index.html"].body
+    assert b'"/panel/' not in page
+    assert page.replace(b'"/heartfelt/panel/', b'"/panel/') == panel.read_files()["index.html"].body
+
+
 # -- how they are served
 
 

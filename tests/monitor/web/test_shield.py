@@ -121,6 +121,18 @@ def test_a_valid_token_may_use_any_name_once(shield):
     assert shield.refusal({"method": "GET", "path": "/", "scheme": "http", "headers": two}).status == 421
 
 
+def test_a_secret_ping_url_may_use_any_name(shield):
+    assert refusal(shield, path=f"/ping/{TOKEN}", host="monitor") is None
+    assert refusal(shield, path=f"/ping/{TOKEN}/fail", host="monitor") is None
+    assert refusal(shield, path=f"/api/v1/instances/{TOKEN}", host="monitor").status == 421
+    assert refusal(shield, path="/ping/hf_wrong", host="monitor").status == 421
+    assert refusal(shield, path=f"/ping/{TOKEN}", host="monitor", origin="http://evil.example").status == 403
+    scope = {"method": "GET", "path": "/ping", "scheme": "http", "headers": [(b"host", b"monitor")]}
+    assert shield.refusal({**scope, "query_string": f"a=1&key={TOKEN}&event=ok".encode()}) is None
+    assert shield.refusal({**scope, "query_string": f"nokey={TOKEN}".encode()}).status == 421
+    assert shield.refusal(scope).status == 421
+
+
 def test_a_token_does_not_let_another_sites_page_change_anything(shield):
     problem = refusal(
         shield, "POST", "/api/v1/hold/release", host="monitor:8900", authorization=BEARER, origin="http://evil.example"

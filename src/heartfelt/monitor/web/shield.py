@@ -42,6 +42,7 @@ _ANY_HOST = frozenset({"/healthz", "/readyz"})
 _OWN_SITE = frozenset({b"same-origin", b"none"})
 _MOST_REMEMBERED = 1000
 _PORTS = {"http": 80, "https": 443}
+_KEY = re.compile(rb"(?:^|&)key=([A-Za-z0-9_-]+)(?=&|$)")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?")
 _ORIGIN = re.compile(r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 FIGURES: Figures = {
@@ -147,11 +148,20 @@ class Shield:
         return None
 
     def _has_token(self, scope: dict[str, Any]) -> bool:
+        """Tells whether the request has a valid token: in the Authorization header, or as the key of a ping's URL."""
         try:
             secret = secret_in(scope["headers"])
         except Problem:
             return False
-        return secret is not None and self._knows(secret)
+        if secret is not None:
+            return self._knows(secret)
+        path = scope["path"]
+        if path.startswith("/ping/"):
+            return self._knows(path[len("/ping/") :].partition("/")[0])
+        if path == "/ping":
+            match = _KEY.search(scope.get("query_string", b""))
+            return match is not None and self._knows(match[1].decode())
+        return False
 
     def allows_host(self, host: bytes) -> bool:
         """Tells whether a request with this Host header may be served whoever sends it. O(1) for one that was seen."""

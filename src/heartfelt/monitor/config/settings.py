@@ -165,7 +165,7 @@ SERVICE = re.compile(rf"service\.(.+)\.({'|'.join(OF_A_SERVICE)})")
 
 # Keys of Sermant's backend and its frameworks that mean nothing to the monitor.
 SERMANTS_OTHERS = re.compile(
-    r"database\.(?!event\.)|dabase\.|spring\.|server\.|logging\.|netty\.|datasource\.|datatype\.|user\.|salt|"
+    r"da(?:ta)?base\.(?!event\.)|spring\.|server\.|logging\.|netty\.|datasource\.|datatype\.|user\.|salt|"
     r"dynamic\.config\.|visibility\.|management\.|mybatis|security\.|kafka\.|fetch\.|heartbeat\.cache$"
 )
 

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from heartfelt._config.settings import SettingSpec, SettingsTable
 from heartfelt._config.units import Size, share, words
-from heartfelt._config.values import Duration, Kind, flag, host, maybe, one_of, text, whole
+from heartfelt._config.values import Bad, Duration, Kind, flag, host, maybe, one_of, text, whole
+from heartfelt.errors import ConfigError
 
 DAY_S = 86400.0
 LEVELS = ("emergency", "important", "normal")
@@ -19,9 +20,34 @@ _FILE = maybe(text(4096))
 
 
 def _setting(
-    name: str, kind: Kind, meaning: str, sermant: str | None = None, sermant_kind: Kind | None = None
+    name: str,
+    kind: Kind,
+    meaning: str,
+    sermant: str | None = None,
+    sermant_kind: Kind | None = None,
+    *,
+    secret: bool = False,
 ) -> SettingSpec:
-    return SettingSpec(name, name.replace(".", "_"), kind, meaning, sermant=sermant, sermant_kind=sermant_kind)
+    return SettingSpec(
+        name, name.replace(".", "_"), kind, meaning, secret=secret, sermant=sermant, sermant_kind=sermant_kind
+    )
+
+
+def _proxy(value: object, typed: bool) -> str | None:
+    """The URL of a proxy, or `environment`. Error messages do not show it."""
+    found = maybe(text(2048))(value, typed)
+    if found is None:
+        return None
+    assert isinstance(found, str)
+    if found.lower() == "environment":
+        return "environment"
+    from heartfelt.monitor.webhooks import make_proxies  # takes a while, and is seldom needed
+
+    try:
+        make_proxies(found)
+    except ConfigError as error:
+        raise Bad(f"{str(error).removeprefix('webhooks.proxy ')}, or `environment`") from None
+    return found
 
 
 SETTINGS = SettingsTable((
@@ -111,8 +137,9 @@ SETTINGS = SettingsTable((
         "lowest level that a webhook reports if it does not name its levels; not set: all (emergency for webhooks that "
         "Sermant's API makes)", "webhook.eventpush.level"),
     _setting("webhooks.allow_private", flag, "let webhooks call addresses in private networks"),
-    _setting("webhooks.proxy", maybe(text(2048)),
-        "HTTP proxy that webhooks are called through: its URL, or `environment` for HTTPS_PROXY and the like"),
+    _setting("webhooks.proxy", _proxy,
+        "HTTP proxy that webhooks are called through: its URL, or `environment` for HTTPS_PROXY and the like",
+        secret=True),
     _setting("session.expire", Duration(1, DAY_S), "time that a paged query of Sermant's API stays valid",
         "session.expire"),
     _setting("log.level", one_of("debug", "info", "warning", "error"), "lowest level that is logged"),

@@ -79,12 +79,9 @@ class Webhooks:
         self._targets: dict[str, Target] = {}
         self._dampers: dict[str, Damper] = {}
         self._caller = Caller(
-            self._settings.limits,
-            wall_ms=wall_ms,
-            allow_private=self._settings.allow_private,
-            look_up=look_up,
-            tls=tls,
-        )
+            self._settings.limits, wall_ms=wall_ms, allow_private=self._settings.allow_private,
+            proxies=self._settings.proxies, look_up=look_up, tls=tls,
+        )  # fmt: skip
         self.trials = Trials(self._caller.call)
         self._outbox = Outbox(
             store,

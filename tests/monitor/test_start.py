@@ -34,3 +34,33 @@ def test_the_garbage_collector_is_left_as_it_was(tmp_path, is_enabled):
         assert gc.isenabled() is is_enabled
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("options", "why", "not_said"),
+    [
+        ({"auth_require": "always"}, ["auth.require is always", "set auth.require to auto"], "other machines"),
+        ({"host": "0.0.0.0"}, ["other machines can reach", "http on 0.0.0.0", "host to 127.0.0.1"], "auth.require"),
+        ({"tcp_host": "0.0.0.0"}, ["other machines can reach this monitor (tcp on 0.0.0.0)"], "http on"),
+        (
+            {"host": "0.0.0.0", "auth_require": "always"},
+            ["auth.require to auto and host to 127.0.0.1"],
+            "other machines",
+        ),
+    ],
+)
+def test_a_start_without_a_token_says_why_one_is_needed(tmp_path, options, why, not_said):
+    config = MonitorConfig(data=str(tmp_path), http_port=0, tcp_port=0, udp_port=0, **options)
+    monitor = Monitor(config)
+
+    async def start():
+        try:
+            await monitor.start()
+        finally:
+            await monitor.stop()
+
+    with pytest.raises(StartError) as caught:
+        asyncio.run(start())
+    text = str(caught.value)
+    assert all(part in text for part in [*why, "heartfelt token create"]), text
+    assert not_said not in text

@@ -77,13 +77,14 @@ def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor import server
         from heartfelt.monitor.config import MonitorConfig
-        from heartfelt.monitor.config.build import make_policy, make_tls
+        from heartfelt.monitor.config.build import make_policy, make_tls, make_webhook_settings
     try:
         flags = flags_of(args, FLAGS)
         config = MonitorConfig.load(args.config, flags=flags)
         if args.check:
             make_policy(config)
             make_tls(config)
+            make_webhook_settings(config)
             print(_checked(config, as_json=args.json))
             return 0
         if args.print_unit:

@@ -17,7 +17,7 @@ USED = {
 IGNORED = """
     netty.connection.size visibility.effectiveTimes heartbeat.cache database.address database.user database.password
     database.version database.max.total database.max.idle database.timeout database.expire database.field.expire
-    database.filter.thread.num database.fixedDelay database.url database.port dabase.password dynamic.config.enable
+    database.filter.thread.num database.fixedDelay database.url database.port dynamic.config.enable
     dynamic.config.namespace dynamic.config.timeout dynamic.config.serverAddress dynamic.config.dynamicConfigType
     dynamic.config.connectTimeout dynamic.config.enableAuth dynamic.config.userName dynamic.config.password
     dynamic.config.secretKey dynamic.config.template.path dynamic.config.requestTimeout spring.kafka.bootstrap-servers

@@ -49,3 +49,26 @@ def test_connections_whose_token_is_revoked_end_some_at_a_time(monkeypatch):
             writer.close()
 
     run(test, auth=lambda token, scope: token in valid)
+
+
+class OneReader:
+    """The token "reader" is valid for the scope read."""
+
+    def held(self, secret):
+        return "scope read" if secret == "reader" else None
+
+
+def test_a_valid_token_without_the_scope_is_named_so(caplog):
+    async def test(world):
+        world.intake.tokens = OneReader()
+        _, writer = await world.connect()
+        writer.write(frame(heartbeat(), token="reader"))
+        world.send(b"Bearer reader\na", b"Bearer other\na")
+        await world.until(lambda: world.refused("sermant", "scope") == world.refused("udp", "scope") == 1)
+        await world.until(lambda: world.refused("udp", "token_unknown") == 1)
+        writer.close()
+
+    with caplog.at_level("WARNING"):
+        run(test, auth=lambda token, scope: False, quarantine_s=0.2)
+    named = [record.getMessage() for record in caplog.records if "allows scope read" in record.getMessage()]
+    assert len(named) == 2 and all("--scope ingest" in text for text in named)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config import MonitorConfig
@@ -14,7 +15,7 @@ from heartfelt.monitor.config.settings import OF_A_SERVICE
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
-from heartfelt.monitor.webhooks import WebhookSettings, levels_from
+from heartfelt.monitor.webhooks import WebhookSettings, levels_from, make_proxies
 
 FILE = "heartfelt.db"
 
@@ -78,8 +79,14 @@ def webhook_levels(config: MonitorConfig) -> tuple[Level, ...]:
 
 
 def make_webhook_settings(config: MonitorConfig) -> WebhookSettings:
+    """Raises ConfigError for a proxy that cannot be used."""
+    public = urlsplit(config.http_public_url).hostname if config.http_public_url else None
+    own_names = [name for name in (public, config.address("http")[0]) if name]
     return WebhookSettings(
-        allow_private=config.webhooks_allow_private, levels=webhook_levels(config), public_url=config.http_public_url
+        allow_private=config.webhooks_allow_private,
+        levels=webhook_levels(config),
+        proxies=make_proxies(config.webhooks_proxy, own_names=own_names),
+        public_url=config.http_public_url,
     )
 
 

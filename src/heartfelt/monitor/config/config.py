@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -89,7 +90,7 @@ class MonitorConfig:
     retention_bytes: int = 1 << 30
     webhooks_level: str | None = None
     webhooks_allow_private: bool = False
-    webhooks_proxy: str | None = None
+    webhooks_proxy: str | None = field(default=None, repr=False)
     session_expire: float = 60.0
     log_level: str = "info"
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -187,7 +188,7 @@ class MonitorConfig:
         rows: list[dict[str, object]] = [
             {
                 "name": one.name,
-                "value": _plain(getattr(self, one.field)),
+                "value": _plain(getattr(self, one.field), secret=one.secret),
                 "source": self.places.get(one.field, DEFAULT),
                 "default": _plain(defaults[one.field]),
                 "meaning": one.meaning,
@@ -284,5 +285,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, *, secret: bool = False) -> object:
+    if secret and isinstance(value, str):
+        return re.sub(r"//[^/]*@", "//***@", value)  # the user and the password in a URL
     return list(value) if isinstance(value, tuple) else value

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from heartfelt._config.settings import SettingSpec, SettingsTable
 from heartfelt._config.units import Size, share
-from heartfelt._config.values import Duration, Kind, flag, host, maybe, one_of, text, whole
+from heartfelt._config.values import Bad, Duration, Kind, flag, host, maybe, one_of, text, whole
+from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.names import allowed_hosts, base_path, public_url, trusted_proxies
 
 DAY_S = 86400.0
@@ -20,9 +21,34 @@ _FILE = maybe(text(4096))
 
 
 def _setting(
-    name: str, kind: Kind, meaning: str, sermant: str | None = None, sermant_kind: Kind | None = None
+    name: str,
+    kind: Kind,
+    meaning: str,
+    sermant: str | None = None,
+    sermant_kind: Kind | None = None,
+    *,
+    secret: bool = False,
 ) -> SettingSpec:
-    return SettingSpec(name, name.replace(".", "_"), kind, meaning, sermant=sermant, sermant_kind=sermant_kind)
+    return SettingSpec(
+        name, name.replace(".", "_"), kind, meaning, secret=secret, sermant=sermant, sermant_kind=sermant_kind
+    )
+
+
+def _proxy(value: object, typed: bool) -> str | None:
+    """The URL of a proxy, or `environment`. Error messages do not show it."""
+    found = maybe(text(2048))(value, typed)
+    if found is None:
+        return None
+    assert isinstance(found, str)
+    if found.lower() == "environment":
+        return "environment"
+    from heartfelt.monitor.webhooks import make_proxies  # takes a while, and is seldom needed
+
+    try:
+        make_proxies(found)
+    except ConfigError as error:
+        raise Bad(f"{str(error).removeprefix('webhooks.proxy ')}, or `environment`") from None
+    return found
 
 
 SETTINGS = SettingsTable((
@@ -114,8 +140,9 @@ SETTINGS = SettingsTable((
         "lowest level that a webhook reports if it does not name its levels; not set: all (emergency for webhooks that "
         "Sermant's API makes)", "webhook.eventpush.level"),
     _setting("webhooks.allow_private", flag, "let webhooks call addresses in private networks"),
-    _setting("webhooks.proxy", maybe(text(2048)),
-        "HTTP proxy that webhooks are called through: its URL, or `environment` for HTTPS_PROXY and the like"),
+    _setting("webhooks.proxy", _proxy,
+        "HTTP proxy that webhooks are called through: its URL, or `environment` for HTTPS_PROXY and the like",
+        secret=True),
     _setting("session.expire", Duration(1, DAY_S), "time that a paged query of Sermant's API stays valid",
         "session.expire"),
     _setting("log.level", one_of("debug", "info", "warning", "error"), "lowest level that is logged"),
@@ -168,7 +195,7 @@ SERVICE = re.compile(rf"service\.(.+)\.({'|'.join(OF_A_SERVICE)})")
 
 # Keys of Sermant's backend and its frameworks that mean nothing to the monitor.
 SERMANTS_OTHERS = re.compile(
-    r"database\.(?!event\.)|dabase\.|spring\.|server\.|logging\.|netty\.|datasource\.|datatype\.|user\.|salt|"
+    r"da(?:ta)?base\.(?!event\.)|spring\.|server\.|logging\.|netty\.|datasource\.|datatype\.|user\.|salt|"
     r"dynamic\.config\.|visibility\.|management\.|mybatis|security\.|kafka\.|fetch\.|heartbeat\.cache$"
 )
 

@@ -19,7 +19,8 @@ from yarl import URL
 from heartfelt.monitor.tasks import within
 from heartfelt.monitor.webhooks.guard import Blocked, GuardedResolver, Lookup, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import Notice
-from heartfelt.monitor.webhooks.payloads import make_request
+from heartfelt.monitor.webhooks.payloads import Request, make_request
+from heartfelt.monitor.webhooks.proxy import Proxies, Proxy, ProxyFailed, ProxyResolver, check_name, failure_of
 from heartfelt.monitor.webhooks.targets import Target
 from heartfelt.monitor.webhooks.template import TemplateError
 from heartfelt.monitor.webhooks.verdicts import judge
@@ -52,7 +53,7 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
     all_refused: bool = False
     """Nor will others."""
     remedy: str = ""
-    """For a refusal: what a person should do."""
+    """For a refusal, or a proxy that fails: what a person should do."""
     limited: bool = False
     """The target asks to be called less often."""
     blocked: bool = False
@@ -82,6 +83,7 @@ class Caller:
         wall_ms: Callable[[], int],
         allow_private: bool = False,
         public_url: str | None = None,
+        proxies: Proxies | None = None,
         look_up: Lookup = lookup,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -89,9 +91,10 @@ class Caller:
         self._wall_ms = wall_ms
         self._allow_private = allow_private
         self._public_url = public_url
+        self._proxies = proxies or Proxies()
         self._look_up = look_up
         self._tls = tls
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         sessions, self._sessions = list(self._sessions.values()), {}
@@ -108,6 +111,8 @@ class Caller:
             answer = Answer(ok=False, reached=False, error=f"no complete answer within {self._limits.total_s:g} s")
         except TemplateError as error:
             answer = Answer(ok=False, refused=True, error=f"the template {error}", remedy="mend the webhook's template")
+        except ProxyFailed as error:
+            answer = Answer(ok=False, reached=False, error=str(error), remedy=error.remedy)
         except Exception as error:  # nothing may end the worker; the text is not used, as it may contain the address
             answer = _failure(error)
         duration_ms = round((time.monotonic() - start) * 1000)
@@ -115,10 +120,34 @@ class Caller:
 
     async def _call(self, target: Target, notice: Notice) -> Answer:
         request = make_request(target, notice, self._wall_ms(), public_url=self._public_url)
-        session = self._session(target.allow_private or self._allow_private)
-        async with session.post(
-            URL(request.url, encoded=True), data=request.body, headers=request.headers, allow_redirects=False
-        ) as response:
+        url = URL(request.url, encoded=True)
+        private = target.allow_private or self._allow_private
+        proxy = self._proxies.of(url)
+        if proxy is None:
+            return await self._post(target, request, url, self._session(private))
+        if (why := check_name(url, self._proxies.own_names, allow_private=private)) is not None:
+            raise Blocked(why)
+        try:
+            return await self._post(target, request, url, self._session(private, to_proxy=True), proxy)
+        except aiohttp.ClientError as error:
+            if (failure := failure_of(proxy, None, error, url)) is not None:
+                raise failure from None
+            raise
+
+    async def _post(
+        self, target: Target, request: Request, url: URL, session: aiohttp.ClientSession, proxy: Proxy | None = None
+    ) -> Answer:
+        headers = dict(request.headers)
+        options: dict[str, Any] = {}
+        if proxy is not None:
+            options["proxy"] = proxy.url
+            if url.scheme == "https":
+                options["proxy_headers"] = dict(proxy.headers)  # for CONNECT; the target must not see them
+            else:
+                headers |= proxy.headers
+        async with session.post(url, data=request.body, headers=headers, allow_redirects=False, **options) as response:
+            if proxy is not None and (failure := failure_of(proxy, _of_proxy(url, response), None, url)) is not None:
+                raise failure
             body, whole = await self._read(response)
             verdict = judge(target.kind, response.status, body)
             server_fault = response.status >= 500 or verdict.limited
@@ -148,20 +177,25 @@ class Caller:
             left -= len(chunk)
         return b"".join(chunks), False
 
-    def _session(self, private: bool) -> aiohttp.ClientSession:
-        session = self._sessions.get(private)
+    def _session(self, private: bool, *, to_proxy: bool = False) -> aiohttp.ClientSession:
+        session = self._sessions.get((private, to_proxy))
         if session is None:
             if self._tls is None:
                 self._tls = ssl.create_default_context()
+            # All connections of a session to a proxy go to the proxy.
+            guarded = {} if to_proxy else {"socket_factory": socket_factory(allow_private=private)}
+            resolver = (
+                ProxyResolver(self._look_up) if to_proxy else GuardedResolver(self._look_up, allow_private=private)
+            )
             connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._look_up, allow_private=private),
-                socket_factory=socket_factory(allow_private=private),
+                resolver=resolver,
+                **guarded,  # type: ignore[arg-type]
                 use_dns_cache=False,
                 ssl=self._tls,
                 force_close=True,
                 limit=0,
             )
-            session = self._sessions[private] = aiohttp.ClientSession(
+            session = self._sessions[private, to_proxy] = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._limits.connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -170,6 +204,11 @@ class Caller:
                 headers={"Accept-Encoding": "identity"},
             )
         return session
+
+
+def _of_proxy(url: URL, response: aiohttp.ClientResponse) -> int | None:
+    """Returns the status of an answer that may be the proxy's own: over TLS, all answers are the target's."""
+    return response.status if url.scheme == "http" else None
 
 
 def _failure(error: Exception) -> Answer:

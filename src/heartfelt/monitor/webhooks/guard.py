@@ -55,7 +55,29 @@ _SPECIAL = _networks(
     "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "::/96",
     "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16",
 )  # fmt: skip
-_NAT64, _6TO4 = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")
+
+# IPv6 addresses that have an IPv4 address in them, and how many of their 128 bits follow it. A network may translate
+# each of them, so the IPv4 address decides.
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")  # RFC 2765
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: prefixes of 48 to 96 bits
+_6TO4 = ipaddress.IPv6Network("2002::/16")
+_TEREDO = ipaddress.IPv6Network("2001::/32")  # its server, and its client inverted
+_EMBEDDED = (
+    (_MAPPED, 0),
+    (_TRANSLATED, 0),
+    (_COMPATIBLE, 0),
+    (_NAT64, 0),
+    (_LOCAL_NAT64, 0),
+    (_6TO4, 80),
+    (_TEREDO, 64),
+)
+_STANDS_FOR = (_MAPPED, _TRANSLATED, _NAT64, _LOCAL_NAT64, _6TO4)
+"""Networks whose addresses are nothing but an IPv4 address in another form."""
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""RFC 5214: the 32 bits before the IPv4 address, in any network."""
 
 
 def check_address(text: str, *, allow_private: bool) -> str | None:
@@ -66,7 +88,18 @@ def check_address(text: str, *, allow_private: bool) -> str | None:
         return f"{text!r} is not an address"
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         return f"{text}: an address with a zone (%) cannot be called"
-    address = _meant(address)
+    if isinstance(address, ipaddress.IPv4Address):
+        return _refusal(text, address, allow_private=allow_private)
+    inner = embedded(address)
+    for one in inner:
+        if (why := _refusal(text, one, allow_private=allow_private)) is not None:
+            return why
+    if inner and any(address in network for network in _STANDS_FOR):
+        return None
+    return _refusal(text, address, allow_private=allow_private)
+
+
+def _refusal(text: str, address: _Address, *, allow_private: bool) -> str | None:
     if _in(address, _METADATA):
         return f"{text} is a cloud metadata address, which is never called"
     if _in(address, _NEVER):
@@ -85,16 +118,21 @@ def _in(address: _Address, networks: tuple[Any, ...]) -> bool:
     return any(address in network for network in networks)
 
 
-def _meant(address: _Address) -> _Address:
-    """Returns the IPv4 address that an IPv6 address leads to, if it does."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address in _NAT64:
-            return ipaddress.IPv4Address(address.packed[12:])
-        if address in _6TO4:
-            return ipaddress.IPv4Address(address.packed[2:6])
-    return address
+def embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Returns the IPv4 addresses that an IPv6 address may lead to, by each form that embeds one. O(1)."""
+    number = int(address)
+    if number <= 1:  # :: and ::1 are addresses of their own
+        return []
+    found = [number >> after for network, after in _EMBEDDED if address in network]
+    if address in _TEREDO:
+        found.append(~number)
+    if number >> 32 & 0xFFFFFFFF in _ISATAP:
+        found.append(number)
+    if address in _LOCAL_NAT64 and number >> 32 & (1 << 48) - 1:
+        # Its prefix may be shorter than 96 bits: then bits 64 to 71 are left out, RFC 6052 2.2.
+        joined = number >> 64 << 56 | number & (1 << 56) - 1
+        found += [joined >> after for after in (24, 32, 40)]
+    return [ipaddress.IPv4Address(one & 0xFFFFFFFF) for one in found]
 
 
 def check_url(text: str, *, allow_private: bool) -> str | None:

@@ -81,7 +81,7 @@ class Webhooks:
         self._dampers: dict[str, Damper] = {}
         self._caller = Caller(
             self._settings.limits, wall_ms=wall_ms, allow_private=self._settings.allow_private,
-            public_url=self._settings.public_url, look_up=look_up, tls=tls,
+            public_url=self._settings.public_url, proxies=self._settings.proxies, look_up=look_up, tls=tls,
         )  # fmt: skip
         self.trials = Trials(self._caller.call)
         self._outbox = Outbox(

@@ -9,6 +9,7 @@ from heartfelt.monitor.model import Level
 from heartfelt.monitor.webhooks.caller import CallLimits
 from heartfelt.monitor.webhooks.damping import Damping
 from heartfelt.monitor.webhooks.outbox import StopLimits
+from heartfelt.monitor.webhooks.proxy import Proxies
 from heartfelt.monitor.webhooks.target_state import Retry
 
 __all__ = ["UnknownTarget", "WebhookSettings"]
@@ -28,6 +29,8 @@ class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Every target may call private networks, whatever its own setting."""
     levels: tuple[Level, ...] = ()
     """Levels for targets whose filter names none; empty: all."""
+    proxies: Proxies = Proxies()
+    """Proxies that targets are called through."""
     damping: Damping = Damping()
     retry: Retry = Retry()
     public_url: str | None = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,7 +23,8 @@ class Release(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
 
 class NewToken(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     name: str
-    scopes: list[Scope]
+    """Shown in the list of tokens."""
+    scopes: Annotated[list[Scope], msgspec.Meta(extra_json_schema={"minItems": 1})]
 
 
 class ShownToken(msgspec.Struct, kw_only=True, frozen=True):

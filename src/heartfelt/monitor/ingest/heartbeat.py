@@ -19,6 +19,7 @@ def _from(least: int, most: int) -> msgspec.Meta:
     return msgspec.Meta(extra_json_schema={"minimum": least, "maximum": most})
 
 
+_Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1})]
 _Moment = Annotated[int, _from(0, LAST_TIME_MS)]
 _Duration = Annotated[int, _from(0, LONGEST_MS)]
 _Period = Annotated[int, _from(1, LONGEST_MS)]
@@ -40,9 +41,9 @@ class Heartbeat(msgspec.Struct):
     """They may be absent for the decoder, which has its own words for that."""
     KEEPS_OTHERS: ClassVar[bool] = True
 
-    service: str | None = None
+    service: _Name | None = None
     """The service's name, of printable characters; at most `limits.key_bytes` bytes."""
-    instanceId: str | None = None  # noqa: N815
+    instanceId: _Name | None = None  # noqa: N815
     """The instance's id, which is unique within the service; at most `limits.key_bytes` bytes."""
     hostName: str | None = None  # noqa: N815
     """The host's name."""
@@ -116,7 +117,8 @@ def _bounds() -> Iterator[tuple[str, int, int]]:
         for one in get_args(kind):
             for meta in getattr(one, "__metadata__", ()):
                 found: dict[str, Any] = meta.extra_json_schema
-                yield name, found["minimum"], found["maximum"]
+                if "minimum" in found:
+                    yield name, found["minimum"], found["maximum"]
 
 
 BOUNDS: tuple[tuple[str, int, int], ...] = tuple(_bounds())

@@ -37,7 +37,9 @@ class PingParam(NamedTuple):
 
 
 def _params() -> Iterator[PingParam]:
-    yield PingParam("key", "the key, for those with a / behind a proxy that decodes %2F", {"type": "string"})
+    yield PingParam(
+        "key", "the key, for those with a / behind a proxy that decodes %2F", {"type": "string", "minLength": 1}
+    )
     yield PingParam(
         "event",
         "what happened; left out: a heartbeat; exit: the number at the end of the path is an exit status, not part of "
@@ -51,7 +53,9 @@ def _params() -> Iterator[PingParam]:
     )
     yield PingParam("rid", "the id of the run, of printable characters", {"type": "string", "maxLength": MOST_RID})
     for name in DURATIONS:
-        yield PingParam(name, f"{_MEANINGS[name]}; as 90, which is seconds, 5m or 1d12h", {"type": "string"})
+        yield PingParam(
+            name, f"{_MEANINGS[name]}; as 90, which is seconds, 5m or 1d12h", {"type": "string", "minLength": 1}
+        )
         least = 0 if name in MAY_BE_ZERO else 1
         schema = {"type": "integer", "minimum": least, "maximum": MOST_MS}
         yield PingParam(f"{name}_ms", f"{_MEANINGS[name]}; in ms, instead of {name}", schema)

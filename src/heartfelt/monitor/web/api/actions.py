@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LONGEST_S = 366 * 86400
 FEW = 10
 """Instances that are changed before the event loop does other work: as much work as a slice of a list."""
+_Seconds = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": LONGEST_S})]
 Act: TypeAlias = "Callable[[Instance], bool]"
 
 
@@ -33,14 +34,14 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 
 
 class Pause(Asked, kw_only=True, frozen=True):
-    for_s: float | None = None
+    for_s: _Seconds | None = None
     """Seconds; null: until it is resumed."""
 
 
 class Acknowledge(Asked, kw_only=True, frozen=True):
     by: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "api"
     """The person or program that knows of it."""
-    for_s: float | None = None
+    for_s: _Seconds | None = None
     """Seconds, after which people are notified again if it is still down; null: until it recovers."""
     until_ms: int | None = None
     """The same as a moment, in ms since the epoch, instead of `for_s`."""

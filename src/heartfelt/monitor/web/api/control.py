@@ -23,6 +23,7 @@ class Release(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
 
 class NewToken(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     name: str
+    """Shown in the list of tokens."""
     scopes: list[Scope] = []
     key: str | None = None
     """Makes the secret of a ping URL, for this key alone and without scopes."""

@@ -57,7 +57,7 @@ _logger = logging.getLogger("heartfelt.monitor.http")  # the server limits it to
 
 
 class Ingest(Protocol):
-    """What serves a request that has arrived completely: `ingest.HttpIngest`."""
+    """Serves requests that have arrived completely: `ingest.HttpIngest`."""
 
     def known_ping(self, key: bytes, peer: str) -> bool: ...
 
@@ -195,10 +195,9 @@ def _handed_over(protocol: type[ServerConnection]) -> type[ServerConnection]:
 class Lane:
     """Serves a listening socket, which stays the caller's. Belongs to the loop's thread; nothing blocks.
 
-    refusal: the check of Host and origin. plain: the answers to a known ping and a known heartbeat. app_state: as
-    uvicorn gives it to its connections, which this makes with config's protocol class. trusts_peer: requests of the
-    address itself are meant (False: hand all over). forget_allowed must be called whenever a Host or a token that was
-    accepted may no longer be.
+    config, state: of the uvicorn server whose protocol class gets the connections that are handed over. refusal: the
+    check of Host and origin. plain: the answers to a known ping and a known heartbeat. most_body: the longest body of
+    such a request. forget_allowed must be called whenever a Host or a token that was accepted may no longer be.
     """
 
     def __init__(

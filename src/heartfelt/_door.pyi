@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 from collections.abc import Sequence
-from typing import Any, Self, final
+from typing import Any, final
+
+from typing_extensions import Self  # for type checkers only: they all bring it
 
 METHODS: tuple[str, ...]
 TARGETS: tuple[str, ...]

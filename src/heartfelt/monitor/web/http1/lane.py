@@ -298,7 +298,12 @@ class Lane:
     def _hand_over(self, fd: int, received: bytes, unsent: bytes, closes: bool) -> None:
         loop = self._loop
         assert loop is not None
-        sock = socket.socket(fileno=fd)
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError as error:  # a connection that is broken already
+            os.close(fd)
+            _logger.warning("a connection was lost while it was handed over: %s", error)
+            return
         connection = self._connection_class(self._config, self._state, {}, loop)
         connection.received, connection.unsent, connection.closes = received, unsent, closes  # type: ignore[attr-defined]
         task = loop.create_task(self._join(loop, connection, sock))

@@ -10,7 +10,7 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 from libc.time cimport time as unix_time
 
@@ -49,7 +49,9 @@ def split(const uint8_t[::1] data, size_t most_head, size_t most_body):
     (method, path, query, host, authorization, body, plain key, must close, length). Absent fields are None.
     """
     cdef hf_request request
-    if not data.shape[0] or hf_request_read(&data[0], data.shape[0], most_head, most_body, &request) == HF_REQUEST_OTHER:
+    if not data.shape[0]:
+        return None
+    if hf_request_read(&data[0], data.shape[0], most_head, most_body, &request) == HF_REQUEST_OTHER:
         return None
     return (
         METHODS[<int>request.method], _bytes(request.path), _or_none(request.query), _bytes(request.host),

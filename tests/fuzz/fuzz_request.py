@@ -36,7 +36,7 @@ _LINES = [
     b"Cookie: a=b", b"No colon",
     b"Content-Length : 3", b"Accept:", b"Accept: \x80", b"Accept: a\0b", b"Accept: a\rb", b"Accept: a\nb", b": x",
     b"Traceparent: 00-1-2-01", b"X-Forwarded-For: 1.2.3.4", b"Forwarded: for=1", b"X-Real-IP: 9.9.9.9",
-    b"TE: trailers",
+    b"Trailer: x",
 ]  # fmt: skip
 _PIECES = [
     b"\r\n",

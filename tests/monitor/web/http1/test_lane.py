@@ -260,3 +260,12 @@ def test_a_stop_answers_what_has_arrived_and_closes_idle_connections():
         await closed(half)
 
     run(test)
+
+
+def test_a_lane_that_may_not_serve_hands_all_over():
+    async def test(world):
+        assert [one.status for one in await world.answers(ping(), beat(KNOWN, close=True))] == [200, 200]
+        stats = world.lane.stats()
+        assert (stats["accepted"], stats["handed_over"], stats["requests"]) == (1, 1, 0)
+
+    run(test, serves=False)

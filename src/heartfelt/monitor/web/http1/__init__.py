@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP/1.1 server of `heartfelt serve`: the lane, and the protocol for uvicorn.Config(http=protocol_class(guard)).
+"""The HTTP/1.1 server of `heartfelt serve`: the lane, and a protocol, for `uvicorn.Config(http=protocol_class(guard))`.
 
 On Linux without TLS the lane accepts all connections. It serves pings and single heartbeats itself, in C and without
 ASGI, which costs a quarter of a no-op application. At the first bytes that are anything else, the connection is handed

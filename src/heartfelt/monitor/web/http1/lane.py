@@ -57,7 +57,7 @@ _logger = logging.getLogger("heartfelt.monitor.http")  # the server limits it to
 
 
 class Ingest(Protocol):
-    """What serves a request that has arrived completely: `ingest.HttpIngest`."""
+    """Serves requests that have arrived completely: `ingest.HttpIngest`."""
 
     def known_ping(self, key: bytes, peer: str) -> bool: ...
 
@@ -195,10 +195,10 @@ def _handed_over(protocol: type[ServerConnection]) -> type[ServerConnection]:
 class Lane:
     """Serves a listening socket, which stays the caller's. Belongs to the loop's thread; nothing blocks.
 
-    refusal: the check of Host and origin. plain: the answers to a known ping and a known heartbeat. app_state: as
-    uvicorn gives it to its connections, which this makes with config's protocol class. trusts_peer: requests of the
-    address itself are meant (False: hand all over). forget_allowed must be called whenever a Host or a token that was
-    accepted may no longer be.
+    config, state: of the uvicorn server whose protocol class gets the connections that are handed over. refusal: the
+    check of Host and origin. plain: the answers to a known ping and a known heartbeat. most_body: the longest body of
+    such a request. serves: False if paths do not mean what they say, as below a base path: it hands all connections
+    over. forget_allowed must be called whenever a Host or a token that was accepted may no longer be.
     """
 
     def __init__(
@@ -212,6 +212,7 @@ class Lane:
         refusal: Callable[[dict[str, Any]], Problem | None],
         plain: Iterable[Answer],
         most_body: int,
+        serves: bool = True,
     ) -> None:
         from heartfelt._door import IN_MAX, Door
 
@@ -223,7 +224,7 @@ class Lane:
         self._connection_class = _handed_over(config.http_protocol_class)  # type: ignore[arg-type]
         others: set[Any] = state.connections
         service = _Service(ingest, refusal, guard, limit, plain)
-        self._door = Door(service, others, limit, guard.header_bytes, min(most_body, IN_MAX))
+        self._door = Door(service, others, limit, guard.header_bytes if serves else 0, min(most_body, IN_MAX))
         self.forget_allowed = self._door.forget_allowed
         self._request_ns = int(guard.requests.seconds * _NS)
         self._idle_ns = int(guard.idle.seconds * _NS)
@@ -297,7 +298,12 @@ class Lane:
     def _hand_over(self, fd: int, received: bytes, unsent: bytes, closes: bool) -> None:
         loop = self._loop
         assert loop is not None
-        sock = socket.socket(fileno=fd)
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError as error:  # a connection that is broken already
+            os.close(fd)
+            _logger.warning("a connection was lost while it was handed over: %s", error)
+            return
         connection = self._connection_class(self._config, self._state, {}, loop)
         connection.received, connection.unsent, connection.closes = received, unsent, closes  # type: ignore[attr-defined]
         task = loop.create_task(self._join(loop, connection, sock))

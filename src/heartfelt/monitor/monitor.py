@@ -36,6 +36,10 @@ from heartfelt.testing import ManualClock
 HUBS_S = 2.0
 """How long the hubs may take to close."""
 CLIENTS_GONE = counter("heartfelt_api_disconnected", "Clients that closed the connection before they were answered")
+SESSIONS_EVICTED = counter(
+    "heartfelt_api_sessions_evicted", "Paged queries of Sermant's API that ended early since there were too many"
+)
+LARGE_BODIES = counter("heartfelt_api_large_bodies", "Requests to the API that were refused because of a large body")
 HOLD_UP_S = 0.5
 """By how much the end of a part may be late beyond its bound, on a busy machine, before it is given up."""
 
@@ -235,6 +239,8 @@ class Monitor:
                 yield from listener.readings()
         yield FAULTS.reading(self.upkeep.faults)
         yield CLIENTS_GONE.reading(self.clients_gone)
+        yield SESSIONS_EVICTED.reading(self.api.sessions.evicted)
+        yield LARGE_BODIES.reading(self.api.counts["large_bodies"])
         left = {
             "upkeep": self.upkeep.left_running,
             "stop": self.stopping.left_running,

@@ -47,6 +47,7 @@ DECLARED = {
     "tcp": sermant.FIGURES,
     "udp": udp.FIGURES,
     "requests": guard.FIGURES,
+    "loop": loop_errors.FIGURES,
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}

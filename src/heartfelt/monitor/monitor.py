@@ -40,6 +40,10 @@ HUBS_S = 2.0
 CLIENTS_GONE = counter("heartfelt_api_disconnected", "Clients that closed the connection before they were answered")
 SILENT_S = 10.0
 """If no verdict was read for this long, the monitor does not do its work; there is at least a tick each second."""
+SESSIONS_EVICTED = counter(
+    "heartfelt_api_sessions_evicted", "Paged queries of Sermant's API that ended early since there were too many"
+)
+LARGE_BODIES = counter("heartfelt_api_large_bodies", "Requests to the API that were refused because of a large body")
 HOLD_UP_S = 0.5
 """By how much the end of a part may be late beyond its bound, on a busy machine, before it is given up."""
 
@@ -270,6 +274,8 @@ class Monitor:
                 yield from port.readings()
         yield FAULTS.reading(self.upkeep.faults)
         yield CLIENTS_GONE.reading(self.clients_gone)
+        yield SESSIONS_EVICTED.reading(self.api.sessions.evicted)
+        yield LARGE_BODIES.reading(self.api.counts["large_bodies"])
         left = {
             "upkeep": self.upkeep.left_running,
             "stop": self.stopping.left_running,

@@ -168,7 +168,7 @@ def test_durations_that_cannot_be(text):
 
 
 def test_the_size_is_judged_before_the_text_is_read():
-    """What is too large may be anything: it is refused for its size, not for its content."""
+    """A text that is too large may be anything: it is refused for its size, not for its content."""
     for text in (b"[" * 200_000, b'{"service":' + b"\xff" * 200_000):
         with pytest.raises(BadInput) as refused:
             decode_beat(text, "http", "", meta_bytes=1 << 16)

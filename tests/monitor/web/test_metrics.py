@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import heartfelt.monitor
-from heartfelt.monitor import notify, reload
+from heartfelt.monitor import loop_errors, notify, reload
 from heartfelt.monitor.fleet import metrics as fleet
 from heartfelt.monitor.ingest import http, intake, sermant, udp
 from heartfelt.monitor.ingest.counters import TRANSPORTS
@@ -53,6 +53,7 @@ DECLARED = {
     "reload": {**reload.FIGURES, "error": None, "need_restart": None},
     "notify": notify.FIGURES,
     **({"lane": lane.FIGURES} if lane.can_serve() else {}),
+    "loop": loop_errors.FIGURES,
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}

@@ -207,7 +207,7 @@ def test_what_waits_in_a_connections_buffer_counts_and_keeps_others_out():
 
 
 def test_a_viewer_is_handed_a_little_at_a_time():
-    """What it is handed is a copy, which its connection keeps until it is read."""
+    """Each part is a copy, which its connection keeps until it is read."""
     stream = Stream()
     viewer = welcome(stream)
     for n in range(1000):

@@ -62,6 +62,9 @@ FIGURES: Figures = {
     "clients_limited": counter(
         "heartfelt_ingest_rate_limited", "Times that a client was made to wait because it beat too fast"
     ),
+    "clients_forgotten": counter(
+        "heartfelt_ingest_clients_forgotten", "Client addresses that were dropped to stay within their number"
+    ),
     "log_lines_left_out": counter(
         "heartfelt_ingest_log_lines_suppressed", "Log lines about clients that were suppressed to limit their rate"
     ),
@@ -309,6 +312,7 @@ class Intake:
         out["beats_outdated"] = self.beats_outdated
         out["clients"] = len(self.rates)
         out["clients_limited"] = self.rates.limited
+        out["clients_forgotten"] = self.rates.forgotten
         out["log_lines_left_out"] = self.log.left_out
         return out
 

@@ -34,7 +34,7 @@ class Queued:
 
 
 class Backlogs:
-    """What the queues of all viewers take in memory: `n_bytes`. A message is counted once, whoever waits for it."""
+    """Memory taken by the queues of all viewers: `n_bytes`. A message is counted once, whoever waits for it."""
 
     __slots__ = ("n_bytes",)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 import socket
 import struct
 
@@ -69,6 +70,18 @@ def test_the_answer_reaches_a_client_that_is_still_sending(serving, name, coding
     assert [one.status for one in answers[1:]] in ([], [200])  # a 413 may close the connection, others keep it
     if not close and status != 413:
         assert len(answers) == 2
+
+
+def test_large_bodies_of_the_api_are_counted(serving):
+    def refused():
+        found = serving.get("/metrics", token=serving.token.decode()).body
+        return float(re.search(rb"^heartfelt_api_large_bodies_total (\S+)", found, re.MULTILINE)[1])
+
+    before = refused()
+    token = serving.token.decode()
+    headers = {"Content-Type": "application/json"}
+    assert serving.post("/api/v1/tokens", b"x" * BIG, token=token, headers=headers).status == 413
+    assert refused() == before + 1
 
 
 def test_clients_that_leave_while_they_pipeline_are_counted(serving):

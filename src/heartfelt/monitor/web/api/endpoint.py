@@ -46,6 +46,7 @@ class Call:
         async for chunk in self.request.stream():
             data += chunk
             if len(data) > MOST_BODY:
+                self.parts.counts["large_bodies"] += 1
                 raise Problem(413, "body_limit", f"the body must be at most {MOST_BODY} bytes long; send less")
         field: str | None = None
         try:

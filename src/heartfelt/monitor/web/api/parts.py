@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -57,3 +58,5 @@ class ApiParts:
     stats: Callable[[], dict[str, dict[str, Any]]]
     """The counters of each part of the monitor."""
     readiness: Callable[[], Ready]
+    counts: Counter[str] = field(default_factory=Counter)
+    """Refusals that no other part counts: "large_bodies"."""

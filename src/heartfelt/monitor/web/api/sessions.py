@@ -35,6 +35,8 @@ class Sessions:
         self._expire_ms = int(expire_s * 1000)
         self._wall_ms = wall_ms
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self.evicted = 0
+        """Sessions that ended before their time, to stay within MOST_SESSIONS."""
 
     def begin(self, which: EventFilter, pages: int) -> str:
         """Returns the name of the new session."""
@@ -43,6 +45,7 @@ class Sessions:
             oldest = next(iter(self._sessions.values()))
             if oldest.ends_ms > now_ms and len(self._sessions) < MOST_SESSIONS:
                 break
+            self.evicted += oldest.ends_ms > now_ms
             self._sessions.popitem(last=False)
         name = secrets.token_urlsafe(16)
         self._sessions[name] = Session(which, now_ms + self._expire_ms, pages)

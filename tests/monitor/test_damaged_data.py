@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("msgspec")
 pytest.importorskip("uvicorn")
 from tests.monitor.serving import Serving, run_command
-from tests.monitor.store import damage
+from tests.monitor.store import damage, mutations
 
 LONG = "3660 d"
 
@@ -38,7 +38,7 @@ def serving():
 
 def test_it_starts_without_damaged_rows_and_its_data_can_be_saved_meanwhile(bases, serving, tmp_path):
     folder = shutil.copytree(bases["clean"], tmp_path / "data")
-    with damage.writable(folder) as connection:
+    with mutations.writable(folder) as connection:
         connection.execute("UPDATE instances SET peer = CAST(x'FF' AS TEXT) WHERE id = 3")
         connection.execute("UPDATE changes SET new = '?' WHERE seq = 5")
         connection.execute("UPDATE documents SET kind = 'webhook', value = '{' WHERE name = 'webhook 1'")
@@ -64,7 +64,7 @@ def test_it_starts_without_damaged_rows_and_its_data_can_be_saved_meanwhile(base
 
 def test_history_that_cannot_be_read_is_not_healthy(bases, serving, tmp_path):
     folder = shutil.copytree(bases["clean"], tmp_path / "data")
-    with damage.writable(folder) as connection:
+    with mutations.writable(folder) as connection:
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()
     with (folder / damage.NAME).open("rb+") as file:
         file.seek((root - 1) * 4096)
@@ -91,7 +91,7 @@ def test_it_refuses_what_cannot_be_used(bases, tmp_path, what):
     elif what == "no log":
         (folder / "heartfelt.db-wal").unlink()
     else:
-        damage.truncate(folder, random.Random(3))
+        mutations.truncate(folder, random.Random(3))
         (folder / damage.NAME).write_bytes((folder / damage.NAME).read_bytes()[:50])
     done = run_command("serve", "--data", folder, "--http-port", 0, "--tcp-port", 0, "--udp-port", 0)
     assert done.returncode == 1 and done.stdout == ""

@@ -18,7 +18,7 @@ from heartfelt.__main__ import main
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import EventFilter, copies, schema
 from heartfelt.monitor.store.sqlite import SqliteStore
-from tests.monitor.store import damage
+from tests.monitor.store import damage, mutations
 from tests.monitor.store.values import Clock, change, event, instance
 
 run = asyncio.run
@@ -113,7 +113,7 @@ def test_what_backup_refuses(command, live, tmp_path):
         assert status == 1 and why in printed, printed
     assert target.read_bytes() == b"mine"
     assert command("backup", target, "--data", live, "--force")[0] == 0
-    damage.overwrite_pages(live, random.Random(3))
+    mutations.overwrite_pages(live, random.Random(3))
     (live / "heartfelt.db-wal").unlink()
     status, printed = command("backup", tmp_path / "d.db", "--data", live)
     assert status == 1 and "heartfelt doctor" in printed
@@ -219,7 +219,7 @@ def test_doctor_finds_nothing_in_a_healthy_folder(command, folder, live):
 def test_doctor_names_each_problem_with_its_remedy(command, folder, tmp_path):
     folder.chmod(0o755)
     (folder / damage.NAME).chmod(0o644)
-    with damage.writable(folder) as connection:
+    with mutations.writable(folder) as connection:
         connection.execute("UPDATE events SET info = '{' WHERE number < 4")
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("DELETE FROM sqlite_master WHERE name = 'events_at'")
@@ -257,7 +257,7 @@ def test_doctor_says_what_a_start_would_refuse(command, folder, live):
 def test_repair_saves_what_can_be_read(command, folder, seed):
     chance = random.Random(seed)
     whole = contents(folder)
-    with damage.writable(folder) as connection:
+    with mutations.writable(folder) as connection:
         connection.execute("UPDATE instances SET meta = CAST(x'FF' AS TEXT) WHERE id = 5")
     data = bytearray((folder / damage.NAME).read_bytes())
     for _ in range(seed * 3):

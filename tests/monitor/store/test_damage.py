@@ -22,7 +22,7 @@ from heartfelt.monitor.store.documents import Documents
 from heartfelt.monitor.store.metrics import readings
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.sqlite import SqliteStore
-from tests.monitor.store import damage
+from tests.monitor.store import damage, mutations
 from tests.monitor.store.values import Clock, change, event, instance, until
 
 run = asyncio.run
@@ -56,7 +56,7 @@ def test_damage_by_a_seed(bases, tmp_path, first):
 
 
 def change_row(folder, statement, *values):
-    with damage.writable(folder) as connection:
+    with mutations.writable(folder) as connection:
         assert connection.execute(statement, values).rowcount
 
 
@@ -181,7 +181,7 @@ def test_a_log_that_is_gone(live):
 
 
 def test_the_log_of_another_database(folder, live, tmp_path):
-    damage.other_wal(tmp_path, None)
+    mutations.other_wal(tmp_path, None)
     for one in (folder, live):
         shutil.copy(tmp_path / "heartfelt.db-wal", one)
         refused(one, "do not belong together", "Put back the other one")

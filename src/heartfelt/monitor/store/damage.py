@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 TABLES = ("instances", "beats", "changes", "events", "runs", "days", "heat", "documents", "outbox", "told", "meta")
 KEPT_ROWS = 10_000
 """The most rows that the table `damaged` holds. Further ones stay where they are, and are left out of each result."""
+WAITING_BYTES = 32 << 20
+"""The most that waits to be moved there."""
 LOG_MOST, LOG_PER_S = 3, 60.0  # lines of a table
 CREATE = """CREATE TABLE IF NOT EXISTS damaged (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL, found_ms INTEGER NOT NULL, reason TEXT NOT NULL,
@@ -64,6 +66,7 @@ class Damage:
         self._known: set[tuple[str, str]] = set()
         self._to_move: deque[BadValue] = deque()
         self._period_s, self._left_out = float("-inf"), 0
+        self._bytes = 0
         self._lines: dict[str, int] = {}
 
     @property
@@ -95,8 +98,10 @@ class Damage:
             self.rows[bad.table] = self.rows.get(bad.table, 0) + 1
             if len(self._known) < KEPT_ROWS:
                 self._known.add((bad.table, bad.key))
-                self._to_move.append(bad)
-                self.found.set()
+                if self._bytes < WAITING_BYTES:
+                    self._bytes += len(bad.data)
+                    self._to_move.append(bad)
+                    self.found.set()
             now_s = self._clock()
             if now_s - self._period_s >= LOG_PER_S:
                 self._period_s, self._lines = now_s, {}
@@ -124,21 +129,26 @@ class Damage:
             self.structure = what
         self._logger.error("%s", self.error)
 
+    def moved(self, rows: Iterable[BadValue]) -> None:
+        """Forgets rows that are no longer in their tables: others may take their keys, and be damaged in turn."""
+        with self._lock:
+            self._known.difference_update((bad.table, bad.key) for bad in rows)
+
     def take(self) -> list[BadValue]:
         """Returns the rows to move aside."""
         with self._lock:
             self.found.clear()
+            self._bytes = 0
             taken = list(self._to_move)
             self._to_move.clear()
         return taken
 
 
-def move_aside(connection: sqlite3.Connection, rows: Iterable[BadValue], now_ms: int) -> int:
-    """Moves rows into the table `damaged`, and returns how many. Runs in the caller's transaction. Raises
-    sqlite3.Error."""
-    rows = list(rows)
+def move_aside(connection: sqlite3.Connection, rows: list[BadValue], now_ms: int) -> list[BadValue]:
+    """Moves rows into the table `damaged`, and returns those for which it has room. Runs in the caller's transaction.
+    Raises sqlite3.Error."""
     if not rows:
-        return 0
+        return []
     connection.execute(CREATE)
     (n_kept,) = connection.execute("SELECT count(*) FROM damaged").fetchone()
     rows = rows[: max(0, KEPT_ROWS - n_kept)]
@@ -150,7 +160,7 @@ def move_aside(connection: sqlite3.Connection, rows: Iterable[BadValue], now_ms:
         connection.execute(f"DELETE FROM {bad.table} WHERE {bad.where}", bad.params)
     if any(bad.table == "outbox" for bad in rows):
         connection.execute(RELEASE)
-    return len(rows)
+    return rows
 
 
 def is_broken(error: BaseException) -> bool:

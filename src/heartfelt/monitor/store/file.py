@@ -115,12 +115,14 @@ class StoreFile:
         self.last_written_ms = saved.last_written_ms
         with self.transaction() as writing:
             bad = damage.take()
-            if move_aside(writing, bad, self.wall_ms()) < len(bad):
-                self._logger.error("%s: the table of damaged rows is full: some stay where they are", self.path)
+            moved = move_aside(writing, bad, self.wall_ms())
             self._forget_orphans(writing, {row.table for row in bad})
             self._reserve(writing, saved.next_id, saved.next_seq)
             _set(writing, "id", self._id)
             _set(writing, "closed_cleanly", 0)
+        damage.moved(moved)
+        if len(moved) < len(bad):
+            self._logger.error("%s: the table of damaged rows is full: some stay where they are", self.path)
         # The main file alone must say that it is in use: a copy of it without the log is then known as one.
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.mark()

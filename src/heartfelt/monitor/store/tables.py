@@ -103,6 +103,10 @@ def _meta_of(row: Row) -> tuple[str, Any]:
 class _Meta(Shape[tuple[str, Any]]):
     """The table meta: its values are of any type, which `_meta_of` checks."""
 
+    def check_all(self, found: list[Row]) -> None:
+        for row in found:
+            self.check(row)
+
     def check(self, row: Row) -> None:
         if type(row[0]) is not str:
             raise ValueError("name is not text")

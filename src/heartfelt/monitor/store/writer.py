@@ -267,7 +267,8 @@ class Writer:
         damage.log_rest()
         try:
             with self._file.transaction() as connection:
-                move_aside(connection, damage.take(), self._file.wall_ms())
+                moved = move_aside(connection, damage.take(), self._file.wall_ms())
+            damage.moved(moved)
         except (*FAILURES, StoreError) as error:
             self._logger.warning("%s: damaged rows could not be moved aside: %s", self._file.path, error)
 

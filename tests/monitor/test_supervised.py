@@ -139,13 +139,13 @@ def test_ready_pulses_reloads_and_the_stop(tmp_path, manager, certificates):
             + b"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n[{"
         )  # fmt: skip
         serving.get("/healthz")  # so that the half was read
-        began_s = time.monotonic()
         serving.process.send_signal(signal.SIGTERM)
         stopping, _ = manager.until("STOPPING")
         assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 10_000_000
         assert half.recv(4096).startswith(b"HTTP/1.1 503 ")
         assert serving.wait() == 0
-        assert time.monotonic() - began_s < 4.0  # not the 5 s that requests may take to end
+        assert "exceeded" not in serving.log  # the time that requests may take to end
+        assert "did not" not in serving.log
         for one in (half, plain, *silent):
             one.close()
     finally:

@@ -252,7 +252,7 @@ async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None], hurr
     while not serving.done() and not hurrying.is_set() and loop.time() < ends_s:
         state = server.server_state
         if not state.connections and not state.tasks:
-            break  # uvicorn would wait for TLS handshakes that may never end
+            break  # uvicorn would notice it some tenths of a second later
         await asyncio.wait({serving}, timeout=CHECK_S)
     await end_tasks([serving, *server.server_state.tasks], seconds=REQUESTS_S)
     if serving.done() and not serving.cancelled():

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from heartfelt._ingest import Hot
+from heartfelt._known import Hot
 from heartfelt.monitor.fleet.terms import Terms, TermsSource
 from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
@@ -51,7 +51,6 @@ class Instance(Hot):
         "expected",
         "expected_by",
         "failed",
-        "first_seen_ms",
         "goodbye_ms",
         "grace_ms",
         "held",
@@ -66,7 +65,6 @@ class Instance(Hot):
         "max_duration_ms",
         "meta",
         "min_duration_ms",
-        "number",
         "paused_until_ms",
         "period_ms",
         "period_unknown",
@@ -75,7 +73,6 @@ class Instance(Hot):
         "restored_ms",
         "rhythm",
         "service",
-        "since_ms",
         "state",
         "terms",
         "timeout_ms",
@@ -112,8 +109,6 @@ class Instance(Hot):
 
         self.app = app_name(row)
         """The application it counts towards."""
-        self.number: int | None = None
-        """The last beat's number, as the agent counts."""
         self.beats = 0
         """Beats since it joined, or since the monitor started."""
         self.plain = False

@@ -58,6 +58,7 @@ class Registry(ByHand):
     Listeners:
     - on_change: each change of state
     - on_row: each instance with news beyond its last beat (so also with each change but REMOVED)
+    - on_removed: each instance that is REMOVED, after its change
     - on_detected: the instance of a loss that was notified when its timeout expired, after its change (not one that
       was held, or that showed when a pause ended)
     - on_hold: the hold, when it changes
@@ -109,6 +110,7 @@ class Registry(ByHand):
         self.on_event = book.on_event
         self.on_run = book.on_run
         self.on_uptime = book.on_uptime
+        self.on_removed = book.on_removed
 
     # -- beats
 

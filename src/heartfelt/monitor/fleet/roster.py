@@ -39,6 +39,7 @@ class Book:
         self.next_id = 1
         self.next_seq = 1
         self.on_change: list[Callable[[Change], None]] = []
+        self.on_removed: list[Callable[[Instance], None]] = []
         self.on_detected: list[Callable[[Instance], None]] = []
         self.on_hold: list[Callable[[Hold], None]] = []
         self.on_held: list[Callable[[Instance], None]] = []
@@ -130,6 +131,7 @@ class Book:
         self.dirty.pop(instance.id, None)
         old, instance.state, instance.reason = instance.state, State.REMOVED, reason
         self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
+        self.publish(self.on_removed, instance)
 
     def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
         instance.meta = meta

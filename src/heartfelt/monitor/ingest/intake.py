@@ -88,7 +88,7 @@ class Intake:
         self.goodbyes_outdated = 0
         self.beats_outdated = 0
         self.wall_ms = wall_ms
-        registry.on_change.append(self.known.forget)
+        registry.on_removed.append(self.known.forget)
 
     def restore(self, removed: Iterable[tuple[str, str]]) -> None:
         """Learns the services of instances that were known before the start. `removed`: instance id and service."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from heartfelt._known import Hot
+from heartfelt.monitor.fleet.shared_meta import Packed
 from heartfelt.monitor.fleet.terms import Terms, TermsSource
 from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
@@ -63,8 +64,8 @@ class Instance(Hot):
         "late_ms",
         "lease_ms",
         "max_duration_ms",
-        "meta",
         "min_duration_ms",
+        "packed",
         "paused_until_ms",
         "period_ms",
         "period_unknown",
@@ -88,7 +89,8 @@ class Instance(Hot):
         self.reason = row.reason
         self.first_seen_ms = row.first_seen_ms
         self.last_beat_ms = row.last_beat_ms
-        self.meta: dict[str, Any] = row.meta
+        self.packed: Packed | dict[str, Any] = row.meta
+        """Its metadata; a dict until the roster packs it."""
         self.via = row.via
         self.peer = row.peer
         self.interval_ms = row.interval_ms
@@ -107,7 +109,7 @@ class Instance(Hot):
         self.min_duration_ms = row.min_duration_ms
         self.max_duration_ms = row.max_duration_ms
 
-        self.app = app_name(row)
+        self.app = app_name(row.meta, row.service)
         """The application it counts towards."""
         self.beats = 0
         """Beats since it joined, or since the monitor started."""
@@ -144,6 +146,12 @@ class Instance(Hot):
         """The time of the event that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Its metadata. Read it, do not write it: it may be a new dict, and parts of it are others', too."""
+        packed = self.packed
+        return packed.meta() if type(packed) is Packed else packed  # type: ignore[return-value]
 
     @property
     def counts_as(self) -> State:
@@ -264,10 +272,10 @@ class Instance(Hot):
         return f"<Instance {self.id} {self.service!r} {self.instance_id!r} {self.state.value}>"
 
 
-def app_name(known: InstanceRow | Instance) -> str:
+def app_name(meta: dict[str, Any], service: str) -> str:
     """The application it belongs to: its `appName`, reported by Sermant agents since 2.1, otherwise its service."""
-    name = known.meta.get("appName")
-    return name if isinstance(name, str) and name else known.service
+    name = meta.get("appName")
+    return name if isinstance(name, str) and name else service
 
 
 def alike(a: float, b: float) -> bool:

@@ -11,7 +11,7 @@ from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
 from heartfelt.monitor.fleet.numbered import Numbered
-from heartfelt.monitor.fleet.shared_meta import SharedMeta
+from heartfelt.monitor.fleet.shared_meta import Packed, SharedMeta
 from heartfelt.monitor.fleet.uptime import DayTimes, UptimeMeter
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.reasons import Reason
@@ -75,9 +75,10 @@ class Book:
         self.publish(self.on_hold, hold)
 
     def add(self, instance: Instance) -> None:
-        self._shared.share(instance.meta)
+        if isinstance(instance.packed, dict):
+            instance.packed = self._packed(instance.packed)
+        self.counts.join(instance)  # first, since it gives the instance the service's name that all have
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
-        self.counts.join(instance)
         self.numbered.join(instance)
         self.uptime.move(instance.service, State.REMOVED, instance.state)
 
@@ -134,11 +135,16 @@ class Book:
         self.publish(self.on_removed, instance)
 
     def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
-        instance.meta = meta
-        app = app_name(instance)
+        instance.packed = self._packed(meta)
+        app = app_name(meta, instance.service)
         if app != instance.app:
-            self.counts.rename(self.counts.apps, instance.app, app)
-            instance.app = app
+            self.counts.set_app(instance, app)
+
+    def _packed(self, meta: dict[str, Any]) -> Packed | dict[str, Any]:
+        try:
+            return self._shared.pack(meta)
+        except (OverflowError, TypeError, ValueError, RecursionError):  # JSON could not say the same
+            return meta
 
     def set_peer(self, instance: Instance, peer: str) -> None:
         self.counts.rename(self.counts.clients, instance.peer, peer)

@@ -8,12 +8,15 @@ table of instances finds the text by its hash, and compares it with what the ins
 All of it belongs to one thread, the event loop's. Texts takes part in no cycle of references: instances do not refer to it.
 """
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject, PyObject_Hash
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport INT32_MAX, int64_t, uint16_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memcmp, memset
+
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void *one)
 
 cdef enum:
     LAG_TO_TELL_MS = 1000
@@ -319,3 +322,12 @@ cdef class Texts:
         else:
             (<Hot> hot.newer).older = hot.older
         hot.older = hot.newer = NULL
+
+
+def untrack(one):
+    """Keeps the garbage collector from visiting an object, which must be in no cycle of references. Returns it.
+
+    Hundreds of thousands of objects that live for long would make each full collection take half a second.
+    """
+    PyObject_GC_UnTrack(<void *> one)
+    return one

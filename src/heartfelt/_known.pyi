@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from typing_extensions import disjoint_base  # for type checkers only: they all bring it
 
+_T = TypeVar("_T")
+
+def untrack(one: _T) -> _T: ...
 @disjoint_base
 class Hot:
     lease: Any

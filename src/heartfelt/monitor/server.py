@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import Any
 
 import uvicorn
 
+from heartfelt.monitor import garbage
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_tls
@@ -103,11 +103,15 @@ class Process:
         try:
             monitor = Monitor(self._config)
             await monitor.start()
-            gc.collect()
-            gc.freeze()  # restored instances are long-lived: keep them out of collections
+            garbage.freeze()
+            watched = garbage.Garbage()
+            watched.start()
+            monitor.more_stats["gc"] = watched.stats
+            monitor.more_readings.append(watched.readings)
             try:
                 await self._serve(monitor, sock)
             finally:
+                watched.stop()
                 await monitor.stop()
         finally:
             sock.close()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from heartfelt._known import untrack
 from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
@@ -77,6 +78,7 @@ class Book:
     def add(self, instance: Instance) -> None:
         if isinstance(instance.packed, dict):
             instance.packed = self._packed(instance.packed)
+        untrack(instance)  # nothing that it refers to refers to it
         self.counts.join(instance)  # first, since it gives the instance the service's name that all have
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
         self.numbered.join(instance)

@@ -21,6 +21,7 @@ from functools import lru_cache
 
 from heartfelt._event import Event
 from heartfelt._heart import Heart
+from heartfelt._known import untrack
 from heartfelt._types import EventType
 from heartfelt.hub import HeartHub
 from heartfelt.testing import ManualClock
@@ -62,7 +63,7 @@ class Timers:
     @staticmethod
     def set(hub: HeartHub, key: int | str, ms: float) -> Heart:
         """Sets a key to expire in `ms` from now. Each beat of the returned handle starts it again."""
-        return hub.heart(key, timeout=_seconds(ms), disposable=True)
+        return untrack(hub.heart(key, timeout=_seconds(ms), disposable=True))  # the hub refers to no handle
 
     @staticmethod
     def drop(hub: HeartHub, key: int | str) -> None:

@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base  # for type checkers only: they all 
 _T = TypeVar("_T")
 
 def untrack(one: _T) -> _T: ...
+
 @disjoint_base
 class Hot:
     lease: Any

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
-from heartfelt.monitor.fleet.shared_meta import MOST, SharedMeta
+from heartfelt.monitor.store.rows import to_json
+from heartfelt.monitor.store.shared_meta import MOST, SharedMeta
 from tests.monitor.fleet.world import saved
 
 
@@ -71,4 +74,24 @@ def test_what_is_known_to_be_shared_is_bounded():
     ],
 )
 def test_what_is_packed_says_what_it_said(meta):
-    assert SharedMeta().pack(meta).meta() == meta
+    shared = SharedMeta()
+    assert shared.pack(meta).meta() == meta
+    text = to_json(shared.pack(meta).meta())
+    for _ in range(2):  # the second time it is known
+        assert shared.unpack(text).meta() == meta
+    assert shared.unpack(to_json(meta)).meta() == meta
+
+
+def test_parts_of_a_text_that_is_known_are_not_taken_for_those_of_an_object_within_it():
+    shared = SharedMeta()
+    first, tail = '{"a":1,', '"pluginInfoMap":{"x":{"name":"x"}}}'
+    parts = [shared.unpack(first + tail).parts, shared.unpack('{"a":2,' + tail).parts]
+    assert parts[0] is parts[1] is not None
+    for text in ('{"a":{"b":1,' + tail + "}", '{"a":{"b":1},"c":{' + tail + "}", '{"a":"{,' + tail, '{"b":[{' + tail):
+        try:
+            expected = json.loads(text)
+        except ValueError:
+            with pytest.raises(ValueError):
+                shared.unpack(text)
+        else:
+            assert shared.unpack(text).meta() == expected

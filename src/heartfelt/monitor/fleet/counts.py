@@ -58,15 +58,21 @@ class Counts:
         """The names of services and applications, each as the object that all instances have."""
 
     def join(self, instance: Instance) -> None:
-        names = self._names
-        instance.service = names.setdefault(instance.service, instance.service)
-        instance.app = names.setdefault(instance.app, instance.app)
-        counts = self.services.get(instance.service)
+        instance.service = self._names.setdefault(instance.service, instance.service)
+        self.add(instance.service, instance.counts_as, 1)
+
+    def add(self, service: str, state: State, n: int) -> None:
+        """Counts `n` instances that join, by service and state."""
+        counts = self.services.get(service)
         if counts is None:
-            counts = self.services[instance.service] = ServiceCounts()
+            counts = self.services[service] = ServiceCounts()
         for one in (counts, self.all):
-            one.total += 1
-            one.add(instance.counts_as, 1)
+            one.total += n
+            one.add(state, n)
+
+    def join_others(self, instance: Instance) -> None:
+        """Counts an instance that joins by all else."""
+        instance.app = self._names.setdefault(instance.app, instance.app)
         self.apps[instance.app] += 1
         self.clients[instance.peer] += 1
         self.count_interval(instance, instance.state)

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from heartfelt._known import Hot
-from heartfelt.monitor.fleet.shared_meta import Packed
 from heartfelt.monitor.fleet.terms import Terms, TermsSource
 from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
+from heartfelt.monitor.store.shared_meta import NOTHING, Packed
 
 RING = 120
 _BY_KEY = frozenset(("ping", "udp"))
@@ -89,7 +89,8 @@ class Instance(Hot):
         self.reason = row.reason
         self.first_seen_ms = row.first_seen_ms
         self.last_beat_ms = row.last_beat_ms
-        self.packed: Packed | dict[str, Any] = row.meta
+        packed: Packed | dict[str, Any] = row.meta
+        self.packed = packed
         """Its metadata; a dict until the roster packs it."""
         self.via = row.via
         self.peer = row.peer
@@ -109,7 +110,7 @@ class Instance(Hot):
         self.min_duration_ms = row.min_duration_ms
         self.max_duration_ms = row.max_duration_ms
 
-        self.app = app_name(row.meta, row.service)
+        self.app = packed.app or row.service if isinstance(packed, Packed) else app_name(packed, row.service)
         """The application it counts towards."""
         self.beats = 0
         """Beats since it joined, or since the monitor started."""
@@ -126,7 +127,7 @@ class Instance(Hot):
         """The timeout in effect: that of the terms."""
         self.waiting = False
         """The default timeout has passed without a beat, but more time is due, by its period."""
-        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and not row.meta
+        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and packed in ({}, NOTHING)
         """It beats by its key alone, as a cron job does, and too little was seen of it to know its period."""
         self.rhythm: Rhythm | None = None
         self.addresses: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.fleet.restoring import Restorer
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.fleet.uptime import UptimeMeter
@@ -348,21 +349,13 @@ class Registry(ByHand):
         beat by then it is lost: losses while the monitor was down are found. Listeners are told only that a hold ended.
         """
         now_ms = self._wall_ms()
-        for row in saved.instances:
-            if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
-                self._restore(row, now_ms)
+        Restorer(self._life, now_ms).restore(saved.instances)
         self.jobs.restore(saved.runs, saved.next_run)
         self._hold.outages.started(self._now_ms(), self._book.counts.all.beating)
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
             self._book.publish_hold(saved.hold, Hold(), now_ms)
-
-    def _restore(self, row: InstanceRow, now_ms: int) -> None:
-        instance = Instance(row)
-        self._book.next_id = max(self._book.next_id, row.id + 1)
-        self._life.restored(instance, now_ms)
-        self._book.add(instance)
 
     def close(self) -> None:
         """Stops watching. Idempotent."""

@@ -12,10 +12,10 @@ from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
 from heartfelt.monitor.fleet.numbered import Numbered
-from heartfelt.monitor.fleet.shared_meta import Packed, SharedMeta
 from heartfelt.monitor.fleet.uptime import DayTimes, UptimeMeter
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.reasons import Reason
+from heartfelt.monitor.store.shared_meta import Packed, SharedMeta
 
 ACKABLE = frozenset((State.LOST, State.FAILED))
 """States that somebody may acknowledge."""
@@ -76,13 +76,18 @@ class Book:
         self.publish(self.on_hold, hold)
 
     def add(self, instance: Instance) -> None:
+        self.counts.join(instance)  # first, since it gives the instance the service's name that all have
+        self.enter(instance)
+        self.uptime.move(instance.service, State.REMOVED, instance.state)
+
+    def enter(self, instance: Instance) -> None:
+        """Adds an instance that is counted by services, or will be."""
         if isinstance(instance.packed, dict):
             instance.packed = self._packed(instance.packed)
         untrack(instance)  # nothing that it refers to refers to it
-        self.counts.join(instance)  # first, since it gives the instance the service's name that all have
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
+        self.counts.join_others(instance)
         self.numbered.join(instance)
-        self.uptime.move(instance.service, State.REMOVED, instance.state)
 
     def join(self, instance: Instance, now_ms: int) -> None:
         self.add(instance)

@@ -20,6 +20,7 @@ from heartfelt.monitor.store.apply import BAD_ROW, Applier
 from heartfelt.monitor.store.lock import FileLock
 from heartfelt.monitor.store.pending import Pending
 from heartfelt.monitor.store.rows import INSTANCE_COLUMNS, RUN_COLUMNS, hold_of, hold_text, instance_of, run_of
+from heartfelt.monitor.store.shared_meta import SharedMeta
 
 BUSY_MS = 100
 RESERVED = 1 << 24
@@ -79,8 +80,9 @@ class StoreFile:
             "ORDER BY instances.id"
         )
         instances = []
+        unpack = SharedMeta().unpack
         for row in found:
-            instance = instance_of(row)
+            instance = instance_of(row, unpack)
             instance.last_beat_ms = max(instance.last_beat_ms, row[-1] or 0)
             instances.append(instance)
         (highest_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()

@@ -7,8 +7,8 @@ A full collection visits every object that may be part of a cycle, and the event
   (`heartfelt._known.untrack`): they are in no cycle, and their memory is given back when the last reference goes;
 - what exists once the monitor has started is frozen (`freeze`): modules, tables, the parts of the monitor.
 
-What is made later is collected as usual: thresholds are Python's own, and the collector is never off after the start. In
-a program that embeds the monitor (`create_app`) the collector is that program's, and nothing here is used.
+What is made later is collected as usual: thresholds are Python's own, and the collector is never off after the start.
+In a program that embeds the monitor (`create_app`) the collector is that program's, and nothing here is used.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Registry(ByHand):
         self._dirty = book.dirty
         self.beats = 0
         """Beats taken since the start, of all instances."""
-        self.goodbyes = 0
+        self.goodbyes = self._not_restored = 0
         self.on_change = book.on_change
         self.on_detected = book.on_detected
         self.on_hold = book.on_hold
@@ -319,6 +319,7 @@ class Registry(ByHand):
             **self._life.stats(),
             **self.jobs.stats(),
             "listener_errors": book.listener_errors,
+            "not_restored": self._not_restored,
             "timers_waiting": self._timers.waiting(),
             "stalls": verdicts.stalls,
             "stalled_ms": verdicts.stalled_ms,
@@ -349,7 +350,9 @@ class Registry(ByHand):
         beat by then it is lost: losses while the monitor was down are found. Listeners are told only that a hold ended.
         """
         now_ms = self._wall_ms()
-        Restorer(self._life, now_ms).restore(saved.instances)
+        restorer = Restorer(self._life, now_ms)
+        restorer.restore(saved.instances)
+        self._not_restored = restorer.dropped
         self.jobs.restore(saved.runs, saved.next_run)
         self._hold.outages.started(self._now_ms(), self._book.counts.all.beating)
         self._book.next_id = max(self._book.next_id, saved.next_id)

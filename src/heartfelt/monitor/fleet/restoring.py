@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Restores many instances from the store at once.
 
-Most instances of a fleet have the same terms, so the terms of each kind are decided once; counts and uptime are added up
-first. Instances of which more must be decided (paused, gone, failed, acknowledged, jobs) take the way of `Life.restored`.
+Most instances of a fleet have the same terms, so the terms of each kind are decided once; counts and uptime are added
+up first. Instances of which more must be decided (paused, gone, failed, acknowledged, jobs) go through `Life.restored`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,8 @@ from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.model import InstanceRow, State
 
+_MOST_LOGGED = 20
+_log = logging.getLogger("heartfelt.monitor")
 _PLAIN = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
 """States of an instance whose timeout runs, and of which nobody was told."""
 
@@ -28,6 +31,8 @@ class Restorer:
         self._now_ms = now_ms
         self._terms: dict[tuple[Any, ...], Instance] = {}
         """An instance of each kind, whose terms were decided."""
+        self.dropped = 0
+        """Rows that are no instances."""
         self._n: Counter[tuple[str, State]] = Counter()
 
     def restore(self, rows: Iterable[InstanceRow]) -> None:
@@ -44,7 +49,13 @@ class Restorer:
             self._book.uptime.move(service, State.REMOVED, state, n)
 
     def _restore(self, row: InstanceRow) -> None:
-        instance = Instance(row)
+        try:
+            instance = Instance(row)
+        except (TypeError, ValueError, OverflowError) as error:
+            self.dropped += 1
+            if self.dropped <= _MOST_LOGGED:
+                _log.error("instance %r is left out, its stored row cannot be used: %s", row.id, error)
+            return
         if row.state not in _PLAIN or row.is_job or row.ack is not None or row.before_pause is not None:
             self._life.restored(instance, self._now_ms)
             self._book.add(instance)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Metadata as it is kept: what is an instance's own as JSON, a fifth of the size of the dict, and equal parts once for all:
-the instances of a service usually run the same plugins."""
+"""Metadata as it is kept: what is an instance's own as JSON, a fifth of the size of the dict, and equal parts once for
+all: the instances of a service usually run the same plugins."""
 
 from __future__ import annotations
 

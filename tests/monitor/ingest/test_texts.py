@@ -23,7 +23,9 @@ PLACES = st.integers(0, 15)
 TEXTS = st.one_of(
     st.builds(text, st.integers(0, 11), st.integers(0, 2)),
     st.builds(lambda n: b'{"service":"s","instanceId":"i-%d","a":"b"\0}' % n, st.integers(0, 40)),
-    st.sampled_from([b"", b'{\0"pluginInfoMap":{' + b"{" * 100, b'{"x":1\0,' + PLUGINS % 1 + b"}", b'"pluginInfoMap":{"']),
+    st.sampled_from(
+        [b"", b'{\0"pluginInfoMap":{' + b"{" * 100, b'{"x":1\0,' + PLUGINS % 1 + b"}", b'"pluginInfoMap":{"']
+    ),
 )
 STEPS = st.one_of(
     st.tuples(st.just("learn"), PLACES, TEXTS),

@@ -127,7 +127,7 @@ class Instance(Hot):
         """The timeout in effect: that of the terms."""
         self.waiting = False
         """The default timeout has passed without a beat, but more time is due, by its period."""
-        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and packed in ({}, NOTHING)
+        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and (not packed or packed is NOTHING)
         """It beats by its key alone, as a cron job does, and too little was seen of it to know its period."""
         self.rhythm: Rhythm | None = None
         self.addresses: tuple[str, ...] = ()
@@ -241,7 +241,7 @@ class Instance(Hot):
             reason=self.reason,
             first_seen_ms=self.first_seen_ms,
             last_beat_ms=self.last_beat_ms,
-            meta=self.meta,
+            meta=self.packed,
             via=self.via,
             peer=self.peer,
             interval_ms=self.interval_ms,

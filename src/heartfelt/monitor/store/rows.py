@@ -111,7 +111,7 @@ def instance_row(row: InstanceRow) -> tuple[Any, ...]:
         reason,
         row.first_seen_ms,
         row.last_beat_ms,
-        to_json(row.meta),
+        to_json(row.meta if isinstance(row.meta, dict) else row.meta.meta()),
         row.via,
         row.peer,
         row.interval_ms,

@@ -17,7 +17,7 @@ _encode = msgspec.json.encode
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
-    """Metadata of one instance. Make one by `SharedMeta.pack`."""
+    """Metadata of one instance, equal to the dict that says the same. Make one by `SharedMeta.pack`."""
 
     own: str
     """JSON of an object."""
@@ -32,6 +32,13 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
         if self.parts is not None:
             meta.update(self.parts)
         return meta
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Packed):
+            return (self.own == other.own and self.parts == other.parts) or self.meta() == other.meta()
+        return self.meta() == other if isinstance(other, dict) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 NOTHING = Packed("{}", None, None)

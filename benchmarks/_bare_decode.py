@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What benchmarks/memory_and_start.py compares a start with: `_bare_decode.py FILE` reads all rows that a start reads
+"""The other side of benchmarks/memory_and_start.py: `_bare_decode.py FILE` reads all rows that a start reads
 with `SELECT *`, decodes their JSON, and keeps all values. Prints one line when it is done."""
 
 from __future__ import annotations

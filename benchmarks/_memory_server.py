@@ -2,8 +2,8 @@
 """The monitor process of benchmarks/memory_and_start.py: `heartfelt serve` with a probe of its event loop.
 
 `_memory_server.py FOLDER` prints one line of JSON when it is ready. For each line on its standard input it prints one:
-the longest stalls of the loop since the last line, what waits for the store, and the collector's work. The line "objects"
-asks for the number and size of the objects of each type instead.
+the longest stalls of the loop since the last line, what waits for the store, and the collector's work. The line
+"objects" asks for the number and size of the objects of each type instead.
 
 A stall is the time from one turn of the loop to the next but for the wait in between: by the clock on the wall, which
 counts what other processes take, and by the processor time of the thread, which does not.

@@ -2,8 +2,8 @@
 """The monitor's memory and start: `python benchmarks/memory_and_start.py [--instances N] [--objects]`.
 
 A real monitor process. N instances with five plugins each join through POSTs of 200 over one connection that is kept;
-then they beat some times. After that it ends by SIGTERM and starts again with its data, in turn with a bare process that
-only reads and decodes the same rows. See README.md for the goals.
+then they beat some times. After that it ends by SIGTERM and starts again with its data, in turn with a bare process
+that only reads and decodes the same rows. See README.md for the goals.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ def starts(folder: str, options: argparse.Namespace) -> dict[str, float]:
         "restored_bytes": (rss - first) / options.instances,
     }
     print(
-        f"{found['start_ratio']:10.2f} times a bare decode: {found['start_s']:.2f} s and {found['bare_s']:.2f} s, minima "
-        f"of {options.rounds} (median of the ratios {found['median_ratio']:.2f}; empty {found['empty_s']:.2f} s; goal 2)"
+        f"{found['start_ratio']:10.2f} times a bare start: {found['start_s']:.2f} s and {found['bare_s']:.2f} s, minima"
+        f" of {options.rounds} (median of ratios {found['median_ratio']:.2f}; empty {found['empty_s']:.2f} s; goal 2)"
     )
     print(f"{found['restored_bytes']:10,.0f} bytes of the process an instance after the start")
     return found

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What the monitor keeps of each instance for its next beat: the fields that a beat touches, and the text that it had.
 
-Most of a heartbeat's text is the same for many instances: the plugins. So that part is kept once, however many texts have
-it, and only the rest of each text is kept with its instance. There is no copy of a text as the key of a table: a
+Most of a heartbeat's text is the same for many instances: the plugins. So that part is kept once, however many texts
+have it, and only the rest of each text is kept with its instance. There is no copy of a text as the key of a table: a
 table of instances finds the text by its hash, and compares it with what the instance has.
 
-All of it belongs to one thread, the event loop's. Texts takes part in no cycle of references: instances do not refer to it.
+All of it belongs to one thread, the event loop's. Texts is in no cycle of references: instances do not refer to it.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE

@@ -108,7 +108,7 @@ lint: build $(VENV)/.lint $(VENV)/.monitor ## run ruff, mypy, stubtest, clang-fo
 	@$(BIN)/ruff format --check --diff --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest heartfelt._core heartfelt._bell heartfelt._heart heartfelt._numbers heartfelt._event heartfelt._hot \
-		heartfelt._rows heartfelt._sender heartfelt._ingest $(if $(filter Linux,$(shell uname -s)),heartfelt._door) \
+		heartfelt._rows heartfelt._sender heartfelt._known heartfelt._ingest $(if $(filter Linux,$(shell uname -s)),heartfelt._door) \
 		--allowlist tests/typing/stubtest_allow.txt --ignore-unused-allowlist
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint heartfelt_core src/heartfelt

@@ -63,6 +63,7 @@ def extensions() -> list[Extension]:
         extension("_arguments", CORE / "_arguments.pyx"),
         extension("_core", CORE / "_core.pyx", *sorted(CORE.glob("hf_*.c"))),
         extension("_heart", CORE / "_heart.pyx"),
+        extension("_known", CORE / "_known.pyx"),
         extension("_ingest", CORE / "_ingest.pyx"),
         extension("_rows", CORE / "_rows.pyx", CORE / "hf_clock.c"),
     ]

@@ -14,129 +14,22 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
+
+from heartfelt._known cimport Hot, Texts, has_head, put_gap, put_times, told
 
 cdef extern from "Python.h":
     object PyObject_CallNoArgs(object callable)
 
 cdef enum:
-    RING = 120
-    # A gap in 16 bits: hundredths of a second in 13 bits, how often they were divided by 32 in two, and MISSED.
-    GAP = 0x1FFF
-    SCALE_BITS = 13
-    MOST_SCALE = 3
-    MISSED = 0x8000
     MOST_DIGITS = 15
     FIRST = 8  # beats of an instance that are handed back, and each EVERY-th
     EVERY = 16
-    LAG_TO_TELL_MS = 1000
 
 WHOLE_FIRST = FIRST
 WHOLE_EVERY = EVERY
-
-
-cdef class Hot:
-    """The fields that a beat of an instance reads and writes. The base of the registry's Instance."""
-    # The ring is last: the fields that each beat touches lie together, in as few cache lines as possible.
-    cdef public object lease, late, id
-    cdef public str via, peer
-    cdef public int64_t last_beat_ms, beats
-    cdef public bint plain
-    cdef public int lag_to_tell_ms
-    cdef bytes head
-    cdef Hot follower
-    cdef int64_t lag  # -1: unknown
-    cdef int64_t sent, sent_last  # the newest times that a beat carried, as it carried them; -1: none
-    cdef int64_t skews[3]  # of the beats that carried a time, the newest last
-    cdef int n_skews
-    cdef uint16_t ring[RING]
-
-    def __cinit__(self, *args, **options):
-        self.lag = self.sent = self.sent_last = -1
-        self.lag_to_tell_ms = LAG_TO_TELL_MS
-
-    def note_times(self, time_ms, last_time_ms, lag_ms, int64_t now_ms):
-        """Notes the times and the lag that a beat carried; None: it carried none."""
-        _note_times(self, _given(time_ms), _given(last_time_ms), _given(lag_ms), now_ms)
-
-    def restore_times(self, skew_ms, lag_ms):
-        """Restores the skew and the lag that were last known, until a beat carries others."""
-        self.n_skews = 0
-        if skew_ms is not None:
-            self.skews[2] = skew_ms
-            self.n_skews = -1
-        self.lag = -1 if lag_ms is None else lag_ms
-
-    @property
-    def lag_ms(self):
-        return _told(self.lag)
-
-    @property
-    def agent_time_ms(self):
-        return _told(self.sent)
-
-    @property
-    def agent_last_time_ms(self):
-        return _told(self.sent_last)
-
-    @property
-    def skew_ms(self):
-        # The median of three, so that one beat with a long delay does not show.
-        cdef int64_t a = self.skews[0], b = self.skews[1], c = self.skews[2]
-        if self.n_skews == 0:
-            return None
-        if self.n_skews == 2:
-            return (b + c) // 2
-        if self.n_skews < 3:
-            return c
-        return max(min(a, b), min(max(a, b), c))
-
-    def gap_at(self, int64_t n):
-        """(hundredths of a second between the beats n - 1 and n, whether one was missed in between)."""
-        cdef uint16_t value = self.ring[n % RING]
-        cdef int64_t hundredths = value & GAP
-        return hundredths << 5 * ((value & ~MISSED) >> SCALE_BITS), (value & MISSED) != 0
-
-    def note_gap(self, int64_t n, int64_t gap_ms):
-        self.ring[n % RING] = _gap(gap_ms)
-
-    def note_missed(self, int64_t n):
-        self.ring[n % RING] |= MISSED
-
-    def set_head(self, head):
-        """Sets the head of its text as it was last parsed; None: unknown."""
-        self.head = head
-        self.follower = None
-
-
-cdef inline uint16_t _gap(int64_t gap_ms) noexcept:
-    cdef int scale = 0
-    if gap_ms < 0:
-        return 0
-    gap_ms //= 10
-    while gap_ms > GAP:
-        if scale == MOST_SCALE:
-            gap_ms = GAP
-            break
-        gap_ms >>= 5
-        scale += 1
-    return <uint16_t>(gap_ms | scale << SCALE_BITS)
-
-
-cdef inline void _note_times(Hot hot, int64_t time_ms, int64_t last_ms, int64_t lag_ms, int64_t now_ms) noexcept:
-    if lag_ms >= 0:
-        hot.lag = lag_ms
-    if time_ms < 0:
-        return
-    hot.sent = time_ms
-    hot.sent_last = last_ms
-    hot.skews[0] = hot.skews[1]
-    hot.skews[1] = hot.skews[2]
-    hot.skews[2] = time_ms - now_ms
-    if hot.n_skews < 3:
-        hot.n_skews = 1 if hot.n_skews < 0 else hot.n_skews + 1
 
 
 cdef inline bint _is_plain(Hot hot, str via, str peer):
@@ -148,7 +41,7 @@ cdef inline int _renew(Hot hot, int64_t now_ms, object now, dict dirty) except -
     PyObject_CallNoArgs(hot.lease)
     if hot.late is not None:
         PyObject_CallNoArgs(hot.late)
-    hot.ring[hot.beats % RING] = _gap(now_ms - hot.last_beat_ms)
+    put_gap(hot, hot.beats, now_ms - hot.last_beat_ms)
     hot.last_beat_ms = now_ms
     hot.beats += 1
     PyDict_SetItem(dirty, hot.id, now)
@@ -237,8 +130,8 @@ cdef class Scan:
     def __dealloc__(self):
         free(self.tails)
 
-    def __init__(self, bytes body, dict texts, bint is_list, Py_ssize_t most):
-        """Finds at most `most` heartbeats. texts: head + b"\\0}" -> Hot."""
+    def __init__(self, bytes body, Texts texts, bint is_list, Py_ssize_t most):
+        """Finds at most `most` heartbeats. texts: those with head + b"\\0}" are found."""
         cdef const char *begin = PyBytes_AS_STRING(body)
         cdef const char *end = begin + PyBytes_GET_SIZE(body)
         cdef const char *at = _after_spaces(begin, end)
@@ -286,17 +179,15 @@ cdef class Scan:
         self.capacity += 256
         return 0
 
-    cdef Hot _known(self, const char *at, const char *end, dict texts, Hot before, const char **next_):
+    cdef Hot _known(self, const char *at, const char *end, Texts texts, Hot before, const char **next_):
         cdef Hot hot
         cdef const char *stop
         cdef Py_ssize_t size
-        cdef PyObject *item
         cdef bytes key
-        if before is not None and before.follower is not None and before.follower.head is not None:
+        if before is not None and before.follower is not None:
             hot = before.follower
-            size = PyBytes_GET_SIZE(hot.head)
-            if end - at > size and memcmp(at, PyBytes_AS_STRING(hot.head), size) == 0:
-                next_[0] = _tail(at + size, end, &self.tails[self.n])
+            if has_head(hot, at, end - at):
+                next_[0] = _tail(at + hot.head_size, end, &self.tails[self.n])
                 if next_[0] != NULL:
                     return hot
         stop = _find_tail(at, end)
@@ -308,13 +199,8 @@ cdef class Scan:
         size = stop - at
         key = PyBytes_FromStringAndSize(NULL, size + 2)
         _join(PyBytes_AS_STRING(key), at, size)
-        item = PyDict_GetItemWithError(texts, key)
-        if item == NULL:
-            return None
-        hot = <Hot?><object>item
-        if hot.head is None or PyBytes_GET_SIZE(hot.head) != size or memcmp(PyBytes_AS_STRING(hot.head), at, size) != 0:
-            hot.head = PyBytes_FromStringAndSize(at, size)
-        if before is not None:
+        hot = texts.find(key)
+        if hot is not None and before is not None:
             before.follower = hot
         return hot
 
@@ -336,25 +222,15 @@ cdef class Scan:
             self.at += 1
             if tail.lag_ms < hot.lag_to_tell_ms and _is_plain(hot, via, peer):
                 _renew(hot, now_ms, now, dirty)
-                _note_times(hot, tail.time_ms, tail.last_ms, tail.lag_ms, now_ms)
+                put_times(hot, tail.time_ms, tail.last_ms, tail.lag_ms, now_ms)
                 renewed += 1
             else:
-                others.append((hot, tail.time_ms, _told(tail.last_ms), _told(tail.lag_ms), _told(tail.number)))
+                others.append((hot, tail.time_ms, told(tail.last_ms), told(tail.lag_ms), told(tail.number)))
         return renewed, others
 
 
-cdef object _told(int64_t value):
-    return None if value < 0 else value
-
-
-cdef int64_t _given(object value) except? -1:
-    return -1 if value is None else value
-
-
 cdef inline void _join(char *to, const char *head, Py_ssize_t size) noexcept:
-    cdef Py_ssize_t k
-    for k in range(size):
-        to[k] = head[k]
+    memcpy(to, head, size)
     to[size] = 0
     to[size + 1] = c'}'
 

@@ -94,7 +94,7 @@ class Beat(msgspec.Struct, kw_only=True):
     goodbye: bool = False
 
 
-class Change(msgspec.Struct, kw_only=True, frozen=True):
+class Change(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """An instance went from one state to another."""
 
     seq: int
@@ -200,7 +200,7 @@ class Ack(msgspec.Struct, kw_only=True, frozen=True):
     """None: until the instance recovers."""
 
 
-class InstanceRow(msgspec.Struct, kw_only=True):
+class InstanceRow(msgspec.Struct, kw_only=True, gc=False):
     """An instance as it is stored, and restored after a restart."""
 
     id: int
@@ -211,7 +211,8 @@ class InstanceRow(msgspec.Struct, kw_only=True):
     reason: Reason
     first_seen_ms: int
     last_beat_ms: int
-    meta: dict[str, Any]
+    meta: Any
+    """A dict, or the same as a `store.shared_meta.Packed`."""
     via: str
     peer: str
     interval_ms: int | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from functools import partial
 
 import uvicorn
 
+from heartfelt.monitor import garbage
 from heartfelt.monitor.app import SEND_S, App
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.descriptors import available, raise_limit, shares
@@ -146,13 +146,17 @@ class Process:
             try:
                 if not await supervised.start(signals.stopping):
                     return
-                gc.collect()
-                gc.freeze()  # restored instances are long-lived: keep them out of collections
+                garbage.freeze()
+                watched = garbage.Garbage()
+                monitor.more_stats["gc"] = watched.stats
+                monitor.more_readings.append(watched.readings)
+                watched.start()
                 try:
                     if not signals.stopping.is_set():
                         listen(sock, self._config)
                         await self._serve(monitor, sock, supervised, signals.stopping)
                 finally:
+                    watched.stop()
                     await supervised.stop()
             finally:
                 sock.close()

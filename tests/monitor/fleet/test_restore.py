@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from heartfelt.monitor.fleet import restoring
+from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import Hold, HoldState, Level, State
 from tests.monitor.fleet.world import EPOCH_MS, NO_HOLD, World, saved
@@ -180,3 +184,44 @@ def test_an_instance_that_was_written_twice_comes_back_once(make_world):
         new.check()
     finally:
         new.close()
+
+
+def test_many_that_are_alike_are_restored_as_each_alone_would_be(world, make_world, monkeypatch):
+    for n in range(6):
+        for via in ("http", "sermant", "udp"):
+            world.beat(f"web/{via}-{n}", via=via, interval_ms=3000 if n % 2 else None, meta={"appName": f"app-{n % 2}"})
+        world.beat(f"asked/{n}", timeout_ms=1 if n % 2 else 90_000)
+        world.beat(f"key/{n}", via="ping", meta={}, by_key=True)
+    world.advance(2)
+    for one in list(world.registry.instances())[::2]:
+        world.registry.renew(one)
+    rows = list(world.rows.values())
+
+    def restored():
+        new = make_world()
+        new.registry.restore(saved(rows, next_id=100))
+        figures = new.registry.stats()
+        assert figures["instances"] == len(rows)
+        timers = {
+            name: sorted((key, watch.timeout) for key, watch in getattr(new.registry._timers, name).items())
+            for name in ("lease", "late", "cache")
+        }
+        fields = [name for name in Instance.__slots__ if name != "packed"]
+        told = [[getattr(one, name) for name in fields] for one in new.registry.instances()]
+        known = {name: (one.total, one.states) for name, one in new.registry.services().items()}
+        return figures, timers, told, known, new.registry.applications(), new.registry.uptime.counts()
+
+    at_once = restored()
+    monkeypatch.setattr(restoring, "_PLAIN", frozenset())
+    assert restored() == at_once
+
+
+def test_a_row_that_is_no_instance_is_left_out_and_counted(world, make_world, caplog):
+    world.join("web/1", "web/2")
+    rows = list(world.rows.values())
+    rows[0] = msgspec.structs.replace(rows[0], since_ms="yesterday")
+    new = make_world()
+    new.registry.restore(saved(rows, next_id=3))
+    assert [one.instance_id for one in new.registry.instances()] == [rows[1].instance_id]
+    assert new.registry.stats()["not_restored"] == 1
+    assert f"instance {rows[0].id} is left out" in caplog.text

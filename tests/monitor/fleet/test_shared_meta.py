@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Equal parts of the metadata of many instances are kept once."""
+"""Metadata is kept as JSON, and equal parts of that of many instances are kept once."""
 
 from __future__ import annotations
 
-import msgspec
+import json
 
-from heartfelt.monitor.fleet.shared_meta import MOST, SharedMeta
+import msgspec
+import pytest
+
+from heartfelt.monitor.store.rows import to_json
+from heartfelt.monitor.store.shared_meta import MOST, SharedMeta
 from tests.monitor.fleet.world import saved
 
 
@@ -39,14 +43,55 @@ def test_so_do_those_that_are_restored(world, make_world):
     assert new.of("web/1").meta == plugins()
 
 
+def test_instances_have_the_names_of_service_and_application_in_common(world):
+    one, two = (world.beat(key, meta={"appName": "".join(("sh", "op"))}) for key in ("web/1", "web/2"))
+    assert one.service is two.service
+    assert one.app is two.app
+    world.beat("web/1", meta={"appName": "other"})
+    assert (one.app, two.app) == ("other", "shop")
+    assert dict(world.registry.applications()) == {"other": 1, "shop": 1}
+
+
 def test_what_is_known_to_be_shared_is_bounded():
     shared = SharedMeta()
-    first = plugins("0")
-    shared.share(first)
+    first = shared.pack(plugins("0"))
+    assert shared.pack(plugins("0")).parts is first.parts
     for n in range(1, MOST + 1):
-        shared.share(plugins(str(n)))
-    again = plugins("0")
-    own = again["pluginInfoMap"]
-    shared.share(again)
-    assert again["pluginInfoMap"] is own  # the first was forgotten
+        shared.pack(plugins(str(n)))
+    assert shared.pack(plugins("0")).parts is not first.parts  # the first was forgotten
     assert len(shared) <= MOST
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {},
+        {"hostName": "a", "ip": ["10.0.0.1"], "dynamicInstall": False, "x": {"y": [1.5, -0.0, None]}},
+        {"big": 10**30, "z": "\0é\U0001f600"},
+        {"externalAgentInfoMap": {"otel": {"version": "1"}}} | plugins(),
+        {"pluginInfoMap": {}, "externalAgentInfoMap": None},
+        {"pluginInfoMap": "not a map"},
+    ],
+)
+def test_what_is_packed_says_what_it_said(meta):
+    shared = SharedMeta()
+    assert shared.pack(meta).meta() == meta
+    text = to_json(shared.pack(meta).meta())
+    for _ in range(2):  # the second time it is known
+        assert shared.unpack(text).meta() == meta
+    assert shared.unpack(to_json(meta)).meta() == meta
+
+
+def test_parts_of_a_text_that_is_known_are_not_taken_for_those_of_an_object_within_it():
+    shared = SharedMeta()
+    first, tail = '{"a":1,', '"pluginInfoMap":{"x":{"name":"x"}}}'
+    parts = [shared.unpack(first + tail).parts, shared.unpack('{"a":2,' + tail).parts]
+    assert parts[0] is parts[1] is not None
+    for text in ('{"a":{"b":1,' + tail + "}", '{"a":{"b":1},"c":{' + tail + "}", '{"a":"{,' + tail, '{"b":[{' + tail):
+        try:
+            expected = json.loads(text)
+        except ValueError:
+            with pytest.raises(ValueError):
+                shared.unpack(text)
+        else:
+            assert shared.unpack(text).meta() == expected

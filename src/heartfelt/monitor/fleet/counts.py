@@ -54,14 +54,25 @@ class Counts:
         self.apps: Counter[str] = Counter()
         self.clients: Counter[str] = Counter()
         self.intervals = Intervals()
+        self._names: dict[str, str] = {}
+        """The names of services and applications, each as the object that all instances have."""
 
     def join(self, instance: Instance) -> None:
-        counts = self.services.get(instance.service)
+        instance.service = self._names.setdefault(instance.service, instance.service)
+        self.add(instance.service, instance.counts_as, 1)
+
+    def add(self, service: str, state: State, n: int) -> None:
+        """Counts `n` instances that join, by service and state."""
+        counts = self.services.get(service)
         if counts is None:
-            counts = self.services[instance.service] = ServiceCounts()
+            counts = self.services[service] = ServiceCounts()
         for one in (counts, self.all):
-            one.total += 1
-            one.add(instance.counts_as, 1)
+            one.total += n
+            one.add(state, n)
+
+    def join_others(self, instance: Instance) -> None:
+        """Counts an instance that joins by all else."""
+        instance.app = self._names.setdefault(instance.app, instance.app)
         self.apps[instance.app] += 1
         self.clients[instance.peer] += 1
         self.count_interval(instance, instance.state)
@@ -89,6 +100,12 @@ class Counts:
             interval_ms = instance.terms.interval_ms or instance.terms.period_ms
         instance.counted_interval = self.intervals.count(instance.counted_interval, interval_ms, late=late)
 
+    def set_app(self, instance: Instance, app: str) -> None:
+        before, instance.app = instance.app, self._names.setdefault(app, app)
+        self.rename(self.apps, before, app)
+        if before not in self.services and before not in self.apps:
+            self._names.pop(before, None)
+
     def rename(self, names: Counter[str], old: str, new: str) -> None:
         _less(names, old)
         names[new] += 1
@@ -103,6 +120,9 @@ class Counts:
         if not counts.total:
             del self.services[instance.service]
         _less(self.apps, instance.app)
+        for name in {instance.service, instance.app}:
+            if name not in self.services and name not in self.apps:
+                self._names.pop(name, None)
         _less(self.clients, instance.peer)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from heartfelt._ingest import Hot
+from heartfelt._known import Hot
 from heartfelt.monitor.fleet.terms import Terms, TermsSource
 from heartfelt.monitor.model import Beat, ExpectedBy, InstanceRow, State
 from heartfelt.monitor.reasons import NO_REASON
+from heartfelt.monitor.store.shared_meta import NOTHING, Packed
 
 RING = 120
 _BY_KEY = frozenset(("ping", "udp"))
@@ -51,7 +52,6 @@ class Instance(Hot):
         "expected",
         "expected_by",
         "failed",
-        "first_seen_ms",
         "goodbye_ms",
         "grace_ms",
         "held",
@@ -64,9 +64,8 @@ class Instance(Hot):
         "late_ms",
         "lease_ms",
         "max_duration_ms",
-        "meta",
         "min_duration_ms",
-        "number",
+        "packed",
         "paused_until_ms",
         "period_ms",
         "period_unknown",
@@ -75,7 +74,6 @@ class Instance(Hot):
         "restored_ms",
         "rhythm",
         "service",
-        "since_ms",
         "state",
         "terms",
         "timeout_ms",
@@ -91,7 +89,9 @@ class Instance(Hot):
         self.reason = row.reason
         self.first_seen_ms = row.first_seen_ms
         self.last_beat_ms = row.last_beat_ms
-        self.meta: dict[str, Any] = row.meta
+        packed: Packed | dict[str, Any] = row.meta
+        self.packed = packed
+        """Its metadata; a dict until the roster packs it."""
         self.via = row.via
         self.peer = row.peer
         self.interval_ms = row.interval_ms
@@ -110,10 +110,8 @@ class Instance(Hot):
         self.min_duration_ms = row.min_duration_ms
         self.max_duration_ms = row.max_duration_ms
 
-        self.app = app_name(row)
+        self.app = packed.app or row.service if isinstance(packed, Packed) else app_name(packed, row.service)
         """The application it counts towards."""
-        self.number: int | None = None
-        """The last beat's number, as the agent counts."""
         self.beats = 0
         """Beats since it joined, or since the monitor started."""
         self.plain = False
@@ -129,7 +127,7 @@ class Instance(Hot):
         """The timeout in effect: that of the terms."""
         self.waiting = False
         """The default timeout has passed without a beat, but more time is due, by its period."""
-        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and not row.meta
+        self.period_unknown = row.period_ms is None and row.via in _BY_KEY and (not packed or packed is NOTHING)
         """It beats by its key alone, as a cron job does, and too little was seen of it to know its period."""
         self.rhythm: Rhythm | None = None
         self.addresses: tuple[str, ...] = ()
@@ -149,6 +147,12 @@ class Instance(Hot):
         """The time of the event that was its last goodbye, by its own clock. None: there was no such event."""
         self.interval_asked = row.interval_ms is not None
         self.interval_seen_ms: int | None = None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Its metadata. Read it, do not write it: it may be a new dict, and parts of it are others', too."""
+        packed = self.packed
+        return packed.meta() if type(packed) is Packed else packed  # type: ignore[return-value]
 
     @property
     def counts_as(self) -> State:
@@ -237,7 +241,7 @@ class Instance(Hot):
             reason=self.reason,
             first_seen_ms=self.first_seen_ms,
             last_beat_ms=self.last_beat_ms,
-            meta=self.meta,
+            meta=self.packed,
             via=self.via,
             peer=self.peer,
             interval_ms=self.interval_ms,
@@ -269,10 +273,10 @@ class Instance(Hot):
         return f"<Instance {self.id} {self.service!r} {self.instance_id!r} {self.state.value}>"
 
 
-def app_name(known: InstanceRow | Instance) -> str:
+def app_name(meta: dict[str, Any], service: str) -> str:
     """The application it belongs to: its `appName`, reported by Sermant agents since 2.1, otherwise its service."""
-    name = known.meta.get("appName")
-    return name if isinstance(name, str) and name else known.service
+    name = meta.get("appName")
+    return name if isinstance(name, str) and name else service
 
 
 def alike(a: float, b: float) -> bool:

@@ -88,6 +88,16 @@ class Leases:
         self._timers.set(self._timers.lease, instance.id, max(left_ms, 1))
         return True
 
+    def restored(self, instance: Instance) -> None:
+        """Sets the timers of an instance whose terms are known to be those of another one."""
+        terms, timers = instance.terms, self._timers
+        instance.lease = timers.set(timers.lease, instance.id, terms.look_ms + instance.reconnect_ms)
+        if instance.late_ms is not None:
+            instance.late = timers.set(timers.late, instance.id, instance.late_ms)
+        self.bounded += terms.is_bounded
+        if terms.look_ms != terms.timeout_ms:
+            self._to_review[instance.id] = None
+
     def heard(self, instance: Instance, *, restored: bool) -> None:
         """Learns from a beat that the timers have seen, before it changes the state. `restored`: it is the first one
         since the monitor started."""

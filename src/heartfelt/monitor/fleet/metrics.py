@@ -62,6 +62,7 @@ FIGURES: Figures = {
         "heartfelt_address_events_left_out",
         "Events about heartbeats from several addresses that were left out because there were too many",
     ),
+    "not_restored": counter("heartfelt_instances_not_restored", "Stored instances that a start could not use"),
     "listener_errors": counter("heartfelt_listener_errors", "Exceptions raised by a listener to the fleet's changes"),
     "timers_waiting": gauge("heartfelt_timer_events_waiting", "Timer events that have not been read yet"),
     "stalls": counter("heartfelt_stalls", "Times that the monitor itself could not run"),

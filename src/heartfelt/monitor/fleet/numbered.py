@@ -34,5 +34,7 @@ class Numbered:
 
 
 def _is_numbered(instance: Instance) -> bool:
+    if not instance.instance_id.startswith(instance.service):
+        return False
     name, _, number = instance.instance_id.rpartition("/")
     return name == instance.service and number.isascii() and number.isdigit() and len(number) <= MOST_DIGITS

@@ -22,6 +22,7 @@ from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
+from heartfelt.monitor.fleet.restoring import Restorer
 from heartfelt.monitor.fleet.retiming import retime, use_policy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
@@ -59,6 +60,7 @@ class Registry(ByHand):
     Listeners:
     - on_change: each change of state
     - on_row: each instance with news beyond its last beat (so also with each change but REMOVED)
+    - on_removed: each instance that is REMOVED, after its change
     - on_detected: the instance of a loss that was notified when its timeout expired, after its change (not one that
       was held, or that showed when a pause ended)
     - on_hold: the hold, when it changes
@@ -100,7 +102,7 @@ class Registry(ByHand):
         self._dirty = book.dirty
         self.beats = 0
         """Beats taken since the start, of all instances."""
-        self.goodbyes = 0
+        self.goodbyes = self._not_restored = 0
         self.on_change = book.on_change
         self.on_detected = book.on_detected
         self.on_hold = book.on_hold
@@ -110,6 +112,7 @@ class Registry(ByHand):
         self.on_event = book.on_event
         self.on_run = book.on_run
         self.on_uptime = book.on_uptime
+        self.on_removed = book.on_removed
 
     # -- beats
 
@@ -337,6 +340,7 @@ class Registry(ByHand):
             **self._life.stats(),
             **self.jobs.stats(),
             "listener_errors": book.listener_errors,
+            "not_restored": self._not_restored,
             "timers_waiting": self._timers.waiting(),
             "stalls": verdicts.stalls,
             "stalled_ms": verdicts.stalled_ms,
@@ -368,21 +372,15 @@ class Registry(ByHand):
         beat by then it is lost: losses while the monitor was down are found. Listeners are told only that a hold ended.
         """
         now_ms = self._wall_ms()
-        for row in saved.instances:
-            if row.state is not State.REMOVED and (row.service, row.instance_id) not in self._by_key:
-                self._restore(row, now_ms)
+        restorer = Restorer(self._life, now_ms)
+        restorer.restore(saved.instances)
+        self._not_restored = restorer.dropped
         self.jobs.restore(saved.runs, saved.next_run)
         self._hold.outages.started(self._now_ms(), self._book.counts.all.beating)
         self._book.next_id = max(self._book.next_id, saved.next_id)
         self._book.next_seq = max(self._book.next_seq, saved.next_seq)
         if saved.hold != Hold():
             self._book.publish_hold(saved.hold, Hold(), now_ms)
-
-    def _restore(self, row: InstanceRow, now_ms: int) -> None:
-        instance = Instance(row)
-        self._book.next_id = max(self._book.next_id, row.id + 1)
-        self._life.restored(instance, now_ms)
-        self._book.add(instance)
 
     def close(self) -> None:
         """Stops watching. Idempotent."""

@@ -7,14 +7,15 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from heartfelt._known import untrack
 from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.counts import Counts
 from heartfelt.monitor.fleet.instance import Instance, app_name
 from heartfelt.monitor.fleet.numbered import Numbered
-from heartfelt.monitor.fleet.shared_meta import SharedMeta
 from heartfelt.monitor.fleet.uptime import DayTimes, UptimeMeter
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.reasons import Reason
+from heartfelt.monitor.store.shared_meta import Packed, SharedMeta
 
 ACKABLE = frozenset((State.LOST, State.FAILED))
 """States that somebody may acknowledge."""
@@ -39,6 +40,7 @@ class Book:
         self.next_id = 1
         self.next_seq = 1
         self.on_change: list[Callable[[Change], None]] = []
+        self.on_removed: list[Callable[[Instance], None]] = []
         self.on_detected: list[Callable[[Instance], None]] = []
         self.on_hold: list[Callable[[Hold], None]] = []
         self.on_held: list[Callable[[Instance], None]] = []
@@ -74,11 +76,18 @@ class Book:
         self.publish(self.on_hold, hold)
 
     def add(self, instance: Instance) -> None:
-        self._shared.share(instance.meta)
-        self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
-        self.counts.join(instance)
-        self.numbered.join(instance)
+        self.counts.join(instance)  # first, since it gives the instance the service's name that all have
+        self.enter(instance)
         self.uptime.move(instance.service, State.REMOVED, instance.state)
+
+    def enter(self, instance: Instance) -> None:
+        """Adds an instance that is counted by services, or will be."""
+        if isinstance(instance.packed, dict):
+            instance.packed = self._packed(instance.packed)
+        untrack(instance)  # nothing that it refers to refers to it
+        self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
+        self.counts.join_others(instance)
+        self.numbered.join(instance)
 
     def join(self, instance: Instance, now_ms: int) -> None:
         self.add(instance)
@@ -130,13 +139,19 @@ class Book:
         self.dirty.pop(instance.id, None)
         old, instance.state, instance.reason = instance.state, State.REMOVED, reason
         self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
+        self.publish(self.on_removed, instance)
 
     def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
-        instance.meta = meta
-        app = app_name(instance)
+        instance.packed = self._packed(meta)
+        app = app_name(meta, instance.service)
         if app != instance.app:
-            self.counts.rename(self.counts.apps, instance.app, app)
-            instance.app = app
+            self.counts.set_app(instance, app)
+
+    def _packed(self, meta: dict[str, Any]) -> Packed | dict[str, Any]:
+        try:
+            return self._shared.pack(meta)
+        except (OverflowError, TypeError, ValueError, RecursionError):  # JSON could not say the same
+            return meta
 
     def set_peer(self, instance: Instance, peer: str) -> None:
         self.counts.rename(self.counts.clients, instance.peer, peer)

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from heartfelt._event import Event
 from heartfelt._heart import Heart
+from heartfelt._known import untrack
 from heartfelt._types import EventType
 from heartfelt.hub import HeartHub
 from heartfelt.testing import ManualClock
@@ -61,7 +63,7 @@ class Timers:
     @staticmethod
     def set(hub: HeartHub, key: int | str, ms: float) -> Heart:
         """Sets a key to expire in `ms` from now. Each beat of the returned handle starts it again."""
-        return hub.heart(key, timeout=ms / 1000.0, disposable=True)
+        return untrack(hub.heart(key, timeout=_seconds(ms), disposable=True))  # the hub refers to no handle
 
     @staticmethod
     def drop(hub: HeartHub, key: int | str) -> None:
@@ -75,6 +77,11 @@ class Timers:
     def close(self) -> None:
         for hub in self._hubs:
             hub.close()
+
+
+@lru_cache(maxsize=1024)  # a handle keeps its timeout, and most have the same
+def _seconds(ms: float) -> float:
+    return ms / 1000.0
 
 
 def _monotonic_ms() -> float:

@@ -124,8 +124,8 @@ class UptimeMeter:
         self._day = 0
         self._read_clocks(now_ms())
 
-    def move(self, service: str, old: State, new: State) -> None:
-        """Notes that an instance goes from one state to another. REMOVED: it is not known, before or after."""
+    def move(self, service: str, old: State, new: State, n: int = 1) -> None:
+        """Notes that `n` instances go from one state to another. REMOVED: they are not known, before or after."""
         before, after = _PARTS[old], _PARTS[new]
         if before is after:
             return
@@ -136,8 +136,8 @@ class UptimeMeter:
         if one is None:
             one = self._services[service] = self._new(service, now_ms)
         one.advance(now_ms)
-        one.watched += after[0] - before[0]
-        one.up += after[1] - before[1]
+        one.watched += n * (after[0] - before[0])
+        one.up += n * (after[1] - before[1])
         self._changed[service] = one
 
     def tick(self) -> None:

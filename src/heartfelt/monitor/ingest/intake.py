@@ -103,7 +103,7 @@ class Intake:
         self.goodbyes_outdated = 0
         self.beats_outdated = 0
         self.wall_ms = wall_ms
-        registry.on_change.append(self.known.forget)
+        registry.on_removed.append(self.known.forget)
 
     def restore(self, removed: Iterable[tuple[str, str]]) -> None:
         """Learns the services of instances that were known before the start. `removed`: instance id and service."""
@@ -145,7 +145,7 @@ class Intake:
                 else:
                     self.registry.renew(instance)
                     instance.note_times(parts.time_ms, parts.last_time_ms, parts.lag_ms, instance.last_beat_ms)
-                return instance
+                return instance  # type: ignore[no-any-return]
         beat = decode_beat(text, via, peer, meta_bytes=self.limits.meta_bytes)
         known = self.registry.find(beat.service, beat.instance_id)
         if known is not None and not beat.goodbye and self._is_outdated(known, beat.agent_time_ms):

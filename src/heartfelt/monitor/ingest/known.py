@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from heartfelt._known import Texts
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.model import Beat, Change, State
+from heartfelt.monitor.model import Beat, State
 
 __all__ = ["Cut", "Known", "cut"]
 
 MOST_BYTES = 128 << 20
-_OVERHEAD = 200
+_OVERHEAD = 150
 _MARK = b',"heartbeatTime":'
 _VOLATILE = re.compile(
     rb',"heartbeatTime":(0|[1-9]\d{0,14})(?:,"lastHeartbeatTime":(0|[1-9]\d{0,14}))?'
@@ -65,17 +66,16 @@ def cut(text: bytes) -> Cut | None:
 class Known:
     """Remembers texts and names of instances. O(1) each; belongs to the loop's thread.
 
-    `forget` must be called with each change of state, so that a REMOVED instance is not renewed.
+    `forget` must be called with each instance that is REMOVED, so that it is not renewed.
     """
 
-    __slots__ = ("_bytes", "_key_of", "_most_bytes", "forgotten", "names", "texts")
+    __slots__ = ("_most_bytes", "_names_bytes", "forgotten", "names", "texts")
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._bytes = 0
-        self._key_of: dict[int, list[tuple[dict[bytes, Instance], bytes]]] = {}
-        self.texts: dict[bytes, Instance] = {}
-        """Key of a beat's text -> instance."""
+        self._names_bytes = 0
+        self.texts = Texts()
+        """Instances by the key of their beats' text."""
         self.names: dict[bytes, Instance] = {}
         """Plain key, as datagrams have it -> instance."""
         self.forgotten = 0
@@ -85,70 +85,52 @@ class Known:
 
     @property
     def n_bytes(self) -> int:
-        return self._bytes
+        return self.texts.n_bytes + self._names_bytes
 
     def learn_text(self, text: bytes, beat: Beat, instance: Instance) -> None:
         """Replaces what is known of the instance by a text that was parsed into `beat` and accepted."""
         if beat.goodbye:
             return  # its metadata is not kept
-        self._unlearn(self.texts, instance.id)
+        self.texts.forget(instance)
         parts = cut(text)
-        if parts is None or not _is_once(text):
+        if parts is None or not _is_once(text) or instance.state is State.REMOVED:
             return
         if (beat.agent_time_ms, beat.agent_last_time_ms, beat.lag_ms, beat.number) != parts[1:]:
             return  # some of these fields also occur elsewhere in the text
-        self._learn(self.texts, parts.key, instance)
+        self.texts.learn(parts.key, instance)
+        self._make_room()
 
     def learn_name(self, name: bytes, instance: Instance) -> None:
-        self._learn(self.names, name, instance)
+        if instance.state is State.REMOVED or self.names.get(name) is instance:
+            return
+        self._forget_name(name)
+        self.names[name] = instance
+        self._names_bytes += _size(name)
+        self._make_room()
 
-    def _learn(self, table: dict[bytes, Instance], key: bytes, instance: Instance) -> None:
-        if instance.state is State.REMOVED:
-            return
-        self._unlearn(table, instance.id)
-        size = _size(key)
-        if size > self._most_bytes:
-            return
-        while self._bytes + size > self._most_bytes:
-            oldest = self.texts or self.names
-            self._forget_key(oldest, next(iter(oldest)))
+    def _make_room(self) -> None:
+        """Forgets the oldest, of the texts first."""
+        while self.n_bytes > self._most_bytes:
+            if len(self.texts):
+                self.texts.forget_oldest()
+            else:
+                self._forget_name(next(iter(self.names)))
             self.forgotten += 1
-        if key in table:
-            self._forget_key(table, key)
-        table[key] = instance
-        self._key_of.setdefault(instance.id, []).append((table, key))
-        self._bytes += size
 
-    def _unlearn(self, table: dict[bytes, Instance], id_: int) -> None:
-        for known_in, key in self._key_of.get(id_, ()):
-            if known_in is table:
-                self._forget_key(table, key)
-                return
+    def _forget_name(self, name: bytes) -> None:
+        if self.names.pop(name, None) is not None:
+            self._names_bytes -= _size(name)
 
-    def _drop(self, table: dict[bytes, Instance], key: bytes) -> None:
-        instance = table.pop(key, None)
-        if instance is not None:
-            self._bytes -= _size(key)
-            if table is self.texts:
-                instance.set_head(None)  # `Scan` must not recognise its text either
-
-    def _forget_key(self, table: dict[bytes, Instance], key: bytes) -> None:
-        id_ = table[key].id
-        self._drop(table, key)
-        mine = self._key_of.get(id_, [])
-        mine[:] = [pair for pair in mine if not (pair[0] is table and pair[1] == key)]
-        if not mine:
-            self._key_of.pop(id_, None)
-
-    def forget(self, change: Change) -> None:
-        """Listens to the registry's changes."""
-        if change.new is State.REMOVED:
-            for table, key in self._key_of.pop(change.id, ()):
-                self._drop(table, key)
+    def forget(self, instance: Instance) -> None:
+        """Listens to the registry's removals."""
+        self.texts.forget(instance)
+        name = instance.instance_id.encode(errors="surrogatepass")
+        if self.names.get(name) is instance:
+            self._forget_name(name)
 
 
-def _size(key: bytes) -> int:
-    return 2 * len(key) + _OVERHEAD  # the key, and the copy that later texts are compared with
+def _size(name: bytes) -> int:
+    return len(name) + _OVERHEAD
 
 
 def _is_once(text: bytes) -> bool:

@@ -72,6 +72,7 @@ class Saved(msgspec.Struct, kw_only=True):
     """The contents of a store when it was opened."""
 
     instances: list[InstanceRow]
+    """Their `meta` may be a `shared_meta.Packed`."""
     next_id: int
     next_seq: int
     hold: Hold

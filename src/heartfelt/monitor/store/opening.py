@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from heartfelt.monitor.model import Change, Hold, InstanceRow, Run, State
@@ -13,6 +14,7 @@ from heartfelt.monitor.store import OPEN_RUNS, REMOVED, Saved, tables
 from heartfelt.monitor.store.damage import FAILURES, Damage, is_broken, is_undecodable
 from heartfelt.monitor.store.rows import CHANGE_COLUMNS, INSTANCE_COLUMNS, RUN_COLUMNS, hold_of, instance_of
 from heartfelt.monitor.store.shapes import MOST_ID, TIME, Row, Shape
+from heartfelt.monitor.store.shared_meta import SharedMeta
 
 T = TypeVar("T")
 _NEWEST = f"FROM changes ORDER BY seq DESC LIMIT {10 * REMOVED}"
@@ -24,15 +26,12 @@ _INSTANCES = (
 )
 
 
-def _restored(row: Row) -> InstanceRow:
-    instance = instance_of(row)
+def _restored(row: Row, meta_of: Callable[[str], Any]) -> InstanceRow:
+    instance = instance_of(row, meta_of)
     beat_ms = row[-1]
     if type(beat_ms) is int and instance.last_beat_ms < beat_ms <= TIME.high:
         instance.last_beat_ms = beat_ms
     return instance
-
-
-_RESTORED: Shape[InstanceRow] = Shape("instances", tables.INSTANCES.columns, _restored)
 
 
 def read_meta(connection: sqlite3.Connection, damage: Damage) -> dict[str, Any]:
@@ -42,7 +41,9 @@ def read_meta(connection: sqlite3.Connection, damage: Damage) -> dict[str, Any]:
 def read_saved(connection: sqlite3.Connection, damage: Damage, meta: dict[str, Any]) -> Saved:
     """Raises sqlite3.Error if the instances cannot be read."""
     good = tables.INSTANCES.all_good(connection)
-    instances = _RESTORED.read(connection, damage, _INSTANCES, checked=good)
+    restored = partial(_restored, meta_of=SharedMeta().unpack)
+    shape: Shape[InstanceRow] = Shape("instances", tables.INSTANCES.columns, restored)
+    instances = shape.read(connection, damage, _INSTANCES, checked=good)
     if not tables.BEATS.all_good(connection):
         tables.BEATS.scan(connection, damage)
     highest_id = instances[-1].id if instances else 0

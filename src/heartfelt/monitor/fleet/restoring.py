@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Restores many instances from the store at once.
+
+Most instances of a fleet have the same terms, so the terms of each kind are decided once; counts and uptime are added
+up first. Instances of which more must be decided (paused, gone, failed, acknowledged, jobs) go through `Life.restored`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.lifecycle import Life
+from heartfelt.monitor.model import InstanceRow, State
+
+_MOST_LOGGED = 20
+_log = logging.getLogger("heartfelt.monitor")
+_PLAIN = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
+"""States of an instance whose timeout runs, and of which nobody was told."""
+
+
+class Restorer:
+    """Belongs to the loop's thread; for one call of `restore`."""
+
+    def __init__(self, life: Life, now_ms: int) -> None:
+        self._life = life
+        self._book = life.book
+        self._now_ms = now_ms
+        self._terms: dict[tuple[Any, ...], Instance] = {}
+        """An instance of each kind, whose terms were decided."""
+        self.dropped = 0
+        """Rows that are no instances."""
+        self._n: Counter[tuple[str, State]] = Counter()
+
+    def restore(self, rows: Iterable[InstanceRow]) -> None:
+        by_key = self._book.by_key
+        next_id = self._book.next_id
+        for row in rows:
+            if row.state is not State.REMOVED and (row.service, row.instance_id) not in by_key:
+                self._restore(row)
+                if row.id >= next_id:
+                    next_id = row.id + 1
+        self._book.next_id = next_id
+        for (service, state), n in self._n.items():
+            self._book.counts.add(service, state, n)
+            self._book.uptime.move(service, State.REMOVED, state, n)
+
+    def _restore(self, row: InstanceRow) -> None:
+        try:
+            instance = Instance(row)
+        except (TypeError, ValueError, OverflowError) as error:
+            self.dropped += 1
+            if self.dropped <= _MOST_LOGGED:
+                _log.error("instance %r is left out, its stored row cannot be used: %s", row.id, error)
+            return
+        if row.state not in _PLAIN or row.is_job or row.ack is not None or row.before_pause is not None:
+            self._life.restored(instance, self._now_ms)
+            self._book.add(instance)
+            return
+        kind = (
+            row.service, row.interval_ms, row.timeout_ms, row.every_ms, row.grace_ms, row.period_ms,
+            instance.period_unknown, row.expected_by, row.expected, row.via,
+        )  # fmt: skip
+        like = self._terms.get(kind)
+        if like is None:
+            self._terms[kind] = instance
+            self._life.restored(instance, self._now_ms)
+            self._book.add(instance)
+            return
+        instance.beats = 1
+        instance.restored_ms = self._now_ms
+        instance.service = like.service
+        instance.expected = like.expected
+        instance.terms, instance.lease_ms, instance.late_ms = like.terms, like.lease_ms, like.late_ms
+        instance.lag_to_tell_ms = like.lag_to_tell_ms
+        instance.reconnect_ms = like.reconnect_ms
+        self._life.leases.restored(instance)
+        self._book.enter(instance)
+        self._n[instance.service, instance.state] += 1

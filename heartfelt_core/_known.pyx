@@ -253,7 +253,8 @@ cdef class Texts:
             return hot.own
         return hot.own[:hot.split] + hot.shared + hot.own[hot.split:]
 
-    def share(self, bytes part):
+    cdef bytes share(self, bytes part):
+        cdef list known
         known = self.users.get(part)
         if known is None:
             known = self.users[part] = [part, 0]
@@ -261,12 +262,13 @@ cdef class Texts:
         known[1] += 1
         return known[0]
 
-    def unshare(self, bytes part):
-        known = self.users[part]
+    cdef int unshare(self, bytes part) except -1:
+        cdef list known = self.users[part]
         known[1] -= 1
         if not known[1]:
             del self.users[part]
             self.n_bytes -= PyBytes_GET_SIZE(part) + OVERHEAD_SHARED
+        return 0
 
     cdef Hot find(self, bytes key):
         cdef Py_hash_t hash

@@ -55,6 +55,8 @@ cdef class Texts:
     cdef readonly int64_t n_bytes
 
     cdef Hot find(self, bytes key)
+    cdef bytes share(self, bytes part)
+    cdef int unshare(self, bytes part) except -1
     cdef size_t place_of(self, Hot hot) noexcept
     cdef int grow(self) except -1
     cdef void link(self, Hot hot) noexcept

@@ -88,7 +88,7 @@ def test_a_token_that_may_only_read_shows_all_and_changes_nothing(serve, tmp_pat
         async with screen_of(serving.url, token_env="TOP_TOKEN") as screen:
             await screen.until(lambda: cells(screen, "shop") == "N", "the cell")
             await screen.press("p", "y")
-            await screen.shows("this token does not have scope admin")
+            await screen.shows("this token allows scope read and does not have scope")
 
     run(main())
     done = run_command("top", "--url", serving.url)

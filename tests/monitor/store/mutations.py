@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
+import struct
 
 from heartfelt.monitor.model import Ack, Hold, HoldState, Level, RunResult, State
 from heartfelt.monitor.reasons import text_reason
@@ -128,6 +129,13 @@ def other_wal(folder, chance):
     shutil.copy(other.with_name(NAME + "-wal"), folder / (NAME + "-wal"))
     store.close()
     return "the -wal of another database"
+
+
+def pages_in_log(path):
+    """The numbers of the pages that a write-ahead log has."""
+    data = path.read_bytes()
+    (page_bytes,) = struct.unpack_from(">I", data, 8)
+    return {struct.unpack_from(">I", data, at)[0] for at in range(32, len(data), 24 + page_bytes)}
 
 
 def change_schema(folder, chance):

@@ -197,6 +197,28 @@ def test_a_log_that_another_program_has_merged_is_not_missed(live):
     assert not result.reported and len(result.found["instances"]) == 120
 
 
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_kill_while_the_log_was_being_written_into_the_file(live, tmp_path, marked):
+    """The file alone cannot be read, and need not be: the log has the pages."""
+    whole = damage.start(shutil.copytree(live, tmp_path / "whole")).found
+    with contextlib.closing(check.main_file(live / damage.NAME)) as connection:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        pages = connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall()
+    logged = mutations.pages_in_log(live / "heartfelt.db-wal")
+    torn = {name: page for name, page in pages if page in logged}
+    assert {"meta", "instances"} <= torn.keys()
+    with (live / damage.NAME).open("r+b") as file:
+        for page in torn.values():
+            file.seek((page - 1) * page_bytes)
+            file.write(bytes(page_bytes))
+    assert "id" not in check.meta_of_main_file(live / damage.NAME)
+    if not marked:
+        (live / "heartfelt.db.state").unlink()
+    result = damage.start(live)
+    assert result.found == whole
+    assert result.health.ok and not any("another database" in line for line in result.log)
+
+
 def test_a_log_with_damaged_frames(live):
     wal = live / "heartfelt.db-wal"
     data = bytearray(wal.read_bytes())

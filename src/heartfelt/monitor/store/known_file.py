@@ -37,7 +37,8 @@ def look(path: Path, marker: Marker | None, logger: logging.Logger) -> None:
         _log_new(path, marker, logger)
         return
     meta = check.meta_of_main_file(path)
-    own = marker is not None and marker.id == meta.get("id")
+    id_ = meta.get("id") or check.meta_with_log(path).get("id")
+    own = marker is not None and marker.id == id_
     if is_other_log(path, marker, meta):
         raise StoreError(
             f"{path} and {wal_path(path).name} do not belong together: one of them was replaced; nothing was changed. "
@@ -62,20 +63,25 @@ def look(path: Path, marker: Marker | None, logger: logging.Logger) -> None:
             f"changed ({check.readable(path)}). Put it back, or {_restore(path)}; to go on with what is there, run "
             f"`heartfelt doctor --repair --data {path.parent}`"
         )
-    if not own:
+    if not own and id_ is not None:
         logger.warning("%s is another database than the one that was used here last", path)
 
 
 def is_other_log(path: Path, marker: Marker | None, meta: dict[str, Any]) -> bool:
-    """Whether the write-ahead log beside a file belongs to another database. meta: of the file without its log."""
+    """Whether the write-ahead log beside a file belongs to another database. meta: of the file without its log.
+
+    A process that is killed while it writes its log into the file leaves a file that can only be read with its log.
+    Then `meta` is empty, and nothing can be said.
+    """
     salt = wal_salt(path)
-    if salt is None:
+    id_ = meta.get("id")
+    if salt is None or id_ is None:
         return False
-    if check.meta_with_log(path).get("id", meta.get("id")) != meta.get("id"):
+    if check.meta_with_log(path).get("id", id_) != id_:
         return True
-    if marker is None or marker.clean or not meta:
+    if marker is None or marker.clean:
         return False
-    return (marker.id == meta.get("id")) is not is_of(marker, salt)
+    return (marker.id == id_) is not is_of(marker, salt)
 
 
 def _restore(path: Path) -> str:

@@ -102,14 +102,14 @@ def test_parts_of_a_text_that_is_known_are_not_taken_for_those_of_an_object_with
     ("known", "text"),
     [
         # databases of monitors that stored metadata in the order in which agents sent it
-        ('{"externalAgentInfoMap":{"o":1},"pluginInfoMap":{"x":1}}', '{"externalAgentInfoMap":{"o":2},"pluginInfoMap":{"x":1}}'),
-        ('{"externalAgentInfoMap":{"o":1},"pluginInfoMap":{"x":1}}', '{"hostName":"b","pluginInfoMap":{"x":1}}'),
-        ('{"h":"a","pluginInfoMap":{"x":1},"h":"a"}', '{"h":"b","pluginInfoMap":{"x":1},"h":"a"}'),
-        ('{"h":"a","pluginInfoMap":{"x":1},"ip":[]}', '{"h":"b","ip":[1],"pluginInfoMap":{"x":1},"ip":[]}'),
-        ('{"h":1,"pluginInfoMap":{"x":1}}', '{"pluginInfoMap":{"y":1},"h":1,"pluginInfoMap":{"x":1}}'),
-        ('{"h":1,"pluginInfoMap":{"x":1},"pluginInfoMap":null}', '{"h":2,"pluginInfoMap":{"x":1},"pluginInfoMap":null}'),
-        ('{"h":1,"pluginInfoMap":{"x":1}}', '{"pluginInfoMap" : {"y":1}, "h":2,"pluginInfoMap":{"x":1}}'),
-        ('{"h":1,"pluginInfoMap":{"x":1}}', '{"pluginInfoMap":{},"externalAgentInfoMap":{"o":2},"pluginInfoMap":{"x":1}}'),
+        ('{"externalAgentInfoMap":[1],"pluginInfoMap":[1]}', '{"externalAgentInfoMap":[2],"pluginInfoMap":[1]}'),
+        ('{"externalAgentInfoMap":[1],"pluginInfoMap":[1]}', '{"hostName":"b","pluginInfoMap":[1]}'),
+        ('{"h":"a","pluginInfoMap":[1],"h":"a"}', '{"h":"b","pluginInfoMap":[1],"h":"a"}'),
+        ('{"h":"a","pluginInfoMap":[1],"ip":[]}', '{"h":"b","ip":[1],"pluginInfoMap":[1],"ip":[]}'),
+        ('{"h":1,"pluginInfoMap":[1]}', '{"pluginInfoMap":[2],"h":1,"pluginInfoMap":[1]}'),
+        ('{"h":1,"pluginInfoMap":[1],"pluginInfoMap":null}', '{"h":2,"pluginInfoMap":[1],"pluginInfoMap":null}'),
+        ('{"h":1,"pluginInfoMap":[1]}', '{"pluginInfoMap" : {"y":1}, "h":2,"pluginInfoMap":[1]}'),
+        ('{"h":1,"pluginInfoMap":[1]}', '{"pluginInfoMap":{},"externalAgentInfoMap":[2],"pluginInfoMap":[1]}'),
     ],
 )  # fmt: skip
 def test_what_is_read_does_not_depend_on_what_was_read_before(known, text):

@@ -61,7 +61,8 @@ def examine(path: Path, *, check_s: float = CHECK_S) -> Iterator[Finding]:
     path = real_path(path)
     folder = path.parent
     if not folder.is_dir():
-        yield _problem(f"the data folder {folder} does not exist: give the monitor's with --data")
+        what = "is not a folder" if folder.exists() else "does not exist"
+        yield _problem(f"the data folder {folder} {what}: give the monitor's with --data")
         return
     yield from _rights(path)
     yield from _space(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heartfelt.cli import Failed
-from heartfelt.cli._early import handle_early_signals
+from heartfelt.cli._early import handle_early_signals, ignore_late_signals
 from heartfelt.cli._extra import monitor_extra
 from heartfelt.errors import HeartfeltError
 
@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         load = None if args.config is None else lambda: MonitorConfig.load(args.config, flags=flags)
         server.run(config, ready_json=args.ready_json, load=load)
+        ignore_late_signals()
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     return 0

@@ -123,7 +123,7 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
         if path is None or place == DEFAULT:
             continue
         if name == "data":
-            data = _absolute(path)
+            data = _without_dots(path)
         else:
             files.append(_absolute(path))
             if not Path(path).is_absolute() or place.startswith("flag "):
@@ -141,6 +141,13 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
 
 def _absolute(path: str) -> str:
     return str(Path(path).absolute())
+
+
+def _without_dots(path: str) -> str:
+    """Returns an absolute path without "..", with which systemd ignores ReadWritePaths=. Links behind it stay."""
+    parts = Path(path).absolute().parts
+    behind = next((n for n in range(len(parts), 0, -1) if parts[n - 1] == ".."), 1)
+    return str(Path(*parts[:behind]).resolve().joinpath(*parts[behind:]))
 
 
 def _checked(config: object, *, as_json: bool) -> str:

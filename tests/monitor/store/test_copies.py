@@ -253,6 +253,12 @@ def test_doctor_finds_nothing_in_a_healthy_folder(command, folder, live):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights are another matter there")
+def test_doctor_names_what_a_killed_command_has_left(command, folder):
+    (folder / f"{damage.NAME}.4711.new").write_bytes(b"half")
+    status, printed = command("doctor", "--data", folder)
+    assert status == 0 and f"warning: {damage.NAME}.4711.new has 0 MB" in printed, printed
+
+
 def test_doctor_names_each_problem_with_its_remedy(command, folder, tmp_path):
     folder.chmod(0o755)
     (folder / damage.NAME).chmod(0o644)

@@ -152,3 +152,14 @@ def test_it_is_for_exactly_this_invocation(tmp_path, certificates):
     refused = print_unit("--http-port", "x", cwd=tmp_path)
     assert refused.returncode == 1
     assert not refused.stdout
+
+
+def test_a_data_folder_named_by_the_one_above_is_writable(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    done = print_unit("--data", "../here/../link/data", cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    fields = fields_of(done.stdout)
+    folder = str(tmp_path.resolve() / "link" / "data")  # systemd ignores a path with ".."
+    assert fields["ReadWritePaths"] == [quoted(folder)]
+    assert unquoted(fields["ExecStart"][0])[-2:] == ["--data", folder]

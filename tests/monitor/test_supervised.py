@@ -233,3 +233,14 @@ def test_a_second_signal_cuts_off_a_start_that_hangs(tmp_path, monkeypatch, kept
         await asyncio.Event().wait()
 
     run_process(tmp_path, monkeypatch, kept_port, at_start)
+
+
+def test_hangups_until_the_end_of_the_process_change_nothing(serve):
+    process = serve().process
+    process.send_signal(signal.SIGTERM)
+    end = time.monotonic() + 40
+    while process.poll() is None:
+        assert time.monotonic() < end
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
+    assert process.returncode == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heartfelt.cli import Failed
-from heartfelt.cli._early import handle_early_signals
+from heartfelt.cli._early import handle_early_signals, ignore_late_signals
 from heartfelt.cli._extra import monitor_extra
 from heartfelt.errors import HeartfeltError
 
@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         load = None if args.config is None else lambda: MonitorConfig.load(args.config, flags=flags)
         server.run(config, ready_json=args.ready_json, load=load)
+        ignore_late_signals()
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     return 0
@@ -122,7 +123,7 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
         if path is None or place == DEFAULT:
             continue
         if name == "data":
-            data = _absolute(path)
+            data = _without_dots(path)
         else:
             files.append(_absolute(path))
             if not Path(path).is_absolute() or place.startswith("flag "):
@@ -140,6 +141,13 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
 
 def _absolute(path: str) -> str:
     return str(Path(path).absolute())
+
+
+def _without_dots(path: str) -> str:
+    """Returns an absolute path without "..", with which systemd ignores ReadWritePaths=. Links behind it stay."""
+    parts = Path(path).absolute().parts
+    behind = next((n for n in range(len(parts), 0, -1) if parts[n - 1] == ".."), 1)
+    return str(Path(*parts[:behind]).resolve().joinpath(*parts[behind:]))
 
 
 def _checked(config: object, *, as_json: bool) -> str:

@@ -44,6 +44,17 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if sys.platform == "win32":
+            self._put_back()
+            return
+        # In between the default applies, which ends the process.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self._before)
+        try:
+            self._put_back()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def _put_back(self) -> None:
         for one, handler in self._before.items():
             if sys.platform != "win32":
                 self._loop.remove_signal_handler(one)

@@ -71,6 +71,7 @@ def test_what_is_known_to_be_shared_is_bounded():
         {"externalAgentInfoMap": {"otel": {"version": "1"}}} | plugins(),
         {"pluginInfoMap": {}, "externalAgentInfoMap": None},
         {"pluginInfoMap": "not a map"},
+        {"a": 1, 'x"pluginInfoMap': {"b": 2}, 'y"pluginInfoMap"': 3, "z": '"pluginInfoMap":{}'} | plugins(),
     ],
 )
 def test_what_is_packed_says_what_it_said(meta):
@@ -95,3 +96,29 @@ def test_parts_of_a_text_that_is_known_are_not_taken_for_those_of_an_object_with
                 shared.unpack(text)
         else:
             assert shared.unpack(text).meta() == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        # databases of monitors that stored metadata in the order in which agents sent it
+        ('{"externalAgentInfoMap":[1],"pluginInfoMap":[1]}', '{"externalAgentInfoMap":[2],"pluginInfoMap":[1]}'),
+        ('{"externalAgentInfoMap":[1],"pluginInfoMap":[1]}', '{"hostName":"b","pluginInfoMap":[1]}'),
+        ('{"h":"a","pluginInfoMap":[1],"h":"a"}', '{"h":"b","pluginInfoMap":[1],"h":"a"}'),
+        ('{"h":"a","pluginInfoMap":[1],"ip":[]}', '{"h":"b","ip":[1],"pluginInfoMap":[1],"ip":[]}'),
+        ('{"h":1,"pluginInfoMap":[1]}', '{"pluginInfoMap":[2],"h":1,"pluginInfoMap":[1]}'),
+        ('{"h":1,"pluginInfoMap":[1],"pluginInfoMap":null}', '{"h":2,"pluginInfoMap":[1],"pluginInfoMap":null}'),
+        ('{"h":1,"pluginInfoMap":[1]}', '{"pluginInfoMap" : {"y":1}, "h":2,"pluginInfoMap":[1]}'),
+        ('{"h":1,"pluginInfoMap":[1]}', '{"pluginInfoMap":{},"externalAgentInfoMap":[2],"pluginInfoMap":[1]}'),
+    ],
+)  # fmt: skip
+def test_what_is_read_does_not_depend_on_what_was_read_before(known, text):
+    shared = SharedMeta()
+    for one in (known, text, known, text):
+        assert shared.unpack(one).meta() == json.loads(one)
+
+
+def test_metadata_of_which_parts_cannot_be_encoded_is_read_as_it_is():
+    meta = {"appName": "shop", "pluginInfoMap": {"x": {"name": "\ud800"}}}
+    packed = SharedMeta().unpack(to_json(meta))
+    assert (packed.meta(), packed.app) == (meta, "shop")

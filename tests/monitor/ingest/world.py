@@ -28,12 +28,13 @@ def heartbeat(service="shop", instance_id="shop-1", *, at=1_700_000_000_000, num
 class World:
     def __init__(self, limits: Limits, auth=None, **options) -> None:
         self.clock = options.get("clock", "monotonic")
-        self.registry = Registry(limits=limits, clock=self.clock)
+        more = {name: options[name] for name in ("wall_ms",) if name in options}
+        self.registry = Registry(options.get("policy"), limits=limits, clock=self.clock, **more)
         self.events = []
         self.changes = []
         self.registry.on_event.append(self.events.append)
         self.registry.on_change.append(self.changes.append)
-        self.intake = Intake(self.registry, limits, auth=auth)
+        self.intake = Intake(self.registry, limits, auth=auth, **more)
         self.counters = self.intake.counters
         self.sermant = SermantServer(
             self.intake, port=0, tls=options.get("tls"), quarantine_s=options.get("quarantine_s", 30.0)

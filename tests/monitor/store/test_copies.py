@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import shutil
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 
@@ -103,21 +105,56 @@ def test_a_backup_while_a_monitor_writes_is_one_moment(command, tmp_path):
 def test_what_backup_refuses(command, live, tmp_path):
     target = tmp_path / "b.db"
     target.write_bytes(b"mine")
+    other = shutil.copytree(live, tmp_path / "other") / damage.NAME  # it has a log: a monitor uses it, or has crashed
+    before = {one.name: one.read_bytes() for one in live.iterdir()}
     for words, why in (
         (("backup", target, "--data", live), "exists already; name another file, or overwrite it with --force"),
         (("backup", live / damage.NAME, "--data", live, "--force"), "is the database itself"),
         (("backup", tmp_path / "c.db", "--data", tmp_path / "none"), "does not exist; give the monitor's data folder"),
         (("backup", tmp_path / "no" / "c.db", "--data", live), "create its folder"),
+        (("backup", tmp_path / ("x" * 300), "--data", live), "name another file"),
+        (("backup", other, "--data", live, "--force"), "use `heartfelt restore FILE`"),
+        *(
+            (("backup", live / (damage.NAME + end), "--data", live, "--force"), "for a file of the database")
+            for end in ("-wal", "-shm", "-journal", ".lock", ".state")
+        ),
     ):
         status, printed = command(*words)
         assert status == 1 and why in printed, printed
     assert target.read_bytes() == b"mine"
+    assert {one.name: one.read_bytes() for one in live.iterdir()} == before
     assert command("backup", target, "--data", live, "--force")[0] == 0
     mutations.overwrite_pages(live, random.Random(3))
     (live / "heartfelt.db-wal").unlink()
     status, printed = command("backup", tmp_path / "d.db", "--data", live)
     assert status == 1 and "heartfelt doctor" in printed
     assert not [found for found in tmp_path.iterdir() if found.name.startswith("d.db")]  # nothing half-made is left
+
+
+@pytest.mark.parametrize(
+    "words", [("doctor",), ("doctor", "--repair"), ("backup", "b"), ("restore", __file__), ("token", "list")]
+)
+def test_a_folder_into_which_this_user_may_not_look(words, folder, monkeypatch, capsys):
+    real = os.lstat
+    asked = []
+
+    def refused(path, **options):
+        if os.fspath(path).startswith(str(folder) + os.sep):
+            asked.append(path)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "is_symlink", lambda path: stat.S_ISLNK(refused(path).st_mode))
+    assert main([*words, "--data", str(folder)]) == 1
+    assert "Permission denied; run this as the monitor's user" in capsys.readouterr().err and asked
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_what_is_no_file_is_not_waited_for(command, tmp_path):
+    os.mkfifo(tmp_path / damage.NAME)
+    for words in (("doctor",), ("doctor", "--repair"), ("backup", tmp_path / "b.db")):
+        status, printed = command(*words, "--data", tmp_path)
+        assert status == 1 and ("is not a file" in printed or "missing or empty" in printed), printed
 
 
 def test_a_backup_is_restored_and_what_was_there_is_kept(command, folder, live, tmp_path):
@@ -216,6 +253,12 @@ def test_doctor_finds_nothing_in_a_healthy_folder(command, folder, live):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights are another matter there")
+def test_doctor_names_what_a_killed_command_has_left(command, folder):
+    (folder / f"{damage.NAME}.4711.new").write_bytes(b"half")
+    status, printed = command("doctor", "--data", folder)
+    assert status == 0 and f"warning: {damage.NAME}.4711.new has 0 MB" in printed, printed
+
+
 def test_doctor_names_each_problem_with_its_remedy(command, folder, tmp_path):
     folder.chmod(0o755)
     (folder / damage.NAME).chmod(0o644)

@@ -126,13 +126,13 @@ def test_damaged_pages_make_the_store_not_ok(folder):
     store = SqliteStore(folder / damage.NAME, wall_ms=Clock())
     saved = store.open()
     assert saved.instances and store.health().ok
-    with (folder / damage.NAME).open("rb+") as file:  # while it runs: as when a disk goes bad
-        for page in range(20, len(data) // 4096):
-            file.seek(page * 4096)
-            file.write(b"\xa5" * 4096)
-    store._readers.close()  # and its cache is empty
-    store._readers.open()
-    with damage.logged() as log:
+    with damage.logged() as log:  # from now on, since the writer may be the first to find it
+        with (folder / damage.NAME).open("rb+") as file:  # while it runs: as when a disk goes bad
+            for page in range(20, len(data) // 4096):
+                file.seek(page * 4096)
+                file.write(b"\xa5" * 4096)
+        store._readers.close()  # and its cache is empty
+        store._readers.open()
         with pytest.raises(StoreError) as caught:
             run(store.events(EventFilter(), before=None, limit=1000))
         for _ in range(3):

@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import heartfelt.monitor
-from heartfelt.monitor import loop_errors, notify, reload
+from heartfelt.monitor import garbage, loop_errors, notify, reload
 from heartfelt.monitor.fleet import metrics as fleet
 from heartfelt.monitor.ingest import http, intake, sermant, udp
 from heartfelt.monitor.ingest.counters import TRANSPORTS
@@ -54,6 +54,7 @@ DECLARED = {
     "notify": notify.FIGURES,
     **({"lane": lane.FIGURES} if lane.can_serve() else {}),
     "loop": loop_errors.FIGURES,
+    "gc": garbage.FIGURES,
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}
@@ -84,6 +85,7 @@ def with_traffic(serving):
     until(lambda: serving.json("/api/v1/stats")["parts"]["udp"]["datagrams"], "the datagram")
     until(lambda: serving.json("/api/v1/stats")["parts"]["tcp"].get("accepted"), "the connection")
     connection, _ = serving.open_stream()
+    until(lambda: value(serving, "heartfelt_store_last_beat_timestamp_seconds"), "the first beats in the store")
     yield serving
     connection.close()
 

@@ -20,11 +20,12 @@ import msgspec
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import check, schema
 from heartfelt.monitor.store.damage import FAILURES, is_broken
-from heartfelt.monitor.store.lock import FileLock, real_path
+from heartfelt.monitor.store.lock import FileLock, holder, real_path
 from heartfelt.monitor.store.marker import Marker, marker_path, size_and_time, wal_path, write_marker
 
 PAGES = 1024
 """Pages that are copied at a time."""
+_BESIDE = frozenset(("-wal", "-shm", "-journal", ".lock", ".state", ".state.new"))
 _COUNTED = ("instances", "changes", "events", "documents")
 
 
@@ -45,6 +46,18 @@ class Contents(msgspec.Struct, kw_only=True, frozen=True):
         return f"{counts}; {when}; {self.bytes:,} bytes, schema {self.schema}"
 
 
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Makes an OSError, from a look at a file, a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename} cannot be used: {error.strerror}; name another file, or run this as the monitor's user"
+        ) from error
+
+
+@_explained()
 def backup(source: Path, target: Path, *, force: bool = False) -> Contents:
     """Copies a database as it is now, also while a monitor uses it, and checks the copy. Blocks. Raises StoreError."""
     source = real_path(source)
@@ -60,6 +73,7 @@ def backup(source: Path, target: Path, *, force: bool = False) -> Contents:
             raise StoreError(f"{target} is not a file; name the file to write")
         if not force:
             raise StoreError(f"{target} exists already; name another file, or overwrite it with --force")
+    _refuse_used(source, target)
     with new_file(target) as new:
         _copy(source, new)
         contents = _check_copy(source, new)
@@ -69,6 +83,16 @@ def backup(source: Path, target: Path, *, force: bool = False) -> Contents:
     return msgspec.structs.replace(contents, path=target)
 
 
+def _refuse_used(source: Path, target: Path) -> None:
+    """Raises StoreError if a copy at `target` would destroy a database: one of its files, or one that is in use."""
+    end = target.name.removeprefix(source.name)
+    if end in _BESIDE and target.resolve().parent == source.resolve().parent:
+        raise StoreError(f"{target} is for a file of the database {source}; name another file")
+    if wal_path(target).exists() or holder(real_path(target)) is not None:
+        raise StoreError(f"{target} is the database of a monitor; name another file, or use `heartfelt restore FILE`")
+
+
+@_explained()
 def restore(source: Path, path: Path) -> tuple[Contents, list[Path]]:
     """Puts a copy of `source` in the place of the database at `path`. Returns what it holds, and where the files are
     that were there before. Blocks. Raises StoreError, also if a monitor uses the database."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import os
 import shutil
@@ -61,10 +62,12 @@ def examine(path: Path, *, check_s: float = CHECK_S) -> Iterator[Finding]:
     path = real_path(path)
     folder = path.parent
     if not folder.is_dir():
-        yield _problem(f"the data folder {folder} does not exist: give the monitor's with --data")
+        what = "is not a folder" if folder.exists() else "does not exist"
+        yield _problem(f"the data folder {folder} {what}: give the monitor's with --data")
         return
     yield from _rights(path)
     yield from _space(folder)
+    yield from _left_over(path)
     used_by = holder(path)
     yield _ok("no monitor uses it" if used_by is None else f"a monitor uses it: process {used_by or 'unknown'}")
     if not path.exists() and read_marker(path) is None:
@@ -129,6 +132,15 @@ def _space(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield _ok(f"{free >> 20:,} MB are free on the disk of {folder}")
+
+
+def _left_over(path: Path) -> Iterator[Finding]:
+    for one in sorted(path.parent.glob(f"{glob.escape(path.name)}.[0-9]*.new")):
+        with contextlib.suppress(OSError):
+            yield _warning(
+                f"{one.name} has {one.stat().st_size >> 20} MB, and was left by a command that was killed, unless "
+                "`heartfelt restore` or `heartfelt doctor --repair` is at work now: delete it"
+            )
 
 
 def _log_file(path: Path) -> Iterator[Finding]:

@@ -31,9 +31,9 @@ class Documents:
 
     def __init__(self, path: Path, kind: str, *, make: bool) -> None:
         """make: whether to create the file if it does not exist."""
+        path = real_path(path)
         if not make and not path.exists():
             raise StoreError(f"{path} does not exist; give the monitor's data folder with --data")
-        path = real_path(path)
         check_file(path)
         if holder(path) is None:  # otherwise a monitor has looked at it
             look(path, read_marker(path), logging.getLogger("heartfelt.monitor.store"))

@@ -42,8 +42,15 @@ def holder(path: Path) -> str | None:
 
 
 def real_path(path: Path) -> Path:
-    """Returns the file that a symbolic link names, beside which its lock is: two names of a file have one lock."""
-    return path.resolve() if path.is_symlink() else path
+    """Returns the file that a symbolic link names, beside which its lock is: two names of a file have one lock. Raises
+    StoreError if this user may not look into its folder, or the name cannot be one."""
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        why = getattr(error, "strerror", None) or error
+        raise StoreError(
+            f"{path} cannot be looked at: {why}; run this as the monitor's user, or use another data folder"
+        ) from error
 
 
 class FileLock:

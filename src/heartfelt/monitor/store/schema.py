@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 import struct
 from pathlib import Path
 
@@ -171,12 +172,15 @@ INSERT INTO told SELECT name, service, instance_id, '[]' FROM documents, instanc
 def check_file(path: Path) -> None:
     """Raises StoreError if the file is not ours, or if its version is newer than VERSION. Only reads."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path} is not a file; {_REMEDY}")
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}; {_REMEDY}") from error
+        remedy = "run this as the monitor's user" if isinstance(error, PermissionError) else _REMEDY
+        raise StoreError(f"{path} cannot be read: {error.strerror}; {remedy}") from error
     if not header:
         return
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):

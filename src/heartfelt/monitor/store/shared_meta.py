@@ -82,15 +82,19 @@ class SharedMeta:
                 except ValueError:  # the part belongs to an object within it
                     pass
         meta = object_of(text)
-        packed = self.pack(meta)
+        try:
+            packed = self.pack(meta)
+        except ValueError:  # an unpaired surrogate in a part, which only `json` can write
+            return Packed(text, None, _app(meta))
         if at > 1 and packed.parts is not None:
-            self._learn(tail, own, meta, packed.parts)
+            self._learn(tail, packed.parts)
         return packed
 
-    def _learn(self, tail: str, own: str, meta: dict[str, Any], parts: dict[str, Any]) -> None:
+    def _learn(self, tail: str, parts: dict[str, Any]) -> None:
+        """Learns the end of a text, if it says these parts and nothing else: what stands before them is another's."""
         try:
-            is_all = object_of(own) | parts == meta
-        except (ValueError, TypeError):
+            is_all = object_of("{" + tail) == parts
+        except (ValueError, RecursionError):
             return
         if is_all:
             if len(self._tails) >= MOST:

@@ -268,8 +268,3 @@ def _shown(value: Any) -> Any:
         return value.decode() if type(value) is _Text else {"blob": value.hex()}
     except UnicodeDecodeError:
         return {"bytes": value.hex()}
-
-
-def scan_all(connection: sqlite3.Connection, damage: Damage, shapes: Iterable[Shape[Any]]) -> dict[str, int]:
-    """Looks at all rows of these tables. Returns how many of each cannot be read. Raises sqlite3.Error."""
-    return {shape.table: shape.scan(connection, damage) for shape in shapes}

@@ -20,7 +20,7 @@ from heartfelt.monitor.tasks import within
 from heartfelt.monitor.webhooks.guard import Blocked, GuardedResolver, Lookup, lookup, socket_factory
 from heartfelt.monitor.webhooks.notices import Notice
 from heartfelt.monitor.webhooks.payloads import Request, make_request
-from heartfelt.monitor.webhooks.proxy import Proxies, Proxy, ProxyFailed, ProxyResolver, check_name, failure_of
+from heartfelt.monitor.webhooks.proxy import OutboundProxies, Proxy, ProxyFailed, ProxyResolver, check_name, failure_of
 from heartfelt.monitor.webhooks.targets import Target
 from heartfelt.monitor.webhooks.template import TemplateError
 from heartfelt.monitor.webhooks.verdicts import judge
@@ -83,7 +83,7 @@ class Caller:
         wall_ms: Callable[[], int],
         allow_private: bool = False,
         public_url: str | None = None,
-        proxies: Proxies | None = None,
+        proxies: OutboundProxies | None = None,
         look_up: Lookup = lookup,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class Caller:
         self._wall_ms = wall_ms
         self._allow_private = allow_private
         self._public_url = public_url
-        self._proxies = proxies or Proxies()
+        self._proxies = proxies or OutboundProxies()
         self._look_up = look_up
         self._tls = tls
         self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}

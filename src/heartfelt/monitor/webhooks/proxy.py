@@ -23,7 +23,7 @@ from yarl import URL
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.webhooks.guard import Lookup, check_address
 
-__all__ = ["Proxies", "Proxy", "ProxyFailed", "ProxyResolver", "check_name", "failure_of", "make_proxies"]
+__all__ = ["OutboundProxies", "Proxy", "ProxyFailed", "ProxyResolver", "check_name", "failure_of", "make_proxies"]
 
 ENVIRONMENT = "environment"
 _FORM = "a URL such as http://proxy.example:3128, or http://USER:PASSWORD@proxy.example:3128"
@@ -57,7 +57,7 @@ class ProxyFailed(Exception):
         self.remedy = remedy
 
 
-class Proxies(msgspec.Struct, kw_only=True, frozen=True):
+class OutboundProxies(msgspec.Struct, kw_only=True, frozen=True):
     """The proxies of a monitor; empty: targets are called directly."""
 
     by_scheme: Mapping[str, Proxy] = {}
@@ -74,14 +74,14 @@ class Proxies(msgspec.Struct, kw_only=True, frozen=True):
 
 def make_proxies(
     setting: str | None, *, own_names: Iterable[str] = (), environ: Mapping[str, str] | None = None
-) -> Proxies:
+) -> OutboundProxies:
     """Makes the proxies of the setting webhooks.proxy. environ replaces os.environ. Raises ConfigError."""
     if setting is None:
-        return Proxies()
+        return OutboundProxies()
     names = frozenset(name.lower().rstrip(".") for name in (*own_names, socket.gethostname()) if name)
     if setting != ENVIRONMENT:
         proxy = _proxy(setting, "webhooks.proxy")
-        return Proxies(by_scheme={"http": proxy, "https": proxy}, own_names=names)
+        return OutboundProxies(by_scheme={"http": proxy, "https": proxy}, own_names=names)
     environ = os.environ if environ is None else environ
     found: dict[str, Proxy] = {}
     for scheme in ("http", "https"):
@@ -95,7 +95,7 @@ def make_proxies(
             found[scheme] = _proxy(text if "://" in text else f"http://{text}", f"environment variable {name}")
     text = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     entries = [part.lower() for part in re.split(r"[,\s]+", text) if part]
-    return Proxies(by_scheme=found, without=tuple(entries[:_MOST_ENTRIES]), own_names=names)
+    return OutboundProxies(by_scheme=found, without=tuple(entries[:_MOST_ENTRIES]), own_names=names)
 
 
 def _proxy(text: str, source: str) -> Proxy:

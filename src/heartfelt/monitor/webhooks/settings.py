@@ -9,7 +9,7 @@ from heartfelt.monitor.model import Level
 from heartfelt.monitor.webhooks.caller import CallLimits
 from heartfelt.monitor.webhooks.damping import Damping
 from heartfelt.monitor.webhooks.outbox import StopLimits
-from heartfelt.monitor.webhooks.proxy import Proxies
+from heartfelt.monitor.webhooks.proxy import OutboundProxies
 from heartfelt.monitor.webhooks.target_state import Retry
 
 __all__ = ["UnknownTarget", "WebhookSettings"]
@@ -29,7 +29,7 @@ class WebhookSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Every target may call private networks, whatever its own setting."""
     levels: tuple[Level, ...] = ()
     """Levels for targets whose filter names none; empty: all."""
-    proxies: Proxies = Proxies()
+    proxies: OutboundProxies = OutboundProxies()
     """Proxies that targets are called through."""
     damping: Damping = Damping()
     retry: Retry = Retry()

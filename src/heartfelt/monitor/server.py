@@ -238,7 +238,6 @@ def _make_lane(
         refusal=monitor.shield.refusal,
         plain=(OK, TAKEN_ONE),
         most_body=monitor.config.limits.body_bytes,
-        serves=not monitor.config.http_base_path,
     )
     monitor.auth.on_revoked.append(lane.forget_allowed)
     monitor.shield.on_change.append(lane.forget_allowed)

@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import heartfelt.monitor
-from heartfelt.monitor import loop_errors, notify, reload
+from heartfelt.monitor import garbage, loop_errors, notify, reload
 from heartfelt.monitor.fleet import metrics as fleet
 from heartfelt.monitor.ingest import http, intake, sermant, udp
 from heartfelt.monitor.ingest.counters import TRANSPORTS
@@ -51,6 +51,7 @@ DECLARED = {
     "udp": udp.FIGURES,
     "requests": guard.FIGURES,
     "reload": {**reload.FIGURES, "error": None, "need_restart": None},
+    "gc": garbage.FIGURES,
     "notify": notify.FIGURES,
     **({"lane": lane.FIGURES} if lane.can_serve() else {}),
     "loop": loop_errors.FIGURES,

@@ -228,7 +228,7 @@ class Process:
 def _make_lane(
     monitor: Monitor, sock: socket.socket, settings: uvicorn.Config, server: uvicorn.Server, guard: RequestGuard
 ) -> Lane:
-    """Makes what accepts connections in place of uvicorn, and serves pings and heartbeats."""
+    """Makes the lane, which accepts connections in place of uvicorn, and serves pings and heartbeats."""
     lane = Lane(
         sock,
         config=settings,

@@ -2,9 +2,10 @@
 """The HTTP/1.1 server of `heartfelt serve`: the lane, and a protocol, for `uvicorn.Config(http=protocol_class(guard))`.
 
 On Linux without TLS the lane accepts all connections. It serves pings and single heartbeats itself, in C and without
-ASGI, in less than a third of the time of an empty application. At the first bytes that are anything else, the connection is handed
-over to a ServerConnection, and stays one. So a connection in the lane is fresh or idle between complete requests, and
-whatever takes time, or has limits of its own, exists once. With TLS a TlsListener accepts, on other systems uvicorn.
+ASGI, in less than a third of the time of an empty application. At the first bytes that are anything else, the
+connection is handed over to a ServerConnection, and stays one. So a connection in the lane is fresh or idle between
+complete requests, and whatever takes time, or has limits of its own, exists once. With TLS a TlsListener accepts, on
+other systems uvicorn.
 
 uvicorn stays for what is handed over: it maintains the date header, ends requests gracefully, and knows the
 connections. It costs nothing when it is idle, and `create_app()` runs under any ASGI server, this one included.

@@ -15,10 +15,10 @@ from heartfelt.monitor.model import Limits
 from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.web.api.sessions import MOST_SESSIONS, Sessions
+from tests.monitor.web.metric_table import declared, exposed
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/heartfelt/monitor"
-DECLARED = re.compile(r'\b(?:counter|gauge|histogram)\(\s*"(heartfelt_[a-z0-9_]+)"')
 
 
 def rows():
@@ -35,7 +35,7 @@ def quoted(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-METRICS = {name for path in SOURCE.rglob("*.py") for name in DECLARED.findall(path.read_text("utf-8"))}
+METRICS = set(map(exposed, declared().values()))
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])

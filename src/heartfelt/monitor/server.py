@@ -228,7 +228,7 @@ class Process:
 def _make_lane(
     monitor: Monitor, sock: socket.socket, settings: uvicorn.Config, server: uvicorn.Server, guard: RequestGuard
 ) -> Lane:
-    """Makes what accepts connections in place of uvicorn, and serves pings and heartbeats."""
+    """Makes the lane, which accepts connections in place of uvicorn, and serves pings and heartbeats."""
     lane = Lane(
         sock,
         config=settings,
@@ -238,7 +238,6 @@ def _make_lane(
         refusal=monitor.shield.refusal,
         plain=(OK, TAKEN_ONE),
         most_body=monitor.config.limits.body_bytes,
-        serves=not monitor.config.http_base_path,
     )
     monitor.auth.on_revoked.append(lane.forget_allowed)
     monitor.shield.on_change.append(lane.forget_allowed)

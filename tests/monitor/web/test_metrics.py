@@ -51,6 +51,7 @@ DECLARED = {
     "udp": udp.FIGURES,
     "requests": guard.FIGURES,
     "reload": {**reload.FIGURES, "error": None, "need_restart": None},
+    "gc": garbage.FIGURES,
     "notify": notify.FIGURES,
     **({"lane": lane.FIGURES} if lane.can_serve() else {}),
     "loop": loop_errors.FIGURES,

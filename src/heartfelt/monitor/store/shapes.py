@@ -12,7 +12,7 @@ import contextlib
 import json
 import operator
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -268,8 +268,3 @@ def _shown(value: Any) -> Any:
         return value.decode() if type(value) is _Text else {"blob": value.hex()}
     except UnicodeDecodeError:
         return {"bytes": value.hex()}
-
-
-def scan_all(connection: sqlite3.Connection, damage: Damage, shapes: Iterable[Shape[Any]]) -> dict[str, int]:
-    """Looks at all rows of these tables. Returns how many of each cannot be read. Raises sqlite3.Error."""
-    return {shape.table: shape.scan(connection, damage) for shape in shapes}

@@ -22,7 +22,7 @@ HOST = b"Host: localhost\r\n"
 
 
 class LaneWorld:
-    def __init__(self, *, with_lane, auth, limits, limit, sock=None, serves=True, **seconds):
+    def __init__(self, *, with_lane, auth, limits, limit, sock=None, **seconds):
         self.world = World(limits or Limits(), auth)
         self.ingest = HttpIngest(self.world.intake)
         self.guard = RequestGuard(**({"request_timeout_s": 60.0, "header_bytes": 16 << 10} | seconds))
@@ -43,7 +43,6 @@ class LaneWorld:
             self.lane = Lane(
                 self.sock, config=settings, state=self.state, guard=self.guard, ingest=self.ingest,
                 refusal=self.shield.refusal, plain=(OK, TAKEN_ONE), most_body=self.world.intake.limits.body_bytes,
-                serves=serves,
             )  # fmt: skip
 
     async def app(self, scope, receive, send):

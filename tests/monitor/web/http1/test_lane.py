@@ -262,10 +262,11 @@ def test_a_stop_answers_what_has_arrived_and_closes_idle_connections():
     run(test)
 
 
-def test_a_lane_that_may_not_serve_hands_all_over():
+def test_paths_below_a_base_path_are_handed_over():
     async def test(world):
-        assert [one.status for one in await world.answers(ping(), beat(KNOWN, close=True))] == [200, 200]
+        below = b"GET /heartfelt/ping/a HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+        assert [one.body for one in await world.answers(ping(), below)] == [b"OK", b"general"]
         stats = world.lane.stats()
-        assert (stats["accepted"], stats["handed_over"], stats["requests"]) == (1, 1, 0)
+        assert (stats["accepted"], stats["handed_over"], stats["requests"]) == (1, 1, 1)
 
-    run(test, serves=False)
+    run(test)

@@ -197,8 +197,9 @@ class Lane:
 
     config, state: of the uvicorn server whose protocol class gets the connections that are handed over. refusal: the
     check of Host and origin. plain: the answers to a known ping and a known heartbeat. most_body: the longest body of
-    such a request. serves: False if paths do not mean what they say, as below a base path: it hands all connections
-    over. forget_allowed must be called whenever a Host or a token that was accepted may no longer be.
+    such a request. forget_allowed must be called whenever a Host or a token that was accepted may no longer be.
+
+    A path below a base path (http.base_path) is none that it serves, so such requests are handed over.
     """
 
     def __init__(
@@ -212,7 +213,6 @@ class Lane:
         refusal: Callable[[dict[str, Any]], Problem | None],
         plain: Iterable[Answer],
         most_body: int,
-        serves: bool = True,
     ) -> None:
         from heartfelt._door import IN_MAX, Door
 
@@ -224,7 +224,7 @@ class Lane:
         self._connection_class = _handed_over(config.http_protocol_class)  # type: ignore[arg-type]
         others: set[Any] = state.connections
         service = _Service(ingest, refusal, guard, limit, plain)
-        self._door = Door(service, others, limit, guard.header_bytes if serves else 0, min(most_body, IN_MAX))
+        self._door = Door(service, others, limit, guard.header_bytes, min(most_body, IN_MAX))
         self.forget_allowed = self._door.forget_allowed
         self._request_ns = int(guard.requests.seconds * _NS)
         self._idle_ns = int(guard.idle.seconds * _NS)

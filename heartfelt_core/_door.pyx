@@ -236,7 +236,8 @@ cdef class Door:
         if gate in self.allowed:
             if request.plain_key.at != NULL:
                 known = self.known_ping(_bytes(request.plain_key), peer)
-            elif request.target == HF_TARGET_BEATS and request.method == HF_METHOD_POST and request.body.n:
+            elif request.target == HF_TARGET_BEATS and request.method == HF_METHOD_POST and request.body.n \
+                    and request.query.at == NULL:
                 known = self.known_beat(_bytes(request.body), peer)
             if known:
                 status, rest = self.plain[<int>request.target * 4 + is_head * 2 + closes]

@@ -79,7 +79,7 @@ void hf_door_close(hf_door *door, hf_door_conn *conn);
 int hf_door_release(hf_door *door, hf_door_conn *conn);
 
 // Closes the fresh connections that are inactive since before fresh_ns, after they were sent the text, and the idle
-// ones since before idle_ns. Returns the number of fresh ones.
+// ones since before idle_ns; not those whose bytes wait to be received. Returns the number of fresh ones.
 uint32_t hf_door_expire(hf_door *door, int64_t fresh_ns, int64_t idle_ns, const void *text, size_t n);
 // Accepts again, if that had paused.
 void hf_door_resume(hf_door *door);

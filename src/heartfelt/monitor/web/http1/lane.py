@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 RETRY_ACCEPT_S = 0.05
 """How long accepting pauses if there is no descriptor for another connection, unless one of the lane's is closed."""
+STOP_S = 0.25
+"""How long a stop goes on to answer what has arrived, and blocks the loop."""
 BACKLOG = 65_535
 """Connections that may wait to be accepted; the kernel reduces it to net.core.somaxconn."""
 _NS = 1_000_000_000
@@ -245,10 +247,20 @@ class Lane:
         loop.add_reader(self._door.fileno(), self._on_ready)
 
     def stop(self) -> None:
-        """Answers what has arrived, and closes the lane's connections. Those handed over go on. Idempotent."""
+        """Answers what has arrived, for at most STOP_S, and closes the lane's connections. Those handed over go on:
+        `joined` waits for them. Idempotent."""
         if self._loop is None:
             return
-        self._on_ready()
+        end_s = time.monotonic() + STOP_S
+        before = None
+        while (state := (self._door.requests, self._door.released, self._door.n_open, *self._door.counts())) != before:
+            before = state
+            self._on_ready()
+            if time.monotonic() >= end_s:
+                _logger.warning(
+                    "requests arrived for longer than %s s during the stop; the last ones got no answer", STOP_S
+                )
+                break
         self._door.stop_listening()
         self._loop.remove_reader(self._door.fileno())
         for timer in (self._timer, self._resume):
@@ -257,6 +269,11 @@ class Lane:
         self._guard.other_connections = lambda: 0
         self._door.close()
         self._loop = None
+
+    async def joined(self, seconds: float) -> None:
+        """Waits until the connections handed over belong to the general server, for at most this long."""
+        if self._joining:
+            await asyncio.wait(self._joining, timeout=seconds)
 
     # -- a turn of the loop
 

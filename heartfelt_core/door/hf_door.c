@@ -47,6 +47,7 @@ static void remove_from_list(hf_door *door, hf_door_conn *conn) {
 int hf_door_init(hf_door *door) {
   memset(door, 0, offsetof(hf_door, in));
   door->listen_fd = -1;
+  door->most_open = UINT32_MAX;
   door->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   return door->epoll_fd < 0 ? errno : 0;
 }
@@ -184,6 +185,11 @@ static hf_door_conn *accept_one(hf_door *door, bool *more) {
   int fd = accept4(door->listen_fd, (struct sockaddr *)&address, &n_address, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
     *more = failed_to_accept(door, errno);
+    return NULL;
+  }
+  if (door->n_open >= door->most_open) {
+    close(fd);
+    door->n_refused++;
     return NULL;
   }
   hf_door_conn *conn = calloc(1, sizeof *conn);

@@ -41,8 +41,8 @@ typedef struct {
   int listen_fd;  // -1: none. Not owned
   bool paused;    // accepting waits for a free descriptor
   hf_door_list fresh, idle;
-  uint32_t n_open;
-  uint64_t n_accepted, n_accept_errors, n_evicted, n_broken;
+  uint32_t n_open, most_open;  // a connection above most_open is closed at once; the caller may change it
+  uint64_t n_accepted, n_accept_errors, n_evicted, n_broken, n_refused;
   int accept_error;  // the last one's errno
   // the turn
   int64_t now_ns, end_ns;

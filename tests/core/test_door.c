@@ -240,12 +240,27 @@ static void without_descriptors_and_idle_connections_accepting_pauses(void) {
   end();
 }
 
+static void a_connection_above_the_most_is_closed(void) {
+  begin(AF_INET);
+  the.door.most_open = 1;
+  int first = connected(), second = connected();
+  say(first, "x");
+  CHECK_EQ(serve(1), 1);
+  CHECK(has(first, "ok") && has(second, ""));
+  CHECK_EQ(the.door.n_open, 1);
+  CHECK_EQ(the.door.n_refused, 1);
+  CHECK_EQ(the.door.n_accepted, 1);
+  close(first), close(second);
+  end();
+}
+
 int main(void) {
   RUN(a_connection_is_served_again_and_again);
   RUN(more_connections_than_a_turn_takes);
   RUN(a_peer_is_named_without_its_mapping);
   RUN(time_limits);
   RUN(bytes_that_arrived_in_time_are_served_however_late);
+  RUN(a_connection_above_the_most_is_closed);
   RUN(a_client_that_does_not_read);
   RUN(without_descriptors_idle_connections_make_room);
   RUN(without_descriptors_and_idle_connections_accepting_pauses);

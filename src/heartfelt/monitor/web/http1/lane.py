@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.problems import Answer, Problem, as_answer
-from heartfelt.monitor.web.http1.connection import ServerConnection
+from heartfelt.monitor.web.http1.connection import REFUSED_AT_ONCE, ServerConnection
 from heartfelt.monitor.web.http1.exchange import STATUS_LINES, TOO_MANY, plain_answer
 from heartfelt.monitor.web.http1.guard import TIMED_OUT, RequestGuard
 
@@ -226,7 +226,10 @@ class Lane:
         self._connection_class = _handed_over(config.http_protocol_class)  # type: ignore[arg-type]
         others: set[Any] = state.connections
         service = _Service(ingest, refusal, guard, limit, plain)
-        self._door = Door(service, others, limit, guard.header_bytes if serves else 0, min(most_body, IN_MAX))
+        self._limit = limit
+        most_kept = limit + min(REFUSED_AT_ONCE, 1 + limit // 8)  # as ServerConnection has it
+        most_head = guard.header_bytes if serves else 0
+        self._door = Door(service, others, limit, most_kept, most_head, min(most_body, IN_MAX))
         self.forget_allowed = self._door.forget_allowed
         self._request_ns = int(guard.requests.seconds * _NS)
         self._idle_ns = int(guard.idle.seconds * _NS)
@@ -236,7 +239,7 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._joining: set[asyncio.Task[None]] = set()
-        self._errors_told = 0
+        self._errors_told = self._refused = 0
 
     def start(self) -> None:
         """Accepts connections. Raises OSError if the system cannot watch them."""
@@ -280,6 +283,8 @@ class Lane:
     def _on_ready(self) -> None:
         for fd, received, unsent, closes in self._door.turn(time.monotonic_ns()):
             self._hand_over(fd, received, unsent, closes)
+        if self._door.refused != self._refused:
+            self._tell_refused()
         loop = self._loop
         assert loop is not None
         if self._timer is None and self._door.n_open:
@@ -298,6 +303,11 @@ class Lane:
     def _accept_again(self) -> None:
         self._resume = None
         self._door.resume()
+
+    def _tell_refused(self) -> None:
+        self._guard.over_limit += self._door.refused - self._refused
+        self._refused = self._door.refused
+        _logger.warning("closed: there are %s connections already (limits.connections)", self._limit)
 
     def _tell_errors(self) -> None:
         n = self._door.counts()[1]

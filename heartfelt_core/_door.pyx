@@ -90,7 +90,8 @@ cdef class Door:
     cdef Py_ssize_t most_open, most_kept
     cdef readonly uint64_t requests, released
 
-    def __cinit__(self, service, set others, Py_ssize_t most_open, Py_ssize_t most_kept, size_t most_head, size_t most_body):
+    def __cinit__(self, service, set others, Py_ssize_t most_open, Py_ssize_t most_kept, size_t most_head,
+                  size_t most_body):
         cdef int error = hf_door_init(&self.door)
         if error:
             raise OSError(error, os.strerror(error))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the lane remembers changes no answer: after any request, the next one is answered as by the general server."""
+"""Compares the lane with the general server: after any request, the next one gets the same answer from both."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def shown(answers):
     return out
 
 
-class Client:
-    """Keeps its connection as long as the server does."""
+class KeptConnection:
+    """Stays open as long as the server keeps it; then another one is opened."""
 
     def __init__(self, world):
         self._world = world
@@ -136,7 +136,7 @@ async def collect(seed, n, *, with_lane):
         if with_lane:
             auth.on_revoked.append(world.lane.forget_allowed)
             world.shield.on_change.append(world.lane.forget_allowed)
-        clients = [Client(world) for _ in range(3)]
+        clients = [KeptConnection(world) for _ in range(3)]
         found = []
         recent = [request(chance) for _ in range(12)]
         for _ in range(n):

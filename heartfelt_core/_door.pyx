@@ -10,7 +10,7 @@ import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from libc.time cimport time as unix_time
 
@@ -78,7 +78,8 @@ cdef class Door:
     and `answer(...)`, which returns (status line, rest of the head and body, whether to close, whether Host and token
     were accepted for any request). `plain` has the answers to known ones, (status line, rest), at target * 4 + is_head
     * 2 + closes. `fault(error)` answers a request that made one of these raise an exception. others: the connections
-    that count as well for most_open; above it requests get `too_many(peer, is_head)`.
+    that count as well for most_open; above it requests get `too_many(peer, is_head)`. Above most_kept of both, a new
+    connection is closed without an answer, as silent ones would take all descriptors.
     """
     cdef hf_door door
     cdef hf_date date
@@ -86,10 +87,11 @@ cdef class Door:
     cdef set allowed, others
     cdef list plain
     cdef size_t most_head, most_body
-    cdef Py_ssize_t most_open
+    cdef Py_ssize_t most_open, most_kept
     cdef readonly uint64_t requests, released
 
-    def __cinit__(self, service, set others, Py_ssize_t most_open, size_t most_head, size_t most_body):
+    def __cinit__(self, service, set others, Py_ssize_t most_open, Py_ssize_t most_kept, size_t most_head,
+                  size_t most_body):
         cdef int error = hf_door_init(&self.door)
         if error:
             raise OSError(error, os.strerror(error))
@@ -102,6 +104,7 @@ cdef class Door:
         self.allowed = set()
         self.others = others
         self.most_open = most_open
+        self.most_kept = most_kept
         self.most_head = most_head
         self.most_body = most_body
 
@@ -150,6 +153,11 @@ cdef class Door:
         """The last error of accepting; 0: none yet."""
         return self.door.accept_error
 
+    @property
+    def refused(self):
+        """Connections closed at once above most_kept."""
+        return self.door.n_refused
+
     def counts(self):
         """(accepted, errors of accepting, evicted, broken)."""
         return self.door.n_accepted, self.door.n_accept_errors, self.door.n_evicted, self.door.n_broken
@@ -159,6 +167,8 @@ cdef class Door:
         were received and not served, bytes that the client has not read yet)."""
         cdef list released = None
         cdef hf_door_conn *conn
+        cdef Py_ssize_t room = self.most_kept - PySet_GET_SIZE(self.others)
+        self.door.most_open = <uint32_t>min(max(room, 0), 0x7fffffff)
         hf_door_begin(&self.door, now_ns, SLICE_NS)
         while True:
             conn = hf_door_next(&self.door)
@@ -236,7 +246,8 @@ cdef class Door:
         if gate in self.allowed:
             if request.plain_key.at != NULL:
                 known = self.known_ping(_bytes(request.plain_key), peer)
-            elif request.target == HF_TARGET_BEATS and request.method == HF_METHOD_POST and request.body.n:
+            elif request.target == HF_TARGET_BEATS and request.method == HF_METHOD_POST and request.body.n \
+                    and request.query.at == NULL:
                 known = self.known_beat(_bytes(request.body), peer)
             if known:
                 status, rest = self.plain[<int>request.target * 4 + is_head * 2 + closes]

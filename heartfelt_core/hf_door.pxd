@@ -43,8 +43,8 @@ cdef extern from "hf_door.h" nogil:
     ctypedef struct hf_door:
         int epoll_fd, accept_error
         bint paused
-        uint32_t n_open
-        uint64_t n_accepted, n_accept_errors, n_evicted, n_broken
+        uint32_t n_open, most_open
+        uint64_t n_accepted, n_accept_errors, n_evicted, n_broken, n_refused
         size_t n_in, n_out
         uint8_t *into "in"
         uint8_t *out

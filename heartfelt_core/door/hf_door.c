@@ -47,6 +47,7 @@ static void remove_from_list(hf_door *door, hf_door_conn *conn) {
 int hf_door_init(hf_door *door) {
   memset(door, 0, offsetof(hf_door, in));
   door->listen_fd = -1;
+  door->most_open = UINT32_MAX;
   door->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   return door->epoll_fd < 0 ? errno : 0;
 }
@@ -131,6 +132,12 @@ static void name_peer(hf_door_conn *conn, const struct sockaddr_storage *address
   }
 }
 
+// Whether nothing of the client's waits to be received, its end neither.
+static bool is_silent(const hf_door_conn *conn) {
+  char byte;
+  return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 // Closes the connections that have been idle for longest, so that their descriptors can be used. Those that have just
 // sent something stay.
 static uint32_t evict(hf_door *door) {
@@ -138,8 +145,7 @@ static uint32_t evict(hf_door *door) {
   hf_door_conn *conn = door->idle.first;
   while (conn != NULL && n_looked++ < HF_DOOR_EVICTIONS_MAX) {
     hf_door_conn *after = conn->after;
-    char byte;
-    if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    if (is_silent(conn)) {
       hf_door_close(door, conn);
       n_evicted++;
     }
@@ -179,6 +185,11 @@ static hf_door_conn *accept_one(hf_door *door, bool *more) {
   int fd = accept4(door->listen_fd, (struct sockaddr *)&address, &n_address, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) {
     *more = failed_to_accept(door, errno);
+    return NULL;
+  }
+  if (door->n_open >= door->most_open) {
+    close(fd);
+    door->n_refused++;
     return NULL;
   }
   hf_door_conn *conn = calloc(1, sizeof *conn);
@@ -278,10 +289,18 @@ int64_t hf_door_send(hf_door *door, hf_door_conn *conn) {
 
 uint32_t hf_door_expire(hf_door *door, int64_t fresh_ns, int64_t idle_ns, const void *text, size_t n) {
   uint32_t n_fresh = 0;
-  for (; door->fresh.first != NULL && door->fresh.first->since_ns < fresh_ns; n_fresh++) {
-    if (send(door->fresh.first->fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) door->n_broken++;
-    hf_door_close(door, door->fresh.first);
+  hf_door_conn *conn, *after;
+  // After a pause of the process, what arrived meanwhile is received next: that client is not late.
+  for (conn = door->fresh.first; conn != NULL && conn->since_ns < fresh_ns; conn = after) {
+    after = conn->after;
+    if (!is_silent(conn)) continue;
+    if (send(conn->fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) door->n_broken++;
+    hf_door_close(door, conn);
+    n_fresh++;
   }
-  while (door->idle.first != NULL && door->idle.first->since_ns < idle_ns) hf_door_close(door, door->idle.first);
+  for (conn = door->idle.first; conn != NULL && conn->since_ns < idle_ns; conn = after) {
+    after = conn->after;
+    if (is_silent(conn)) hf_door_close(door, conn);
+  }
   return n_fresh;
 }

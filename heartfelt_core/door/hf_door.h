@@ -41,8 +41,8 @@ typedef struct {
   int listen_fd;  // -1: none. Not owned
   bool paused;    // accepting waits for a free descriptor
   hf_door_list fresh, idle;
-  uint32_t n_open;
-  uint64_t n_accepted, n_accept_errors, n_evicted, n_broken;
+  uint32_t n_open, most_open;  // a connection above most_open is closed at once; the caller may change it
+  uint64_t n_accepted, n_accept_errors, n_evicted, n_broken, n_refused;
   int accept_error;  // the last one's errno
   // the turn
   int64_t now_ns, end_ns;
@@ -79,7 +79,7 @@ void hf_door_close(hf_door *door, hf_door_conn *conn);
 int hf_door_release(hf_door *door, hf_door_conn *conn);
 
 // Closes the fresh connections that are inactive since before fresh_ns, after they were sent the text, and the idle
-// ones since before idle_ns. Returns the number of fresh ones.
+// ones since before idle_ns; not those whose bytes wait to be received. Returns the number of fresh ones.
 uint32_t hf_door_expire(hf_door *door, int64_t fresh_ns, int64_t idle_ns, const void *text, size_t n);
 // Accepts again, if that had paused.
 void hf_door_resume(hf_door *door);

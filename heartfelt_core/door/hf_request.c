@@ -8,16 +8,21 @@
 #define LENGTH(text) (sizeof(text) - 1)
 #define LENGTH_DIGITS_MAX 6u
 
-enum { TOKEN = 1, VALUE = 2, TARGET = 4 };
+enum { TOKEN = 1, VALUE = 2, TARGET = 4, HOST_NAME = 8, IN_BRACKETS = 16, DIGIT = 32 };
 
-// RFC 9110: tchar for names. Values: visible ASCII, space and tab. Targets: RFC 3986 without "#".
+// RFC 9110: tchar for names. Values: visible ASCII, space and tab. RFC 3986: targets without "#"; names of hosts
+// without
+// "%", which the general server reads; addresses in brackets.
 static uint8_t kind_of(uint8_t c) {
-  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return TOKEN | VALUE | TARGET;
+  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+    return TOKEN | VALUE | TARGET | HOST_NAME | IN_BRACKETS | (c <= '9' ? DIGIT : 0);
   if (c == ' ' || c == '\t') return VALUE;
   if (c <= 0x20 || c >= 0x7f) return 0;
   uint8_t kind = VALUE;
   if (strchr("!#$%&'*+-.^_`|~", c) != NULL) kind |= TOKEN;
   if (strchr("-._~!$&'()*+,;=:@/?%", c) != NULL) kind |= TARGET;
+  if (strchr("-._~!$&'()*+,;=", c) != NULL) kind |= HOST_NAME;
+  if (strchr(":.%_~-", c) != NULL) kind |= IN_BRACKETS;
   return kind;
 }
 
@@ -74,6 +79,19 @@ static bool read_length(hf_span text, size_t *length) {
   return true;
 }
 
+// The same decision as the general server's, which refuses others: a name or an address, with an optional port.
+static bool is_host(hf_span host) {
+  const uint8_t *end = host.at + host.n, *at = host.at;
+  if (*at == '[') {
+    const uint8_t *stop = skip(at + 1, end, IN_BRACKETS);
+    if (stop == at + 1 || stop == end || *stop != ']') return false;
+    at = stop + 1;
+  } else {
+    at = skip(at, end, HOST_NAME);
+  }
+  return at == end || (*at == ':' && skip(at + 1, end, DIGIT) == end);
+}
+
 // The line's field. Returns the start of the next line, or NULL.
 static const uint8_t *read_field(const uint8_t *at, const uint8_t *end, hf_request *out, bool *has_length,
                                  bool *has_connection) {
@@ -91,7 +109,7 @@ static const uint8_t *read_field(const uint8_t *at, const uint8_t *end, hf_reque
     case IGNORED:
       return next;
     case HOST:
-      if (out->host.at != NULL || value.n == 0) return NULL;
+      if (out->host.at != NULL || value.n == 0 || !is_host(value)) return NULL;
       out->host = value;
       return next;
     case AUTHORIZATION:

@@ -143,6 +143,23 @@ static void time_limits(void) {
   end();
 }
 
+static void bytes_that_arrived_in_time_are_served_however_late(void) {
+  begin(AF_INET);
+  int fresh = connected(), idle = connected();
+  say(idle, "x");
+  CHECK_EQ(serve(100), 1);
+  CHECK(has(idle, "ok"));
+  say(fresh, "x");
+  say(idle, "x");
+  CHECK_EQ(hf_door_expire(&the.door, 900, 900, "late", 4), 0);
+  CHECK_EQ(serve(901), 2);
+  CHECK(has(fresh, "ok") && has(idle, "ok"));
+  CHECK_EQ(hf_door_expire(&the.door, 902, 902, "late", 4), 0);
+  CHECK_EQ(the.door.n_open, 0);
+  close(fresh), close(idle);
+  end();
+}
+
 static void a_client_that_does_not_read(void) {
   static char bytes[HF_DOOR_OUT_MAX];
   begin(AF_INET);
@@ -223,11 +240,27 @@ static void without_descriptors_and_idle_connections_accepting_pauses(void) {
   end();
 }
 
+static void a_connection_above_the_most_is_closed(void) {
+  begin(AF_INET);
+  the.door.most_open = 1;
+  int first = connected(), second = connected();
+  say(first, "x");
+  CHECK_EQ(serve(1), 1);
+  CHECK(has(first, "ok") && has(second, ""));
+  CHECK_EQ(the.door.n_open, 1);
+  CHECK_EQ(the.door.n_refused, 1);
+  CHECK_EQ(the.door.n_accepted, 1);
+  close(first), close(second);
+  end();
+}
+
 int main(void) {
   RUN(a_connection_is_served_again_and_again);
   RUN(more_connections_than_a_turn_takes);
   RUN(a_peer_is_named_without_its_mapping);
   RUN(time_limits);
+  RUN(bytes_that_arrived_in_time_are_served_however_late);
+  RUN(a_connection_above_the_most_is_closed);
   RUN(a_client_that_does_not_read);
   RUN(without_descriptors_idle_connections_make_room);
   RUN(without_descriptors_and_idle_connections_accepting_pauses);

@@ -15,7 +15,7 @@ import httptools
 
 from heartfelt._door import split
 from heartfelt.monitor.ingest.ping_words import PingWords
-from heartfelt.monitor.web.http1.head import BadRequest, HeadParser, split_target
+from heartfelt.monitor.web.http1.head import BadRequest, HeadParser
 from tests.fuzz import time_limit
 
 MOST_HEAD, MOST_BODY = 8192, 4000
@@ -25,7 +25,9 @@ _TARGETS = [
     b"/ping/a/", b"/ping/a/-3", b"/ping/a/12345678901", b"/ping//a", b"/ping/?", b"/ping/a#b", b"/ping/\xc3\xa9",
 ]  # fmt: skip
 _LINES = [
-    b"Host: localhost", b"host:localhost:8900", b"HOST: \t[::1] ", b"Host: a b", b"Host:", b"Content-Length: 3",
+    b"Host: localhost", b"host:localhost:8900", b"HOST: \t[::1] ", b"Host: a b", b"Host:", b"Host: a/b", b"Host: u@a",
+    b"Host: a%2Eb:80", b"Host: a%zz", b"Host: [::1", b"Host: []", b"Host: [::1]:", b"Host: [::1]80", b"Host: a:8x",
+    b"Host: a:80:80", b"Host: (a)", b"Content-Length: 3",
     b"content-length:0", b"Content-Length: +3", b"Content-Length: 3, 3", b"Content-Length: 003",
     b"Content-Length: 0x3",
     b"Content-Length: 99999999999999999999", b"Content-Length:\t3\t", b"Transfer-Encoding: chunked",
@@ -63,7 +65,7 @@ def made(chance: random.Random) -> bytes:
         version = chance.choice((b"HTTP/1.1",) * 9 + (b"HTTP/1.0",))
         lines = [b" ".join((method, chance.choice(_TARGETS), version))]
         if chance.random() < 0.9:
-            lines.append(chance.choice(_LINES[:3]))
+            lines.append(chance.choice(_LINES[:16] if chance.random() < 0.2 else _LINES[:3]))
         lines += chance.choices(_LINES, k=chance.randrange(4))
         parts.append(b"\r\n".join(lines) + b"\r\n\r\n" + b"{}x"[: chance.randrange(4)])
     data = bytearray(b"".join(parts))
@@ -90,7 +92,7 @@ def check(data: bytes) -> bool:
     parser = HeadParser()
     try:
         parser.parse(data[:end])
-        text, raw_path, sent_query = split_target(parser.target)
+        text, raw_path, sent_query = parser.target
     except (BadRequest, httptools.HttpParserError) as error:
         raise AssertionError(f"the general server refuses {data!r}: {error}") from None
     headers = parser.headers

@@ -207,6 +207,7 @@ class Process:
         supervised.begin_stop(HTTP_STOP_S)
         if lane is not None:
             lane.stop()
+            await lane.joined(CHECK_S)
         server.should_exit = True
         await _end_serving(server, serving, supervised.hurrying)
         guard.close()

@@ -130,7 +130,17 @@ def test_a_secret_ping_url_may_use_any_name(shield):
     scope = {"method": "GET", "path": "/ping", "scheme": "http", "headers": [(b"host", b"monitor")]}
     assert shield.refusal({**scope, "query_string": f"a=1&key={TOKEN}&event=ok".encode()}) is None
     assert shield.refusal({**scope, "query_string": f"nokey={TOKEN}".encode()}).status == 421
+    encoded = "".join(f"%{ord(one):02x}" for one in TOKEN)
+    assert shield.refusal({**scope, "query_string": f"key={encoded}".encode()}) is None
+    assert shield.refusal({**scope, "query_string": f"key={encoded}%00".encode()}).status == 421
     assert shield.refusal(scope).status == 421
+
+
+@pytest.mark.parametrize("other", ["Bearer hf_wrong", "Basic dXNlcjpwYXNzd29yZA==", "Digest x", ""])
+def test_a_ping_url_with_a_token_needs_no_other_credentials(shield, other):
+    """A device that has a field for a password sends something in it."""
+    assert refusal(shield, path=f"/ping/{TOKEN}", host="monitor", authorization=other) is None
+    assert refusal(shield, path="/ping/key", host="monitor", authorization=other).status == 421
 
 
 def test_a_token_does_not_let_another_sites_page_change_anything(shield):

@@ -22,6 +22,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from heartfelt.monitor.credentials import secret_in
 from heartfelt.monitor.metric import Figures, Reading, counter, read
@@ -42,7 +43,7 @@ _ANY_HOST = frozenset({"/healthz", "/readyz"})
 _OWN_SITE = frozenset({b"same-origin", b"none"})
 _MOST_REMEMBERED = 1000
 _PORTS = {"http": 80, "https": 443}
-_KEY = re.compile(rb"(?:^|&)key=([A-Za-z0-9_-]+)(?=&|$)")
+_KEY = re.compile(rb"(?:^|&)key=([A-Za-z0-9_%-]+)(?=&|$)")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?")
 _ORIGIN = re.compile(r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 FIGURES: Figures = {
@@ -152,15 +153,15 @@ class Shield:
         try:
             secret = secret_in(scope["headers"])
         except Problem:
-            return False
-        if secret is not None:
-            return self._knows(secret)
+            secret = None  # the URL may have one, which needs no other credentials
+        if secret is not None and self._knows(secret):
+            return True
         path = scope["path"]
         if path.startswith("/ping/"):
             return self._knows(path[len("/ping/") :].partition("/")[0])
         if path == "/ping":
             match = _KEY.search(scope.get("query_string", b""))
-            return match is not None and self._knows(match[1].decode())
+            return match is not None and self._knows(unquote(match[1].decode()))
         return False
 
     def allows_host(self, host: bytes) -> bool:

@@ -22,11 +22,13 @@ HOST = b"Host: localhost\r\n"
 
 
 class LaneWorld:
-    def __init__(self, *, with_lane, auth, limits, limit, sock=None, **seconds):
+    def __init__(self, *, with_lane, auth, limits, limit, sock=None, tokens=None, **seconds):
         self.world = World(limits or Limits(), auth)
+        if tokens is not None:
+            self.world.intake.tokens = tokens
         self.ingest = HttpIngest(self.world.intake)
         self.guard = RequestGuard(**({"request_timeout_s": 60.0, "header_bytes": 16 << 10} | seconds))
-        self.shield = Shield(())
+        self.shield = Shield((), knows=tokens.knows) if tokens is not None else Shield(())
         self.sock = sock or socket.create_server(("127.0.0.1", 0))
         self.sock.setblocking(False)
         self.port = self.sock.getsockname()[1]
@@ -50,7 +52,10 @@ class LaneWorld:
         if problem is None and self.ingest.serves(scope["path"]):
             await self.ingest(scope, receive, send)
             return
-        answer = [{"type": "http.response.start", "status": 404}, {"type": "http.response.body", "body": b"general"}]
+        answer = [
+            {"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"7")]},
+            {"type": "http.response.body", "body": b"general"},
+        ]
         for message in answer if problem is None else as_asgi(problem):
             await send(message)
 

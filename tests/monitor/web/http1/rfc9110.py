@@ -51,7 +51,8 @@ TARGETS = {
     "an absolute URL without a path": keeps(get(b"http://localhost"), 200),
     "an absolute URL in capitals": keeps(get(b"HTTP://LOCALHOST/healthz"), 200),
     "an absolute URL with an address": keeps(get(b"http://[::1]:80/healthz"), 200),
-    "an absolute URL of another host": keeps(get(b"http://evil.example/healthz"), 421),
+    "an absolute URL of another host": keeps(get(b"http://evil.example/ping/a"), 421),
+    "an absolute URL of another host, which may ask for this": keeps(get(b"http://evil.example/healthz"), 200),
     "an absolute URL, and the Host of another": keeps(
         ask(b"GET http://localhost/healthz HTTP/1.1", host=b"Host: evil.example\r\n"), 200
     ),

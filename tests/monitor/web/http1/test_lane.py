@@ -201,6 +201,23 @@ def test_connections_above_the_limit_are_refused():
     run(test, limit=2)
 
 
+def test_silent_connections_above_the_limit_are_closed_at_once():
+    """They would take the descriptors of all other parts."""
+
+    async def test(world):
+        many = [await world.connect() for _ in range(30)]
+        await world.world.until(lambda: world.guard.over_limit == 19)
+        assert world.lane.stats()["connections"] == 11  # two above the limit would be answered, with 503
+        others = [await asyncio.wait_for(reader.read(), 20) for reader, _ in many[11:]]
+        assert others == [b""] * 19
+        for _, writer in many:
+            await closed(writer)
+        await world.world.until(lambda: not world.lane.stats()["connections"])
+        assert [one.status for one in await world.answers(ping(close=True))] == [200]
+
+    run(test, limit=9)
+
+
 def test_a_client_that_is_too_fast_waits():
     async def test(world):
         found = await world.answers(*(ping() for _ in range(8)), ping(close=True))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.problems import Answer, Problem, as_answer
-from heartfelt.monitor.web.http1.connection import ServerConnection
+from heartfelt.monitor.web.http1.connection import REFUSED_AT_ONCE, ServerConnection
 from heartfelt.monitor.web.http1.exchange import STATUS_LINES, TOO_MANY, plain_answer
 from heartfelt.monitor.web.http1.guard import TIMED_OUT, RequestGuard
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 RETRY_ACCEPT_S = 0.05
 """How long accepting pauses if there is no descriptor for another connection, unless one of the lane's is closed."""
+STOP_S = 0.25
+"""How long a stop goes on to answer what has arrived, and blocks the loop."""
 BACKLOG = 65_535
 """Connections that may wait to be accepted; the kernel reduces it to net.core.somaxconn."""
 _NS = 1_000_000_000
@@ -224,7 +226,9 @@ class Lane:
         self._connection_class = _handed_over(config.http_protocol_class)  # type: ignore[arg-type]
         others: set[Any] = state.connections
         service = _Service(ingest, refusal, guard, limit, plain)
-        self._door = Door(service, others, limit, guard.header_bytes, min(most_body, IN_MAX))
+        self._limit = limit
+        most_kept = limit + min(REFUSED_AT_ONCE, 1 + limit // 8)  # as ServerConnection has it
+        self._door = Door(service, others, limit, most_kept, guard.header_bytes, min(most_body, IN_MAX))
         self.forget_allowed = self._door.forget_allowed
         self._request_ns = int(guard.requests.seconds * _NS)
         self._idle_ns = int(guard.idle.seconds * _NS)
@@ -234,7 +238,7 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._joining: set[asyncio.Task[None]] = set()
-        self._errors_told = 0
+        self._errors_told = self._refused = 0
 
     def start(self) -> None:
         """Accepts connections. Raises OSError if the system cannot watch them."""
@@ -245,10 +249,20 @@ class Lane:
         loop.add_reader(self._door.fileno(), self._on_ready)
 
     def stop(self) -> None:
-        """Answers what has arrived, and closes the lane's connections. Those handed over go on. Idempotent."""
+        """Answers what has arrived, for at most STOP_S, and closes the lane's connections. Those handed over go on:
+        `joined` waits for them. Idempotent."""
         if self._loop is None:
             return
-        self._on_ready()
+        end_s = time.monotonic() + STOP_S
+        before = None
+        while (state := (self._door.requests, self._door.released, self._door.n_open, *self._door.counts())) != before:
+            before = state
+            self._on_ready()
+            if time.monotonic() >= end_s:
+                _logger.warning(
+                    "requests arrived for longer than %s s during the stop; the last ones got no answer", STOP_S
+                )
+                break
         self._door.stop_listening()
         self._loop.remove_reader(self._door.fileno())
         for timer in (self._timer, self._resume):
@@ -258,11 +272,18 @@ class Lane:
         self._door.close()
         self._loop = None
 
+    async def joined(self, seconds: float) -> None:
+        """Waits until the connections handed over belong to the general server, for at most this long."""
+        if self._joining:
+            await asyncio.wait(self._joining, timeout=seconds)
+
     # -- a turn of the loop
 
     def _on_ready(self) -> None:
         for fd, received, unsent, closes in self._door.turn(time.monotonic_ns()):
             self._hand_over(fd, received, unsent, closes)
+        if self._door.refused != self._refused:
+            self._tell_refused()
         loop = self._loop
         assert loop is not None
         if self._timer is None and self._door.n_open:
@@ -281,6 +302,11 @@ class Lane:
     def _accept_again(self) -> None:
         self._resume = None
         self._door.resume()
+
+    def _tell_refused(self) -> None:
+        self._guard.over_limit += self._door.refused - self._refused
+        self._refused = self._door.refused
+        _logger.warning("closed: there are %s connections already (limits.connections)", self._limit)
 
     def _tell_errors(self) -> None:
         n = self._door.counts()[1]

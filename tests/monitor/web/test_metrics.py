@@ -55,7 +55,6 @@ DECLARED = {
     "notify": notify.FIGURES,
     **({"lane": lane.FIGURES} if lane.can_serve() else {}),
     "loop": loop_errors.FIGURES,
-    "gc": garbage.FIGURES,
     "upkeep": dict.fromkeys(("faults", "clients_gone", "left_running")),  # declared in monitor.py
 }
 WITH_LABELS = {"intake": ("messages_", "beats_", "fast_", "events_", "goodbyes_", "refused_"), "http": ("answers_",)}

@@ -17,6 +17,7 @@ import gc
 import json
 import sys
 import time
+from typing import Any
 
 from heartfelt.monitor import server
 from heartfelt.monitor.config import MonitorConfig
@@ -95,10 +96,10 @@ def objects() -> dict[str, tuple[int, int]]:
 def main() -> None:
     began = server.Process._serve
 
-    async def serve(self: server.Process, monitor: Monitor, sock: object) -> None:
+    async def serve(self: server.Process, monitor: Monitor, *others: Any) -> None:
         probing = asyncio.ensure_future(Probe(monitor).run())
         try:
-            await began(self, monitor, sock)  # type: ignore[arg-type]
+            await began(self, monitor, *others)
         finally:
             probing.cancel()
 

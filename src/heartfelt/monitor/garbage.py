@@ -3,8 +3,9 @@
 
 A full collection visits every object that may be part of a cycle, and the event loop waits. So
 
-- instances and their timers, the only objects of which there are hundreds of thousands, are not tracked at all
-  (`heartfelt._known.untrack`): they are in no cycle, and their memory is given back when the last reference goes;
+- instances, their timers and the tables of them, the only objects of which there are hundreds of thousands, are not
+  tracked at all (`heartfelt._known.untrack`): they are in no cycle, and their memory is given back when the last
+  reference goes;
 - what exists once the monitor has started is frozen (`freeze`): modules, tables, the parts of the monitor.
 
 What is made later is collected as usual: thresholds are Python's own, and the collector is never off after the start.

@@ -86,6 +86,8 @@ class Book:
             instance.packed = self._packed(instance.packed)
         untrack(instance)  # nothing that it refers to refers to it
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
+        for table in (self.by_id, self.by_key):
+            untrack(table)  # an entry made the collector visit it, with all its entries
         self.counts.join_others(instance)
         self.numbered.join(instance)
 

@@ -35,7 +35,7 @@ MONITOR ?= http://127.0.0.1:8900
 
 build: $(VENV)/.built ## make .venv, build the core, install heartfelt into it
 
-test: core-test $(VENV)/.openapi py-test ## run all tests, 5 to 8 minutes
+test: core-test $(VENV)/.openapi py-test ## run all tests, 6 to 10 minutes
 
 core-test: ## run the C core's tests
 	@echo '== the C core'

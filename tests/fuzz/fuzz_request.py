@@ -7,16 +7,22 @@ the same to the general server, to the last byte: otherwise a request could be s
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import sys
 import time
+
+from tests.fuzz import time_limit
+
+if missing := [name for name in ("heartfelt._door", "httptools", "msgspec") if importlib.util.find_spec(name) is None]:
+    print(f"0 requests: {missing[0]} is not installed")
+    sys.exit(0)
 
 import httptools
 
 from heartfelt._door import split
 from heartfelt.monitor.ingest.ping_words import PingWords
 from heartfelt.monitor.web.http1.head import BadRequest, HeadParser
-from tests.fuzz import time_limit
 
 MOST_HEAD, MOST_BODY = 8192, 4000
 _TARGETS = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitor keeps of each instance for its next beat: the fields that a beat touches, and the text that it had.
+"""Keeps what the next beat of an instance needs: the fields that it touches, and the text that the last one had.
 
 Most of a heartbeat's text is the same for many instances: the plugins. So that part is kept once, however many texts
 have it, and only the rest of each text is kept with its instance. There is no copy of a text as the key of a table: a

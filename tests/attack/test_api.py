@@ -45,7 +45,7 @@ def of_loopback_only(description):
     return description
 
 
-# Of heartbeats and pings POST alone: GET takes the same words and is read by the same code.
+# Heartbeats and pings are tried with POST alone: GET takes the same words and is read by the same code.
 GROUPS = {
     "ingest": ("--include-path-regex", INGEST, "--exclude-method", "HEAD", "--exclude-method", "GET"),
     "rest": ("--exclude-path-regex", f"{INGEST}|^/api/v1/stream"),

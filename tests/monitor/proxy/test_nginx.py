@@ -23,7 +23,8 @@ NAME = "monitor.example"
 BODY_BYTES = 256 << 10
 MOST_INSTANCES = 1500
 
-# What people write who have not read docs/proxies.md: HTTP/1.0 to the monitor, a Host without the port, and no more.
+# The configuration of people who have not read docs/proxies.md: HTTP/1.0 to the monitor, a Host without the port, and
+# no more.
 BARE = """
 server {{
     listen 127.0.0.1:{port}{tls};

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from heartfelt import EventType, HeartHub
 from heartfelt.testing import ManualClock
 
-pytest_plugins = ["time_limits", "reruns"]  # of tests/plugins
+pytest_plugins = ["time_limits", "reruns", "traces"]  # of tests/plugins
 
 _EXAMPLES = int(os.environ.get("HEARTFELT_EXAMPLES", "0"))
 _HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]  # a shared machine is slow at times

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_the_places_and_warnings_are_those_of_the_values(tmp_path):
     assert len(wanted.warnings) == 1
 
 
+@pytest.fixture
+def levels_of_loggers(caplog):
+    """A reload sets the level of the whole process: `caplog` puts it back."""
+    caplog.set_level(logging.getLogger().level)
+
+
+@pytest.mark.usefixtures("levels_of_loggers")
 @pytest.mark.parametrize("bad", ["lease.timeout = 'never'", "no.such = 1", "lease.cache = '1 s'", "= =", None])
 def test_an_invalid_file_changes_nothing(tmp_path, bad, caplog):
     file = tmp_path / "a.toml"
@@ -92,6 +100,7 @@ def test_an_invalid_file_changes_nothing(tmp_path, bad, caplog):
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.usefixtures("levels_of_loggers")
 def test_a_reload_reaches_each_part_and_each_instance(tmp_path):
     file = tmp_path / "a.toml"
     file.write_text(

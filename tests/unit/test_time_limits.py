@@ -6,16 +6,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+from tests.unit.planted import HANG_S, planted_run
+
 LIMITS = ("--timeout=2", "--limit-grace=2")  # of the planted tests
 PLUGINS_USED = ("timeout", "rerunfailures", "xdist", "time_limits", "reruns")
-HANG_S = 50  # far longer than a planted run takes
 
 on_posix = pytest.mark.skipif(os.name == "nt", reason="pytest-timeout ends the process there: no SIGALRM")
 
@@ -52,16 +50,7 @@ def run_planted(tmp_path):
     """run_planted(source, *arguments): exit status and output of a pytest run of its own."""
 
     def run(source, *arguments, **environ):
-        (tmp_path / "test_planted.py").write_text(textwrap.dedent(source))
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        plugins = [f"-p{name}" for name in (*PLUGINS_USED, "no:cacheprovider")]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-Wignore", f"--rootdir={tmp_path}", *plugins, *LIMITS, *arguments,
-             str(tmp_path)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HANG_S, check=False,
-            env=plain | {"PYTHONPATH": str(PLUGINS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environ,
-        )  # fmt: skip
-        return done.returncode, done.stdout
+        return planted_run(tmp_path, source, *LIMITS, *arguments, plugins=PLUGINS_USED, **environ)
 
     return run
 

@@ -19,6 +19,7 @@ from heartfelt.monitor.web.api.parts import ApiParts
 from heartfelt.monitor.web.auth import Auth, Scope
 
 MOST_BODY = 256 << 10
+MISSING = "Heartfelt-Missing"
 JSON = "application/json"
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -36,6 +37,8 @@ class Call:
     """The newest message of the stream when the call came: an answer has at least what happened until then."""
     raw: bytes | None = None
     """The body, once it was read."""
+    missing: list[str] = field(default_factory=list)
+    """Monitors of the fleet that did not answer in time: what they own is not in the answer."""
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -172,11 +175,13 @@ async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Respo
         return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
     except ClientDisconnect:
         return Response(status_code=499)  # the client has gone: nobody reads it
+    headers = {MISSING: ", ".join(call.missing)} if call.missing else {}
     if isinstance(result, Response):
+        result.headers.update(headers)
         return result
     if endpoint.status == 204:
         return Response(status_code=204)
-    headers = {"Cache-Control": "no-store"}
+    headers["Cache-Control"] = "no-store"
     return Response(_encode(result), status_code=endpoint.status, media_type=endpoint.media, headers=headers)
 
 

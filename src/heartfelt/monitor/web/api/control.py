@@ -111,7 +111,7 @@ async def _released(call: Call) -> HoldView:
     return hold_view(call.parts.registry.hold())
 
 
-async def _worst(call: Call, parts: Sequence[HoldView]) -> HoldView:
+def worst_hold(parts: Sequence[HoldView]) -> HoldView:
     """Makes one hold of those of all monitors: each holds what it owns."""
     active = [part for part in parts if part.state is not HoldState.NONE]
     if len(active) < 2:
@@ -124,6 +124,10 @@ async def _worst(call: Call, parts: Sequence[HoldView]) -> HoldView:
         since_ms=min((part.since_ms for part in active if part.since_ms is not None), default=None),
         until_ms=max((part.until_ms for part in active if part.until_ms is not None), default=None),
     )
+
+
+async def _worst(call: Call, parts: Sequence[HoldView]) -> HoldView:
+    return worst_hold(parts)
 
 
 HOLD = Federated(_hold, HoldView, _worst)

@@ -80,14 +80,16 @@ def fails_once(link, name, *, executed):
 
 def test_names_of_any_bytes(outbox):
     for target in ANY:
-        outbox.put_deliveries([row(key, target, subject, payload='"p"') for key, subject in zip(ANY, ANY[::-1])])
-        outbox.put_told(target, {(one, two): (one, two) for one, two in zip(ANY, ANY[::-1])})
+        outbox.put_deliveries(
+            [row(key, target, subject, payload='"p"') for key, subject in zip(ANY, ANY[::-1], strict=True)]
+        )
+        outbox.put_told(target, {(one, two): (one, two) for one, two in zip(ANY, ANY[::-1], strict=True)})
     found = []
     while some := outbox.next_deliveries(NOON_MS, BATCH):
         found += some
     assert sorted((one.target, one.key) for one in found) == sorted((target, key) for target in ANY for key in ANY)
     assert outbox.waiting_deliveries() == dict.fromkeys(ANY, Backlog(count=len(ANY), oldest_ms=NOON_MS))
-    assert outbox.told() == {target: {(a, b): (a, b) for a, b in zip(ANY, ANY[::-1])} for target in ANY}
+    assert outbox.told() == {target: {(a, b): (a, b) for a, b in zip(ANY, ANY[::-1], strict=True)} for target in ANY}
     for target in ANY:
         assert outbox.delivery_states(target, ANY) == dict.fromkeys(ANY, "claimed")
         assert keys_of(outbox.deliveries(target, None, 99)) == ANY[::-1]

@@ -150,10 +150,10 @@ class PutEvents:
 class Events:
     """Reads. Any thread. Each method blocks, and raises Unreachable, or StoreError if it takes longer than READ_S."""
 
-    def __init__(self, link: Link, keys: Keys, *, text_scan: int | None = None) -> None:
+    def __init__(self, link: Link, keys: Keys, is_closing: Callable[[], bool] = lambda: False) -> None:
         self._link = link
         self._keys = keys
-        self._text_scan = text_scan
+        self.is_closing = is_closing
 
     def page(self, which: EventFilter, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
         search = _Search(self, which)
@@ -175,7 +175,7 @@ class Events:
                 found.append(one.stored())
                 if len(found) == limit:
                     break
-            if which.text and looked_at >= self.text_scan:
+            if which.text and looked_at >= TEXT_SCAN:
                 break
         return found
 
@@ -188,7 +188,7 @@ class Events:
             for looked_at, one in enumerate(search.newest_first(None, TEXT_SCAN), 1):
                 if search.has_text(one.data):
                     counts[RANK[one.level]] += 1
-                if looked_at >= self.text_scan:
+                if looked_at >= TEXT_SCAN:
                     break
         return dict(zip(LEVELS, counts, strict=True))
 
@@ -216,10 +216,6 @@ class Events:
             Part(number, shard, int(answer or 0))
             for number, shard, answer in zip(numbers, shards, answers, strict=True)
         ]
-
-    @property
-    def text_scan(self) -> int:
-        return TEXT_SCAN if self._text_scan is None else self._text_scan
 
     def scan(self, part: Part, wanted: dict[str, Any]) -> list[Any]:
         answer = self._link.call(part.shard, SCAN_EVENTS, pack(wanted), keys=(part_key(self._keys, part.number),))
@@ -300,6 +296,8 @@ class _Search:
         low = None if start_ms is None else start_ms - part.ahead_ms
         plain = not wanted.keys() - {"count"}
         while True:
+            if self._events.is_closing():
+                raise StoreError("the store was closed before the query ended")
             if time.monotonic() > self._ends_s:
                 raise StoreError(f"a query took longer than {READ_S:g} s; ask for fewer services or a shorter period")
             scan = max(1, min(want, SLICE)) if plain and "count" not in wanted else SLICE

@@ -102,9 +102,10 @@ def open_runs(link: Link, keys: Keys, shards: Iterable[int], ids: Callable[[int]
 class Changes:
     """Reads changes, the newest first."""
 
-    def __init__(self, link: Link, keys: Keys) -> None:
+    def __init__(self, link: Link, keys: Keys, is_closing: Callable[[], bool] = lambda: False) -> None:
         self._link = link
         self._keys = keys
+        self._is_closing = is_closing
 
     def page(self, service: str | None, before: int | None, limit: int) -> list[Change]:
         shards = range(self._keys.shards)
@@ -114,17 +115,24 @@ class Changes:
         return self._merged(shards, before, limit, needle, lambda change: change.service == service)
 
     def of_instance(
-        self, shard: int, id: int, service: str | None, before: int | None, limit: int, times_ms: Sequence[int]
+        self,
+        shard: int,
+        id: int,
+        service: str | None,
+        before: int | None,
+        limit: int,
+        more_seqs: Sequence[int] = (),
+        times_ms: Sequence[int] = (),
     ) -> list[Change]:
-        """times_ms: of changes that may not be in its list. Goes through the shard's whole stream only if neither has
-        any of the instance, as is so after it was removed."""
+        """more_seqs, times_ms: of changes that may not be in its list. Goes through the shard's whole stream only if
+        there is nothing of the instance, as is so after it was removed."""
         asked = [Command(shard, ("LRANGE", self._keys.shard(shard, "hist", id), 0, -1))]
         key = stream_key(self._keys, shard)
         for at_ms in times_ms:
             low, high = stream_id_at(at_ms - 1), stream_id_at(at_ms + WINDOW_MS)
             asked.append(Command(shard, ("XRANGE", key, low, high, "COUNT", MOST_AT_ONCE)))
         listed, *windows = checked(self._link.execute(asked))
-        seqs = sorted({int(one) for one in listed}, reverse=True)
+        seqs = sorted({*map(int, listed), *more_seqs}, reverse=True)
         seqs = [seq for seq in seqs if before is None or seq < before][:limit]
         asked = [Command(shard, ("XRANGE", key, stream_id(seq), stream_id(seq))) for seq in seqs]
         found: dict[int, Change] = {}
@@ -159,6 +167,8 @@ class Changes:
         found: list[Change] = []
         while len(found) < limit and (asked or heap):
             if asked:
+                if self._is_closing():
+                    raise StoreError("the store was closed before the query ended")
                 if time.monotonic() > ends_s:
                     raise StoreError(f"a query took longer than {READ_S:g} s; ask for changes of all services")
                 for at, entries in zip(asked, self._entries([streams[at] for at in asked], at_once), strict=True):

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: MIT
+"""Rows and changes of the instances that this monitor owns, on their way to Redis. Belongs to the writer's thread.
+
+What is put is gathered by instance, until it is one `Write`. A Write of which it is not known whether it was executed is
+repeated as it was, and what came later waits until it is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.model import Change, InstanceRow, State
+from heartfelt.monitor.store.pending import Dropped, Pending
+from heartfelt.monitor.store.redis.history import is_news
+from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Owned, Refused, Renewal, Write
+from heartfelt.monitor.store.redis.link import Unreachable
+from heartfelt.monitor.store.redis.values import BAD_VALUE
+from heartfelt.monitor.store.rows import slices
+
+AT_ONCE = 1000
+"""Writes in one call."""
+NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
+"""States in which no timeout runs."""
+LEAST_FLUSH_S = 0.25
+MOST_FLUSH_S = 15.0
+
+
+class LeasesPart(Protocol):
+    """What the store needs of `Leases`."""
+
+    def start(self) -> list[Adopted]: ...
+    def renew(self) -> Renewal: ...
+    def reserve(
+        self, names: Sequence[bytes], ids: Sequence[int] | None = None
+    ) -> Sequence[Entry | Owned | Unreachable]: ...
+    def change(self, writes: Sequence[Write]) -> Sequence[Accepted | Refused | Unreachable]: ...
+    def set_deadline(self, entry: Entry, ms: int) -> None: ...
+    def flush(self) -> Sequence[tuple[bytes, Entry]]: ...
+    def stop(self) -> None: ...
+
+
+class Own:
+    """An instance that this monitor owns."""
+
+    __slots__ = ("entry", "has_row", "joined", "lease_ms", "name", "times_ms")
+
+    def __init__(self, name: bytes, entry: Entry, *, has_row: bool) -> None:
+        self.name = name
+        self.entry = entry
+        self.has_row = has_row
+        self.lease_ms = 0
+        self.joined: tuple[int, ...] = ()
+        """The seqs of its changes that are in no list: that it joined, and came up."""
+        self.times_ms: tuple[int, ...] = ()
+        """When such changes happened, if their seqs are not known here."""
+
+
+class Refusal(NamedTuple):
+    """Redis did not accept what was put of an instance."""
+
+    id: int
+    service: str
+    instance_id: str
+    owner: str | None
+    """The monitor that it belongs to, if that is known."""
+    changes: int
+    """How many changes were dropped with it."""
+
+
+class Outcome:
+    """What one call of `write` has reached."""
+
+    def __init__(self) -> None:
+        self.accepted: list[Change] = []
+        """With the seqs that Redis has given."""
+        self.seqs: dict[int, dict[int, list[int]]] = {}
+        """By shard and instance: what is to be added to its list."""
+        self.removed: list[tuple[int, int]] = []
+        """Shards and instances."""
+        self.refused: list[Refusal] = []
+        self.renewal: Renewal | None = None
+        self.error: StoreError | None = None
+        """Why something still waits."""
+
+
+class Loss(NamedTuple):
+    """A loss that Redis shall accept only if the deadline has passed."""
+
+    row: InstanceRow
+    change: Change
+    deadline_ms: int
+    """By this monitor's wall clock."""
+
+
+class _News:
+    """What was put of an instance and not written yet."""
+
+    __slots__ = ("changes", "has_waited", "removed", "row")
+
+    def __init__(self) -> None:
+        self.row: InstanceRow | None = None
+        self.removed = False
+        self.changes: deque[Change] = deque()
+        self.has_waited = False
+
+
+class Instances:
+    """lease_ms: returns the timeout of an instance by its row; 0 or less: none. most_changes: how many changes wait."""
+
+    def __init__(
+        self,
+        leases: LeasesPart,
+        keys: Keys,
+        lease_ms: Callable[[InstanceRow], int],
+        wall_ms: Callable[[], int],
+        now_ms: Callable[[int], int],
+        most_changes: int,
+        dropped: Dropped,
+        logger: logging.Logger,
+    ) -> None:
+        self.own: dict[int, Own] = {}
+        self.flush_s = MOST_FLUSH_S
+        """How often pages are to be written: four times in the shortest timeout that was seen."""
+        self.faults = 0
+        """Writes that can never be stored."""
+        self._leases = leases
+        self._keys = keys
+        self._lease_ms = lease_ms
+        self._wall_ms, self._now_ms = wall_ms, now_ms
+        self._most_changes = most_changes
+        self._dropped = dropped
+        self._logger = logger
+        self._news: dict[int, _News] = {}
+        self._unsure: dict[int, Write] = {}
+        self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
+        self._n_changes = 0
+        self._late: dict[int, Accepted | Refused] = {}
+        """Answers to losses that came when nobody waited for them any more."""
+
+    def __len__(self) -> int:
+        """How much waits: rows, removals, changes. Any thread."""
+        return self._n_changes + len(self._news) + len(self._unsure)
+
+    def shard_of(self, id: int) -> int | None:
+        """Returns the shard of an instance of this monitor. Any thread."""
+        own = self.own.get(id)
+        return None if own is None else self._shard_of(own.name)
+
+    def _shard_of(self, name: bytes) -> int:
+        return self._keys.shard_of(name)
+
+    def add(self, name: bytes, entry: Entry, row: InstanceRow | None = None) -> None:
+        """Notes an instance that is this monitor's from now on."""
+        own = self.own[entry.id] = Own(name, entry, has_row=row is not None)
+        if row is not None:
+            own.times_ms = (row.first_seen_ms, row.since_ms)
+            self._note_lease(own, row)
+
+    def joined(self, id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Returns the seqs and the times of changes of an instance that may be in no list. Any thread."""
+        own = self.own.get(id)
+        return ((), ()) if own is None else (own.joined, own.times_ms)
+
+    def drop(self, id: int) -> None:
+        """Forgets an instance that is another monitor's from now on, and what waits of it."""
+        self.own.pop(id, None)
+        self._unsure.pop(id, None)
+        self._late.pop(id, None)
+        news = self._news.pop(id, None)
+        if news is not None:
+            self._n_changes -= len(news.changes)
+
+    # -- gathering
+
+    def take(self, batch: Pending) -> None:
+        for change in batch.changes:
+            self._of(change.id).changes.append(change)
+            self._order.append(change.id)
+        self._n_changes += len(batch.changes)
+        for id, row in batch.instances.items():
+            self._of(id).row = row
+        for id in batch.removed:
+            news = self._of(id)
+            news.removed, news.row = True, None
+        while self._n_changes > self._most_changes:
+            news_of = self._news.get(self._order.popleft())
+            if news_of is not None and news_of.changes:
+                news_of.changes.popleft()
+                self._n_changes -= 1
+                self._dropped.changes += 1
+
+    def _of(self, id: int) -> _News:
+        news = self._news.get(id)
+        if news is None:
+            news = self._news[id] = _News()
+        return news
+
+    def beats(self, last_beat_ms: dict[int, int]) -> None:
+        """Puts the deadlines of instances that have beaten into their pages."""
+        for id, beat_ms in last_beat_ms.items():
+            own = self.own.get(id)
+            if own is not None and own.lease_ms:
+                self._beat(own, beat_ms)
+
+    def _note_lease(self, own: Own, row: InstanceRow) -> None:
+        lease_ms = self._lease_ms(row)
+        if lease_ms > 0:
+            self.flush_s = max(LEAST_FLUSH_S, min(self.flush_s, lease_ms / 4000))
+        own.lease_ms = 0 if row.state in NO_TIMEOUT else max(0, lease_ms)
+
+    def _beat(self, own: Own, beat_ms: int) -> None:
+        """Puts into the page when its timeout ends: a quarter later, the longest time until the page is written again."""
+        ends_ms = 0
+        if own.lease_ms:
+            now_ms = self._now_ms(self._shard_of(own.name))
+            ends_ms = max(1, now_ms - (self._wall_ms() - beat_ms) + own.lease_ms + own.lease_ms // 4)
+        self._leases.set_deadline(own.entry, ends_ms)
+
+    def last_beat_ms(self, adopted: Adopted) -> int:
+        """Returns when an instance has beaten last, by its row and its deadline."""
+        own = self.own[adopted.entry.id]
+        if not adopted.deadline_ms or not own.lease_ms:
+            return adopted.row.last_beat_ms
+        ago_ms = self._now_ms(self._shard_of(own.name)) - (
+            adopted.deadline_ms - own.lease_ms - own.lease_ms // 4
+        )
+        return max(adopted.row.last_beat_ms, self._wall_ms() - max(0, ago_ms))
+
+    # -- writing
+
+    def write(self, *, complete: bool) -> Outcome:
+        """complete: nothing that belongs together is still being put. Does not raise Unreachable."""
+        outcome = Outcome()
+        ready = [id for id, news in self._news.items() if self._is_ready(news, complete)]
+        self._reserve([id for id in ready if id not in self.own], outcome)
+        failed: set[int] = set()
+        for some in slices(list(self._unsure), AT_ONCE):
+            self._change([id for id in some if self._shard_of(self._unsure[id].name) not in failed], outcome, failed)
+        for some in slices(ready, AT_ONCE):
+            self._change(list(filter(None, (self._begin(id, failed) for id in some))), outcome, failed)
+        if not self._n_changes:
+            self._order.clear()
+        return outcome
+
+    def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
+        """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
+        answered then."""
+        asked: list[int] = []
+        answers: dict[int, Accepted | Refused | Unreachable] = {}
+        for at, (row, change, deadline_ms) in enumerate(losses):
+            own = self.own.get(row.id)
+            if row.id in self._late:
+                answers[at] = self._late.pop(row.id)
+            elif own is None:
+                answers[at] = Refused()
+            elif row.id in self._unsure or row.id in self._news:
+                answers[at] = Unreachable("an earlier change of it waits for Redis", refused=True)
+            else:
+                ends_ms = max(1, self._now_ms(self._shard_of(own.name)) - (self._wall_ms() - deadline_ms))
+                self._leases.set_deadline(own.entry, ends_ms)
+                self._unsure[row.id] = Write(own.name, own.entry, row, (change,), ends_ms)
+                asked.append(at)
+        if asked:
+            try:
+                self.flush_pages(outcome)
+            except Unreachable as error:
+                for at in asked:
+                    self._unsure.pop(losses[at].row.id, None)
+                    answers[at] = error
+                asked = []
+        for some in slices([losses[at].row.id for at in asked], AT_ONCE):
+            self._change(some, outcome, set())
+        for at in asked:
+            answers[at] = self._late.pop(losses[at].row.id, Unreachable("Redis did not answer"))
+        return [answers[at] for at in range(len(losses))]
+
+    def flush_pages(self, outcome: Outcome) -> None:
+        """Writes the pages. Raises Unreachable."""
+        for name, entry in self._leases.flush():
+            outcome.refused.append(self._refuse(entry.id, name, None))
+
+    def _is_ready(self, news: _News, complete: bool) -> bool:
+        """A change and its row are put one after the other, and belong into one Write: it waits once for the row."""
+        if complete or news.has_waited or news.row is not None or news.removed:
+            return True
+        news.has_waited = True
+        return False
+
+    def _reserve(self, unknown: list[int], outcome: Outcome) -> None:
+        """Reserves entries, with their ids, for instances that were put without: where one monitor alone gives ids. In a
+        cluster an instance is reserved before it is put."""
+        for ids in slices(unknown, AT_ONCE):
+            names = [_name(self._news[id]) for id in ids]
+            for id, name in zip(ids, names, strict=True):
+                if name is None:  # it was removed before anything of it was written
+                    self.drop(id)
+            known = [(id, name) for id, name in zip(ids, names, strict=True) if name is not None]
+            if not known:
+                continue
+            try:
+                answers = self._leases.reserve([name for _, name in known], [id for id, _ in known])
+            except Unreachable as error:
+                outcome.error = error
+                return
+            for (id, name), answer in zip(known, answers, strict=True):
+                if isinstance(answer, Unreachable):
+                    outcome.error = answer
+                elif isinstance(answer, Entry) and answer.id == id:
+                    self.add(name, answer)
+                else:
+                    owner = answer.owner if isinstance(answer, Owned) else None
+                    outcome.refused.append(self._refuse(id, name, owner))
+
+    def _begin(self, id: int, failed: set[int]) -> int | None:
+        """Makes what was put of an instance a Write, and returns its id; None: it has to wait."""
+        own = self.own.get(id)
+        if own is None or id in self._unsure or self._shard_of(own.name) in failed:
+            return None
+        news = self._news.pop(id)
+        self._n_changes -= len(news.changes)
+        if news.row is None and own.has_row and not news.removed:
+            self._fault(id, f"{len(news.changes)} changes without the row of the instance")
+            return None
+        if news.row is not None:
+            self._note_lease(own, news.row)
+            self._beat(own, news.row.last_beat_ms)
+        self._unsure[id] = Write(own.name, own.entry, news.row, tuple(news.changes))
+        return id
+
+    def _change(self, ids: list[int], outcome: Outcome, failed: set[int]) -> None:
+        writes = [self._unsure[id] for id in ids]
+        if not writes:
+            return
+        try:
+            answers = self._leases.change(writes)
+        except Unreachable as error:
+            answers = [error] * len(writes)
+        except BAD_VALUE as error:
+            if len(writes) > 1:
+                for id in ids:
+                    self._change([id], outcome, failed)
+            else:
+                del self._unsure[ids[0]]
+                self._fault(ids[0], str(error))
+            return
+        for id, write, answer in zip(ids, writes, answers, strict=True):
+            if isinstance(answer, Unreachable):
+                outcome.error = answer
+                failed.add(self._shard_of(write.name))
+                continue
+            del self._unsure[id]
+            if write.loss_deadline_ms is not None:
+                self._late[id] = answer
+            if isinstance(answer, Accepted):
+                self._accepted(id, write, answer, outcome)
+            elif not answer.early:
+                outcome.refused.append(self._refuse(id, write.name, None, len(write.changes)))
+
+    def _accepted(self, id: int, write: Write, answer: Accepted, outcome: Outcome) -> None:
+        own, shard = self.own[id], self._shard_of(write.name)
+        for change, seq in zip(write.changes, answer.seqs, strict=True):
+            outcome.accepted.append(replace(change, seq=seq))
+            own.joined += (seq,)
+            if is_news(change):
+                outcome.seqs.setdefault(shard, {}).setdefault(id, []).extend(own.joined)
+                own.joined = ()
+        if write.row is not None:
+            own.has_row = True
+            return
+        del self.own[id]
+        outcome.seqs.get(shard, {}).pop(id, None)
+        outcome.removed.append((shard, id))
+
+    def _refuse(self, id: int, name: bytes, owner: str | None, n_changes: int = 0) -> Refusal:
+        news = self._news.get(id)
+        late = self._late.get(id)
+        n_changes += len(news.changes) if news else 0
+        self.drop(id)
+        if late is not None:
+            self._late[id] = late
+        return Refusal(id, *parts_of(name), owner, n_changes)
+
+    def _fault(self, id: int, why: str) -> None:
+        self.faults += 1
+        if self.faults & (self.faults - 1) == 0:  # the 1st, 2nd, 4th, 8th: many do not flood the log
+            self._logger.error("skipped what was put of instance %d, which can never be stored: %s", id, why)
+
+
+def _name(news: _News) -> bytes | None:
+    source = news.row or (news.changes[-1] if news.changes else None)
+    return None if source is None else name_of(source.service, source.instance_id)

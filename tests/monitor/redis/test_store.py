@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 import uuid
 
 import pytest
@@ -17,6 +19,9 @@ from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.redis.store import RedisStore
 from tests.monitor.redis.fake_leases import FakeLeases
 from tests.monitor.store.contract import StoreContract
+from tests.monitor.store.values import NOON_MS, Clock, instance
+
+run = asyncio.run
 
 SHARDS = 4
 _prefixes = itertools.count()
@@ -33,6 +38,8 @@ def make_store(server, prefix, *, shards=SHARDS, **options):
 
 
 class TestRedisStore(StoreContract):
+    stores_odd_values = True
+
     @pytest.fixture(autouse=True)
     def _server(self, redis_server):
         self.server = redis_server
@@ -46,3 +53,19 @@ class TestRedisStore(StoreContract):
 
     def scan_only(self, monkeypatch, count):
         monkeypatch.setattr(events, "TEXT_SCAN", count)
+
+    def test_the_later_of_beat_and_row_counts(self, again, wall, monkeypatch):
+        """Beats are stored as deadlines, by Redis' clock: this monitor's has to run, too."""
+        begun_s = time.monotonic()
+        monkeypatch.setattr(Clock, "__call__", lambda self: NOON_MS + int((time.monotonic() - begun_s) * 1000))
+        store, saved = again()
+        first, second, third = range(saved.next_id, saved.next_id + 3)
+        for id in (first, second, third):
+            store.put_instance(instance(id, last_beat_ms=NOON_MS - 50_000))
+        run(store.flush())
+        store.put_beats({first: NOON_MS - 40_000, second: NOON_MS - 30_000})
+        store.put_beats({first: NOON_MS - 20_000})
+        run(store.flush())
+        store.put_instance(instance(second, last_beat_ms=NOON_MS - 10_000))
+        ago = {row.id: round((NOON_MS - row.last_beat_ms) / 1000) for row in again()[1].instances}
+        assert ago == {first: 20, second: 10, third: 50}

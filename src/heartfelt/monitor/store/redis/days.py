@@ -10,9 +10,9 @@ from typing import Any
 from heartfelt.monitor.store import HEAT_CELLS, HeatCell, UptimeDay
 from heartfelt.monitor.store.pending import DayFigures
 from heartfelt.monitor.store.queries import text_of
+from heartfelt.monitor.store.redis.history_scripts import ADD_DAYS, ADD_HEAT, CELL_BYTES
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Command, Link
-from heartfelt.monitor.store.redis.history_scripts import ADD_DAYS, ADD_HEAT, CELL_BYTES
 from heartfelt.monitor.store.redis.values import checked, pack, pairs_of, unpack
 from heartfelt.monitor.store.rows import DAY_MS, day_of, slices
 
@@ -129,12 +129,12 @@ def _cells(hour: int, values: dict[bytes, bytes], first: int, last: int) -> list
     return cells
 
 
-def _hashes(
-    link: Link, services: tuple[str, ...], where: list[tuple[int, str]]
-) -> list[dict[bytes, bytes]]:
+def _hashes(link: Link, services: tuple[str, ...], where: list[tuple[int, str]]) -> list[dict[bytes, bytes]]:
     """Returns the fields of hashes: all, or those of some services."""
     names = sorted({text_of(service).encode() for service in services})
     if not names:
-        return [dict(pairs_of(one)) for one in checked(link.execute(Command(at, ("HGETALL", key)) for at, key in where))]
+        return [
+            dict(pairs_of(one)) for one in checked(link.execute(Command(at, ("HGETALL", key)) for at, key in where))
+        ]
     found = checked(link.execute(Command(at, ("HMGET", key, *names)) for at, key in where))
     return [{name: data for name, data in zip(names, one, strict=True) if data is not None} for one in found]

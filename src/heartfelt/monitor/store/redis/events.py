@@ -20,9 +20,9 @@ from heartfelt.errors import ConfigError, StoreError
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store import READ_S, TEXT_CHARS, TEXT_SCAN, EventCursor, EventFilter, StoredEvent
 from heartfelt.monitor.store.queries import text_of
+from heartfelt.monitor.store.redis.history_scripts import HEADER_BYTES, PUT_EVENTS, SCAN_EVENTS
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link
-from heartfelt.monitor.store.redis.history_scripts import HEADER_BYTES, PUT_EVENTS, SCAN_EVENTS
 from heartfelt.monitor.store.redis.values import checked, pack
 from heartfelt.monitor.store.rows import LEVELS, MOST, RANK, event_of, to_json
 
@@ -287,9 +287,7 @@ class _Search:
         for answer in self._slices(part, wanted, cursor, min(limit, SLICE)):
             yield from map(_found, answer[3])
 
-    def _slices(
-        self, part: Part, wanted: dict[str, Any], cursor: EventCursor | None, want: int
-    ) -> Iterator[list[Any]]:
+    def _slices(self, part: Part, wanted: dict[str, Any], cursor: EventCursor | None, want: int) -> Iterator[list[Any]]:
         end_ms, start_ms = self._which.end_ms, self._which.start_ms
         if end_ms is not None and (cursor is None or cursor.at_ms > end_ms):
             cursor = EventCursor(end_ms, MOST)  # `at_ms` is never later than `time_ms`

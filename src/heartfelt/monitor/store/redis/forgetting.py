@@ -101,9 +101,7 @@ class Forgetting:
             self._link.call(FLEET, "ZREM", parts_key(self._keys), part.number)
 
     def _measure(self, parts: list[Part]) -> int:
-        asked = [
-            Command(part.shard, ("MEMORY", "USAGE", part_key(self._keys, part.number))) for part in parts
-        ]
+        asked = [Command(part.shard, ("MEMORY", "USAGE", part_key(self._keys, part.number))) for part in parts]
         sizes = checked(self._link.execute(asked))
         return sum(int(size or 0) for size in sizes) + sum(self._of_streams(("MEMORY", "USAGE")))
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, Run
 from heartfelt.monitor.store import OPEN_RUNS, READ_S, RUNS_KEPT
 from heartfelt.monitor.store.queries import text_of
+from heartfelt.monitor.store.redis.history_scripts import FORGET, PUT_RUN, PUT_SEQS
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
 from heartfelt.monitor.store.redis.link import Command, Link
-from heartfelt.monitor.store.redis.history_scripts import FORGET, PUT_RUN, PUT_SEQS
 from heartfelt.monitor.store.redis.packing import unpack_change
 from heartfelt.monitor.store.redis.values import (
     checked,
@@ -30,9 +30,11 @@ from heartfelt.monitor.store.redis.values import (
     stream_id,
     stream_id_at,
 )
+from heartfelt.monitor.store.rows import slices
 
 SEQS_KEPT = 50
 """How many changes of an instance are in its list."""
+LISTS_AT_ONCE = 100
 MOST_AT_ONCE = 1000
 WINDOW_MS = 2000
 """How long after its time a change was accepted at most, if it is looked for by its time."""
@@ -56,20 +58,27 @@ def is_news(change: Change) -> bool:
     return not (change.old is None or (change.old.value == "NEW" and change.new.value == "UP"))
 
 
-def put_seqs(keys: Keys, shard: int, seqs: dict[int, Sequence[int]], expires_ms: int) -> Command:
-    """seqs: the seqs of changes by instance, all of this shard."""
-    lists = [keys.shard(shard, "hist", id) for id in seqs]
-    return Command(shard, (PUT_SEQS, expires_ms, SEQS_KEPT, *map(pack, seqs.values())), lists)
+def put_seqs(keys: Keys, seqs: Mapping[int, Sequence[int]], expires_ms: int) -> Iterator[tuple[Command, int]]:
+    """Yields commands, and how many lists each adds to. seqs: those of changes, by instance."""
+    by_shard: dict[int, list[int]] = {}
+    for id in seqs:
+        by_shard.setdefault(shard_of_id(keys, id), []).append(id)
+    for shard, ids in by_shard.items():
+        for some in slices(ids, LISTS_AT_ONCE):
+            lists = [keys.shard(shard, "hist", id) for id in some]
+            yield Command(shard, (PUT_SEQS, expires_ms, SEQS_KEPT, *(pack(seqs[id]) for id in some)), lists), len(some)
 
 
-def put_run(keys: Keys, shard: int, run: Run, expires_ms: int) -> Command:
+def put_run(keys: Keys, run: Run, expires_ms: int) -> Command:
     """Raises one of BAD_VALUE."""
+    shard = shard_of_id(keys, run.id)
     words = (PUT_RUN, run.number, pack_run(run), "1" if run.end_ms is None else "", RUNS_KEPT, expires_ms)
     return Command(shard, words, (_runs_key(keys, shard, run.id), _open_key(keys, shard)))
 
 
-def forget(keys: Keys, shard: int, id: int) -> Command:
+def forget(keys: Keys, id: int) -> Command:
     """Deletes what there is of a removed instance besides its row."""
+    shard = shard_of_id(keys, id)
     return Command(
         shard, (FORGET,), (_runs_key(keys, shard, id), _open_key(keys, shard), keys.shard(shard, "hist", id))
     )
@@ -86,7 +95,8 @@ def _open_key(keys: Keys, shard: int) -> str:
 # -- reading: blocks, any thread
 
 
-def runs(link: Link, keys: Keys, shard: int, id: int, before: int | None, limit: int) -> list[Run]:
+def runs(link: Link, keys: Keys, id: int, before: int | None, limit: int) -> list[Run]:
+    shard = shard_of_id(keys, id)
     most = "+inf" if before is None else f"({before}"
     found = link.call(shard, "ZREVRANGEBYSCORE", _runs_key(keys, shard, id), most, "-inf", "LIMIT", 0, limit)
     return list(map(run_of, found))
@@ -124,24 +134,27 @@ class Changes:
         more_seqs: Sequence[int] = (),
         times_ms: Sequence[int] = (),
     ) -> list[Change]:
-        """more_seqs, times_ms: of changes that may not be in its list. Goes through the shard's whole stream only if
-        there is nothing of the instance, as is so after it was removed."""
-        asked = [Command(shard, ("LRANGE", self._keys.shard(shard, "hist", id), 0, -1))]
-        key = stream_key(self._keys, shard)
+        """shard: of its name. more_seqs, times_ms: of changes that may not be in its list. Goes through the shard's whole
+        stream only if there is nothing of the instance, as is so after it was removed."""
+        at = shard_of_id(self._keys, id)
+        asked = [Command(at, ("LRANGE", self._keys.shard(at, "hist", id), 0, -1))]
         for at_ms in times_ms:
             low, high = stream_id_at(at_ms - 1), stream_id_at(at_ms + WINDOW_MS)
-            asked.append(Command(shard, ("XRANGE", key, low, high, "COUNT", MOST_AT_ONCE)))
+            words = ("XRANGE", stream_key(self._keys, shard), low, high, "COUNT", MOST_AT_ONCE)
+            asked.append(Command(shard, words))
         listed, *windows = checked(self._link.execute(asked))
         seqs = sorted({*map(int, listed), *more_seqs}, reverse=True)
         seqs = [seq for seq in seqs if before is None or seq < before][:limit]
-        asked = [Command(shard, ("XRANGE", key, stream_id(seq), stream_id(seq))) for seq in seqs]
+        asked = [self._exactly(seq) for seq in seqs]
         found: dict[int, Change] = {}
-        for entries in (*checked(self._link.execute(asked)), *windows):
-            for seq, data in _read(entries, shard):
-                if seq not in found and (before is None or seq < before):
-                    change = unpack_change(seq, data)
-                    if change.id == id:
-                        found[seq] = change
+        entries = [
+            (seq, one[0][1][1]) for seq, one in zip(seqs, checked(self._link.execute(asked)), strict=True) if one
+        ]
+        for seq, data in (*entries, *(one for some in windows for one in _read(some, shard))):
+            if seq not in found and (before is None or seq < before):
+                change = unpack_change(seq, data)
+                if change.id == id:
+                    found[seq] = change
 
         def fits(change: Change) -> bool:
             return change.id == id and (service is None or change.service == service)
@@ -149,6 +162,10 @@ class Changes:
         if not found and not listed:
             return self._merged([shard], before, limit, pack(id), fits)
         return list(filter(fits, (found[seq] for seq in sorted(found, reverse=True))))[:limit]
+
+    def _exactly(self, seq: int) -> Command:
+        shard, id = seq % MOST_SHARDS, stream_id(seq)
+        return Command(shard, ("XRANGE", stream_key(self._keys, shard), id, id))
 
     def _merged(
         self,

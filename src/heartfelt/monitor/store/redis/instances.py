@@ -80,10 +80,9 @@ class Outcome:
     def __init__(self) -> None:
         self.accepted: list[Change] = []
         """With the seqs that Redis has given."""
-        self.seqs: dict[int, dict[int, list[int]]] = {}
-        """By shard and instance: what is to be added to its list."""
-        self.removed: list[tuple[int, int]] = []
-        """Shards and instances."""
+        self.seqs: dict[int, list[int]] = {}
+        """By instance: what is to be added to its list."""
+        self.removed: list[int] = []
         self.refused: list[Refusal] = []
         self.renewal: Renewal | None = None
         self.error: StoreError | None = None
@@ -228,9 +227,7 @@ class Instances:
         own = self.own[adopted.entry.id]
         if not adopted.deadline_ms or not own.lease_ms:
             return adopted.row.last_beat_ms
-        ago_ms = self._now_ms(self._shard_of(own.name)) - (
-            adopted.deadline_ms - own.lease_ms - own.lease_ms // 4
-        )
+        ago_ms = self._now_ms(self._shard_of(own.name)) - (adopted.deadline_ms - own.lease_ms - own.lease_ms // 4)
         return max(adopted.row.last_beat_ms, self._wall_ms() - max(0, ago_ms))
 
     # -- writing
@@ -364,19 +361,19 @@ class Instances:
                 outcome.refused.append(self._refuse(id, write.name, None, len(write.changes)))
 
     def _accepted(self, id: int, write: Write, answer: Accepted, outcome: Outcome) -> None:
-        own, shard = self.own[id], self._shard_of(write.name)
+        own = self.own[id]
         for change, seq in zip(write.changes, answer.seqs, strict=True):
             outcome.accepted.append(replace(change, seq=seq))
             own.joined += (seq,)
             if is_news(change):
-                outcome.seqs.setdefault(shard, {}).setdefault(id, []).extend(own.joined)
+                outcome.seqs.setdefault(id, []).extend(own.joined)
                 own.joined = ()
         if write.row is not None:
             own.has_row = True
             return
         del self.own[id]
-        outcome.seqs.get(shard, {}).pop(id, None)
-        outcome.removed.append((shard, id))
+        outcome.seqs.pop(id, None)
+        outcome.removed.append(id)
 
     def _refuse(self, id: int, name: bytes, owner: str | None, n_changes: int = 0) -> Refusal:
         news = self._news.get(id)

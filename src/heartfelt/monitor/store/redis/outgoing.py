@@ -34,7 +34,13 @@ class Outgoing:
         """Rows that Redis refuses to store at any time."""
         self._link = link
         self._bounds = bounds
-        self._most = {EVENTS: bounds.events, DAYS: bounds.days, CELLS: bounds.cells, RUNS: bounds.runs, OTHER: _MOST_OTHER}
+        self._most = {
+            EVENTS: bounds.events,
+            DAYS: bounds.days,
+            CELLS: bounds.cells,
+            RUNS: bounds.runs,
+            OTHER: _MOST_OTHER,
+        }
         self._dropped = dropped
         self._logger = logger
         self._chunks: dict[int, deque[Chunk]] = {}

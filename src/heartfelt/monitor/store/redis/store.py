@@ -329,16 +329,16 @@ class RedisStore:
         for one in some:
             self._instances.add(name_of(one.row.service, one.row.instance_id), one.entry, one.row)
             last_beat_ms = self._instances.last_beat_ms(one)
-            rows.append(one.row if last_beat_ms == one.row.last_beat_ms else replace(one.row, last_beat_ms=last_beat_ms))
+            rows.append(
+                one.row if last_beat_ms == one.row.last_beat_ms else replace(one.row, last_beat_ms=last_beat_ms)
+            )
         return sorted(rows, key=lambda row: row.id)
 
     async def open_runs(self, ids: Iterable[int]) -> list[Run]:
         """Returns the runs of these instances that have not ended, as is needed for some that were adopted."""
         wanted = frozenset(ids)
-        shards = {self._shard_of(id) for id in wanted}
-        return await self._reading.read(
-            lambda: history.open_runs(self._link, self._keys, shards, wanted.__contains__)
-        )
+        shards = {history.shard_of_id(self._keys, id) for id in wanted}
+        return await self._reading.read(lambda: history.open_runs(self._link, self._keys, shards, wanted.__contains__))
 
     def _tell(self, outcome: Outcome) -> None:
         """Tells the listener what has come of a round. The writer's thread."""
@@ -375,7 +375,9 @@ class RedisStore:
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
         if id is None:
             return await self._reading.read(lambda: self._changes.page(service, before, limit))
-        shard = self._shard_of(id)
+        shard = self._instances.shard_of(id)
+        if shard is None:
+            shard = history.shard_of_id(self._keys, id)
         seqs, at_ms = self._instances.joined(id)
         return await self._reading.read(
             lambda: self._changes.of_instance(shard, id, service, before, limit, seqs, at_ms)
@@ -396,17 +398,10 @@ class RedisStore:
 
     async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
         hours = self._forgetting.keep.heat_ms // times.HOUR_MS + 2
-        return await self._reading.read(
-            lambda: times.heat(self._link, self._keys, services, start_ms, end_ms, hours)
-        )
+        return await self._reading.read(lambda: times.heat(self._link, self._keys, services, start_ms, end_ms, hours))
 
     async def runs(self, id: int, *, before: int | None, limit: int) -> list[Run]:
-        shard = self._shard_of(id)
-        return await self._reading.read(lambda: history.runs(self._link, self._keys, shard, id, before, limit))
-
-    def _shard_of(self, id: int) -> int:
-        shard = self._instances.shard_of(id)
-        return history.shard_of_id(self._keys, id) if shard is None else shard
+        return await self._reading.read(lambda: history.runs(self._link, self._keys, id, before, limit))
 
     # -- documents
 
@@ -431,9 +426,7 @@ class RedisStore:
         self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
     ) -> None:
         finish = self._outbox.finish_delivery
-        await self._reading.read(
-            lambda: finish(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried)
-        )
+        await self._reading.read(lambda: finish(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried))
 
     async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
         """Also those that were put before."""

@@ -290,7 +290,7 @@ class Writer:
         for mine in taken.runs.values():
             for run in mine.values():
                 try:
-                    yield Chunk(history.put_run(self._keys, self._shard_of(run.id), run, RUNS_MS), RUNS, 1)
+                    yield Chunk(history.put_run(self._keys, run, RUNS_MS), RUNS, 1)
                 except BAD_VALUE as error:
                     self._fault("a run", error)
         if taken.hold is not None:
@@ -299,10 +299,6 @@ class Writer:
     def _day_chunks(self, days: dict[tuple[int, str], Any]) -> Iterator[Chunk]:
         for command, n in self._add_times.days(days, self._forgetting.keep.uptime_ms):
             yield Chunk(command, DAYS, n)
-
-    def _shard_of(self, id: int) -> int:
-        shard = self._instances.shard_of(id)
-        return history.shard_of_id(self._keys, id) if shard is None else shard
 
     def _write(self, outcome: Outcome, *, complete: bool) -> None:
         done = self._instances.write(complete=complete)
@@ -319,11 +315,10 @@ class Writer:
     def _settle(self, done: Outcome) -> None:
         """Puts what follows from changes that were accepted: the lists of instances, losses of days."""
         keep_ms = self._forgetting.keep.changes_ms
-        for shard, seqs in done.seqs.items():
-            if seqs:
-                self.outgoing.put(Chunk(history.put_seqs(self._keys, shard, seqs, keep_ms), OTHER, len(seqs)))
-        for shard, id in done.removed:
-            self.outgoing.put(Chunk(history.forget(self._keys, shard, id), OTHER, 1))
+        for command, n in history.put_seqs(self._keys, done.seqs, keep_ms):
+            self.outgoing.put(Chunk(command, OTHER, n))
+        for id in done.removed:
+            self.outgoing.put(Chunk(history.forget(self._keys, id), OTHER, 1))
         for chunk in self._day_chunks(days_of(done.accepted)):
             self.outgoing.put(chunk)
 

@@ -15,9 +15,10 @@ pytest.importorskip("redis")
 from heartfelt.monitor.store.redis import events
 from heartfelt.monitor.store.redis.address import parse_address
 from heartfelt.monitor.store.redis.keys import Keys
+from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.redis.store import RedisStore
-from tests.monitor.redis.fake_leases import FakeLeases
+from tests.monitor.redis.one_machine import Ids, OneMachine
 from tests.monitor.store.contract import StoreContract
 from tests.monitor.store.values import NOON_MS, Clock, instance
 
@@ -34,7 +35,8 @@ def a_prefix():
 def make_store(server, prefix, *, shards=SHARDS, **options):
     link = make_link(parse_address(server.url))
     keys = Keys(prefix, shards)
-    return RedisStore(link, keys, FakeLeases(link, keys), monitor_id=uuid.uuid4().hex, **options)
+    me = uuid.uuid4().hex
+    return RedisStore(link, keys, Leases(link, keys, me), monitor_id=me, **options)
 
 
 class TestRedisStore(StoreContract):
@@ -44,9 +46,11 @@ class TestRedisStore(StoreContract):
     def _server(self, redis_server):
         self.server = redis_server
         self.prefix = a_prefix()
+        self.ids = Ids()
 
     def make(self, place, wall_ms):
-        return make_store(self.server, self.prefix, wall_ms=wall_ms, lease_ms=lambda row: row.timeout_ms or 60_000)
+        store = make_store(self.server, self.prefix, wall_ms=wall_ms, lease_ms=lambda row: row.timeout_ms or 60_000)
+        return OneMachine(store, self.ids)
 
     def say_what_is_few(self, monkeypatch, few):
         monkeypatch.setattr(events, "SLICE", few // 10)

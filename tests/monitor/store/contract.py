@@ -68,7 +68,7 @@ class StoreContract(EventContract, OutboxContract):
         store, saved = again()
         ids = range(saved.next_id, saved.next_id + 700)  # more than fits one statement, and a rest
         for id in ids:
-            store.put_instance(instance(id, reason=text_reason("first")))
+            store.put_instance(instance(id, service=f"s{id % 7}", reason=text_reason("first")))
         rows = {id: instance(id, service=f"s{id % 7}", meta={"n": id, "ü": ["x", None, 1.5]}) for id in ids}
         for row in rows.values():
             store.put_instance(row)
@@ -231,9 +231,12 @@ class StoreContract(EventContract, OutboxContract):
             )
             for n in range(120)
         ]  # fmt: skip
+        rows = {one.id: instance(one.id, service=one.service, instance_id=one.instance_id) for one in put}
+        for row in rows.values():
+            store.put_instance(row)
         for one in put:
             store.put_change(one)
-            store.put_instance(instance(one.id, service=one.service, instance_id=one.instance_id))
+            store.put_instance(rows[one.id])
         run(store.flush())
         stored = run(store.changes(id=None, service=None, before=None, limit=1000))
         assert len(stored) == len(put)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.pending import Dropped, Pending
 from heartfelt.monitor.store.redis.history import is_news
 from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Owned, Refused, Renewal, Write
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
@@ -30,20 +30,6 @@ NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
 MOST_FLUSH_S = 15.0
-
-
-class LeasesPart(Protocol):
-    """What the store needs of `Leases`."""
-
-    def start(self) -> list[Adopted]: ...
-    def renew(self) -> Renewal: ...
-    def reserve(
-        self, names: Sequence[bytes], ids: Sequence[int] | None = None
-    ) -> Sequence[Entry | Owned | Unreachable]: ...
-    def change(self, writes: Sequence[Write]) -> Sequence[Accepted | Refused | Unreachable]: ...
-    def set_deadline(self, entry: Entry, ms: int) -> None: ...
-    def flush(self) -> Sequence[tuple[bytes, Entry]]: ...
-    def stop(self) -> None: ...
 
 
 class Own:
@@ -115,7 +101,7 @@ class Instances:
 
     def __init__(
         self,
-        leases: LeasesPart,
+        leases: Leases,
         keys: Keys,
         lease_ms: Callable[[InstanceRow], int],
         wall_ms: Callable[[], int],
@@ -138,6 +124,7 @@ class Instances:
         self._logger = logger
         self._news: dict[int, _News] = {}
         self._unsure: dict[int, Write] = {}
+        self._tokens = 0
         self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
         self._n_changes = 0
         self._late: dict[int, Accepted | Refused] = {}
@@ -236,7 +223,6 @@ class Instances:
         """complete: nothing that belongs together is still being put. Does not raise Unreachable."""
         outcome = Outcome()
         ready = [id for id, news in self._news.items() if self._is_ready(news, complete)]
-        self._reserve([id for id in ready if id not in self.own], outcome)
         failed: set[int] = set()
         for some in slices(list(self._unsure), AT_ONCE):
             self._change([id for id in some if self._shard_of(self._unsure[id].name) not in failed], outcome, failed)
@@ -262,20 +248,12 @@ class Instances:
             else:
                 ends_ms = max(1, self._now_ms(self._shard_of(own.name)) - (self._wall_ms() - deadline_ms))
                 self._leases.set_deadline(own.entry, ends_ms)
-                self._unsure[row.id] = Write(own.name, own.entry, row, (change,), ends_ms)
+                self._unsure[row.id] = self._new(own, row, (change,), ends_ms)
                 asked.append(at)
-        if asked:
-            try:
-                self.flush_pages(outcome)
-            except Unreachable as error:
-                for at in asked:
-                    self._unsure.pop(losses[at].row.id, None)
-                    answers[at] = error
-                asked = []
         for some in slices([losses[at].row.id for at in asked], AT_ONCE):
             self._change(some, outcome, set())
         for at in asked:
-            answers[at] = self._late.pop(losses[at].row.id, Unreachable("Redis did not answer"))
+            answers[at] = self._late.pop(losses[at].row.id, Unreachable("Redis has not answered"))
         return [answers[at] for at in range(len(losses))]
 
     def flush_pages(self, outcome: Outcome) -> None:
@@ -290,46 +268,31 @@ class Instances:
         news.has_waited = True
         return False
 
-    def _reserve(self, unknown: list[int], outcome: Outcome) -> None:
-        """Reserves entries, with their ids, for instances that were put without: where one monitor alone gives ids. In a
-        cluster an instance is reserved before it is put."""
-        for ids in slices(unknown, AT_ONCE):
-            names = [_name(self._news[id]) for id in ids]
-            for id, name in zip(ids, names, strict=True):
-                if name is None:  # it was removed before anything of it was written
-                    self.drop(id)
-            known = [(id, name) for id, name in zip(ids, names, strict=True) if name is not None]
-            if not known:
-                continue
-            try:
-                answers = self._leases.reserve([name for _, name in known], [id for id, _ in known])
-            except Unreachable as error:
-                outcome.error = error
-                return
-            for (id, name), answer in zip(known, answers, strict=True):
-                if isinstance(answer, Unreachable):
-                    outcome.error = answer
-                elif isinstance(answer, Entry) and answer.id == id:
-                    self.add(name, answer)
-                else:
-                    owner = answer.owner if isinstance(answer, Owned) else None
-                    outcome.refused.append(self._refuse(id, name, owner))
-
     def _begin(self, id: int, failed: set[int]) -> int | None:
         """Makes what was put of an instance a Write, and returns its id; None: it has to wait."""
         own = self.own.get(id)
-        if own is None or id in self._unsure or self._shard_of(own.name) in failed:
+        if own is not None and (id in self._unsure or self._shard_of(own.name) in failed):
             return None
         news = self._news.pop(id)
         self._n_changes -= len(news.changes)
+        if own is None:
+            if not news.removed:  # otherwise it was dropped before
+                self._fault(id, "it is not this monitor's, or was not reserved")
+            return None
         if news.row is None and own.has_row and not news.removed:
             self._fault(id, f"{len(news.changes)} changes without the row of the instance")
             return None
         if news.row is not None:
             self._note_lease(own, news.row)
             self._beat(own, news.row.last_beat_ms)
-        self._unsure[id] = Write(own.name, own.entry, news.row, tuple(news.changes))
+        self._unsure[id] = self._new(own, news.row, tuple(news.changes))
         return id
+
+    def _new(
+        self, own: Own, row: InstanceRow | None, changes: tuple[Change, ...], deadline_ms: int | None = None
+    ) -> Write:
+        self._tokens += 1
+        return Write(own.name, own.entry, row, changes, deadline_ms, self._tokens)
 
     def _change(self, ids: list[int], outcome: Outcome, failed: set[int]) -> None:
         writes = [self._unsure[id] for id in ids]
@@ -351,6 +314,8 @@ class Instances:
             if isinstance(answer, Unreachable):
                 outcome.error = answer
                 failed.add(self._shard_of(write.name))
+                if write.loss_deadline_ms is not None and answer.refused:
+                    del self._unsure[id]  # certainly not done: it will be asked again, if it is still a loss
                 continue
             del self._unsure[id]
             if write.loss_deadline_ms is not None:
@@ -388,8 +353,3 @@ class Instances:
         self.faults += 1
         if self.faults & (self.faults - 1) == 0:  # the 1st, 2nd, 4th, 8th: many do not flood the log
             self._logger.error("skipped what was put of instance %d, which can never be stored: %s", id, why)
-
-
-def _name(news: _News) -> bytes | None:
-    source = news.row or (news.changes[-1] if news.changes else None)
-    return None if source is None else name_of(source.service, source.instance_id)

@@ -35,9 +35,9 @@ from heartfelt.monitor.store.redis.events import Events
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.history_scripts import RESERVE_RUNS
-from heartfelt.monitor.store.redis.instances import Instances, LeasesPart, Loss, Outcome, Refusal
+from heartfelt.monitor.store.redis.instances import Instances, Loss, Outcome, Refusal
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Owned, Refused, Renewal
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused, Renewal
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.reading import Reading
@@ -86,7 +86,7 @@ class RedisStore:
         self,
         link: Link,
         keys: Keys,
-        leases: LeasesPart,
+        leases: Leases,
         *,
         monitor_id: str,
         name: str = "Redis",
@@ -308,7 +308,7 @@ class RedisStore:
         self._lost.update(seq for one in answers if isinstance(one, Accepted) for seq in one.seqs)
         return answers
 
-    async def lease_job(self, job: Callable[[LeasesPart], Any]) -> Any:
+    async def lease_job(self, job: Callable[[Leases], Any]) -> Any:
         """Runs `move`, `orphans`, `adopt` in the writer's thread. Instances among what it returns are this monitor's
         from then on, as by `adopted`."""
         self._see_loop()

@@ -24,8 +24,9 @@ from heartfelt.monitor.store.redis.days import AddTimes
 from heartfelt.monitor.store.redis.events import PutEvents, pack_event
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
-from heartfelt.monitor.store.redis.instances import Instances, LeasesPart, Outcome
+from heartfelt.monitor.store.redis.instances import Instances, Outcome
 from heartfelt.monitor.store.redis.keys import Keys
+from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.outgoing import CELLS, DAYS, EVENTS, OTHER, RUNS, Chunk, Outgoing
@@ -62,7 +63,7 @@ class Writer:
         link: Link,
         keys: Keys,
         writer_id: str,
-        leases: LeasesPart,
+        leases: Leases,
         instances: Instances,
         outbox: RedisOutbox,
         forgetting: Forgetting,
@@ -347,6 +348,7 @@ class Writer:
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
+        self._renew_at = 0.0  # it finds out what was executed
         self._retry_s = min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
         self.error = f"{self._name} cannot be written: {error}"
         self._log.failed(f"{self.error}; new records are kept in memory until then")

@@ -18,7 +18,7 @@ UNKNOWN = 1 << 40
 
 @dataclasses.dataclass
 class Ids:
-    """What is known of a place, by all stores that are made in it one after the other."""
+    """Ids of the instances of a place, for all stores that are made in it one after the other."""
 
     given: dict[int, int] = dataclasses.field(default_factory=dict)
     by_name: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)

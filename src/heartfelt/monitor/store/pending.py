@@ -34,8 +34,8 @@ DeliveryRow = tuple[str, str, str, int, str, int]
 
 
 def day_figures(change: Change) -> DayFigures | None:
-    """Returns what a change adds to the day of its service: a loss or a failure; otherwise None. Not what is told again,
-    nor what goes on after a pause, though people were told before it."""
+    """Returns what a change adds to the day of its service: a loss or a failure; otherwise None. None also for what is
+    told again, and what goes on after a pause, though people were told before it."""
     goes_on = change.old is State.PAUSED and change.level is Level.NORMAL
     return None if change.new is change.old or goes_on else _COUNTED.get(change.new)
 

@@ -61,7 +61,7 @@ class AddTimes:
     def minute(
         self, minute_ms: int, counts: dict[str, tuple[int, int]], expires_ms: int
     ) -> Iterator[tuple[Command, int]]:
-        """What is put twice by this monitor counts once: the larger total, the smaller up."""
+        """Counts what this monitor puts twice once: the larger total, the smaller up."""
         minute = minute_ms // MINUTE_MS
         added = self._added.setdefault(minute, {})
         while len(self._added) > _MINUTES_KEPT:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Events. They are in parts by when they were received, `P:{n}:events:<part>`: sorted sets by `at_ms`, in which those of
-one time are in the order of their numbers. Parts are spread over the shards.
+"""Events. They are in parts by when they were received, `P:{n}:events:<part>`: sorted sets by `at_ms`, in which those
+of one time are in the order of their numbers. Parts are spread over the shards.
 
 Reading goes through the parts from the newest on. A filter is applied by a script, in slices that block Redis for about
 a millisecond each. An event is never later than its part, so an older part is only opened when a page comes to it.
@@ -168,9 +168,7 @@ class Events:
         found: list[StoredEvent] = []
         if limit <= 0:
             return found
-        looked_at = 0
-        for one in search.newest_first(cursor, TEXT_SCAN if which.text else limit):
-            looked_at += 1
+        for looked_at, one in enumerate(search.newest_first(cursor, TEXT_SCAN if which.text else limit), 1):
             if search.has_text(one.data):
                 found.append(one.stored())
                 if len(found) == limit:

@@ -32,7 +32,7 @@ class Forgetting:
         self.bytes = 0
         """The size of events and changes, when it was measured last."""
         self.used = 0
-        """What Redis uses in all, on the server that has the fleet's keys."""
+        """Bytes that Redis uses in all, on the server that has the fleet's keys."""
         self._link = link
         self._keys = keys
         self._outbox = outbox

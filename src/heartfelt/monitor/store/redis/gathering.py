@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was put and was not taken by the writer yet."""
+"""Records that were put, and that the writer has not taken yet."""
 
 from __future__ import annotations
 

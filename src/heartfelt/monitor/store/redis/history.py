@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Changes and runs.
 
-Accepted changes are in the stream `ev` of their shard, which the leases' script writes. A list `P:{n}:hist:<id>` has the
-seqs of the newest changes of one instance, from the first one on that is more than that it joined and came up: an
-instance without such news has no key of its own, and its changes are found in the stream by the times in its row.
+Accepted changes are in the stream `ev` of their shard, which the leases' script writes. A list `P:{n}:hist:<id>` has
+the seqs of the newest changes of one instance, from the first one on that is more than that it joined and came up: an
+instance without such news has no key of its own, and its monitor knows where its changes are.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ class Changes:
         more_seqs: Sequence[int] = (),
         times_ms: Sequence[int] = (),
     ) -> list[Change]:
-        """shard: of its name. more_seqs, times_ms: of changes that may not be in its list. Goes through the shard's whole
-        stream only if there is nothing of the instance, as is so after it was removed."""
+        """shard: that of its name. more_seqs, times_ms: of changes that may not be in its list. Goes through the shard's
+        whole stream only if there is nothing of the instance, as is so after it was removed."""
         at = shard_of_id(self._keys, id)
         asked = [Command(at, ("LRANGE", self._keys.shard(at, "hist", id), 0, -1))]
         for at_ms in times_ms:
@@ -213,7 +213,7 @@ class Changes:
 
 
 class _Rest:
-    """What was not returned yet of one stream."""
+    """The rest of one stream, which was not returned yet."""
 
     def __init__(self, shard: int, before: int | None) -> None:
         self.shard = shard

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Rows and changes of the instances that this monitor owns, on their way to Redis. Belongs to the writer's thread.
 
-What is put is gathered by instance, until it is one `Write`. A Write of which it is not known whether it was executed is
-repeated as it was, and what came later waits until it is answered.
+What is put is gathered by instance, until it is one `Write`. A Write of which it is not known whether it was executed
+is repeated as it was, and what came later waits until it is answered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.pending import Dropped, Pending
 from heartfelt.monitor.store.redis.history import is_news
-from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
+from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.values import BAD_VALUE
@@ -61,7 +61,7 @@ class Refusal(NamedTuple):
 
 
 class Outcome:
-    """What one call of `write` has reached."""
+    """Results of one round."""
 
     def __init__(self) -> None:
         self.accepted: list[Change] = []
@@ -85,7 +85,7 @@ class Loss(NamedTuple):
 
 
 class _News:
-    """What was put of an instance and not written yet."""
+    """Everything that was put of an instance and not written yet."""
 
     __slots__ = ("changes", "has_waited", "removed", "row")
 
@@ -202,7 +202,7 @@ class Instances:
         own.lease_ms = 0 if row.state in NO_TIMEOUT else max(0, lease_ms)
 
     def _beat(self, own: Own, beat_ms: int) -> None:
-        """Puts into the page when its timeout ends: a quarter later, the longest time until the page is written again."""
+        """Puts its deadline into its page: a quarter of the timeout later, so long may pass until the next flush."""
         ends_ms = 0
         if own.lease_ms:
             now_ms = self._now_ms(self._shard_of(own.name))

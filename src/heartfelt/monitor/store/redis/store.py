@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -16,22 +16,15 @@ from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level
 from heartfelt.monitor.store import (
     REMOVED,
     Backlog,
-    Delivery,
-    EventCursor,
-    EventFilter,
     Health,
-    HeatCell,
     Saved,
-    StoredEvent,
-    UptimeDay,
     WatchedTime,
     Who,
 )
 from heartfelt.monitor.store import Keys as DeliveryKeys
 from heartfelt.monitor.store.pending import Bounds, Dropped
-from heartfelt.monitor.store.redis import days as times
 from heartfelt.monitor.store.redis import documents, history
-from heartfelt.monitor.store.redis.events import Events
+from heartfelt.monitor.store.redis.chunks import hold_key, written_key
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.history_scripts import RESERVE_RUNS
@@ -39,12 +32,11 @@ from heartfelt.monitor.store.redis.instances import Instances, Loss, Outcome, Re
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Entry, Keys, name_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused, Renewal
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
-from heartfelt.monitor.store.redis.outbox import RedisOutbox
-from heartfelt.monitor.store.redis.reading import Reading
+from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
-from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Writer, hold_key, written_key
+from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Writer
 from heartfelt.monitor.store.retention import Retention
-from heartfelt.monitor.store.rows import DAY_MS, hold_of
+from heartfelt.monitor.store.rows import hold_of
 
 __all__ = ["Listener", "Loss", "RedisStore", "Refusal"]
 
@@ -74,7 +66,7 @@ def _timeout_ms(row: InstanceRow) -> int:
     return row.timeout_ms or 0
 
 
-class RedisStore:
+class RedisStore(HistoryReader):
     """See `Store`. `Store` is about this monitor's own instances, and about the history of all.
 
     link, leases: are closed with the store. monitor_id: of this incarnation. lease_ms: returns the timeout of an
@@ -104,15 +96,15 @@ class RedisStore:
         self.name = name
         self.leases = leases
         self.left_running = 0
-        self._link, self._keys = link, keys
         self._listener = listener
-        self._wall_ms = wall_ms
         self._logger = logger or logging.getLogger("heartfelt.monitor.store")
         self._answer_s = answer_s
         bounds = bounds or Bounds()
         kept_dropped = Dropped()
-        self._reading = Reading(name, answer_s=answer_s, logger=self._logger)
-        self._outbox = RedisOutbox(link, keys, logger=self._logger, claimer=monitor_id)
+        super().__init__(
+            link, keys, name=name, claimer=monitor_id, keep=lambda: self._forgetting.keep,
+            is_closing=lambda: self._state == "closed", wall_ms=wall_ms, answer_s=answer_s, logger=self._logger,
+        )  # fmt: skip
         self._forgetting = Forgetting(link, keys, self._outbox, retention or Retention(), wall_ms)
         self._instances = Instances(
             leases, keys, lease_ms, wall_ms, link.now_ms, bounds.changes, kept_dropped, self._logger
@@ -123,8 +115,6 @@ class RedisStore:
             tell=self._tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s, answer_s=answer_s,
             renew_s=renew_s,
         )  # fmt: skip
-        self._events = Events(link, keys, lambda: self._state != "open")
-        self._changes = history.Changes(link, keys, lambda: self._state != "open")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: set[int] = set()
         """Seqs of losses that `lose` has recorded, and `put_change` will be told of."""
@@ -147,7 +137,7 @@ class RedisStore:
         now = max(map(self._link.now_ms, shards))
         written = self._link.call(FLEET, "GET", written_key(self._keys))
         hold = self._link.call(FLEET, "GET", hold_key(self._keys))
-        newest = self._changes_at_start()
+        newest = self._changes.page(None, None, REMOVED)
         first_run = self._link.call(FLEET, RESERVE_RUNS, RUN_NUMBERS, keys=(self._keys.fleet("next"),))
         saved = Saved(
             instances=instances,
@@ -166,15 +156,8 @@ class RedisStore:
         self._reading.open()
         return saved
 
-    def _changes_at_start(self) -> list[Change]:
-        self._state = "open"
-        try:
-            return self._changes.page(None, None, REMOVED)
-        finally:
-            self._state = "new"
-
     def close(self) -> None:
-        """Writes what is queued, and gives up the leases. Takes at most `stop_s`. Logs what is not written by then, and a
+        """Writes what is queued, and gives up the leases. Takes at most `stop_s`. Logs what is not written by then and a
         thread whose server does not answer, which is left running. Idempotent."""
         if self._state != "open":
             return
@@ -370,7 +353,21 @@ class RedisStore:
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
 
-    # -- reading
+    # -- what needs the writer
+
+    async def put_document(self, kind: str, name: str, value: Any) -> None:
+        await self._writer.do(lambda _: documents.put_document(self._link, self._keys, kind, name, value))
+
+    async def delete_document(self, kind: str, name: str) -> bool:
+        return await self._writer.do(lambda _: documents.delete_document(self._link, self._keys, kind, name))
+
+    async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
+        """Also those that were put before."""
+        return await self._writer.do(lambda _: self._outbox.drop_deliveries(target, answer, forget=forget))
+
+    async def waiting_deliveries(self) -> dict[str, Backlog]:
+        unwritten = self._writer.unwritten_deliveries
+        return await self._reading.read(lambda: self._outbox.waiting_deliveries(unwritten))
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
         if id is None:
@@ -382,69 +379,3 @@ class RedisStore:
         return await self._reading.read(
             lambda: self._changes.of_instance(shard, id, service, before, limit, seqs, at_ms)
         )
-
-    async def events(self, which: EventFilter, *, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
-        return await self._reading.read(lambda: self._events.page(which, before, limit))
-
-    async def newest_event(self) -> int:
-        return await self._reading.read(self._events.newest)
-
-    async def count_events(self, which: EventFilter) -> dict[Level, int]:
-        return await self._reading.read(lambda: self._events.count(which))
-
-    async def uptime(self, services: tuple[str, ...], days: int) -> list[UptimeDay]:
-        today = self._wall_ms() // DAY_MS
-        return await self._reading.read(lambda: times.uptime(self._link, self._keys, services, days, today))
-
-    async def heat(self, services: tuple[str, ...], start_ms: int, end_ms: int) -> list[HeatCell]:
-        hours = self._forgetting.keep.heat_ms // times.HOUR_MS + 2
-        return await self._reading.read(lambda: times.heat(self._link, self._keys, services, start_ms, end_ms, hours))
-
-    async def runs(self, id: int, *, before: int | None, limit: int) -> list[Run]:
-        return await self._reading.read(lambda: history.runs(self._link, self._keys, id, before, limit))
-
-    # -- documents
-
-    async def get_document(self, kind: str, name: str) -> Any | None:
-        return await self._reading.read(lambda: documents.document(self._link, self._keys, kind, name))
-
-    async def put_document(self, kind: str, name: str, value: Any) -> None:
-        await self._writer.do(lambda _: documents.put_document(self._link, self._keys, kind, name, value))
-
-    async def delete_document(self, kind: str, name: str) -> bool:
-        return await self._writer.do(lambda _: documents.delete_document(self._link, self._keys, kind, name))
-
-    async def documents(self, kind: str) -> dict[str, Any]:
-        return await self._reading.read(lambda: documents.documents(self._link, self._keys, kind))
-
-    # -- the outbox
-
-    async def next_deliveries(self, now_ms: int, limit: int, room: Mapping[str, int] | None = None) -> list[Delivery]:
-        return await self._reading.read(lambda: self._outbox.next_deliveries(now_ms, limit, room))
-
-    async def finish_delivery(
-        self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
-    ) -> None:
-        finish = self._outbox.finish_delivery
-        await self._reading.read(lambda: finish(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried))
-
-    async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
-        """Also those that were put before."""
-        return await self._writer.do(lambda _: self._outbox.drop_deliveries(target, answer, forget=forget))
-
-    async def hasten_deliveries(self, target: str, now_ms: int) -> None:
-        await self._reading.read(lambda: self._outbox.hasten_deliveries(target, now_ms))
-
-    async def delivery_states(self, target: str, keys: Iterable[str]) -> dict[str, str]:
-        wanted = list(keys)
-        return await self._reading.read(lambda: self._outbox.delivery_states(target, wanted))
-
-    async def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
-        return await self._reading.read(self._outbox.told)
-
-    async def waiting_deliveries(self) -> dict[str, Backlog]:
-        unwritten = self._writer.unwritten_deliveries
-        return await self._reading.read(lambda: self._outbox.waiting_deliveries(unwritten))
-
-    async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
-        return await self._reading.read(lambda: self._outbox.deliveries(target, before, limit))

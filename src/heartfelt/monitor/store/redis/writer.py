@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The thread that writes to Redis. It sleeps until something is put, waits GATHER_S for more if that is a change, FLUSH_S
-otherwise, and writes all of it. What cannot be written waits, within bounds. Between two rounds it runs jobs that
+"""The thread that writes to Redis. It sleeps until something is put, waits GATHER_S for more if that is a change,
+FLUSH_S otherwise, and writes all of it. What cannot be written waits, within bounds. Between two rounds it runs jobs that
 coroutines wait for, renews the leases, writes pages of deadlines and deletes what is old."""
 
 from __future__ import annotations
@@ -10,28 +10,25 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.model import Change, Hold
 from heartfelt.monitor.store import FLUSH_S
 from heartfelt.monitor.store.outage_log import OutageLog
-from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped, day_figures
-from heartfelt.monitor.store.redis import history
-from heartfelt.monitor.store.redis.days import AddTimes
-from heartfelt.monitor.store.redis.events import PutEvents, pack_event
+from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped
+from heartfelt.monitor.store.redis.chunks import Chunks
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.instances import Instances, Outcome
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.leases import Leases
-from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
+from heartfelt.monitor.store.redis.link import Link, Unreachable
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
-from heartfelt.monitor.store.redis.outgoing import CELLS, DAYS, EVENTS, OTHER, RUNS, Chunk, Outgoing
+from heartfelt.monitor.store.redis.outgoing import Outgoing
 from heartfelt.monitor.store.redis.values import BAD_VALUE
-from heartfelt.monitor.store.rows import DAY_MS, hold_text
+from heartfelt.monitor.store.rows import DAY_MS
 from heartfelt.monitor.tasks import join_thread
 
 GATHER_S = 0.02
@@ -50,8 +47,8 @@ Jobs = deque[tuple["Job | None", "Future[Any]"]]
 
 
 class Writer:
-    """The loop's thread adds to `pending` under `lock`, then calls `wake`. The lock is only held to add one record, or to
-    take them all.
+    """The loop's thread adds to `pending` under `lock`, then calls `wake`. The lock is only held to add one record, or
+    to take them all.
 
     tell: called by this thread with what has come of a round. leads: whether this monitor deletes what is old.
     """
@@ -89,15 +86,13 @@ class Writer:
         self.outgoing = Outgoing(link, bounds, kept_dropped, logger)
         self.is_left = False
         self._name = name
-        self._link, self._keys = link, keys
         self._leases, self._instances = leases, instances
         self._outbox, self._forgetting = outbox, forgetting
         self._bounds = bounds
         self._tell, self._leads, self._wall_ms = tell, leads, wall_ms
         self._logger = logger
         self._close_s, self._answer_s, self._renew_s = close_s, answer_s, renew_s
-        self._put_events = PutEvents(keys, writer_id)
-        self._add_times = AddTimes(keys, writer_id)
+        self._chunks = Chunks(keys, writer_id, lambda: forgetting.keep, self._fault)
         self._deliveries: deque[DeliveryRow] = deque()
         self._told: dict[str, dict[Any, Any]] = {}
         self._jobs: Jobs = deque()
@@ -154,8 +149,8 @@ class Writer:
         return await asyncio.wrap_future(future)
 
     def stop(self) -> bool:
-        """Blocks for at most `stop_s`. Returns True if everything was written. A thread that does not end is logged with
-        its stack, and left running."""
+        """Blocks for at most `stop_s`. Returns True if everything was written. A thread that does not end is logged
+        with its stack, and left running."""
         assert self._thread is not None
         with self.lock:
             if self._stop_at is None:
@@ -263,7 +258,7 @@ class Writer:
         newest = taken.newest_beat_ms()
         if newest is not None:
             self.last_beat_ms = max(newest, self.last_beat_ms or 0)
-        for chunk in self._chunks(taken):
+        for chunk in self._chunks.of_put(taken):
             self.outgoing.put(chunk)
         self._deliveries.extend(taken.deliveries)
         while len(self._deliveries) > self._bounds.deliveries:
@@ -274,53 +269,19 @@ class Writer:
         for some in taken.beats:
             self._instances.beats(some)
 
-    def _chunks(self, taken: Gathered) -> Iterator[Chunk]:
-        keep = self._forgetting.keep
-        rows = []
-        for row, _ in taken.events:
-            try:
-                rows.append((row[1], row[0], *pack_event(row)))
-            except BAD_VALUE as error:
-                self._fault("an event", error)
-        for command, n in self._put_events.commands(rows, 2 * keep.events_ms):
-            yield Chunk(command, EVENTS if n else OTHER, n, sum(len(w) for w in command.words[6:]) if n else 0)
-        yield from self._day_chunks(taken.days)
-        for minute_ms, counts in taken.counts:
-            for command, n in self._add_times.minute(minute_ms, counts, keep.heat_ms):
-                yield Chunk(command, CELLS, n)
-        for mine in taken.runs.values():
-            for run in mine.values():
-                try:
-                    yield Chunk(history.put_run(self._keys, run, RUNS_MS), RUNS, 1)
-                except BAD_VALUE as error:
-                    self._fault("a run", error)
-        if taken.hold is not None:
-            yield Chunk(hold_command(self._keys, taken.hold), OTHER, 1)
-
-    def _day_chunks(self, days: dict[tuple[int, str], Any]) -> Iterator[Chunk]:
-        for command, n in self._add_times.days(days, self._forgetting.keep.uptime_ms):
-            yield Chunk(command, DAYS, n)
-
     def _write(self, outcome: Outcome, *, complete: bool) -> None:
         done = self._instances.write(complete=complete)
-        self._settle(done)
+        self._follow(done)
         outcome.accepted += done.accepted
         outcome.refused += done.refused
         outcome.error = done.error or outcome.error
         if done.error is None and not len(self._instances):
-            written = Command(FLEET, ("SET", written_key(self._keys), self._wall_ms()))
-            self.outgoing.put(Chunk(written, OTHER, 0))
+            self.outgoing.put(self._chunks.written(self._wall_ms()))
         outcome.error = self.outgoing.send() or outcome.error
         self.outgoing.bound()
 
-    def _settle(self, done: Outcome) -> None:
-        """Puts what follows from changes that were accepted: the lists of instances, losses of days."""
-        keep_ms = self._forgetting.keep.changes_ms
-        for command, n in history.put_seqs(self._keys, done.seqs, keep_ms):
-            self.outgoing.put(Chunk(command, OTHER, n))
-        for id in done.removed:
-            self.outgoing.put(Chunk(history.forget(self._keys, id), OTHER, 1))
-        for chunk in self._day_chunks(days_of(done.accepted)):
+    def _follow(self, done: Outcome) -> None:
+        for chunk in self._chunks.of_accepted(done):
             self.outgoing.put(chunk)
 
     def _put_rest(self) -> None:
@@ -377,7 +338,7 @@ class Writer:
             except Exception as wrong:  # raised by the job itself
                 future.set_exception(wrong)
             else:
-                self._settle(done)
+                self._follow(done)
                 outcome.accepted += done.accepted
                 outcome.refused += done.refused
                 if len(self.outgoing):
@@ -416,27 +377,3 @@ class Writer:
         for _, future in jobs:
             if future.set_running_or_notify_cancel():
                 future.set_exception(StoreError(f"the store {self._name} was closed before this was written"))
-
-
-def days_of(changes: list[Change]) -> dict[tuple[int, str], Any]:
-    """Returns what these changes add to days: losses and failures."""
-    days: dict[tuple[int, str], Any] = {}
-    for change in changes:
-        figures = day_figures(change)
-        if figures is not None:
-            key = (change.time_ms // DAY_MS, change.service)
-            days[key] = tuple(map(sum, zip(days.get(key, (0,) * len(figures)), figures, strict=True)))
-    return days
-
-
-def hold_key(keys: Keys) -> str:
-    return keys.fleet("hold")
-
-
-def hold_command(keys: Keys, hold: Hold) -> Command:
-    return Command(FLEET, ("SET", hold_key(keys), hold_text(hold)))
-
-
-def written_key(keys: Keys) -> str:
-    """When something was written last, by the clock of the monitor that wrote it."""
-    return keys.fleet("written")

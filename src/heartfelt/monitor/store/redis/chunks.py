@@ -44,8 +44,7 @@ class Chunks:
                 rows.append((row[1], row[0], *pack_event(row)))
             except BAD_VALUE as error:
                 self._fault("an event", error)
-        for command, n in self._put_events.commands(rows, 2 * keep.events_ms):
-            size = sum(map(len, command.words[7::2])) if n else 0
+        for command, n, size in self._put_events.commands(rows, 2 * keep.events_ms):
             yield Chunk(command, EVENTS if n else OTHER, n, size)
         yield from self._days(taken.days)
         for minute_ms, counts in taken.counts:

@@ -10,16 +10,18 @@ from typing import Any
 from heartfelt.monitor.store import HEAT_CELLS, HeatCell, UptimeDay
 from heartfelt.monitor.store.pending import DayFigures
 from heartfelt.monitor.store.queries import text_of
-from heartfelt.monitor.store.redis.history_scripts import ADD_DAYS, ADD_HEAT, CELL_BYTES
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Command, Link
-from heartfelt.monitor.store.redis.values import checked, pack, pairs_of, unpack
+from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.values import DONE_MS, checked, pack, pairs_of, unpack
 from heartfelt.monitor.store.rows import DAY_MS, day_of, slices
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 AT_ONCE = 200
 """Services in one call of a script, and keys in one request."""
+ADD_DAYS, ADD_HEAT = load("add_days"), load("add_heat")
+CELL_BYTES = 8
 _CELL = struct.Struct("<II")
 _MINUTES_KEPT = 3
 
@@ -82,7 +84,7 @@ class AddTimes:
     def _command(self, script: Any, shard: int, key: str, words: Iterable[Any]) -> Command:
         self._calls += 1
         done = self._keys.shard(shard, "done", script.name, self._writer_id)
-        return Command(shard, (script, self._calls, *words), (done, key))
+        return Command(shard, (script, self._calls, DONE_MS, *words), (done, key))
 
 
 # -- reading: blocks, any thread

@@ -20,13 +20,17 @@ from heartfelt.errors import ConfigError, StoreError
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store import READ_S, TEXT_CHARS, TEXT_SCAN, EventCursor, EventFilter, StoredEvent
 from heartfelt.monitor.store.queries import text_of
-from heartfelt.monitor.store.redis.history_scripts import HEADER_BYTES, PUT_EVENTS, SCAN_EVENTS
-from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link
-from heartfelt.monitor.store.redis.values import checked, pack
+from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.values import DONE_MS, checked, pack
 from heartfelt.monitor.store.rows import LEVELS, MOST, RANK, event_of, to_json
 
 PART_MS = 6 * 3_600_000
+PUT_EVENTS, SCAN_EVENTS = load("put_events"), load("scan_events")
+HEADER_BYTES = 25
+"""An event is: its number, its level (+ 16 if it has a scope), its time and its reception (8 bytes each), then as
+msgpack its service, instance id, address, scope, type and name, which are filtered by, then its info as JSON."""
 SLICE = 500
 """Events that one call of a script looks at."""
 _HEADER = struct.Struct(">QBqq")
@@ -125,21 +129,34 @@ class PutEvents:
         self._writer_id = writer_id
         self._calls = 0
 
-    def commands(self, rows: Iterable[tuple[int, int, str, bytes]], expires_ms: int) -> Iterator[tuple[Command, int]]:
-        """rows: (received_ms, time_ms, score, event). Yields commands and how many events each has."""
+    def commands(
+        self, rows: Iterable[tuple[int, int, str, bytes]], expires_ms: int
+    ) -> Iterator[tuple[Command, int, int]]:
+        """rows: (received_ms, time_ms, score, event). Yields commands, how many events each has, and their bytes."""
         by_part: dict[int, list[tuple[int, int, str, bytes]]] = {}
         for row in rows:
             by_part.setdefault(part_of(row[0]), []).append(row)
         for part, some in by_part.items():
-            yield Command(FLEET, ("ZADD", parts_key(self._keys), part, part)), 0
+            yield Command(FLEET, ("ZADD", parts_key(self._keys), part, part)), 0, 0
             for begin in range(0, len(some), SLICE):
-                yield self._command(part, some[begin : begin + SLICE], expires_ms), len(some[begin : begin + SLICE])
+                few = some[begin : begin + SLICE]
+                yield self._command(part, few, expires_ms), len(few), sum(len(row[3]) for row in few)
 
     def _command(self, part: int, some: list[tuple[int, int, str, bytes]], expires_ms: int) -> Command:
         shard = part % self._keys.shards
         self._calls += 1
-        ahead_ms = max(0, *(row[1] - row[0] for row in some)) if len(some) > 1 else max(0, some[0][1] - some[0][0])
-        words: list[Any] = [self._calls, expires_ms + PART_MS, shard, part, ahead_ms]
+        ahead_ms = max(0, max(time_ms - received_ms for received_ms, time_ms, _, _ in some))
+        words: list[Any] = [
+            self._calls,
+            DONE_MS,
+            expires_ms + PART_MS,
+            SEQ_EPOCH_MS,
+            SEQ_PER_MS,
+            MOST_SHARDS,
+            shard,
+            part,
+        ]
+        words.append(ahead_ms)
         for _, _, score, data in some:
             words += (score, data)
         done = self._keys.shard(shard, "done", "events", self._writer_id)

@@ -17,10 +17,10 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, Run
 from heartfelt.monitor.store import OPEN_RUNS, READ_S, RUNS_KEPT
 from heartfelt.monitor.store.queries import text_of
-from heartfelt.monitor.store.redis.history_scripts import FORGET, PUT_RUN, PUT_SEQS
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
 from heartfelt.monitor.store.redis.link import Command, Link
 from heartfelt.monitor.store.redis.packing import unpack_change
+from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import (
     checked,
     pack,
@@ -32,6 +32,7 @@ from heartfelt.monitor.store.redis.values import (
 )
 from heartfelt.monitor.store.rows import slices
 
+FORGET, PUT_RUN, PUT_SEQS = load("forget"), load("put_run"), load("put_seqs")
 SEQS_KEPT = 50
 """How many changes of an instance are in its list."""
 LISTS_AT_ONCE = 100
@@ -134,8 +135,8 @@ class Changes:
         more_seqs: Sequence[int] = (),
         times_ms: Sequence[int] = (),
     ) -> list[Change]:
-        """shard: that of its name. more_seqs, times_ms: of changes that may not be in its list. Goes through the shard's
-        whole stream only if there is nothing of the instance, as is so after it was removed."""
+        """shard: that of its name. more_seqs, times_ms: of changes that may not be in its list. Reads the shard's whole
+        stream only if there is nothing of the instance, as is so after it was removed."""
         at = shard_of_id(self._keys, id)
         asked = [Command(at, ("LRANGE", self._keys.shard(at, "hist", id), 0, -1))]
         for at_ms in times_ms:

@@ -27,12 +27,12 @@ from heartfelt.monitor.store.redis import documents, history
 from heartfelt.monitor.store.redis.chunks import hold_key, written_key
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
-from heartfelt.monitor.store.redis.history_scripts import RESERVE_RUNS
 from heartfelt.monitor.store.redis.instances import Instances, Loss, Outcome, Refusal
-from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Entry, Keys, name_of
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused, Renewal
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.reader import HistoryReader
+from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
 from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Writer
 from heartfelt.monitor.store.retention import Retention
@@ -40,6 +40,7 @@ from heartfelt.monitor.store.rows import hold_of
 
 __all__ = ["Listener", "Loss", "RedisStore", "Refusal"]
 
+RESERVE_RUNS = load("reserve_runs")
 RUN_NUMBERS = 1 << 32
 """How many numbers of runs a monitor reserves at its start."""
 _CLOSED = "the store is not open"
@@ -138,7 +139,7 @@ class RedisStore(HistoryReader):
         written = self._link.call(FLEET, "GET", written_key(self._keys))
         hold = self._link.call(FLEET, "GET", hold_key(self._keys))
         newest = self._changes.page(None, None, REMOVED)
-        first_run = self._link.call(FLEET, RESERVE_RUNS, RUN_NUMBERS, keys=(self._keys.fleet("next"),))
+        first_run = self._link.call(FLEET, RESERVE_RUNS, RUN_NUMBERS, SEQ_EPOCH_MS, keys=(self._keys.fleet("next"),))
         saved = Saved(
             instances=instances,
             next_id=(max(int(id or 0) for id, _ in counters) + 1) * MOST_SHARDS,
@@ -157,8 +158,8 @@ class RedisStore(HistoryReader):
         return saved
 
     def close(self) -> None:
-        """Writes what is queued, and gives up the leases. Takes at most `stop_s`. Logs what is not written by then and a
-        thread whose server does not answer, which is left running. Idempotent."""
+        """Writes what is queued, and gives up the leases. Takes at most `stop_s`. Logs what is not written by then, and
+        a thread whose server does not answer, which is left running. Idempotent."""
         if self._state != "open":
             return
         self._state = "closed"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The thread that writes to Redis. It sleeps until something is put, waits GATHER_S for more if that is a change,
-FLUSH_S otherwise, and writes all of it. What cannot be written waits, within bounds. Between two rounds it runs jobs that
-coroutines wait for, renews the leases, writes pages of deadlines and deletes what is old."""
+FLUSH_S otherwise, and writes all of it. What cannot be written waits, within bounds. Between two rounds it runs jobs
+that coroutines wait for, renews the leases, writes pages of deadlines and deletes what is old."""
 
 from __future__ import annotations
 

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import time
-import uuid
 
 import pytest
 
@@ -14,29 +11,11 @@ pytest.importorskip("msgspec")
 pytest.importorskip("redis")
 from heartfelt.monitor.store.redis import events
 from heartfelt.monitor.store.redis.address import parse_address
-from heartfelt.monitor.store.redis.keys import Keys
-from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.opening import make_link
-from heartfelt.monitor.store.redis.store import RedisStore
 from tests.monitor.redis.one_machine import Ids, OneMachine
+from tests.monitor.redis.storing import a_prefix, make_store, run
 from tests.monitor.store.contract import StoreContract
 from tests.monitor.store.values import NOON_MS, Clock, instance
-
-run = asyncio.run
-
-SHARDS = 4
-_prefixes = itertools.count()
-
-
-def a_prefix():
-    return f"store{next(_prefixes)}"
-
-
-def make_store(server, prefix, *, shards=SHARDS, **options):
-    link = make_link(parse_address(server.url))
-    keys = Keys(prefix, shards)
-    me = uuid.uuid4().hex
-    return RedisStore(link, keys, Leases(link, keys, me), monitor_id=me, **options)
 
 
 class TestRedisStore(StoreContract):
@@ -49,7 +28,7 @@ class TestRedisStore(StoreContract):
         self.ids = Ids()
 
     def make(self, place, wall_ms):
-        store = make_store(self.server, self.prefix, wall_ms=wall_ms, lease_ms=lambda row: row.timeout_ms or 60_000)
+        store = make_store(make_link(parse_address(self.server.url)), self.prefix, wall_ms=wall_ms)
         return OneMachine(store, self.ids)
 
     def say_what_is_few(self, monkeypatch, few):

@@ -132,7 +132,7 @@ class PutEvents:
     def commands(
         self, rows: Iterable[tuple[int, int, str, bytes]], expires_ms: int
     ) -> Iterator[tuple[Command, int, int]]:
-        """rows: (received_ms, time_ms, score, event). Yields commands, how many events each has, and their bytes."""
+        """rows: (received_ms, time_ms, score, event). Yields commands, how many events each has, and their size."""
         by_part: dict[int, list[tuple[int, int, str, bytes]]] = {}
         for row in rows:
             by_part.setdefault(part_of(row[0]), []).append(row)

@@ -35,13 +35,15 @@ MOST_FLUSH_S = 15.0
 class Own:
     """An instance that this monitor owns."""
 
-    __slots__ = ("entry", "has_row", "joined", "lease_ms", "name", "times_ms")
+    __slots__ = ("entry", "has_row", "joined", "lease_ms", "name", "shard", "times_ms")
 
-    def __init__(self, name: bytes, entry: Entry, *, has_row: bool) -> None:
+    def __init__(self, name: bytes, entry: Entry, shard: int, *, has_row: bool) -> None:
         self.name = name
+        self.shard = shard
         self.entry = entry
         self.has_row = has_row
         self.lease_ms = 0
+        """Its timeout; 0: none runs."""
         self.joined: tuple[int, ...] = ()
         """The seqs of its changes that are in no list: that it joined, and came up."""
         self.times_ms: tuple[int, ...] = ()
@@ -137,14 +139,14 @@ class Instances:
     def shard_of(self, id: int) -> int | None:
         """Returns the shard of an instance of this monitor. Any thread."""
         own = self.own.get(id)
-        return None if own is None else self._shard_of(own.name)
+        return None if own is None else own.shard
 
     def _shard_of(self, name: bytes) -> int:
         return self._keys.shard_of(name)
 
     def add(self, name: bytes, entry: Entry, row: InstanceRow | None = None) -> None:
         """Notes an instance that is this monitor's from now on."""
-        own = self.own[entry.id] = Own(name, entry, has_row=row is not None)
+        own = self.own[entry.id] = Own(name, entry, self._keys.shard_of(name), has_row=row is not None)
         if row is not None:
             own.times_ms = (row.first_seen_ms, row.since_ms)
             self._note_lease(own, row)
@@ -190,10 +192,16 @@ class Instances:
 
     def beats(self, last_beat_ms: dict[int, int]) -> None:
         """Puts the deadlines of instances that have beaten into their pages."""
+        shifts = [self._shift_ms(shard) for shard in range(self._keys.shards)]
+        own_of, set_deadline = self.own.get, self._leases.set_deadline
         for id, beat_ms in last_beat_ms.items():
-            own = self.own.get(id)
+            own = own_of(id)
             if own is not None and own.lease_ms:
-                self._beat(own, beat_ms)
+                set_deadline(own.entry, max(1, beat_ms + shifts[own.shard] + own.lease_ms * 5 // 4))
+
+    def _shift_ms(self, shard: int) -> int:
+        """Returns what is to be added to this monitor's wall clock for that of the shard's primary."""
+        return self._now_ms(shard) - self._wall_ms()
 
     def _note_lease(self, own: Own, row: InstanceRow) -> None:
         lease_ms = self._lease_ms(row)
@@ -203,10 +211,7 @@ class Instances:
 
     def _beat(self, own: Own, beat_ms: int) -> None:
         """Puts its deadline into its page: a quarter of the timeout later, so long may pass until the next flush."""
-        ends_ms = 0
-        if own.lease_ms:
-            now_ms = self._now_ms(self._shard_of(own.name))
-            ends_ms = max(1, now_ms - (self._wall_ms() - beat_ms) + own.lease_ms + own.lease_ms // 4)
+        ends_ms = max(1, beat_ms + self._shift_ms(own.shard) + own.lease_ms * 5 // 4) if own.lease_ms else 0
         self._leases.set_deadline(own.entry, ends_ms)
 
     def last_beat_ms(self, adopted: Adopted) -> int:
@@ -214,8 +219,8 @@ class Instances:
         own = self.own[adopted.entry.id]
         if not adopted.deadline_ms or not own.lease_ms:
             return adopted.row.last_beat_ms
-        ago_ms = self._now_ms(self._shard_of(own.name)) - (adopted.deadline_ms - own.lease_ms - own.lease_ms // 4)
-        return max(adopted.row.last_beat_ms, self._wall_ms() - max(0, ago_ms))
+        by_page_ms = adopted.deadline_ms - own.lease_ms * 5 // 4 - self._shift_ms(own.shard)
+        return max(adopted.row.last_beat_ms, min(by_page_ms, self._wall_ms()))
 
     # -- writing
 
@@ -246,7 +251,7 @@ class Instances:
             elif row.id in self._unsure or row.id in self._news:
                 answers[at] = Unreachable("an earlier change of it waits for Redis", refused=True)
             else:
-                ends_ms = max(1, self._now_ms(self._shard_of(own.name)) - (self._wall_ms() - deadline_ms))
+                ends_ms = max(1, deadline_ms + self._shift_ms(own.shard))
                 self._leases.set_deadline(own.entry, ends_ms)
                 self._unsure[row.id] = self._new(own, row, (change,), ends_ms)
                 asked.append(at)
@@ -271,7 +276,7 @@ class Instances:
     def _begin(self, id: int, failed: set[int]) -> int | None:
         """Makes what was put of an instance a Write, and returns its id; None: it has to wait."""
         own = self.own.get(id)
-        if own is not None and (id in self._unsure or self._shard_of(own.name) in failed):
+        if own is not None and (id in self._unsure or own.shard in failed):
             return None
         news = self._news.pop(id)
         self._n_changes -= len(news.changes)

@@ -17,13 +17,14 @@ SEQ_EPOCH_MS = 1_704_067_200_000
 """2024-01-01, from which `seq` counts."""
 SEQ_PER_MS = 128
 _ENTRY = struct.Struct("<IHIQ")
+ENTRY_BYTES = _ENTRY.size
 
 
 class Entry(NamedTuple):
     """Where an instance is. `generation` grows with each move."""
 
     page: int
-    index: int
+    index: int  # type: ignore[assignment]
     generation: int
     id: int
 

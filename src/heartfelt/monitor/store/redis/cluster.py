@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Finds the server of a Redis Cluster that has a shard. Imports redis."""
+
+from __future__ import annotations
+
+import binascii
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.store.outage_log import OutageLog
+from heartfelt.monitor.store.redis.address import RedisAddress
+from heartfelt.monitor.store.redis.dial import Dialer
+from heartfelt.monitor.store.redis.link import FLEET, Unreachable
+from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe
+from heartfelt.monitor.store.redis.refusals import Refusal, address_of, why
+from heartfelt.monitor.store.redis.topology import Target
+
+log = logging.getLogger("heartfelt.redis")
+
+SLOTS = 16384
+TRY_AGAIN_S = 0.02
+Place = tuple[str, int]
+
+
+def slot_of(shard: int) -> int:
+    """Returns the slot of all keys of a shard, whose hash tag is {n}, or {f} for FLEET."""
+    tag = b"f" if shard == FLEET else b"%d" % shard
+    return binascii.crc_hqx(tag, 0) % SLOTS
+
+
+class Cluster:
+    """Takes the map of slots from a server that says `cluster_state:ok`: one that was cut off from most of the others
+    does not. MOVED corrects one slot at once, and has the map read again."""
+
+    def __init__(self, address: RedisAddress, dialer: Dialer, wake: Callable[[], None]) -> None:
+        self._address = address
+        self._dialer = dialer
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._nodes: dict[Place, Node] = {}
+        self._slots: list[Node | None] = [None] * SLOTS
+        self._read_at = 0
+        self._error: str | None = None
+        self._closed = False
+        self._outage = OutageLog(log, "the servers of the Redis Cluster tell again which of them has what")
+
+    def target(self, shard: int) -> Target:
+        node = self._slots[slot_of(shard)]
+        if node is None and self._read_at == 0 and self._error is None:
+            self.refresh()
+            node = self._slots[slot_of(shard)]
+        if node is None:
+            error = self._error or f"no server of the Redis Cluster has the slot {slot_of(shard)}; see CLUSTER SLOTS"
+            raise Unreachable(error, refused=True)
+        return Target(node)
+
+    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+        code, slot = refusal.code, slot_of(shard)
+        if code == "NOSCRIPT":
+            return target
+        if code == "TRYAGAIN":
+            time.sleep(TRY_AGAIN_S)  # until one more key of the slot was moved
+            return target
+        if code in ("MOVED", "ASK"):
+            found = self._node(address_of(refusal.error, (target.node.host, target.node.port)))
+            if code == "ASK":
+                return Target(found, asking=True)
+            with self._lock:
+                self._slots[slot] = found
+            self._wake()
+            return Target(found)
+        if code in ("CLUSTERDOWN", "READONLY", "MASTERDOWN"):
+            read_at = self._read_at
+            try:
+                self.refresh(not_from=target.node, after=read_at)
+            except Unreachable:
+                return None
+            now = self._slots[slot]
+            return None if now is None or now is target.node else Target(now)
+        return None
+
+    def nodes(self) -> list[Node]:
+        """Returns the servers that have slots."""
+        with self._lock:
+            return list(dict.fromkeys(node for node in self._slots if node is not None))
+
+    def refresh(self, not_from: Node | None = None, after: int | None = None) -> None:
+        """Reads the map. not_from: a server that is asked last. after: unless it was read again since this number."""
+        with self._refreshing:
+            if after is not None and self._read_at != after:
+                return
+            errors, second = [], None
+            for node in self._to_ask(not_from):
+                try:
+                    pipe = node.take()
+                except Unreachable as error:
+                    errors.append(str(error))
+                    continue
+                try:
+                    is_ok, slots = self._ask(pipe, node)
+                except FAILURES as error:
+                    node.lost(pipe, error)
+                    errors.append(f"{node.name}: {why(error)}")
+                    continue
+                node.give(pipe)
+                if is_ok:
+                    self._take(slots)
+                    return
+                second = second or slots
+                errors.append(f"{node.name}: the cluster is down (cluster_state)")
+            self._failed(errors)
+            if second is not None and self._read_at == 0:
+                self._take(second, is_ok=False)
+            else:
+                raise Unreachable(str(self._error), refused=True)
+
+    def _failed(self, errors: list[str]) -> None:
+        text = f"no server of the Redis Cluster says which of them has what ({'; '.join(errors)})"
+        with self._lock:
+            self._error = text
+            self._outage.failed(text)
+        self._wake()
+
+    def _to_ask(self, not_from: Node | None) -> Iterator[Node]:
+        """Yields servers to ask: those in use, then those of the URL that are not; servers that are down the last."""
+        with self._lock:
+            known = list(self._nodes.values())
+        known.sort(key=lambda node: (node is not_from, not node.is_up))
+        yield from known
+        for one in self._address.hosts:
+            if one not in self._nodes:
+                yield self._node(one)
+
+    def _ask(self, pipe: Pipe, node: Node) -> tuple[bool, list[tuple[int, int, Place]]]:
+        """Returns whether the cluster works, as a server sees it, and the primaries of ranges of slots. Raises one of
+        FAILURES."""
+        info, reply = pipe.ask(("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
+        slots = []
+        for first, last, primary, *_ in reply:
+            host = _text(primary[0]) or node.host  # none: the one that was asked
+            if host == "?":
+                raise StoreError("the servers do not know their own host names (cluster-announce-hostname)")
+            slots.append((int(first), int(last), (host, int(primary[1]))))
+        return b"cluster_state:ok" in info, slots
+
+    def _take(self, slots: list[tuple[int, int, Place]], *, is_ok: bool = True) -> None:
+        """Makes this the map, and forgets servers that have no slots."""
+        made: list[Node | None] = [None] * SLOTS
+        for first, last, where in slots:
+            made[first : last + 1] = [self._node(where)] * (last + 1 - first)
+        used = {where for _, _, where in slots}
+        with self._lock:
+            self._slots = made
+            self._read_at += 1
+            gone = [self._nodes.pop(where) for where in [*self._nodes] if where not in used]
+            if is_ok:
+                self._error = None
+                self._outage.worked()
+        for node in gone:
+            node.close()
+
+    def _node(self, where: Place) -> Node:
+        with self._lock:
+            if where not in self._nodes:
+                self._nodes[where] = Node(*where, lambda: self._dial(*where), self._wake)
+                if self._closed:
+                    self._nodes[where].close()
+            return self._nodes[where]
+
+    def _dial(self, host: str, port: int) -> Any:
+        return self._dialer.server(host, port)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            nodes = list(self._nodes.values())
+        for node in nodes:
+            node.close()
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")

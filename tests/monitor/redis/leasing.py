@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from heartfelt.monitor.model import Change, InstanceRow, Level, State
 from heartfelt.monitor.reasons import NO_REASON
@@ -26,7 +28,9 @@ class OneServer:
     shard; with `before`, they are not executed either."""
 
     def __init__(self, port: int) -> None:
-        self.client = redis.Redis(port=port, protocol=2)
+        self.client = redis.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0))
+        self.twice = False
+        """Each command is executed twice, and the second answer counts: the first one got lost, and a retry did it."""
         self.lose: Callable[[Command], bool] | None = None
         self.before = False
         self.calls: list[str] = []
@@ -45,9 +49,12 @@ class OneServer:
                     self.held.append(command)
                     sent.append(None)
                     continue
-            self._queue(pipeline, command)
             sent.append(command)
-        replies = self._replies(pipeline, [command for command in sent if command is not None])
+        to_send = [command for command in sent if command is not None]
+        for _ in range(1 + self.twice):
+            for command in to_send:
+                self._queue(pipeline, command)
+            replies = iter(list(self._replies(pipeline, to_send)))
         found = [LOST if command is None else next(replies) for command in sent]
         return [LOST if command.shard in lost else reply for command, reply in zip(commands, found, strict=True)]
 

@@ -19,7 +19,7 @@ BYTES_PER_CALL = 256 << 10
 DONE_MS = 3_600_000
 """How long Redis remembers what it answered."""
 ANSWERS_KEPT = 10_000
-FIRST, LATER, REPEATED = 1, 0, 2
+FIRST, LATER = 1, 0
 CHANGE = load("change")
 
 Answer = Accepted | Refused | Unreachable
@@ -165,7 +165,7 @@ def repeat(holdings: Holdings, shards: Iterable[Shard]) -> None:
     for shard in shards:
         batches += shard.unanswered
         shard.unanswered = []
-    calls = [batch.call(holdings.cap, REPEATED) for batch in batches]
+    calls = [batch.call(holdings.cap, LATER) for batch in batches]
     for batch, reply in zip(batches, holdings.run(calls), strict=True):
         shard = batch.shard
         if isinstance(reply, Unreachable):

@@ -56,6 +56,9 @@ class Shard:
         self.audit = False
         """What Redis has is not what was expected."""
         self.calls = 0
+        self.arrived: tuple[int, bytes] = (0, b"")
+        """How many notices the last renewal returned, and the last of them."""
+        self.renewed_s = 0.0
         self.unanswered: list[Any] = []
         """Batches of changes whose answers are missing."""
         self.answers: dict[int, Accepted | Refused] = {}

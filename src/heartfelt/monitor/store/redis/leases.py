@@ -83,7 +83,7 @@ class Leases:
     def renew(self) -> Renewal:
         """Renews the leases, learns what was moved away, and resolves doubts. Raises Unreachable if no shard could be
         reached."""
-        holdings = self._holdings
+        holdings, now_s = self._holdings, self._holdings.clock()
         for shard in holdings.shards:
             if shard.doubt or not shard.ready:
                 shard.epoch += 1
@@ -91,7 +91,7 @@ class Leases:
             [
                 Command(
                     shard.number,
-                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1),
+                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1, *shard.arrived),
                     (shard.lease, shard.moved),
                 )
                 for shard in holdings.shards
@@ -109,8 +109,11 @@ class Leases:
                 continue
             had, _, notices = reply
             is_full = notices[-1:] == [b""]
-            if shard.doubt or shard.audit or is_full or not had or not shard.ready:
+            shard.arrived = len(notices), b"".join(notices[-1:])
+            is_late = now_s - shard.renewed_s > self._lease_ms / 1000  # it may have ended, and been renewed by a retry
+            if shard.doubt or shard.audit or is_full or is_late or not had or not shard.ready:
                 to_audit.append(shard)
+            shard.renewed_s = now_s
             if not had and shard.started:
                 gone.append(shard.number)
                 holdings.counts.ended += 1

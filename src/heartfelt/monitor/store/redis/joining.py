@@ -266,6 +266,7 @@ def _taken(
         holdings.put(place.page, name, entry, row=False)
         return entry
     is_whole = len(deadline) == 8
+    shard.came[entry.id] = entry
     holdings.put(place.page, name, entry, row=True, deadline=deadline if is_whole else None)
     return Adopted(entry, unpacked, int.from_bytes(deadline, "big") if is_whole else 0)
 

@@ -125,6 +125,9 @@ class Leases:
         if to_audit:
             changing.repeat(holdings, to_audit)
             moved += Audit(holdings).run(to_audit)
+        for shard in holdings.shards:
+            if shard.number not in unreachable and not shard.doubt:
+                shard.came.clear()
         self._tidier.run()
         return Renewal(moved, gone, holdings.take_dropped(), unreachable)
 
@@ -136,7 +139,8 @@ class Leases:
             if found is not None:
                 page, now = found
                 self._holdings.free(shard, page, now.index)
-                moved.append((name, now))
+                if self._holdings.is_news(shard, now):
+                    moved.append((name, now))
         return moved
 
     def reserve(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable]:

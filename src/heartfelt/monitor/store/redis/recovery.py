@@ -92,7 +92,7 @@ class Audit:
             if entry is not None and new is not None and new.id == entry.id:
                 self._holdings.relocate(page, entry, to, new)  # we had moved it ourselves
                 continue
-            if name is not None and entry is not None:
+            if name is not None and entry is not None and self._holdings.is_news(shard, entry):
                 moved.append((name, entry))
             self._holdings.free(shard, page, index)
         return moved

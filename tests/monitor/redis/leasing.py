@@ -15,9 +15,11 @@ from redis.retry import Retry
 
 from heartfelt.monitor.model import Change, InstanceRow, Level, State
 from heartfelt.monitor.reasons import NO_REASON
-from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
+from heartfelt.monitor.store.redis.keys import Entry, Keys, field_of, name_of, parts_of
 from heartfelt.monitor.store.redis.leases import Adopted, Leases, Write
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
+from heartfelt.monitor.store.redis.packing import Unreadable, unpack_row
+from heartfelt.monitor.store.shared_meta import SharedMeta
 
 LOST = Unreachable("the connection was lost")
 REFUSED = Unreachable("Redis refuses to write", refused=True)
@@ -203,6 +205,13 @@ class Fleet:
                 has_row = data is not None and data[:12] == packed[6:]
                 if has_row:
                     assert places.setdefault((entry.page, entry.index), one) == one, "a slot has two names"
+                try:
+                    stored = unpack_row(data[12:], SharedMeta()) if has_row else None
+                except Unreadable:
+                    stored = None
+                if stored is not None:
+                    one = name_of(stored.service, stored.instance_id)
+                    assert slots[field_of(one)] == packed
                 found[one] = entry, own.get(entry.page, "").rpartition(":")[0], data if has_row else None
             n_rows = sum(self.client.hlen(key) for key in self.client.scan_iter(
                 f"{self.keys.prefix}:{{{shard}}}:rows:*", count=10_000))  # fmt: skip

@@ -131,7 +131,8 @@ class Racer:
             self.fleet.end_lease(self.leases, [self.rng.randrange(self.fleet.keys.shards)])
 
     def join(self) -> None:
-        unknown = self.rng.sample([one for one in NAMES if one not in self.known], 5)
+        unknown = [one for one in NAMES if one not in self.known]
+        unknown = self.rng.sample(unknown, min(5, len(unknown)))
         wanted = []
         new = []
         for mine, answer in zip(unknown, self.leases.reserve(unknown), strict=True):

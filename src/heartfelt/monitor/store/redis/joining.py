@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from heartfelt.monitor.store.redis.answers import Adopted, Owned, Refused
 from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
-from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOT_BYTES, Entry
+from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOT_BYTES, Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable, pack_words, unpack_row
 from heartfelt.monitor.store.redis.pages import EMPTY, Page, Place, page_key, parts_of_mark
@@ -45,7 +45,7 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
         shard = holdings.shards[number]
         for part, places in placed(holdings, shard, names_of_shard, NAMES_PER_CALL):
             page = places[0].page
-            wanted = [word for name, at in zip(part, places, strict=True) for word in (name, at.index)]
+            wanted = [word for name, at in zip(part, places, strict=True) for word in (field_of(name), at.index)]
             keys = (shard.slot, shard.own, shard.next)
             calls.append(Call(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted))))
             parts.append((part, places))
@@ -252,7 +252,7 @@ def move_call(
 
 
 def _words(names: Sequence[bytes], entries: dict[bytes, Entry], places: Sequence[Place]) -> list[bytes | int]:
-    return [w for name, at in zip(names, places, strict=True) for w in (name, entries[name].pack(), at.index)]
+    return [w for name, at in zip(names, places, strict=True) for w in (field_of(name), entries[name].pack(), at.index)]
 
 
 def _taken(

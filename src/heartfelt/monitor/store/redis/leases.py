@@ -18,7 +18,7 @@ from heartfelt.monitor.store.redis.answers import (
     Write,
 )
 from heartfelt.monitor.store.redis.holdings import Holdings, Shard
-from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, Entry, Keys
+from heartfelt.monitor.store.redis.keys import Entry, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.recovery import Audit
 from heartfelt.monitor.store.redis.scripts import load
@@ -134,10 +134,10 @@ class Leases:
     def _moved_away(self, shard: Shard, notices: Sequence[bytes]) -> list[tuple[bytes, Entry]]:
         moved: list[tuple[bytes, Entry]] = []
         for notice in filter(None, notices):
-            entry, name = Entry.unpack(notice[:ENTRY_BYTES]), notice[ENTRY_BYTES:]
-            found = self._holdings.find(entry)
+            found = self._holdings.find(Entry.unpack(notice))
             if found is not None:
                 page, now = found
+                name = page.names[now.index] or b""
                 self._holdings.free(shard, page, now.index)
                 if self._holdings.is_news(shard, now):
                     moved.append((name, now))

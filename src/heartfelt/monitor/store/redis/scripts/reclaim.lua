@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Gives new entries to names whose row is gone: their monitor died, or lost the answer, before it wrote one.
 -- KEYS: lease, slot, own, rows of the old page.
--- ARGV: epoch, number of the new page, its owner's mark, msgpack of name, old entry, new index, name ...
+-- ARGV: epoch, number of the new page, its owner's mark, msgpack of field of a name, old entry, new index, field ...
 -- Returns a string for each name: its new entry, or '' if it is not so.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'

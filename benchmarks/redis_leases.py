@@ -216,6 +216,7 @@ def measure(server: Server, findings: Findings, n: int, n_taken: int, n_shards: 
     findings.add("a join: RESERVE and CHANGE, Redis", redis_s / n * 1e6, "us")
     findings.add("a join, this process", own_s / n * 1e6, "us")
     findings.add("1 M joins, Redis' CPU", redis_s * million, "s", 60.0)
+    findings.add("1 M joins, CPU of Redis and of this process", (redis_s + own_s) * million, "s", 60.0)
     findings.add("1 M joins, from the first to the last", wall_s * million, "s", 60.0)
     findings.add("a lease, with its row and the streams (used_memory)", (server.used() - before) / n, "bytes")
     parts = {kind: server.sizes(f"b:*:{kind}") / n for kind in ("slot", "own", "page:*", "rows:*", "ev")}

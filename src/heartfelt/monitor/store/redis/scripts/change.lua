@@ -1,11 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- Accepts changes of instances.
 -- KEYS: lease, done, slot, own, next, ev, then page and rows of each page.
--- ARGV: epoch, number of the call, '1' if no earlier call waits for its answer,
--- ms that `done` lasts, cap of ev, SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page,
--- msgpack of items: page by its place, index, field of its name, entry, deadline of a
--- loss or '', new deadline, row or '', how many
--- changes, changes.
+-- ARGV: epoch, number of the call, '1' if no earlier call waits for its answer, ms that `done` lasts, cap of ev,
+-- SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page, msgpack of items: page by its place, index,
+-- field of its name, entry, deadline of a loss or '', new deadline, row or '', how many changes, changes.
 -- Returns a word for each item: `next` of its first change, or 0 if it has none; r: the entry is not this one; p: the page
 -- is not ours; s: the slot does not have the deadline of the loss; e: that has not passed.
 local done = redis.call('GET', KEYS[2]) or ''

@@ -137,6 +137,7 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
         row.id = id
         entry = Entry(page.number, index, generation, id)
         page.put(index, name, entry, row=True)
+        shard.came[id] = entry
         found.append(Adopted(entry, row, int.from_bytes(page.slot(index), "big")))
     for index in indexes:
         if page.entries[index] is None:

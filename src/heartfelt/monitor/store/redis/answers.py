@@ -26,7 +26,8 @@ class Owned(NamedTuple):
 
 
 class Adopted(NamedTuple):
-    """An instance that came from another monitor, by MOVE or ADOPT."""
+    """An instance that came from another monitor, by MOVE or ADOPT. If the caller has one of this name, it is what was
+    there before it was moved away: this one takes its place."""
 
     entry: Entry
     row: InstanceRow
@@ -61,6 +62,8 @@ class Refused(NamedTuple):
 
 
 class Renewal(NamedTuple):
+    """What became of instances since the last call. Their ids say which are meant: a name may have come back."""
+
     moved: Sequence[tuple[bytes, Entry]] = ()
     """Instances that were moved to other monitors since the last call."""
     gone: Sequence[int] = ()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from heartfelt.monitor.store.redis.answers import Accepted, Refused, Write
 from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
-from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Entry
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Entry, field_of
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.packing import pack_change, pack_row, pack_words
 from heartfelt.monitor.store.redis.pages import EMPTY, Page
@@ -19,7 +19,7 @@ BYTES_PER_CALL = 256 << 10
 DONE_MS = 3_600_000
 """How long Redis remembers what it answered."""
 ANSWERS_KEPT = 10_000
-FIRST, LATER, REPEATED = 1, 0, 2
+FIRST, LATER = 1, 0
 CHANGE = load("change")
 
 Answer = Accepted | Refused | Unreachable
@@ -126,7 +126,7 @@ def _batch(shard: Shard, parts: Sequence[tuple[Item, Packed]]) -> Batch:
         ends = write.row is None or write.loss_deadline_ms is not None
         loss = b"" if write.loss_deadline_ms is None else write.loss_deadline_ms.to_bytes(8, "big")
         deadline = EMPTY if ends else page.slot(entry.index)
-        words += (place, entry.index, write.name, entry.pack(), loss, deadline, row, len(changes), *changes)
+        words += (place, entry.index, field_of(write.name), entry.pack(), loss, deadline, row, len(changes), *changes)
     shard.calls += 1
     return Batch(shard, shard.calls, [item for item, _ in parts], keys, pack_words(marks), pack_words(words))
 
@@ -165,7 +165,7 @@ def repeat(holdings: Holdings, shards: Iterable[Shard]) -> None:
     for shard in shards:
         batches += shard.unanswered
         shard.unanswered = []
-    calls = [batch.call(holdings.cap, REPEATED) for batch in batches]
+    calls = [batch.call(holdings.cap, LATER) for batch in batches]
     for batch, reply in zip(batches, holdings.run(calls), strict=True):
         shard = batch.shard
         if isinstance(reply, Unreachable):

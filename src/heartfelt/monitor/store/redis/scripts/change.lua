@@ -1,18 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- Accepts changes of instances.
 -- KEYS: lease, done, slot, own, next, ev, then page and rows of each page.
--- ARGV: epoch, number of the call, '1' if no earlier call waits for its answer, '2' if this one is repeated,
--- ms that `done` lasts, cap of ev, SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page,
--- msgpack of items: page by its place, index, name, entry, deadline of a loss or '', new deadline, row or '', how many
--- changes, changes.
+-- ARGV: epoch, number of the call, '1' if no earlier call waits for its answer, ms that `done` lasts, cap of ev,
+-- SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page, msgpack of items: page by its place, index,
+-- field of its name, entry, deadline of a loss or '', new deadline, row or '', how many changes, changes.
 -- Returns a word for each item: `next` of its first change, or 0 if it has none; r: the entry is not this one; p: the page
 -- is not ours; s: the slot does not have the deadline of the loss; e: that has not passed.
-if ARGV[3] == '2' then
-    local done = redis.call('GET', KEYS[2]) or ''
-    local _, at = done:find(';' .. ARGV[2] .. '=', 1, true)
-    if at then
-        return done:sub(at + 1, done:find(';', at, true) - 1)
-    end
+local done = redis.call('GET', KEYS[2]) or ''
+local _, at = done:find(';' .. ARGV[2] .. '=', 1, true)
+if at then -- this call was executed before
+    return done:sub(at + 1, done:find(';', at, true) - 1)
 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'

@@ -3,7 +3,7 @@
 -- KEYS: lease, slot, own, page, rows, old page, old rows, lease of the old owner, moved of the old owner.
 -- ARGV: epoch, number of the page, its owner's mark, number of the old page, its owner's mark, '1' if the old owner agreed
 -- or is the same, '1' if it is to be told, ms that `moved` lasts, how many it has at most,
--- msgpack of name, entry that was read, new index, name ...
+-- msgpack of field of a name, entry that was read, new index, field ...
 -- Returns three strings for each name: its new entry, its row, its deadline. Refused: its entry now, or '', and '' twice.
 -- Its row is gone: 'gone', and '' twice.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -36,7 +36,7 @@ for i = 1, #wanted, 3 do
             end
             redis.call('HDEL', KEYS[7], field)
             if tell and waiting <= tonumber(ARGV[9]) then -- the last one says that there was no room
-                redis.call('RPUSH', KEYS[9], waiting < tonumber(ARGV[9]) and old .. name or '')
+                redis.call('RPUSH', KEYS[9], waiting < tonumber(ARGV[9]) and old or '')
                 waiting = waiting + 1
             end
             found[i], found[i + 1], found[i + 2] = new, row:sub(13), deadline

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Gives entries in one page to names that have none.
--- KEYS: lease, slot, own, next. ARGV: epoch, shard, number of the page, its owner's mark, msgpack of name, index, name ...
+-- KEYS: lease, slot, own, next. ARGV: epoch, shard, number of the page, its owner's mark, msgpack of field of a name,
+-- index, field ...
 -- Returns two strings for each name: its entry, and '' if that is new, or else the mark of its page's owner, or '-'.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'

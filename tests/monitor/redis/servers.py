@@ -44,6 +44,12 @@ def wait(what: Callable[[], Any], text: str, seconds: float = START_S) -> Any:
         time.sleep(0.01)
 
 
+def _facts(text: bytes) -> dict[str, str]:
+    """Returns what INFO says."""
+    pairs = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}
+
+
 class RedisServer:
     """One server. Options as in redis.conf: `RedisServer(folder, maxmemory="10mb")`; "" is an empty value."""
 
@@ -82,16 +88,24 @@ class RedisServer:
                 time.sleep(0.01)
 
     def ask(self, *words: Any) -> Any:
-        """Executes a command over a connection of its own."""
-        import redis
+        """Executes a command over a connection of its own. Returns the reply as it comes: bytes, int, list or None."""
+        from redis import connection
 
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=START_S) as client:
-            return client.execute_command(*words)
+        kind: Any = connection.Connection
+        options: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "socket_timeout": START_S, "protocol": 2}
+        if "unixsocket" in self.options and not self.port:
+            kind = connection.UnixDomainSocketConnection
+            options = {"path": self.options["unixsocket"], "socket_timeout": START_S, "protocol": 2}
+        made = kind(**options)
+        try:
+            made.connect()
+            made.send_command(*words)
+            return made.read_response()
+        finally:
+            made.disconnect()
 
-    def info(self, section: str) -> dict[str, Any]:
-        found = self.ask("INFO", section)
-        assert isinstance(found, dict)
-        return found
+    def info(self, section: str) -> dict[str, str]:
+        return _facts(self.ask("INFO", section))
 
     def stop(self) -> None:
         """Stops it as a whole, until `cont`: it keeps its connections, and answers nothing."""
@@ -129,6 +143,8 @@ class SentinelServer(RedisServer):
             f"sentinel failover-timeout {service} 3000",
         )
         super().__init__(folder)
+        for name in ("INFO-PERIOD", "PUBLISH-PERIOD"):  # otherwise 10 s and 2 s
+            self.ask("SENTINEL", "DEBUG", name, 200)
 
     def command(self) -> list[str]:
         assert REDIS is not None
@@ -166,19 +182,22 @@ class SentinelTrio:
     def settle(self) -> None:
         """Waits until all are well, and agree."""
         for one in self.servers:
-            if one.process.poll() is not None:
+            if one.process.poll() is not None:  # as a replica at once: Sentinels would take 8 s to make it one
+                one.options["replicaof"] = f"127.0.0.1 {self._named(self.sentinels[0])}"
                 one.start()
         wait(self._is_settled, "the Sentinels do not agree")
+
+    def fail_over(self, sentinel: RedisServer) -> None:
+        """Has a Sentinel begin a failover; refused until it knows how well the replica is."""
+        wait(lambda: sentinel.ask("SENTINEL", "FAILOVER", self.service), "the Sentinel does not begin a failover")
 
     def _is_settled(self) -> bool:
         if len({self._named(one) for one in self.sentinels}) != 1:
             return False
         for one in self.sentinels:
-            reply = one.ask("SENTINEL", "MASTERS")
-            (master,) = reply.values() if isinstance(reply, dict) else reply
-            if int(master["num-other-sentinels"]) != 2 or int(master["num-slaves"]) != 1:
-                return False
-            if master["flags"] != "master" and master["flags"] != {"master"}:
+            words = [word.decode() for word in one.ask("SENTINEL", "MASTER", self.service)]
+            told = dict(zip(words[::2], words[1::2], strict=True))
+            if (told["num-other-sentinels"], told["num-slaves"], told["flags"]) != ("2", "1", "master"):
                 return False
         told = self.replica.info("replication")
         return told["role"] == "slave" and told["master_link_status"] == "up"
@@ -206,8 +225,7 @@ class ClusterServer(RedisServer):
 
     @property
     def id(self) -> str:
-        found = self.ask("CLUSTER", "MYID")
-        return str(found.decode() if isinstance(found, bytes) else found)
+        return str(self.ask("CLUSTER", "MYID").decode())
 
 
 class RedisCluster:
@@ -255,19 +273,18 @@ class RedisCluster:
             told = one.info("replication")
             if told["role"] == "slave" and told["master_link_status"] != "up":
                 return False
-            if not str(one.ask("CLUSTER", "INFO")).count("'cluster_state': 'ok'"):
+            if _facts(one.ask("CLUSTER", "INFO"))["cluster_state"] != "ok":
                 return False
             maps.add(tuple(sorted(self._slots(one))))
         return len(maps) == 1 and len(self.primaries()) == 3
 
     @staticmethod
     def _slots(one: RedisServer) -> list[tuple[int, int, int]]:
-        found = one.ask("CLUSTER", "SLOTS")
-        return [(first, last, value["primary"][1]) for (first, last), value in found.items()]
+        return [(first, last, primary[1]) for first, last, primary, *_ in one.ask("CLUSTER", "SLOTS")]
 
     @staticmethod
     def _knows(one: RedisServer) -> int:
-        return int(one.ask("CLUSTER", "INFO")["cluster_known_nodes"])
+        return int(_facts(one.ask("CLUSTER", "INFO"))["cluster_known_nodes"])
 
     def end(self) -> None:
         for one in self.servers:

@@ -242,7 +242,7 @@ def test_a_replica_refuses_writes(make_redis, link_to):
 
 def test_a_server_that_loads_its_data_refuses(make_redis, link_to, eventually):
     server = make_redis(enable_debug_command="yes", save="3600 1", key_load_delay="0")
-    server.ask("DEBUG", "POPULATE", "20000")
+    server.ask("DEBUG", "POPULATE", "5000")
     server.ask("SAVE")
     server.end()
     server.options["key_load_delay"] = "200"  # microseconds

@@ -16,8 +16,8 @@ from heartfelt.monitor.store.redis.address import RedisAddress
 from heartfelt.monitor.store.redis.dial import Dialer
 from heartfelt.monitor.store.redis.link import FLEET, Unreachable
 from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe
-from heartfelt.monitor.store.redis.refusals import Refusal, address_of, why
-from heartfelt.monitor.store.redis.topology import Target
+from heartfelt.monitor.store.redis.refusals import NotExecuted, address_of, why
+from heartfelt.monitor.store.redis.topology import Destination
 
 log = logging.getLogger("heartfelt.redis")
 
@@ -49,7 +49,7 @@ class Cluster:
         self._closed = False
         self._outage = OutageLog(log, "the servers of the Redis Cluster tell again which of them has what")
 
-    def target(self, shard: int) -> Target:
+    def target(self, shard: int) -> Destination:
         node = self._slots[slot_of(shard)]
         if node is None and self._read_at == 0 and self._error is None:
             self.refresh()
@@ -57,9 +57,9 @@ class Cluster:
         if node is None:
             error = self._error or f"no server of the Redis Cluster has the slot {slot_of(shard)}; see CLUSTER SLOTS"
             raise Unreachable(error, refused=True)
-        return Target(node)
+        return Destination(node)
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         code, slot = refusal.code, slot_of(shard)
         if code == "NOSCRIPT":
             return target
@@ -69,11 +69,11 @@ class Cluster:
         if code in ("MOVED", "ASK"):
             found = self._node(address_of(refusal.error, (target.node.host, target.node.port)))
             if code == "ASK":
-                return Target(found, asking=True)
+                return Destination(found, asking=True)
             with self._lock:
                 self._slots[slot] = found
             self._wake()
-            return Target(found)
+            return Destination(found)
         if code in ("CLUSTERDOWN", "READONLY", "MASTERDOWN"):
             read_at = self._read_at
             try:
@@ -81,7 +81,7 @@ class Cluster:
             except Unreachable:
                 return None
             now = self._slots[slot]
-            return None if now is None or now is target.node else Target(now)
+            return None if now is None or now is target.node else Destination(now)
         return None
 
     def nodes(self) -> list[Node]:

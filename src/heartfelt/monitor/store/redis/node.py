@@ -17,7 +17,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.redis.address import place
 from heartfelt.monitor.store.redis.link import Script, ServerState, Unreachable
-from heartfelt.monitor.store.redis.refusals import IS_REPLY, Refusal, why
+from heartfelt.monitor.store.redis.refusals import IS_REPLY, NotExecuted, why
 
 log = logging.getLogger("heartfelt.redis")
 
@@ -235,7 +235,7 @@ class Node:
         self.give(pipe)
         return reading
 
-    def refused(self, word: str, refusal: Refusal) -> None:
+    def refused(self, word: str, refusal: NotExecuted) -> None:
         """Notes that it does not execute a command, such as a write while it is out of memory."""
         with self._lock:
             self._failures += 1

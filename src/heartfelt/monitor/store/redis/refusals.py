@@ -22,6 +22,7 @@ TEXTS = {
     "NOPERM": "its user may not do that; give the user the permission (ACL SETUSER)",
     "NOAUTH": "it demands a password; set redis.password_file, or write it into the URL",
     "WRONGPASS": "it does not accept the user and the password",
+    "NOPASS": "it has no password for this user; leave the password out, or set one there (requirepass)",
     "NOSCRIPT": "it has just lost a script, which will be loaded again",
     "ERR": "it takes no more clients (maxclients); raise that, or look who holds so many connections",
 }
@@ -44,7 +45,7 @@ IS_REPLY = (wrong.BusyLoadingError, wrong.AuthenticationError, wrong.Authorizati
 _BY_TEXT = frozenset({"OOM", "MISCONF", "NOREPLICAS", "BUSY", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 
 
-class Refusal(NamedTuple):
+class NotExecuted(NamedTuple):
     """A command that was certainly not executed."""
 
     code: str
@@ -58,21 +59,23 @@ class Refusal(NamedTuple):
         return TEXTS[self.code]
 
 
-def refusal_of(error: Exception) -> Refusal | None:
+def refusal_of(error: Exception) -> NotExecuted | None:
     """Returns why a command was not executed; None if it may have been, and its reply is just this error.
 
     In a script these errors come from its first write, before it has changed anything.
     """
     for kind, code in _CLASSES:
         if isinstance(error, kind):
-            return Refusal(code, error)
+            return NotExecuted(code, error)
     text = str(error)
     if isinstance(error, wrong.AuthenticationError):
-        return Refusal("NOAUTH" if "required" in text.lower() else "WRONGPASS", error)
+        if "without any password" in text:
+            return NotExecuted("NOPASS", error)
+        return NotExecuted("NOAUTH" if "required" in text.lower() else "WRONGPASS", error)
     if "max number of clients" in text:
-        return Refusal("ERR", error)
+        return NotExecuted("ERR", error)
     code = text.partition(" ")[0]
-    return Refusal(code, error) if code in _BY_TEXT else None
+    return NotExecuted(code, error) if code in _BY_TEXT else None
 
 
 def address_of(error: Any, asked: tuple[str, int]) -> tuple[str, int]:
@@ -96,6 +99,8 @@ def why(error: BaseException) -> str:
         return f"its certificate is not accepted ({reason}); {hint}"
     if "wrong version number" in text.lower() or "record layer failure" in text.lower():
         return "it does not speak TLS at this port; write redis:// instead of rediss://, or another port"
+    if any(one in text.lower() for one in ("certificate required", "eof occurred", "handshake failure", "unknown ca")):
+        return f"it has ended TLS ({text}); if it demands a certificate, set redis.cert and redis.key"
     if "cluster support disabled" in text:
         return "it is not part of a Redis Cluster; write redis:// instead of redis+cluster://"
     return text

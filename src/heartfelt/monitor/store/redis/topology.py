@@ -14,12 +14,12 @@ from heartfelt.monitor.store.redis.address import RedisAddress, place
 from heartfelt.monitor.store.redis.dial import Dialer
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe
-from heartfelt.monitor.store.redis.refusals import Refusal, why
+from heartfelt.monitor.store.redis.refusals import NotExecuted, why
 
 log = logging.getLogger("heartfelt.redis")
 
 
-class Target(NamedTuple):
+class Destination(NamedTuple):
     """The server for a shard's commands; `asking`: each is preceded by ASKING, as a move of the slot demands."""
 
     node: Node
@@ -29,10 +29,10 @@ class Target(NamedTuple):
 class Topology(Protocol):
     """Any thread may call it, `refresh` one at a time."""
 
-    def target(self, shard: int) -> Target:
+    def target(self, shard: int) -> Destination:
         """Returns from memory which server has a shard. Raises Unreachable, with `refused`, if that is not known."""
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         """Returns where to repeat what this server has refused; None: there is no use in that now."""
 
     def refresh(self) -> None:
@@ -47,10 +47,10 @@ class Single:
         host, port = (address.path, 0) if address.path is not None else address.hosts[0]
         self._node = Node(host, port, lambda: dialer.server(host, port), wake)
 
-    def target(self, shard: int) -> Target:
-        return Target(self._node)
+    def target(self, shard: int) -> Destination:
+        return Destination(self._node)
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         return target if refusal.code == "NOSCRIPT" else None
 
     def refresh(self) -> None:
@@ -87,14 +87,14 @@ class Sentinel:
         self._closed = False
         self._outage = OutageLog(log, f"the Sentinels of {address.service} name a primary again")
 
-    def target(self, shard: int) -> Target:
+    def target(self, shard: int) -> Destination:
         if self._node is None and self._error is None:
             self.refresh()
         if (node := self._node) is None:
             raise Unreachable(str(self._error), refused=True)
-        return Target(node)
+        return Destination(node)
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         if refusal.code in ("READONLY", "MASTERDOWN"):
             target.node.fail("it is a replica now; the Sentinels are asked for the primary")
         return target if refusal.code == "NOSCRIPT" else None

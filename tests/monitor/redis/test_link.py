@@ -10,6 +10,7 @@ import time
 import pytest
 
 from heartfelt.monitor.store.redis.link import FLEET, Command, Script, Unreachable
+from tests.monitor.redis.servers import wait
 
 redis = pytest.importorskip("redis")
 ECHO = Script("ECHO", "return {KEYS[1], ARGV[1]}")
@@ -266,7 +267,7 @@ def test_too_few_replicas_refuse_writes(make_redis, link_to):
 def test_too_many_clients(make_redis, link_to):
     server = make_redis(maxclients="1")
     with redis.Redis(port=server.port) as client:
-        client.ping()
+        wait(client.ping, "it takes no client")
         with pytest.raises(Unreachable, match="maxclients") as found:
             link_to(server.url).call(0, "PING")
         assert found.value.refused

@@ -138,3 +138,43 @@ def test_a_sentinel_that_knows_less_does_not_lead_back(sentinel_trio, link_to, e
         assert names == {f"127.0.0.1:{new.port}"} != {f"127.0.0.1:{old.port}"}
     finally:
         sentinel_trio.sentinels.insert(0, sentinel_trio.sentinels.pop())
+
+
+def test_a_primary_that_was_stopped_past_its_failover_is_not_written_to_when_it_goes_on(
+    sentinel_trio, link_to, eventually
+):
+    link = link_to(sentinel_trio.url, timeout_s=0.5)
+    sentinel_trio.primary.ask("FLUSHALL")
+    old, new = sentinel_trio.primary, sentinel_trio.replica
+    counting = Counting(link, 0, "stopped:{0}")
+    eventually(lambda: len(counting.done) > 50)
+    with old.stopped():
+        eventually(lambda: counting.unknown)
+        before = counting.unknown[0]
+        eventually(lambda: link.servers()[0].name == f"127.0.0.1:{new.port}" and link.servers()[0].up)
+        after = len(counting.done)
+        eventually(lambda: len(counting.done) > after + 50)
+    sentinel_trio.settle()
+    after = len(counting.done)
+    eventually(lambda: len(counting.done) > after + 50)
+    counting.end()
+    found = {int(one) for one in new.ask("LRANGE", "stopped:{0}:list", 0, -1)}
+    lost = set(counting.done) - found
+    assert not lost or max(lost) <= before  # what the replica had not got yet
+    assert not counting.wrong
+
+
+def test_a_sentinel_that_is_cut_off_costs_one_time_out(sentinel_trio, link_to, partition, eventually):
+    network = partition(sentinel_trio.sentinels[0].port)
+    others = ",".join(f"127.0.0.1:{one.port}" for one in sentinel_trio.sentinels[1:])
+    link = link_to(f"redis+sentinel://127.0.0.1:{network.port},{others}/{sentinel_trio.service}", timeout_s=0.2)
+    assert link.call(0, "PING") == b"PONG"
+    network.cut()
+    sentinel = link._topology
+    eventually(lambda: sentinel._silent_until_s)
+    asked = []
+    ask = sentinel._ask
+    sentinel._ask = lambda place: asked.append(place[1]) or ask(place)
+    eventually(lambda: len(asked) >= 4)
+    assert network.port not in asked
+    assert link.servers()[0].up

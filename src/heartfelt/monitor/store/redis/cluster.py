@@ -52,7 +52,7 @@ class Cluster:
     def target(self, shard: int) -> Destination:
         node = self._slots[slot_of(shard)]
         if node is None and self._read_at == 0 and self._error is None:
-            self.refresh()
+            self.refresh(after=0)
             node = self._slots[slot_of(shard)]
         if node is None:
             error = self._error or f"no server of the Redis Cluster has the slot {slot_of(shard)}; see CLUSTER SLOTS"

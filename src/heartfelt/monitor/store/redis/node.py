@@ -23,6 +23,8 @@ log = logging.getLogger("heartfelt.redis")
 
 IDLE = 8
 """The most connections to a server that are kept while nobody uses them."""
+REFUSED_S = 60.0
+"""For how long a refusal is shown, if nobody sends the same command again."""
 FAILURES = (wrong.RedisError, OSError, StoreError, ValueError)
 """Errors of a connection, and of making one."""
 LOAD, ASKING, REPLY = "load", "asking", "reply"
@@ -155,6 +157,7 @@ class Node:
         self._made = 0
         self._down: str | None = None
         self._refusal: tuple[str, str] | None = None
+        self._refused_s = 0.0
         self._since_s = time.monotonic()
         self._failures = 0
         self._closed = False
@@ -165,6 +168,11 @@ class Node:
     @property
     def is_up(self) -> bool:
         return self._down is None
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether a command was refused, and none like it was executed since."""
+        return self._refusal is not None
 
     def take(self) -> Pipe:
         """Returns a connection that nobody else uses. Raises Unreachable, with `refused`."""
@@ -239,19 +247,20 @@ class Node:
         """Notes that it does not execute a command, such as a write while it is out of memory."""
         with self._lock:
             self._failures += 1
-            self._refusal = (word, refusal.text)
+            self._refusal, self._refused_s = (word, refusal.text), time.monotonic()
             self._refusing.failed(f"Redis at {self.name} refuses a command ({word}): {refusal.text}")
 
     def worked(self, words: set[str]) -> None:
         """Notes that it has executed these commands."""
-        if self._refusal is not None and self._refusal[0] in words:
-            with self._lock:
+        with self._lock:
+            if self._refusal is not None and self._refusal[0] in words:
                 self._refusal = None
                 self._refusing.worked()
 
     def state(self) -> ServerState:
         with self._lock:
-            refusal = self._refusal and self._refusal[1]
+            is_recent = time.monotonic() - self._refused_s < REFUSED_S
+            refusal = self._refusal[1] if self._refusal is not None and is_recent else None
             return ServerState(
                 name=self.name,
                 up=self._down is None,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from redis import exceptions as wrong
@@ -88,6 +89,10 @@ def why(error: BaseException) -> str:
     if isinstance(error, Exception) and (refusal := refusal_of(error)) is not None:
         return refusal.text
     text = str(error).strip().rstrip(".") or type(error).__name__
+    if match := re.match(
+        r"Error (?:\S+ )?(?:connecting to|while (?:reading from|writing to)) .*?(?:\. |\(\S+ ')(.*)", text
+    ):
+        text = match[1].rstrip("')")  # the rest is the address, which the caller names
     if isinstance(error, (wrong.TimeoutError, TimeoutError)):
         return "it does not answer in time (redis.timeout)"
     if "certificate verify failed" in text.lower():

@@ -151,14 +151,12 @@ class RedisLink:
 
     def _note(self, node: Node, words: list[Sequence[Any]], numbers: list[int], outcomes: dict[int, Any]) -> None:
         """Tells the node what it has refused, or executes again."""
-        worked = set()
         for n in numbers:
             outcome = outcomes[n]
-            if not isinstance(outcome, (NotExecuted, _Lost)):
-                worked.add(_name(words[n]))
-            elif isinstance(outcome, NotExecuted) and outcome.code not in ("MOVED", "ASK", "TRYAGAIN", "NOSCRIPT"):
+            if isinstance(outcome, NotExecuted) and outcome.code not in ("MOVED", "ASK", "TRYAGAIN", "NOSCRIPT"):
                 node.refused(_name(words[n]), outcome)
-        node.worked(worked)
+        if node.is_refusing:
+            node.worked({_name(words[n]) for n in numbers if not isinstance(outcomes[n], (NotExecuted, _Lost))})
 
     def _give_up(
         self, given: list[Command], rest: list[int], outcomes: dict[int, Any], replies: list[Any], node: Node
@@ -193,7 +191,9 @@ class RedisLink:
 
     def _feed(self, node: Node, reading: Reading) -> None:
         furthest_ms, back = 0.0, False
-        for shard, clock in [*self._clocks.items()]:
+        with self._lock:
+            clocks = [*self._clocks.items()]
+        for shard, clock in clocks:
             try:
                 if self._topology.target(shard).node is not node:
                     continue
@@ -294,6 +294,8 @@ def _words(command: Command) -> Sequence[Any]:
 
 
 def _encoded(word: Any) -> bytes | int | float:
+    if type(word) is bytes:
+        return word
     if isinstance(word, str):
         return word.encode("utf-8", "surrogatepass")
     if isinstance(word, (bytes, int, float)) and not isinstance(word, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,10 @@ from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe
 from heartfelt.monitor.store.redis.refusals import NotExecuted, why
 
 log = logging.getLogger("heartfelt.redis")
+
+
+SILENT_S = 10.0
+"""For how long a Sentinel that has failed is not asked while another answers: one that is cut off costs a time-out."""
 
 
 class Destination(NamedTuple):
@@ -81,6 +86,7 @@ class Sentinel:
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._pipes: dict[tuple[str, int], Pipe] = {}
+        self._silent_until_s: dict[tuple[str, int], float] = {}
         self._node: Node | None = None
         self._epoch = -1
         self._error: str | None = None
@@ -107,11 +113,16 @@ class Sentinel:
         with self._refreshing:
             found: list[tuple[int, str, int]] = []
             errors = []
-            for sentinel in self._address.hosts:
+            now_s = time.monotonic()
+            for sentinel in sorted(self._address.hosts, key=lambda one: self._silent_until_s.get(one, 0.0)):
+                if found and self._silent_until_s.get(sentinel, 0.0) > now_s:
+                    continue
                 try:
                     found.append(self._ask(sentinel))
+                    self._silent_until_s.pop(sentinel, None)
                 except FAILURES as error:
                     errors.append(f"{place(*sentinel)}: {why(error)}")
+                    self._silent_until_s[sentinel] = time.monotonic() + SILENT_S
             if not found:
                 self._error = f"no Sentinel names a primary of {self._address.service} ({'; '.join(errors)})"
                 with self._lock:

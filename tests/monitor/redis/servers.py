@@ -53,8 +53,6 @@ def _facts(text: bytes) -> dict[str, str]:
 class RedisServer:
     """One server. Options as in redis.conf: `RedisServer(folder, maxmemory="10mb")`; "" is an empty value."""
 
-    arguments: tuple[str, ...] = ()
-
     def __init__(self, folder: Path, port: int | None = None, **options: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.options = folder, options
@@ -68,7 +66,7 @@ class RedisServer:
     def command(self) -> list[str]:
         assert REDIS is not None
         options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "no"}
-        command = [REDIS, *self.arguments]
+        command = [REDIS]
         for name, value in {**options, "daemonize": "no", **self.options}.items():
             command += ["--" + name.replace("_", "-"), *(value.split() or [""])]
         return command
@@ -133,8 +131,6 @@ class RedisServer:
 
 
 class SentinelServer(RedisServer):
-    arguments = ("sentinel.conf", "--sentinel")
-
     def __init__(self, folder: Path, primary: int, service: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lines = (

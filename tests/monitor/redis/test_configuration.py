@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is checked when a monitor starts with Redis."""
+"""The checks of a monitor's start with Redis."""
 
 from __future__ import annotations
 

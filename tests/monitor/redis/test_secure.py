@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,43 @@ def test_what_a_user_may_not_do_is_refused_by_name(guarded, link_to):
 
     (server,) = check(link, Keys("hf", 4), parse_address("redis://x"))
     assert server.is_kept is None  # CONFIG is forbidden
+
+
+def rights():
+    text = (Path(__file__).parents[3] / "docs" / "redis.md").read_text("utf-8")
+    return re.search(r"^ACL SETUSER heartfelt (.*)$", text, re.MULTILINE)[1].replace(">PASSWORD", ">p").split()
+
+
+def work(link, url):
+    """Does what a monitor does: reads, writes, scripts, streams, and the checks of the start."""
+    from heartfelt.monitor.store.redis.configuration import check
+
+    assert check(link, Keys("hf", 16), parse_address(url))[0].is_kept is False
+    for command in (
+        Command(0, (PUT, "x"), ["hf:{0}:a"]), Command(1, ("XADD", "hf:{1}:ev", "MAXLEN", "~", "9", "*", "a", "b")),
+        Command(2, ("SET", "hf:{2}:lease:x", "1", "PX", "5000")), Command(2, ("HGETALL", "hf:{2}:slot")),
+        Command(3, ("LPUSH", "hf:{3}:moved:x", "1")), Command(3, ("RENAME", "hf:{3}:moved:x", "hf:{3}:page:1:2")),
+        Command(3, ("UNLINK", "hf:{3}:page:1:2")), Command(4, ("XRANGE", "hf:{4}:ev", "-", "+")),
+    ):  # fmt: skip
+        (reply,) = link.execute([command])
+        assert not isinstance(reply, Exception), (command, reply)
+    assert link.now_ms(0) > 0
+    with pytest.raises(Unreachable, match="permission"):
+        link.call(0, "SET", "other", "x")
+
+
+def test_the_rights_in_the_documentation_are_enough(make_redis, redis_cluster, sentinel_trio, link_to):
+    server = make_redis()
+    everyone = [server, *redis_cluster.servers, *sentinel_trio.servers]
+    for one in everyone:
+        one.ask("ACL", "SETUSER", "heartfelt", *rights())
+    try:
+        for url in (server.url, redis_cluster.url, sentinel_trio.url):
+            own = url.replace("://", "://heartfelt:p@")
+            work(link_to(own), own)
+    finally:
+        for one in everyone:
+            one.ask("ACL", "DELUSER", "heartfelt")
 
 
 def test_nothing_shows_a_password(caplog):

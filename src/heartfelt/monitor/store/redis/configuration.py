@@ -33,7 +33,7 @@ AGREE = Script(
 
 
 class ServerFacts(NamedTuple):
-    """What matters of a server's INFO."""
+    """The part of a server's INFO that matters here."""
 
     name: str
     """"Redis" or "Valkey", and its version."""

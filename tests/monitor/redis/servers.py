@@ -15,6 +15,8 @@ from typing import Any
 
 REDIS = shutil.which("redis-server") or shutil.which("valkey-server")
 START_S = 30
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Ends a server whose test process was killed."""
 NODE_TIMEOUT_MS = 1000
 """How long the servers of a Cluster, and Sentinels, wait before they take a server for dead."""
 _given: set[int] = set()
@@ -66,7 +68,7 @@ class RedisServer:
     def command(self) -> list[str]:
         assert REDIS is not None
         options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "no"}
-        command = [REDIS]
+        command = [*DIES_WITH_US, REDIS]
         for name, value in {**options, "daemonize": "no", **self.options}.items():
             command += ["--" + name.replace("_", "-"), *(value.split() or [""])]
         return command
@@ -81,9 +83,10 @@ class RedisServer:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return
             except OSError:
-                assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
-                assert time.monotonic() < ends_s, "redis-server did not start"
                 time.sleep(0.01)
+            if self.process.poll() is not None or time.monotonic() > ends_s:
+                self.end()
+                raise AssertionError(f"redis-server did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def ask(self, *words: Any) -> Any:
         """Executes a command over a connection of its own. Returns the reply as it comes: bytes, int, list or None."""
@@ -148,7 +151,7 @@ class SentinelServer(RedisServer):
         if not file.exists():  # a Sentinel keeps in it what it learns
             lines = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", *self._lines)
             file.write_text("\n".join(lines) + "\n", "utf-8")
-        return [REDIS, str(file), "--sentinel"]
+        return [*DIES_WITH_US, REDIS, str(file), "--sentinel"]
 
 
 class SentinelTrio:
@@ -156,11 +159,22 @@ class SentinelTrio:
 
     def __init__(self, folder: Path, service: str = "beats") -> None:
         self.service = service
+        self.servers: list[RedisServer] = []
+        self.sentinels: list[RedisServer] = []
+        try:
+            self._start(folder)
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, folder: Path) -> None:
         first = RedisServer(folder / "0", repl_diskless_sync_delay="0")
+        self.servers.append(first)
         second = RedisServer(folder / "1", repl_diskless_sync_delay="0", replicaof=f"127.0.0.1 {first.port}")
-        self.servers = [first, second]
+        self.servers.append(second)
         wait(lambda: second.info("replication")["master_link_status"] == "up", "the replica did not connect")
-        self.sentinels = [SentinelServer(folder / f"sentinel{n}", first.port, service) for n in range(3)]
+        for n in range(3):
+            self.sentinels.append(SentinelServer(folder / f"sentinel{n}", first.port, self.service))
         self.settle()
 
     @property
@@ -228,7 +242,16 @@ class RedisCluster:
     """Six servers: three primaries, each with a replica."""
 
     def __init__(self, folder: Path) -> None:
-        self.servers = [ClusterServer(folder / str(n)) for n in range(6)]
+        self.servers: list[ClusterServer] = []
+        try:
+            self._start(folder)
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, folder: Path) -> None:
+        for n in range(6):
+            self.servers.append(ClusterServer(folder / str(n)))
         for n, one in enumerate(self.servers):
             one.ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
             one.ask("CLUSTER", "MEET", "127.0.0.1", self.servers[0].port, self.servers[0].bus)

@@ -128,7 +128,7 @@ def test_a_sentinel_is_not_a_server(sentinel_trio, link_to):
     url = sentinel_trio.sentinels[0].url
     with pytest.raises(StoreError, match=r"is a Sentinel; write redis\+sentinel://"):
         checked(link_to(url), url, "hf")
-    assert len(checked(link_to(sentinel_trio.url), sentinel_trio.url, "hf")) == 1
+    assert len(checked(link_to(sentinel_trio.url), sentinel_trio.url, "sentinel")) == 1
 
 
 def test_a_server_that_cannot_be_reached(link_to, kept_port):

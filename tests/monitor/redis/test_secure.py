@@ -118,6 +118,8 @@ def test_the_rights_in_the_documentation_are_enough(make_redis, redis_cluster, s
     everyone = [server, *redis_cluster.servers, *sentinel_trio.servers]
     for one in everyone:
         one.ask("ACL", "SETUSER", "heartfelt", *rights())
+    for one in (*redis_cluster.primaries(), sentinel_trio.primary):
+        one.ask("FLUSHALL")
     try:
         for url in (server.url, redis_cluster.url, sentinel_trio.url):
             own = url.replace("://", "://heartfelt:p@")

@@ -172,6 +172,23 @@ def test_a_connection_that_is_half_open_is_found_and_replaced(redis_server, link
     assert link.call(0, "GET", key) == (b"2" if answers else b"1")
 
 
+def test_a_command_that_is_late_is_taken_back(make_redis, link_to, partition, eventually):
+    """It must not be executed after a newer one that went over another connection."""
+    server = make_redis()
+    network = partition(server.port)
+    link = link_to(network.url, timeout_s=0.3)
+    assert link.call(0, "SET", "k", "first") == b"OK"
+    network.hold()
+    with pytest.raises(Unreachable, match="not known"):
+        link.call(0, "SET", "k", "x" * 500_000)
+    network.release()
+    eventually(lambda: link.servers()[0].up)
+    assert link.call(0, "SET", "k", "newer") == b"OK"
+    eventually(lambda: network.connections == link.servers()[0].connections)
+    assert "calls=2," in server.info("commandstats")["cmdstat_set"]
+    assert link.call(0, "GET", "k") == b"newer"
+
+
 def test_connections_that_were_closed_while_idle_are_replaced_without_a_failure(redis_server, link_to, partition):
     network = partition(redis_server.port)
     link = link_to(network.url)

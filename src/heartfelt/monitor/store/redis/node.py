@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -117,8 +120,11 @@ class Pipe:
     def time(self) -> Reading:
         """Reads TIME. Raises one of FAILURES."""
         sent_s = time.monotonic()
-        ((seconds, micros),) = self.ask(("TIME",))
-        return Reading(int(seconds) * 1000 + int(micros) / 1000, sent_s, time.monotonic())
+        (reply,) = self.ask(("TIME",))
+        received_s = time.monotonic()
+        if not isinstance(reply, list) or len(reply) != 2:
+            raise StoreError("its answer to TIME is not understood; is it a Redis?")
+        return Reading(int(reply[0]) * 1000 + int(reply[1]) / 1000, sent_s, received_s)
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or has sent something that nobody asked for."""
@@ -127,7 +133,13 @@ class Pipe:
         except FAILURES:
             return True
 
-    def close(self) -> None:
+    def close(self, *, lost: bool = False) -> None:
+        """lost: takes back what the network has not delivered yet. Otherwise it could be executed much later, after
+        newer commands that went over another connection."""
+        sock = getattr(self.connection, "_sock", None)
+        if lost and sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.disconnect()
 
 
@@ -202,7 +214,7 @@ class Node:
 
     def lost(self, pipe: Pipe, error: Exception) -> None:
         """Takes a connection back that has failed. A server that is silent is down; one that closed it may be well."""
-        self._drop(pipe)
+        self._drop(pipe, lost=True)
         with self._lock:
             self._failures += 1
         if isinstance(error, (wrong.TimeoutError, TimeoutError)):
@@ -286,10 +298,10 @@ class Node:
             self._made += 1
         return pipe
 
-    def _drop(self, pipe: Pipe) -> None:
+    def _drop(self, pipe: Pipe, *, lost: bool = False) -> None:
         with self._lock:
             self._made -= 1
-        pipe.close()
+        pipe.close(lost=lost)
 
     def _forget_idle(self) -> None:
         """Closes all connections: idle ones now, the others when they come back."""

@@ -157,13 +157,16 @@ class Sentinel:
             pipe = Pipe(self._dialer.sentinel(*sentinel))
         try:
             (reply,) = pipe.ask(("SENTINEL", "MASTER", self._address.service))
-            words = [one.decode() for one in reply]
+            facts = dict(zip(reply[::2], reply[1::2], strict=True))
+            found = int(facts[b"config-epoch"]), facts[b"ip"].decode(), int(facts[b"port"])
+        except (KeyError, TypeError, AttributeError):
+            pipe.close()
+            raise StoreError("its answer to SENTINEL MASTER is not understood") from None
         except BaseException:
             pipe.close()
             raise
         self._pipes[sentinel] = pipe
-        facts = dict(zip(words[::2], words[1::2], strict=False))
-        return int(facts["config-epoch"]), facts["ip"], int(facts["port"])
+        return found
 
     def _dial(self, host: str, port: int) -> Any:
         """Connects to the primary. Raises Demoted if it is none."""

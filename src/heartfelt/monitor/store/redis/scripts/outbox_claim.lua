@@ -27,21 +27,19 @@ end
 
 local found, claims, ghosts = {0}, {token}, 0
 local function claim(head, level)
-  local number, target = string.sub(head, 10, 17), string.sub(head, 18)
+  local old, number, target = string.sub(head, 2, 17), string.sub(head, 10, 17), string.sub(head, 18)
   local row = read(number)
   if not row then
-    local next_ms = struct.unpack('>I8', head, 2)
-    file('ZREM', number, {target = target, next_ms = next_ms}, level)
+    place(target, level, old, nil)
     redis.call('ZREM', OPEN, target .. number)
     ghosts = ghosts + 1
     return
   end
   claims[#claims + 1] = number .. packed(row.next_ms)
-  row.state, row.claim, row.attempts = CLAIMED, token, row.attempts + 1
-  move(number, row, level, now_ms + lasts_ms)
-  write(number, row)
+  row.state, row.claim, row.attempts, row.next_ms = CLAIMED, token, row.attempts + 1, now_ms + lasts_ms
+  place(target, level, old, place_of(number, row))
   found[#found + 1] = number
-  found[#found + 1] = redis.call('HGET', ROWS, number)
+  found[#found + 1] = write(number, row)
   room[target] = (room[target] or limit) - 1
 end
 

@@ -3,7 +3,7 @@
 -- number: eight bytes, as the fields and the ends of members have it. Every index is a sorted set whose scores are all
 -- 0, so that it is in the order of its members' bytes. Strings are never compared by `<`, which depends on the locale.
 
-local NUMBER, ROWS, KEYED, LOG, OPEN, QUEUE, LEVELS, DUE, FIRST, TARGETS = unpack(KEYS, 1, 10)
+local NUMBER, ROWS, KEYED, LOG, OPEN, QUEUE, LEVELS, DUE, FIRST, TARGETS, LEAD = unpack(KEYS, 1, 11)
 local ROW, ROW_BYTES, COUNTS, DIGEST = '>BBI4I8I8c8c12c12c12', 66, '>I4I4I4', 12
 local WAITING, CLAIMED, DONE, FAILED = 0, 1, 2, 3
 local NOBODY = string.rep('\0', 8)
@@ -14,6 +14,11 @@ end
 
 local function id_of(number)
   return string.format('%.0f-0', (struct.unpack('>I8', number)))
+end
+
+-- Whether another monitor than the one with this fence leads now.
+local function is_superseded(fence)
+  return tonumber(redis.call('HGET', LEAD, 'fence') or 0) > tonumber(fence)
 end
 
 local function read(number)

@@ -1,13 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- Puts deliveries whose target and key were not put before. KEYS from 11 on: the targets' streams. ARGV: nine for each
--- delivery. Returns how many are new. Numbers are from the time, so that those of deliveries that are gone, because Redis
+-- Puts deliveries whose target and key were not put before. KEYS from 12 on: the targets' streams. ARGV: the leader's
+-- fence, then nine for each delivery. Returns how many are new; -1: another monitor leads. Numbers are from the time, so that those of deliveries that are gone, because Redis
 -- was emptied or a replica without them has taken over, are not those of others.
+if is_superseded(ARGV[1]) then
+  return -1
+end
 local now, known, added = redis.call('TIME'), {}, 0
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local last = math.max(tonumber(redis.call('GET', NUMBER) or 0), (now_ms - 1704067200000) * 16)
-redis.call('SET', NUMBER, string.format('%.0f', last + #ARGV / 9))
+redis.call('SET', NUMBER, string.format('%.0f', last + (#ARGV - 1) / 9))
 
-for at = 1, #ARGV, 9 do
+for at = 2, #ARGV, 9 do
   local target, subject, key, level, created_ms, stream, name, key_text, payload = unpack(ARGV, at, at + 8)
   local number = packed(last + 1)
   if redis.call('HSETNX', KEYED, key, number) == 1 then
@@ -18,7 +21,7 @@ for at = 1, #ARGV, 9 do
       claim = NOBODY, target = target, subject = subject, key = key, answer = '',
     }
     redis.call('XADD', LOG, id, 't', name, 'k', key_text, 'p', payload)
-    redis.call('XADD', KEYS[10 + stream], id, '', '')
+    redis.call('XADD', KEYS[11 + stream], id, '', '')
     if not known[target] then
       redis.call('HSET', TARGETS, target, name)
       known[target] = true

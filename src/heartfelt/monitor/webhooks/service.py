@@ -51,7 +51,7 @@ _log = logging.getLogger("heartfelt.monitor.webhooks")
 _KIND = "webhook"
 _MAX_WAITING = 200_000
 _OVER = frozenset({State.UP, State.REMOVED})
-_IDLE_S = 3600.0
+_IDLE_S = 60.0
 _COUNTED = (
     "offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back", "merged",
     "untold", "left_running",
@@ -219,15 +219,15 @@ class Webhooks:
                 self._take_event(what)
             elif what.seq > self._last_seq:
                 self._take_change(what)
-        self._ready = True
+        self._ready = not self.superseded
         self._outbox.start()
         self._ticker = asyncio.create_task(self._tick(), name="webhooks ticker")
 
     async def _replay(self, position: Position) -> None:
         self._sent_seq = self._last_seq = position.seq
         take = functools.partial(self._take_change, since_ms=True)
-        memory_ms = self._settings.damping.memory_ms
-        self._counts["replayed"] += await replay(self._store, position, memory_ms, take, self._settle)
+        new = await replay(self._store, position, self._settings.damping.memory_ms, take, self._settle)
+        self._counts["replayed"] += new
 
     def _settle(self) -> None:
         for damper in self._dampers.values():
@@ -268,7 +268,6 @@ class Webhooks:
     def supersede(self) -> None:
         """Ends all that only the monitor does that leads: another one leads now, and tells what is gathered here."""
         self.superseded, self._ready = True, False
-        self._waiting.clear()
         self._outbox.halt()
         self._wake.set()
 
@@ -287,13 +286,14 @@ class Webhooks:
             if self._saver.unsaved:
                 due.append(self._saver.due_ms(now_ms))
             wait_s = max(0.02, min([_IDLE_S, *((due_ms - self._wall_ms()) / 1000 for due_ms in due)]))
-            await self._pause(self._wake, min(wait_s, 60.0))
+            await self._pause(self._wake, wait_s)
 
     async def _save(self, *, flushed: bool = False) -> None:
         """Records up to which change everything is in the outbox."""
         open_seqs = (damper.first_open_seq() for damper in self._dampers.values())
         seq = min([self._last_seq, *(seq - 1 for seq in open_seqs if seq is not None)])
-        self._counts["store_errors"] += not await self._saver.save(Position(seq=seq, flushed=flushed))
+        if not await self._saver.save(Position(seq=seq, flushed=flushed)):
+            self._counts["store_errors"] += 1
 
     # -- for the API
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from heartfelt.errors import FrameError
-from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ProblemBody, RequestBody, Wire, read_credit
+from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, TOO_LATE, ProblemBody, RequestBody, Wire, read_credit
 from heartfelt.monitor.cluster.channel.frames import ANSWER, END, PIECE, PROBLEM, BeatBatch, Input, decode, frame
 from heartfelt.monitor.cluster.channel.wire import logger
 from heartfelt.monitor.problems import Problem
@@ -108,6 +108,8 @@ class Answers:
             if inspect.isawaitable(result):
                 result = await result
             if hasattr(result, "__aiter__"):
+                if not served.credit:
+                    raise Problem(400, "in_pieces", f"{name!r} is answered in pieces; use `stream`")
                 await self._send_pieces(number, result, served)
             else:
                 await self._wire.room.wait()
@@ -115,7 +117,7 @@ class Answers:
         except asyncio.CancelledError:
             if not served.is_late:
                 raise
-            self._refuse(number, name, Problem(504, "deadline", f"{name!r} was not answered in time"))
+            self._refuse(number, name, Problem(TOO_LATE.status, TOO_LATE.code, f"{name!r} was not answered in time"))
         except Exception as error:
             self._refuse(number, name, error)
 

@@ -72,6 +72,7 @@ class ProblemBody(msgspec.Struct):
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+TOO_LATE = ProblemBody(504, "deadline")
 _STATUSES = frozenset(int(status) for status in HTTPStatus if status >= 400)
 _problem = msgspec.msgpack.Decoder(ProblemBody)
 _credit = msgspec.msgpack.Decoder(_Count)
@@ -202,8 +203,10 @@ class Asks:
         if asked is None:  # cancelled meanwhile
             return True
         if kind == PROBLEM:
+            problem = decode(_problem, body)
             self._under_way.pop(number)
-            asked.end(decode(_problem, body).raised())
+            is_late = problem.status == TOO_LATE.status and problem.code == TOO_LATE.code
+            asked.end(self._error("deadline", problem.detail) if is_late else problem.raised())
         elif kind == UNKNOWN:
             self._under_way.pop(number)
             asked.end(self._error("unknown", f"the monitor {self._wire.peer} does not know requests of this kind"))

@@ -185,7 +185,7 @@ class Incoming(PeerWire):
     def _is_new(self, number: int) -> bool:
         """Notes that a batch is handled. Returns False if it was before."""
         last = self._handled.last(self.peer)
-        self._unacknowledged = number
+        self._unacknowledged = max(number, last)
         if number <= last:
             self.counts["batches_known"] += 1
             return False

@@ -253,6 +253,23 @@ def test_a_connection_over_which_nothing_comes_is_ended(run):
     run(main())
 
 
+def test_a_monitor_that_was_stopped_itself_does_not_drop_the_others(run):
+    """Its own timers are late, not its peers."""
+
+    async def main():
+        quick = Timing(ping_s=0.05, silent_s=0.2, retry_s=0.005, batch_s=0.005)
+        async with channels("a", "b", timing=quick) as (a, b):
+            for _ in range(3):
+                time.sleep(0.5)
+                checked_s = a._due_s
+                await until(lambda due_s=checked_s: a._due_s > due_s and b._due_s > due_s)
+                assert await a.peers.ask(B, "echo", 1, seconds=LONG_S)
+            assert a.counts["dialed"] == b.counts["dialed"] == 1
+            assert not a.counts["failed_silent"] and not b.counts["failed_silent"]
+
+    run(main())
+
+
 # -- requests
 
 

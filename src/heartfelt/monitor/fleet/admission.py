@@ -45,7 +45,7 @@ class Gate:
         self.check_name(beat)
         if beat.meta is not None:
             self.check_meta(beat)
-        self.check_room(beat, counts)
+        self.check_room(beat.peer, counts)
 
     def check_name(self, beat: Beat) -> None:
         limits = self.limits
@@ -60,23 +60,23 @@ class Gate:
                 text = f"{what} has {size} bytes; the limit is {limits.key_bytes} (limits.key_bytes): {name[:40]!r}..."
                 raise self.refusal("key_size", text, what)
 
-    def check_room(self, beat: Beat, counts: Counts) -> None:
+    def check_room(self, peer: str, counts: Counts) -> None:
         limits = self.limits
         if counts.all.total >= limits.instances:
             text = f"{counts.all.total} instances are known, which is limits.instances; remove some, or raise the limit"
             raise self.refusal("instances", text)
-        mine = counts.clients[beat.peer]
+        mine = counts.clients[peer]
         if mine >= limits.instances_of_client:
             text = (
-                f"{beat.peer or 'this client'} has {mine} instances, which is the limit for one address "
+                f"{peer or 'this client'} has {mine} instances, which is the limit for one address "
                 "(limits.instances_of_client); remove some, or raise it"
             )
             raise self.refusal("instances_of_client", text)
 
-    def has_room(self, beat: Beat, counts: Counts) -> bool:
+    def has_room(self, peer: str, counts: Counts) -> bool:
         """Returns whether `check_room` raises nothing, and counts nothing."""
         limits = self.limits
-        return counts.all.total < limits.instances and counts.clients[beat.peer] < limits.instances_of_client
+        return counts.all.total < limits.instances and counts.clients[peer] < limits.instances_of_client
 
     def check_meta(self, beat: Beat) -> None:
         size = self._size(beat.meta)

@@ -59,6 +59,8 @@ class Disowned(NamedTuple):
     peer: str
     age_ms: int
     """Time since its last beat here."""
+    lease_ms: int
+    """Its timeout."""
 
 
 class _Abroad(msgspec.Struct, gc=False):
@@ -122,7 +124,11 @@ class Owned:
                 self._gate.check_meta(beat)
             except Refused as error:  # but it is alive
                 raise Elsewhere(name, joins=False, beat=replace(beat, meta=None), refused=error) from None
-        raise Elsewhere(name, joins=self._gate.has_room(beat, self._book.counts))
+        raise Elsewhere(name, joins=self._gate.has_room(beat.peer, self._book.counts))
+
+    def check_room(self, peer: str) -> None:
+        """Raises Refused if no instance of this client may join."""
+        self._gate.check_room(peer, self._book.counts)
 
     def reserve(self, name: Name, id: int) -> None:
         """Lets a name join with this id, in the next beat."""
@@ -262,7 +268,7 @@ class Owned:
         age_ms = max(self._life.wall_ms() - instance.last_beat_ms, 0)
         name = instance.service, instance.instance_id
         self._life.disown(instance)
-        return Disowned(instance.id, name, instance.via, instance.peer, age_ms)
+        return Disowned(instance.id, name, instance.via, instance.peer, age_ms, instance.lease_ms)
 
     def _disown_refused(self, id: int) -> None:
         for one in self.disown([id]):

@@ -66,6 +66,8 @@ class Raw(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How long ago it was heard, when it is handed over to another monitor."""
     heard_ms: float = 0.0
     """When it was heard, by the registry's clock."""
+    repeats: bool = False
+    """It is a beat that changes nothing if one like it came before."""
     hops: int = 0
     """How often it was sent on."""
     facts: dict[str, bool] = {}

@@ -21,6 +21,7 @@ from heartfelt.monitor.fleet.expiry import Verdicts
 from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
+from heartfelt.monitor.fleet.leases import LAG_TO_TELL_MS
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.owned import FIGURES as OWNED
 from heartfelt.monitor.fleet.owned import Owned
@@ -106,11 +107,12 @@ class Registry(ByHand, BookView):
         self.jobs = Jobs(self._life, self.beat)
         """Takes what jobs report about their runs."""
         self._verdicts = Verdicts(self._life, self.jobs.due, work_s)
-        self._now_ms = now_ms
+        self._now_ms = self.now_ms = now_ms
         self._dirty = book.dirty
         self.beats = 0
         """Beats taken since the start, of all instances."""
         self.goodbyes = self._not_restored = 0
+        self.owners = owners
         self.owned: Owned | None = None
         """What is needed in a fleet of monitors."""
         if owners is not None:
@@ -382,6 +384,10 @@ class Registry(ByHand, BookView):
         """Stops watching. Idempotent."""
         self._timers.close()
         self._verdicts.close()
+
+    def lag_to_tell_ms(self, service: str) -> int:
+        """Returns from which lag on a beat of the service is no plain one, as far as its interval does not matter."""
+        return min(LAG_TO_TELL_MS, self.policy.stuck_ms(service, None) + 1)
 
     def _count_one(self) -> None:
         self.beats += 1

@@ -91,6 +91,8 @@ class Shadows:
 
     def add(self, name: Name, of: int, owner: str, via: str, peer: str) -> Shadow:
         """Makes a shadow, in place of an earlier one of this name."""
+        before = self.by_name.get(name)
+        heard_ms = before.last_beat_ms if before is not None and self.is_heard(before) else None
         self.drop(name)
         if (other := self.by_id.get(of)) is not None:
             self.drop(other.name)
@@ -98,7 +100,9 @@ class Shadows:
             self._forget_one()
         heard = self._heard.setdefault(owner, set())
         shadow = untrack(Shadow(name, of, owner, via, peer, untrack(partial(heard.add, of))))
-        shadow.last_beat_ms = self._wall_ms()
+        shadow.last_beat_ms = self._wall_ms() if heard_ms is None else heard_ms
+        if heard_ms is not None:
+            shadow.lease()
         self.by_name[name] = self.by_id[of] = shadow
         self.numbered.join(shadow)
         self.n_bytes += shadow.n_bytes

@@ -68,6 +68,8 @@ class Raw(msgspec.Struct, kw_only=True, omit_defaults=True):
     """When it was heard, by the registry's clock."""
     repeats: bool = False
     """It is a beat that changes nothing if one like it came before."""
+    joins: bool = True
+    """False: it does nothing if no monitor has the name, as a goodbye."""
     hops: int = 0
     """How often it was sent on."""
     facts: dict[str, bool] = {}

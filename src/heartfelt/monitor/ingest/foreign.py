@@ -75,6 +75,7 @@ def beat_raw(beat: Beat) -> Raw:
         via=beat.via,
         peer=beat.peer,
         repeats=not beat.goodbye,
+        joins=not beat.goodbye,
     )
 
 
@@ -129,6 +130,7 @@ class Foreign:
         name = found.name
         if found.beat is not None:
             raw = beat_raw(found.beat)
+            raw.joins = raw.joins and found.refused is None
         raw.heard_ms = self._now_ms()
         if (before := self._replayed) is not None:
             raw.heard_ms, raw.hops, raw.facts = before.heard_ms, before.hops + 1, before.facts
@@ -139,22 +141,23 @@ class Foreign:
             if raw.kind is RawKind.PING:
                 shadow.is_job = True
             self.shadows.say(shadow, raw)
-        elif not (name == self._answered and self._is_settled(found, raw)):
+        elif name != self._answered:
             self._keep(name, raw, joins=found.joins)
+        elif raw.joins:
+            if raw.repeats and not found.joins:
+                self._owned.check_room(raw.peer)  # raises, unless there is room by now
+            self._keep(name, raw, joins=found.joins or raw.repeats)
         if found.refused is not None:
             raise found.refused
         return Stranger(*name) if shadow is None else shadow
 
-    def _is_settled(self, found: Elsewhere, raw: Raw) -> bool:
-        """Returns whether an input of a name that nobody has does nothing: a goodbye. Raises Refused if it cannot
-        join."""
-        if not found.joins and raw.repeats:
-            self._owned.check_room(raw.peer)
-        return not found.joins and not raw.repeats
-
     def stop(self, name: Name, event: AgentEvent, via: str, peer: str) -> None:
         """Takes an event that is a goodbye of an instance that is not known here."""
-        raw = Raw(kind=RawKind.STOP, service=name[0], instance_id=name[1], data=_encode(event), via=via, peer=peer)
+        service, instance_id = name
+        raw = Raw(
+            kind=RawKind.STOP, service=service, instance_id=instance_id, data=_encode(event), via=via, peer=peer,
+            joins=False,
+        )  # fmt: skip
         self.took(Elsewhere(name, joins=False), raw)
 
     def is_here(self, name: Name) -> bool:
@@ -214,34 +217,29 @@ class Foreign:
 
     def moved(self, found: Sequence[TakenOver]) -> None:
         """Instances are this monitor's now, since they beat here."""
-        heard = {}
-        for one in found:
-            name = one.row.service, one.row.instance_id
-            shadow = self.shadows.by_name.get(name)
+        names = [(one.row.service, one.row.instance_id) for one in found]
+        shadows = {name: self.shadows.drop(name) for name in names}
+        for instance in self._owned.adopt(found, moved=True):
+            shadow = shadows[instance.service, instance.instance_id]
             if shadow is not None:
-                if self.shadows.is_heard(shadow):
-                    heard[name] = shadow.last_beat_ms
-                self.shadows.drop(name)
-        self._owned.adopt(found, moved=True)
-        for one in found:
-            name = one.row.service, one.row.instance_id
-            instance = self._owned.find(name)
-            if instance is not None and name in heard:
-                self._owned.renew(instance, max(self._wall_ms() - heard[name], 0))
+                self._owned.renew(instance, max(self._wall_ms() - shadow.last_beat_ms, 0))
+        for name in names:
             self._replay_all(name, self.pending.pop(name))
 
     def adopt(self, found: Sequence[TakenOver]) -> None:
         """Instances are this monitor's now, since theirs has stopped. What was heard of them here counts."""
-        waits = [one for one in found if self._is_heard_of((one.row.service, one.row.instance_id))]
-        ids = {one.row.id for one in waits}
-        self._owned.adopt(one for one in found if one.row.id not in ids)
-        self.moved(waits)
+        silent, heard = [], []
+        for one in found:
+            (heard if self._is_heard_of(one) else silent).append(one)
+        self._owned.adopt(silent)
+        self.moved(heard)
 
-    def _is_heard_of(self, name: Name) -> bool:
+    def _is_heard_of(self, one: TakenOver) -> bool:
+        name = one.row.service, one.row.instance_id
         shadow = self.shadows.by_name.get(name)
         if shadow is None:
             return name in self.pending
-        if self.shadows.is_heard(shadow):
+        if shadow.last_beat_ms > one.row.last_beat_ms:
             return True
         self.shadows.drop(name)
         return False
@@ -319,9 +317,11 @@ class Foreign:
         n = before_ms = 0
         if instance is not None:
             n, before_ms = instance.beats, instance.last_beat_ms
-            if not raw.repeats and raw.kind in _GOODBYES and self._wall_ms() - age_ms < before_ms <= self._wall_ms():
+            if not raw.joins and not raw.repeats and self._wall_ms() - age_ms < before_ms <= self._wall_ms():
                 self.stops_outdated += 1
                 return None
+        elif not raw.joins and name == self._answered:
+            return None
         self._replayed = raw
         try:
             self._take_raw(raw)
@@ -350,6 +350,3 @@ class Foreign:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.stats())
-
-
-_GOODBYES = frozenset((RawKind.BEAT, RawKind.STOP))

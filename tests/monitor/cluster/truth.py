@@ -39,7 +39,7 @@ class Truth:
         self.history = []  # (ms, name, old, new, monitor)
         self.reachable = True
         self.ids = itertools.count(64, 64)
-        self.seqs = itertools.count(1)
+        self.seqs = itertools.count(1 << 40)
 
     def now_ms(self):
         return self.clock.time() * 1000.0

@@ -164,12 +164,10 @@ class Owned:
         return self._note_abroad(instance, n, sender, self._life.now_ms(), age_ms)
 
     def renew(self, instance: Instance, age_ms: int) -> None:
-        """Takes a beat that was heard here this long ago, before the instance was taken over. Does nothing if there was
-        a newer one. The time that the instance was given then is not made shorter."""
-        first_ms = instance.reconnect_ms + instance.terms.look_ms
-        self._renew(instance, age_ms, self._life.wall_ms(), first_ms)
+        """Takes a beat that was heard this long ago. Does nothing if there was a newer one."""
+        self._renew(instance, age_ms, self._life.wall_ms())
 
-    def _renew(self, instance: Instance, age_ms: int, wall_ms: int, least_ms: int = 1) -> None:
+    def _renew(self, instance: Instance, age_ms: int, wall_ms: int) -> None:
         heard_ms, before_ms = wall_ms - age_ms, instance.last_beat_ms
         if heard_ms <= before_ms <= wall_ms:  # if it is later than now, the wall clock was set back
             return
@@ -180,6 +178,7 @@ class Owned:
             return  # it has been silent again since, or it has left since
         self.beats += 1
         self._count()
+        left_ms = self.left_ms(instance, age_ms)
         instance.lease()
         if instance.late is not None:
             instance.late()
@@ -191,24 +190,31 @@ class Owned:
             instance.note_times(None, None, 0, wall_ms)
         if not instance.plain:
             self._beaten(instance, heard_ms - before_ms, wall_ms)
-        self._set_back(instance, age_ms, least_ms)
+        self._set_back(instance, age_ms, left_ms)
 
-    def was_heard(self, instance: Instance, before_ms: int, age_ms: int) -> None:
-        """Corrects what a beat that was just taken has set: it was heard this long ago. `before_ms`: its last beat
-        before that."""
+    def was_heard(self, instance: Instance, before_ms: int, left_ms: float, age_ms: int) -> None:
+        """Corrects what a beat that was just taken has set: it was heard this long ago. `before_ms`, `left_ms`: its
+        last beat before that, and the time that it had left."""
         now_ms = instance.last_beat_ms
         if before_ms <= now_ms:
             age_ms = min(age_ms, now_ms - before_ms)
         if age_ms > 0 and instance.state is not State.REMOVED:
             instance.last_beat_ms = self._book.dirty[instance.id] = now_ms - age_ms
-            self._set_back(instance, age_ms, 1)
+            self._set_back(instance, age_ms, left_ms)
 
-    def _set_back(self, instance: Instance, age_ms: int, least_ms: int) -> None:
-        """Lets its timeout end as much earlier. What is less than settle is made up for when its loss is asked."""
+    def left_ms(self, instance: Instance, age_ms: int) -> float:
+        """Returns the time that a beat of this age must leave it: that which it has left. 0: its age is too small to
+        matter."""
+        timers = self._life.timers
+        return timers.left_ms(timers.lease, instance.id) if age_ms > self._owners.settle_ms else 0.0
+
+    def _set_back(self, instance: Instance, age_ms: int, left_ms: float) -> None:
+        """Lets its timeout end as much earlier, but not earlier than it did before. What is less than settle is made up
+        for when its loss is asked."""
         timers = self._life.timers
         if age_ms <= self._owners.settle_ms or instance.id not in timers.lease:
             return
-        timers.set(timers.lease, instance.id, max(instance.lease_ms - age_ms, least_ms))
+        timers.set(timers.lease, instance.id, max(instance.lease_ms - age_ms, left_ms, 1))
         instance.waiting = True  # so that the next beat sets the timer again
         instance.plain = False
 

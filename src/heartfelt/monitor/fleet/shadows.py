@@ -36,7 +36,7 @@ _FIRST = 8
 class Shadow(Hot):
     """An instance of another monitor that beats here. Belongs to the loop's thread."""
 
-    __slots__ = ("instance_id", "is_job", "of", "owner", "service")
+    __slots__ = ("instance_id", "is_job", "made_ms", "of", "owner", "service")
     state = State.UP
     goodbye_ms = None
 
@@ -53,7 +53,9 @@ class Shadow(Hot):
         self.late = None
         self.beats = _FIRST
         self.plain = True
+        self.made_ms = 0
         self.last_beat_ms = 0
+        """0: it is not known to have beaten here."""
 
     @property
     def name(self) -> Name:
@@ -92,7 +94,7 @@ class Shadows:
     def add(self, name: Name, of: int, owner: str, via: str, peer: str) -> Shadow:
         """Makes a shadow, in place of an earlier one of this name."""
         before = self.by_name.get(name)
-        heard_ms = before.last_beat_ms if before is not None and self.is_heard(before) else None
+        is_heard = before is not None and self.is_heard(before)
         self.drop(name)
         if (other := self.by_id.get(of)) is not None:
             self.drop(other.name)
@@ -100,8 +102,10 @@ class Shadows:
             self._forget_one()
         heard = self._heard.setdefault(owner, set())
         shadow = untrack(Shadow(name, of, owner, via, peer, untrack(partial(heard.add, of))))
-        shadow.last_beat_ms = self._wall_ms() if heard_ms is None else heard_ms
-        if heard_ms is not None:
+        shadow.made_ms = self._wall_ms()
+        if before is not None:
+            shadow.last_beat_ms = before.last_beat_ms
+        if is_heard:
             shadow.lease()
         self.by_name[name] = self.by_id[of] = shadow
         self.numbered.join(shadow)
@@ -127,7 +131,8 @@ class Shadows:
     def say(self, shadow: Shadow, raw: Raw) -> None:
         """Takes an input that is more than a plain beat, to be forwarded. It takes the place of plain beats before."""
         shadow.via, shadow.peer = raw.via, raw.peer
-        shadow.last_beat_ms = self._wall_ms() - round(self._now_ms() - raw.heard_ms)
+        heard_ms = self._wall_ms() - round(self._now_ms() - raw.heard_ms)
+        shadow.last_beat_ms = max(shadow.last_beat_ms, heard_ms)
         shadow.beats += 1
         self._heard[shadow.owner].discard(shadow.of)
         size = len(raw.data)
@@ -173,7 +178,7 @@ class Shadows:
     def _look_at_one(self, idle_ms: int) -> bool:
         """Forgets the first if it is idle, and nothing of it waits; otherwise it becomes the last."""
         name, shadow = next(iter(self.by_name.items()))
-        if self._wall_ms() - shadow.last_beat_ms > idle_ms and not self.is_heard(shadow):
+        if self._wall_ms() - max(shadow.last_beat_ms, shadow.made_ms) > idle_ms and not self.is_heard(shadow):
             self.drop(name)
             self.forgotten += 1
             return True

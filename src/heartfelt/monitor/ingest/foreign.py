@@ -228,7 +228,8 @@ class Foreign:
 
     def adopt(self, found: Sequence[TakenOver]) -> None:
         """Instances are this monitor's now, since theirs has stopped. What was heard of them here counts."""
-        silent, heard = [], []
+        silent: list[TakenOver] = []
+        heard: list[TakenOver] = []
         for one in found:
             (heard if self._is_heard_of(one) else silent).append(one)
         self._owned.adopt(silent)
@@ -315,8 +316,10 @@ class Foreign:
         instance = self._owned.find(name)
         age_ms = max(round(self._now_ms() - raw.heard_ms), 0)
         n = before_ms = 0
+        left_ms = 0.0
         if instance is not None:
             n, before_ms = instance.beats, instance.last_beat_ms
+            left_ms = self._owned.left_ms(instance, age_ms)
             if not raw.joins and not raw.repeats and self._wall_ms() - age_ms < before_ms <= self._wall_ms():
                 self.stops_outdated += 1
                 return None
@@ -329,7 +332,7 @@ class Foreign:
             self._replayed = None
         if instance is None or instance.beats == n:
             return None
-        self._owned.was_heard(instance, before_ms, age_ms)
+        self._owned.was_heard(instance, before_ms, left_ms, age_ms)
         may_take = sender is not None and self._owned.note_abroad(instance, n, sender, age_ms)
         return instance if may_take else None
 

@@ -18,7 +18,7 @@ from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import Member as Entry
 from heartfelt.monitor.cluster.federation import KIND as PART
-from heartfelt.monitor.cluster.federation import Federation
+from heartfelt.monitor.cluster.federation import WHOLE, Federation
 from heartfelt.monitor.cluster.leading import Leading
 from heartfelt.monitor.cluster.membership import Membership, new_monitor_id
 from heartfelt.monitor.cluster.ownership import Ownership
@@ -135,6 +135,7 @@ class ClusterMember:
         """Makes this monitor answer for the whole fleet."""
         self.federation = parts.federation = Federation(self, parts, endpoints)
         self.channel.on(PART, self.federation.serve, bytes)
+        self.channel.on(WHOLE, self.federation.serve_whole, bytes)
 
     # -- start and stop
 
@@ -192,6 +193,13 @@ class ClusterMember:
             for id, one in self.membership.living.items()
             if id != self.id
         }
+
+    def leader(self) -> str | None:
+        return "" if self.leading.leads else self._other_leader()
+
+    def _other_leader(self) -> str | None:
+        leader = self.membership.leader
+        return leader if leader in self.channel.peers else None
 
     async def ask(self, peer: str, kind: str, message: bytes, *, within_s: float) -> bytes:
         answer: bytes = await self.channel.peers.ask(peer, kind, message, seconds=within_s, kind=bytes)

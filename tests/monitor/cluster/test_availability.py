@@ -136,6 +136,8 @@ def test_homes_move_when_monitors_come_and_go(within):
         fleet.live(fleet.ids)
         fleet.send()
         fleet.advance(10)
+        for service in SERVICES:
+            fleet.times(service)  # what the one that goes has stored
         fleet.live(["m0", "m1"])
         fleet.send()
         fleet.advance(10)

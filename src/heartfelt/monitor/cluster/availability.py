@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from heartfelt.monitor.cluster.rendezvous import spread
+from heartfelt.monitor.cluster.rendezvous import owner_of, spread
 from heartfelt.monitor.fleet.uptime import UptimeMeter
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 
@@ -28,6 +28,10 @@ FIGURES: Figures = {
 }
 _Counts = tuple[int, int]
 _NONE = (0, 0)
+
+
+def _key(service: str) -> bytes:
+    return service.encode("utf-8", "surrogatepass")
 
 
 class Availability:
@@ -88,7 +92,7 @@ class Availability:
         self._timer = None
         services = {*self._meter.counts(), *self._sent, *self._of} if self._all else self._changed
         self._changed, self._all = set(), False
-        homes = spread([service.encode("utf-8", "surrogatepass") for service in services], self._living)
+        homes = spread([_key(service) for service in services], self._living)
         for home, names in homes.items():
             batch: dict[str, _Counts] = {}
             for name in names:
@@ -131,7 +135,8 @@ class Availability:
     def _apply(self, service: str) -> None:
         parts = self._of.get(service, {})
         watched, up = sum(one[0] for one in parts.values()), sum(one[1] for one in parts.values())
-        self._meter.others(service, watched, up, counts=True)
+        is_home = owner_of(_key(service), self._living) == self._own
+        self._meter.others(service, watched, up, counts=is_home)
         if not parts:
             self._of.pop(service, None)
 

@@ -115,8 +115,9 @@ def test_sentinels_that_are_dead_or_cut_off_do_not_matter_while_one_lives(sentin
 
 def test_no_sentinel_and_no_such_service_are_told_apart(sentinel_trio, link_to, kept_port):
     with pytest.raises(Unreachable, match=rf"no Sentinel .*127\.0\.0\.1:{kept_port}: .*refused") as found:
-        link_to(f"redis+sentinel://127.0.0.1:{kept_port}/beats").call(0, "PING")
+        (link := link_to(f"redis+sentinel://127.0.0.1:{kept_port}/beats")).call(0, "PING")
     assert found.value.refused
+    assert link.servers() == [] and link.trouble() == str(found.value)
     with pytest.raises(Unreachable, match=r"no Sentinel names a primary of other .*No such master"):
         link_to(f"redis+sentinel://127.0.0.1:{sentinel_trio.sentinels[0].port}/other").call(0, "PING")
 

@@ -92,6 +92,9 @@ class Cluster:
         with self._lock:
             return list(dict.fromkeys(node for node in self._slots if node is not None))
 
+    def trouble(self) -> str | None:
+        return self._error
+
     def refresh(self, not_from: Node | None = None, *, first: bool = False) -> None:
         """Reads the map. not_from: a server that is asked last. first: does nothing if it has been read."""
         with self._refreshing:

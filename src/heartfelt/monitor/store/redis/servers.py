@@ -248,6 +248,16 @@ class RedisLink:
     def servers(self) -> list[ServerState]:
         return [node.state() for node in self._topology.nodes()]
 
+    def trouble(self) -> str | None:
+        if (text := self._topology.trouble()) is not None:
+            return text
+        states = sorted(self.servers(), key=lambda one: one.up)
+        for one in states:
+            if one.error is not None:
+                what = "refuses commands" if one.up else "cannot be reached"
+                return f"Redis at {one.name} {what}: {one.error}"
+        return None
+
     def stats(self) -> dict[str, int]:
         with self._lock:
             return dict(self._stats)

@@ -44,6 +44,9 @@ class Topology(Protocol):
         """Asks which server has what; blocks. Raises Unreachable."""
 
     def nodes(self) -> list[Node]: ...
+    def trouble(self) -> str | None:
+        """Returns why it is not known which server has what; None: it is."""
+
     def close(self) -> None: ...
 
 
@@ -63,6 +66,9 @@ class Single:
 
     def nodes(self) -> list[Node]:
         return [self._node]
+
+    def trouble(self) -> str | None:
+        return None
 
     def close(self) -> None:
         self._node.close()
@@ -108,6 +114,9 @@ class Sentinel:
     def nodes(self) -> list[Node]:
         node = self._node
         return [] if node is None else [node]
+
+    def trouble(self) -> str | None:
+        return self._error
 
     def refresh(self) -> None:
         with self._refreshing:

@@ -123,6 +123,17 @@ def test_no_sentinel_and_no_such_service_are_told_apart(sentinel_trio, link_to, 
         link_to(f"redis+sentinel://127.0.0.1:{sentinel_trio.sentinels[0].port}/other").call(0, "PING")
 
 
+def test_sentinels_that_come_up_later_are_found(sentinel_trio, link_to, eventually):
+    one = sentinel_trio.sentinels[2]
+    one.end()
+    link = link_to(f"redis+sentinel://127.0.0.1:{one.port}/{sentinel_trio.service}")
+    with pytest.raises(Unreachable, match="no Sentinel"):
+        link.call(0, "PING")
+    one.start()
+    eventually(lambda: link.execute([Command(0, ("PING",))]) == [b"PONG"])
+    assert link.trouble() is None
+
+
 def test_a_sentinel_that_knows_less_does_not_lead_back(sentinel_trio, link_to, eventually):
     """One Sentinel is stopped during a failover. When it goes on, it names the former primary for a moment."""
     link = link_to(sentinel_trio.url, timeout_s=0.5)

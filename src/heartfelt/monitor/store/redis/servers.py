@@ -233,7 +233,7 @@ class RedisLink:
     def _check(self) -> bool:
         is_well = True
         try:
-            self._topology.refresh()
+            self._topology.refresh(probe=True)
         except Unreachable:
             is_well = False
         for node in sorted(self._topology.nodes(), key=lambda node: not node.is_up):

@@ -117,14 +117,14 @@ class Pipe:
                 raise reply
         return replies
 
-    def time(self) -> Reading:
+    def time(self) -> TimeReading:
         """Reads TIME. Raises one of FAILURES."""
         sent_s = time.monotonic()
         (reply,) = self.ask(("TIME",))
         received_s = time.monotonic()
         if not isinstance(reply, list) or len(reply) != 2:
             raise StoreError("its answer to TIME is not understood; is it a Redis?")
-        return Reading(int(reply[0]) * 1000 + int(reply[1]) / 1000, sent_s, received_s)
+        return TimeReading(int(reply[0]) * 1000 + int(reply[1]) / 1000, sent_s, received_s)
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or has sent something that nobody asked for."""
@@ -143,7 +143,7 @@ class Pipe:
         self.connection.disconnect()
 
 
-class Reading(NamedTuple):
+class TimeReading(NamedTuple):
     """TIME of a server, read between two moments of time.monotonic."""
 
     time_ms: float
@@ -235,7 +235,7 @@ class Node:
         self._forget_idle()
         self._wake()
 
-    def check(self) -> Reading:
+    def check(self) -> TimeReading:
         """Reads its TIME, over a new connection if it was down. Raises Unreachable; one thread at a time calls it."""
         pipe = self.take() if self.is_up else None
         try:

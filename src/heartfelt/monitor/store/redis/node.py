@@ -69,6 +69,7 @@ class Pipe:
                 name = _sha(script.text)
                 if name not in self._loaded:
                     self._loaded.add(name)
+                    self._not_loaded.pop(name, None)
                     packed.append(("SCRIPT", "LOAD", script.text))
                     plan.append(Sent(LOAD, name))
                 words = ("EVALSHA", name, *rest)
@@ -97,7 +98,7 @@ class Pipe:
                 elif sent.what == REPLY:
                     if isinstance(reply, wrong.NoScriptError):
                         self._loaded.discard(sent.script)
-                        reply = self._not_loaded.pop(sent.script, reply)
+                        reply = self._not_loaded.get(sent.script, reply)
                     replies.append(reply)
         except FAILURES as error:
             return replies, error.with_traceback(None)

@@ -202,11 +202,11 @@ class Fleet:
             for one, packed in slots.items():
                 entry = Entry.unpack(packed)
                 data = self.client.hget(self.keys.shard(shard, "rows", entry.page), entry.index)
-                has_row = data is not None and data[:12] == packed[6:]
+                has_row = data is not None and data[:8] == packed[6:]
                 if has_row:
                     assert places.setdefault((entry.page, entry.index), one) == one, "a slot has two names"
                 try:
-                    stored = unpack_row(data[12:], SharedMeta()) if has_row else None
+                    stored = unpack_row(data[8:], SharedMeta()) if has_row else None
                 except Unreadable:
                     stored = None
                 if stored is not None:

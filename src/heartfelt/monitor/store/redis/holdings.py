@@ -205,14 +205,6 @@ class Holdings:
                     self.drop_page(shard, page)
         return n_failed
 
-    def flush_now(self, pages: Sequence[Page]) -> None:
-        """Writes dirty pages before the others."""
-        with self._lock:
-            for page in pages:
-                page.dirty = False
-            self._dirty = [page for page in self._dirty if page.dirty]
-        self.flush(pages)
-
     def take_dropped(self) -> list[tuple[bytes, Entry]]:
         """Returns the instances of pages that were found gone since the last call."""
         dropped, self._dropped = self._dropped, []

@@ -21,7 +21,7 @@ MOVED_MOST = 10_000
 """The most notices that wait for a monitor. Beyond that it compares all that it holds with what Redis has."""
 UNREADABLE = b""
 """The name of a slot whose row cannot be read."""
-ROW_HEAD = 12
+ROW_HEAD = 8
 """A row begins with the generation and the id of its entry."""
 RESERVE, RECLAIM, MOVE = load("reserve"), load("reclaim"), load("move")
 

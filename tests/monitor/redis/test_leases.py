@@ -420,8 +420,8 @@ def test_find_makes_no_name_ours(fleet):
     (mine,) = fleet.joined(ours, NAMES[:1])
     (other,) = fleet.joined(theirs, NAMES[1:2])
     theirs.reserve(NAMES[2:3])  # its row never came
-    before = entries_of(fleet)
+    before = fleet.check()
     found = ours.find(NAMES[:4])
     assert (found[0], found[1].entry, found[1].owner, found[1].lives) == (mine, other, theirs.monitor_id, True)
     assert found[2:] == [None, None]
-    assert entries_of(fleet) == before
+    assert fleet.check() == before

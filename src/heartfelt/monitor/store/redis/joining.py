@@ -147,11 +147,12 @@ def _look(holdings: Holdings, existing: Iterable[Existing], *, reclaims: bool = 
         owner, fence = parts_of_mark(mark)
         if owner == holdings.me:
             page = shard.pages.all.get(entry.page)
-            if page is not None and page.names[entry.index] == UNREADABLE:
+            if page is not None and page.names[entry.index] == UNREADABLE and reclaims:
                 holdings.put(page, name, entry, row=False)
-            if page is None or (holdings.known(shard, name, entry) and page.has_row[entry.index]):
+            is_known = page is not None and holdings.known(shard, name, entry) is page
+            if page is None or (is_known and page.has_row[entry.index] and reclaims):
                 found[name] = Owned(entry, owner, False, fence)  # the caller has lost the answer: MOVE returns it
-            elif holdings.known(shard, name, entry):
+            elif is_known:
                 found[name] = entry
             else:
                 without_row.append(one)

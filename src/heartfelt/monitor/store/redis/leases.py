@@ -149,7 +149,7 @@ class Leases:
         return [found[name] for name in names]
 
     def find(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable | None]:
-        """Returns whose each name is, and makes none ours. None: no monitor has it."""
+        """Returns whose each name is, and makes none ours. Entry: it is ours. None: no monitor has it."""
         found = joining.find(self._holdings, names)
         return [found[name] for name in names]
 

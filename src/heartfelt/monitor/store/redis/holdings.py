@@ -163,14 +163,17 @@ class Holdings:
     def add_page(self, shard: Shard, page: Page) -> None:
         former = shard.pages.all.get(page.number)
         if former is not None:  # it was adopted by another monitor and has come back
-            self.drop_page(shard, former)
+            self.drop_page(shard, former, page)
+            return
         with self._lock:
             shard.pages.add(page)
 
-    def drop_page(self, shard: Shard, page: Page) -> None:
-        """Drops a page that is not ours any more, and its instances."""
+    def drop_page(self, shard: Shard, page: Page, successor: Page | None = None) -> None:
+        """Drops a page that is not ours any more, and its instances. successor: takes its place."""
         with self._lock:
             shard.pages.drop(page)
+            if successor is not None:
+                shard.pages.add(successor)
             instances = list(page.instances())
             for _, entry in instances:
                 if self.relocated.get(entry.id) == entry:
@@ -179,10 +182,9 @@ class Holdings:
         self._dropped += instances
         self.counts.dropped += len(instances)
 
-    @staticmethod
-    def is_news(shard: Shard, entry: Entry) -> bool:
-        """Tells whether the caller must be told that an entry is gone."""
-        return shard.came.get(entry.id, entry) == entry
+    def is_news(self, shard: Shard, entry: Entry) -> bool:
+        """Tells whether the caller must be told that an entry, which was freed, is gone."""
+        return shard.came.get(entry.id, entry) == entry and self._page_of(entry) is None
 
     def end_timeout(self, page: Page, index: int, deadline: bytes) -> None:
         """Sets a deadline to 0, unless it has been changed meanwhile."""

@@ -25,6 +25,7 @@ from heartfelt.monitor.store.redis.values import (
     checked,
     pack,
     pack_run,
+    pairs_of,
     run_of,
     seq_of,
     stream_id,
@@ -33,13 +34,14 @@ from heartfelt.monitor.store.redis.values import (
 from heartfelt.monitor.store.rows import slices
 
 FORGET, PUT_RUN, PUT_SEQS = load("forget"), load("put_run"), load("put_seqs")
+SCAN_CHANGES = load("scan_changes")
 SEQS_KEPT = 50
 """How many changes of an instance are in its list."""
 LISTS_AT_ONCE = 100
-MOST_AT_ONCE = 1000
+SLICE = 500
+"""Changes of one shard in one command."""
 WINDOW_MS = 2000
 """How long after its time a change was accepted at most, if it is looked for by its time."""
-_MOST_ID = (1 << 64) - 1
 
 
 def stream_key(keys: Keys, shard: int) -> str:
@@ -141,7 +143,7 @@ class Changes:
         asked = [Command(at, ("LRANGE", self._keys.shard(at, "hist", id), 0, -1))]
         for at_ms in times_ms:
             low, high = stream_id_at(at_ms - 1), stream_id_at(at_ms + WINDOW_MS)
-            words = ("XRANGE", stream_key(self._keys, shard), low, high, "COUNT", MOST_AT_ONCE)
+            words = ("XRANGE", stream_key(self._keys, shard), low, high, "COUNT", SLICE)
             asked.append(Command(shard, words))
         listed, *windows = checked(self._link.execute(asked))
         seqs = sorted({*map(int, listed), *more_seqs}, reverse=True)
@@ -176,10 +178,10 @@ class Changes:
         needle: bytes | None = None,
         fits: Callable[[Change], bool] | None = None,
     ) -> list[Change]:
-        """Merges streams by seq. needle: what is in each entry that fits; others are not decoded."""
+        """Merges streams by seq. needle: what each change that fits contains; others are not even transferred."""
         ends_s = time.monotonic() + READ_S
         streams = [_Rest(shard, before) for shard in shards]
-        at_once = MOST_AT_ONCE if fits else min(MOST_AT_ONCE, max(8, 2 * limit // max(1, len(streams))))
+        at_once = SLICE if needle is not None else min(SLICE, max(8, 2 * limit // max(1, len(streams))))
         heap: list[tuple[int, int]] = []
         asked = list(range(len(streams)))
         found: list[Change] = []
@@ -189,11 +191,12 @@ class Changes:
                     raise StoreError("the store was closed before the query ended")
                 if time.monotonic() > ends_s:
                     raise StoreError(f"a query took longer than {READ_S:g} s; ask for changes of all services")
-                for at, entries in zip(asked, self._entries([streams[at] for at in asked], at_once), strict=True):
-                    streams[at].take(entries, needle, is_last=len(entries) < at_once)
+                replies = checked(self._link.execute(self._ask(streams[at], at_once, needle) for at in asked))
+                for at, reply in zip(asked, replies, strict=True):
+                    streams[at].take(reply, at_once, scanned=needle is not None)
                     streams[at].push(heap, at)
                 asked = [at for at in asked if streams[at].goes_on]
-                at_once = min(2 * at_once, MOST_AT_ONCE)
+                at_once = min(2 * at_once, SLICE)
                 continue
             _, at = heapq.heappop(heap)
             change = unpack_change(*streams[at].found.pop())
@@ -204,13 +207,11 @@ class Changes:
                 asked = [at]
         return found
 
-    def _entries(self, streams: list[_Rest], at_once: int) -> list[Any]:
-        return checked(
-            self._link.execute(
-                Command(one.shard, ("XREVRANGE", stream_key(self._keys, one.shard), one.upper, "-", "COUNT", at_once))
-                for one in streams
-            )
-        )
+    def _ask(self, rest: _Rest, at_once: int, needle: bytes | None) -> Command:
+        key = stream_key(self._keys, rest.shard)
+        if needle is None:
+            return Command(rest.shard, ("XREVRANGE", key, rest.upper, "-", "COUNT", at_once))
+        return Command(rest.shard, (SCAN_CHANGES, rest.upper, at_once, needle), (key,))
 
 
 class _Rest:
@@ -218,11 +219,8 @@ class _Rest:
 
     def __init__(self, shard: int, before: int | None) -> None:
         self.shard = shard
-        highest = _MOST_ID if before is None else (before - 1 - shard) // MOST_SHARDS
-        self.upper = f"{highest}-0" if before is not None else "+"
-        self.ended = highest < 0
-        if self.ended:
-            self.upper = "0-1"
+        self.upper = "+" if before is None else f"{max(0, (before - 1 - shard) // MOST_SHARDS)}-0"
+        self.ended = False
         self.found: list[tuple[int, bytes]] = []
         """The newest last."""
 
@@ -230,12 +228,15 @@ class _Rest:
     def goes_on(self) -> bool:
         return not self.found and not self.ended
 
-    def take(self, entries: Any, needle: bytes | None, *, is_last: bool) -> None:
-        read = _read(entries, self.shard)
-        self.ended = is_last
-        if read:
-            self.upper = f"({stream_id(read[-1][0])}"
-        self.found = [one for one in reversed(read) if needle is None or needle in one[1]]
+    def take(self, reply: Any, at_once: int, *, scanned: bool) -> None:
+        if scanned:
+            n, last, *flat = reply
+            self.found = [(seq_of(id, self.shard), data) for id, data in pairs_of(flat)][::-1]
+        else:
+            n, last = len(reply), reply[-1][0] if reply else b""
+            self.found = _read(reply, self.shard)[::-1]
+        self.ended = n < at_once
+        self.upper = f"({last.decode()}"
 
     def push(self, heap: list[tuple[int, int]], at: int) -> None:
         if self.found:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("msgspec")
 pytest.importorskip("redis")
 from heartfelt.monitor.model import RunResult, State
 from heartfelt.monitor.store import EventFilter, HeatCell, WatchedTime
-from heartfelt.monitor.store.redis import forgetting
+from heartfelt.monitor.store.redis import forgetting, history
 from heartfelt.monitor.store.redis.events import PART_MS
 from heartfelt.monitor.store.redis.leases import Accepted, Owned, Refused
 from heartfelt.monitor.store.redis.store import Loss
@@ -143,7 +144,7 @@ def test_an_instance_that_only_joined_has_no_key_of_its_own(monitors):
         assert [(c.id, c.new) for c in found] == [(rows[7].id, State.UP), (rows[7].id, State.NEW)]
         put(one, rows[7], State.UP, State.LOST)
         await one.flush()
-        new = {key.split(b":")[2] for key in set(monitors.keys()) - before}
+        new = {key.split(b":")[2] for key in {*monitors.keys()} - before}
         assert new == {b"hist", b"day", b"done"}
         for n in range(60):
             put(one, rows[7], State.LOST, State.UP, outage_ms=n)
@@ -152,7 +153,7 @@ def test_an_instance_that_only_joined_has_no_key_of_its_own(monitors):
         assert [c.outage_ms for c in found] == list(range(59, 9, -1))
         put(one, rows[7], State.UP, State.REMOVED)
         await one.flush()
-        assert not [key for key in monitors.keys() if b":hist:" in key]
+        assert not [key for key in {*monitors.keys()} if b":hist:" in key]
         found = await all_changes(one, id=rows[7].id)
         assert len(found) == 64  # from the stream, as long as that has them
 
@@ -249,7 +250,7 @@ def test_run_numbers_of_monitors_differ(redis_server, link_to):
     for one in stores:
         one.close()
     assert numbers == sorted(numbers)
-    assert all(b - a >= 1 << 32 for a, b in zip(numbers, numbers[1:], strict=False))
+    assert all(b - a >= 1 << 32 for a, b in itertools.pairwise(numbers))
 
 
 def test_only_the_one_that_leads_deletes_what_is_old(monitors, monkeypatch):
@@ -341,5 +342,25 @@ def test_readers_do_not_wait_for_the_writer(monitors):
         assert not writing.done()
         held.set()
         await writing
+
+    run(body())
+
+
+def test_more_changes_of_a_service_than_its_list_has(monitors, monkeypatch):
+    monkeypatch.setattr(history, "SEQS_OF_SERVICE", 20)
+    one, two = monitors(2)
+
+    async def body():
+        await joined(one, *(f"a{n}" for n in range(30)))
+        await joined(two, *(f"b{n}" for n in range(30)))
+        await joined(two, "c", service="rare")
+        found = [c for c in await all_changes(one) if c.service == "shop"]
+        assert await all_changes(one, service="shop") == found
+        pages, before = [], None
+        while page := await all_changes(two, service="shop", before=before, limit=7):
+            pages += page
+            before = page[-1].seq
+        assert pages == found
+        assert [c.instance_id for c in await all_changes(one, service="rare")] == ["c"]
 
     run(body())

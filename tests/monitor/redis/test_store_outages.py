@@ -4,6 +4,7 @@ what is kept until then is bounded."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -116,7 +117,7 @@ def test_nothing_is_counted_twice_though_answers_are_lost(redis_server, link_to,
         assert len({c.seq for c in told.changes}) == len(told.changes) == 15 * 8 + 20
         for row in rows:  # each goes on from where the last one left it
             mine = [c for c in reversed(changes) if c.id == row.id]
-            assert all(a.new is b.old for a, b in zip(mine, mine[1:], strict=False))
+            assert all(a.new is b.old for a, b in itertools.pairwise(mine))
             assert not mine or mine[-1].new is row.state
         assert sum((await store.count_events(EventFilter())).values()) == n_events
         (day,) = await store.uptime((), 1)
@@ -227,7 +228,7 @@ def test_no_put_waits_and_all_is_written_afterwards(make_redis, link_to, opened,
             slowest_s = max(slowest_s, time.thread_time() - begun_s)
         await until(lambda: not store.health().ok, "it is noticed")
         for read in (store.changes(id=None, service=None, before=None, limit=1), store.flush()):
-            with pytest.raises(StoreError, match="reached|written|answer|time"):
+            with pytest.raises(StoreError, match=r"reached|written|answer|time"):
                 await read
         if how == "stop":
             server.cont()

@@ -3,11 +3,13 @@
 
 Accepted changes are in the stream `ev` of their shard, which the leases' script writes. A list `P:{n}:hist:<id>` has
 the seqs of the newest changes of one instance, from the first one on that is more than that it joined and came up: an
-instance without such news has no key of its own, and its monitor knows where its changes are.
+instance without such news has no key of its own, and its monitor knows where its changes are. A list
+`P:{n}:svc:<digest>` has those of a service.
 """
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +18,6 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, Run
 from heartfelt.monitor.store import OPEN_RUNS, READ_S, RUNS_KEPT
-from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
 from heartfelt.monitor.store.redis.link import Command, Link
 from heartfelt.monitor.store.redis.packing import unpack_change
@@ -35,8 +36,8 @@ from heartfelt.monitor.store.rows import slices
 
 FORGET, PUT_RUN, PUT_SEQS = load("forget"), load("put_run"), load("put_seqs")
 SCAN_CHANGES = load("scan_changes")
-SEQS_KEPT = 50
-"""How many changes of an instance are in its list."""
+SEQS_OF_INSTANCE, SEQS_OF_SERVICE = 50, 1000
+"""How many of the newest changes are in a list."""
 LISTS_AT_ONCE = 100
 SLICE = 500
 """Changes of one shard in one command."""
@@ -61,15 +62,32 @@ def is_news(change: Change) -> bool:
     return not (change.old is None or (change.old.value == "NEW" and change.new.value == "UP"))
 
 
-def put_seqs(keys: Keys, seqs: Mapping[int, Sequence[int]], expires_ms: int) -> Iterator[tuple[Command, int]]:
-    """Yields commands, and how many lists each adds to. seqs: those of changes, by instance."""
-    by_shard: dict[int, list[int]] = {}
-    for id in seqs:
-        by_shard.setdefault(shard_of_id(keys, id), []).append(id)
-    for shard, ids in by_shard.items():
-        for some in slices(ids, LISTS_AT_ONCE):
-            lists = [keys.shard(shard, "hist", id) for id in some]
-            yield Command(shard, (PUT_SEQS, expires_ms, SEQS_KEPT, *(pack(seqs[id]) for id in some)), lists), len(some)
+def put_seqs(
+    keys: Keys, of_instances: Mapping[int, Sequence[int]], of_services: Mapping[str, Sequence[int]], expires_ms: int
+) -> Iterator[tuple[Command, int]]:
+    """Adds the seqs of changes to lists. Yields commands, and how many lists each adds to."""
+    by_shard: dict[tuple[int, int], list[tuple[str, Sequence[int]]]] = {}
+    for id, seqs in of_instances.items():
+        shard = shard_of_id(keys, id)
+        by_shard.setdefault((shard, SEQS_OF_INSTANCE), []).append((keys.shard(shard, "hist", id), seqs))
+    for service, seqs in of_services.items():
+        shard, key = _service_list(keys, service)
+        by_shard.setdefault((shard, SEQS_OF_SERVICE), []).append((key, seqs[-SEQS_OF_SERVICE:]))
+    for (shard, most), lists in by_shard.items():
+        for some in slices(lists, LISTS_AT_ONCE):
+            words = (PUT_SEQS, expires_ms, most, *(pack(seqs) for _, seqs in some))
+            yield Command(shard, words, [key for key, _ in some]), len(some)
+
+
+def _service_list(keys: Keys, service: str) -> tuple[int, str]:
+    """Returns the shard and the key of the list of a service. Two services may have the same."""
+    digest = hashlib.blake2b(_bytes(service), digest_size=8).digest()
+    shard = digest[0] % keys.shards
+    return shard, keys.shard(shard, "svc", digest.hex())
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def put_run(keys: Keys, run: Run, expires_ms: int) -> Command:
@@ -121,11 +139,28 @@ class Changes:
         self._is_closing = is_closing
 
     def page(self, service: str | None, before: int | None, limit: int) -> list[Change]:
+        """Those of a service are found by its list, and what is older than that by reading the streams."""
         shards = range(self._keys.shards)
         if service is None:
             return self._merged(shards, before, limit)
-        needle = text_of(service).encode()
-        return self._merged(shards, before, limit, needle, lambda change: change.service == service)
+
+        def fits(change: Change) -> bool:
+            return change.service == service
+
+        shard, key = _service_list(self._keys, service)
+        listed = sorted(set(map(int, self._link.call(shard, "LRANGE", key, 0, -1))), reverse=True)
+        is_all = len(listed) < SEQS_OF_SERVICE
+        if not is_all:
+            del listed[-SEQS_OF_SERVICE // 10 :]  # monitors add at once, so others of their time may have been dropped
+        found: list[Change] = []
+        for some in slices([seq for seq in listed if before is None or seq < before], limit):
+            found += filter(fits, self._exactly(some).values())
+            if len(found) >= limit:
+                return found[:limit]
+        if is_all:
+            return found
+        before = listed[-1] if before is None else min(before, listed[-1])
+        return found + self._merged(shards, before, limit - len(found), _bytes(service), fits)
 
     def of_instance(
         self,
@@ -148,12 +183,8 @@ class Changes:
         listed, *windows = checked(self._link.execute(asked))
         seqs = sorted({*map(int, listed), *more_seqs}, reverse=True)
         seqs = [seq for seq in seqs if before is None or seq < before][:limit]
-        asked = [self._exactly(seq) for seq in seqs]
-        found: dict[int, Change] = {}
-        entries = [
-            (seq, one[0][1][1]) for seq, one in zip(seqs, checked(self._link.execute(asked)), strict=True) if one
-        ]
-        for seq, data in (*entries, *(one for some in windows for one in _read(some, shard))):
+        found = {seq: change for seq, change in self._exactly(seqs).items() if change.id == id}
+        for seq, data in (one for some in windows for one in _read(some, shard)):
             if seq not in found and (before is None or seq < before):
                 change = unpack_change(seq, data)
                 if change.id == id:
@@ -166,9 +197,15 @@ class Changes:
             return self._merged([shard], before, limit, pack(id), fits)
         return list(filter(fits, (found[seq] for seq in sorted(found, reverse=True))))[:limit]
 
-    def _exactly(self, seq: int) -> Command:
-        shard, id = seq % MOST_SHARDS, stream_id(seq)
-        return Command(shard, ("XRANGE", stream_key(self._keys, shard), id, id))
+    def _exactly(self, seqs: Iterable[int]) -> dict[int, Change]:
+        """Returns these changes, as far as the streams still have them, in this order."""
+        seqs = list(seqs)
+        commands = []
+        for seq in seqs:
+            shard, id = seq % MOST_SHARDS, stream_id(seq)
+            commands.append(Command(shard, ("XRANGE", stream_key(self._keys, shard), id, id)))
+        found = zip(seqs, checked(self._link.execute(commands)), strict=True)
+        return {seq: unpack_change(seq, one[0][1][1]) for seq, one in found if one}
 
     def _merged(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
 
-AT_ONCE = 1000
+AT_ONCE = 500
 """Writes in one call."""
 NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
@@ -72,7 +72,8 @@ class Outcome:
         """By instance: what is to be added to its list."""
         self.removed: list[int] = []
         self.refused: list[Refusal] = []
-        self.renewal: Renewal | None = None
+        self.renewals: list[Renewal] = []
+        """Those with news."""
         self.error: StoreError | None = None
         """Why something still waits."""
 
@@ -224,18 +225,22 @@ class Instances:
 
     # -- writing
 
-    def write(self, *, complete: bool) -> Outcome:
-        """complete: nothing that belongs together is still being put. Does not raise Unreachable."""
-        outcome = Outcome()
+    def write(self, *, complete: bool) -> Iterator[Outcome]:
+        """Writes what waits, and yields what came of each part of it. The caller may `drop` instances in between.
+        complete: nothing that belongs together is still being put. Does not raise Unreachable."""
         ready = [id for id, news in self._news.items() if self._is_ready(news, complete)]
         failed: set[int] = set()
         for some in slices(list(self._unsure), AT_ONCE):
-            self._change([id for id in some if self._shard_of(self._unsure[id].name) not in failed], outcome, failed)
+            outcome = Outcome()
+            writes = {id: self._unsure[id] for id in some if id in self._unsure}
+            self._change([id for id in writes if self._shard_of(writes[id].name) not in failed], outcome, failed)
+            yield outcome
         for some in slices(ready, AT_ONCE):
+            outcome = Outcome()
             self._change(list(filter(None, (self._begin(id, failed) for id in some))), outcome, failed)
+            yield outcome
         if not self._n_changes:
             self._order.clear()
-        return outcome
 
     def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
@@ -278,7 +283,9 @@ class Instances:
         own = self.own.get(id)
         if own is not None and (id in self._unsure or own.shard in failed):
             return None
-        news = self._news.pop(id)
+        news = self._news.pop(id, None)
+        if news is None:
+            return None
         self._n_changes -= len(news.changes)
         if own is None:
             if not news.removed:  # otherwise it was dropped before

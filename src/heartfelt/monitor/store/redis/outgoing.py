@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from heartfelt.monitor.store.pending import Bounds, Dropped
@@ -75,26 +76,23 @@ class Outgoing:
                     return True
         return False
 
-    def send(self) -> Unreachable | None:
-        """Sends what waits. Returns why something still does."""
-        error: Unreachable | None = None
+    def send(self) -> Iterator[Unreachable | None]:
+        """Sends what waits, in parts. Yields after each why something of it still waits."""
         failed: set[int] = set()
-        while True:
-            some = self._next(failed)
-            if not some:
-                return error
+        while some := self._next(failed):
+            error = None
             answers = self._link.execute([chunk.command for chunk in some])
             for chunk, answer in zip(some, answers, strict=True):
                 shard = chunk.command.shard
                 if isinstance(answer, Unreachable):
                     error = answer
                     failed.add(shard)
-                    continue
-                if shard not in failed:  # otherwise one before it is repeated, and so is this one
+                elif shard not in failed:  # otherwise one before it is repeated, and so is this one
                     self._chunks[shard].popleft()
                     self._done(chunk)
                     if isinstance(answer, Exception):
                         self._fault(chunk, answer)
+            yield error
 
     def _next(self, failed: set[int]) -> list[Chunk]:
         some: list[Chunk] = []

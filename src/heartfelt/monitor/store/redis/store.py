@@ -56,7 +56,7 @@ class Listener(Protocol):
         """These are not this monitor's any more."""
 
     def renewed(self, renewal: Renewal) -> None:
-        """The leases were renewed: instances may have been moved away, or adopted by others."""
+        """Instances were moved away, or adopted by others, or leases had ended."""
 
 
 def _wall_ms() -> int:
@@ -332,7 +332,7 @@ class RedisStore(HistoryReader):
                     "%r of %r was not stored with %d changes: it belongs to the monitor %s",
                     one.instance_id, one.service, one.changes, one.owner or "that took it over",
                 )  # fmt: skip
-        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewal):
+        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewals):
             return
         if self._loop is None or self._loop.is_closed():
             return
@@ -347,8 +347,8 @@ class RedisStore(HistoryReader):
             self._listener.accepted(outcome.accepted)
         if outcome.refused:
             self._listener.refused(outcome.refused)
-        if outcome.renewal is not None:
-            self._listener.renewed(outcome.renewal)
+        for renewal in outcome.renewals:
+            self._listener.renewed(renewal)
 
     def _see_loop(self) -> None:
         if self._loop is None or self._loop.is_closed():

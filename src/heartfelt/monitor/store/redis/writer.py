@@ -210,7 +210,7 @@ class Writer:
         self._attempt(outcome, lambda: self._renew(outcome))
         if had:
             self._attempt(outcome, lambda: self._write(outcome, complete=complete))
-            self._attempt(outcome, self._put_rest)
+            self._attempt(outcome, lambda: self._put_rest(outcome))
         self._attempt(outcome, lambda: self._pages(outcome))
         error = outcome.error
         if error is not None:
@@ -241,12 +241,15 @@ class Writer:
         return len(self._instances) + len(self.outgoing) + len(self._deliveries) + told
 
     def _renew(self, outcome: Outcome) -> None:
+        """Renews the leases if it is time: also while much is written."""
         if time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + self._renew_s
-        outcome.renewal = self._leases.renew()
-        for _, entry in (*outcome.renewal.moved, *outcome.renewal.dropped):
+        renewal = self._leases.renew()
+        for _, entry in (*renewal.moved, *renewal.dropped):
             self._instances.drop(entry.id)
+        if renewal.moved or renewal.dropped or renewal.gone:
+            outcome.renewals.append(renewal)
 
     def _pages(self, outcome: Outcome) -> None:
         if time.monotonic() >= self._pages_at:
@@ -270,21 +273,23 @@ class Writer:
             self._instances.beats(some)
 
     def _write(self, outcome: Outcome, *, complete: bool) -> None:
-        done = self._instances.write(complete=complete)
-        self._follow(done)
-        outcome.accepted += done.accepted
-        outcome.refused += done.refused
-        outcome.error = done.error or outcome.error
-        if done.error is None and not len(self._instances):
+        for done in self._instances.write(complete=complete):
+            self._follow(done)
+            self._tell(done)
+            outcome.error = done.error or outcome.error
+            self._attempt(outcome, lambda: self._renew(outcome))
+        if outcome.error is None and not len(self._instances):
             self.outgoing.put(self._chunks.written(self._wall_ms()))
-        outcome.error = self.outgoing.send() or outcome.error
+        for error in self.outgoing.send():
+            outcome.error = error or outcome.error
+            self._attempt(outcome, lambda: self._renew(outcome))
         self.outgoing.bound()
 
     def _follow(self, done: Outcome) -> None:
         for chunk in self._chunks.of_accepted(done):
             self.outgoing.put(chunk)
 
-    def _put_rest(self) -> None:
+    def _put_rest(self, outcome: Outcome) -> None:
         """Puts deliveries and what targets were told. Raises Unreachable."""
         while self._deliveries:
             some = [self._deliveries[at] for at in range(min(len(self._deliveries), 1000))]
@@ -294,6 +299,7 @@ class Writer:
                 self._fault("deliveries", error)
             for _ in some:
                 self._deliveries.popleft()
+            self._attempt(outcome, lambda: self._renew(outcome))
         for target in list(self._told):
             self._outbox.put_told(target, self._told[target])
             del self._told[target]

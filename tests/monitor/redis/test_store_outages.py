@@ -17,9 +17,11 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store import EventFilter, WatchedTime
 from heartfelt.monitor.store.pending import Bounds
+from heartfelt.monitor.store.redis.leases import Accepted
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
+from heartfelt.monitor.store.redis.store import Loss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
-from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, event
+from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, change, event, instance
 
 DAY = NOON_MS // DAY_MS
 
@@ -32,6 +34,8 @@ class Losing:
         self.link = link
         self.dead = set()
         self.draw = None
+        self.swallow = ""
+        """A script whose answers are lost, though it is executed."""
         self.lock = threading.Lock()
 
     def __getattr__(self, name):
@@ -40,7 +44,7 @@ class Losing:
     def execute(self, commands):
         commands = list(commands)
         with self.lock:
-            is_done = not self.dead and self.draw is not None and self.draw.random() < 0.5
+            is_done = self.swallow != "" or (not self.dead and self.draw is not None and self.draw.random() < 0.5)
             lost = set()
             for at, command in enumerate(commands):
                 if command.shard in {commands[n].shard for n in lost} or self._loses(command):
@@ -58,6 +62,8 @@ class Losing:
 
     def _loses(self, command):
         if command.shard in self.dead:
+            return True
+        if self.swallow and isinstance(command.words[0], Script) and command.words[0].name == self.swallow:
             return True
         return self.draw is not None and isinstance(command.words[0], Script) and self.draw.random() < 0.3
 
@@ -155,6 +161,9 @@ def test_one_shard_that_is_dead_holds_up_no_other(redis_server, link_to, opened)
 
         await until(written, "changes of the other shards")
         assert store.health().waiting > 0
+        entries = await store.reserve([("shop", f"j{n}") for n in range(40)])  # is answered for the others
+        assert 0 < sum(isinstance(one, Unreachable) for one in entries) < 40
+        await store.put_document("kind", "a", 1)
         link.dead = set()
         await flushed(store)
         assert sum(c.new is State.UP for c in await all_changes(store)) == 40
@@ -256,3 +265,32 @@ def test_a_stop_while_redis_is_gone_is_bounded_and_says_what_is_lost(make_redis,
     assert store.left_running == 0
     assert "could not be written" in caplog.text
     assert not store.health().ok
+
+
+def test_a_loss_whose_answer_was_lost_is_answered_when_it_is_asked_again(redis_server, link_to, opened):
+    link, told = Losing(link_to(redis_server.url)), Told()
+    store = opened(link, listener=told)
+
+    async def body():
+        (row,) = await joined(store, "a")
+        deadline_ms = time.time_ns() // 1_000_000 - 1000
+        loss = Loss(instance(row.id, instance_id="a", state=State.LOST), change(0, id=row.id), deadline_ms)
+        link.swallow = "change"
+        (answer,) = await store.lose([loss])
+        assert isinstance(answer, Unreachable)
+        assert not answer.refused
+        link.swallow = ""
+
+        async def asked():
+            (found,) = await store.lose([loss])
+            return found
+
+        ends_s = time.monotonic() + 30
+        while isinstance(answer, Unreachable) and time.monotonic() < ends_s:
+            answer = await asked()
+        assert isinstance(answer, Accepted)
+        assert [c.new for c in await all_changes(store)] == [State.LOST, State.NEW]
+        await until(lambda: len(told.changes) == 2, "the listener is told once")
+        await flushed(store)
+
+    run(body())

@@ -19,7 +19,7 @@ from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.pending import Dropped, Pending
 from heartfelt.monitor.store.redis.history import is_news
 from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
@@ -72,8 +72,8 @@ class Outcome:
         """By instance: what is to be added to its list."""
         self.removed: list[int] = []
         self.refused: list[Refusal] = []
-        self.renewals: list[Renewal] = []
-        """Those with news."""
+        self.gone: list[int] = []
+        """Shards in which the lease had ended."""
         self.error: StoreError | None = None
         """Why something still waits."""
 
@@ -130,8 +130,10 @@ class Instances:
         self._tokens = 0
         self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
         self._n_changes = 0
-        self._late: dict[int, Accepted | Refused] = {}
-        """Answers to losses that came when nobody waited for them any more."""
+        self._asked: dict[int, int] = {}
+        """Deadlines, by this monitor's wall clock, of losses that are asked about."""
+        self._late: dict[int, tuple[int, Accepted | Refused]] = {}
+        """Answers to losses, with their deadlines, until `lose` returns them."""
 
     def __len__(self) -> int:
         """How much waits: rows, removals, changes. Any thread."""
@@ -162,6 +164,7 @@ class Instances:
         self.own.pop(id, None)
         self._unsure.pop(id, None)
         self._late.pop(id, None)
+        self._asked.pop(id, None)
         news = self._news.pop(id, None)
         if news is not None:
             self._n_changes -= len(news.changes)
@@ -249,8 +252,9 @@ class Instances:
         answers: dict[int, Accepted | Refused | Unreachable] = {}
         for at, (row, change, deadline_ms) in enumerate(losses):
             own = self.own.get(row.id)
-            if row.id in self._late:
-                answers[at] = self._late.pop(row.id)
+            late = self._late.pop(row.id, None)
+            if late is not None and late[0] == deadline_ms:
+                answers[at] = late[1]
             elif own is None:
                 answers[at] = Refused()
             elif row.id in self._unsure or row.id in self._news:
@@ -259,17 +263,19 @@ class Instances:
                 ends_ms = max(1, deadline_ms + self._shift_ms(own.shard))
                 self._leases.set_deadline(own.entry, ends_ms)
                 self._unsure[row.id] = self._new(own, row, (change,), ends_ms)
+                self._asked[row.id] = deadline_ms
                 asked.append(at)
         for some in slices([losses[at].row.id for at in asked], AT_ONCE):
             self._change(some, outcome, set())
         for at in asked:
-            answers[at] = self._late.pop(losses[at].row.id, Unreachable("Redis has not answered"))
+            found = self._late.pop(losses[at].row.id, None)
+            answers[at] = Unreachable("Redis has not answered") if found is None else found[1]
         return [answers[at] for at in range(len(losses))]
 
     def flush_pages(self, outcome: Outcome) -> None:
         """Writes the pages. Raises Unreachable."""
         for name, entry in self._leases.flush():
-            outcome.refused.append(self._refuse(entry.id, name, None))
+            outcome.refused.append(self.refuse(entry.id, name, None))
 
     def _is_ready(self, news: _News, complete: bool) -> bool:
         """A change and its row are put one after the other, and belong into one Write: it waits once for the row."""
@@ -297,6 +303,7 @@ class Instances:
         if news.row is not None:
             self._note_lease(own, news.row)
             self._beat(own, news.row.last_beat_ms)
+        self._late.pop(id, None)
         self._unsure[id] = self._new(own, news.row, tuple(news.changes))
         return id
 
@@ -327,15 +334,15 @@ class Instances:
                 outcome.error = answer
                 failed.add(self._shard_of(write.name))
                 if write.loss_deadline_ms is not None and answer.refused:
-                    del self._unsure[id]  # certainly not done: it will be asked again, if it is still a loss
+                    del self._unsure[id], self._asked[id]  # certainly not done: it may be asked again
                 continue
             del self._unsure[id]
             if write.loss_deadline_ms is not None:
-                self._late[id] = answer
+                self._late[id] = (self._asked.pop(id), answer)
             if isinstance(answer, Accepted):
                 self._accepted(id, write, answer, outcome)
             elif not answer.early:
-                outcome.refused.append(self._refuse(id, write.name, None, len(write.changes)))
+                outcome.refused.append(self.refuse(id, write.name, None, len(write.changes)))
 
     def _accepted(self, id: int, write: Write, answer: Accepted, outcome: Outcome) -> None:
         own = self.own[id]
@@ -352,7 +359,8 @@ class Instances:
         outcome.seqs.pop(id, None)
         outcome.removed.append(id)
 
-    def _refuse(self, id: int, name: bytes, owner: str | None, n_changes: int = 0) -> Refusal:
+    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
+        """Forgets an instance that is another monitor's from now on."""
         news = self._news.get(id)
         late = self._late.get(id)
         n_changes += len(news.changes) if news else 0

@@ -207,6 +207,7 @@ class Writer:
         complete = bool(jobs) or self._stop_at is not None
         had = not taken.is_empty() or self.waiting_here() > 0
         self._attempt(outcome, lambda: self._take(taken))
+        n_before = self.waiting_here()
         self._attempt(outcome, lambda: self._renew(outcome))
         if had:
             self._attempt(outcome, lambda: self._write(outcome, complete=complete))
@@ -214,7 +215,7 @@ class Writer:
         self._attempt(outcome, lambda: self._pages(outcome))
         error = outcome.error
         if error is not None:
-            self._failed(error)
+            self._failed(error, is_partial=self.waiting_here() < n_before)
         elif had or self.error is not None:
             self._worked(had)
         self._do_jobs(jobs, outcome, error)
@@ -246,10 +247,10 @@ class Writer:
             return
         self._renew_at = time.monotonic() + self._renew_s
         renewal = self._leases.renew()
-        for _, entry in (*renewal.moved, *renewal.dropped):
-            self._instances.drop(entry.id)
-        if renewal.moved or renewal.dropped or renewal.gone:
-            outcome.renewals.append(renewal)
+        outcome.refused += [
+            self._instances.refuse(entry.id, name) for name, entry in (*renewal.moved, *renewal.dropped)
+        ]
+        outcome.gone += renewal.gone
 
     def _pages(self, outcome: Outcome) -> None:
         if time.monotonic() >= self._pages_at:
@@ -313,10 +314,11 @@ class Writer:
             self.last_written_ms = self._wall_ms()
             self.written_s = time.monotonic()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, *, is_partial: bool = False) -> None:
+        """is_partial: other servers have taken what is for them, and are not to wait longer than usual."""
         self.failures += 1
         self._renew_at = 0.0  # it finds out what was executed
-        self._retry_s = min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
+        self._retry_s = FLUSH_S if is_partial else min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
         self.error = f"{self._name} cannot be written: {error}"
         self._log.failed(f"{self.error}; new records are kept in memory until then")
 
@@ -326,29 +328,29 @@ class Writer:
             self._logger.error("skipped %s that can never be stored: %s", what, error)
 
     def _do_jobs(self, jobs: Jobs, outcome: Outcome, error: Exception | None) -> None:
-        """Runs the jobs. If writing failed a moment ago, the jobs fail, too."""
-        broken = None if error is None else StoreError(self.error or str(error))
+        """Runs the jobs, also if something could not be written: it may be for another server."""
         for job, future in jobs:
             if not future.set_running_or_notify_cancel():
                 continue
-            if broken is not None:
-                future.set_exception(broken)
+            if job is None:
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(StoreError(self.error or str(error)))
                 continue
+            done = Outcome()
             try:
-                done = Outcome()
-                future.set_result(None if job is None else job(done))
+                future.set_result(job(done))
             except Unreachable as unreachable:
                 self._failed(unreachable)
-                broken = StoreError(self.error or str(unreachable))
-                future.set_exception(broken)
+                future.set_exception(StoreError(self.error or str(unreachable)))
             except Exception as wrong:  # raised by the job itself
                 future.set_exception(wrong)
-            else:
-                self._follow(done)
-                outcome.accepted += done.accepted
-                outcome.refused += done.refused
-                if len(self.outgoing):
-                    self._something.set()
+            self._follow(done)
+            outcome.accepted += done.accepted
+            outcome.refused += done.refused
+            if len(self.outgoing):
+                self._something.set()
 
     def _forget(self) -> None:
         begun_s = time.monotonic()

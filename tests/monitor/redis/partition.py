@@ -15,14 +15,18 @@ class Partition:
 
     `cut`: nothing is forwarded any more, but all connections stay open, and new ones are taken and never answered: as
     if the cable were pulled. `answers=True`: only what the server says is lost. `heal` undoes both, but what was sent
-    meanwhile is lost, so the connections are closed. `reset` closes all connections at once.
+    meanwhile is lost, so the connections are closed. `reset` closes all connections at once. `hold`: everything is
+    late until `release`; what was sent arrives then, unless the sender has taken it back.
     """
 
     def __init__(self, port: int) -> None:
         self._server = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so what is held stays with the sender
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
         self.port = self._listener.getsockname()[1]
-        self._cut = self._deaf = False
+        self._cut = self._deaf = self._held = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._wake, self._woken = socket.socketpair()
@@ -46,6 +50,23 @@ class Partition:
             self._cut = self._deaf = False
             self._close_all()
 
+    def hold(self) -> None:
+        with self._lock:
+            self._held = True
+            for sock in self._pairs:
+                self._selector.unregister(sock)
+
+    def release(self) -> None:
+        with self._lock:
+            self._held = False
+            for sock in self._pairs:
+                self._selector.register(sock, selectors.EVENT_READ)
+        self._wake.send(b".")
+
+    @property
+    def connections(self) -> int:
+        return len(self._pairs) // 2
+
     def reset(self) -> None:
         with self._lock:
             self._close_all()
@@ -66,7 +87,9 @@ class Partition:
                 with self._lock:
                     if key.fileobj is self._listener:
                         self._accept()
-                    elif key.fileobj is not self._woken:
+                    elif key.fileobj is self._woken:
+                        self._woken.recv(100)
+                    else:
                         self._forward(key.fileobj)
 
     def _accept(self) -> None:
@@ -77,7 +100,7 @@ class Partition:
             client.close()
             return
         self._pairs[client], self._pairs[server] = (server, False), (client, True)
-        for sock in (client, server):
+        for sock in () if self._held else (client, server):
             self._selector.register(sock, selectors.EVENT_READ)
 
     def _forward(self, sock: Any) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 REDIS = shutil.which("redis-server") or shutil.which("valkey-server")
 START_S = 30
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Ends a server whose test process was killed."""
 NODE_TIMEOUT_MS = 1000
 """How long the servers of a Cluster, and Sentinels, wait before they take a server for dead."""
 _given: set[int] = set()
@@ -44,10 +46,14 @@ def wait(what: Callable[[], Any], text: str, seconds: float = START_S) -> Any:
         time.sleep(0.01)
 
 
+def _facts(text: bytes) -> dict[str, str]:
+    """Returns what INFO says."""
+    pairs = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}
+
+
 class RedisServer:
     """One server. Options as in redis.conf: `RedisServer(folder, maxmemory="10mb")`; "" is an empty value."""
-
-    arguments: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, port: int | None = None, **options: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +68,7 @@ class RedisServer:
     def command(self) -> list[str]:
         assert REDIS is not None
         options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "no"}
-        command = [REDIS, *self.arguments]
+        command = [*DIES_WITH_US, REDIS]
         for name, value in {**options, "daemonize": "no", **self.options}.items():
             command += ["--" + name.replace("_", "-"), *(value.split() or [""])]
         return command
@@ -77,21 +83,30 @@ class RedisServer:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return
             except OSError:
-                assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
-                assert time.monotonic() < ends_s, "redis-server did not start"
                 time.sleep(0.01)
+            if self.process.poll() is not None or time.monotonic() > ends_s:
+                self.end()
+                raise AssertionError(f"redis-server did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def ask(self, *words: Any) -> Any:
-        """Executes a command over a connection of its own."""
-        import redis
+        """Executes a command over a connection of its own. Returns the reply as it comes: bytes, int, list or None."""
+        from redis import connection
 
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=START_S) as client:
-            return client.execute_command(*words)
+        kind: Any = connection.Connection
+        options: dict[str, Any] = {"host": "127.0.0.1", "port": self.port, "socket_timeout": START_S, "protocol": 2}
+        if "unixsocket" in self.options and not self.port:
+            kind = connection.UnixDomainSocketConnection
+            options = {"path": self.options["unixsocket"], "socket_timeout": START_S, "protocol": 2}
+        made = kind(**options)
+        try:
+            made.connect()
+            made.send_command(*words)
+            return made.read_response()
+        finally:
+            made.disconnect()
 
-    def info(self, section: str) -> dict[str, Any]:
-        found = self.ask("INFO", section)
-        assert isinstance(found, dict)
-        return found
+    def info(self, section: str) -> dict[str, str]:
+        return _facts(self.ask("INFO", section))
 
     def stop(self) -> None:
         """Stops it as a whole, until `cont`: it keeps its connections, and answers nothing."""
@@ -119,8 +134,6 @@ class RedisServer:
 
 
 class SentinelServer(RedisServer):
-    arguments = ("sentinel.conf", "--sentinel")
-
     def __init__(self, folder: Path, primary: int, service: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lines = (
@@ -129,6 +142,8 @@ class SentinelServer(RedisServer):
             f"sentinel failover-timeout {service} 3000",
         )
         super().__init__(folder)
+        for name in ("INFO-PERIOD", "PUBLISH-PERIOD"):  # otherwise 10 s and 2 s
+            self.ask("SENTINEL", "DEBUG", name, 200)
 
     def command(self) -> list[str]:
         assert REDIS is not None
@@ -136,7 +151,7 @@ class SentinelServer(RedisServer):
         if not file.exists():  # a Sentinel keeps in it what it learns
             lines = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", *self._lines)
             file.write_text("\n".join(lines) + "\n", "utf-8")
-        return [REDIS, str(file), "--sentinel"]
+        return [*DIES_WITH_US, REDIS, str(file), "--sentinel"]
 
 
 class SentinelTrio:
@@ -144,11 +159,22 @@ class SentinelTrio:
 
     def __init__(self, folder: Path, service: str = "beats") -> None:
         self.service = service
+        self.servers: list[RedisServer] = []
+        self.sentinels: list[RedisServer] = []
+        try:
+            self._start(folder)
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, folder: Path) -> None:
         first = RedisServer(folder / "0", repl_diskless_sync_delay="0")
+        self.servers.append(first)
         second = RedisServer(folder / "1", repl_diskless_sync_delay="0", replicaof=f"127.0.0.1 {first.port}")
-        self.servers = [first, second]
+        self.servers.append(second)
         wait(lambda: second.info("replication")["master_link_status"] == "up", "the replica did not connect")
-        self.sentinels = [SentinelServer(folder / f"sentinel{n}", first.port, service) for n in range(3)]
+        for n in range(3):
+            self.sentinels.append(SentinelServer(folder / f"sentinel{n}", first.port, self.service))
         self.settle()
 
     @property
@@ -166,19 +192,22 @@ class SentinelTrio:
     def settle(self) -> None:
         """Waits until all are well, and agree."""
         for one in self.servers:
-            if one.process.poll() is not None:
+            if one.process.poll() is not None:  # as a replica at once: Sentinels would take 8 s to make it one
+                one.options["replicaof"] = f"127.0.0.1 {self._named(self.sentinels[0])}"
                 one.start()
         wait(self._is_settled, "the Sentinels do not agree")
+
+    def fail_over(self, sentinel: RedisServer) -> None:
+        """Has a Sentinel begin a failover; refused until it knows how well the replica is."""
+        wait(lambda: sentinel.ask("SENTINEL", "FAILOVER", self.service), "the Sentinel does not begin a failover")
 
     def _is_settled(self) -> bool:
         if len({self._named(one) for one in self.sentinels}) != 1:
             return False
         for one in self.sentinels:
-            reply = one.ask("SENTINEL", "MASTERS")
-            (master,) = reply.values() if isinstance(reply, dict) else reply
-            if int(master["num-other-sentinels"]) != 2 or int(master["num-slaves"]) != 1:
-                return False
-            if master["flags"] != "master" and master["flags"] != {"master"}:
+            words = [word.decode() for word in one.ask("SENTINEL", "MASTER", self.service)]
+            told = dict(zip(words[::2], words[1::2], strict=True))
+            if (told["num-other-sentinels"], told["num-slaves"], told["flags"]) != ("2", "1", "master"):
                 return False
         told = self.replica.info("replication")
         return told["role"] == "slave" and told["master_link_status"] == "up"
@@ -206,15 +235,23 @@ class ClusterServer(RedisServer):
 
     @property
     def id(self) -> str:
-        found = self.ask("CLUSTER", "MYID")
-        return str(found.decode() if isinstance(found, bytes) else found)
+        return str(self.ask("CLUSTER", "MYID").decode())
 
 
 class RedisCluster:
     """Six servers: three primaries, each with a replica."""
 
     def __init__(self, folder: Path) -> None:
-        self.servers = [ClusterServer(folder / str(n)) for n in range(6)]
+        self.servers: list[ClusterServer] = []
+        try:
+            self._start(folder)
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, folder: Path) -> None:
+        for n in range(6):
+            self.servers.append(ClusterServer(folder / str(n)))
         for n, one in enumerate(self.servers):
             one.ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
             one.ask("CLUSTER", "MEET", "127.0.0.1", self.servers[0].port, self.servers[0].bus)
@@ -255,19 +292,18 @@ class RedisCluster:
             told = one.info("replication")
             if told["role"] == "slave" and told["master_link_status"] != "up":
                 return False
-            if not str(one.ask("CLUSTER", "INFO")).count("'cluster_state': 'ok'"):
+            if _facts(one.ask("CLUSTER", "INFO"))["cluster_state"] != "ok":
                 return False
             maps.add(tuple(sorted(self._slots(one))))
         return len(maps) == 1 and len(self.primaries()) == 3
 
     @staticmethod
     def _slots(one: RedisServer) -> list[tuple[int, int, int]]:
-        found = one.ask("CLUSTER", "SLOTS")
-        return [(first, last, value["primary"][1]) for (first, last), value in found.items()]
+        return [(first, last, primary[1]) for first, last, primary, *_ in one.ask("CLUSTER", "SLOTS")]
 
     @staticmethod
     def _knows(one: RedisServer) -> int:
-        return int(one.ask("CLUSTER", "INFO")["cluster_known_nodes"])
+        return int(_facts(one.ask("CLUSTER", "INFO"))["cluster_known_nodes"])
 
     def end(self) -> None:
         for one in self.servers:

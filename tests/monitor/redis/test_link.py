@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 
 import pytest
 
 from heartfelt.monitor.store.redis.link import FLEET, Command, Script, Unreachable
+from tests.monitor.redis.servers import wait
 
 redis = pytest.importorskip("redis")
 ECHO = Script("ECHO", "return {KEYS[1], ARGV[1]}")
@@ -120,6 +122,7 @@ def test_a_server_that_was_killed_fails_at_once_and_comes_back(make_redis, link_
         assert f"127.0.0.1:{server.port}" in str(found.value) and "refused" in str(found.value)
     assert len([one for one in caplog.records if one.levelno >= logging.ERROR]) == 1
     assert not link.servers()[0].up
+    assert "cannot be reached: Connection refused" in link.trouble()
     server.start()
     eventually(lambda: link.servers()[0].up)
     assert link.call(0, "PING") == b"PONG"
@@ -170,6 +173,23 @@ def test_a_connection_that_is_half_open_is_found_and_replaced(redis_server, link
     assert link.call(0, "GET", key) == (b"2" if answers else b"1")
 
 
+def test_a_command_that_is_late_is_taken_back(make_redis, link_to, partition, eventually):
+    """It must not be executed after a newer one that went over another connection."""
+    server = make_redis()
+    network = partition(server.port)
+    link = link_to(network.url, timeout_s=0.3)
+    assert link.call(0, "SET", "k", "first") == b"OK"
+    network.hold()
+    with pytest.raises(Unreachable, match="not known"):
+        link.call(0, "SET", "k", "x" * 500_000)
+    network.release()
+    eventually(lambda: link.servers()[0].up)
+    assert link.call(0, "SET", "k", "newer") == b"OK"
+    eventually(lambda: network.connections == link.servers()[0].connections)
+    assert "calls=2," in server.info("commandstats")["cmdstat_set"]
+    assert link.call(0, "GET", "k") == b"newer"
+
+
 def test_connections_that_were_closed_while_idle_are_replaced_without_a_failure(redis_server, link_to, partition):
     network = partition(redis_server.port)
     link = link_to(network.url)
@@ -206,10 +226,11 @@ def test_out_of_memory_refuses_and_says_so(make_redis, link_to, caplog):
     assert "out of memory" in str(replies[0]) and "maxmemory" in str(replies[0])
     (state,) = link.servers()
     assert state.up and "out of memory" in state.error
+    assert "refuses commands: it is out of memory" in link.trouble()
     assert len(caplog.records) == 1
     server.ask("CONFIG", "SET", "maxmemory", "100mb")
     assert link.execute(put) == [2, b"OK"]
-    assert link.servers()[0].error is None
+    assert link.servers()[0].error is link.trouble() is None
     assert "accepts commands again" in caplog.records[-1].getMessage()
 
 
@@ -242,7 +263,7 @@ def test_a_replica_refuses_writes(make_redis, link_to):
 
 def test_a_server_that_loads_its_data_refuses(make_redis, link_to, eventually):
     server = make_redis(enable_debug_command="yes", save="3600 1", key_load_delay="0")
-    server.ask("DEBUG", "POPULATE", "20000")
+    server.ask("DEBUG", "POPULATE", "5000")
     server.ask("SAVE")
     server.end()
     server.options["key_load_delay"] = "200"  # microseconds
@@ -266,7 +287,7 @@ def test_too_few_replicas_refuse_writes(make_redis, link_to):
 def test_too_many_clients(make_redis, link_to):
     server = make_redis(maxclients="1")
     with redis.Redis(port=server.port) as client:
-        client.ping()
+        wait(client.ping, "it takes no client")
         with pytest.raises(Unreachable, match="maxclients") as found:
             link_to(server.url).call(0, "PING")
         assert found.value.refused
@@ -304,6 +325,88 @@ def test_the_time_is_the_servers_and_never_falls(make_redis, link_to, eventually
     assert link.now_ms(0) >= found[-1]
     with pytest.raises(Unreachable):
         link.now_ms(1)
+
+
+class OtherClock:
+    """Has the clock of a link's only server run ahead by `ms`: redis-server does not run with libfaketime."""
+
+    def __init__(self, link):
+        self.ms = 0.0
+        (node,) = link._topology.nodes()
+        self._check, node.check = node.check, self.check
+
+    def check(self):
+        reading = self._check()
+        return reading._replace(time_ms=reading.time_ms + self.ms)
+
+
+def test_a_clock_that_jumps_ahead_is_told_and_one_that_jumps_back_stands_still(redis_server, link_to, eventually):
+    jumps = []
+    link = link_to(redis_server.url, on_jump=jumps.append)
+    before = [link.now_ms(0), link.now_ms(1)]
+    clock = OtherClock(link)
+    clock.ms = 1000.0
+    eventually(lambda: link.now_ms(0) - before[0] > 1000)
+    assert not jumps
+    clock.ms = 11_000.0
+    eventually(lambda: jumps)
+    assert link.stats()["jumps_ahead"] == len(jumps) == 1  # one clock, though two shards have it
+    assert jumps[0] == pytest.approx(10_000, abs=500)
+    last = link.now_ms(1)
+    assert last - before[1] > 10_000
+    clock.ms = 0.0
+    eventually(lambda: link.stats()["jumps_back"])
+    stands = link.now_ms(1)
+    assert link.now_ms(1) == stands >= last
+    assert len(jumps) == 1
+
+
+def test_an_error_in_the_callback_does_not_end_the_checks(redis_server, link_to, eventually, caplog):
+    told = []
+
+    def fail(milliseconds):
+        told.append(milliseconds)
+        raise ValueError("planted")
+
+    link = link_to(redis_server.url, on_jump=fail)
+    link.now_ms(0)
+    clock = OtherClock(link)
+    clock.ms = 5000.0
+    eventually(lambda: told)
+    clock.ms = 15_000.0
+    eventually(lambda: len(told) == 2)
+    assert "the check of the Redis servers has failed" in caplog.text
+    assert link.call(0, "PING") == b"PONG"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\r\n", b"$5\r\nab", b"*99999999999999999999\r\n", b"+OK\r\n+OK\r\n" * 40]
+)
+def test_a_server_that_is_no_redis(link_to, answer):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = []
+
+        def serve():
+            while True:
+                try:
+                    one, _ = listener.accept()
+                except OSError:
+                    return
+                taken.append(one)
+                one.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        link = link_to(f"redis://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.1)
+        for _ in range(3):
+            replies = link.execute([Command(0, ("PING",)), Command(1, (ECHO, "x"), ["y"])])
+            assert not answer.startswith(b"+") or len(replies) == 2
+            assert all(isinstance(one, (Exception, bytes)) for one in replies)
+        link.close()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for one in taken:
+            one.close()
 
 
 def test_a_database_that_does_not_exist(make_redis, link_to):

@@ -16,13 +16,15 @@ from heartfelt.monitor.store.redis.address import RedisAddress
 from heartfelt.monitor.store.redis.dial import Dialer
 from heartfelt.monitor.store.redis.link import FLEET, Unreachable
 from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe
-from heartfelt.monitor.store.redis.refusals import Refusal, address_of, why
-from heartfelt.monitor.store.redis.topology import Target
+from heartfelt.monitor.store.redis.refusals import NotExecuted, address_of, why
+from heartfelt.monitor.store.redis.topology import Destination
 
 log = logging.getLogger("heartfelt.redis")
 
 SLOTS = 16384
 TRY_AGAIN_S = 0.02
+FRESH_S = 0.05
+"""For how long the map is not read again because of a CLUSTERDOWN: each shard of a batch gets one."""
 Place = tuple[str, int]
 
 
@@ -44,22 +46,23 @@ class Cluster:
         self._refreshing = threading.Lock()
         self._nodes: dict[Place, Node] = {}
         self._slots: list[Node | None] = [None] * SLOTS
-        self._read_at = 0
+        self._reads = 0
+        self._asked_s = float("-inf")
         self._error: str | None = None
         self._closed = False
         self._outage = OutageLog(log, "the servers of the Redis Cluster tell again which of them has what")
 
-    def target(self, shard: int) -> Target:
+    def target(self, shard: int) -> Destination:
         node = self._slots[slot_of(shard)]
-        if node is None and self._read_at == 0 and self._error is None:
-            self.refresh()
+        if node is None and self._reads == 0 and self._error is None:
+            self.refresh(first=True)
             node = self._slots[slot_of(shard)]
         if node is None:
             error = self._error or f"no server of the Redis Cluster has the slot {slot_of(shard)}; see CLUSTER SLOTS"
             raise Unreachable(error, refused=True)
-        return Target(node)
+        return Destination(node)
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         code, slot = refusal.code, slot_of(shard)
         if code == "NOSCRIPT":
             return target
@@ -69,19 +72,19 @@ class Cluster:
         if code in ("MOVED", "ASK"):
             found = self._node(address_of(refusal.error, (target.node.host, target.node.port)))
             if code == "ASK":
-                return Target(found, asking=True)
+                return Destination(found, asking=True)
             with self._lock:
                 self._slots[slot] = found
             self._wake()
-            return Target(found)
+            return Destination(found)
         if code in ("CLUSTERDOWN", "READONLY", "MASTERDOWN"):
-            read_at = self._read_at
-            try:
-                self.refresh(not_from=target.node, after=read_at)
-            except Unreachable:
-                return None
+            if time.monotonic() - self._asked_s > FRESH_S:
+                try:
+                    self.refresh(not_from=target.node)
+                except Unreachable:
+                    return None
             now = self._slots[slot]
-            return None if now is None or now is target.node else Target(now)
+            return None if now is None or now is target.node else Destination(now)
         return None
 
     def nodes(self) -> list[Node]:
@@ -89,11 +92,15 @@ class Cluster:
         with self._lock:
             return list(dict.fromkeys(node for node in self._slots if node is not None))
 
-    def refresh(self, not_from: Node | None = None, after: int | None = None) -> None:
-        """Reads the map. not_from: a server that is asked last. after: unless it was read again since this number."""
+    def trouble(self) -> str | None:
+        return self._error
+
+    def refresh(self, not_from: Node | None = None, *, first: bool = False) -> None:
+        """Reads the map. not_from: a server that is asked last. first: does nothing if it has been read."""
         with self._refreshing:
-            if after is not None and self._read_at != after:
+            if first and self._reads:
                 return
+            self._asked_s = time.monotonic()
             errors, second = [], None
             for node in self._to_ask(not_from):
                 try:
@@ -114,7 +121,7 @@ class Cluster:
                 second = second or slots
                 errors.append(f"{node.name}: the cluster is down (cluster_state)")
             self._failed(errors)
-            if second is not None and self._read_at == 0:
+            if second is not None and self._reads == 0:
                 self._take(second, is_ok=False)
             else:
                 raise Unreachable(str(self._error), refused=True)
@@ -140,13 +147,15 @@ class Cluster:
         """Returns whether the cluster works, as a server sees it, and the primaries of ranges of slots. Raises one of
         FAILURES."""
         info, reply = pipe.ask(("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
-        slots = []
-        for first, last, primary, *_ in reply:
-            host = _text(primary[0]) or node.host  # none: the one that was asked
-            if host == "?":
-                raise StoreError("the servers do not know their own host names (cluster-announce-hostname)")
-            slots.append((int(first), int(last), (host, int(primary[1]))))
-        return b"cluster_state:ok" in info, slots
+        try:
+            slots = [(int(first), int(last), primary[0], int(primary[1])) for first, last, primary, *_ in reply]
+            is_ok = b"cluster_state:ok" in info
+        except (TypeError, ValueError, IndexError):
+            raise StoreError("its answer to CLUSTER SLOTS is not understood") from None
+        if any(host == b"?" for _, _, host, _ in slots):
+            raise StoreError("the servers do not know their own host names (cluster-announce-hostname)")
+        # no host: that of the server which was asked
+        return is_ok, [(first, last, (_text(host) or node.host, port)) for first, last, host, port in slots]
 
     def _take(self, slots: list[tuple[int, int, Place]], *, is_ok: bool = True) -> None:
         """Makes this the map, and forgets servers that have no slots."""
@@ -156,7 +165,7 @@ class Cluster:
         used = {where for _, _, where in slots}
         with self._lock:
             self._slots = made
-            self._read_at += 1
+            self._reads += 1
             gone = [self._nodes.pop(where) for where in [*self._nodes] if where not in used]
             if is_ok:
                 self._error = None

@@ -8,7 +8,9 @@ import ssl
 from typing import Any
 
 from redis import connection as connections
+from redis import exceptions as wrong
 
+from heartfelt.errors import StoreError
 from heartfelt.monitor.store.redis.address import RedisAddress, RedisOptions, read_password
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
@@ -69,7 +71,19 @@ class Dialer:
         made = kind(**options)
         try:
             made.connect()
-        except BaseException:
+        except BaseException as error:
             made.disconnect()
+            if (hint := _hint(error, self._address)) is not None:
+                raise StoreError(hint) from None
             raise
         return made
+
+
+def _hint(error: BaseException, address: RedisAddress) -> str | None:
+    """Says what is probably wrong if the two sides disagree about TLS: neither tells the other."""
+    if address.tls and isinstance(error, wrong.TimeoutError):
+        return "it does not answer in time (redis.timeout); if it does not speak TLS at this port, write redis://"
+    closed = any(text in str(error) for text in ("closed by server", "reset by peer", "Broken pipe"))
+    if closed and not address.tls and isinstance(error, wrong.ConnectionError):
+        return "it closes the connection at once; if it demands TLS at this port, write rediss:// instead of redis://"
+    return None

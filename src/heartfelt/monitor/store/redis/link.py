@@ -80,6 +80,9 @@ class Link(Protocol):
     def servers(self) -> list[ServerState]:
         """Returns the servers in use, from memory."""
 
+    def trouble(self) -> str | None:
+        """Returns what is wrong with Redis, for people, from memory. None: nothing is known to be."""
+
     def stats(self) -> dict[str, int]:
         """Returns figures since the start."""
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +20,14 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.redis.address import place
 from heartfelt.monitor.store.redis.link import Script, ServerState, Unreachable
-from heartfelt.monitor.store.redis.refusals import IS_REPLY, Refusal, why
+from heartfelt.monitor.store.redis.refusals import IS_REPLY, NotExecuted, why
 
 log = logging.getLogger("heartfelt.redis")
 
 IDLE = 8
 """The most connections to a server that are kept while nobody uses them."""
+REFUSED_S = 60.0
+"""For how long a refusal is shown, if nobody sends the same command again."""
 FAILURES = (wrong.RedisError, OSError, StoreError, ValueError)
 """Errors of a connection, and of making one."""
 LOAD, ASKING, REPLY = "load", "asking", "reply"
@@ -115,8 +120,11 @@ class Pipe:
     def time(self) -> Reading:
         """Reads TIME. Raises one of FAILURES."""
         sent_s = time.monotonic()
-        ((seconds, micros),) = self.ask(("TIME",))
-        return Reading(int(seconds) * 1000 + int(micros) / 1000, sent_s, time.monotonic())
+        (reply,) = self.ask(("TIME",))
+        received_s = time.monotonic()
+        if not isinstance(reply, list) or len(reply) != 2:
+            raise StoreError("its answer to TIME is not understood; is it a Redis?")
+        return Reading(int(reply[0]) * 1000 + int(reply[1]) / 1000, sent_s, received_s)
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or has sent something that nobody asked for."""
@@ -125,7 +133,13 @@ class Pipe:
         except FAILURES:
             return True
 
-    def close(self) -> None:
+    def close(self, *, lost: bool = False) -> None:
+        """lost: takes back what the network has not delivered yet. Otherwise it could be executed much later, after
+        newer commands that went over another connection."""
+        sock = getattr(self.connection, "_sock", None)
+        if lost and sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.disconnect()
 
 
@@ -155,6 +169,7 @@ class Node:
         self._made = 0
         self._down: str | None = None
         self._refusal: tuple[str, str] | None = None
+        self._refused_s = 0.0
         self._since_s = time.monotonic()
         self._failures = 0
         self._closed = False
@@ -165,6 +180,11 @@ class Node:
     @property
     def is_up(self) -> bool:
         return self._down is None
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether a command was refused, and none like it was executed since."""
+        return self._refusal is not None
 
     def take(self) -> Pipe:
         """Returns a connection that nobody else uses. Raises Unreachable, with `refused`."""
@@ -194,7 +214,7 @@ class Node:
 
     def lost(self, pipe: Pipe, error: Exception) -> None:
         """Takes a connection back that has failed. A server that is silent is down; one that closed it may be well."""
-        self._drop(pipe)
+        self._drop(pipe, lost=True)
         with self._lock:
             self._failures += 1
         if isinstance(error, (wrong.TimeoutError, TimeoutError)):
@@ -235,23 +255,24 @@ class Node:
         self.give(pipe)
         return reading
 
-    def refused(self, word: str, refusal: Refusal) -> None:
+    def refused(self, word: str, refusal: NotExecuted) -> None:
         """Notes that it does not execute a command, such as a write while it is out of memory."""
         with self._lock:
             self._failures += 1
-            self._refusal = (word, refusal.text)
+            self._refusal, self._refused_s = (word, refusal.text), time.monotonic()
             self._refusing.failed(f"Redis at {self.name} refuses a command ({word}): {refusal.text}")
 
     def worked(self, words: set[str]) -> None:
         """Notes that it has executed these commands."""
-        if self._refusal is not None and self._refusal[0] in words:
-            with self._lock:
+        with self._lock:
+            if self._refusal is not None and self._refusal[0] in words:
                 self._refusal = None
                 self._refusing.worked()
 
     def state(self) -> ServerState:
         with self._lock:
-            refusal = self._refusal and self._refusal[1]
+            is_recent = time.monotonic() - self._refused_s < REFUSED_S
+            refusal = self._refusal[1] if self._refusal is not None and is_recent else None
             return ServerState(
                 name=self.name,
                 up=self._down is None,
@@ -277,10 +298,10 @@ class Node:
             self._made += 1
         return pipe
 
-    def _drop(self, pipe: Pipe) -> None:
+    def _drop(self, pipe: Pipe, *, lost: bool = False) -> None:
         with self._lock:
             self._made -= 1
-        pipe.close()
+        pipe.close(lost=lost)
 
     def _forget_idle(self) -> None:
         """Closes all connections: idle ones now, the others when they come back."""

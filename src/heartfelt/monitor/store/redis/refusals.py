@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from redis import exceptions as wrong
@@ -22,6 +23,7 @@ TEXTS = {
     "NOPERM": "its user may not do that; give the user the permission (ACL SETUSER)",
     "NOAUTH": "it demands a password; set redis.password_file, or write it into the URL",
     "WRONGPASS": "it does not accept the user and the password",
+    "NOPASS": "it has no password for this user; leave the password out, or set one there (requirepass)",
     "NOSCRIPT": "it has just lost a script, which will be loaded again",
     "ERR": "it takes no more clients (maxclients); raise that, or look who holds so many connections",
 }
@@ -44,7 +46,7 @@ IS_REPLY = (wrong.BusyLoadingError, wrong.AuthenticationError, wrong.Authorizati
 _BY_TEXT = frozenset({"OOM", "MISCONF", "NOREPLICAS", "BUSY", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 
 
-class Refusal(NamedTuple):
+class NotExecuted(NamedTuple):
     """A command that was certainly not executed."""
 
     code: str
@@ -58,21 +60,23 @@ class Refusal(NamedTuple):
         return TEXTS[self.code]
 
 
-def refusal_of(error: Exception) -> Refusal | None:
+def refusal_of(error: Exception) -> NotExecuted | None:
     """Returns why a command was not executed; None if it may have been, and its reply is just this error.
 
     In a script these errors come from its first write, before it has changed anything.
     """
     for kind, code in _CLASSES:
         if isinstance(error, kind):
-            return Refusal(code, error)
+            return NotExecuted(code, error)
     text = str(error)
     if isinstance(error, wrong.AuthenticationError):
-        return Refusal("NOAUTH" if "required" in text.lower() else "WRONGPASS", error)
+        if "without any password" in text:
+            return NotExecuted("NOPASS", error)
+        return NotExecuted("NOAUTH" if "required" in text.lower() else "WRONGPASS", error)
     if "max number of clients" in text:
-        return Refusal("ERR", error)
+        return NotExecuted("ERR", error)
     code = text.partition(" ")[0]
-    return Refusal(code, error) if code in _BY_TEXT else None
+    return NotExecuted(code, error) if code in _BY_TEXT else None
 
 
 def address_of(error: Any, asked: tuple[str, int]) -> tuple[str, int]:
@@ -85,6 +89,10 @@ def why(error: BaseException) -> str:
     if isinstance(error, Exception) and (refusal := refusal_of(error)) is not None:
         return refusal.text
     text = str(error).strip().rstrip(".") or type(error).__name__
+    if match := re.match(
+        r"Error (?:\S+ )?(?:connecting to|while (?:reading from|writing to)) .*?(?:\. |\(\S+ ')(.*)", text
+    ):
+        text = match[1].rstrip("')")  # the rest is the address, which the caller names
     if isinstance(error, (wrong.TimeoutError, TimeoutError)):
         return "it does not answer in time (redis.timeout)"
     if "certificate verify failed" in text.lower():
@@ -96,6 +104,8 @@ def why(error: BaseException) -> str:
         return f"its certificate is not accepted ({reason}); {hint}"
     if "wrong version number" in text.lower() or "record layer failure" in text.lower():
         return "it does not speak TLS at this port; write redis:// instead of rediss://, or another port"
+    if any(one in text.lower() for one in ("certificate required", "eof occurred", "handshake failure", "unknown ca")):
+        return f"it has ended TLS ({text}); if it demands a certificate, set redis.cert and redis.key"
     if "cluster support disabled" in text:
         return "it is not part of a Redis Cluster; write redis:// instead of redis+cluster://"
     return text

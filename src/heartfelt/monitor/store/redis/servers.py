@@ -15,8 +15,8 @@ from heartfelt.monitor.store.redis.cluster import Cluster
 from heartfelt.monitor.store.redis.dial import Dialer
 from heartfelt.monitor.store.redis.link import Command, Script, ServerState, Unreachable
 from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe, Reading, Sent
-from heartfelt.monitor.store.redis.refusals import Refusal, refusal_of, why
-from heartfelt.monitor.store.redis.topology import Sentinel, Single, Target, Topology
+from heartfelt.monitor.store.redis.refusals import NotExecuted, refusal_of, why
+from heartfelt.monitor.store.redis.topology import Destination, Sentinel, Single, Topology
 
 log = logging.getLogger("heartfelt.redis")
 
@@ -68,7 +68,7 @@ class RedisLink:
         waiting: dict[int, list[int]] = {}
         for n, command in enumerate(given):
             waiting.setdefault(command.shard, []).append(n)
-        targets: dict[int, Target] = {}
+        targets: dict[int, Destination] = {}
         for left in reversed(range(ROUNDS)):
             for shard in [*waiting]:
                 if shard not in targets:
@@ -86,7 +86,7 @@ class RedisLink:
                     continue
                 first = outcomes[rest[0]]
                 target = None
-                if left and all(isinstance(outcomes[n], Refusal) for n in rest):
+                if left and all(isinstance(outcomes[n], NotExecuted) for n in rest):
                     target = self._topology.again(shard, first, targets[shard])
                 if target is None:
                     self._give_up(given, rest, outcomes, replies, targets[shard].node)
@@ -105,10 +105,10 @@ class RedisLink:
         return reply
 
     def _send(
-        self, words: list[Sequence[Any]], waiting: dict[int, list[int]], targets: dict[int, Target]
+        self, words: list[Sequence[Any]], waiting: dict[int, list[int]], targets: dict[int, Destination]
     ) -> dict[int, Any]:
         """Sends what waits, to all servers before it reads the first reply. Returns the outcome of each command: a
-        reply, a Refusal, Unreachable if nothing was sent, or _Lost."""
+        reply, a NotExecuted, Unreachable if nothing was sent, or _Lost."""
         by_node: dict[Node, list[tuple[int, bool]]] = {}
         for shard, numbers in waiting.items():
             node, asking = targets[shard]
@@ -151,21 +151,19 @@ class RedisLink:
 
     def _note(self, node: Node, words: list[Sequence[Any]], numbers: list[int], outcomes: dict[int, Any]) -> None:
         """Tells the node what it has refused, or executes again."""
-        worked = set()
         for n in numbers:
             outcome = outcomes[n]
-            if not isinstance(outcome, (Refusal, _Lost)):
-                worked.add(_name(words[n]))
-            elif isinstance(outcome, Refusal) and outcome.code not in ("MOVED", "ASK", "TRYAGAIN", "NOSCRIPT"):
+            if isinstance(outcome, NotExecuted) and outcome.code not in ("MOVED", "ASK", "TRYAGAIN", "NOSCRIPT"):
                 node.refused(_name(words[n]), outcome)
-        node.worked(worked)
+        if node.is_refusing:
+            node.worked({_name(words[n]) for n in numbers if not isinstance(outcomes[n], (NotExecuted, _Lost))})
 
     def _give_up(
         self, given: list[Command], rest: list[int], outcomes: dict[int, Any], replies: list[Any], node: Node
     ) -> None:
         for n in rest:
             outcome = outcomes[n]
-            if isinstance(outcome, Refusal):
+            if isinstance(outcome, NotExecuted):
                 error = Unreachable(f"Redis at {node.name} refuses the command: {outcome.text}", refused=True)
             elif isinstance(outcome, Unreachable):
                 error = outcome
@@ -193,7 +191,9 @@ class RedisLink:
 
     def _feed(self, node: Node, reading: Reading) -> None:
         furthest_ms, back = 0.0, False
-        for shard, clock in [*self._clocks.items()]:
+        with self._lock:
+            clocks = [*self._clocks.items()]
+        for shard, clock in clocks:
             try:
                 if self._topology.target(shard).node is not node:
                     continue
@@ -248,6 +248,16 @@ class RedisLink:
     def servers(self) -> list[ServerState]:
         return [node.state() for node in self._topology.nodes()]
 
+    def trouble(self) -> str | None:
+        if (text := self._topology.trouble()) is not None:
+            return text
+        states = sorted(self.servers(), key=lambda one: one.up)
+        for one in states:
+            if one.error is not None:
+                what = "refuses commands" if one.up else "cannot be reached"
+                return f"Redis at {one.name} {what}: {one.error}"
+        return None
+
     def stats(self) -> dict[str, int]:
         with self._lock:
             return dict(self._stats)
@@ -269,7 +279,7 @@ def _settle(numbers: list[int], outcomes: dict[int, Any], replies: list[Any]) ->
     """Stores a shard's replies up to the first that is none. Returns the numbers from there on."""
     for k, n in enumerate(numbers):
         outcome = outcomes[n]
-        if isinstance(outcome, (Refusal, _Lost, Unreachable)):
+        if isinstance(outcome, (NotExecuted, _Lost, Unreachable)):
             return numbers[k:]
         replies[n] = outcome
     return []
@@ -294,6 +304,8 @@ def _words(command: Command) -> Sequence[Any]:
 
 
 def _encoded(word: Any) -> bytes | int | float:
+    if type(word) is bytes:
+        return word
     if isinstance(word, str):
         return word.encode("utf-8", "surrogatepass")
     if isinstance(word, (bytes, int, float)) and not isinstance(word, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -14,12 +15,16 @@ from heartfelt.monitor.store.redis.address import RedisAddress, place
 from heartfelt.monitor.store.redis.dial import Dialer
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe
-from heartfelt.monitor.store.redis.refusals import Refusal, why
+from heartfelt.monitor.store.redis.refusals import NotExecuted, why
 
 log = logging.getLogger("heartfelt.redis")
 
 
-class Target(NamedTuple):
+SILENT_S = 10.0
+"""For how long a Sentinel that has failed is not asked while another answers: one that is cut off costs a time-out."""
+
+
+class Destination(NamedTuple):
     """The server for a shard's commands; `asking`: each is preceded by ASKING, as a move of the slot demands."""
 
     node: Node
@@ -29,16 +34,19 @@ class Target(NamedTuple):
 class Topology(Protocol):
     """Any thread may call it, `refresh` one at a time."""
 
-    def target(self, shard: int) -> Target:
+    def target(self, shard: int) -> Destination:
         """Returns from memory which server has a shard. Raises Unreachable, with `refused`, if that is not known."""
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         """Returns where to repeat what this server has refused; None: there is no use in that now."""
 
     def refresh(self) -> None:
         """Asks which server has what; blocks. Raises Unreachable."""
 
     def nodes(self) -> list[Node]: ...
+    def trouble(self) -> str | None:
+        """Returns why it is not known which server has what; None: it is."""
+
     def close(self) -> None: ...
 
 
@@ -47,10 +55,10 @@ class Single:
         host, port = (address.path, 0) if address.path is not None else address.hosts[0]
         self._node = Node(host, port, lambda: dialer.server(host, port), wake)
 
-    def target(self, shard: int) -> Target:
-        return Target(self._node)
+    def target(self, shard: int) -> Destination:
+        return Destination(self._node)
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         return target if refusal.code == "NOSCRIPT" else None
 
     def refresh(self) -> None:
@@ -58,6 +66,9 @@ class Single:
 
     def nodes(self) -> list[Node]:
         return [self._node]
+
+    def trouble(self) -> str | None:
+        return None
 
     def close(self) -> None:
         self._node.close()
@@ -81,20 +92,21 @@ class Sentinel:
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._pipes: dict[tuple[str, int], Pipe] = {}
+        self._silent_until_s: dict[tuple[str, int], float] = {}
         self._node: Node | None = None
         self._epoch = -1
         self._error: str | None = None
         self._closed = False
         self._outage = OutageLog(log, f"the Sentinels of {address.service} name a primary again")
 
-    def target(self, shard: int) -> Target:
+    def target(self, shard: int) -> Destination:
         if self._node is None and self._error is None:
             self.refresh()
         if (node := self._node) is None:
             raise Unreachable(str(self._error), refused=True)
-        return Target(node)
+        return Destination(node)
 
-    def again(self, shard: int, refusal: Refusal, target: Target) -> Target | None:
+    def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         if refusal.code in ("READONLY", "MASTERDOWN"):
             target.node.fail("it is a replica now; the Sentinels are asked for the primary")
         return target if refusal.code == "NOSCRIPT" else None
@@ -103,15 +115,23 @@ class Sentinel:
         node = self._node
         return [] if node is None else [node]
 
+    def trouble(self) -> str | None:
+        return self._error
+
     def refresh(self) -> None:
         with self._refreshing:
             found: list[tuple[int, str, int]] = []
             errors = []
-            for sentinel in self._address.hosts:
+            now_s = time.monotonic()
+            for sentinel in sorted(self._address.hosts, key=lambda one: self._silent_until_s.get(one, 0.0)):
+                if found and self._silent_until_s.get(sentinel, 0.0) > now_s:
+                    continue
                 try:
                     found.append(self._ask(sentinel))
+                    self._silent_until_s.pop(sentinel, None)
                 except FAILURES as error:
                     errors.append(f"{place(*sentinel)}: {why(error)}")
+                    self._silent_until_s[sentinel] = time.monotonic() + SILENT_S
             if not found:
                 self._error = f"no Sentinel names a primary of {self._address.service} ({'; '.join(errors)})"
                 with self._lock:
@@ -146,13 +166,16 @@ class Sentinel:
             pipe = Pipe(self._dialer.sentinel(*sentinel))
         try:
             (reply,) = pipe.ask(("SENTINEL", "MASTER", self._address.service))
-            words = [one.decode() for one in reply]
+            facts = dict(zip(reply[::2], reply[1::2], strict=True))
+            found = int(facts[b"config-epoch"]), facts[b"ip"].decode(), int(facts[b"port"])
+        except (KeyError, TypeError, AttributeError):
+            pipe.close()
+            raise StoreError("its answer to SENTINEL MASTER is not understood") from None
         except BaseException:
             pipe.close()
             raise
         self._pipes[sentinel] = pipe
-        facts = dict(zip(words[::2], words[1::2], strict=False))
-        return int(facts["config-epoch"]), facts["ip"], int(facts["port"])
+        return found
 
     def _dial(self, host: str, port: int) -> Any:
         """Connects to the primary. Raises Demoted if it is none."""

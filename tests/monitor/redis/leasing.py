@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from heartfelt.monitor.model import Change, InstanceRow, Level, State
 from heartfelt.monitor.reasons import NO_REASON
-from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
+from heartfelt.monitor.store.redis.keys import Entry, Keys, field_of, name_of, parts_of
 from heartfelt.monitor.store.redis.leases import Adopted, Leases, Write
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
+from heartfelt.monitor.store.redis.packing import Unreadable, unpack_row
+from heartfelt.monitor.store.shared_meta import SharedMeta
 
 LOST = Unreachable("the connection was lost")
 REFUSED = Unreachable("Redis refuses to write", refused=True)
@@ -26,7 +30,9 @@ class OneServer:
     shard; with `before`, they are not executed either."""
 
     def __init__(self, port: int) -> None:
-        self.client = redis.Redis(port=port, protocol=2)
+        self.client = redis.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0))
+        self.twice = False
+        """Each command is executed twice, and the second answer counts: the first one got lost, and a retry did it."""
         self.lose: Callable[[Command], bool] | None = None
         self.before = False
         self.calls: list[str] = []
@@ -45,9 +51,12 @@ class OneServer:
                     self.held.append(command)
                     sent.append(None)
                     continue
-            self._queue(pipeline, command)
             sent.append(command)
-        replies = self._replies(pipeline, [command for command in sent if command is not None])
+        to_send = [command for command in sent if command is not None]
+        for _ in range(1 + self.twice):
+            for command in to_send:
+                self._queue(pipeline, command)
+            replies = iter(list(self._replies(pipeline, to_send)))
         found = [LOST if command is None else next(replies) for command in sent]
         return [LOST if command.shard in lost else reply for command, reply in zip(commands, found, strict=True)]
 
@@ -193,9 +202,16 @@ class Fleet:
             for one, packed in slots.items():
                 entry = Entry.unpack(packed)
                 data = self.client.hget(self.keys.shard(shard, "rows", entry.page), entry.index)
-                has_row = data is not None and data[:12] == packed[6:]
+                has_row = data is not None and data[:8] == packed[6:]
                 if has_row:
                     assert places.setdefault((entry.page, entry.index), one) == one, "a slot has two names"
+                try:
+                    stored = unpack_row(data[8:], SharedMeta()) if has_row else None
+                except Unreadable:
+                    stored = None
+                if stored is not None:
+                    one = name_of(stored.service, stored.instance_id)
+                    assert slots[field_of(one)] == packed
                 found[one] = entry, own.get(entry.page, "").rpartition(":")[0], data if has_row else None
             n_rows = sum(self.client.hlen(key) for key in self.client.scan_iter(
                 f"{self.keys.prefix}:{{{shard}}}:rows:*", count=10_000))  # fmt: skip

@@ -21,7 +21,7 @@ PAGES_AT_ONCE = 64
 BYTES_AT_ONCE = 16 << 20
 """About as much is read at once, in whole pages."""
 ADOPT = load("adopt")
-_HEAD = struct.Struct("<IQ")
+_HEAD = struct.Struct("<HIH")
 
 
 def best_of(shard: int, page: int, monitors: Iterable[str]) -> str:
@@ -126,7 +126,8 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
             indexes.add(index)
             if len(data) < ROW_HEAD:
                 raise Unreadable("it has no head")
-            generation, id = _HEAD.unpack_from(data)
+            generation, low, high = _HEAD.unpack_from(data)
+            id = high << 32 | low
             row = unpack_row(data[ROW_HEAD:], holdings.shared)
             name = name_of(row.service, row.instance_id)
             if id % MOST_SHARDS != page.shard or holdings.keys.shard_of(name) != page.shard:
@@ -137,6 +138,7 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
         row.id = id
         entry = Entry(page.number, index, generation, id)
         page.put(index, name, entry, row=True)
+        shard.came[id] = entry
         found.append(Adopted(entry, row, int.from_bytes(page.slot(index), "big")))
     for index in indexes:
         if page.entries[index] is None:

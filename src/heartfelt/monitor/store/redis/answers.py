@@ -26,7 +26,8 @@ class Owned(NamedTuple):
 
 
 class Adopted(NamedTuple):
-    """An instance that came from another monitor, by MOVE or ADOPT."""
+    """An instance that came from another monitor, by MOVE or ADOPT. If the caller has one of this name, it is what was
+    there before it was moved away: this one takes its place."""
 
     entry: Entry
     row: InstanceRow
@@ -44,7 +45,7 @@ class Write(NamedTuple):
     changes: Sequence[Change]
     """Their `seq` is not set yet."""
     loss_deadline_ms: int | None = None
-    """For a loss: the deadline that must be in the slot, and have passed."""
+    """For a loss: the deadline that must have been set last, and have passed by the primary's clock."""
     token: int = 0
     """The caller's number of this write. A write that was answered by Unreachable, and not `refused`, must be repeated
     with its number and contents before anything newer of the instance: then it is done once."""
@@ -61,6 +62,8 @@ class Refused(NamedTuple):
 
 
 class Renewal(NamedTuple):
+    """What became of instances since the last call. Their ids say which are meant: a name may have come back."""
+
     moved: Sequence[tuple[bytes, Entry]] = ()
     """Instances that were moved to other monitors since the last call."""
     gone: Sequence[int] = ()

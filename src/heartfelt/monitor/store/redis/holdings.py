@@ -56,6 +56,12 @@ class Shard:
         self.audit = False
         """What Redis has is not what was expected."""
         self.calls = 0
+        self.arrived: tuple[int, bytes] = (0, b"")
+        """How many notices the last renewal returned, and the last of them."""
+        self.renewed_s = 0.0
+        self.came: dict[int, Entry] = {}
+        """Instances, by id, that came from other monitors since the last renewal. Where they were here before, if they
+        were, is of no interest any more: the caller has replaced it."""
         self.unanswered: list[Any] = []
         """Batches of changes whose answers are missing."""
         self.answers: dict[int, Accepted | Refused] = {}
@@ -166,8 +172,14 @@ class Holdings:
             for _, entry in instances:
                 if self.relocated.get(entry.id) == entry:
                     del self.relocated[entry.id]
+        instances = [one for one in instances if self.is_news(shard, one[1])]
         self._dropped += instances
         self.counts.dropped += len(instances)
+
+    @staticmethod
+    def is_news(shard: Shard, entry: Entry) -> bool:
+        """Tells whether the caller must be told that an entry is gone."""
+        return shard.came.get(entry.id, entry) == entry
 
     def end_timeout(self, page: Page, index: int, deadline: bytes) -> None:
         """Sets a deadline to 0, unless it has been changed meanwhile."""
@@ -192,14 +204,6 @@ class Holdings:
                 elif reply is None and shard.pages.all.get(page.number) is page:
                     self.drop_page(shard, page)
         return n_failed
-
-    def flush_now(self, pages: Sequence[Page]) -> None:
-        """Writes dirty pages before the others."""
-        with self._lock:
-            for page in pages:
-                page.dirty = False
-            self._dirty = [page for page in self._dirty if page.dirty]
-        self.flush(pages)
 
     def take_dropped(self) -> list[tuple[bytes, Entry]]:
         """Returns the instances of pages that were found gone since the last call."""

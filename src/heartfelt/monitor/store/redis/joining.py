@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from heartfelt.monitor.store.redis.answers import Adopted, Owned, Refused
 from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
-from heartfelt.monitor.store.redis.keys import Entry
+from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOT_BYTES, Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable, pack_words, unpack_row
-from heartfelt.monitor.store.redis.pages import Page, Place, page_key, parts_of_mark
+from heartfelt.monitor.store.redis.pages import EMPTY, Page, Place, page_key, parts_of_mark
 from heartfelt.monitor.store.redis.scripts import load
 
 NAMES_PER_CALL = 128
@@ -21,7 +21,7 @@ MOVED_MOST = 10_000
 """The most notices that wait for a monitor. Beyond that it compares all that it holds with what Redis has."""
 UNREADABLE = b""
 """The name of a slot whose row cannot be read."""
-ROW_HEAD = 12
+ROW_HEAD = 8
 """A row begins with the generation and the id of its entry."""
 RESERVE, RECLAIM, MOVE = load("reserve"), load("reclaim"), load("move")
 
@@ -45,7 +45,7 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
         shard = holdings.shards[number]
         for part, places in placed(holdings, shard, names_of_shard, NAMES_PER_CALL):
             page = places[0].page
-            wanted = [word for name, at in zip(part, places, strict=True) for word in (name, at.index)]
+            wanted = [word for name, at in zip(part, places, strict=True) for word in (field_of(name), at.index)]
             keys = (shard.slot, shard.own, shard.next)
             calls.append(Call(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted))))
             parts.append((part, places))
@@ -59,7 +59,7 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
             continue
         for n, (name, place) in enumerate(zip(part, places, strict=True)):
             entry, mark = Entry.unpack(reply[2 * n]), reply[2 * n + 1]
-            if mark:
+            if mark and not _is_at(entry, place, mark):
                 holdings.free(call.shard, *place)
                 existing.append((name, entry, mark.decode()))
             else:
@@ -67,6 +67,11 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
                 found[name] = entry
     found.update(_look(holdings, existing))
     return found
+
+
+def _is_at(entry: Entry, place: Place, mark: bytes) -> bool:
+    """Tells whether an entry is what was just reserved: the link has repeated the call."""
+    return mark == place.page.mark and (entry.page, entry.index) == (place.page.number, place.index)
 
 
 def placed(
@@ -210,14 +215,19 @@ def move(holdings: Holdings, wanted: Iterable[Wanted]) -> dict[bytes, Moved]:
             if row:
                 found[name] = _taken(holdings, call.shard, name, place, Entry.unpack(entry), row, deadline)
                 continue
+            now = Entry.unpack(entry) if len(entry) == ENTRY_BYTES else None
+            if now is not None and (now.page, now.index) == (place.page.number, place.index):
+                holdings.put(place.page, name, now, row=True)  # the link has repeated the call
+                ours.append((name, place.page, now))
+                continue
             holdings.free(call.shard, *place)
             found[name] = Refused()
             if entry == b"gone":
                 gone.append((name, read[name]))
-            elif entry:
-                known = holdings.known(call.shard, name, Entry.unpack(entry))
+            elif now is not None:
+                known = holdings.known(call.shard, name, now)
                 if known is not None:  # this was done before, and its answer got lost
-                    ours.append((name, known, Entry.unpack(entry)))
+                    ours.append((name, known, now))
     found.update(reclaim(holdings, gone))
     found.update(_ours(holdings, ours))
     return found
@@ -242,7 +252,7 @@ def move_call(
 
 
 def _words(names: Sequence[bytes], entries: dict[bytes, Entry], places: Sequence[Place]) -> list[bytes | int]:
-    return [w for name, at in zip(names, places, strict=True) for w in (name, entries[name].pack(), at.index)]
+    return [w for name, at in zip(names, places, strict=True) for w in (field_of(name), entries[name].pack(), at.index)]
 
 
 def _taken(
@@ -256,21 +266,31 @@ def _taken(
         holdings.put(place.page, name, entry, row=False)
         return entry
     is_whole = len(deadline) == 8
+    shard.came[entry.id] = entry
     holdings.put(place.page, name, entry, row=True, deadline=deadline if is_whole else None)
     return Adopted(entry, unpacked, int.from_bytes(deadline, "big") if is_whole else 0)
 
 
 def _ours(holdings: Holdings, ours: Sequence[tuple[bytes, Page, Entry]]) -> dict[bytes, Moved]:
-    """Returns instances that this monitor owns already."""
-    reads = [Command(page.shard, ("HGET", page.rows_key, entry.index)) for _, page, entry in ours]
+    """Returns instances that this monitor owns already. Their deadlines are those that Redis has, unless newer ones
+    wait to be written."""
+    reads = []
+    for _, page, entry in ours:
+        at = entry.index * SLOT_BYTES
+        reads.append(Command(page.shard, ("HGET", page.rows_key, entry.index)))
+        reads.append(Command(page.shard, ("GETRANGE", page.key, at, at + SLOT_BYTES - 1)))
+    replies = holdings.ask(reads)
     found: dict[bytes, Moved] = {}
-    for (name, page, entry), row in zip(ours, holdings.ask(reads), strict=True):
-        if isinstance(row, Unreachable):
-            found[name] = Unreachable(str(row), refused=True)
+    for (name, page, entry), row, stored in zip(ours, replies[::2], replies[1::2], strict=True):
+        if isinstance(row, Unreachable) or isinstance(stored, Unreachable):
+            found[name] = Unreachable(f"shard {page.shard}: its row could not be read", refused=True)
         elif row is None or row[:ROW_HEAD] != entry.pack()[6:]:
             found[name] = entry
         else:
             place = Place(page, entry.index)
             shard = holdings.shards[page.shard]
-            found[name] = _taken(holdings, shard, name, place, entry, row[ROW_HEAD:], page.slot(entry.index))
+            newer = page.slot(entry.index)
+            found[name] = _taken(
+                holdings, shard, name, place, entry, row[ROW_HEAD:], stored if newer == EMPTY else newer
+            )
     return found

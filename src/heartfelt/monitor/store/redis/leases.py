@@ -18,7 +18,7 @@ from heartfelt.monitor.store.redis.answers import (
     Write,
 )
 from heartfelt.monitor.store.redis.holdings import Holdings, Shard
-from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, Entry, Keys
+from heartfelt.monitor.store.redis.keys import Entry, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.recovery import Audit
 from heartfelt.monitor.store.redis.scripts import load
@@ -83,7 +83,7 @@ class Leases:
     def renew(self) -> Renewal:
         """Renews the leases, learns what was moved away, and resolves doubts. Raises Unreachable if no shard could be
         reached."""
-        holdings = self._holdings
+        holdings, now_s = self._holdings, self._holdings.clock()
         for shard in holdings.shards:
             if shard.doubt or not shard.ready:
                 shard.epoch += 1
@@ -91,7 +91,7 @@ class Leases:
             [
                 Command(
                     shard.number,
-                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1),
+                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1, *shard.arrived),
                     (shard.lease, shard.moved),
                 )
                 for shard in holdings.shards
@@ -109,8 +109,11 @@ class Leases:
                 continue
             had, _, notices = reply
             is_full = notices[-1:] == [b""]
-            if shard.doubt or shard.audit or is_full or not had or not shard.ready:
+            shard.arrived = len(notices), b"".join(notices[-1:])
+            is_late = now_s - shard.renewed_s > self._lease_ms / 1000  # it may have ended, and been renewed by a retry
+            if shard.doubt or shard.audit or is_full or is_late or not had or not shard.ready:
                 to_audit.append(shard)
+            shard.renewed_s = now_s
             if not had and shard.started:
                 gone.append(shard.number)
                 holdings.counts.ended += 1
@@ -122,18 +125,22 @@ class Leases:
         if to_audit:
             changing.repeat(holdings, to_audit)
             moved += Audit(holdings).run(to_audit)
+        for shard in holdings.shards:
+            if shard.number not in unreachable and not shard.doubt:
+                shard.came.clear()
         self._tidier.run()
         return Renewal(moved, gone, holdings.take_dropped(), unreachable)
 
     def _moved_away(self, shard: Shard, notices: Sequence[bytes]) -> list[tuple[bytes, Entry]]:
         moved: list[tuple[bytes, Entry]] = []
         for notice in filter(None, notices):
-            entry, name = Entry.unpack(notice[:ENTRY_BYTES]), notice[ENTRY_BYTES:]
-            found = self._holdings.find(entry)
+            found = self._holdings.find(Entry.unpack(notice))
             if found is not None:
                 page, now = found
+                name = page.names[now.index] or b""
                 self._holdings.free(shard, page, now.index)
-                moved.append((name, now))
+                if self._holdings.is_news(shard, now):
+                    moved.append((name, now))
         return moved
 
     def reserve(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable]:

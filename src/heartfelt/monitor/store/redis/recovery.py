@@ -9,7 +9,7 @@ from typing import Any
 from heartfelt.monitor.store.redis.adopting import pairs
 from heartfelt.monitor.store.redis.holdings import Holdings, Shard
 from heartfelt.monitor.store.redis.joining import UNREADABLE
-from heartfelt.monitor.store.redis.keys import Entry
+from heartfelt.monitor.store.redis.keys import Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.pages import Page
 
@@ -54,7 +54,9 @@ class Audit:
             unsure.append(at)
             commands.append(Command(shard.number, ("HKEYS", page.rows_key)))
             if at:
-                commands.append(Command(shard.number, ("HMGET", shard.slot, *[page.names[n] for n in at])))
+                commands.append(
+                    Command(shard.number, ("HMGET", shard.slot, *[field_of(page.names[n] or b"") for n in at]))
+                )
                 commands.append(Command(shard.number, ("GET", page.key)))
         replies = iter(self._holdings.ask(commands))
         for (shard, page), at in zip(pages, unsure, strict=True):
@@ -92,7 +94,7 @@ class Audit:
             if entry is not None and new is not None and new.id == entry.id:
                 self._holdings.relocate(page, entry, to, new)  # we had moved it ourselves
                 continue
-            if name is not None and entry is not None:
+            if name is not None and entry is not None and self._holdings.is_news(shard, entry):
                 moved.append((name, entry))
             self._holdings.free(shard, page, index)
         return moved

@@ -6,7 +6,11 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'
 end
-if redis.call('HGET', KEYS[2], ARGV[2]) ~= ARGV[3] or (ARGV[5] ~= '1' and redis.call('EXISTS', KEYS[5]) == 1) then
+local owner = redis.call('HGET', KEYS[2], ARGV[2])
+if owner == ARGV[4] then -- this call was executed before
+    return redis.call('GET', KEYS[4]) or ''
+end
+if owner ~= ARGV[3] or (ARGV[5] ~= '1' and redis.call('EXISTS', KEYS[5]) == 1) then
     return 'refused'
 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[4])

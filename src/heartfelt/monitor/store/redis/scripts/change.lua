@@ -1,18 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- Accepts changes of instances.
 -- KEYS: lease, done, slot, own, next, ev, then page and rows of each page.
--- ARGV: epoch, number of the call, '1' if no earlier call waits for its answer, '2' if this one is repeated,
--- ms that `done` lasts, cap of ev, SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page,
--- msgpack of items: page by its place, index, name, entry, deadline of a loss or '', new deadline, row or '', how many
--- changes, changes.
+-- ARGV: epoch, number of the call, '1' if no earlier call waits for its answer, ms that `done` lasts, cap of ev,
+-- SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page, msgpack of items: page by its place, index,
+-- field of its name, entry, deadline of a loss or '', new deadline, row or '', how many changes, changes.
 -- Returns a word for each item: `next` of its first change, or 0 if it has none; r: the entry is not this one; p: the page
--- is not ours; s: the slot does not have the deadline of the loss; e: that has not passed.
-if ARGV[3] == '2' then
-    local done = redis.call('GET', KEYS[2]) or ''
-    local _, at = done:find(';' .. ARGV[2] .. '=', 1, true)
-    if at then
-        return done:sub(at + 1, done:find(';', at, true) - 1)
-    end
+-- is not ours; e: the deadline of the loss has not passed. The slot may have an older one: only its owner writes it.
+local done = redis.call('GET', KEYS[2]) or ''
+local _, at = done:find(';' .. ARGV[2] .. '=', 1, true)
+if at then -- this call was executed before
+    return done:sub(at + 1, done:find(';', at, true) - 1)
 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'
@@ -38,8 +35,6 @@ while i <= #items do
         found[n] = 'p'
     elseif redis.call('HGET', KEYS[3], name) ~= entry then
         found[n] = 'r'
-    elseif loss ~= '' and redis.call('GETRANGE', page, at, at + 7) ~= loss then
-        found[n] = 's'
     elseif loss ~= '' and struct.unpack('>I8', loss) > now then
         found[n] = 'e'
     else
@@ -54,7 +49,7 @@ while i <= #items do
             redis.call('HDEL', rows, field)
             redis.call('HDEL', KEYS[3], name)
         else
-            redis.call('HSET', rows, field, entry:sub(7, 18) .. row)
+            redis.call('HSET', rows, field, entry:sub(7, 14) .. row)
         end
     end
 end

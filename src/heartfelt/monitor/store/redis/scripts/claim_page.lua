@@ -5,7 +5,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'
 end
 if redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[3]) == 0 then
-    return 'taken'
+    return redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[3] and 'done' or 'taken'
 end
 redis.call('SET', KEYS[3], string.rep('\0', ARGV[4]))
 return 'done'

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Gives entries in one page to names that have none.
--- KEYS: lease, slot, own, next. ARGV: epoch, shard, number of the page, its owner's mark, msgpack of name, index, name ...
+-- KEYS: lease, slot, own, next. ARGV: epoch, shard, number of the page, its owner's mark, msgpack of field of a name,
+-- index, field ...
 -- Returns two strings for each name: its entry, and '' if that is new, or else the mark of its page's owner, or '-'.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 'lease'
@@ -20,7 +21,7 @@ for i = 1, #wanted, 2 do
         found[i + 1] = redis.call('HGET', KEYS[3], string.format('%.0f', struct.unpack('<I4', entry))) or '-'
     else
         counter = counter + 1
-        found[i] = struct.pack('<I4I2I4I8', page, wanted[i + 1], 0, counter * 64 + shard)
+        found[i] = struct.pack('<I4I2I2I6', page, wanted[i + 1], 0, counter * 64 + shard)
         found[i + 1] = ''
         redis.call('HSET', KEYS[2], name, found[i])
     end

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several monitors claim, die, come back late, and lose answers, at once. What each was told is held against a model."""
+"""Several monitors claim, die, come back late and lose answers, at once. What each got is held against a model."""
 
 from __future__ import annotations
 
@@ -121,9 +121,7 @@ class Fleet:
                 begun = next(self.moments)
                 self._call(rng, outbox, "finish_delivery", one.number, ok=ok, retry_at_ms=retry, answer=f"{n}")
                 with self.lock:
-                    self.finishes.setdefault(one.key, []).append(
-                        Finish(n, ok, retry, begun, next(self.moments))
-                    )
+                    self.finishes.setdefault(one.key, []).append(Finish(n, ok, retry, begun, next(self.moments)))
             if not some and not self._call(rng, outbox, "waiting_deliveries"):
                 return
 
@@ -194,7 +192,9 @@ def test_a_redis_that_is_emptied_in_the_middle(tmp_path):
             one._link.call(FLEET, "FLUSHALL")
             assert one.finish_delivery(before[0].number, ok=True, retry_at_ms=None, answer="") is None
             assert two.waiting_deliveries() == two.told() == two.delivery_states("t", ["k1"]) == {}
-            assert two.deliveries(None, None, 9) == two.deliveries("t", None, 9) == two.next_deliveries(NOON_MS, 9) == []
+            assert (
+                two.deliveries(None, None, 9) == two.deliveries("t", None, 9) == two.next_deliveries(NOON_MS, 9) == []
+            )
             assert two.drop_deliveries("t", "") == 0 and not two.trim(NOON_MS).more
             two.hasten_deliveries("t", NOON_MS)
             while _time_ms(one) <= emptied_at:

@@ -40,6 +40,7 @@ __all__ = [
     "StoreError",
     "StoreReader",
     "StoredEvent",
+    "Superseded",
     "UptimeDay",
     "WatchedTime",
     "Who",
@@ -304,6 +305,10 @@ class Store(StoreReader, Protocol):
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         """Returns how many deliveries of each target are neither done nor given up, including those not written yet."""
+
+
+class Superseded(StoreError):
+    """Another monitor leads now, so this one may not write what only the leader writes."""
 
 
 class Backlog(msgspec.Struct, kw_only=True, frozen=True):

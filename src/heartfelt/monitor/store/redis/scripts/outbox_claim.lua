@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Claims deliveries that are due. KEYS[11]: what this claimer claimed by its last call. ARGV: the time, how long a claim
+-- Claims deliveries that are due. KEYS[12]: what this claimer claimed by its last call. ARGV: the time, how long a claim
 -- lasts, the most, the token of this call, the token of an earlier call whose answer was lost, and the room of each
 -- target (digest, two bytes). What was claimed by a call without an answer is as it was before it.
 -- Returns the number of members without a row, then number and row of each.
@@ -10,7 +10,7 @@ for at = 1, #ARGV[6], 14 do
   room[target] = most
 end
 
-local kept = redis.call('GET', KEYS[11])
+local kept = redis.call('GET', KEYS[12])
 local kept_token = kept and string.sub(kept, 1, 8)
 if kept and (kept_token == token or kept_token == lost) then
   for at = 9, #kept, 16 do
@@ -22,26 +22,24 @@ if kept and (kept_token == token or kept_token == lost) then
       write(number, row)
     end
   end
-  redis.call('DEL', KEYS[11])
+  redis.call('DEL', KEYS[12])
 end
 
 local found, claims, ghosts = {0}, {token}, 0
 local function claim(head, level)
-  local number, target = string.sub(head, 10, 17), string.sub(head, 18)
+  local old, number, target = string.sub(head, 2, 17), string.sub(head, 10, 17), string.sub(head, 18)
   local row = read(number)
   if not row then
-    local next_ms = struct.unpack('>I8', head, 2)
-    file('ZREM', number, {target = target, next_ms = next_ms}, level)
+    place(target, level, old, nil)
     redis.call('ZREM', OPEN, target .. number)
     ghosts = ghosts + 1
     return
   end
   claims[#claims + 1] = number .. packed(row.next_ms)
-  row.state, row.claim, row.attempts = CLAIMED, token, row.attempts + 1
-  move(number, row, level, now_ms + lasts_ms)
-  write(number, row)
+  row.state, row.claim, row.attempts, row.next_ms = CLAIMED, token, row.attempts + 1, now_ms + lasts_ms
+  place(target, level, old, place_of(number, row))
   found[#found + 1] = number
-  found[#found + 1] = redis.call('HGET', ROWS, number)
+  found[#found + 1] = write(number, row)
   room[target] = (room[target] or limit) - 1
 end
 
@@ -66,7 +64,7 @@ for level = 0, 2 do
   end
 end
 if #claims > 1 then
-  redis.call('SET', KEYS[11], table.concat(claims), 'PX', ARGV[2])
+  redis.call('SET', KEYS[12], table.concat(claims), 'PX', ARGV[2])
 end
 found[1] = ghosts
 return found

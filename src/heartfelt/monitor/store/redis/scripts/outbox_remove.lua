@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Deletes deliveries that were put before a time. KEYS from 11 on: the targets' streams. ARGV: the time, then number and
+-- Deletes deliveries that were put before a time. KEYS from 12 on: the targets' streams. ARGV: the time, then number and
 -- stream of each. Returns how many were deleted, and how many of those had been neither done nor given up.
 local before_ms, removed, unsent = tonumber(ARGV[1]), 0, 0
 for at = 2, #ARGV, 2 do
-  local number, stream = ARGV[at], KEYS[10 + ARGV[at + 1]]
+  local number, stream = ARGV[at], KEYS[11 + ARGV[at + 1]]
   local row = read(number)
   if not row then
     redis.call('XDEL', LOG, id_of(number))

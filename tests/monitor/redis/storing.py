@@ -35,7 +35,7 @@ class Told:
     """A listener that remembers."""
 
     def __init__(self):
-        self.changes, self.refusals, self.shards = [], [], []
+        self.changes, self.refusals, self.renewals = [], [], []
         self.tasks = set()
 
     def accepted(self, changes):
@@ -46,8 +46,8 @@ class Told:
     def refused(self, refusals):
         self.refusals += refusals
 
-    def lapsed(self, shards):
-        self.shards += shards
+    def renewed(self, renewal):
+        self.renewals.append(renewal)
 
 
 async def joined(store, *names, service="shop"):

@@ -19,7 +19,7 @@ from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.pending import Dropped, Pending
 from heartfelt.monitor.store.redis.history import is_news
 from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
@@ -72,8 +72,7 @@ class Outcome:
         """By instance: what is to be added to its list."""
         self.removed: list[int] = []
         self.refused: list[Refusal] = []
-        self.gone: list[int] = []
-        """Shards in which the lease had ended."""
+        self.renewals: list[Renewal] = []
         self.error: StoreError | None = None
         """Why something still waits."""
 
@@ -159,15 +158,18 @@ class Instances:
         own = self.own.get(id)
         return ((), ()) if own is None else (own.joined, own.times_ms)
 
-    def drop(self, id: int) -> None:
-        """Forgets an instance that is another monitor's from now on, and what waits of it."""
+    def drop(self, id: int) -> int:
+        """Forgets an instance that is another monitor's from now on, and what waits of it. Returns how many changes."""
         self.own.pop(id, None)
-        self._unsure.pop(id, None)
+        write = self._unsure.pop(id, None)
+        n_changes = 0 if write is None else len(write.changes)
         self._late.pop(id, None)
         self._asked.pop(id, None)
         news = self._news.pop(id, None)
         if news is not None:
             self._n_changes -= len(news.changes)
+            n_changes += len(news.changes)
+        return n_changes
 
     # -- gathering
 
@@ -361,10 +363,8 @@ class Instances:
 
     def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
         """Forgets an instance that is another monitor's from now on."""
-        news = self._news.get(id)
         late = self._late.get(id)
-        n_changes += len(news.changes) if news else 0
-        self.drop(id)
+        n_changes += self.drop(id)
         if late is not None:
             self._late[id] = late
         return Refusal(id, *parts_of(name), owner, n_changes)

@@ -29,7 +29,7 @@ from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.instances import Instances, Loss, Outcome, Refusal
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused, Renewal
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
@@ -53,10 +53,10 @@ class Listener(Protocol):
         """Redis has accepted these changes, with these seqs: others see them from now on. Also those of `lose`."""
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
-        """These are not this monitor's any more: they were moved away, or adopted by others."""
+        """These are not this monitor's any more."""
 
-    def lapsed(self, shards: Sequence[int]) -> None:
-        """The leases of these shards had ended, and were renewed. What others had adopted meanwhile was `refused`."""
+    def renewed(self, renewal: Renewal) -> None:
+        """The leases were renewed: what was moved away or adopted by others meanwhile is not this monitor's any more."""
 
 
 def _wall_ms() -> int:
@@ -332,7 +332,7 @@ class RedisStore(HistoryReader):
                     "%r of %r was not stored with %d changes: it belongs to the monitor %s",
                     one.instance_id, one.service, one.changes, one.owner or "that took it over",
                 )  # fmt: skip
-        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.gone):
+        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewals):
             return
         if self._loop is None or self._loop.is_closed():
             return
@@ -347,8 +347,8 @@ class RedisStore(HistoryReader):
             self._listener.accepted(outcome.accepted)
         if outcome.refused:
             self._listener.refused(outcome.refused)
-        if outcome.gone:
-            self._listener.lapsed(outcome.gone)
+        for renewal in outcome.renewals:
+            self._listener.renewed(renewal)
 
     def _see_loop(self) -> None:
         if self._loop is None or self._loop.is_closed():

@@ -247,10 +247,9 @@ class Writer:
             return
         self._renew_at = time.monotonic() + self._renew_s
         renewal = self._leases.renew()
-        outcome.refused += [
-            self._instances.refuse(entry.id, name) for name, entry in (*renewal.moved, *renewal.dropped)
-        ]
-        outcome.gone += renewal.gone
+        for _, entry in (*renewal.moved, *renewal.dropped):
+            self.kept_dropped.changes += self._instances.drop(entry.id)
+        outcome.renewals.append(renewal)
 
     def _pages(self, outcome: Outcome) -> None:
         if time.monotonic() >= self._pages_at:

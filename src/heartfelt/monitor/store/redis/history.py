@@ -3,8 +3,8 @@
 
 Accepted changes are in the stream `ev` of their shard, which the leases' script writes. A list `P:{n}:hist:<id>` has
 the seqs of the newest changes of one instance, from the first one on that is more than that it joined and came up: an
-instance without such news has no key of its own, and its monitor knows where its changes are. A list
-`P:{n}:svc:<digest>` has those of a service.
+instance without such news has no key of its own, and its monitor knows where its changes are. A sorted
+set `P:{n}:svc:<digest>` has those of a service, to which several monitors add at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, Run
 from heartfelt.monitor.store import OPEN_RUNS, READ_S, RUNS_KEPT
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
-from heartfelt.monitor.store.redis.link import Command, Link
+from heartfelt.monitor.store.redis.link import Command, Link, Script
 from heartfelt.monitor.store.redis.packing import unpack_change
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import (
@@ -35,9 +35,11 @@ from heartfelt.monitor.store.redis.values import (
 from heartfelt.monitor.store.rows import slices
 
 FORGET, PUT_RUN, PUT_SEQS = load("forget"), load("put_run"), load("put_seqs")
-SCAN_CHANGES = load("scan_changes")
-SEQS_OF_INSTANCE, SEQS_OF_SERVICE = 50, 1000
-"""How many of the newest changes are in a list."""
+PUT_SERVICE_SEQS, SCAN_CHANGES = load("put_service_seqs"), load("scan_changes")
+SEQS_OF_INSTANCE = 50
+"""How many of the newest changes of an instance are in its list."""
+SEQS_OF_SERVICE = 128
+"""The same for a service: as many as Redis keeps in a few bytes each."""
 LISTS_AT_ONCE = 100
 SLICE = 500
 """Changes of one shard in one command."""
@@ -65,22 +67,24 @@ def is_news(change: Change) -> bool:
 def put_seqs(
     keys: Keys, of_instances: Mapping[int, Sequence[int]], of_services: Mapping[str, Sequence[int]], expires_ms: int
 ) -> Iterator[tuple[Command, int]]:
-    """Adds the seqs of changes to lists. Yields commands, and how many lists each adds to."""
-    by_shard: dict[tuple[int, int], list[tuple[str, Sequence[int]]]] = {}
+    """Makes what adds the seqs of changes to lists and sets. Yields commands, and how many lists each adds to."""
+    by_shard: dict[tuple[int, Script], list[tuple[str, Sequence[int]]]] = {}
     for id, seqs in of_instances.items():
         shard = shard_of_id(keys, id)
-        by_shard.setdefault((shard, SEQS_OF_INSTANCE), []).append((keys.shard(shard, "hist", id), seqs))
+        by_shard.setdefault((shard, PUT_SEQS), []).append((keys.shard(shard, "hist", id), seqs))
     for service, seqs in of_services.items():
-        shard, key = _service_list(keys, service)
-        by_shard.setdefault((shard, SEQS_OF_SERVICE), []).append((key, seqs[-SEQS_OF_SERVICE:]))
-    for (shard, most), lists in by_shard.items():
+        shard, key = _service_set(keys, service)
+        newest = sorted(seqs)[-SEQS_OF_SERVICE:]
+        by_shard.setdefault((shard, PUT_SERVICE_SEQS), []).append((key, newest))
+    for (shard, script), lists in by_shard.items():
+        most = SEQS_OF_INSTANCE if script is PUT_SEQS else SEQS_OF_SERVICE
         for some in slices(lists, LISTS_AT_ONCE):
-            words = (PUT_SEQS, expires_ms, most, *(pack(seqs) for _, seqs in some))
+            words = (script, expires_ms, most, *(pack(seqs) for _, seqs in some))
             yield Command(shard, words, [key for key, _ in some]), len(some)
 
 
-def _service_list(keys: Keys, service: str) -> tuple[int, str]:
-    """Returns the shard and the key of the list of a service. Two services may have the same."""
+def _service_set(keys: Keys, service: str) -> tuple[int, str]:
+    """Returns the shard and the key of the set of a service. Two services may have the same."""
     digest = hashlib.blake2b(_bytes(service), digest_size=8).digest()
     shard = digest[0] % keys.shards
     return shard, keys.shard(shard, "svc", digest.hex())
@@ -139,7 +143,7 @@ class Changes:
         self._is_closing = is_closing
 
     def page(self, service: str | None, before: int | None, limit: int) -> list[Change]:
-        """Those of a service are found by its list, and what is older than that by reading the streams."""
+        """Finds those of a service by its set, and older ones by reading the streams."""
         shards = range(self._keys.shards)
         if service is None:
             return self._merged(shards, before, limit)
@@ -147,17 +151,14 @@ class Changes:
         def fits(change: Change) -> bool:
             return change.service == service
 
-        shard, key = _service_list(self._keys, service)
-        listed = sorted(set(map(int, self._link.call(shard, "LRANGE", key, 0, -1))), reverse=True)
-        is_all = len(listed) < SEQS_OF_SERVICE
-        if not is_all:
-            del listed[-SEQS_OF_SERVICE // 10 :]  # monitors add at once, so others of their time may have been dropped
+        shard, key = _service_set(self._keys, service)
+        listed = list(map(int, self._link.call(shard, "ZREVRANGE", key, 0, -1)))
         found: list[Change] = []
-        for some in slices([seq for seq in listed if before is None or seq < before], limit):
+        for some in slices([seq for seq in listed if before is None or seq < before], max(1, limit)):
             found += filter(fits, self._exactly(some).values())
             if len(found) >= limit:
                 return found[:limit]
-        if is_all:
+        if len(listed) < SEQS_OF_SERVICE:
             return found
         before = listed[-1] if before is None else min(before, listed[-1])
         return found + self._merged(shards, before, limit - len(found), _bytes(service), fits)

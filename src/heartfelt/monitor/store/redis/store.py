@@ -56,7 +56,7 @@ class Listener(Protocol):
         """These are not this monitor's any more."""
 
     def renewed(self, renewal: Renewal) -> None:
-        """The leases were renewed: what was moved away or adopted by others meanwhile is not this monitor's any more."""
+        """The leases were renewed: what was moved away or adopted by others is not this monitor's any more."""
 
 
 def _wall_ms() -> int:
@@ -313,9 +313,7 @@ class RedisStore(HistoryReader):
         for one in some:
             self._instances.add(name_of(one.row.service, one.row.instance_id), one.entry, one.row)
             last_beat_ms = self._instances.last_beat_ms(one)
-            rows.append(
-                one.row if last_beat_ms == one.row.last_beat_ms else replace(one.row, last_beat_ms=last_beat_ms)
-            )
+            rows.append(replace(one.row, id=one.entry.id, last_beat_ms=last_beat_ms))
         return sorted(rows, key=lambda row: row.id)
 
     async def open_runs(self, ids: Iterable[int]) -> list[Run]:

@@ -294,3 +294,28 @@ def test_a_loss_whose_answer_was_lost_is_answered_when_it_is_asked_again(redis_s
         await flushed(store)
 
     run(body())
+
+
+def test_many_changes_of_one_instance_are_written_in_parts(redis_server, link_to, opened):
+    link = Losing(link_to(redis_server.url))
+    store = opened(link)
+
+    async def body():
+        (row, other) = await joined(store, "a", "b")
+        link.dead = {row.id % 64, other.id % 64}
+        for n in range(1000):
+            put(store, row, State.UP, State.UP, outage_ms=n)
+            put(store, other, State.UP, State.UP, outage_ms=n)
+        put(store, other, State.UP, State.REMOVED)
+        with pytest.raises(StoreError):
+            await store.flush()
+        link.dead = set()
+        await flushed(store)
+        found = await all_changes(store, limit=5000)
+        assert [c.outage_ms for c in found if c.id == row.id] == [*range(999, -1, -1), None]
+        of_other = [c.outage_ms for c in found if c.id == other.id]
+        assert len(of_other) + store.health().dropped_changes == 1002
+        assert [c.new for c in found if c.id == other.id][0] is State.REMOVED
+        assert [c.outage_ms for c in await all_changes(store, id=row.id, limit=50)] == list(range(999, 949, -1))
+
+    run(body())

@@ -71,7 +71,7 @@ def put_seqs(
     by_shard: dict[tuple[int, Script], list[tuple[str, Sequence[int]]]] = {}
     for id, seqs in of_instances.items():
         shard = shard_of_id(keys, id)
-        by_shard.setdefault((shard, PUT_SEQS), []).append((keys.shard(shard, "hist", id), seqs))
+        by_shard.setdefault((shard, PUT_SEQS), []).append((keys.shard(shard, "hist", id), seqs[-SEQS_OF_INSTANCE:]))
     for service, seqs in of_services.items():
         shard, key = _service_set(keys, service)
         newest = sorted(seqs)[-SEQS_OF_SERVICE:]

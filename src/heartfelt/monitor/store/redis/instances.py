@@ -26,6 +26,8 @@ from heartfelt.monitor.store.rows import slices
 
 AT_ONCE = 500
 """Writes in one call."""
+MOST_IN_WRITE = 200
+"""Changes of one instance in one Write."""
 NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
@@ -240,9 +242,11 @@ class Instances:
             writes = {id: self._unsure[id] for id in some if id in self._unsure}
             self._change([id for id in writes if self._shard_of(writes[id].name) not in failed], outcome, failed)
             yield outcome
-        for some in slices(ready, AT_ONCE):
+        while ready:
             outcome = Outcome()
-            self._change(list(filter(None, (self._begin(id, failed) for id in some))), outcome, failed)
+            begun = [id for id in ready[:AT_ONCE] if self._begin(id, failed)]
+            self._change(begun, outcome, failed)
+            ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
             yield outcome
         if not self._n_changes:
             self._order.clear()
@@ -286,28 +290,38 @@ class Instances:
         news.has_waited = True
         return False
 
-    def _begin(self, id: int, failed: set[int]) -> int | None:
-        """Makes what was put of an instance a Write, and returns its id; None: it has to wait."""
+    def _begin(self, id: int, failed: set[int]) -> bool:
+        """Makes what was put of an instance a Write. Returns False if it has to wait, or cannot be."""
         own = self.own.get(id)
         if own is not None and (id in self._unsure or own.shard in failed):
-            return None
+            return False
         news = self._news.pop(id, None)
         if news is None:
-            return None
+            return False
         self._n_changes -= len(news.changes)
         if own is None:
             if not news.removed:  # otherwise it was dropped before
                 self._fault(id, "it is not this monitor's, or was not reserved")
-            return None
+            return False
         if news.row is None and own.has_row and not news.removed:
             self._fault(id, f"{len(news.changes)} changes without the row of the instance")
-            return None
+            return False
+        changes = list(news.changes)
+        if len(changes) > MOST_IN_WRITE:  # one call may not hold up Redis
+            if news.removed:
+                self._dropped.changes += len(changes) - MOST_IN_WRITE
+                changes = changes[-MOST_IN_WRITE:]
+            else:
+                news.changes = deque(changes[MOST_IN_WRITE:])
+                self._n_changes += len(news.changes)
+                self._news[id] = news
+                changes = changes[:MOST_IN_WRITE]
         if news.row is not None:
             self._note_lease(own, news.row)
             self._beat(own, news.row.last_beat_ms)
         self._late.pop(id, None)
-        self._unsure[id] = self._new(own, news.row, tuple(news.changes))
-        return id
+        self._unsure[id] = self._new(own, news.row, tuple(changes))
+        return True
 
     def _new(
         self, own: Own, row: InstanceRow | None, changes: tuple[Change, ...], deadline_ms: int | None = None

@@ -315,7 +315,7 @@ def test_many_changes_of_one_instance_are_written_in_parts(redis_server, link_to
         assert [c.outage_ms for c in found if c.id == row.id] == [*range(999, -1, -1), None]
         of_other = [c.outage_ms for c in found if c.id == other.id]
         assert len(of_other) + store.health().dropped_changes == 1002
-        assert [c.new for c in found if c.id == other.id][0] is State.REMOVED
+        assert next(c.new for c in found if c.id == other.id) is State.REMOVED
         assert [c.outage_ms for c in await all_changes(store, id=row.id, limit=50)] == list(range(999, 949, -1))
 
     run(body())

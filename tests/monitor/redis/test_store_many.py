@@ -364,3 +364,23 @@ def test_more_changes_of_a_service_than_its_list_has(monitors, monkeypatch):
         assert [c.instance_id for c in await all_changes(one, service="rare")] == ["c"]
 
     run(body())
+
+
+def test_deliveries_of_a_monitor_that_no_longer_leads_are_left_to_the_one_that_does(monitors):
+    async def body():
+        one, two = monitors(2)
+        await one.lead(5)
+        one.put_delivery("t", "k1", 1)
+        await one.flush()
+        await two.lead(6)
+        one.put_delivery("t", "k2", 2)
+        one.put_told("t", {("shop", "a"): ("k2",)})
+        await one.flush()
+        assert one.health().ok
+        assert one.health().waiting == 0
+        two.put_delivery("t", "k2", 2)
+        await two.flush()
+        assert [d.key for d in await one.deliveries("t", None, 9)] == ["k2", "k1"]
+        assert await one.told() == {}
+
+    run(body())

@@ -6,6 +6,7 @@ that coroutines wait for, renews the leases, writes pages of deadlines and delet
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store import FLUSH_S
+from heartfelt.monitor.store import FLUSH_S, Superseded
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped
 from heartfelt.monitor.store.redis.chunks import Chunks
@@ -35,6 +36,7 @@ GATHER_S = 0.02
 RETRY_MOST_S = 2.0
 CLOSE_S = 3.0
 ANSWER_S = 1.0
+DELIVERIES_AT_ONCE = 1000
 FORGET_EVERY_S = 60.0
 FORGET_FOR_S = 0.05
 RENEW_S = 1.25
@@ -101,6 +103,7 @@ class Writer:
         self._hurry = threading.Event()  # a job, or the stop
         self._stop_at: float | None = None
         self._retry_s = 0.0
+        self._last_bug = ""
         self._log = OutageLog(logger, f"{name} can be written again")
         self._renew_at = self._pages_at = self._forget_at = 0.0
         self._thread: threading.Thread | None = None
@@ -233,8 +236,10 @@ class Writer:
         except StoreError as error:
             outcome.error = error
         except Exception as error:  # a bug here, or an answer that nobody expects: what waits is kept all the same
-            self._logger.exception("the store's writer failed unexpectedly")
             outcome.error = StoreError(f"{type(error).__name__}: {error}")
+            if str(outcome.error) != self._last_bug:  # the same again is logged with the outage
+                self._last_bug = str(outcome.error)
+                self._logger.exception("the store's writer failed unexpectedly")
 
     def waiting_here(self) -> int:
         """How much was taken and is not written."""
@@ -291,18 +296,23 @@ class Writer:
 
     def _put_rest(self, outcome: Outcome) -> None:
         """Puts deliveries and what targets were told. Raises Unreachable."""
-        while self._deliveries:
-            some = [self._deliveries[at] for at in range(min(len(self._deliveries), 1000))]
-            try:
-                self._outbox.put_deliveries(some)
-            except BAD_VALUE as error:
-                self._fault("deliveries", error)
-            for _ in some:
-                self._deliveries.popleft()
-            self._attempt(outcome, lambda: self._renew(outcome))
-        for target in list(self._told):
-            self._outbox.put_told(target, self._told[target])
-            del self._told[target]
+        try:
+            while self._deliveries:
+                some = list(itertools.islice(self._deliveries, DELIVERIES_AT_ONCE))
+                try:
+                    self._outbox.put_deliveries(some)
+                except BAD_VALUE as error:
+                    self._fault("deliveries", error)
+                for _ in some:
+                    self._deliveries.popleft()
+                self._attempt(outcome, lambda: self._renew(outcome))
+            for target in list(self._told):
+                self._outbox.put_told(target, self._told[target])
+                del self._told[target]
+        except Superseded as error:  # the one that leads now puts them, from the last stored position on
+            self._logger.info("%s: %d deliveries are left to it", error, len(self._deliveries))
+            self._deliveries.clear()
+            self._told.clear()
 
     def _worked(self, had: bool) -> None:
         self._retry_s = 0.0

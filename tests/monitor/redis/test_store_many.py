@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 
 import pytest
@@ -69,15 +70,18 @@ def test_each_sees_the_changes_of_all_in_one_order(monitors):
 
 def test_a_name_is_one_monitors_and_the_other_learns_whose(monitors):
     async def body():
-        one, two = monitors(2)
+        told = Told()
+        (one,), (two,) = monitors(1), monitors(1, listener=told)
         (row,) = await joined(one, "a")
         (owned,) = await two.reserve([("shop", "a")])
         assert isinstance(owned, Owned)
         assert (owned.entry.id, owned.owner, owned.lives) == (row.id, one.leases.monitor_id, True)
         two.put_instance(instance(row.id, instance_id="a"))  # a fault of the caller's
         await two.flush()
-        assert two.health().refused == 1
+        await until(lambda: told.refusals, "the refusal")
+        assert [(one.id, one.service, one.instance_id) for one in told.refusals] == [(row.id, "shop", "a")]
         assert two.health().ok
+        assert [c.new for c in await all_changes(two)] == [State.NEW]
 
     run(body())
 
@@ -382,5 +386,41 @@ def test_deliveries_of_a_monitor_that_no_longer_leads_are_left_to_the_one_that_d
         await two.flush()
         assert [d.key for d in await one.deliveries("t", None, 9)] == ["k2", "k1"]
         assert await one.told() == {}
+
+    run(body())
+
+
+def test_long_queries_do_not_hold_up_documents_and_deliveries(monitors):
+    async def body():
+        (one,) = monitors(1)
+        held = threading.Event()
+        queries = [asyncio.create_task(one._reading.read(lambda: held.wait(30))) for _ in range(9)]
+        await one.put_document("kind", "a", 1)
+        assert await one.get_document("kind", "a") == 1
+        assert await one.next_deliveries(NOON_MS, 9) == []
+        assert not any(query.done() for query in queries)
+        held.set()
+        await asyncio.gather(*queries)
+
+    run(body())
+
+
+def test_an_error_while_old_data_are_deleted_is_reported_and_not_repeated_at_once(monitors, monkeypatch):
+    async def body():
+        (one,) = monitors(1, retention=Retention(events_ms=1))
+        calls = []
+
+        def fails():
+            calls.append(1)
+            raise ValueError("planted")
+
+        monkeypatch.setattr(one._forgetting, "step", fails)
+        one._writer._forget_at = 0.0
+        one.put_event(event(1))
+        await until(lambda: calls and not one.health().ok, "the error")
+        assert "planted" in one.health().error
+        await one.flush()
+        assert one.health().ok
+        assert len(calls) == 1
 
     run(body())

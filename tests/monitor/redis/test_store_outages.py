@@ -319,3 +319,21 @@ def test_many_changes_of_one_instance_are_written_in_parts(redis_server, link_to
         assert [c.outage_ms for c in await all_changes(store, id=row.id, limit=50)] == list(range(999, 949, -1))
 
     run(body())
+
+
+def test_it_does_not_try_all_the_time(redis_server, link_to, opened):
+    link = Losing(link_to(redis_server.url))
+    store = opened(link)
+
+    async def body():
+        await joined(store, "a")
+        link.dead = {-1, *range(8)}
+        store.put_event(event(1))
+        await until(lambda: store.health().failures >= 2, "two attempts")
+        begun_s, failures = time.monotonic(), store.health().failures
+        await until(lambda: time.monotonic() > begun_s + 1, "a second")
+        assert store.health().failures - failures <= 5
+        link.dead = set()
+        await flushed(store)
+
+    run(body())

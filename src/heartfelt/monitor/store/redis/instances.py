@@ -244,7 +244,7 @@ class Instances:
             yield outcome
         while ready:
             outcome = Outcome()
-            begun = [id for id in ready[:AT_ONCE] if self._begin(id, failed)]
+            begun = [id for id in ready[:AT_ONCE] if self._begin(id, outcome, failed)]
             self._change(begun, outcome, failed)
             ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
             yield outcome
@@ -290,7 +290,7 @@ class Instances:
         news.has_waited = True
         return False
 
-    def _begin(self, id: int, failed: set[int]) -> bool:
+    def _begin(self, id: int, outcome: Outcome, failed: set[int]) -> bool:
         """Makes what was put of an instance a Write. Returns False if it has to wait, or cannot be."""
         own = self.own.get(id)
         if own is not None and (id in self._unsure or own.shard in failed):
@@ -300,8 +300,9 @@ class Instances:
             return False
         self._n_changes -= len(news.changes)
         if own is None:
-            if not news.removed:  # otherwise it was dropped before
-                self._fault(id, "it is not this monitor's, or was not reserved")
+            put = news.row or (news.changes[-1] if news.changes else None)
+            if put is not None:  # it was moved away meanwhile, or was never reserved
+                outcome.refused.append(Refusal(id, put.service, put.instance_id, None, len(news.changes)))
             return False
         if news.row is None and own.has_row and not news.removed:
             self._fault(id, f"{len(news.changes)} changes without the row of the instance")

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, Dropped
 from heartfelt.monitor.store.redis.link import Command, Link, Unreachable
 
@@ -43,7 +44,7 @@ class Outgoing:
             OTHER: _MOST_OTHER,
         }
         self._dropped = dropped
-        self._logger = logger
+        self._log = OutageLog(logger, "Redis stores all of the history again")
         self._chunks: dict[int, deque[Chunk]] = {}
         self._rows = dict.fromkeys(self._most, 0)
         self._event_bytes = 0
@@ -114,5 +115,4 @@ class Outgoing:
 
     def _fault(self, chunk: Chunk, error: Exception) -> None:
         self.faults += chunk.rows
-        if self.faults & (self.faults - 1) == 0 or chunk.rows > 1:
-            self._logger.error("Redis refused %d rows for %s: %s", chunk.rows, chunk.kind, error)
+        self._log.failed(f"Redis refuses to store {chunk.rows} rows ({chunk.kind}): {error}")

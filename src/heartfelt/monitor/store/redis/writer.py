@@ -192,7 +192,7 @@ class Writer:
             now_s = time.monotonic()
             until_s = max(0.0, min(self._renew_at, self._pages_at, self._forget_at) - now_s)
             if self._retry_s:
-                self._hurry.wait(min(self._retry_s, until_s))
+                self._hurry.wait(min(self._retry_s, self._renew_s))
             elif self._something.wait(until_s) and self._soon.wait(FLUSH_S):
                 self._hurry.wait(GATHER_S)
         elif self._retry_s:
@@ -365,16 +365,18 @@ class Writer:
         begun_s = time.monotonic()
         if begun_s < self._forget_at:
             return
-        more = False
-        try:
-            if self._leads():
-                self._forgetting.begin()
-                more = True
-                while more and time.monotonic() - begun_s < FORGET_FOR_S and not self._soon.is_set():
-                    more = self._forgetting.step()
-        except Unreachable as error:
-            self._failed(error)
-        self._forget_at = time.monotonic() + (FLUSH_S if more else FORGET_EVERY_S)
+        self._forget_at = begun_s + FORGET_EVERY_S
+        outcome = Outcome()
+        self._attempt(outcome, lambda: self._delete(begun_s + FORGET_FOR_S))
+        if outcome.error is not None:
+            self._failed(outcome.error)
+
+    def _delete(self, until_s: float) -> None:
+        self._forgetting.begin()
+        while self._leads() and self._forgetting.step():
+            if time.monotonic() >= until_s or self._soon.is_set():
+                self._forget_at = time.monotonic() + FLUSH_S  # there may be more
+                break
 
     def _end(self, written: bool) -> None:
         with self.lock:

@@ -73,12 +73,14 @@ class FencedPositions:
 
     def __init__(self, store, fence):
         self.outbox, self.fence = store.outbox, fence
+        self.saves = 0
 
     async def load(self):
         found = self.outbox.lead(self.fence)
         return None if found is None else msgspec.convert(found, Position)
 
     async def save(self, position):
+        self.saves += 1
         self.outbox.put_position(msgspec.to_builtins(position))
 
 
@@ -89,13 +91,14 @@ class Monitor:
         self.clock, self.stopped, self.heard = clock, False, []
         self.store = Store(shared, port, prefix, clock)
         self.heard_ms = clock.ms
+        self.positions = FencedPositions(self.store, fence)
         self.hooks = Webhooks(
             self.store,
             WebhookSettings(allow_private=True),
             wall_ms=clock.wall_ms,
             pause=self._pause,
             rng=random.Random(fence),
-            positions=FencedPositions(self.store, fence),
+            positions=self.positions,
             heard_ms=lambda: self.heard_ms,
         )
 
@@ -128,14 +131,16 @@ class Fleet:
         self.shared, self.monitors, self.stack = Shared(), [], contextlib.AsyncExitStack()
         self.seq = 0
 
-    async def lead(self):
+    async def lead(self, **filter):
         """Another monitor begins to lead."""
         monitor = Monitor(self.shared, self.port, self.prefix, self.clock, len(self.monitors) + 1)
         self.monitors.append(monitor)
         self.stack.push_async_callback(monitor.end)
         await monitor.hooks.start()
         if len(self.monitors) == 1:
-            await monitor.hooks.create({"kind": "generic", "url": self.hook.url, "filter": {"states": []}}, id="t")
+            await monitor.hooks.create(
+                {"kind": "generic", "url": self.hook.url, "filter": {"states": [], **filter}}, id="t"
+            )
         return monitor
 
     def happen(self, **more):
@@ -199,7 +204,9 @@ def test_a_leader_that_goes_on_tells_nothing_and_undoes_nothing(redis_server):
             await until(lambda: old.hooks.superseded)
             assert old.store.refused > 0
             f.happen(instance="after")
+            tries = old.store.refused, old.positions.saves
             await old.hooks.stop()
+            assert (old.store.refused, old.positions.saves) == tries  # it does not even try
             await f.run(5)
             await until(lambda: f.told()["change-6"] == 1)
             assert set(f.told().values()) == {1}
@@ -239,7 +246,8 @@ def test_each_change_is_told_once_whoever_leads(redis_server, seed):
     asyncio.run(run())
 
 
-def test_a_change_of_a_shard_that_was_not_read_is_told_alone(redis_server):
+@pytest.mark.parametrize("by_the_next", [False, True])
+def test_a_change_of_a_shard_that_was_not_read_is_told_alone(redis_server, by_the_next):
     async def run():
         async with fleet(redis_server.port) as f:
             await f.lead()
@@ -247,12 +255,47 @@ def test_a_change_of_a_shard_that_was_not_read_is_told_alone(redis_server):
             f.seq = 1
             for n in range(9):
                 f.happen(instance=f"i{n}")
-            await f.run(1)
+            await f.run(5 if by_the_next else 1)
+            if by_the_next:
+                f.monitors[0].stopped = True
+                await f.lead()
             f.tell(late)
             await f.run(5)
             await until(lambda: len(f.told()) == 2)
             assert f.told().keys() == {"change-1", "mass-change-2"}
             assert {body.get("count") for body in f.hook.bodies if body["event"] == "mass"} == {9}
+
+    asyncio.run(run())
+
+
+def test_what_is_gathered_when_another_leads_is_told_by_that_one(redis_server):
+    async def run():
+        async with fleet(redis_server.port) as f:
+            old = await f.lead()
+            f.happen()
+            old.hooks.supersede()
+            await old.hooks.stop()
+            new = await f.lead()
+            assert await new.store.deliveries("t", None, 9) == []
+            await f.run(5)
+            await until(lambda: f.told() == {"change-1": 1})
+
+    asyncio.run(run())
+
+
+def test_a_late_end_is_noted(redis_server):
+    async def run():
+        async with fleet(redis_server.port) as f:
+            await f.lead(states=["LOST"])
+            f.happen()
+            f.seq = 2
+            f.happen(instance="another")
+            await f.run(5)
+            f.monitors[0].stopped = True
+            new = await f.lead()
+            assert len((await new.store.told())["t"]) == 2
+            f.tell(f.shared.happen(2, f.clock, old="LOST", new="REMOVED"))
+            assert (await new.store.told())["t"] == {("shop", "another"): ("change-3",)}
 
     asyncio.run(run())
 

@@ -62,7 +62,7 @@ class Webhooks:
     """Call `start()` before the first change, `offer` for each change, `stop()` before the store is closed.
 
     positions: keeps up to which change everything is in the outbox; by default a document of the store. heard_ms: until
-    when all changes have been offered, by their `time_ms`; by default `wall_ms`.
+    when all changes have been offered, by their `time_ms`; by default `wall_ms`. Dampers are never ahead of it.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Webhooks:
         for target in self._targets.values():
             if target.enabled and target.wants_event(event):
                 entry = entry or event_entry(event)
-                self._put(target, self._dampers[target.id].offer(entry))
+                self._put(target, self._dampers[target.id].offer(entry, min(entry.time_ms, self._heard_ms())))
 
     def _put(self, target: Target, notices: list[Notice], *, late: bool = False) -> None:
         for notice in notices:

@@ -102,6 +102,9 @@ class RedisOutbox:
         self._lost = b""
         """The token of a call without an answer."""
         self._claims: dict[int, _Claim] = {}
+        self._refused_log = OutageLog(logger, "this monitor leads again")
+        self.refused = 0
+        """Deliveries and entries of `told` that were left out, because another monitor leads."""
         self._damage_log = OutageLog(logger, "the outbox in Redis can be read again")
         self.damaged = 0
         """Deliveries and entries of `told` that could not be read, and were left out."""
@@ -115,8 +118,8 @@ class RedisOutbox:
     # -- putting
 
     def put_deliveries(self, rows: Iterable[DeliveryRow]) -> int:
-        """Puts deliveries whose key was not put for their target before, and returns how many are new. Raises
-        Superseded."""
+        """Puts deliveries whose key was not put for their target before, and returns how many are new. They are left
+        out if another monitor leads, which puts the same."""
         return sum(self._put(batch) for batch in batches(rows))
 
     def _put(self, rows: list[DeliveryRow]) -> int:
@@ -127,7 +130,7 @@ class RedisOutbox:
             stream = streams.setdefault(self._of(digest), len(streams) + 1)
             arguments += digest, digest_of(target, subject), digest_of(target, key), level, bounded(created_ms)
             arguments += stream, bytes_of(target), bytes_of(key), bytes_of(payload)
-        return self._checked(int(self._run("put", *arguments, more=list(streams))))
+        return self._unless_refused(self._run("put", *arguments, more=list(streams)), len(rows))
 
     # -- the monitor that leads
 
@@ -145,13 +148,18 @@ class RedisOutbox:
 
     def _lead(self, fence: int, *position: bytes) -> bytes | None:
         leads, *found = self._run("lead", fence, *position)
-        self._checked(1 if leads else -1)
+        if not leads:
+            raise Superseded(
+                f"another monitor leads now; the outbox takes no more from this one, whose fence is {fence}"
+            )
         return found[0] if found else None
 
-    def _checked(self, reply: int) -> int:
-        if reply < 0:
-            raise Superseded(f"another monitor leads now; what this one has for the outbox is refused ({self._fence})")
-        return reply
+    def _unless_refused(self, reply: int, count: int) -> int:
+        if reply >= 0:
+            return reply
+        self.refused += count
+        self._refused_log.failed("another monitor leads now, and puts what this one still had for the outbox")
+        return 0
 
     # -- claiming and finishing
 
@@ -308,14 +316,14 @@ class RedisOutbox:
     # -- what targets were told
 
     def put_told(self, target: str, instances: Mapping[Who, DeliveryKeys | None]) -> None:
-        """Must be called after the deliveries that told it are put. Raises Superseded."""
+        """Must be called after the deliveries that told it are put. Left out if another monitor leads."""
         digest = digest_of(target)
         keys = [self._fleet("told"), self._fleet("told", digest.hex())]
         for some in slices(list(instances.items()), PAGE):
             told = [(name_of(*who), to_json(value)) for who, value in some if value is not None]
             over = [name_of(*who) for who, value in some if value is None]
             arguments = (digest, bytes_of(target), len(told), *itertools.chain(*told), *over)
-            self._checked(self._run("told", self._fence, *arguments, more=keys))
+            self._unless_refused(self._run("told", self._fence, *arguments, more=keys), len(some))
 
     def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
         found: dict[str, dict[Who, DeliveryKeys]] = {}

@@ -293,6 +293,24 @@ def test_a_late_end_is_noted(redis_server):
     asyncio.run(run())
 
 
+def test_a_leader_that_has_heard_nothing_yet_leaves_what_it_has_gathered_together(redis_server):
+    async def run():
+        async with fleet(redis_server.port) as f:
+            await f.lead()
+            for n in range(5):
+                f.happen(instance=f"i{n}")
+            f.monitors[0].stopped = True
+            new = await f.lead()
+            new.hear, new.heard_ms = (lambda *changes: None), 0
+            await f.run(5)
+            assert await new.store.deliveries("t", None, 9) == []
+            new.heard_ms = f.clock.ms
+            await f.run(3)
+            await until(lambda: f.told() == {"mass-change-1": 1})
+
+    asyncio.run(run())
+
+
 def test_dampers_wait_for_what_is_not_heard_yet(redis_server):
     async def run():
         async with fleet(redis_server.port) as f:

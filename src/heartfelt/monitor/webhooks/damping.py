@@ -91,8 +91,11 @@ class _Group:
 
 
 class Damper:
-    def __init__(self, settings: Damping) -> None:
+    """is_wall: its times are those of a wall clock, which may be set back."""
+
+    def __init__(self, settings: Damping, *, is_wall: bool = True) -> None:
         self._settings = settings
+        self._is_wall = is_wall
         self._instances: dict[tuple[str, str], _Instance] = {}
         self._muted: dict[tuple[str, str], _Instance] = {}
         self._groups: dict[tuple[str, bool], _Group] = {}
@@ -135,7 +138,7 @@ class Damper:
 
     def advance(self, now_ms: int) -> list[Notice]:
         """Returns the messages that are due. If the clock was set back by more than the window, all of them are."""
-        if now_ms < self._now_ms - self._settings.flap_window_ms:
+        if self._is_wall and now_ms < self._now_ms - self._settings.flap_window_ms:
             notices = self.flush()
             self._now_ms = now_ms
             return notices

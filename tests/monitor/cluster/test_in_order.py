@@ -158,7 +158,7 @@ def test_leaders_tell_the_same_whenever_they_hear_and_wherever_they_begin(seed):
         return leader.told
 
     expected = finish(Leader(rng, changes), START_MS)
-    assert {notice.kind for notice in expected.values()} == {"change", "mass"}
+    assert "mass" in {notice.kind for notice in expected.values()}
     told, position, now_ms = {}, None, START_MS
     for _ in range(3):  # leaders that are killed
         leader = Leader(rng, changes, position)

@@ -13,7 +13,8 @@ pytest.importorskip("msgspec")
 from starlette.requests import Request
 
 from heartfelt.errors import HeartfeltError
-from heartfelt.monitor.cluster.federation import Federation
+from heartfelt.monitor.cluster.federation import KIND as PART
+from heartfelt.monitor.cluster.federation import WHOLE, Federation
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.model import Beat
 from heartfelt.monitor.monitor import Monitor
@@ -33,9 +34,11 @@ class FleetOfThree:
     """Three monitors in one loop, each of which asks the others by a call."""
 
     def __init__(self, folder):
-        self.monitors, self.federations, self.dead = [], [], set()
+        self.monitors, self.federations, self.dead, self.leader = [], [], set(), "1"
         for n in range(3):
-            config = MonitorConfig(data=str(folder / str(n)), http_port=0, tcp_enable=False, udp_enable=False)
+            config = MonitorConfig(
+                data=str(folder / str(n)), http_port=0, tcp_enable=False, udp_enable=False, webhooks_allow_private=True
+            )
             monitor = Monitor(config)
             monitor.registry._book.next_id = 1 + n * 1000  # ids are unique in a fleet
             monitor.api.federation = federation = Federation(Others(self, n), monitor.api, ENDPOINTS)
@@ -65,10 +68,15 @@ class Others:
         return {str(n): f"host-{n}" for n in range(3) if n != self.n}
 
     async def ask(self, peer, kind, message, *, within_s):
-        assert kind == "part"
         if peer in self.fleet.dead:
             raise Gone(f"monitor {peer} does not answer")
-        return await self.fleet.federations[int(peer)].serve(str(self.n), message)
+        federation = self.fleet.federations[int(peer)]
+        serve = {PART: federation.serve, WHOLE: federation.serve_whole}[kind]
+        return await serve(str(self.n), message)
+
+    def leader(self):
+        leader = self.fleet.leader
+        return "" if leader == str(self.n) else leader
 
 
 @pytest.fixture
@@ -206,5 +214,28 @@ def test_the_hold_of_the_fleet_is_that_of_its_monitors_together(within):
         assert (hold["state"], hold["held"]) == ("NONE", 0)
         status, _, _ = await fleet.call(0, "POST", "/api/v1/hold/release", body={"by": "Ann"})
         assert status == 200
+
+    within(scenario)
+
+
+def test_webhooks_are_the_business_of_the_monitor_that_leads(within):
+    new = {"kind": "generic", "url": "http://10.0.0.1/hook", "name": "on call"}
+
+    async def scenario(fleet):
+        status, made, _ = await fleet.call(0, "POST", "/api/v1/webhooks", body=new)
+        assert (status, made["name"]) == (201, "on call"), made
+        for n in range(3):
+            _, found, _ = await fleet.call(n, "GET", "/api/v1/webhooks")
+            assert [one["id"] for one in found["webhooks"]] == [made["id"]]
+        assert [len(one.webhooks.targets()) for one in fleet.monitors] == [0, 1, 0]
+        status, problem, _ = await fleet.call(2, "POST", "/api/v1/webhooks", body={"kind": "none"})
+        assert (status, problem["field"]) == (400, "url"), problem
+        status, problem, _ = await fleet.call(2, "GET", "/api/v1/webhooks/{id}", {"id": "nope"})
+        assert (status, problem["code"]) == (404, "not_found"), problem
+        assert (await fleet.call(2, "DELETE", "/api/v1/webhooks/{id}", {"id": made["id"]}))[0] == 204
+        for leader, dead in ((None, set()), ("1", {"1"})):
+            fleet.leader, fleet.dead = leader, dead
+            status, problem, _ = await fleet.call(0, "GET", "/api/v1/webhooks")
+            assert (status, problem["code"]) == (503, "no_leader"), problem
 
     within(scenario)

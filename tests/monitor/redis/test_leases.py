@@ -399,3 +399,15 @@ def test_stream_is_capped(fleet2):
     for _ in range(20):
         ours.change([write] * 2)
     assert 100 <= len(fleet2.events()) < 400
+
+
+def test_find_makes_no_name_ours(fleet):
+    ours, theirs = fleet.started(), fleet.started()
+    (mine,) = fleet.joined(ours, NAMES[:1])
+    (other,) = fleet.joined(theirs, NAMES[1:2])
+    theirs.reserve(NAMES[2:3])  # its row never came
+    before = entries_of(fleet)
+    found = ours.find(NAMES[:4])
+    assert (found[0], found[1].entry, found[1].owner, found[1].lives) == (mine, other, theirs.monitor_id, True)
+    assert found[2:] == [None, None]
+    assert entries_of(fleet) == before

@@ -2,10 +2,10 @@
 """The live stream of the whole fleet: what each monitor publishes goes to its own viewers, and to the other monitors
 that have viewers.
 
-Changes and events come to every monitor from the store (follow.py). All other topics of the stream are about what a
-monitor owns, and only it knows them. While a monitor has a viewer, it watches all others: it gets their counts and
-their hold first, and then what they publish. Counts are added up here, by service; the hold of the fleet is made of
-theirs as in the answer of GET /api/v1/hold.
+While a monitor has a viewer, it watches all others: it gets their counts and their hold first, and then what they
+publish; a change of state is published once Redis has accepted it. Counts are added up here, by service; the hold of
+the fleet is made of theirs as in the answer of GET /api/v1/hold. When a watch ends, viewers are told to load everything
+again, since something may be missing.
 
 A monitor that watches too slowly is cut off, and watches again, from the beginning. What is remembered of another
 monitor is dropped when it is not one of the living any more: its instances are then counted by those that adopt them.
@@ -32,8 +32,6 @@ RETRY_S = 1.0
 END_S = 1.0
 MOST_WAITING = 4 << 20
 """Bytes that wait for one monitor that watches."""
-OF_THE_STORE = frozenset(("change", "event"))
-"""Topics that come from the store."""
 FIGURES: Figures = {
     "watching": gauge("heartfelt_cluster_watching", "Other monitors that this one watches for its viewers"),
     "watchers": gauge("heartfelt_cluster_watchers", "Other monitors that watch this one for their viewers"),
@@ -119,8 +117,6 @@ class Relay:
 
     def publish(self, topic: str, value: Any) -> None:
         """Publishes something of this monitor's own. Never waits."""
-        if topic in OF_THE_STORE:
-            return
         if topic == "counts" and self.watched:
             value = value | {"app_names": self._changed_apps()}
         if self._watchers:
@@ -184,6 +180,7 @@ class Relay:
         for peer in [one for one in self._watching if one not in living]:
             self._watching.pop(peer).cancel()
             self._forget(peer)
+            self._stream.resync("a monitor has left the fleet")
         if living and not self._watching:
             self._counts[""], self._holds[""] = self._first_counts(), self._own_hold()
         for peer, name in living.items():
@@ -205,14 +202,16 @@ class Relay:
 
     async def _watch(self, peer: str, name: str) -> None:
         while True:
+            begun = False
             try:
-                begun = False
                 async for data in self._peers.watch(peer, KIND):
                     message = msgspec.msgpack.decode(data, type=_Message)
                     self._take(peer, message, first=not begun)
                     begun = True
             except (HeartfeltError, OSError, msgspec.MsgspecError) as error:
                 _logger.debug("monitor %s cannot be watched: %s", name, error)
+            if begun:
+                self._stream.resync(f"the connection to the monitor {name} ended")
             await asyncio.sleep(RETRY_S)
 
     def _take(self, peer: str, message: _Message, *, first: bool) -> None:

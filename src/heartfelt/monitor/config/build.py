@@ -71,12 +71,6 @@ def make_retention(config: MonitorConfig) -> Retention:
 
 
 def make_store(config: MonitorConfig, wall_ms: Callable[[], int]) -> SqliteStore:
-    """Raises ConfigError for a URL of Redis: no store uses one yet."""
-    if config.store is not None:
-        raise ConfigError(
-            f"{config.at('store')}: this version cannot keep its data in Redis yet; leave it out, and the data is kept "
-            "in SQLite, in the data folder"
-        )
     return SqliteStore(Path(config.data) / FILE, retention=make_retention(config), wall_ms=wall_ms)
 
 

@@ -30,6 +30,7 @@ Existing = tuple[bytes, Entry, str]
 Wanted = tuple[bytes, Owned, bool]
 """A name, what was read of it, and whether its owner agreed."""
 Reserved = Entry | Owned | Unreachable
+Found = Entry | Owned | Unreachable | None
 Moved = Adopted | Entry | Refused | Unreachable
 
 
@@ -65,8 +66,43 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
             else:
                 holdings.put(place.page, name, entry, row=False)
                 found[name] = entry
-    found.update(_look(holdings, existing))
+    found.update(_look(holdings, existing))  # type: ignore[arg-type]  # it reclaims, so none is None
     return found
+
+
+def find(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Found]:
+    """Says whose names are, and makes none ours. None: no monitor has it."""
+    found: dict[bytes, Found] = {}
+    asked = list(dict.fromkeys(names))
+    slots = holdings.ask(
+        [Command(n, ("HGET", holdings.shards[n].slot, field_of(name))) for name, n in _with_shards(holdings, asked)]
+    )
+    entries: list[tuple[bytes, Entry]] = []
+    for name, reply in zip(asked, slots, strict=True):
+        if isinstance(reply, Unreachable):
+            found[name] = Unreachable(str(reply), refused=True)
+        elif reply is None:
+            found[name] = None
+        else:
+            entries.append((name, Entry.unpack(reply)))
+    marks = holdings.ask(
+        [
+            Command(n, ("HGET", holdings.shards[n].own, entry.page))
+            for (_, entry), (_, n) in zip(entries, _with_shards(holdings, [name for name, _ in entries]), strict=True)
+        ]
+    )
+    existing: list[Existing] = []
+    for (name, entry), mark in zip(entries, marks, strict=True):
+        if isinstance(mark, Unreachable):
+            found[name] = Unreachable(str(mark), refused=True)
+        else:
+            existing.append((name, entry, (mark or b"-").decode()))
+    found.update(_look(holdings, existing, reclaims=False))
+    return found
+
+
+def _with_shards(holdings: Holdings, names: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    return [(name, holdings.keys.shard_of(name)) for name in names]
 
 
 def _is_at(entry: Entry, place: Place, mark: bytes) -> bool:
@@ -99,9 +135,9 @@ def _failure(holdings: Holdings, call: Call, places: Iterable[Place], reply: obj
     return reply
 
 
-def _look(holdings: Holdings, existing: Iterable[Existing]) -> dict[bytes, Reserved]:
-    """Says whose these names are. Those without a row become ours."""
-    found: dict[bytes, Reserved] = {}
+def _look(holdings: Holdings, existing: Iterable[Existing], *, reclaims: bool = True) -> dict[bytes, Found]:
+    """Says whose these names are. reclaims: those without a row become ours; otherwise they are nobody's."""
+    found: dict[bytes, Found] = {}
     questions: dict[Command, None] = {}
     others: list[tuple[Existing, Command, Command]] = []
     without_row: list[Existing] = []
@@ -134,7 +170,10 @@ def _look(holdings: Holdings, existing: Iterable[Existing]) -> dict[bytes, Reser
             found[name] = Owned(entry, owner, bool(answers[lives]), fence)
         else:
             without_row.append((name, entry, mark))
-    found.update(reclaim(holdings, [(name, entry) for name, entry, _ in without_row]))
+    if reclaims:
+        found.update(reclaim(holdings, [(name, entry) for name, entry, _ in without_row]))
+    else:
+        found.update((name, None) for name, _, _ in without_row)
     return found
 
 

@@ -148,6 +148,11 @@ class Leases:
         found = joining.reserve(self._holdings, names)
         return [found[name] for name in names]
 
+    def find(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable | None]:
+        """Returns whose each name is, and makes none ours. None: no monitor has it."""
+        found = joining.find(self._holdings, names)
+        return [found[name] for name in names]
+
     def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
         """Takes instances over from monitors without a lease, and, if the third value is True, from those that agreed.
         Entry: it is ours, but has no row that can be read, as if it had been reserved. If it is ours already it is

@@ -366,6 +366,16 @@ class RedisStore(HistoryReader):
         """Also those that were put before."""
         return await self._writer.do(lambda _: self._outbox.drop_deliveries(target, answer, forget=forget))
 
+    async def lead(self, fence: int) -> Any:
+        """Makes this monitor the one that puts deliveries: what others put, whose fence is lower, is refused from now
+        on. Returns the position that was stored last; None: there is none. Raises Superseded."""
+        self._see_loop()
+        return await self._writer.do(lambda _: self._outbox.lead(fence))
+
+    async def put_position(self, value: Any) -> None:
+        """Stores the position of the webhooks, after the deliveries that were put before. Raises Superseded."""
+        await self._writer.do(lambda _: self._outbox.put_position(value))
+
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         unwritten = self._writer.unwritten_deliveries
         return await self._reading.read(lambda: self._outbox.waiting_deliveries(unwritten))

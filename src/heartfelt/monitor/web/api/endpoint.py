@@ -120,6 +120,8 @@ class Endpoint:
     """Example bodies by name."""
     headers: tuple[Param, ...] = ()
     """Headers of the request that matter."""
+    by_leader: bool = False
+    """Of monitors that share a store, the one that leads answers: only it runs the webhooks."""
 
 
 def check_scope(auth: Auth, request: Request, endpoint: Endpoint) -> None:
@@ -156,9 +158,11 @@ def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
 
 async def _result(endpoint: Endpoint, call: Call) -> Any:
     handler, federation = endpoint.handler, call.parts.federation
-    if not isinstance(handler, Federated):
-        return await handler(call)
-    return await (handler.alone(call) if federation is None else federation.answer(endpoint, handler, call))
+    if isinstance(handler, Federated):
+        return await (handler.alone(call) if federation is None else federation.answer(endpoint, handler, call))
+    if endpoint.by_leader and federation is not None:
+        return await federation.answer_by_leader(endpoint, call)
+    return await handler(call)
 
 
 async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Response:
@@ -166,15 +170,22 @@ async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Respo
     try:
         check_scope(parts.auth, request, endpoint)
         call = Call(parts, request, parsed(endpoint, request), request.path_params, parts.stream.last_id)
-        result = await _result(endpoint, call)
+        return response_of(endpoint, call, await _result(endpoint, call))
     except Problem as problem:
         return problem_response(problem)
-    except ConfigError as error:
-        return problem_response(Problem(400, "bad_value", str(error), field=getattr(error, "field", None)))
-    except StoreError as error:
-        return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
+    except (ConfigError, StoreError) as error:
+        return problem_response(problem_of(error))
     except ClientDisconnect:
         return Response(status_code=499)  # the client has gone: nobody reads it
+
+
+def problem_of(error: ConfigError | StoreError) -> Problem:
+    if isinstance(error, StoreError):
+        return Problem(503, "store", str(error), {"Retry-After": "5"})
+    return Problem(400, "bad_value", str(error), field=getattr(error, "field", None))
+
+
+def response_of(endpoint: Endpoint, call: Call, result: Any) -> Response:
     headers = {MISSING: ", ".join(call.missing)} if call.missing else {}
     if isinstance(result, Response):
         result.headers.update(headers)

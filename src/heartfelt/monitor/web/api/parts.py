@@ -30,6 +30,9 @@ class Federation(Protocol):
         """Returns the answer to a call of a federated endpoint, merged from all monitors' parts. Raises what the
         handler raises, and Problem."""
 
+    async def answer_by_leader(self, endpoint: Endpoint, call: Call) -> Any:
+        """Returns the answer of the monitor that leads. Raises what the handler raises, and Problem."""
+
 
 class Ready(msgspec.Struct, kw_only=True, frozen=True):
     ready: bool

@@ -10,6 +10,7 @@ from heartfelt.monitor.reasons import NO_REASON, Reason, read, text_reason
 from heartfelt.monitor.webhooks.notices import refusal_event
 from tests.monitor.cluster.truth import Fleet
 from tests.monitor.fleet.world import World, saved
+from tests.monitor.ingest.world import heartbeat
 from tests.monitor.store.values import event
 
 NAMES = ("shop", 'a "shop" of {n}; it beats', "商店/订单 [lost]")
@@ -168,10 +169,10 @@ def lived():
 def _live_at_many_monitors(listener):
     fleet = Fleet(1, policy=Policy(hold=HoldPolicy(enable=False)))
     node = listener.follow(fleet.nodes[0])
-    for name in ("web/1", "web/2", "web/3"):
-        node.udp(name)
-        fleet.settle()
-        node.udp(name)
+    for name in ("1", "2", "3"):
+        for _ in range(2):
+            node.beat(heartbeat("web", name, timeoutMs=60_000))
+            fleet.settle()
     rows = [TakenOver(one.row(), 0.0) for one in node.registry.instances()]
     node.registry.pause(rows[0].row.id)
     fleet.truth.reachable = False

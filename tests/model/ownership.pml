@@ -17,13 +17,7 @@
 #ifndef FAULTS
 #define FAULTS 1
 #endif
-#ifndef SOON
-#define SOON (TIMEOUT + SETTLE + LEASE + COMEBACK + SETTLE + 2)
-#endif
-#ifndef STEADY
-#define STEADY (LEASE + 5)
-#endif
-#define NO_BEAT TIMEOUT
+#define NO_BEAT (TIMEOUT + SETTLE)  // and a beat that is so old tells nothing
 #define NOBODY 2
 
 #define UNKNOWN 0
@@ -58,23 +52,27 @@ bool cut[2];
 byte faults = FAULTS;
 
 // The agent.
-bool alive = false;
-byte last = 0;
-byte silence = TIMEOUT;
-bool beaten = false;
-
-// Ghosts
-byte streak = 0;
-bool gap = false;
-byte took = NO_BEAT;
+#ifdef STEADY
+byte silence = 0;    // since its last beat
+byte last = 0;       // the monitor that it beat to
+#elif defined(SOON)
+byte silence = 0;
+#else
+bool excused = true; // since its newest beats it may be told as lost: there was a gap before them, and Redis does not know them yet
+byte took = NO_BEAT; // the newest beat that a monitor took in time, and has not been stopped since
 byte taker = 0;
-byte calm = 0;
-bool told_last = false;
+byte calm = 0;       // for how long nothing has been wrong
+#endif
 
 #define LESS(a, b) ((a) < (b) -> (a) : (b))
 #define MORE(a, b) ((a) > (b) -> (a) : (b))
 #define newest(box, age) box = LESS(box, age)
 #define latest(box, time) box = MORE(box, time)
+#ifdef PLANT_NO_COMPARE
+#define same true
+#else
+#define same (left[m] == 0 && stored == 0)  // the slot has the deadline that was meant, and it has passed
+#endif
 #define trusted(m) (lease[m] > 0)
 
 #ifdef CUTS
@@ -95,12 +93,10 @@ inline load(m, least) {
   if
   :: lost -> left[m] = 0; dirty[m] = false
   :: else ->
-     left[m] = least;
-     latest(left[m], stored);
+     left[m] = MORE(stored, least) + SETTLE;
 #ifndef PLANT_FORGETS_SHADOW
-     latest(left[m], TIMEOUT - heard[m]);
+     latest(left[m], NO_BEAT - heard[m]);
 #endif
-     left[m] = left[m] + SETTLE;
      dirty[m] = (left[m] > stored + SETTLE)
   fi;
   if
@@ -111,11 +107,11 @@ inline load(m, least) {
 
 inline take(m, age) {
   if
-  :: age < TIMEOUT ->
+  :: age < NO_BEAT ->
      newest(heard[m], age);
      dirty[m] = true;
      if
-     :: !thinks_lost[m] -> latest(left[m], TIMEOUT + SETTLE - age)
+     :: !thinks_lost[m] -> latest(left[m], NO_BEAT - age)
      :: else
      fi
   :: else
@@ -123,20 +119,46 @@ inline take(m, age) {
 }
 
 inline tell_loss() {
-  assert(!told_last);                                                   // ONCE
-  assert(!(alive && streak == STEADY));                                    // SAFE
-  assert(took == NO_BEAT || (gap && streak < STEADY && stored == 0));      // SAFE
-  lost = true; told_last = true; stored = 0
+  assert(!lost);                                            // ONCE
+#ifdef STEADY
+  assert(false);                                            // SAFE
+#elif !defined(SOON)
+  assert(took >= TIMEOUT || (excused && stored == 0));      // SAFE
+#endif
+  lost = true; stored = 0
+}
+inline note_stored() {
+#if !defined(STEADY) && !defined(SOON)
+  excused = excused && stored == 0
+#else
+  skip
+#endif
 }
 inline tell_recovery(m) {
-  assert(told_last);                                                    // ONCE
-  lost = false; told_last = false; stored = TIMEOUT - heard[m]
+  assert(lost);                                             // ONCE
+  lost = false; stored = TIMEOUT - heard[m]; note_stored()
 }
 
 // -- steps
+inline leave(m) {  // it was moved away: what m heard goes to its owner
+  if
+  :: role[m] == OWNER && own != m ->
+     forget(m); role[m] = SHADOW;
+#ifndef PLANT_NO_HANDOVER_MOVED
+     newest(inbox[other], heard[m])
+#endif
+  :: else
+  fi
+}
+
 inline renew(m) {
   if
-  :: cut[m]
+  :: cut[m] && !moved[m]
+#ifdef PLANT_NO_CHANNEL
+  :: cut[m] && moved[m]
+#else
+  :: cut[m] && moved[m] -> moved[m] = false; leave(m)  // it was told over the internal channel
+#endif
   :: else ->
      if
      :: lease[m] == 0 || unsure[m] ->
@@ -144,7 +166,7 @@ inline renew(m) {
         unsure[m] = false;
 #ifndef PLANT_GOES_ON
         if
-        :: own == m && role[m] == OWNER -> thinks_lost[m] = lost; fence[m] = true
+        :: own == m && role[m] == OWNER -> was = left[m]; load(m, 0); latest(left[m], (lost -> 0 : was)); was = 0
         :: own == m && role[m] != OWNER -> load(m, 0)
         :: own != m -> forget(m)
         fi;
@@ -156,14 +178,7 @@ inline renew(m) {
         :: moved[m] ->
            moved[m] = false;
 #ifndef PLANT_DEAF_TO_MOVED
-           if
-           :: role[m] == OWNER && own != m ->
-              forget(m); role[m] = SHADOW;
-#ifndef PLANT_NO_HANDOVER_MOVED
-              newest(inbox[other], heard[m])
-#endif
-           :: else
-           fi
+           leave(m)
 #endif
         :: else
         fi
@@ -177,7 +192,7 @@ inline hear(m) {
   :: role[m] == OWNER && trusted(m) ->
      take(m, direct[m]); take(m, inbox[m]);
      if
-     :: inbox[m] < TIMEOUT && direct[m] == NO_BEAT && role[other] == SHADOW && !thinks_lost[m] -> consent[other] = true   // its answer
+     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && !thinks_lost[m] -> consent[other] = true   // its answer
      :: true
      fi
   :: role[m] == SHADOW && trusted(m) && inbox[m] == NO_BEAT ->
@@ -209,7 +224,7 @@ inline hear(m) {
            :: own == m -> load(m, 0)
            :: own == other && lease[other] > 0 -> role[m] = SHADOW;
               if
-              :: direct[m] < TIMEOUT || inbox[m] == NO_BEAT -> newest(inbox[other], heard[m])
+              :: heard[m] < inbox[m] -> newest(inbox[other], heard[m])
               :: else
               fi
            :: own == other && lease[other] == 0 -> found_dead[m] = true
@@ -217,10 +232,12 @@ inline hear(m) {
         fi
      fi
   fi;
+#if !defined(STEADY) && !defined(SOON)
   if
-  :: direct[m] < took -> took = direct[m]; taker = m
+  :: direct[m] <= 1 && direct[m] < took -> took = direct[m]; taker = m
   :: else
   fi;
+#endif
   direct[m] = NO_BEAT; inbox[m] = NO_BEAT
 }
 
@@ -237,7 +254,7 @@ inline write(m) {
 #endif
         own = m; moved[other] = true;
         if
-        :: !lost -> stored = MORE(stored, TIMEOUT - heard[m])
+        :: !lost && stored + heard[m] < TIMEOUT -> stored = TIMEOUT - heard[m]; note_stored()
         :: else
         fi;
         if
@@ -262,7 +279,7 @@ inline write(m) {
   :: !cut[m] && role[m] == OWNER && dirty[m] && !thinks_lost[m] ->
      if
      :: !fence[m] -> forget(m)
-     :: fence[m] && own == m && !lost -> stored = MORE(left[m] - SETTLE, 0); dirty[m] = false
+     :: fence[m] && own == m && !lost -> stored = MORE(left[m], SETTLE) - SETTLE; note_stored(); dirty[m] = false
      :: else -> dirty[m] = false
      fi
   :: else
@@ -275,12 +292,12 @@ inline verdict(m) {
   :: cut[m]
   :: !cut[m] && due[m] ->
      if
-     :: own == m && fence[m] && lease[m] > 0 && !lost && stored == 0 -> tell_loss();
+     :: own == m && fence[m] && lease[m] > 0 && !lost && same -> tell_loss();
         if
         :: may_be_deaf(m) -> deaf(m)
         :: true -> thinks_lost[m] = true; left[m] = 0; dirty[m] = dirty[m] && heard[m] < TIMEOUT
         fi
-     :: own == m && fence[m] && lease[m] > 0 && !lost && stored > 0
+     :: own == m && fence[m] && lease[m] > 0 && !lost && !same
      :: else -> forget(m)
      fi
   :: !cut[m] && !due[m] && role[m] != OWNER ->
@@ -299,103 +316,125 @@ inline verdict(m) {
 }
 
 #ifdef SHOW
-#define show(what, m) printf("=%d %d | own=%d stored=%d lost=%d lease=%d,%d | role=%d,%d left=%d,%d heard=%d,%d dirty=%d,%d direct=%d,%d inbox=%d,%d fence=%d,%d moved=%d,%d cons=%d,%d due=%d,%d cut=%d uns=%d | alive=%d sil=%d streak=%d gap=%d took=%d calm=%d f=%d\n", what, m, own, stored, lost, lease[0], lease[1], role[0], role[1], left[0], left[1], heard[0], heard[1], dirty[0], dirty[1], direct[0], direct[1], inbox[0], inbox[1], fence[0], fence[1], moved[0], moved[1], consent[0], consent[1], due[0], due[1], cut[0], unsure[0], alive, silence, streak, gap, took, calm, faults)
+#if defined(STEADY) || defined(SOON)
+#define agent_1 silence
+#define agent_2 0
+#define agent_3 0
+#else
+#define agent_1 excused
+#define agent_2 took
+#define agent_3 calm
+#endif
+#define show(what, m) printf("=%d %d | own=%d stored=%d lost=%d lease=%d,%d | role=%d,%d left=%d,%d heard=%d,%d dirty=%d,%d direct=%d,%d inbox=%d,%d fence=%d,%d moved=%d,%d cons=%d,%d due=%d,%d cut=%d uns=%d stopped=%d,%d | sil/excused=%d took=%d calm=%d f=%d\n", what, m, own, stored, lost, lease[0], lease[1], role[0], role[1], left[0], left[1], heard[0], heard[1], dirty[0], dirty[1], direct[0], direct[1], inbox[0], inbox[1], fence[0], fence[1], moved[0], moved[1], consent[0], consent[1], due[0], due[1], cut[0], unsure[0], stopped[0], stopped[1], agent_1, agent_2, agent_3, faults)
 #else
 #define show(what, m) skip
 #endif
+
+#define DONE 3
 #define STEP(m, n) atomic { done[m] == n - 1 -> stopped[m] = false;
+#define END(m, n) done[m] = n; show(n, m) }
 
 proctype monitor(byte m) {
+  byte was;
   do
-  :: STEP(m, 1) renew(m); done[m] = 1; show(1, m) }
-  :: STEP(m, 2) hear(m); done[m] = 2; show(2, m) }
-  :: STEP(m, 3) write(m); done[m] = 3; show(3, m) }
-  :: STEP(m, 4) verdict(m); done[m] = 4; show(4, m) }
+  :: STEP(m, 1) renew(m) END(m, 1)
+  :: STEP(m, 2) hear(m) END(m, 2)
+  :: STEP(m, 3) write(m); verdict(m) END(m, 3)
   od
 }
 
-inline beat(m) {
-  if
-  :: alive
-  :: !alive && silence >= TIMEOUT -> streak = 0; gap = true
-  :: !alive && silence < TIMEOUT -> streak = 0
-  fi;
-  alive = true; last = m; silence = 0; direct[m] = 0
-}
-#define may_beat (alive || silence >= TIMEOUT || !gap)
-
 #ifdef STOPS
+#if FAULTS == 1
+#define may_stop(m) (stopped[m] || (faults > 0 && m == 0))
+#else
 #define may_stop(m) (stopped[m] || faults > 0)
+#endif
 #else
 #define may_stop(m) false
 #endif
 
-inline older(age) { age = LESS(age + 1, TIMEOUT) }
+inline older(age) { age = LESS(age + 1, NO_BEAT) }
 inline less(time) { time = MORE(time, 1) - 1 }
-inline fall(m) {  // it is stopped
+inline pause(m) {  // its round has not ended: it is stopped
   if
-  :: done[m] < 4 ->
+  :: done[m] < DONE ->
      if
      :: !stopped[m] -> stopped[m] = true; faults--
      :: else
      fi;
+#if !defined(STEADY) && !defined(SOON)
      calm = 0;
      if
-     :: taker == m -> took = NO_BEAT
+     :: taker == m && took < NO_BEAT -> took = NO_BEAT; excused = true
      :: else
      fi
+#endif
   :: else -> done[m] = 0
   fi;
+#if !defined(STEADY) && !defined(SOON)
   if
-  :: cut[m] || lease[m] == 0 -> calm = 0
+  :: cut[m] || unsure[m] || lease[m] == 0 -> calm = 0
   :: else
   fi
+#endif
 }
 inline pass(m) {
   less(lease[m]); less(left[m]); older(heard[m]); older(direct[m]); older(inbox[m])
 }
 
+inline beat(m) {
+#ifdef STEADY
+  last = m; silence = 0;
+#elif defined(SOON)
+  silence = 0;
+#else
+  excused = excused || took >= TIMEOUT;
+#endif
+  direct[m] = 0
+}
+
+#ifdef STEADY
+#define may_wait (silence < INTERVAL && direct[last] == NO_BEAT)
+#else
+#define may_wait true
+#endif
+
 proctype world() {
   do
 #ifdef CUTS
   :: atomic { faults > 0 && !cut[0] -> faults--; cut[0] = true }
-  :: atomic { cut[0] -> cut[0] = false }
 #endif
-  :: atomic { (done[0] == 4 || may_stop(0)) && (done[1] == 4 || may_stop(1)) && (done[0] == 4 || done[1] == 4) ->
-       beaten = false;
+  :: atomic { (done[0] == DONE || may_stop(0)) && (done[1] == DONE || may_stop(1)) && (done[0] == DONE || done[1] == DONE) ->
+#ifdef SOON
+       assert(own == NOBODY || lost || silence <= SOON);
+#endif
        if
-       :: may_beat -> beat(0); beaten = true    // late in this tick
-       :: may_beat -> beat(1); beaten = true
-       :: !(alive && silence >= INTERVAL) && !(alive && direct[last] < TIMEOUT && direct[last] >= 1)
-       :: alive -> alive = false
+       :: direct[0] == NO_BEAT -> beat(0)
+       :: direct[1] == NO_BEAT -> beat(1)
+       :: may_wait
        fi;
-       assert(own == NOBODY || lost || silence <= SOON);                        // SOON
-       assert(!(lost && alive && streak == STEADY));                               // RECOVERED
-       fall(0); fall(1);
-       assert(calm < SETTLE || took == NO_BEAT || took < SETTLE ||
-              (own != NOBODY && role[own] == OWNER && !lost && left[own] >= TIMEOUT + SETTLE - took));    // KNOWN
+       pause(0); pause(1);
+#if !defined(STEADY) && !defined(SOON)
+       assert(calm < SETTLE || took >= TIMEOUT || took < SETTLE ||
+              (own != NOBODY && role[own] == OWNER && !lost && left[own] >= NO_BEAT - took));    // KNOWN
        calm = LESS(calm + 1, SETTLE);
-       pass(0); pass(1); less(stored); older(took);
+       older(took);
        if
        :: took == NO_BEAT -> taker = 0
        :: else
        fi;
+#elif defined(STEADY)
        silence++;
+#else
+       silence = (own == NOBODY || lost -> 0 : silence + 1);
+#endif
+#ifdef CUTS
        if
-       :: (own == NOBODY || lost) && silence > TIMEOUT -> silence = TIMEOUT
-       :: else
-       fi;
-       streak = LESS(streak + 1, STEADY);
-       if
-       :: streak == STEADY -> gap = false
-       :: else
-       fi;
-       if
-       :: !beaten && may_beat -> beat(0)   // early in the next
-       :: !beaten && may_beat -> beat(1)
+       :: cut[0] -> cut[0] = false
        :: true
        fi;
-       beaten = false;
+#endif
+       pass(0); pass(1); less(stored);
        show(7, 0)
      }
   od

@@ -42,6 +42,9 @@ bool dirty[2];
 bool thinks_lost[2];
 bool consent[2];
 bool found_dead[2];
+#ifdef PLANT_BLIND_ADOPT
+bool saw_dead[2];
+#endif
 bool due[2];
 bool unsure[2];
 byte direct[2] = NO_BEAT;
@@ -70,11 +73,51 @@ byte calm = 0;       // for how long nothing has been wrong
 #define latest(box, time) box = MORE(box, time)
 #ifdef PLANT_NO_COMPARE
 #define same true
+#elif defined(PLANT_BLIND_FLUSH)
+#define same (left[m] == 0 && stored == 0 && !foreign)
+bool foreign = false;
+#elif defined(PLANT_NO_ENTRY) || defined(PLANT_NO_PAGE)
+#define same (left[m] == 0)
+#elif defined(PLANT_NO_SETTLE) || defined(PLANT_SHORT_SETTLE)
+#define same (left[m] <= early && stored == 0)
 #else
 #define same (left[m] == 0 && stored == 0)  // the slot has the deadline that was meant, and it has passed
 #endif
+#ifdef PLANT_NO_SETTLE
+#define early SETTLE
+#elif defined(PLANT_SHORT_SETTLE)
+#define early PLANT_SHORT_SETTLE
+#else
+#define early 0
+#endif
+#ifdef PLANT_NO_ENTRY
+#define mine(m) (fence[m])
+#elif defined(PLANT_NO_PAGE)
+#define mine(m) (own == m || !fence[m])
+#else
+#define mine(m) (own == m && fence[m])
+#endif
+#ifdef PLANT_NO_LEASE
+#define leased(m) true
+#else
+#define leased(m) (lease[m] > 0)
+#endif
+#ifdef PLANT_CONSENT_LOST
+#define consents(m) true
+#else
+#define consents(m) !thinks_lost[m]
+#endif
+#ifdef PLANT_TRUSTS_ITSELF
+#define trusted(m) (role[m] == OWNER || lease[m] > 0)
+#else
 #define trusted(m) (lease[m] > 0)
+#endif
 
+#ifdef PLANT_TOLD_TWICE
+#define fresh_loss true
+#else
+#define fresh_loss !lost
+#endif
 #ifdef CUTS
 #define may_be_deaf(m) (faults > 0 && m == 0)
 #else
@@ -82,7 +125,11 @@ byte calm = 0;       // for how long nothing has been wrong
 #endif
 
 // An answer that did not come: m does not know whether its script was executed.
+#if defined(PLANT_SURE) || defined(PLANT_TOLD_TWICE)
+inline deaf(m) { faults--; cut[m] = true }
+#else
 inline deaf(m) { faults--; cut[m] = true; unsure[m] = true }
+#endif
 
 inline forget(m) {
   role[m] = UNKNOWN; left[m] = 0; dirty[m] = false; thinks_lost[m] = false; fence[m] = true; due[m] = false; consent[m] = false
@@ -143,15 +190,25 @@ inline tell_recovery(m) {
 inline leave(m) {  // it was moved away: what m heard goes to its owner
   if
   :: role[m] == OWNER && own != m ->
+#ifdef PLANT_HANDS_OVER_UNWRITTEN
+     was = dirty[m];
+#endif
      forget(m); role[m] = SHADOW;
 #ifndef PLANT_NO_HANDOVER_MOVED
+#ifdef PLANT_HANDS_OVER_UNWRITTEN
+     inbox[other] = (was == 0 -> inbox[other] : LESS(inbox[other], heard[m])); was = 0
+#else
      newest(inbox[other], heard[m])
+#endif
 #endif
   :: else
   fi
 }
 
 inline renew(m) {
+#ifdef PLANT_BLIND_ADOPT
+  saw_dead[m] = lease[other] == 0;
+#endif
   if
   :: cut[m] && !moved[m]
 #ifdef PLANT_NO_CHANNEL
@@ -169,6 +226,9 @@ inline renew(m) {
         :: own == m && role[m] == OWNER -> was = left[m]; load(m, 0); latest(left[m], (lost -> 0 : was)); was = 0
         :: own == m && role[m] != OWNER -> load(m, 0)
         :: own != m -> forget(m)
+#ifdef PLANT_NO_HANDOVER
+           ; heard[m] = NO_BEAT
+#endif
         fi;
 #endif
         moved[m] = false
@@ -184,15 +244,21 @@ inline renew(m) {
         fi
      fi
   fi;
-  due[m] = role[m] == OWNER && !thinks_lost[m] && left[m] == 0
+  due[m] = role[m] == OWNER && !thinks_lost[m] && left[m] <= early
 }
 
 inline hear(m) {
+#ifdef PLANT_NO_AGE
+  if
+  :: inbox[m] < NO_BEAT -> inbox[m] = 0
+  :: else
+  fi;
+#endif
   if
   :: role[m] == OWNER && trusted(m) ->
      take(m, direct[m]); take(m, inbox[m]);
      if
-     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && !thinks_lost[m] -> consent[other] = true   // its answer
+     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && consents(m) -> consent[other] = true   // its answer
      :: true
      fi
   :: role[m] == SHADOW && trusted(m) && inbox[m] == NO_BEAT ->
@@ -228,6 +294,9 @@ inline hear(m) {
               :: else
               fi
            :: own == other && lease[other] == 0 -> found_dead[m] = true
+#ifdef PLANT_TWO_CALLS
+              ; own = NOBODY
+#endif
            fi
         fi
      fi
@@ -250,7 +319,11 @@ inline write(m) {
 #ifdef PLANT_BLIND_MOVE
      :: own == other && lease[m] > 0 ->
 #else
+#ifdef PLANT_TWO_CALLS
+     :: own == NOBODY || (own == other && lease[m] > 0 && (lease[other] == 0 || consent[m])) ->
+#else
      :: own == other && lease[m] > 0 && (lease[other] == 0 || consent[m]) ->
+#endif
 #endif
         own = m; moved[other] = true;
         if
@@ -265,7 +338,7 @@ inline write(m) {
      fi
   :: !cut[m] && role[m] == OWNER && dirty[m] && thinks_lost[m] ->
      if
-     :: own == m && lease[m] > 0 && fence[m] && lost ->
+     :: mine(m) && leased(m) && lost ->
         if
         :: heard[m] < TIMEOUT -> tell_recovery(m);
            if
@@ -278,8 +351,16 @@ inline write(m) {
      fi
   :: !cut[m] && role[m] == OWNER && dirty[m] && !thinks_lost[m] ->
      if
+#ifdef PLANT_BLIND_FLUSH
+     :: !fence[m] && own == other -> stored = MORE(left[m], SETTLE) - SETTLE; dirty[m] = false; foreign = true
+#else
      :: !fence[m] -> forget(m)
-     :: fence[m] && own == m && !lost -> stored = MORE(left[m], SETTLE) - SETTLE; note_stored(); dirty[m] = false
+#endif
+     :: fence[m] && own == m && !lost ->
+#ifdef PLANT_BLIND_FLUSH
+        foreign = false;
+#endif
+        stored = MORE(left[m], SETTLE) - SETTLE; note_stored(); dirty[m] = false
      :: else -> dirty[m] = false
      fi
   :: else
@@ -288,25 +369,36 @@ inline write(m) {
 }
 
 inline verdict(m) {
+#ifdef PLANT_CLOCK_LAST
+  due[m] = role[m] == OWNER && !thinks_lost[m] && left[m] == 0;
+#endif
   if
   :: cut[m]
   :: !cut[m] && due[m] ->
      if
-     :: own == m && fence[m] && lease[m] > 0 && !lost && same -> tell_loss();
+     :: mine(m) && leased(m) && fresh_loss && same -> tell_loss();
         if
         :: may_be_deaf(m) -> deaf(m)
         :: true -> thinks_lost[m] = true; left[m] = 0; dirty[m] = dirty[m] && heard[m] < TIMEOUT
         fi
-     :: own == m && fence[m] && lease[m] > 0 && !lost && !same
+     :: mine(m) && leased(m) && fresh_loss && !same
      :: else -> forget(m)
      fi
   :: !cut[m] && !due[m] && role[m] != OWNER ->
      if
+#ifdef PLANT_BLIND_ADOPT
+     :: own == other && lease[m] > 0 && saw_dead[m] ->
+#else
      :: own == other && lease[m] > 0 && lease[other] == 0 ->
+#endif
         own = m; fence[other] = (role[other] != OWNER);
         if
         :: may_be_deaf(m) -> deaf(m)
+#ifdef PLANT_NO_COMEBACK
+        :: true -> load(m, 0)
+#else
         :: true -> load(m, COMEBACK)
+#endif
         fi
      :: else
      fi
@@ -373,7 +465,7 @@ inline pause(m) {  // its round has not ended: it is stopped
   fi;
 #if !defined(STEADY) && !defined(SOON)
   if
-  :: cut[m] || unsure[m] || lease[m] == 0 -> calm = 0
+  :: cut[m] || unsure[m] || lease[m] <= 1 -> calm = 0  // its lease ends with this tick, or has ended
   :: else
   fi
 #endif
@@ -406,7 +498,7 @@ proctype world() {
 #endif
   :: atomic { (done[0] == DONE || may_stop(0)) && (done[1] == DONE || may_stop(1)) && (done[0] == DONE || done[1] == DONE) ->
 #ifdef SOON
-       assert(own == NOBODY || lost || silence <= SOON);
+       assert(lost || silence <= SOON);
 #endif
        if
        :: direct[0] == NO_BEAT -> beat(0)
@@ -426,7 +518,7 @@ proctype world() {
 #elif defined(STEADY)
        silence++;
 #else
-       silence = (own == NOBODY || lost -> 0 : silence + 1);
+       silence = ((own == NOBODY && silence == 0) || lost -> 0 : silence + 1);
 #endif
 #ifdef CUTS
        if

@@ -274,8 +274,8 @@ inline hear(m) {
      :: cut[m] || !trusted(m) ->
 #ifndef PLANT_NO_RELAY
         if
-        :: role[m] == OWNER -> newest(inbox[other], heard[m])
-        :: else -> newest(inbox[other], direct[m])
+        :: heard[m] < inbox[m] -> newest(inbox[other], heard[m])
+        :: else
         fi
 #else
         skip
@@ -439,7 +439,7 @@ proctype monitor(byte m) {
 #if FAULTS == 1
 #define may_stop(m) (stopped[m] || (faults > 0 && m == 0))
 #else
-#define may_stop(m) (stopped[m] || faults > 0)
+#define may_stop(m) (stopped[m] || (faults > 0 && !cut[1 - (m)]))
 #endif
 #else
 #define may_stop(m) false
@@ -494,7 +494,7 @@ inline beat(m) {
 proctype world() {
   do
 #ifdef CUTS
-  :: atomic { faults > 0 && !cut[0] -> faults--; cut[0] = true }
+  :: atomic { faults > 0 && !cut[0] && !stopped[1] -> faults--; cut[0] = true }
 #endif
   :: atomic { (done[0] == DONE || may_stop(0)) && (done[1] == DONE || may_stop(1)) && (done[0] == DONE || done[1] == DONE) ->
 #ifdef SOON

@@ -1,4 +1,30 @@
 // SPDX-License-Identifier: MIT
+// Who owns an instance, as a design for many monitors on one Redis (monitor/cluster/README.md): two monitors, one instance, one agent.
+//
+// A monitor's round has three steps: it renews its lease and reads what was moved away (renew); it reads its sockets, counts or
+// forwards beats, and looks up whose the instance is (hear); it moves, flushes, tells a recovery or a loss, or adopts (write, verdict).
+// Each access to Redis is atomic. A round is to be over when time goes on; a monitor whose round is not is stopped, between any two
+// steps, for any time (for good: a crash), and goes on where it was. A monitor may be cut off from Redis for any time, also just after a
+// script was executed: then it does not know that. The agents' and the monitors' own connections work. At most FAULTS stops and cuts in
+// all, one at a time. Times are relative, so that states repeat, and each run explores all of them without an end of time.
+//
+// What must hold:
+//   ONCE   losses and recoveries take turns.
+//   SAFE   a loss is told only if no beat was sent in the timeout before it to a monitor that has taken it in time and not been stopped
+//          since. After a real gap the loss may still be told as long as Redis does not know the beats after it.
+//          STEADY: an agent that beats at least each INTERVAL, to any monitor that has answered its last beat, is never lost.
+//   KNOWN  a beat that a monitor took, and has not been stopped since, is known to the owner SETTLE later, and the instance is not lost,
+//          if meanwhile no monitor was stopped, cut off or without its lease.
+//   SOON   a silent instance is told as lost within a bound, whoever is stopped or cut off.
+//
+// What is built in: -DSTOPS, -DCUTS: the faults. -DSTEADY: an agent without a gap; -DSOON=bound: the bound is checked; neither: an agent
+// that beats as it likes, to which it likes, or not; SAFE and KNOWN. -DPLANT_...: a bug that has to be found.
+//
+// Abstracted: a page is the slot of one instance; its key's fence, and the entry's generation, are whether they are still those that the
+// monitor knows. Flushed each round: no slack in a stored deadline. Consent may be given with any forwarded beat, not after half a
+// timeout. A monitor's own clock says of its lease what Redis says. RENEW and the reading of `own` after it, RESERVE and JOIN, MOVE and
+// its row are one step each. `moved` may have expired when a lease was gone: it is not read then. Not modelled: a third monitor,
+// removals, pauses, settings, clocks that jump, a failover of Redis that loses writes, all of Redis unreachable.
 #ifndef TIMEOUT
 #define TIMEOUT 4
 #endif
@@ -19,6 +45,9 @@
 #endif
 #define NO_BEAT (TIMEOUT + SETTLE)  // and a beat that is so old tells nothing
 #define NOBODY 2
+#if !defined(STEADY) && !defined(SOON)
+#define PAUSES
+#endif
 
 #define UNKNOWN 0
 #define OWNER 1
@@ -27,31 +56,31 @@
 #define other (1 - m)
 
 // Redis.
-byte own = NOBODY;
-byte stored = 0;
-bool lost = false;
-byte lease[2] = LEASE;
-bool moved[2];
+byte own = NOBODY;       // whose page the entry is in
+byte stored = 0;         // until the deadline in the slot
+bool lost = false;       // in the row
+byte lease[2] = LEASE;   // for how long it lives
+bool moved[2];           // the entry is in its list
 bool fence[2] = true;   // the key of the page that m thinks it has exists
 
 // The monitors' memory.
 byte role[2] = UNKNOWN;
-byte left[2];
-byte heard[2] = NO_BEAT;
-bool dirty[2];
+byte left[2];              // until it asks for the loss: SETTLE after the deadline
+byte heard[2] = NO_BEAT;   // the age of the newest beat that it heard
+bool dirty[2];             // of the slot, or of the row after a loss
 bool thinks_lost[2];
-bool consent[2];
-bool found_dead[2];
+bool consent[2];           // the owner's, that it may move the instance
+bool found_dead[2];        // the owner
 #ifdef PLANT_BLIND_ADOPT
 bool saw_dead[2];
 #endif
-bool due[2];
-bool unsure[2];
-byte direct[2] = NO_BEAT;
-byte inbox[2] = NO_BEAT;
-byte done[2];
+bool due[2];               // it has decided to ask for the loss
+bool unsure[2];            // an answer did not come
+byte direct[2] = NO_BEAT;  // a beat in its socket
+byte inbox[2] = NO_BEAT;   // the newest beat that the other monitor has sent
+byte done[2];              // steps of its round
 bool stopped[2];
-bool cut[2];
+bool cut[2];               // off from Redis
 byte faults = FAULTS;
 
 // The agent.
@@ -71,53 +100,8 @@ byte calm = 0;       // for how long nothing has been wrong
 #define MORE(a, b) ((a) > (b) -> (a) : (b))
 #define newest(box, age) box = LESS(box, age)
 #define latest(box, time) box = MORE(box, time)
-#ifdef PLANT_NO_COMPARE
-#define same true
-#elif defined(PLANT_BLIND_FLUSH)
-#define same (left[m] == 0 && stored == 0 && !foreign)
-bool foreign = false;
-#elif defined(PLANT_NO_ENTRY) || defined(PLANT_NO_PAGE)
-#define same (left[m] == 0)
-#elif defined(PLANT_NO_SETTLE) || defined(PLANT_SHORT_SETTLE)
-#define same (left[m] <= early && stored == 0)
-#else
-#define same (left[m] == 0 && stored == 0)  // the slot has the deadline that was meant, and it has passed
-#endif
-#ifdef PLANT_NO_SETTLE
-#define early SETTLE
-#elif defined(PLANT_SHORT_SETTLE)
-#define early PLANT_SHORT_SETTLE
-#else
-#define early 0
-#endif
-#ifdef PLANT_NO_ENTRY
-#define mine(m) (fence[m])
-#elif defined(PLANT_NO_PAGE)
-#define mine(m) (own == m || !fence[m])
-#else
-#define mine(m) (own == m && fence[m])
-#endif
-#ifdef PLANT_NO_LEASE
-#define leased(m) true
-#else
-#define leased(m) (lease[m] > 0)
-#endif
-#ifdef PLANT_CONSENT_LOST
-#define consents(m) true
-#else
-#define consents(m) !thinks_lost[m]
-#endif
-#ifdef PLANT_TRUSTS_ITSELF
-#define trusted(m) (role[m] == OWNER || lease[m] > 0)
-#else
-#define trusted(m) (lease[m] > 0)
-#endif
+#include "ownership_plants.pml"
 
-#ifdef PLANT_TOLD_TWICE
-#define fresh_loss true
-#else
-#define fresh_loss !lost
-#endif
 #ifdef CUTS
 #define may_be_deaf(m) (faults > 0 && m == 0)
 #else
@@ -125,16 +109,12 @@ bool foreign = false;
 #endif
 
 // An answer that did not come: m does not know whether its script was executed.
-#if defined(PLANT_SURE) || defined(PLANT_TOLD_TWICE)
-inline deaf(m) { faults--; cut[m] = true }
-#else
-inline deaf(m) { faults--; cut[m] = true; unsure[m] = true }
-#endif
+inline deaf(m) { faults--; cut[m] = true; unsure[m] = not_sure }
 
 inline forget(m) {
   role[m] = UNKNOWN; left[m] = 0; dirty[m] = false; thinks_lost[m] = false; fence[m] = true; due[m] = false; consent[m] = false
 }
-// what m knows once it has read the entry's row and its slot
+// What m knows once it has read the entry's row and its slot
 inline load(m, least) {
   role[m] = OWNER; fence[m] = true; thinks_lost[m] = lost; consent[m] = false; due[m] = false;
   if
@@ -169,13 +149,13 @@ inline tell_loss() {
   assert(!lost);                                            // ONCE
 #ifdef STEADY
   assert(false);                                            // SAFE
-#elif !defined(SOON)
+#elif defined(PAUSES)
   assert(took >= TIMEOUT || (excused && stored == 0));      // SAFE
 #endif
   lost = true; stored = 0
 }
 inline note_stored() {
-#if !defined(STEADY) && !defined(SOON)
+#ifdef PAUSES
   excused = excused && stored == 0
 #else
   skip
@@ -301,7 +281,7 @@ inline hear(m) {
         fi
      fi
   fi;
-#if !defined(STEADY) && !defined(SOON)
+#ifdef PAUSES
   if
   :: direct[m] <= 1 && direct[m] < took -> took = direct[m]; taker = m
   :: else
@@ -316,14 +296,10 @@ inline write(m) {
   :: !cut[m] && (found_dead[m] || (role[m] == SHADOW && consent[m])) ->
      // MOVE
      if
-#ifdef PLANT_BLIND_MOVE
-     :: own == other && lease[m] > 0 ->
-#else
 #ifdef PLANT_TWO_CALLS
      :: own == NOBODY || (own == other && lease[m] > 0 && (lease[other] == 0 || consent[m])) ->
 #else
      :: own == other && lease[m] > 0 && (lease[other] == 0 || consent[m]) ->
-#endif
 #endif
         own = m; moved[other] = true;
         if
@@ -407,129 +383,4 @@ inline verdict(m) {
   due[m] = false
 }
 
-#ifdef SHOW
-#if defined(STEADY) || defined(SOON)
-#define agent_1 silence
-#define agent_2 0
-#define agent_3 0
-#else
-#define agent_1 excused
-#define agent_2 took
-#define agent_3 calm
-#endif
-#define show(what, m) printf("=%d %d | own=%d stored=%d lost=%d lease=%d,%d | role=%d,%d left=%d,%d heard=%d,%d dirty=%d,%d direct=%d,%d inbox=%d,%d fence=%d,%d moved=%d,%d cons=%d,%d due=%d,%d cut=%d uns=%d stopped=%d,%d | sil/excused=%d took=%d calm=%d f=%d\n", what, m, own, stored, lost, lease[0], lease[1], role[0], role[1], left[0], left[1], heard[0], heard[1], dirty[0], dirty[1], direct[0], direct[1], inbox[0], inbox[1], fence[0], fence[1], moved[0], moved[1], consent[0], consent[1], due[0], due[1], cut[0], unsure[0], stopped[0], stopped[1], agent_1, agent_2, agent_3, faults)
-#else
-#define show(what, m) skip
-#endif
-
-#define DONE 3
-#define STEP(m, n) atomic { done[m] == n - 1 -> stopped[m] = false;
-#define END(m, n) done[m] = n; show(n, m) }
-
-proctype monitor(byte m) {
-  byte was;
-  do
-  :: STEP(m, 1) renew(m) END(m, 1)
-  :: STEP(m, 2) hear(m) END(m, 2)
-  :: STEP(m, 3) write(m); verdict(m) END(m, 3)
-  od
-}
-
-#ifdef STOPS
-#if FAULTS == 1
-#define may_stop(m) (stopped[m] || (faults > 0 && m == 0))
-#else
-#define may_stop(m) (stopped[m] || (faults > 0 && !cut[1 - (m)]))
-#endif
-#else
-#define may_stop(m) false
-#endif
-
-inline older(age) { age = LESS(age + 1, NO_BEAT) }
-inline less(time) { time = MORE(time, 1) - 1 }
-inline pause(m) {  // its round has not ended: it is stopped
-  if
-  :: done[m] < DONE ->
-     if
-     :: !stopped[m] -> stopped[m] = true; faults--
-     :: else
-     fi;
-#if !defined(STEADY) && !defined(SOON)
-     calm = 0;
-     if
-     :: taker == m && took < NO_BEAT -> took = NO_BEAT; excused = true
-     :: else
-     fi
-#endif
-  :: else -> done[m] = 0
-  fi;
-#if !defined(STEADY) && !defined(SOON)
-  if
-  :: cut[m] || unsure[m] || lease[m] <= 1 -> calm = 0  // its lease ends with this tick, or has ended
-  :: else
-  fi
-#endif
-}
-inline pass(m) {
-  less(lease[m]); less(left[m]); older(heard[m]); older(direct[m]); older(inbox[m])
-}
-
-inline beat(m) {
-#ifdef STEADY
-  last = m; silence = 0;
-#elif defined(SOON)
-  silence = 0;
-#else
-  excused = excused || took >= TIMEOUT;
-#endif
-  direct[m] = 0
-}
-
-#ifdef STEADY
-#define may_wait (silence < INTERVAL && direct[last] == NO_BEAT)
-#else
-#define may_wait true
-#endif
-
-proctype world() {
-  do
-#ifdef CUTS
-  :: atomic { faults > 0 && !cut[0] && !stopped[1] -> faults--; cut[0] = true }
-#endif
-  :: atomic { (done[0] == DONE || may_stop(0)) && (done[1] == DONE || may_stop(1)) && (done[0] == DONE || done[1] == DONE) ->
-#ifdef SOON
-       assert(lost || silence <= SOON);
-#endif
-       if
-       :: direct[0] == NO_BEAT -> beat(0)
-       :: direct[1] == NO_BEAT -> beat(1)
-       :: may_wait
-       fi;
-       pause(0); pause(1);
-#if !defined(STEADY) && !defined(SOON)
-       assert(calm < SETTLE || took >= TIMEOUT || took < SETTLE ||
-              (own != NOBODY && role[own] == OWNER && !lost && left[own] >= NO_BEAT - took));    // KNOWN
-       calm = LESS(calm + 1, SETTLE);
-       older(took);
-       if
-       :: took == NO_BEAT -> taker = 0
-       :: else
-       fi;
-#elif defined(STEADY)
-       silence++;
-#else
-       silence = ((own == NOBODY && silence == 0) || lost -> 0 : silence + 1);
-#endif
-#ifdef CUTS
-       if
-       :: cut[0] -> cut[0] = false
-       :: true
-       fi;
-#endif
-       pass(0); pass(1); less(stored);
-       show(7, 0)
-     }
-  od
-}
-
-init { atomic { run monitor(0); run monitor(1); run world() } }
+#include "ownership_world.pml"

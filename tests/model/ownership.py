@@ -15,8 +15,10 @@ WORLDS = {
     "steady, 2 faults": ("-DSTEADY", "-DSTOPS", "-DCUTS", "-DFAULTS=2"),
     "pauses, stop": ("-DSTOPS",),
     "pauses, cut": ("-DCUTS",),
+    "pauses, 2 stops": ("-DSTOPS", "-DFAULTS=2"),
     "ends, stop": ("-DSOON=18", "-DSTOPS"),
     "ends, cut": ("-DSOON=18", "-DCUTS"),
+    "ends, 2 stops": ("-DSOON=40", "-DSTOPS", "-DFAULTS=2"),
 }
 
 
@@ -33,8 +35,10 @@ PLANTS = [
     Plant("ends, stop", "BLIND_FLUSH", "a page's key has no fence: who was stopped writes another's page", SOON),
     Plant("pauses, stop", "NO_ENTRY", "CHANGE does not check the entry's generation", SAFE),
     Plant("pauses, stop", "NO_COMPARE", "CHANGE does not compare the slot for a loss", SAFE),
-    Plant("pauses, cut", "TOLD_TWICE", "a loss whose answer did not come is asked again, blindly", ONCE),
+    Plant("ends, cut", "TOLD_TWICE", "a loss whose answer did not come is asked again, blindly", ONCE),
     Plant("ends, cut", "SURE", "who misses an answer does not read again what it owns", SOON),
+    Plant("pauses, 2 stops", "NO_LEASE", "CHANGE does not check the lease", SAFE),
+    Plant("ends, 2 stops", "TWO_CALLS", "MOVE clears the old entry, and sets the new one in another call", SOON),
     Plant("steady, stop", "NO_SETTLE", "no settle", STEADY),
     Plant("steady, stop", "SHORT_SETTLE=2", "settle is shorter than the renewals of a lease", STEADY),
     Plant("pauses, stop", "NO_HANDOVER", "what a deposed monitor heard is dropped", SAFE),

@@ -134,6 +134,7 @@ class Monitor:
             reload_tokens=self.auth.reload,
             observe_lag_s=self.metrics.loop_lag.observe,
             wall_ms=wall_ms,
+            put_beats=None if cluster is None else cluster.ownership.put_beats,
         )
         self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout)
         self.api = ApiParts(

@@ -36,8 +36,8 @@ class Upkeep:
 
     An error in the work is logged and counted in `faults`, and the work goes on.
 
-    events_taken: how many events agents have sent so far. observe_lag_s: called twice a second with how late the event
-    loop ran the timer.
+    put_beats: takes the last beats; by default the store's. events_taken: how many events agents have sent so far.
+    observe_lag_s: called twice a second with how late the event loop ran the timer.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Upkeep:
         reload_tokens: Callable[[], Awaitable[None]],
         observe_lag_s: Callable[[float], None],
         wall_ms: Callable[[], int],
+        put_beats: Callable[[dict[int, int]], None] | None = None,
         now_s: Callable[[], float] = time.monotonic,
         checkpoint_s: float = CHECKPOINT_S,
         reload_s: float = RELOAD_S,
@@ -58,6 +59,7 @@ class Upkeep:
     ) -> None:
         self._registry = registry
         self._store = store
+        self._put_beats = put_beats or store.put_beats
         self._stream = stream
         self._rates = rates
         self._events_taken = events_taken
@@ -116,7 +118,7 @@ class Upkeep:
             published = list(beats.items())
             for begin in range(0, len(published), MOST_PUBLISHED_BEATS):
                 self._stream.publish("beats", published[begin : begin + MOST_PUBLISHED_BEATS])
-        self._store.put_beats(beats)
+        self._put_beats(beats)
 
     def sample_rates(self) -> None:
         now_s = self._now_s()

@@ -73,6 +73,7 @@ class ClusterMember:
         self.ownership = Ownership(
             settle_s=config.cluster_settle,
             comeback_s=config.cluster_comeback,
+            lease_s=config.cluster_lease,
             link=self.link,
             keys=self.keys,
             wall_ms=wall_ms,

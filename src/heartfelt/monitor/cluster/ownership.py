@@ -4,12 +4,17 @@
 Questions are gathered for GATHER_S and asked many at a time; the writer's thread asks Redis. Beats of others' instances
 are sent every FORWARD_S, which is shorter than `settle`. What this monitor may take over, and what became of what it
 had, comes with the renewal of its leases.
+
+A monitor that cannot renew a lease is, by its own clock, not the owner any more: others take its instances over, and
+its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is. One that cannot
+reach Redis either drops it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -23,7 +28,7 @@ from heartfelt.monitor.cluster.channel.frames import BeatBatch, Input
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.fleet.owners import Forward, Loss, Name, Raw, Reply, TakenOver, run_number
 from heartfelt.monitor.fleet.registry import Registry
-from heartfelt.monitor.ingest.foreign import Foreign
+from heartfelt.monitor.ingest.foreign import Foreign, plain_raw
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.model import Run
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Orphan, Owned, Refused, Renewal
@@ -43,6 +48,8 @@ AT_ONCE = 2000
 """Questions in one call."""
 PAGES_AT_ONCE = 16
 END_S = 1.0
+PASSED_ON = "passed on"
+"""The kind of an input that a monitor without a lease passes on."""
 REPLY = "taken"
 """The notice that answers forwarded beats."""
 FIGURES: Figures = {
@@ -52,6 +59,15 @@ FIGURES: Figures = {
     "disowned": counter("heartfelt_ownership_disowned", "Instances that other monitors have taken over"),
     "forwarded": counter("heartfelt_ownership_forwarded", "Beats that were forwarded to the instances' owners"),
     "received": counter("heartfelt_ownership_received", "Beats that other monitors have forwarded to this one"),
+    "passed_on": counter(
+        "heartfelt_ownership_passed_on", "Beats that were passed on since this monitor could not renew its lease"
+    ),
+    "passed_to": counter(
+        "heartfelt_ownership_passed_to", "Beats that monitors without a lease have passed on to this one"
+    ),
+    "not_taken": counter(
+        "heartfelt_ownership_not_taken", "Beats of monitors without a lease that were dropped, since this one has none"
+    ),
     "unanswered": counter("heartfelt_ownership_unanswered", "Questions that Redis could not answer; they are repeated"),
     "faults": counter("heartfelt_ownership_faults", "Exceptions in the work on ownership"),
 }
@@ -74,12 +90,26 @@ class Ownership:
     """
 
     def __init__(
-        self, *, settle_s: float, comeback_s: float, link: Link, keys: Keys, wall_ms: Callable[[], int]
+        self,
+        *,
+        settle_s: float,
+        comeback_s: float,
+        lease_s: float,
+        link: Link,
+        keys: Keys,
+        wall_ms: Callable[[], int],
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settle_ms = settle_s * 1000
         self.comeback_ms = comeback_s * 1000
+        self._lease_s = lease_s
+        self._now_s = now_s
         self._link = link
         self._keys = keys
+        self._sure_until_s = [0.0] * keys.shards
+        """Until when this monitor's lease certainly lasts, by shard."""
+        self._passed_s: dict[int, float] = {}
+        """When a beat of an instance was passed on last."""
         self._wall_ms = wall_ms
         self._unknown: dict[Name, bool] = {}
         self._losses: list[Loss] = []
@@ -290,6 +320,10 @@ class Ownership:
 
     def renewed(self, renewal: Renewal) -> None:
         self._disown([entry.id for _, entry in (*renewal.moved, *renewal.dropped)])
+        sure_s = renewal.asked_s + self._lease_s
+        for shard in range(self._keys.shards):
+            if shard not in renewal.unreachable:
+                self._sure_until_s[shard] = sure_s
         if renewal.unreachable:
             self._was_unreachable = True
         elif self._was_unreachable:
@@ -322,6 +356,40 @@ class Ownership:
             except Exception:  # one error must not end the work
                 self.counts["faults"] += 1
                 _logger.exception("work on ownership failed; it continues")
+
+    # -- without a lease
+
+    def _is_sure(self, shard: int) -> bool:
+        return self._now_s() < self._sure_until_s[shard]
+
+    def put_beats(self, last_beat_ms: dict[int, int]) -> None:
+        """Puts last beats into the store, and passes those on for which this monitor has no lease."""
+        if not all(map(self._is_sure, range(self._keys.shards))):
+            self._pass_on(last_beat_ms)
+        elif self._passed_s:
+            self._passed_s.clear()
+        self._store.put_beats(last_beat_ms)
+
+    def _pass_on(self, last_beat_ms: dict[int, int]) -> None:
+        connected = self._channel.peers.connected
+        if not connected:
+            return
+        now_s, now_ms, wall_ms = self._now_s(), _monotonic_ms(), self._wall_ms()
+        peer = min(connected)
+        for id, beat_ms in last_beat_ms.items():
+            instance = self._registry.get(id)
+            if instance is None or self._is_sure(self._shard_of_id(id)):
+                continue
+            if now_s - self._passed_s.get(id, -math.inf) < instance.lease_ms / 4000:
+                continue
+            raw = plain_raw(instance)
+            one = Input(PASSED_ON, _encode(raw), instance.via, instance.peer, now_ms - max(wall_ms - beat_ms, 0))
+            if self._channel.peers.forward_input(peer, one):
+                self._passed_s[id] = now_s
+                self.counts["passed_on"] += 1
+
+    def _shard_of_id(self, id: int) -> int:
+        return Keys.shard_of_id(id) % self._keys.shards
 
     # -- beats for others, and from them
 
@@ -358,9 +426,20 @@ class Ownership:
     def _inputs(self, peer: str, inputs: list[Input]) -> None:
         now_ms = _monotonic_ms()
         self.counts["received"] += len(inputs)
-        raws = [_raw(one, now_ms) for one in inputs]
+        raws = [_raw(one, now_ms) for one in inputs if one.kind != PASSED_ON]
+        for one in inputs:
+            if one.kind == PASSED_ON:
+                self._take_passed(_raw(one, now_ms), raws)
         forward = Forward(owner=self._channel.own, ids=[], ages_ms=[], raws=raws)
         self._reply(peer, self._foreign.forwarded(forward, peer))
+
+    def _take_passed(self, raw: Raw, raws: list[Raw]) -> None:
+        """Takes a beat that a monitor without a lease has heard, unless this one has none, either."""
+        if self._is_sure(self._keys.shard_of(name_of(raw.service, raw.instance_id))):
+            self.counts["passed_to"] += 1
+            raws.append(raw)
+        else:
+            self.counts["not_taken"] += 1
 
     def _reply(self, peer: str, reply: Reply) -> None:
         if reply.take or reply.gone:

@@ -79,6 +79,16 @@ def beat_raw(beat: Beat) -> Raw:
     )
 
 
+def plain_raw(instance: Instance) -> Raw:
+    """Makes an input of a plain beat of an instance, which joins nowhere."""
+    by_key = instance.via in _BY_KEY
+    beat = Beat(service=instance.service, instance_id=instance.instance_id, via=instance.via, peer=instance.peer,
+                by_key=by_key)  # fmt: skip
+    raw = beat_raw(beat)
+    raw.joins = False
+    return raw
+
+
 def text_raw(text: bytes, beat: Beat) -> Raw:
     """Makes an input of a heartbeat's JSON, which was decoded to `beat`."""
     return Raw(

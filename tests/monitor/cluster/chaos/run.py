@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.monitor.cluster.chaos import story
 from tests.monitor.cluster.chaos.agents import beating, make_groups, wall_ms
+from tests.monitor.redis.partition import Partition
 from tests.monitor.redis.servers import RedisServer, free_port
 from tests.monitor.serving import Serving
 
@@ -63,6 +64,8 @@ class ChaosFleet:
     def __init__(self, folder, n=3):
         self.folder = folder
         self.redis = RedisServer(folder / "redis", appendonly="yes", appendfsync="always")
+        self.partitions = [Partition(self.redis.port) for _ in range(n)]
+        """Between each monitor and Redis."""
         self.ports = [free_port() for _ in range(n)]
         self.monitors = [None] * n
         self.logs = []
@@ -71,7 +74,7 @@ class ChaosFleet:
 
     def start(self, k):
         self.monitors[k] = Serving(
-            "--store", self.redis.url, data=self.folder / f"m{k}", http_port=self.ports[k], **SETTINGS
+            "--store", self.partitions[k].url, data=self.folder / f"m{k}", http_port=self.ports[k], **SETTINGS
         )
         self.monitors[k].wait_ready()
 
@@ -101,6 +104,8 @@ class ChaosFleet:
             monitor.end()
             self.logs.append(monitor.log)
         self.redis.end()
+        for partition in self.partitions:
+            partition.close()
 
 
 def plan_of(seed, until_s, n):
@@ -108,8 +113,12 @@ def plan_of(seed, until_s, n):
     rng = random.Random(seed)
     plan, at_s = [], 8.0
     while at_s < until_s - 20:
-        what = rng.choice(["kill", "kill", "stop", "stop", "short stop"])
-        lasts_s = {"kill": rng.uniform(1, 6), "stop": rng.uniform(1.5, 4) * LEASE_S, "short stop": 0.8}[what]
+        what = rng.choice(["kill", "stop", "short stop", "cut", "deaf", "redis kill", "redis stop"])
+        lasts_s = {
+            "kill": rng.uniform(1, 6), "stop": rng.uniform(1.5, 4) * LEASE_S, "short stop": 0.8,
+            "cut": rng.uniform(0.5, 4) * LEASE_S, "deaf": rng.uniform(0.5, 4) * LEASE_S,
+            "redis kill": rng.uniform(0, 3), "redis stop": rng.uniform(0.5, 3) * LEASE_S,
+        }[what]  # fmt: skip
         plan.append((at_s, what, rng.randrange(n), lasts_s))
         at_s += lasts_s + rng.uniform(4, 8)
     return plan
@@ -123,6 +132,19 @@ async def do(fleet, plan, began_s, log):
             await asyncio.to_thread(fleet.kill, k)
             await asyncio.sleep(lasts_s)
             await asyncio.to_thread(fleet.start, k)
+        elif what in ("cut", "deaf"):
+            fleet.partitions[k].cut(answers=what == "deaf")
+            await asyncio.sleep(lasts_s)
+            fleet.partitions[k].heal()
+        elif what == "redis kill":
+            fleet.redis.process.kill()
+            fleet.redis.process.wait()
+            await asyncio.sleep(lasts_s)
+            await asyncio.to_thread(fleet.redis.start)
+        elif what == "redis stop":
+            fleet.redis.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(lasts_s)
+            fleet.redis.process.send_signal(signal.SIGCONT)
         else:
             fleet.signal(k, signal.SIGSTOP)
             await asyncio.sleep(lasts_s)

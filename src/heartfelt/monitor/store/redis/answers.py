@@ -72,6 +72,8 @@ class Renewal(NamedTuple):
     """Instances in pages that others have adopted."""
     unreachable: Sequence[int] = ()
     """Shards that could not be reached, or that refuse to write."""
+    asked_s: float = 0.0
+    """When the leases were asked to last again, by the monotonic clock."""
 
 
 class Orphan(NamedTuple):

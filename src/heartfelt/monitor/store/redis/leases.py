@@ -129,7 +129,7 @@ class Leases:
             if shard.number not in unreachable and not shard.doubt:
                 shard.came.clear()
         self._tidier.run()
-        return Renewal(moved, gone, holdings.take_dropped(), unreachable)
+        return Renewal(moved, gone, holdings.take_dropped(), unreachable, now_s)
 
     def _moved_away(self, shard: Shard, notices: Sequence[bytes]) -> list[tuple[bytes, Entry]]:
         moved: list[tuple[bytes, Entry]] = []

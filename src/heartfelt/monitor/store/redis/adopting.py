@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from heartfelt.monitor.store.redis.answers import Adopted, Orphan
-from heartfelt.monitor.store.redis.holdings import Call, Holdings
+from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall
 from heartfelt.monitor.store.redis.joining import ROW_HEAD, UNREADABLE
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOTS, Entry, name_of
 from heartfelt.monitor.store.redis.link import FLEET, Command, Unreachable
@@ -95,7 +95,7 @@ def _adopt_some(holdings: Holdings, orphans: Sequence[Orphan], found: list[Adopt
         old_key, lease = page_key(keys, number, page_number, mark), keys.shard(number, "lease", owner)
         is_ours = int(owner == holdings.me)
         args = (page_number, mark, page.mark, is_ours, PAGE_BYTES)
-        calls.append(Call(shard, ADOPT, (shard.own, old_key, page.key, lease), args))
+        calls.append(ScriptCall(shard, ADOPT, (shard.own, old_key, page.key, lease), args))
         pages.append(page)
     taken = []
     for page, reply in zip(pages, holdings.run(calls), strict=True):

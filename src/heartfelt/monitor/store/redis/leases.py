@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What this monitor owns in Redis: pages of deadlines, entries, rows. monitor/cluster/README.md has the design."""
+"""Gets, changes and keeps what this monitor owns in Redis: pages of deadlines, entries, rows. The design is in
+monitor/cluster/README.md."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from heartfelt.monitor.store.redis import adopting, changing, joining
 from heartfelt.monitor.store.redis.answers import (
     Accepted,
     Adopted,
-    Counts,
+    LeaseCounts,
     Orphan,
     Owned,
     Refused,
@@ -24,7 +25,7 @@ from heartfelt.monitor.store.redis.recovery import Audit
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.tidying import Tidier
 
-__all__ = ["Accepted", "Adopted", "Counts", "Leases", "Orphan", "Owned", "Refused", "Renewal", "Write"]
+__all__ = ["Accepted", "Adopted", "LeaseCounts", "Leases", "Orphan", "Owned", "Refused", "Renewal", "Write"]
 
 EVENTS_KEPT = 100_000
 """About as many changes of a shard are kept in its stream."""
@@ -52,7 +53,7 @@ class Leases:
         self._tidier = Tidier(self._holdings)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> LeaseCounts:
         return self._holdings.counts
 
     @property

@@ -229,7 +229,7 @@ def test_webhooks_are_the_business_of_the_monitor_that_leads(within):
             assert [one["id"] for one in found["webhooks"]] == [made["id"]]
         assert [len(one.webhooks.targets()) for one in fleet.monitors] == [0, 1, 0]
         status, problem, _ = await fleet.call(2, "POST", "/api/v1/webhooks", body={"kind": "none"})
-        assert (status, problem["field"]) == (400, "kind"), problem
+        assert (status, problem["field"]) == (400, "url"), problem
         status, problem, _ = await fleet.call(2, "GET", "/api/v1/webhooks/{id}", {"id": "nope"})
         assert (status, problem["code"]) == (404, "not_found"), problem
         assert (await fleet.call(2, "DELETE", "/api/v1/webhooks/{id}", {"id": made["id"]}))[0] == 204

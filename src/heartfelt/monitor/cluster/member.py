@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from heartfelt.errors import ConfigError
+from heartfelt.monitor.cluster.availability import KIND as WATCHED
+from heartfelt.monitor.cluster.availability import Availability
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import Member as Entry
 from heartfelt.monitor.cluster.federation import KIND as PART
@@ -127,6 +129,8 @@ class ClusterMember:
         self.leading = Leading(
             self.store, self.link, self.keys, self.membership, self.channel, make_webhooks, use_webhooks
         )
+        self.availability = Availability(self.id, registry.uptime, self.channel.peers.notify)
+        self.channel.on_notice(WATCHED, self.availability.took, dict[str, tuple[int, int]])
         self.channel.on(WATCH, lambda peer, message: self.relay.serve(peer))
         self.membership.on_change = self._changed
         self.membership.on_secret = self.channel.set_secret
@@ -174,6 +178,7 @@ class ClusterMember:
         if self._look is not None:
             self._look.cancel()
             self._look = None
+        self.availability.stop()
         await self.relay.stop()
 
     def _look_again(self) -> None:
@@ -182,6 +187,7 @@ class ClusterMember:
 
     def _changed(self, living: Mapping[str, Entry]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
+        self.availability.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
         _logger.info("the fleet has %d monitors: %s", len(living), names)
 
@@ -215,13 +221,16 @@ class ClusterMember:
             "ownership": self.ownership.stats(),
             "channel": self.channel.stats(),
             "membership": self.membership.stats(),
+            "availability": self.availability.stats(),
             "relay": self.relay.stats(),
             "leading": self.leading.stats(),
             "federation": self.federation.stats(),
         }
 
     def readings(self) -> Iterator[Reading]:
-        for part in (self.ownership, self.channel, self.membership, self.relay, self.leading, self.federation):
+        for part in (
+            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading, self.federation
+        ):  # fmt: skip
             yield from part.readings()
 
 

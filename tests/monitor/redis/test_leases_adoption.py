@@ -175,3 +175,26 @@ def test_page_whose_deadlines_are_gone(fleet2):
     assert len(adopted) == len(NAMES)
     assert again.counts.lost_pages == 2
     fleet2.check()
+
+
+def test_leases_are_renewed_during_a_long_take_over(fleet, monkeypatch):
+    """Otherwise others would adopt what it is adopting."""
+    monkeypatch.setattr("heartfelt.monitor.store.redis.adopting.PAGES_AT_ONCE", 1)
+    dead = fleet.started()
+    entries = fleet.joined(dead, [name(n) for n in range(2500)])
+    dead.stop()
+    link = fleet.link()
+    execute = link.execute
+
+    def slow(commands):
+        fleet.now_s += 1.0
+        return execute(commands)
+
+    link.execute = slow
+    ours = fleet.make(link=link, lease_ms=4000)
+    assert len(ours.start()) == len(entries)
+    n_adopted, n_renewed = link.calls.count("adopt"), link.calls.count("renew") // fleet.keys.shards
+    assert n_adopted == dead.n_pages
+    assert n_renewed == n_adopted
+    assert ours.renew().gone == []
+    assert len(fleet.check()) == len(entries)

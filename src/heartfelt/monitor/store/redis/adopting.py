@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -76,11 +76,13 @@ class Orphans:
         return found
 
 
-def adopt(holdings: Holdings, orphans: Sequence[Orphan]) -> list[Adopted]:
-    """Takes pages over. One that cannot be reached remains an orphan."""
+def adopt(holdings: Holdings, orphans: Sequence[Orphan], between: Callable[[], None]) -> list[Adopted]:
+    """Takes pages over. One that cannot be reached remains an orphan. between: called now and then meanwhile."""
     found: list[Adopted] = []
     start, size = 0, PAGES_AT_ONCE
     while start < len(orphans):
+        if start:
+            between()
         n_bytes = _adopt_some(holdings, orphans[start : start + size], found)
         start += size
         size = max(1, min(PAGES_AT_ONCE, size * BYTES_AT_ONCE // max(1, n_bytes)))

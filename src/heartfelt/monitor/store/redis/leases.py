@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from heartfelt.monitor.store.redis import adopting, changing, joining
 from heartfelt.monitor.store.redis.answers import (
@@ -49,6 +50,7 @@ class Leases:
         self.monitor_id = monitor_id
         self._lease_ms, self._about = lease_ms, about
         self._holdings = Holdings(link, keys, monitor_id, cap=events_kept, clock=clock)
+        self._sent_s = 0.0
         self._orphans = adopting.Orphans(self._holdings, lease_ms / 1000)
         self._tidier = Tidier(self._holdings)
 
@@ -88,16 +90,8 @@ class Leases:
         for shard in holdings.shards:
             if shard.doubt or not shard.ready:
                 shard.epoch += 1
-        replies = holdings.ask(
-            [
-                Command(
-                    shard.number,
-                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1, *shard.arrived),
-                    (shard.lease, shard.moved),
-                )
-                for shard in holdings.shards
-            ]
-        )
+        replies = self._send(holdings.shards, joining.MOVED_MOST + 1)
+        self._sent_s = now_s
         moved: list[tuple[bytes, Entry]] = []
         gone: list[int] = []
         unreachable: list[int] = []
@@ -131,6 +125,34 @@ class Leases:
                 shard.came.clear()
         self._tidier.run()
         return Renewal(moved, gone, holdings.take_dropped(), unreachable)
+
+    def _send(self, shards: Sequence[Shard], most: int) -> list[Any]:
+        return self._holdings.ask(
+            [
+                Command(
+                    shard.number,
+                    (RENEW, shard.epoch, self._lease_ms, most, *shard.arrived),
+                    (shard.lease, shard.moved),
+                )
+                for shard in shards
+            ]
+        )
+
+    def _stay(self) -> None:
+        """Renews the leases in the middle of a long take-over, if it is time. The rest is left to `renew`."""
+        holdings, now_s = self._holdings, self._holdings.clock()
+        if now_s - self._sent_s < self._lease_ms / 4000:
+            return
+        self._sent_s = now_s
+        shards = [shard for shard in holdings.shards if _can_write(shard)]
+        for shard, reply in zip(shards, self._send(shards, 1), strict=True):
+            if isinstance(reply, Unreachable):
+                if not reply.refused:
+                    holdings.in_doubt(shard)
+            elif reply == b"stale" or not reply[0]:
+                shard.audit = True
+            else:
+                shard.renewed_s = now_s
 
     def _moved_away(self, shard: Shard, notices: Sequence[bytes]) -> list[tuple[bytes, Entry]]:
         moved: list[tuple[bytes, Entry]] = []
@@ -193,7 +215,7 @@ class Leases:
     def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
         """Takes pages over, and returns their instances. A page that another monitor was faster to adopt is left out;
         one that cannot be reached remains an orphan."""
-        return adopting.adopt(self._holdings, orphans)
+        return adopting.adopt(self._holdings, orphans, self._stay)
 
 
 def _can_write(shard: Shard) -> bool:

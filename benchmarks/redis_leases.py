@@ -83,7 +83,7 @@ class Server:
 
 
 class Clocks:
-    """What Redis, this process and the wall clock have taken since the last call, in seconds."""
+    """Seconds of Redis' and this process' CPU, and of the wall clock."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

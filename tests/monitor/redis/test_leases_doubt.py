@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Answers that get lost, commands that arrive late, a Redis that is empty or refuses, and monitors that die."""
+"""Answers that get lost, commands that arrive late, a link that repeats, and monitors that die at any point."""
 
 from __future__ import annotations
 
@@ -21,16 +21,6 @@ def fleet(redis_server):
     made = Fleet(redis_server.port, 2)
     yield made
     made.close()
-
-
-@pytest.fixture
-def empty_fleet(tmp_path, redis_server):
-    """On a server of its own, which a test may empty."""
-    server = type(redis_server)(tmp_path)
-    made = Fleet(server.port, 2)
-    yield made
-    made.close()
-    server.end()
 
 
 @pytest.fixture
@@ -220,105 +210,6 @@ def test_late_flush_of_a_deposed_monitor(fleet):
     ours.stop()
     deposed.stop()
     assert [one.deadline_ms for one in fleet.make().start()] == [5]
-
-
-def test_one_shard_that_cannot_be_reached(fleet):
-    link = fleet.link()
-    ours = fleet.started(link=link)
-    link.lose, link.before = (lambda command: command.shard == 1), True
-    answers = ours.reserve(NAMES)
-    for one, answer in zip(NAMES, answers, strict=True):
-        assert isinstance(answer, Unreachable if fleet.keys.shard_of(one) else Entry)
-    assert ours.renew().unreachable == [1]
-    assert ours.flush() == []
-    link.held.clear()
-    link.lose = None
-    assert ours.renew().unreachable == []
-    fleet.joined(ours, NAMES)
-
-
-def test_nothing_can_be_reached(fleet):
-    link = fleet.link()
-    ours = fleet.started(link=link)
-    entries = fleet.joined(ours, NAMES)
-    link.lose, link.before = (lambda command: True), True
-    with pytest.raises(Unreachable):
-        ours.renew()
-    assert ours.set_deadline(entries[0], 4)
-    with pytest.raises(Unreachable):
-        ours.flush()
-    assert all(isinstance(answer, Unreachable) for answer in ours.change(joins(entries)))
-    assert ours.orphans() == []
-    ours.stop()
-    with pytest.raises(Unreachable):
-        fleet.make(link=link).start()
-
-
-def test_redis_restarted_empty(empty_fleet):
-    """Everything is dropped, and can be joined again with what is in memory."""
-    fleet = empty_fleet
-    ours, theirs = fleet.started(), fleet.started()
-    entries = fleet.joined(ours, NAMES, 5)
-    owned = theirs.reserve(NAMES)
-    fleet.client.flushall()
-    fleet.client.script_flush()
-    assert all(answer.refused for answer in ours.change(joins(entries)))
-    assert all(answer.refused for answer in theirs.move([(NAMES[0], owned[0], True)]))
-    assert all(answer.refused for answer in theirs.reserve(NAMES))
-    assert theirs.orphans() == []
-    ours.set_deadline(entries[0], 9)
-    with pytest.raises(Unreachable):
-        ours.flush()
-    renewal = ours.renew()
-    assert renewal.gone == [0, 1]
-    assert sorted(renewal.dropped) == sorted(zip(NAMES, entries, strict=True))
-    assert ours.n_pages == 0
-    assert theirs.renew().gone == [0, 1]
-    assert ours.flush() == []
-    assert not ours.set_deadline(entries[0], 9)
-    assert ours.change(joins(entries)) == [Refused()] * 20
-    again = fleet.joined(ours, NAMES, 6)
-    assert len(again) == 20
-    assert len(fleet.check()) == 20
-
-
-def test_pages_that_vanish_alone(empty_fleet):
-    fleet = empty_fleet
-    ours = fleet.started()
-    entries = fleet.joined(ours, NAMES, 5)
-    for entry in entries:
-        ours.set_deadline(entry, 6)
-    fleet.client.flushall()
-    gone = ours.flush()
-    assert sorted(gone) == sorted(zip(NAMES, entries, strict=True))
-
-
-def test_out_of_memory(empty_fleet):
-    """Nothing is done by halves; leases live on, and all goes on as soon as there is memory."""
-    fleet = empty_fleet
-    ours = fleet.started(lease_ms=60_000)
-    entries = fleet.joined(ours, NAMES)
-    theirs = fleet.started()
-    owned = theirs.reserve(NAMES)
-    before = fleet.check()
-    n_events = len(fleet.events())
-    fleet.client.config_set("maxmemory", 1)
-    writes = joins(entries, 1)
-    writes[::2] = [removed(one, entry, 99 + n) for n, (one, entry) in enumerate(zip(NAMES, entries, strict=True))][::2]
-    assert all(answer.refused for answer in ours.change(writes))
-    assert all(answer.refused for answer in ours.reserve([name(99)]))
-    assert all(answer.refused for answer in theirs.move(list(zip(NAMES, owned, [True] * 20, strict=True))))
-    renewal = ours.renew()
-    assert renewal.unreachable == renewal.gone == []
-    ours.set_deadline(entries[1], 4)
-    with pytest.raises(Unreachable):
-        ours.flush()
-    assert fleet.check() == before
-    assert len(fleet.events()) == n_events
-    fleet.client.config_set("maxmemory", 0)
-    assert ours.flush() == []
-    assert all(isinstance(answer, Accepted) for answer in ours.change(writes))
-    assert ours.counts.doubts == 0
 
 
 def test_link_that_repeats_everything(fleet):

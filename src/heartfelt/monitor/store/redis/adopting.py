@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from heartfelt.monitor.store.redis.answers import Adopted, Orphan
-from heartfelt.monitor.store.redis.holdings import Call, Holdings
+from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall
 from heartfelt.monitor.store.redis.joining import ROW_HEAD, UNREADABLE
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOTS, Entry, name_of
 from heartfelt.monitor.store.redis.link import FLEET, Command, Unreachable
@@ -76,11 +76,13 @@ class Orphans:
         return found
 
 
-def adopt(holdings: Holdings, orphans: Sequence[Orphan]) -> list[Adopted]:
-    """Takes pages over. One that cannot be reached remains an orphan."""
+def adopt(holdings: Holdings, orphans: Sequence[Orphan], between: Callable[[], None]) -> list[Adopted]:
+    """Takes pages over. One that cannot be reached remains an orphan. between: called now and then meanwhile."""
     found: list[Adopted] = []
     start, size = 0, PAGES_AT_ONCE
     while start < len(orphans):
+        if start:
+            between()
         n_bytes = _adopt_some(holdings, orphans[start : start + size], found)
         start += size
         size = max(1, min(PAGES_AT_ONCE, size * BYTES_AT_ONCE // max(1, n_bytes)))
@@ -95,7 +97,7 @@ def _adopt_some(holdings: Holdings, orphans: Sequence[Orphan], found: list[Adopt
         old_key, lease = page_key(keys, number, page_number, mark), keys.shard(number, "lease", owner)
         is_ours = int(owner == holdings.me)
         args = (page_number, mark, page.mark, is_ours, PAGE_BYTES)
-        calls.append(Call(shard, ADOPT, (shard.own, old_key, page.key, lease), args))
+        calls.append(ScriptCall(shard, ADOPT, (shard.own, old_key, page.key, lease), args))
         pages.append(page)
     taken = []
     for page, reply in zip(pages, holdings.run(calls), strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `Leases` is asked, and what it answers."""
+"""Questions to `Leases`, and its answers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Refused(NamedTuple):
 
 
 class Renewal(NamedTuple):
-    """What became of instances since the last call. Their ids say which are meant: a name may have come back."""
+    """Instances that went away since the last call. Their ids say which are meant: a name may have come back."""
 
     moved: Sequence[tuple[bytes, Entry]] = ()
     """Instances that were moved to other monitors since the last call."""
@@ -85,8 +85,8 @@ class Orphan(NamedTuple):
     """`monitor id:fence`, as in `own`."""
 
 
-class Counts(msgspec.Struct):
-    """What went wrong since the start."""
+class LeaseCounts(msgspec.Struct):
+    """LeaseCounts what went wrong since the start."""
 
     unreadable: int = 0
     """Rows that could not be read, and were left out."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from heartfelt.monitor.store.redis.answers import Accepted, Refused, Write
-from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
+from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Entry, field_of
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.packing import pack_change, pack_row, pack_words
@@ -31,7 +31,7 @@ class Item(NamedTuple):
     entry: Entry
 
 
-class Batch(NamedTuple):
+class ChangeCall(NamedTuple):
     """One call of CHANGE, with what is needed to repeat it."""
 
     shard: Shard
@@ -41,9 +41,9 @@ class Batch(NamedTuple):
     pages: bytes
     packed: bytes
 
-    def call(self, cap: int, mode: int) -> Call:
+    def call(self, cap: int, mode: int) -> ScriptCall:
         args = (self.number, mode, DONE_MS, cap, SEQ_EPOCH_MS, SEQ_PER_MS, self.pages, self.packed)
-        return Call(self.shard, CHANGE, self.keys, args)
+        return ScriptCall(self.shard, CHANGE, self.keys, args)
 
 
 def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
@@ -66,8 +66,8 @@ def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
                 by_shard.setdefault(shard.number, []).append(n)
             else:
                 found[n] = Refused(early=True)
-    batches: list[Batch] = []
-    calls: list[Call] = []
+    batches: list[ChangeCall] = []
+    calls: list[ScriptCall] = []
     places: list[list[int]] = []
     for number, at in by_shard.items():
         for mode, part in zip((FIRST, *[LATER] * len(at)), _parts(at, items), strict=False):
@@ -115,7 +115,7 @@ def _parts(at: Iterable[int], items: dict[int, Item]) -> Iterable[list[tuple[int
         yield part
 
 
-def _batch(shard: Shard, parts: Sequence[tuple[Item, Packed]]) -> Batch:
+def _batch(shard: Shard, parts: Sequence[tuple[Item, Packed]]) -> ChangeCall:
     numbers: dict[int, int] = {}
     keys = [shard.done, shard.slot, shard.own, shard.next, shard.ev]
     marks: list[Any] = []
@@ -131,10 +131,10 @@ def _batch(shard: Shard, parts: Sequence[tuple[Item, Packed]]) -> Batch:
         deadline = EMPTY if ends else page.slot(entry.index)
         words += (place, entry.index, field_of(write.name), entry.pack(), loss, deadline, row, len(changes), *changes)
     shard.calls += 1
-    return Batch(shard, shard.calls, [item for item, _ in parts], keys, pack_words(marks), pack_words(words))
+    return ChangeCall(shard, shard.calls, [item for item, _ in parts], keys, pack_words(marks), pack_words(words))
 
 
-def settle(holdings: Holdings, batch: Batch, reply: bytes) -> list[Accepted | Refused]:
+def settle(holdings: Holdings, batch: ChangeCall, reply: bytes) -> list[Accepted | Refused]:
     """Reads the answers of a batch, and does here what they say."""
     answers: list[Accepted | Refused] = []
     shard = batch.shard
@@ -162,7 +162,7 @@ def settle(holdings: Holdings, batch: Batch, reply: bytes) -> list[Accepted | Re
 
 def repeat(holdings: Holdings, shards: Iterable[Shard]) -> None:
     """Asks again for the answers that are missing, and keeps them until the caller repeats its writes."""
-    batches: list[Batch] = []
+    batches: list[ChangeCall] = []
     for shard in shards:
         batches += shard.unanswered
         shard.unanswered = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this monitor holds: its epoch and pages in each shard, and whether an answer is missing.
+"""Keeps what this monitor holds: its epoch and pages in each shard, and whether an answer is missing.
 
 A command whose answer got lost may have been executed, or may be on its way still. So the shard is in doubt then, and
 nothing else is sent to it until `renew` has begun a new epoch: the value of the lease, which each script compares. What
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from heartfelt.monitor.store.redis.answers import Accepted, Counts, Refused
+from heartfelt.monitor.store.redis.answers import Accepted, LeaseCounts, Refused
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOTS, Entry, Keys
 from heartfelt.monitor.store.redis.link import Command, Link, Script, Unreachable
 from heartfelt.monitor.store.redis.pages import EMPTY, Page, Pages, Place, deadline_bytes, new_mark
@@ -29,7 +29,7 @@ CLAIM_PAGE = load("claim_page")
 _logger = logging.getLogger("heartfelt.monitor.store.redis")
 
 
-class Call(NamedTuple):
+class ScriptCall(NamedTuple):
     """A call of a script whose first key is the lease and whose first argument is the epoch."""
 
     shard: Shard
@@ -52,7 +52,7 @@ class Shard:
         self.doubt = False
         """An answer is missing."""
         self.audit = False
-        """What Redis has is not what was expected."""
+        """Something in Redis is not what was expected."""
         self.calls = 0
         self.arrived: tuple[int, bytes] = (0, b"")
         """How many notices the last renewal returned, and the last of them."""
@@ -74,10 +74,10 @@ class Holdings:
     def __init__(self, link: Link, keys: Keys, me: str, *, cap: int, clock: Callable[[], float]) -> None:
         self.link, self.keys, self.me, self.cap, self.clock = link, keys, me, cap, clock
         self.shards = [Shard(keys, number, me) for number in range(keys.shards)]
-        self.counts = Counts()
+        self.counts = LeaseCounts()
         self.shared = SharedMeta()
         self.relocated: dict[int, Entry] = {}
-        """Where instances are, by id, that were moved within our own pages."""
+        """Entries, by id, of instances that were moved within our own pages."""
         self._lock = threading.Lock()
         self._dirty: list[Page] = []
         self._dropped: list[tuple[bytes, Entry]] = []
@@ -216,7 +216,7 @@ class Holdings:
         return dropped
 
     # -- commands
-    def run(self, calls: Sequence[Call]) -> list[Any]:
+    def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Calls scripts, and returns their replies; the reply of one that failed is Unreachable."""
         replies: list[Any] = []
         for start in range(0, len(calls), PIPELINE):
@@ -231,7 +231,7 @@ class Holdings:
             replies += [next(found) if id(call) in were_sent else not_ready(call.shard) for call in part]
         return replies
 
-    def _judge(self, call: Call, reply: Any) -> Any:
+    def _judge(self, call: ScriptCall, reply: Any) -> Any:
         if isinstance(reply, Unreachable):
             if not reply.refused:
                 self.in_doubt(call.shard)
@@ -269,7 +269,7 @@ class Holdings:
             if n_pages > 0 and shard.ready and not shard.doubt:
                 needs.append((shard, n_pages))
         failed: dict[int, Unreachable] = {}
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         made: list[Page] = []
         increments = [Command(shard.number, ("HINCRBY", shard.next, "page", n)) for shard, n in needs]
         for (shard, n_pages), reply in zip(needs, self.ask(increments), strict=True):
@@ -279,7 +279,7 @@ class Holdings:
             for number in range(reply - n_pages + 1, reply + 1):
                 page = Page(self.keys, shard.number, number, new_mark(self.me))
                 made.append(page)
-                calls.append(Call(shard, CLAIM_PAGE, (shard.own, page.key), (number, page.mark, PAGE_BYTES)))
+                calls.append(ScriptCall(shard, CLAIM_PAGE, (shard.own, page.key), (number, page.mark, PAGE_BYTES)))
         for call, page, reply in zip(calls, made, self.run(calls), strict=True):
             if isinstance(reply, Unreachable):
                 failed[call.shard.number] = reply

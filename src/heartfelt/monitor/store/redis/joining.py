@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from heartfelt.monitor.store.redis.answers import Adopted, Owned, Refused
-from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard, not_ready
+from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard, not_ready
 from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOT_BYTES, Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable, pack_words, unpack_row
@@ -40,7 +40,7 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
     for name in dict.fromkeys(names):
         by_shard[holdings.keys.shard_of(name)].append(name)
     failed = holdings.make_room((holdings.shards[n], len(names)) for n, names in by_shard.items())
-    calls: list[Call] = []
+    calls: list[ScriptCall] = []
     parts: list[tuple[list[bytes], list[Place]]] = []
     for number, names_of_shard in by_shard.items():
         shard = holdings.shards[number]
@@ -48,7 +48,7 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
             page = places[0].page
             wanted = [word for name, at in zip(part, places, strict=True) for word in (field_of(name), at.index)]
             keys = (shard.slot, shard.own, shard.next)
-            calls.append(Call(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted))))
+            calls.append(ScriptCall(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted))))
             parts.append((part, places))
         no_room = failed.get(number) or not_ready(shard)
         found.update((name, no_room) for name in names_of_shard)
@@ -123,7 +123,7 @@ def placed(
             start = n
 
 
-def _failure(holdings: Holdings, call: Call, places: Iterable[Place], reply: object) -> Unreachable | None:
+def _failure(holdings: Holdings, call: ScriptCall, places: Iterable[Place], reply: object) -> Unreachable | None:
     """Returns why a call did nothing, if so. Its slots are free then, unless it may have been executed."""
     if reply == b"page":
         reply = Unreachable(f"shard {call.shard.number}: the page is not ours any more", refused=True)
@@ -185,7 +185,7 @@ def reclaim(holdings: Holdings, wanted: Iterable[tuple[bytes, Entry]]) -> dict[b
         groups[holdings.keys.shard_of(name), entry.page][name] = entry
     failed = _room_for(holdings, groups)
     found: dict[bytes, Entry | Unreachable] = {}
-    calls: list[Call] = []
+    calls: list[ScriptCall] = []
     parts: list[tuple[list[bytes], list[Place]]] = []
     for (number, old_page), entries in groups.items():
         shard = holdings.shards[number]
@@ -194,7 +194,7 @@ def reclaim(holdings: Holdings, wanted: Iterable[tuple[bytes, Entry]]) -> dict[b
         for part, places in placed(holdings, shard, list(entries), NAMES_PER_CALL):
             words = _words(part, entries, places)
             page, keys = places[0].page, (shard.slot, shard.own, holdings.keys.shard(number, "rows", old_page))
-            calls.append(Call(shard, RECLAIM, keys, (page.number, page.mark, pack_words(words))))
+            calls.append(ScriptCall(shard, RECLAIM, keys, (page.number, page.mark, pack_words(words))))
             parts.append((part, places))
     for call, (part, places), reply in zip(calls, parts, holdings.run(calls), strict=True):
         failure = _failure(holdings, call, places, reply)
@@ -234,7 +234,7 @@ def move(holdings: Holdings, wanted: Iterable[Wanted]) -> dict[bytes, Moved]:
             groups[number, owned.entry.page, owned.owner, owned.fence, consents][name] = owned.entry
             sizes[number] += 1
     failed = holdings.make_room((holdings.shards[number], n) for number, n in sizes.items())
-    calls: list[Call] = []
+    calls: list[ScriptCall] = []
     parts: list[tuple[list[bytes], list[Place]]] = []
     for (number, old_page, owner, fence, consents), entries in groups.items():
         shard = holdings.shards[number]
@@ -276,7 +276,7 @@ def move(holdings: Holdings, wanted: Iterable[Wanted]) -> dict[bytes, Moved]:
 def move_call(
     holdings: Holdings, shard: Shard, old_page: int, mark: str, consents: bool,
     names: Sequence[bytes], entries: dict[bytes, Entry], places: Sequence[Place],
-) -> Call:  # fmt: skip
+) -> ScriptCall:  # fmt: skip
     """Returns a call of MOVE, from one page into another."""
     page, owner = places[0].page, parts_of_mark(mark)[0]
     words = _words(names, entries, places)
@@ -288,7 +288,7 @@ def move_call(
     )  # fmt: skip
     tells = owner != holdings.me and owner != ""
     args = (page.number, page.mark, old_page, mark, int(consents), int(tells), MOVED_MS, MOVED_MOST, pack_words(words))
-    return Call(shard, MOVE, keys, args)
+    return ScriptCall(shard, MOVE, keys, args)
 
 
 def _words(names: Sequence[bytes], entries: dict[bytes, Entry], places: Sequence[Place]) -> list[bytes | int]:

@@ -24,7 +24,7 @@ FIELD_BYTES = 14
 
 
 class Entry(NamedTuple):
-    """Where an instance is. `generation` grows with each move, and begins again at 0 after 65,535."""
+    """The place of an instance. `generation` grows with each move, and begins again at 0 after 65,535."""
 
     page: int
     index: int  # type: ignore[assignment]

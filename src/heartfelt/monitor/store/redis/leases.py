@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What this monitor owns in Redis: pages of deadlines, entries, rows. monitor/cluster/README.md has the design."""
+"""Gets, changes and keeps what this monitor owns in Redis: pages of deadlines, entries, rows. The design is in
+monitor/cluster/README.md."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from heartfelt.monitor.store.redis import adopting, changing, joining
 from heartfelt.monitor.store.redis.answers import (
     Accepted,
     Adopted,
-    Counts,
+    LeaseCounts,
     Orphan,
     Owned,
     Refused,
@@ -24,7 +26,7 @@ from heartfelt.monitor.store.redis.recovery import Audit
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.tidying import Tidier
 
-__all__ = ["Accepted", "Adopted", "Counts", "Leases", "Orphan", "Owned", "Refused", "Renewal", "Write"]
+__all__ = ["Accepted", "Adopted", "LeaseCounts", "Leases", "Orphan", "Owned", "Refused", "Renewal", "Write"]
 
 EVENTS_KEPT = 100_000
 """About as many changes of a shard are kept in its stream."""
@@ -48,11 +50,12 @@ class Leases:
         self.monitor_id = monitor_id
         self._lease_ms, self._about = lease_ms, about
         self._holdings = Holdings(link, keys, monitor_id, cap=events_kept, clock=clock)
+        self._sent_s = 0.0
         self._orphans = adopting.Orphans(self._holdings, lease_ms / 1000)
         self._tidier = Tidier(self._holdings)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> LeaseCounts:
         return self._holdings.counts
 
     @property
@@ -87,16 +90,8 @@ class Leases:
         for shard in holdings.shards:
             if shard.doubt or not shard.ready:
                 shard.epoch += 1
-        replies = holdings.ask(
-            [
-                Command(
-                    shard.number,
-                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1, *shard.arrived),
-                    (shard.lease, shard.moved),
-                )
-                for shard in holdings.shards
-            ]
-        )
+        replies = self._send(holdings.shards, joining.MOVED_MOST + 1)
+        self._sent_s = now_s
         moved: list[tuple[bytes, Entry]] = []
         gone: list[int] = []
         unreachable: list[int] = []
@@ -130,6 +125,34 @@ class Leases:
                 shard.came.clear()
         self._tidier.run()
         return Renewal(moved, gone, holdings.take_dropped(), unreachable, now_s)
+
+    def _send(self, shards: Sequence[Shard], most: int) -> list[Any]:
+        return self._holdings.ask(
+            [
+                Command(
+                    shard.number,
+                    (RENEW, shard.epoch, self._lease_ms, most, *shard.arrived),
+                    (shard.lease, shard.moved),
+                )
+                for shard in shards
+            ]
+        )
+
+    def _stay(self) -> None:
+        """Renews the leases in the middle of a long take-over, if it is time. The rest is left to `renew`."""
+        holdings, now_s = self._holdings, self._holdings.clock()
+        if now_s - self._sent_s < self._lease_ms / 4000:
+            return
+        self._sent_s = now_s
+        shards = [shard for shard in holdings.shards if _can_write(shard)]
+        for shard, reply in zip(shards, self._send(shards, 1), strict=True):
+            if isinstance(reply, Unreachable):
+                if not reply.refused:
+                    holdings.in_doubt(shard)
+            elif reply == b"stale" or not reply[0]:
+                shard.audit = True
+            else:
+                shard.renewed_s = now_s
 
     def _moved_away(self, shard: Shard, notices: Sequence[bytes]) -> list[tuple[bytes, Entry]]:
         moved: list[tuple[bytes, Entry]] = []
@@ -192,7 +215,7 @@ class Leases:
     def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
         """Takes pages over, and returns their instances. A page that another monitor was faster to adopt is left out;
         one that cannot be reached remains an orphan."""
-        return adopting.adopt(self._holdings, orphans)
+        return adopting.adopt(self._holdings, orphans, self._stay)
 
 
 def _can_write(shard: Shard) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this monitor knows of the pages that it owns: deadlines, who is in which slot, and which slots are free."""
+"""Remembers the pages that this monitor owns: deadlines, who is in which slot, and which slots are free."""
 
 from __future__ import annotations
 

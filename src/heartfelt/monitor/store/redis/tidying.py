@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from heartfelt.monitor.store.redis.adopting import pairs
-from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
+from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard
 from heartfelt.monitor.store.redis.joining import ROWS_PER_CALL, UNREADABLE, move_call, placed
 from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOTS, Entry
 from heartfelt.monitor.store.redis.link import Command, Unreachable
@@ -37,7 +37,7 @@ class Tidier:
 
     def _release(self) -> None:
         """Deletes empty pages. One that Redis keeps after all is found among the orphans."""
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         for shard in self._holdings.shards:
             spare = shard.pages.n_free - SPARE
             for page in shard.pages.empty() if spare >= SLOTS and _is_open(shard) else ():
@@ -46,7 +46,7 @@ class Tidier:
                 spare -= SLOTS
                 self._holdings.drop_page(shard, page)
                 keys = (shard.own, page.key, page.rows_key)
-                calls.append(Call(shard, RELEASE_PAGE, keys, (page.number, page.mark)))
+                calls.append(ScriptCall(shard, RELEASE_PAGE, keys, (page.number, page.mark)))
         self._holdings.run(calls)
 
     def _compact(self) -> None:
@@ -104,11 +104,11 @@ class Tidier:
         marks = {page: known.mark for page, known in shard.pages.all.items()}
         owners = [Command(shard.number, ("HGET", shard.own, page)) for page in strange]
         marks |= {page: b"-" for page, mark in zip(strange, holdings.ask(owners), strict=True) if mark is None}
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         for number, words in suspects.items():
             if number in marks:
                 keys = (shard.slot, shard.own, holdings.keys.shard(shard.number, "rows", number))
-                calls.append(Call(shard, SWEEP, keys, (number, marks[number], pack_words(words))))
+                calls.append(ScriptCall(shard, SWEEP, keys, (number, marks[number], pack_words(words))))
         for deleted in holdings.run(calls):
             holdings.counts.swept += deleted if isinstance(deleted, int) else 0
 

@@ -205,6 +205,7 @@ class RedisStore(HistoryReader):
             unsent=self._forgetting.unsent,
             bytes=self._forgetting.used or self._bytes,
             last_written_ms=writer.last_written_ms,
+            damaged_rows=self._damage.rows + self._outbox.damaged,
             last_beat_ms=writer.last_beat_ms,
         )
 

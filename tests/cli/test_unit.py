@@ -177,3 +177,18 @@ def test_files_of_a_shared_redis_are_named_by_their_whole_path(tmp_path):
     for value in (f"redis.password_file={tmp_path / 'p'}", f"redis.ca={tmp_path / 'ca.pem'}", "redis.shards=8"):
         assert ("--set", value) in pairs
     assert "redis.password_file=p" not in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "file"),
+    [
+        (["--store", "redis://u:hidden@127.0.0.1"], {}, "redis.password_file"),
+        ([], {"HEARTFELT_STORE": "redis://u:hidden@127.0.0.1"}, "redis.password_file"),
+        (["--set", "redis.password=hidden"], {}, "redis.password_file"),
+        ([], {"HEARTFELT_REDIS_SENTINEL_PASSWORD": "hidden"}, "redis.sentinel_password_file"),
+    ],
+)
+def test_a_password_of_redis_is_not_written_into_a_unit(tmp_path, arguments, environ, file):
+    done = print_unit(*arguments, cwd=tmp_path, **environ)
+    assert done.returncode != 0 and file in done.stderr
+    assert "hidden" not in done.stdout + done.stderr

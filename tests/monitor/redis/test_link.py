@@ -63,6 +63,9 @@ def test_an_error_is_the_reply_of_its_command_only(redis_server, link_to):
         assert text in str(reply)
     with pytest.raises(redis.ResponseError):
         link.call(FLEET, "NO-SUCH")
+    for reply in link.execute([Command(0, (Script("BAD", "return x y"),))] * 3):
+        assert isinstance(reply, redis.ResponseError) and "compiling script" in str(reply)
+    assert link.stats()["repeated"] == 0
     assert link.call(0, "ECHO", "c") == b"c"
 
 

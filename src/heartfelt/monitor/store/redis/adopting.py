@@ -65,7 +65,8 @@ class Orphans:
             for page, mark in pages.items():
                 orphan, owner = Orphan(number, page, mark), parts_of_mark(mark)[0]
                 if owner == holdings.me:
-                    if page not in holdings.shards[number].pages.all:
+                    known = holdings.shards[number].pages.all.get(page)
+                    if known is None or known.mark != mark.encode():
                         found.append(orphan)
                 elif (number, owner) not in living:
                     since_s[orphan] = first_s = self._since_s.get(orphan, now_s)

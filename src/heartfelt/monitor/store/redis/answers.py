@@ -96,3 +96,5 @@ class Counts(msgspec.Struct):
     """Leases that had ended when they were renewed, by shards."""
     dropped: int = 0
     """Instances whose pages others had adopted."""
+    swept: int = 0
+    """Entries that monitors had reserved and died before they wrote a row."""

@@ -11,7 +11,7 @@ from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Entry, field_of
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.packing import pack_change, pack_row, pack_words
-from heartfelt.monitor.store.redis.pages import EMPTY, Page
+from heartfelt.monitor.store.redis.pages import EMPTY, Page, deadline_bytes
 from heartfelt.monitor.store.redis.scripts import load
 
 ITEMS_PER_CALL = 128
@@ -89,7 +89,7 @@ def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
 
 def _bytes_of(write: Write) -> bytes:
     """Returns the deadline of a loss as it is in the slot."""
-    return (write.loss_deadline_ms or 0).to_bytes(8, "big")
+    return deadline_bytes(write.loss_deadline_ms or 0)
 
 
 def _tokens(shard: Shard) -> set[int]:

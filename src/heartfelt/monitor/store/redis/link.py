@@ -65,6 +65,7 @@ class Link(Protocol):
         the first one of a shard that is Unreachable, the later ones of that shard are Unreachable, too: `refused` if
         they were not executed.
 
+        No command may block for as long as `timeout_s`, and none be MULTI: a script does that.
         Raises TypeError or ValueError, and sends nothing, if a word is no bytes, str, int or float.
         """
 

@@ -40,8 +40,8 @@ class Topology(Protocol):
     def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         """Returns where to repeat what this server has refused; None: there is no use in that now."""
 
-    def refresh(self) -> None:
-        """Asks which server has what; blocks. Raises Unreachable."""
+    def refresh(self, *, probe: bool = False) -> None:
+        """Asks which server has what; blocks. probe: asks those, too, that were down. Raises Unreachable."""
 
     def nodes(self) -> list[Node]: ...
     def trouble(self) -> str | None:
@@ -61,7 +61,7 @@ class Single:
     def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         return target if refusal.code == "NOSCRIPT" else None
 
-    def refresh(self) -> None:
+    def refresh(self, *, probe: bool = False) -> None:
         """Does nothing: there is only one server."""
 
     def nodes(self) -> list[Node]:
@@ -118,7 +118,7 @@ class Sentinel:
     def trouble(self) -> str | None:
         return self._error
 
-    def refresh(self) -> None:
+    def refresh(self, *, probe: bool = False) -> None:
         with self._refreshing:
             found: list[tuple[int, str, int]] = []
             errors = []

@@ -14,7 +14,7 @@ pytest.importorskip("msgspec")
 pytest.importorskip("redis")
 from heartfelt.monitor.model import RunResult, State
 from heartfelt.monitor.store import EventFilter, HeatCell, WatchedTime
-from heartfelt.monitor.store.redis import forgetting, history
+from heartfelt.monitor.store.redis import forgetting, history, instances
 from heartfelt.monitor.store.redis.events import PART_MS
 from heartfelt.monitor.store.redis.leases import Accepted, Owned, Refused
 from heartfelt.monitor.store.redis.store import Loss
@@ -422,5 +422,89 @@ def test_an_error_while_old_data_are_deleted_is_reported_and_not_repeated_at_onc
         await one.flush()
         assert one.health().ok
         assert len(calls) == 1
+
+    run(body())
+
+
+def test_a_change_waits_for_the_row_that_belongs_to_it(monitors, monkeypatch):
+    async def body():
+        told = Told()
+        (one,) = monitors(1, listener=told)
+        (row,) = await joined(one, "a")
+        one.put_change(change(0, id=row.id, instance_id="a", old=State.NEW, new=State.UP))
+        await one.flush()  # as if it had been called before the change
+        assert len(await all_changes(one)) == 1
+        row.state = State.UP
+        one.put_instance(row)
+        await one.flush()
+        assert len(await all_changes(one)) == 2
+        one.put_change(change(0, id=row.id, instance_id="a", old=State.UP, new=State.LOST))
+        monkeypatch.setattr(instances, "HALF_S", 0.0)
+        await until(lambda: one.health().refused == 1, "it is given up")
+        assert one.health().ok
+
+    run(body())
+
+
+def test_what_is_urgent_does_not_wait_until_much_is_written(monitors, monkeypatch):
+    monkeypatch.setattr(instances, "AT_ONCE", 10)
+
+    async def body():
+        (one,) = monitors(1)
+        rows = await joined(one, *(f"i{n}" for n in range(200)))
+        change_, during = one.leases.change, []
+
+        def slowly(writes):
+            if not during:
+                reserved = asyncio.run_coroutine_threadsafe(one.reserve([("shop", "new")]), loop)
+                reserved.add_done_callback(lambda done: during.append(one.health().waiting))
+                asked.append(reserved)
+                ends_s = time.monotonic() + 10
+                while not one._writer._jobs._urgent and time.monotonic() < ends_s:
+                    time.sleep(0.001)
+                during.append(None)
+            return change_(writes)
+
+        loop, asked = asyncio.get_running_loop(), []
+        one.leases.change = slowly
+        for row in rows:
+            put(one, row, State.NEW, State.UP)
+        await one.flush()
+        assert asked[0].done()
+        assert during[1] > 100  # most of it was still to be written
+
+    run(body())
+
+
+def test_what_cannot_be_read_is_left_out_and_counted(monitors, redis_server, link_to):
+    async def body():
+        (one,) = monitors(1, wall_ms=Clock())
+        (row,) = await joined(one, "a")
+        for n in range(3):
+            one.put_event(event(n))
+        await one.flush()
+        link, keys = link_to(redis_server.url), one._keys
+        link.call(0, "XADD", keys.shard(0, "ev"), f"{1 << 46}-0", "c", b"\xc1")
+        part = NOON_MS // PART_MS
+        members = link.call(0, "ZRANGE", keys.shard(part % keys.shards, "events", part), 0, 0)
+        link.call(0, "ZADD", keys.shard(part % keys.shards, "events", part), NOON_MS, members[0][:-3] + b"\xff")
+        assert [c.id for c in await all_changes(one)] == [row.id]
+        assert len(await one.events(EventFilter(), before=None, limit=9)) == 3
+        assert one.health().damaged_rows == 2
+        assert one.health().ok
+
+    run(body())
+
+
+def test_large_events_are_written_and_read_in_small_parts(monitors):
+    async def body():
+        (one,) = monitors(1, wall_ms=Clock())
+        put = [event(n, info={"name": "x", "text": f"{n}" * 20_000}) for n in range(120)]
+        for each in put:
+            one.put_event(each)
+        await one.flush()
+        assert [s.event for s in await one.events(EventFilter(), before=None, limit=200)] == put[::-1]
+        assert len(await one.events(EventFilter(names=("x",)), before=None, limit=200)) == 120
+        assert sum((await one.count_events(EventFilter())).values()) == 120
 
     run(body())

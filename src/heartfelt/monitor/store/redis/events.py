@@ -23,7 +23,7 @@ from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link
 from heartfelt.monitor.store.redis.scripts import load
-from heartfelt.monitor.store.redis.values import DONE_MS, checked, pack
+from heartfelt.monitor.store.redis.values import BAD_VALUE, DONE_MS, Damage, checked, pack
 from heartfelt.monitor.store.rows import LEVELS, MOST, RANK, event_of, to_json
 
 PART_MS = 6 * 3_600_000
@@ -33,6 +33,9 @@ HEADER_BYTES = 25
 msgpack its service, instance id, address, scope, type and name, which are filtered by, then its info as JSON."""
 SLICE = 500
 """Events that one call of a script looks at."""
+BYTES_AT_ONCE = 256 << 10
+_Row = tuple[int, int, str, bytes]
+"""When it was received, its time, its score, the event."""
 _HEADER = struct.Struct(">QBqq")
 _REST = struct.Struct(">Bqq")
 _HAS_SCOPE = 16
@@ -129,20 +132,17 @@ class PutEvents:
         self._writer_id = writer_id
         self._calls = 0
 
-    def commands(
-        self, rows: Iterable[tuple[int, int, str, bytes]], expires_ms: int
-    ) -> Iterator[tuple[Command, int, int]]:
-        """rows: (received_ms, time_ms, score, event). Yields commands, how many events each has, and their size."""
-        by_part: dict[int, list[tuple[int, int, str, bytes]]] = {}
+    def commands(self, rows: Iterable[_Row], expires_ms: int) -> Iterator[tuple[Command, int, int]]:
+        """Yields commands, how many events each has, and their size."""
+        by_part: dict[int, list[_Row]] = {}
         for row in rows:
             by_part.setdefault(part_of(row[0]), []).append(row)
         for part, some in by_part.items():
             yield Command(FLEET, ("ZADD", parts_key(self._keys), part, part)), 0, 0
-            for begin in range(0, len(some), SLICE):
-                few = some[begin : begin + SLICE]
-                yield self._command(part, few, expires_ms), len(few), sum(len(row[3]) for row in few)
+            for few, size in _batches(some):
+                yield self._command(part, few, expires_ms), len(few), size
 
-    def _command(self, part: int, some: list[tuple[int, int, str, bytes]], expires_ms: int) -> Command:
+    def _command(self, part: int, some: list[_Row], expires_ms: int) -> Command:
         shard = part % self._keys.shards
         self._calls += 1
         ahead_ms = max(0, max(time_ms - received_ms for received_ms, time_ms, _, _ in some))
@@ -164,10 +164,27 @@ class PutEvents:
         return Command(shard, (PUT_EVENTS, *words), keys)
 
 
+def _batches(some: list[_Row]) -> Iterator[tuple[list[_Row], int]]:
+    """Yields events for one call each, with their size."""
+    batch: list[_Row] = []
+    size = 0
+    for row in some:
+        if batch and (len(batch) == SLICE or size + len(row[3]) > BYTES_AT_ONCE):
+            yield batch, size
+            batch, size = [], 0
+        batch.append(row)
+        size += len(row[3])
+    if batch:
+        yield batch, size
+
+
 class Events:
     """Reads. Any thread. Each method blocks, and raises Unreachable, or StoreError if it takes longer than READ_S."""
 
-    def __init__(self, link: Link, keys: Keys, is_closing: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, damage: Damage | None = None, is_closing: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._damage = damage or Damage()
         self._link = link
         self._keys = keys
         self.is_closing = is_closing
@@ -187,7 +204,10 @@ class Events:
             return found
         for looked_at, one in enumerate(search.newest_first(cursor, TEXT_SCAN if which.text else limit), 1):
             if search.has_text(one.data):
-                found.append(one.stored())
+                try:
+                    found.append(one.stored())
+                except BAD_VALUE as error:
+                    self._damage.skip(f"event {one.number}: {error}")
                 if len(found) == limit:
                     break
             if which.text and looked_at >= TEXT_SCAN:

@@ -20,9 +20,10 @@ from heartfelt.monitor.model import Change, Run
 from heartfelt.monitor.store import OPEN_RUNS, READ_S, RUNS_KEPT
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
 from heartfelt.monitor.store.redis.link import Command, Link, Script
-from heartfelt.monitor.store.redis.packing import unpack_change
+from heartfelt.monitor.store.redis.packing import Unreadable, unpack_change
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import (
+    Damage,
     checked,
     pack,
     pack_run,
@@ -137,7 +138,10 @@ def open_runs(link: Link, keys: Keys, shards: Iterable[int], ids: Callable[[int]
 class Changes:
     """Reads changes, the newest first."""
 
-    def __init__(self, link: Link, keys: Keys, is_closing: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, link: Link, keys: Keys, damage: Damage | None = None, is_closing: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._damage = damage or Damage()
         self._link = link
         self._keys = keys
         self._is_closing = is_closing
@@ -187,8 +191,8 @@ class Changes:
         found = {seq: change for seq, change in self._exactly(seqs).items() if change.id == id}
         for seq, data in (one for some in windows for one in _read(some, shard)):
             if seq not in found and (before is None or seq < before):
-                change = unpack_change(seq, data)
-                if change.id == id:
+                change = self._read_change(seq, data)
+                if change is not None and change.id == id:
                     found[seq] = change
 
         def fits(change: Change) -> bool:
@@ -206,7 +210,15 @@ class Changes:
             shard, id = seq % MOST_SHARDS, stream_id(seq)
             commands.append(Command(shard, ("XRANGE", stream_key(self._keys, shard), id, id)))
         found = zip(seqs, checked(self._link.execute(commands)), strict=True)
-        return {seq: unpack_change(seq, one[0][1][1]) for seq, one in found if one}
+        changes = ((seq, self._read_change(seq, one[0][1][1])) for seq, one in found if one)
+        return {seq: change for seq, change in changes if change is not None}
+
+    def _read_change(self, seq: int, data: bytes) -> Change | None:
+        try:
+            return unpack_change(seq, data)
+        except Unreadable as error:
+            self._damage.skip(f"change {seq}: {error}")
+            return None
 
     def _merged(
         self,
@@ -237,8 +249,8 @@ class Changes:
                 at_once = min(2 * at_once, SLICE)
                 continue
             _, at = heapq.heappop(heap)
-            change = unpack_change(*streams[at].found.pop())
-            if fits is None or fits(change):
+            change = self._read_change(*streams[at].found.pop())
+            if change is not None and (fits is None or fits(change)):
                 found.append(change)
             streams[at].push(heap, at)
             if streams[at].goes_on:

@@ -8,6 +8,7 @@ is repeated as it was, and what came later waits until it is answered.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -28,6 +29,8 @@ AT_ONCE = 500
 """Writes in one call."""
 MOST_IN_WRITE = 200
 """Changes of one instance in one Write."""
+HALF_S = 1.0
+"""How long a change waits for the row that is put after it."""
 NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
@@ -91,13 +94,13 @@ class Loss(NamedTuple):
 class _News:
     """Everything that was put of an instance and not written yet."""
 
-    __slots__ = ("changes", "has_waited", "removed", "row")
+    __slots__ = ("changes", "put_s", "removed", "row")
 
     def __init__(self) -> None:
         self.row: InstanceRow | None = None
         self.removed = False
         self.changes: deque[Change] = deque()
-        self.has_waited = False
+        self.put_s = time.monotonic()
 
 
 class Instances:
@@ -232,10 +235,10 @@ class Instances:
 
     # -- writing
 
-    def write(self, *, complete: bool) -> Iterator[Outcome]:
+    def write(self, *, is_last: bool = False) -> Iterator[Outcome]:
         """Writes what waits, and yields what came of each part of it. The caller may `drop` instances in between.
-        complete: nothing that belongs together is still being put. Does not raise Unreachable."""
-        ready = [id for id, news in self._news.items() if self._is_ready(news, complete)]
+        is_last: nothing more is put. Does not raise Unreachable."""
+        ready = [id for id, news in self._news.items() if is_last or self._is_ready(news)]
         failed: set[int] = set()
         for some in slices(list(self._unsure), AT_ONCE):
             outcome = Outcome()
@@ -254,6 +257,8 @@ class Instances:
     def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
         answered then."""
+        first = [row.id for row, _, _ in losses if row.id in self._news]  # what was put before
+        self._change([id for id in first if self._begin(id, outcome, set())], outcome, set())
         asked: list[int] = []
         answers: dict[int, Accepted | Refused | Unreachable] = {}
         for at, (row, change, deadline_ms) in enumerate(losses):
@@ -283,12 +288,9 @@ class Instances:
         for name, entry in self._leases.flush():
             outcome.refused.append(self.refuse(entry.id, name, None))
 
-    def _is_ready(self, news: _News, complete: bool) -> bool:
-        """A change and its row are put one after the other, and belong into one Write: it waits once for the row."""
-        if complete or news.has_waited or news.row is not None or news.removed:
-            return True
-        news.has_waited = True
-        return False
+    def _is_ready(self, news: _News) -> bool:
+        """A change and its row are put one after the other, and belong into one Write: the change waits for the row."""
+        return news.row is not None or news.removed or time.monotonic() > news.put_s + HALF_S
 
     def _begin(self, id: int, outcome: Outcome, failed: set[int]) -> bool:
         """Makes what was put of an instance a Write. Returns False if it has to wait, or cannot be."""

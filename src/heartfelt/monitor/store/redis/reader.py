@@ -17,6 +17,7 @@ from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Link
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.reading import Reading
+from heartfelt.monitor.store.redis.values import Damage
 from heartfelt.monitor.store.retention import Retention
 from heartfelt.monitor.store.rows import DAY_MS
 
@@ -47,8 +48,9 @@ class HistoryReader:
         self._reading = Reading(name, READERS, answer_s=answer_s, logger=logger)
         self._serving = Reading(name, SERVERS, answer_s=answer_s, logger=logger)
         self._outbox = RedisOutbox(link, keys, logger=logger, claimer=claimer)
-        self._events = Events(link, keys, is_closing)
-        self._changes = history.Changes(link, keys, is_closing)
+        self._damage = Damage(logger)
+        self._events = Events(link, keys, self._damage, is_closing)
+        self._changes = history.Changes(link, keys, self._damage, is_closing)
 
     async def events(self, which: EventFilter, *, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
         return await self._reading.read(lambda: self._events.page(which, before, limit))

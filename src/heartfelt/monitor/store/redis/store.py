@@ -205,6 +205,7 @@ class RedisStore(HistoryReader):
             unsent=self._forgetting.unsent,
             bytes=self._forgetting.used or self._bytes,
             last_written_ms=writer.last_written_ms,
+            damaged_rows=self._damage.rows + self._outbox.damaged,
             last_beat_ms=writer.last_beat_ms,
         )
 
@@ -283,13 +284,13 @@ class RedisStore(HistoryReader):
                     self._instances.add(name, answer)
             return answers
 
-        return await self._writer.do(job)
+        return await self._writer.do(job, urgent=True)
 
     async def lose(self, losses: Sequence[Loss]) -> list[Accepted | Refused | Unreachable]:
         """Asks Redis whether these are losses. Accepted: it has recorded the row and the change, under the seq that it
         returns; `put_change` of that seq does nothing then."""
         self._see_loop()
-        answers = await self._writer.do(lambda outcome: self._instances.lose(losses, outcome))
+        answers = await self._writer.do(lambda outcome: self._instances.lose(losses, outcome), urgent=True)
         self._lost.update(seq for one in answers if isinstance(one, Accepted) for seq in one.seqs)
         return answers
 
@@ -305,7 +306,7 @@ class RedisStore(HistoryReader):
                     self.adopted([one])
             return answer
 
-        return await self._writer.do(run)
+        return await self._writer.do(run, urgent=True)
 
     def adopted(self, some: Sequence[Adopted]) -> list[InstanceRow]:
         """Notes instances that this monitor owns now, and returns their rows, with the time of their last beat by their
@@ -356,10 +357,12 @@ class RedisStore(HistoryReader):
     # -- what needs the writer
 
     async def put_document(self, kind: str, name: str, value: Any) -> None:
-        await self._writer.do(lambda _: documents.put_document(self._link, self._keys, kind, name, value))
+        await self._writer.do(lambda _: documents.put_document(self._link, self._keys, kind, name, value), urgent=True)
 
     async def delete_document(self, kind: str, name: str) -> bool:
-        return await self._writer.do(lambda _: documents.delete_document(self._link, self._keys, kind, name))
+        return await self._writer.do(
+            lambda _: documents.delete_document(self._link, self._keys, kind, name), urgent=True
+        )
 
     async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
         """Also those that were put before."""

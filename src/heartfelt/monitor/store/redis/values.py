@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
 
 from heartfelt.monitor.model import Run
 from heartfelt.monitor.store import rows
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS
 
 BAD_VALUE = (OverflowError, ValueError, TypeError, RecursionError, msgspec.MsgspecError)
@@ -19,6 +21,18 @@ DONE_MS = 86_400_000
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+
+
+class Damage:
+    """Counts and logs what cannot be read, and is left out. Any thread."""
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self.rows = 0
+        self._log = OutageLog(logger or logging.getLogger("heartfelt.monitor.store"), "")
+
+    def skip(self, what: str) -> None:
+        self.rows += 1
+        self._log.failed(f"left out, because it cannot be read in Redis: {what}")
 
 
 def pack(value: Any) -> bytes:

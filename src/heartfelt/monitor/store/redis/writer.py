@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
@@ -23,6 +22,7 @@ from heartfelt.monitor.store.redis.chunks import Chunks
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.instances import Instances, Outcome
+from heartfelt.monitor.store.redis.jobs import Job, Jobs, Waiting
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.link import Link, Unreachable
@@ -44,8 +44,6 @@ RUNS_MS = 400 * DAY_MS
 """How long the runs of a job are kept after its last one."""
 
 T = TypeVar("T")
-Job = Callable[[Outcome], Any]
-Jobs = deque[tuple["Job | None", "Future[Any]"]]
 
 
 class Writer:
@@ -97,7 +95,7 @@ class Writer:
         self._chunks = Chunks(keys, writer_id, lambda: forgetting.keep, self._fault)
         self._deliveries: deque[DeliveryRow] = deque()
         self._told: dict[str, dict[Any, Any]] = {}
-        self._jobs: Jobs = deque()
+        self._jobs = Jobs(name)
         self._something = threading.Event()  # was put, or must be done
         self._soon = threading.Event()  # a change, which others wait for
         self._hurry = threading.Event()  # a job, or the stop
@@ -132,20 +130,16 @@ class Writer:
             rows += self.pending.deliveries
         return rows
 
-    async def do(self, job: Callable[[Outcome], T]) -> T:
-        """Runs a job after everything that was put before. Raises StoreError if that cannot be written."""
-        result: T = await self._submit(job)
+    async def do(self, job: Callable[[Outcome], T], *, urgent: bool = False) -> T:
+        """Runs a job after everything that was put before; if it is urgent, as soon as that was taken."""
+        result: T = await self._submit(job, urgent=urgent)
         return result
 
     async def flush(self) -> None:
         await self._submit(None)
 
-    async def _submit(self, job: Job | None) -> Any:
-        future: Future[Any] = Future()
-        with self.lock:
-            if self._stop_at is not None:
-                raise StoreError(f"the store {self._name} is closed; write before it is closed")
-            self._jobs.append((job, future))
+    async def _submit(self, job: Job | None, *, urgent: bool = False) -> Any:
+        future = self._jobs.add(job, urgent=urgent)
         self._hurry.set()
         self._soon.set()
         self._something.set()
@@ -155,14 +149,14 @@ class Writer:
         """Blocks for at most `stop_s`. Returns True if everything was written. A thread that does not end is logged
         with its stack, and left running."""
         assert self._thread is not None
-        with self.lock:
-            if self._stop_at is None:
-                self._stop_at = time.monotonic() + self._close_s
+        self._jobs.close()
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + self._close_s
         for event in (self._hurry, self._soon, self._something):
             event.set()
         self.is_left = not join_thread(self._thread, self.stop_s, self._logger)
         if self.is_left:
-            self._refuse_jobs()
+            self._jobs.refuse()
         return not self.is_left and not self.waiting()
 
     @property
@@ -203,17 +197,13 @@ class Writer:
 
     def _round(self) -> bool:
         """Writes what was put, renews, runs the jobs. Returns whether nothing is left."""
-        with self.lock:
-            taken, self.pending = self.pending, Gathered(self._bounds, self.noted_dropped)
-            jobs, self._jobs = self._jobs, deque()
+        jobs = self._jobs.take_others()  # before what was put, so that all that was put before them is taken
         outcome = Outcome()
-        complete = bool(jobs) or self._stop_at is not None
-        had = not taken.is_empty() or self.waiting_here() > 0
-        self._attempt(outcome, lambda: self._take(taken))
+        had = self._take(outcome) or self.waiting_here() > 0
         n_before = self.waiting_here()
-        self._attempt(outcome, lambda: self._renew(outcome))
+        self._between(outcome)
         if had:
-            self._attempt(outcome, lambda: self._write(outcome, complete=complete))
+            self._attempt(outcome, lambda: self._write(outcome))
             self._attempt(outcome, lambda: self._put_rest(outcome))
         self._attempt(outcome, lambda: self._pages(outcome))
         error = outcome.error
@@ -221,13 +211,21 @@ class Writer:
             self._failed(error, is_partial=self.waiting_here() < n_before)
         elif had or self.error is not None:
             self._worked(had)
-        self._do_jobs(jobs, outcome, error)
+        self._do(jobs, error)
         self._tell(outcome)
         left = self.waiting_here()
         if left:
             self._something.set()
             self._soon.set()
         return error is None and not left
+
+    def _between(self, outcome: Outcome) -> None:
+        """Does what may not wait until much is written: renews the leases, runs urgent jobs."""
+        self._attempt(outcome, lambda: self._renew(outcome))
+        jobs = self._jobs.take_urgent()
+        if jobs:
+            self._take(outcome)
+            self._do(jobs, None)
 
     def _attempt(self, outcome: Outcome, step: Callable[[], None]) -> None:
         """One step that fails does not hold up the others, which may be for other servers."""
@@ -261,7 +259,16 @@ class Writer:
             self._pages_at = time.monotonic() + self._instances.flush_s
             self._instances.flush_pages(outcome)
 
-    def _take(self, taken: Gathered) -> None:
+    def _take(self, outcome: Outcome) -> bool:
+        """Takes what was put. Returns whether there was something."""
+        with self.lock:
+            taken, self.pending = self.pending, Gathered(self._bounds, self.noted_dropped)
+        if taken.is_empty():
+            return False
+        self._attempt(outcome, lambda: self._sort(taken))
+        return True
+
+    def _sort(self, taken: Gathered) -> None:
         self._instances.take(taken)
         newest = taken.newest_beat_ms()
         if newest is not None:
@@ -277,17 +284,17 @@ class Writer:
         for some in taken.beats:
             self._instances.beats(some)
 
-    def _write(self, outcome: Outcome, *, complete: bool) -> None:
-        for done in self._instances.write(complete=complete):
+    def _write(self, outcome: Outcome) -> None:
+        for done in self._instances.write(is_last=self._stop_at is not None):
             self._follow(done)
             self._tell(done)
             outcome.error = done.error or outcome.error
-            self._attempt(outcome, lambda: self._renew(outcome))
+            self._between(outcome)
         if outcome.error is None and not len(self._instances):
             self.outgoing.put(self._chunks.written(self._wall_ms()))
         for error in self.outgoing.send():
             outcome.error = error or outcome.error
-            self._attempt(outcome, lambda: self._renew(outcome))
+            self._between(outcome)
         self.outgoing.bound()
 
     def _follow(self, done: Outcome) -> None:
@@ -305,7 +312,7 @@ class Writer:
                     self._fault("deliveries", error)
                 for _ in some:
                     self._deliveries.popleft()
-                self._attempt(outcome, lambda: self._renew(outcome))
+                self._between(outcome)
             for target in list(self._told):
                 self._outbox.put_told(target, self._told[target])
                 del self._told[target]
@@ -336,28 +343,23 @@ class Writer:
         if self.faults & (self.faults - 1) == 0:
             self._logger.error("skipped %s that can never be stored: %s", what, error)
 
-    def _do_jobs(self, jobs: Jobs, outcome: Outcome, error: Exception | None) -> None:
-        """Runs the jobs, also if something could not be written: it may be for another server."""
+    def _do(self, jobs: Waiting, error: Exception | None) -> None:
+        """Runs jobs, also if something could not be written: it may be for another server."""
         for job, future in jobs:
             if not future.set_running_or_notify_cancel():
                 continue
-            if job is None:
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(StoreError(self.error or str(error)))
-                continue
             done = Outcome()
             try:
-                future.set_result(job(done))
+                if job is None and error is not None:
+                    raise StoreError(self.error or str(error))
+                future.set_result(None if job is None else job(done))
             except Unreachable as unreachable:
                 self._failed(unreachable)
                 future.set_exception(StoreError(self.error or str(unreachable)))
             except Exception as wrong:  # raised by the job itself
                 future.set_exception(wrong)
             self._follow(done)
-            outcome.accepted += done.accepted
-            outcome.refused += done.refused
+            self._tell(done)
             if len(self.outgoing):
                 self._something.set()
 
@@ -388,11 +390,4 @@ class Writer:
             self._leases.stop()
         except Exception as error:  # its leases end by themselves
             self._logger.warning("%s: the leases could not be given up: %s", self._name, error)
-        self._refuse_jobs()
-
-    def _refuse_jobs(self) -> None:
-        with self.lock:
-            jobs, self._jobs = self._jobs, deque()
-        for _, future in jobs:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(StoreError(f"the store {self._name} was closed before this was written"))
+        self._jobs.refuse()

@@ -14,36 +14,46 @@ if o.at then  -- continues after (at, number)
     end
     rank = rank + low
 end
-local some = redis.call('ZREVRANGE', key, rank, rank + o.scan - 1)
-local out, counts, n, seen, last = {}, {0, 0, 0}, 0, 0, ''
+local out, counts, n, bytes, last = {}, {0, 0, 0}, 0, 0, ''
 local fields, by_time = o.fields, o.from or o.to
-for _, one in ipairs(some) do
-    seen, last = seen + 1, one
-    local fits = not o.needle or string.find(one, o.needle, HEADER + 1, true)
-    local level = string.byte(one, 9) % 16
-    if fits and o.newest then
+
+local function matches(one, level)
+    if o.needle and not string.find(one, o.needle, HEADER + 1, true) then return false end
+    if o.newest then
         local number = struct.unpack('>I8', one)
-        fits = number <= o.newest and number >= (o.oldest or 0)
+        if number > o.newest or number < (o.oldest or 0) then return false end
     end
-    if fits and by_time then
+    if by_time then
         local time = struct.unpack('>i8', one, 10)
-        fits = (not o.from or time >= o.from) and (not o.to or time <= o.to)
+        if (o.from and time < o.from) or (o.to and time > o.to) then return false end
     end
-    if fits and o.levels then fits = o.levels[level + 1] end
-    if fits and fields then
+    if o.levels and not o.levels[level] then return false end
+    if fields then
         local value = {cmsgpack.unpack_limit(one, 6, HEADER)}
         for at, wanted in pairs(fields) do
-            if not wanted[value[at + 1]] then
-                fits = false
+            if not wanted[value[at + 1]] then return false end
+        end
+    end
+    return true
+end
+
+local left, is_end = o.scan, false
+while left > 0 and not is_end and n < o.want and bytes < 1048576 do
+    local some = redis.call('ZREVRANGE', key, rank, rank + math.min(left, 50) - 1)
+    is_end = #some < math.min(left, 50)
+    for at, one in ipairs(some) do
+        local level = string.byte(one, 9) % 16 + 1
+        last, bytes = one, bytes + #one
+        if matches(one, level) then
+            n = n + 1
+            counts[level] = counts[level] + 1
+            if not o.count then out[n] = one end
+            if n >= o.want then
+                is_end = is_end and at == #some
                 break
             end
         end
     end
-    if fits then
-        n = n + 1
-        counts[level + 1] = counts[level + 1] + 1
-        if not o.count then out[n] = one end
-        if n >= o.want then break end
-    end
+    rank, left = rank + #some, left - #some
 end
-return {(seen == #some and seen < o.scan) and 1 or 0, string.sub(last, 1, HEADER), counts, out}
+return {is_end and 1 or 0, string.sub(last, 1, HEADER), counts, out}

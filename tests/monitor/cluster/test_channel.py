@@ -11,7 +11,7 @@ from contextlib import aclosing
 import msgspec
 import pytest
 
-from heartfelt.monitor.cluster.channel import FIGURES, ChannelError, Input, Timing
+from heartfelt.monitor.cluster.channel import FIGURES, ChannelError, ChannelTiming, Input
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, CREDIT_BYTES
 from heartfelt.monitor.cluster.channel.frames import BEATS, FRAME_BYTES, NOTICE, UNKNOWN, frame
 from heartfelt.monitor.cluster.channel.service import monotonic_ms
@@ -221,7 +221,7 @@ def test_another_version_is_refused_with_the_reason_on_both_sides(run, caplog, m
         from heartfelt.monitor.cluster.channel import handshake
 
         async with channels("a", "b", connected=False) as (a, b):
-            monkeypatch.setattr(handshake.Dialing, "first", lambda self: _hello(self, handshake))
+            monkeypatch.setattr(handshake.DialerHandshake, "first", lambda self: _hello(self, handshake))
             a.peers.set_peers({B: f"127.0.0.1:{b.port}"})
             await until(lambda: "version 2" in a.peers.states()[0].error)
             assert b.counts["refused_version"] >= 1
@@ -238,7 +238,7 @@ def test_a_connection_over_which_nothing_comes_is_ended(run):
     """Half-open: the other side neither answers nor closes."""
 
     async def main():
-        quick = Timing(ping_s=0.02, silent_s=0.3, retry_s=0.005, most_retry_s=0.01, batch_s=0.005)
+        quick = ChannelTiming(ping_s=0.02, silent_s=0.3, retry_s=0.005, most_retry_s=0.01, batch_s=0.005)
         async with channels("a", "b", timing=quick) as (a, b):
             for wire in b._listener.known.values():
                 wire.transport.pause_reading()
@@ -257,7 +257,7 @@ def test_a_monitor_that_was_stopped_itself_does_not_drop_the_others(run):
     """Its own timers are late, not its peers."""
 
     async def main():
-        quick = Timing(ping_s=0.05, silent_s=0.2, retry_s=0.005, batch_s=0.005)
+        quick = ChannelTiming(ping_s=0.05, silent_s=0.2, retry_s=0.005, batch_s=0.005)
         async with channels("a", "b", timing=quick) as (a, b):
             for _ in range(3):
                 time.sleep(0.5)
@@ -512,7 +512,7 @@ def test_a_handler_that_does_not_end_is_left_and_counted(run, caplog):
                 with contextlib.suppress(asyncio.CancelledError):
                     await go.wait()
 
-        timing = Timing(end_s=0.05, retry_s=0.01)
+        timing = ChannelTiming(end_s=0.05, retry_s=0.01)
         async with channels("a", "b", timing=timing) as (a, b):
             b.on("stubborn", stubborn)
             task = asyncio.ensure_future(a.peers.ask(B, "stubborn", seconds=LONG_S))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What waits for one monitor, and the form in which it is sent."""
+"""Beats and inputs that wait for one monitor, and the form in which they are sent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.cluster.channel import feed as feed_module
-from heartfelt.monitor.cluster.channel.feed import INPUT_BYTES, MOST_PARTS, WINDOW, Feed
+from heartfelt.monitor.cluster.channel.feed import INPUT_BYTES, MOST_PARTS, WINDOW, PeerFeed
 from heartfelt.monitor.cluster.channel.frames import (
     BEATS,
     BEATS_IN_FRAME,
     INPUTS,
     FrameReader,
     Input,
-    Lateness,
+    Transit,
     frame,
     pack_beats,
     unpack_beats,
@@ -32,7 +32,7 @@ def text(data, heard_ms=NOW_MS):
 
 
 def sent(feed, now_ms=NOW_MS):
-    """What goes out now: [(number, ids or data)]."""
+    """Returns what goes out now: [(number, ids or data)]."""
     reader, found = FrameReader(1 << 30), []
     while (data := feed.take(now_ms)) is not None:
         reader.feed(data)
@@ -47,7 +47,7 @@ def sent(feed, now_ms=NOW_MS):
 
 
 def test_the_newest_beat_of_an_instance_replaces_older_ones():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     for id, heard_ms in ((7, NOW_MS - 30), (8, NOW_MS - 20), (7, NOW_MS - 5), (7, NOW_MS - 9)):
         assert feed.put_beat(id, heard_ms)
     assert feed.beats == 2
@@ -66,7 +66,7 @@ def test_ages_are_in_bounds():
 
 
 def test_beats_and_inputs_keep_their_order():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     feed.put_beat(1, NOW_MS)
     feed.put_input(text(b"a"))
     feed.put_input(text(b"b"))
@@ -77,7 +77,7 @@ def test_beats_and_inputs_keep_their_order():
 
 
 def test_few_batches_are_closed_by_inputs():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     for n in range(1000):
         feed.put_beat(n, NOW_MS)
         feed.put_input(text(b"%d" % n))
@@ -92,7 +92,7 @@ def test_few_batches_are_closed_by_inputs():
 
 def test_beats_have_a_bound_that_is_the_number_of_instances():
     counts = Counter()
-    feed = Feed(counts, most_beats=100)
+    feed = PeerFeed(counts, most_beats=100)
     assert all(feed.put_beat(id, NOW_MS) for id in range(100))
     assert not feed.put_beat(100, NOW_MS)
     assert feed.put_beat(99, NOW_MS + 1)
@@ -105,9 +105,9 @@ def test_beats_have_a_bound_that_is_the_number_of_instances():
 
 def test_inputs_have_a_bound_in_bytes():
     counts = Counter()
-    feed = Feed(counts, most_input_bytes=3000)
+    feed = PeerFeed(counts, most_input_bytes=3000)
     assert [feed.put_input(text(b"x" * 800)) for _ in range(4)] == [True, True, True, False]
-    assert not Feed(counts).put_input(text(b"x" * INPUT_BYTES))
+    assert not PeerFeed(counts).put_input(text(b"x" * INPUT_BYTES))
     assert counts["inputs_refused"] == 2
     assert feed.input_bytes <= 3000
     sent(feed)
@@ -116,7 +116,7 @@ def test_inputs_have_a_bound_in_bytes():
 
 
 def test_large_batches_are_split_and_so_many_are_on_their_way():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     count = BEATS_IN_FRAME * (WINDOW + 3)
     for id in range(count):
         feed.put_beat(id, NOW_MS)
@@ -131,7 +131,7 @@ def test_large_batches_are_split_and_so_many_are_on_their_way():
 
 
 def test_a_new_connection_goes_on_where_the_last_one_was_cut():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     for n in range(4):
         feed.put_input(text(b"%d" % n))
         feed.put_beat(n, NOW_MS)
@@ -146,14 +146,14 @@ def test_a_new_connection_goes_on_where_the_last_one_was_cut():
 
 
 def test_a_feed_that_begins_anew_goes_on_with_the_numbers_of_the_former():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     feed.put_beat(1, NOW_MS)
     feed.resume(500)
     assert sent(feed) == [(501, [1])]
 
 
 def test_all_that_was_not_acknowledged_is_returned_at_the_end():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     feed.put_beat(1, NOW_MS)
     feed.put_beat(2, NOW_MS)
     feed.put_input(text(b"a"))
@@ -169,7 +169,7 @@ def test_all_that_was_not_acknowledged_is_returned_at_the_end():
 
 def test_what_cannot_be_encoded_is_dropped_and_counted_and_does_not_stop_the_rest(caplog):
     counts = Counter()
-    feed = Feed(counts)
+    feed = PeerFeed(counts)
     feed.put_beat(-1, NOW_MS)
     feed.put_input(text(b"a"))
     assert sent(feed) == [(1, [b"a"])]
@@ -182,7 +182,7 @@ def test_random_work_loses_nothing_and_sends_nothing_twice(monkeypatch):
     monkeypatch.setattr(feed_module, "WINDOW", 4)
     for seed in range(60):
         rand = random.Random(seed)
-        feed, handled, received, put = Feed(Counter()), 0, [], []
+        feed, handled, received, put = PeerFeed(Counter()), 0, [], []
         reader = FrameReader(1 << 30)
         for step in range(200):
             what = rand.random()
@@ -251,7 +251,7 @@ def test_beats_of_odd_lengths_are_malformed(size):
 
 
 def test_what_has_waited_somewhere_is_late():
-    late = Lateness()
+    late = Transit()
     assert late.of(100, 5_000) == 0
     assert late.of(200, 5_103) == 3
     assert late.of(300, 5_199) == 0, "the fastest yet"
@@ -260,7 +260,7 @@ def test_what_has_waited_somewhere_is_late():
 
 
 def test_clocks_that_drift_apart_do_not_make_beats_old():
-    late, worst = Lateness(), 0
+    late, worst = Transit(), 0
     for second in range(86_400):
         worst = max(worst, late.of(second * 1000, second * 1000 + second // 10))  # 100 ms in 1000 s
     assert worst <= 2 * 60 // 10 + 1

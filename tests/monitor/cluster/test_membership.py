@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who lives and who leads, on a real server; time is a manual clock where it matters."""
+"""Tells who lives and who leads, on a real server; time is a manual clock where it matters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("redis")
 
-from heartfelt.monitor.cluster.membership import FIGURES, Member, Membership, new_monitor_id
+from heartfelt.monitor.cluster.membership import FIGURES, FleetMember, Membership, new_monitor_id
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.testing import ManualClock
 from tests.monitor.cluster.channels import LONG_S, until
@@ -181,7 +181,7 @@ def test_entries_that_are_long_gone_are_deleted_and_odd_ones_left_out(fleet, cap
         client.hset(fleet.key("stamps"), "e" * 32, int(time.time() * 1000) - 3_700_000)
         await fleet.renew(a, a)
         assert living(a) == "ad"
-        assert a.living["d" * 32] == Member("x:1")
+        assert a.living["d" * 32] == FleetMember("x:1")
         assert a.counts["bad_entries"] == 2 and caplog.text.count("cannot be read") == 1
         assert sorted(id[:1] for id in client.hkeys(fleet.key("mons"))) == [b"a", b"c", b"d"]
 

@@ -35,7 +35,7 @@ class Handler(NamedTuple):
 
 
 class Handlers:
-    """What the channel does with what other monitors send. See Channel.on."""
+    """The functions that are called with what other monitors send. See Channel.on."""
 
     def __init__(self) -> None:
         self.requests: dict[str, Handler] = {}

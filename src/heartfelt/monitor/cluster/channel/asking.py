@@ -79,7 +79,7 @@ _credit = msgspec.msgpack.Decoder(_Count)
 
 
 class Wire(Protocol):
-    """What this file needs of a connection."""
+    """The part of a connection that this file needs."""
 
     room: TimedEvent
     ending: bool

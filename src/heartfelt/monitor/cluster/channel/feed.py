@@ -23,23 +23,23 @@ INPUT_BYTES = 1024 * 1024
 """The longest input, and how many bytes of inputs are in a batch."""
 INPUTS_IN_FRAME = 4096
 _OVERHEAD = 200
-"""What an input takes beside its data."""
+"""Bytes that an input takes beside its data."""
 MOST_PARTS = 64
-"""So many batches are closed by inputs; with more, a beat that came before an input may be sent after it."""
+"""How many batches are closed by inputs; with more, a beat that came before an input may be sent after it."""
 WINDOW = 64
 """How many batches are on their way at a time."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
 class Undelivered(NamedTuple):
-    """What was put for a monitor and not acknowledged by it. It may have handled the oldest of it."""
+    """Beats and inputs that a monitor has not acknowledged. It may have handled the oldest of it."""
 
     beats: dict[int, int]
     """id -> when the newest one was heard."""
     inputs: list[Input]
 
 
-class Feed:
+class PeerFeed:
     """Belongs to the loop's thread. counts: of the channel."""
 
     def __init__(

@@ -139,7 +139,7 @@ def _check_identity(id: str, nonce: bytes, own: str) -> None:
         raise HandshakeRefused("identity", f"the other side says that it is {own}, which is this monitor")
 
 
-class Dialing:
+class DialerHandshake:
     """The side that connects. `first` is its first frame; `receive` returns the next one, None at the end.
 
     own, other: monitor ids; `other` is whom it wants to reach.
@@ -175,7 +175,7 @@ class Dialing:
         return None
 
 
-class Listening:
+class ListenerHandshake:
     """The side that listens. `receive` returns the next frame. `peer` is set once the other side is known.
 
     secret: called when it is needed, so that a new one is used at once. handled: returns the last batch of a monitor

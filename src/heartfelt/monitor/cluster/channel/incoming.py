@@ -25,19 +25,19 @@ from heartfelt.monitor.cluster.channel.frames import (
     REQUEST,
     UNKNOWN,
     BeatBatch,
-    Lateness,
+    Transit,
     decode,
     frame,
     unpack_beats,
     unpack_clock,
     unpack_inputs,
 )
-from heartfelt.monitor.cluster.channel.handshake import HandshakeRefused, Listening
+from heartfelt.monitor.cluster.channel.handshake import HandshakeRefused, ListenerHandshake
 from heartfelt.monitor.cluster.channel.wire import PeerWire, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
 
 MOST_REMEMBERED = 4096
-"""Of so many monitors it is remembered which batch of theirs was handled last."""
+"""The number of monitors of which the last batch that was handled is remembered."""
 BEATS_A_TURN = 8192
 """After so many beats other callbacks of the loop have their turn."""
 
@@ -90,8 +90,8 @@ class Incoming(PeerWire):
         self.answers = Answers(self, handlers, counts)
         self._handlers, self._handled, self._now_ms = handlers, handled, now_ms
         self._on_known, self._on_end, self._on_lost = on_known, on_end, on_lost
-        self._listening = Listening(secret, own, self._handled_of)
-        self._lateness = Lateness()
+        self._listening = ListenerHandshake(secret, own, self._handled_of)
+        self._lateness = Transit()
         self._unacknowledged = 0
         self._beats = 0
         self._is_resting = False

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from heartfelt.monitor.cluster.channel.answering import Handlers
 from heartfelt.monitor.cluster.channel.incoming import Handled, Incoming
-from heartfelt.monitor.cluster.channel.wire import Timing
+from heartfelt.monitor.cluster.channel.wire import ChannelTiming
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 
@@ -34,7 +34,7 @@ class ChannelListener:
         host: str,
         port: int,
         handlers: Handlers,
-        timing: Timing,
+        timing: ChannelTiming,
         now_ms: Callable[[], int],
         counts: Counter[str],
         log: RateLog,

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.cluster.channel.asking import Asks
-from heartfelt.monitor.cluster.channel.feed import Feed
+from heartfelt.monitor.cluster.channel.feed import PeerFeed
 from heartfelt.monitor.cluster.channel.frames import ACK, FRAME_BYTES, NOTICE, PING, UNKNOWN, frame, pack_clock
-from heartfelt.monitor.cluster.channel.handshake import Dialing, HandshakeRefused
+from heartfelt.monitor.cluster.channel.handshake import DialerHandshake, HandshakeRefused
 from heartfelt.monitor.cluster.channel.wire import PeerWire
 from heartfelt.monitor.ingest.log_rate import RateLog
 
@@ -23,9 +23,9 @@ class Outgoing(PeerWire):
 
     def __init__(
         self,
-        dialing: Dialing,
+        dialing: DialerHandshake,
         peer: str,
-        feed: Feed,
+        feed: PeerFeed,
         now_ms: Callable[[], int],
         counts: Counter[str],
         log: RateLog,

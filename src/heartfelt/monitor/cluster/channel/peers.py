@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ChannelError
-from heartfelt.monitor.cluster.channel.feed import Feed, Undelivered
+from heartfelt.monitor.cluster.channel.feed import PeerFeed, Undelivered
 from heartfelt.monitor.cluster.channel.frames import Input
-from heartfelt.monitor.cluster.channel.handshake import Dialing
+from heartfelt.monitor.cluster.channel.handshake import DialerHandshake
 from heartfelt.monitor.cluster.channel.outgoing import Outgoing
-from heartfelt.monitor.cluster.channel.wire import Timing, logger
+from heartfelt.monitor.cluster.channel.wire import ChannelTiming, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 
@@ -43,7 +43,7 @@ class PeerState(NamedTuple):
 
 
 class _Peer:
-    def __init__(self, id: str, address: str, feed: Feed) -> None:
+    def __init__(self, id: str, address: str, feed: PeerFeed) -> None:
         self.id, self.address, self.feed = id, address, feed
         self.wire: Outgoing | None = None
         self.dialing: Outgoing | None = None
@@ -66,7 +66,7 @@ class Peers:
         self,
         own: str,
         secret: Callable[[], bytes],
-        timing: Timing,
+        timing: ChannelTiming,
         now_ms: Callable[[], int],
         counts: Counter[str],
         log: RateLog,
@@ -104,7 +104,7 @@ class Peers:
                 continue
             if self._is_stopped:
                 return
-            peer = self._peers.setdefault(id, _Peer(id, address, Feed(self._counts)))
+            peer = self._peers.setdefault(id, _Peer(id, address, PeerFeed(self._counts)))
             peer.address = address
             peer.task = asyncio.get_running_loop().create_task(self._keep(peer), name=f"channel to {id}")
 
@@ -272,7 +272,12 @@ class Peers:
         """Makes `peer.wire`. Returns why it could not."""
         self._counts["dialed"] += 1
         wire = peer.dialing = Outgoing(
-            Dialing(self._secret(), self._own, peer.id), peer.id, peer.feed, self._now_ms, self._counts, self._log
+            DialerHandshake(self._secret(), self._own, peer.id),
+            peer.id,
+            peer.feed,
+            self._now_ms,
+            self._counts,
+            self._log,
         )
         try:
             host, port = split_address(peer.address)

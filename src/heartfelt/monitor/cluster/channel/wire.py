@@ -13,17 +13,17 @@ from heartfelt.monitor.cluster.channel.frames import GREETING_BYTES, PING, PONG,
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import TimedEvent
 
-__all__ = ["PeerWire", "Timing", "logger"]
+__all__ = ["ChannelTiming", "PeerWire", "logger"]
 
 WRITE_BYTES = 256 * 1024
-"""What may wait in a connection's transport before writing pauses; one frame may exceed it."""
+"""The most that waits in a connection's transport before writing pauses; one frame may exceed it."""
 FLUSH_S = 0.5
 """How long a connection that closes may take to send what was written."""
 logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
 @dataclass(frozen=True)
-class Timing:
+class ChannelTiming:
     """Times in seconds."""
 
     batch_s: float = 0.05

@@ -29,3 +29,11 @@ def run(request):
             loop.close()
 
     return run_it
+
+
+@pytest.fixture
+def fleet(redis_server):  # noqa: F811
+    """Memberships in one Redis, which are ended when the test ends."""
+    from tests.monitor.cluster.fleets import Fleet
+
+    return Fleet(redis_server)

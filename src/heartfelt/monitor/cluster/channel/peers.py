@@ -50,6 +50,11 @@ class _Peer:
         self.error = "not connected yet"
         self.task: asyncio.Task[None]
 
+    @property
+    def live(self) -> Outgoing | None:
+        """The connection, unless it is ending."""
+        return None if self.wire is None or self.wire.ending else self.wire
+
     def pump(self) -> None:
         if self.wire is not None:
             self.wire.pump()
@@ -139,19 +144,19 @@ class Peers:
         return id in self._peers
 
     def is_connected(self, id: str) -> bool:
-        return (peer := self._peers.get(id)) is not None and peer.wire is not None
+        return (peer := self._peers.get(id)) is not None and peer.live is not None
 
     @property
     def connected(self) -> list[str]:
-        return [id for id, peer in self._peers.items() if peer.wire is not None]
+        return [id for id, peer in self._peers.items() if peer.live is not None]
 
     def states(self) -> list[PeerState]:
         return [
             PeerState(
                 peer.id,
                 peer.address,
-                peer.wire is not None,
-                "" if peer.wire is not None else peer.error,
+                peer.live is not None,
+                "" if peer.live is not None else peer.error,
                 peer.feed.beats,
                 peer.feed.input_bytes,
             )
@@ -185,9 +190,8 @@ class Peers:
         """Sends a notice at once, and forgets it. Returns False if it could not be sent."""
         encoded = msgspec.msgpack.encode((name, body))
         found = self._peers.get(peer)
-        is_sent = (
-            found is not None and found.wire is not None and len(encoded) <= BODY_BYTES and found.wire.notify(encoded)
-        )
+        wire = None if found is None else found.live
+        is_sent = wire is not None and len(encoded) <= BODY_BYTES and wire.notify(encoded)
         self._counts["notices_sent" if is_sent else "notices_dropped"] += 1
         return is_sent
 
@@ -207,11 +211,12 @@ class Peers:
 
     def _wire(self, peer: str) -> Outgoing:
         found = self._peers.get(peer)
-        if found is None or found.wire is None:
+        wire = None if found is None else found.live
+        if wire is None:
             self._counts["unanswered_disconnected"] += 1
-            why = "it is not known" if found is None else found.error
+            why = "it is not known" if found is None else found.wire.why if found.wire is not None else found.error
             raise ChannelError("disconnected", f"there is no connection to the monitor {peer}: {why}")
-        return found.wire
+        return wire
 
     # -- batches
 

@@ -33,6 +33,7 @@ def text(data, heard_ms=NOW_MS):
 
 def sent(feed, now_ms=NOW_MS):
     """Returns what goes out now: [(number, ids or data)]."""
+    feed.release()
     reader, found = FrameReader(1 << 30), []
     while (data := feed.take(now_ms)) is not None:
         reader.feed(data)
@@ -52,6 +53,8 @@ def test_the_newest_beat_of_an_instance_replaces_older_ones():
         assert feed.put_beat(id, heard_ms)
     assert feed.beats == 2
     reader = FrameReader(1 << 20)
+    assert feed.take(NOW_MS) is None, "it waits for others"
+    feed.release()
     reader.feed(feed.take(NOW_MS))
     _, number, body = reader.take()
     clock, ids, ages = unpack_beats(body)
@@ -113,6 +116,19 @@ def test_inputs_have_a_bound_in_bytes():
     sent(feed)
     feed.acknowledge(1)
     assert feed.input_bytes == 0 and feed.is_empty
+
+
+def test_what_comes_after_a_batch_waits_for_the_next_one():
+    """An acknowledgement is no reason to send what has come since: batches would be as small as a way there and back
+    is short."""
+    feed = PeerFeed(Counter())
+    feed.put_beat(1, NOW_MS)
+    assert sent(feed) == [(1, [1])]
+    feed.put_beat(2, NOW_MS)
+    feed.put_input(text(b"a"))
+    feed.acknowledge(1)
+    assert feed.take(NOW_MS) is None
+    assert sent(feed) == [(2, [2]), (3, [b"a"])]
 
 
 def test_large_batches_are_split_and_so_many_are_on_their_way():
@@ -192,6 +208,7 @@ def test_random_work_loses_nothing_and_sends_nothing_twice(monkeypatch):
             elif what < 0.6:
                 feed.put_beat(rand.randrange(5), step)
             elif what < 0.8:
+                feed.release()
                 for _ in range(rand.randrange(3)):
                     if (data := feed.take(NOW_MS)) is not None:
                         reader.feed(data)

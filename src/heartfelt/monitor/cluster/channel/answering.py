@@ -112,7 +112,7 @@ class Answers:
                     raise Problem(400, "in_pieces", f"{name!r} is answered in pieces; use `stream`")
                 await self._send_pieces(number, result, served)
             else:
-                await self._wire.room.wait()
+                await self._wire.wait_for_room()
                 self._finish(number, name, result)
         except asyncio.CancelledError:
             if not served.is_late:
@@ -128,7 +128,7 @@ class Answers:
                 while served.credit <= 0:
                     served.more.clear()
                     await served.more.wait()
-                await self._wire.room.wait()
+                await self._wire.wait_for_room()
                 served.credit -= len(encoded)
                 self._counts["pieces_sent"] += 1
                 self._wire.write(frame(PIECE, number, encoded))

@@ -57,6 +57,7 @@ class PeerFeed:
         self._input_bytes = 0
         self._tail_bytes = 0
         """The bytes of the last part, if that has inputs."""
+        self._is_due = False
 
     @property
     def beats(self) -> int:
@@ -121,11 +122,16 @@ class PeerFeed:
 
     # -- sending
 
+    def release(self) -> None:
+        """Lets `take` return all that waits. What is put after that has been taken waits for the next call."""
+        self._is_due = True
+
     def take(self, now_ms: int) -> bytes | None:
-        """Returns the frame to be sent next. None: nothing waits, or too many batches are on their way."""
-        while len(self._sent) < WINDOW:
+        """Returns the frame to be sent next. None: nothing is due, or too many batches are on their way."""
+        while self._is_due and len(self._sent) < WINDOW:
             if not self._parts:
                 if not self._open:
+                    self._is_due = False
                     return None
                 self._close_beats()
             part = self._parts.popleft()
@@ -159,6 +165,7 @@ class PeerFeed:
             self._parts.extendleft(reversed(self._sent))
             self._counts["batches_again"] += len(self._sent)
             self._sent.clear()
+        self.release()
 
     def _forget(self, part: dict[int, int] | list[Input]) -> None:
         if isinstance(part, dict):

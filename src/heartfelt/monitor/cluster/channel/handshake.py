@@ -22,7 +22,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -72,7 +72,7 @@ class _Proof(msgspec.Struct):
 
 class _Welcome(msgspec.Struct):
     proof: bytes
-    handled: int = 0
+    handled: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] = 0
 
 
 class _Refusal(msgspec.Struct):

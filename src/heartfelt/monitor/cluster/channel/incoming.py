@@ -131,21 +131,35 @@ class Incoming(PeerWire):
     def is_held(self) -> bool:
         return self._is_resting or not self.room.is_set()
 
-    def _go_on(self) -> None:
-        self._is_resting, self._beats = False, 0
-        self.process()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
+    def _hold(self) -> None:
+        """Stops reading."""
         if self.transport is not None and not self.ending:
             self.transport.pause_reading()
 
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.transport is not None and not self.ending:
+    def _go_on(self) -> None:
+        """Reads again, unless there is another reason not to."""
+        if self.transport is not None and not (self.ending or self.is_held):
             self.heard_s = self.loop.time()
             self.transport.resume_reading()
             self.process()
+
+    def _rest(self) -> None:
+        """Lets the other callbacks of the loop have their turn."""
+        self._is_resting = True
+        self._hold()
+        self.loop.call_soon(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._is_resting, self._beats = False, 0
+        self._go_on()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._hold()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
 
     def frame(self, kind: int, number: int, body: bytes) -> None:
         if kind == BEATS:
@@ -155,8 +169,7 @@ class Incoming(PeerWire):
                 self.counts["beats_received"] += len(ids)
                 self._beats += len(ids)
                 if self._beats >= BEATS_A_TURN:
-                    self._is_resting = True
-                    self.loop.call_soon(self._go_on)
+                    self._rest()
                 self._call(self._handlers.beats, BeatBatch(ids, ages, at_ms))
         elif kind == INPUTS:
             inputs = unpack_inputs(body, self._at_ms(unpack_clock(body)))

@@ -127,7 +127,9 @@ class ChannelListener:
 
     def _evict(self) -> None:
         """Ends the oldest handshake: a monitor's takes milliseconds, so it is hardly one's."""
-        task, wire = next(iter(self._joining.items()))
+        task, wire = next(((task, wire) for task, wire in self._joining.items() if not wire.known), (None, None))
+        if task is None or wire is None:
+            return
         self._counts["strangers_evicted"] += 1
         self._log.warn("strangers", f"{MOST_STRANGERS} strangers are connected; the oldest, {wire.address}, is closed")
         del self._joining[task]

@@ -55,7 +55,8 @@ class _Peer:
         """The connection, unless it is ending."""
         return None if self.wire is None or self.wire.ending else self.wire
 
-    def pump(self) -> None:
+    def send_batch(self) -> None:
+        self.feed.release()
         if self.wire is not None:
             self.wire.pump()
 
@@ -97,9 +98,21 @@ class Peers:
         """Connects to these monitors, and ends the connections to all others. addresses: monitor id -> "host:port";
         this monitor's own is left out."""
         wanted = {id: address for id, address in addresses.items() if id != self._own}
+        gone: dict[str, Undelivered] = {}
         for id, peer in list(self._peers.items()):
             if wanted.get(id) != peer.address:
-                self._remove(peer, keep=id in wanted)
+                self._end_connection(peer, "the monitor has another address" if id in wanted else "the monitor is gone")
+            if id not in wanted:
+                del self._peers[id]
+                gone[id] = peer.feed.end()
+        self._connect_to(wanted)
+        for id, left in gone.items():
+            self._counts["beats_undelivered"] += len(left.beats)
+            self._counts["inputs_undelivered"] += len(left.inputs)
+            if left.beats or left.inputs:
+                self._tell(self.on_undelivered, id, left)
+
+    def _connect_to(self, wanted: Mapping[str, str]) -> None:
         for id, address in wanted.items():
             if id in self._peers and self._peers[id].address == address:
                 continue
@@ -113,23 +126,14 @@ class Peers:
             peer.address = address
             peer.task = asyncio.get_running_loop().create_task(self._keep(peer), name=f"channel to {id}")
 
-    def _remove(self, peer: _Peer, *, keep: bool) -> None:
-        """keep: it lives, and only its address has changed."""
+    def _end_connection(self, peer: _Peer, why: str) -> None:
         peer.task.cancel()
         self._ending.add(peer.task)
         peer.task.add_done_callback(self._ending.discard)
         for wire in (peer.wire, peer.dialing):
             if wire is not None:
-                wire.close("the monitor has another address" if keep else "the monitor is gone")
+                wire.close(why)
         peer.wire = peer.dialing = None
-        if keep:
-            return
-        del self._peers[peer.id]
-        left = peer.feed.end()
-        self._counts["beats_undelivered"] += len(left.beats)
-        self._counts["inputs_undelivered"] += len(left.inputs)
-        if left.beats or left.inputs:
-            self._tell(self.on_undelivered, peer.id, left)
 
     def _tell(self, listener: Callable[..., object] | None, *what: object) -> None:
         if listener is None:
@@ -226,7 +230,7 @@ class Peers:
     def _send_batches(self) -> None:
         self._timer = None
         for peer in self._peers.values():
-            peer.pump()  # what does not go now goes when there is room, or a connection
+            peer.send_batch()  # what does not go now goes when there is room, or a connection
 
     async def drain(self, seconds: float) -> bool:
         """Sends what waits, and returns True once all of it was acknowledged; False after `seconds`."""

@@ -96,6 +96,8 @@ class PeerWire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self.ending:
+            return
         self.heard_s = self.loop.time()
         self.counts["bytes_received"] += len(data)
         self.reader.feed(data)
@@ -145,6 +147,11 @@ class PeerWire(asyncio.Protocol):
         if not self.ending and self.transport is not None:
             self.counts["bytes_sent"] += len(data)
             self.transport.write(data)
+
+    async def wait_for_room(self) -> None:
+        """Returns when there is room to write, also if several wait for it."""
+        while not self.room.is_set():
+            await self.room.wait()
 
     def pause_writing(self) -> None:
         self.room.clear()

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from heartfelt.monitor.cluster.channel import FIGURES, ChannelError, ChannelTiming, Input
-from heartfelt.monitor.cluster.channel.frames import BEATS, NOTICE, UNKNOWN, frame
+from heartfelt.monitor.cluster.channel.frames import NOTICE, UNKNOWN, frame, pack_inputs
 from heartfelt.monitor.cluster.channel.service import monotonic_ms
 from tests.monitor.cluster.channels import LONG_S, A, B, C, Raw, channels, connect, until
 
@@ -339,21 +339,22 @@ def test_figures_are_declared(run):
 # -- beats whose order or number cannot be
 
 
-@pytest.mark.parametrize("number", [0, 3])
-def test_a_batch_that_is_missing_ends_the_connection(run, number):
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_batch_that_came_before_is_left_out_and_one_that_is_missing_ends_the_connection(run, number):
     async def main():
         async with channels("b") as (b,):
             raw = await Raw.open(b.port)
             await raw.greet(A, B)
-            raw.send(frame(BEATS, 1, bytes(8)))
-            await raw.take()
-            raw.send(frame(BEATS, number, bytes(8)))
+            raw.send(pack_inputs(1, 5, [text(b"once")]))
+            assert await raw.take() == (11, 1, b"")
+            raw.send(pack_inputs(number, 5, [text(b"again")]))
             found = await raw.take()
-            if number == 0:
+            if number < 2:
                 assert found == (11, 1, b""), "it was handled before"
             else:
                 assert found is None
                 assert b.counts["failed_malformed"] == 1
+            assert [one.data for _, one in b.heard.inputs] == [b"once"]
             await raw.close()
 
     run(main())

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from heartfelt.monitor.cluster.channel import ChannelError, Input
+from heartfelt.monitor.cluster.channel.answering import MOST_SERVED
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, CREDIT_BYTES
 from heartfelt.monitor.cluster.channel.frames import frame
 from heartfelt.monitor.cluster.channel.service import monotonic_ms
@@ -246,5 +247,41 @@ def test_a_connection_that_is_ending_is_none(run):
             assert a.peers.states()[0].connected is False
             await until(lambda: a.peers.is_connected(B))
             assert b.counts["replaced"] + b.counts["accepted"] >= 2
+
+    run(main())
+
+
+def test_answers_that_wait_for_room_do_not_go_all_at_once(run):
+    async def main():
+        async with channels("b") as (b,):
+            go = asyncio.Event()
+
+            async def later(peer, message):
+                await go.wait()
+                return b"x" * 100_000
+
+            b.on("later", later)
+            raw = await Raw.open(b.port)
+            await raw.greet(C, B)
+            wire = b._listener.known[C]
+            raw.writer.transport.pause_reading()
+            for n in range(1, MOST_SERVED + 1):
+                raw.send(frame(13, n, msgspec.msgpack.encode(["later", 60_000, 0, None])))
+            await until(lambda: len(b._handlers.serving) == MOST_SERVED)
+            most, write = 0, wire.transport.write
+
+            def noting(data):
+                nonlocal most
+                write(data)
+                most = max(most, wire.transport.get_write_buffer_size())
+
+            wire.write = noting
+            go.set()
+            await until(lambda: not wire.room.is_set())
+            raw.writer.transport.resume_reading()
+            for _ in range(MOST_SERVED):
+                assert (await raw.take())[0] == 14
+            assert 0 < most < 600_000
+            await raw.close()
 
     run(main())

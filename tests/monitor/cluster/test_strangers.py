@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from heartfelt.monitor.cluster.channel import ChannelTiming
-from heartfelt.monitor.cluster.channel.answering import MOST_SERVED
 from heartfelt.monitor.cluster.channel.frames import BEATS, INPUTS, REFUSED, REQUEST, frame, pack_beats, pack_inputs
 from heartfelt.monitor.cluster.channel.handshake import CHALLENGE, HELLO, DialerHandshake
 from heartfelt.monitor.cluster.channel.listener import MOST_STRANGERS
@@ -193,7 +192,7 @@ def test_nonsense_of_the_one_that_listens(run):
     run(main())
 
 
-@pytest.mark.parametrize("what", ["answers", "pieces", "later"])
+@pytest.mark.parametrize("what", ["answers", "pieces"])
 def test_a_peer_that_never_reads_bounds_what_waits_for_it(run, what):
     async def main():
         timing = ChannelTiming(ping_s=0.05, silent_s=0.5, retry_s=0.01)
@@ -209,15 +208,6 @@ def test_a_peer_that_never_reads_bounds_what_waits_for_it(run, what):
                 while True:
                     yield answer(peer, message)
 
-            async def later(peer, message):
-                await asyncio.sleep(0)
-                if message == MOST_SERVED:
-                    all_began.set()
-                await all_began.wait()
-                return answer(peer, message)
-
-            all_began = asyncio.Event()
-            b.on("later", later)
             b.on("answers", answer)
             b.on("pieces", pieces)
             raw = await Raw.open(b.port)
@@ -230,7 +220,7 @@ def test_a_peer_that_never_reads_bounds_what_waits_for_it(run, what):
                 if wire.ending:
                     break
                 if n < 1000 and raw.writer.transport.get_write_buffer_size() < 1 << 20:
-                    raw.send(frame(REQUEST, n, msgspec.msgpack.encode([what, 60_000, credit, n])))
+                    raw.send(frame(REQUEST, n, msgspec.msgpack.encode([what, 60_000, credit, None])))
                 most = max(most, wire.transport.get_write_buffer_size())
                 await asyncio.sleep(0.001)
             assert wire.ending and b.counts["failed_silent"] == 1

@@ -177,7 +177,7 @@ def test_another_address_of_a_monitor_is_used(run):
             a.peers.set_peers({B: "127.0.0.1:1"})
             a.peers.forward(B, 5, 0)
             await until(lambda: a.counts["connect_failures"])
-            a.peers.set_peers({B: f"127.0.0.1:{b.port}"})
+            a.peers.set_peers({B: f"localhost:{b.port}"})
             assert await a.peers.drain(LONG_S)
             assert [id for _, id, _ in b.heard.beats] == [5]
 

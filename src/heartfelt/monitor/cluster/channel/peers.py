@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -20,12 +22,14 @@ from heartfelt.monitor.cluster.channel.handshake import DialerHandshake
 from heartfelt.monitor.cluster.channel.outgoing import Outgoing
 from heartfelt.monitor.cluster.channel.wire import ChannelTiming, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
-from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
+from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, run_in_thread, within
 
 __all__ = ["PeerState", "Peers"]
 
 MOST_PEERS = 1024
 """How many other monitors it connects to."""
+MOST_ADDRESSES = 4
+"""How many addresses of a host are tried."""
 _HOPELESS = frozenset(("version", "secret"))
 """Refusals after which another attempt is made after the longest pause only."""
 
@@ -291,7 +295,7 @@ class Peers:
         try:
             host, port = split_address(peer.address)
             await within(self._timing.handshake_s, self._greet(wire, host, port))
-        except (OSError, ValueError, asyncio.TimeoutError) as error:  # an SSLError is an OSError
+        except (OSError, ValueError, asyncio.TimeoutError, Hung) as error:  # an SSLError is an OSError
             is_late = isinstance(error, asyncio.TimeoutError) and not str(error)
             wire.close("the handshake took too long" if is_late else str(error) or repr(error))
         except BaseException:
@@ -308,9 +312,15 @@ class Peers:
 
     async def _greet(self, wire: Outgoing, host: str, port: int) -> None:
         name = (self._server_name or host) if self._tls is not None else None
-        await asyncio.get_running_loop().create_connection(
-            lambda: wire, host, port, ssl=self._tls, server_hostname=name
-        )
+        loop, failure = asyncio.get_running_loop(), OSError(f"{host} has no address")
+        for found in await _resolve(host, self._timing.handshake_s):
+            try:
+                await loop.create_connection(lambda: wire, found, port, ssl=self._tls, server_hostname=name)
+                break
+            except OSError as error:
+                failure = error
+        else:
+            raise failure
         await wire.greeted.wait()
 
     def check(self, now_s: float) -> None:
@@ -343,6 +353,18 @@ class Peers:
         """Returns how many beats, and how many bytes of inputs, wait for all monitors."""
         feeds = [peer.feed for peer in self._peers.values()]
         return sum(feed.beats for feed in feeds), sum(feed.input_bytes for feed in feeds)
+
+
+async def _resolve(host: str, seconds: float) -> list[str]:
+    """Returns the addresses of a host. A name is looked up in a thread that does not hold up the end of the process."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        found = await run_in_thread(
+            "channel address", lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), seconds=seconds
+        )
+        return list(dict.fromkeys(str(one[4][0]) for one in found))[:MOST_ADDRESSES]
+    return [host]
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -146,6 +146,23 @@ def test_large_batches_are_split_and_so_many_are_on_their_way():
     assert not feed.acknowledge(WINDOW + 4), "it was never sent"
 
 
+def test_a_million_beats_are_not_cut_at_once_and_come_back_whole():
+    feed = PeerFeed(Counter())
+    for id in range(BEATS_IN_FRAME * 3):
+        feed.put_beat(id, NOW_MS)
+    feed.release()
+    feed.take(NOW_MS)
+    feed.take(NOW_MS)
+    assert len(feed._parts) == 1
+    feed.put_beat(5, NOW_MS + 1)
+    feed.put_input(text(b"a"))
+    feed.resume(1)
+    assert feed.beats == BEATS_IN_FRAME * 2 + 1
+    left = feed.end()
+    assert left.beats == dict.fromkeys(range(BEATS_IN_FRAME, BEATS_IN_FRAME * 3), NOW_MS) | {5: NOW_MS + 1}
+    assert feed.is_empty and feed.beats == 0
+
+
 def test_a_new_connection_goes_on_where_the_last_one_was_cut():
     feed = PeerFeed(Counter())
     for n in range(4):

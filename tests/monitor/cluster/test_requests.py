@@ -246,6 +246,7 @@ def test_a_connection_that_is_ending_is_none(run):
             assert caught.value.reason == "disconnected"
             assert a.peers.states()[0].connected is False
             await until(lambda: a.peers.is_connected(B))
+            assert a.peers.states()[0].minor == 0
             assert b.counts["replaced"] + b.counts["accepted"] >= 2
 
     run(main())

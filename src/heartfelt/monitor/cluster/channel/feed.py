@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -39,6 +40,24 @@ class Undelivered(NamedTuple):
     inputs: list[Input]
 
 
+class _ManyBeats:
+    """Beats for several frames. Cut when each is sent, since that takes long for a million."""
+
+    __slots__ = ("_items", "left")
+
+    def __init__(self, beats: dict[int, int]) -> None:
+        self._items = iter(beats.items())
+        self.left = len(beats)
+
+    def take(self) -> dict[int, int]:
+        taken = dict(islice(self._items, BEATS_IN_FRAME))
+        self.left -= len(taken)
+        return taken
+
+    def rest(self) -> Iterator[tuple[int, int]]:
+        return self._items
+
+
 class PeerFeed:
     """Belongs to the loop's thread. counts: of the channel."""
 
@@ -48,7 +67,7 @@ class PeerFeed:
         self._counts = counts
         self._most_beats, self._most_input_bytes = most_beats, most_input_bytes
         self._open: dict[int, int] = {}
-        self._parts: deque[dict[int, int] | list[Input]] = deque()
+        self._parts: deque[dict[int, int] | _ManyBeats | list[Input]] = deque()
         self._sent: deque[dict[int, int] | list[Input]] = deque()
         self._last = 0
         """The number of the last batch in `_sent`."""
@@ -113,12 +132,7 @@ class PeerFeed:
     def _close_beats(self) -> None:
         beats, self._open = self._open, {}
         self._closed_beats += len(beats)
-        if len(beats) <= BEATS_IN_FRAME:
-            self._parts.append(beats)
-            return
-        items = iter(beats.items())
-        while some := dict(islice(items, BEATS_IN_FRAME)):
-            self._parts.append(some)
+        self._parts.append(beats if len(beats) <= BEATS_IN_FRAME else _ManyBeats(beats))
 
     # -- sending
 
@@ -135,6 +149,10 @@ class PeerFeed:
                     return None
                 self._close_beats()
             part = self._parts.popleft()
+            if isinstance(part, _ManyBeats):
+                many, part = part, part.take()
+                if many.left:
+                    self._parts.appendleft(many)
             try:
                 number = self._last + 1
                 made = pack_beats(number, now_ms, part) if isinstance(part, dict) else pack_inputs(number, now_ms, part)
@@ -175,18 +193,17 @@ class PeerFeed:
 
     def end(self) -> Undelivered:
         """Empties it, and returns what it had."""
-        beats: dict[int, int] = {}
+        beats, self._open = self._open, {}
         inputs: list[Input] = []
-        for part in (*self._sent, *self._parts, self._open):
-            if isinstance(part, dict):
-                for id, heard_ms in part.items():
-                    if heard_ms > beats.get(id, -1):
-                        beats[id] = heard_ms
-            else:
+        for part in (*self._sent, *self._parts):
+            if isinstance(part, list):
                 inputs += part
+                continue
+            for id, heard_ms in part.items() if isinstance(part, dict) else part.rest():
+                if heard_ms > beats.get(id, -1):
+                    beats[id] = heard_ms
         self._sent.clear()
         self._parts.clear()
-        self._open = {}
         self._closed_beats = self._input_bytes = 0
         return Undelivered(beats, inputs)
 

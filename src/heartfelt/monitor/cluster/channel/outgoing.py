@@ -73,6 +73,11 @@ class Outgoing(PeerWire):
             else:
                 self.counts["unknown"] += 1
 
+    @property
+    def minor(self) -> int:
+        """The other side's minor version."""
+        return self._dialing.minor
+
     def pump(self) -> None:
         """Sends what waits, as far as there is room."""
         while self.known and not self.ending and self.room.is_set():

@@ -40,6 +40,8 @@ class PeerState(NamedTuple):
     id: str
     address: str
     connected: bool
+    minor: int | None
+    """The minor version of its channel, if it is connected: what is newer it answers with UNKNOWN."""
     error: str
     """Why it is not connected."""
     waiting_beats: int
@@ -164,6 +166,7 @@ class Peers:
                 peer.id,
                 peer.address,
                 peer.live is not None,
+                None if peer.live is None else peer.live.minor,
                 "" if peer.live is not None else peer.error,
                 peer.feed.beats,
                 peer.feed.input_bytes,
@@ -343,10 +346,14 @@ class Peers:
         wires = [wire for peer in self._peers.values() for wire in (peer.wire, peer.dialing) if wire is not None]
         self.set_peers({})
         left = await end_tasks(list(self._ending), seconds=self._timing.end_s)
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self._timing.end_s
         for wire in wires:
             if wire.transport is not None:
                 wire.transport.abort()
-                await wire.closed.wait(self._timing.end_s)
+        for wire in wires:
+            if wire.transport is not None:
+                await wire.closed.wait(max(0.0, ends_s - loop.time()))
         return len(left)
 
     def waiting(self) -> tuple[int, int]:

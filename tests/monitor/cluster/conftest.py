@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+"""Fixtures of the tests of many monitors."""
+
 from __future__ import annotations
 
 import asyncio
@@ -37,3 +39,23 @@ def fleet(redis_server):  # noqa: F811
     from tests.monitor.cluster.fleets import Fleet
 
     return Fleet(redis_server)
+
+
+@pytest.fixture
+def make_fleet():
+    """make_fleet(n): nodes that share one truth; checked and closed when the test ends."""
+    from tests.monitor.cluster.truth import Fleet
+
+    fleets = []
+
+    def make(n=2, **options):
+        fleets.append(Fleet(n, **options))
+        return fleets[-1]
+
+    yield make
+    try:
+        for fleet in fleets:
+            fleet.check()
+    finally:
+        for fleet in fleets:
+            fleet.close()

@@ -13,7 +13,7 @@ import pytest
 from heartfelt.monitor.cluster.channel import FIGURES, ChannelError, ChannelTiming, Input
 from heartfelt.monitor.cluster.channel.frames import NOTICE, UNKNOWN, frame, pack_inputs
 from heartfelt.monitor.cluster.channel.service import monotonic_ms
-from tests.monitor.cluster.channels import LONG_S, A, B, C, Raw, channels, connect, until
+from tests.monitor.cluster.channels import LONG_S, QUICK, A, B, C, Raw, channels, connect, until
 
 
 def text(data):
@@ -237,11 +237,13 @@ def test_a_connection_over_which_nothing_comes_is_ended(run):
     async def main():
         quick = ChannelTiming(ping_s=0.02, silent_s=0.3, retry_s=0.005, most_retry_s=0.01, batch_s=0.005)
         async with channels("a", "b", timing=quick) as (a, b):
+            b._listener._timing = QUICK  # patient
             for wire in b._listener.known.values():
                 wire.transport.pause_reading()
             await until(lambda: a.counts["failed_silent"], "a's discovery")
             await until(lambda: a.peers.is_connected(B), "a new connection")
             assert b.counts["accepted"] > 1
+            b._listener._timing = quick
             raw = await Raw.open(b.port)
             await raw.greet(C, B)
             await until(lambda: b.counts["failed_silent"], "b's discovery")

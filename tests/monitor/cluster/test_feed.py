@@ -211,7 +211,7 @@ def test_what_cannot_be_encoded_is_dropped_and_counted_and_does_not_stop_the_res
 
 
 def test_random_work_loses_nothing_and_sends_nothing_twice(monkeypatch):
-    """Connections are cut at any place; the other side handles what it has not seen, as Incoming does."""
+    """Connections are cut at any place; the other side handles what it has not seen, as IncomingWire does."""
     monkeypatch.setattr(feed_module, "WINDOW", 4)
     for seed in range(60):
         rand = random.Random(seed)

@@ -149,6 +149,11 @@ class Membership:
         """The value of `lead` in Redis as long as this monitor leads; None if it does not."""
         return f"{self.own}:{self._fence}".encode() if self.leads() else None
 
+    def set_address(self, address: str) -> None:
+        """Sets the address of this monitor's channel, before the start."""
+        self._entry = msgspec.structs.replace(self._entry, address=address)
+        self._living = {self.own: self._entry}
+
     # -- start and stop
 
     async def start(self) -> None:

@@ -42,6 +42,12 @@ class Gate:
 
     def check_new(self, beat: Beat, counts: Counts) -> None:
         """Checks the first beat of an instance. Raises Refused."""
+        self.check_name(beat)
+        if beat.meta is not None:
+            self.check_meta(beat)
+        self.check_room(beat.peer, counts)
+
+    def check_name(self, beat: Beat) -> None:
         limits = self.limits
         for what, name, reason in (
             ("service", beat.service, "service_missing"),
@@ -53,18 +59,24 @@ class Gate:
             if size > limits.key_bytes:
                 text = f"{what} has {size} bytes; the limit is {limits.key_bytes} (limits.key_bytes): {name[:40]!r}..."
                 raise self.refusal("key_size", text, what)
-        if beat.meta is not None:
-            self.check_meta(beat)
+
+    def check_room(self, peer: str, counts: Counts) -> None:
+        limits = self.limits
         if counts.all.total >= limits.instances:
             text = f"{counts.all.total} instances are known, which is limits.instances; remove some, or raise the limit"
             raise self.refusal("instances", text)
-        mine = counts.clients[beat.peer]
+        mine = counts.clients[peer]
         if mine >= limits.instances_of_client:
             text = (
-                f"{beat.peer or 'this client'} has {mine} instances, which is the limit for one address "
+                f"{peer or 'this client'} has {mine} instances, which is the limit for one address "
                 "(limits.instances_of_client); remove some, or raise it"
             )
             raise self.refusal("instances_of_client", text)
+
+    def has_room(self, peer: str, counts: Counts) -> bool:
+        """Returns whether `check_room` raises nothing, and counts nothing."""
+        limits = self.limits
+        return counts.all.total < limits.instances and counts.clients[peer] < limits.instances_of_client
 
     def check_meta(self, beat: Beat) -> None:
         size = self._size(beat.meta)

@@ -101,6 +101,8 @@ class Verdicts:
         done = self._control(now_ms) + self._late() + self._note(now_ms) + self._note_runs(now_ms) + self._cache()
         if now_ms >= self._not_before_ms and not self._more:
             done += self._decide() + self._decide_runs()
+        if self.life.asking is not None:
+            done += self.life.asking.due(now_ms, SLICE)
         return done + self._release(now_ms)
 
     def _control(self, now_ms: float) -> int:

@@ -140,7 +140,7 @@ class Instance(Hot):
         self.counted_interval = 0
         """The kind of interval that it is counted under; 0: none."""
         self.restored_ms: int | None = None
-        """The time the monitor started, until the first beat since then."""
+        """The time the monitor started, until the first beat since then; 0 if it was taken over from another one."""
         self.reconnect_ms = 0
         """The time to reconnect, which is added to its timeout until then."""
         self.goodbye_ms: int | None = None

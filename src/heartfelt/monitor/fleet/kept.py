@@ -24,6 +24,8 @@ class Kept:
     def is_last(self, instance: Instance) -> bool:
         """Returns whether all other instances of its service have left, or are paused: nobody sees these down."""
         counts = self._book.counts.services[instance.service]
+        if self._book.uptime.is_elsewhere(instance.service):
+            return False
         return counts.total - sum(map(counts.of, UNWATCHED)) == 1
 
     def keep(self, instance: Instance, now_ms: int) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.acks import Acks
 from heartfelt.monitor.fleet.addresses import Addresses
-from heartfelt.monitor.fleet.hold import HoldMachine, Timing
+from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.kept import Kept
-from heartfelt.monitor.fleet.leases import GONE, Leases
+from heartfelt.monitor.fleet.leases import GONE
+from heartfelt.monitor.fleet.losing import Losing
 from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import ACKABLE, Book
 from heartfelt.monitor.fleet.runs import OpenRuns
@@ -22,16 +23,12 @@ from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import DOWN, AgentEvent, ExpectedBy, Level, State
 from heartfelt.monitor.reasons import Reason
 
-BEATING = frozenset((State.NEW, State.UP, State.LATE, State.STUCK, State.FAILED))
-"""States in which the timeout runs."""
 BEFORE_PAUSE = GONE | ACKABLE
 """States that a pause remembers, since people were told of them."""
-_RECONNECTS = "sermant"
-"""`via` of agents that keep a connection."""
 _SILENT = frozenset((State.LATE, State.LOST))
 
 
-class Life:
+class Life(Losing):
     """Belongs to the loop's thread."""
 
     def __init__(
@@ -43,18 +40,12 @@ class Life:
         now_ms: Callable[[], float],
         wall_ms: Callable[[], int],
     ) -> None:
-        self.book = book
-        self.timers = timers
-        self.policy = policy
-        self.hold = hold
-        self.now_ms = now_ms
-        self.wall_ms = wall_ms
+        super().__init__(book, timers, policy, hold, now_ms, wall_ms)
         self.runs = OpenRuns(timers)
         self.acks = Acks(book, timers, wall_ms)
         self.kept = Kept(book)
-        self.leases = Leases(book, timers, policy, now_ms)
         self.addresses = Addresses(book, timers, now_ms, wall_ms)
-        self.losses = self.recoveries = self.failures = 0
+        self.recoveries = self.failures = 0
 
     def set_terms(self, instance: Instance) -> None:
         """Decides again whether it is expected, and on its times; see `Leases.set`."""
@@ -62,29 +53,6 @@ class Life:
             by_key = instance.expected_by is ExpectedBy.KEY
             instance.expected = self.policy.is_expected(instance.service, by_key)
         self.leases.set(instance)
-
-    def restored(self, instance: Instance, now_ms: int) -> None:
-        """Sets the timers of an instance from the store. An agent that keeps a connection waits before it connects
-        again: it has more time."""
-        instance.beats = 1
-        instance.restored_ms = now_ms
-        self.set_terms(instance)
-        state = instance.state
-        if (instance.before_pause if state is State.PAUSED else state) in GONE:
-            self._rest(instance)
-        elif instance.via == _RECONNECTS:
-            instance.reconnect_ms = self.hold.policy.reconnect_ms + (instance.interval_ms or 0)
-            self.timers.set(self.timers.lease, instance.id, instance.terms.look_ms + instance.reconnect_ms)
-        if state is State.PAUSED:
-            if instance.paused_until_ms is not None:
-                self._forget_in(instance, max(instance.paused_until_ms - now_ms, 1))
-            return
-        if state is State.LEFT or (state is State.LOST and not instance.expected):
-            most_ms = self.policy.cached_ms(instance.service)
-            left_ms = most_ms - (now_ms - instance.last_beat_ms)
-            self._forget_in(instance, min(max(left_ms, instance.lease_ms, 1), most_ms))
-        if instance.ack is not None:
-            self.acks.watch(instance)
 
     def is_stuck(self, instance: Instance) -> bool:
         lag_ms = instance.lag_ms
@@ -99,7 +67,8 @@ class Life:
         """
         old = instance.state
         interval_ms = instance.terms.interval_ms
-        if old in _SILENT and interval_ms is not None and gap_ms < 2 * instance.lease_ms:
+        restored = instance.restored_ms is not None
+        if old in _SILENT and interval_ms is not None and gap_ms < 2 * instance.lease_ms and not restored:
             self.hold.outages.misses.missed(self.now_ms(), instance.id, gap_ms, interval_ms)
         self._heard(instance)
         gap_ms = max(gap_ms, 0)
@@ -162,80 +131,19 @@ class Life:
         self.book.move(instance, State.FAILED, reason, Level.EMERGENCY, now_ms)
         self.came(instance, now_ms)
 
-    def late(self, instance: Instance) -> None:
-        """Handles a missed interval."""
-        if instance.state not in BEATING or instance.state in (State.LATE, State.FAILED) or instance.late_ms is None:
-            return
-        left_ms = max(instance.lease_ms + instance.reconnect_ms - instance.late_ms, 0)
-        due = int((self.now_ms() + left_ms) // 1000)
-        instance.due = self.hold.windows.count(instance.service, instance.due, due)
-        self.hold.outages.late(instance.id)
-        now_ms = self.wall_ms()
-        self.book.move(instance, State.LATE, reasons.late(instance, now_ms), Level.NORMAL, now_ms)
-
-    def silent(self, instance: Instance, since_ms: float) -> bool:
-        """Handles a timeout that expired `since_ms` ago: from now on the hold counts the instance as lost, if a
-        beat was due from it. False: nothing to decide."""
-        if self.leases.wait(instance, since_ms) or instance.state not in BEATING or instance.held:
-            return False
-        if instance.is_regular:
-            now_s = int(self.now_ms() // 1000)
-            instance.due = self.hold.windows.count(instance.service, instance.due, now_s)
-        return True
-
-    def decide(self, instance: Instance) -> None:
-        """Decides whether it is lost, held, or alive after all, since it may have beaten after `silent`."""
-        if instance.state not in BEATING or instance.held:
-            return
-        if instance.id in self.timers.lease:
-            if instance.state is not State.LATE:
-                self._no_longer_due(instance)
-            return
-        if not self._is_held_now(instance):
-            self.lose(instance)
-            self.book.publish(self.book.on_detected, instance)
-
-    def _is_held_now(self, instance: Instance, led: reasons.Led | None = None) -> bool:
-        """Lets the hold decide on its loss, and marks it if it is held. `led`: what else led to it."""
-        timing = Timing(instance.lease_ms, instance.terms.interval_ms, instance.late_ms)
-        if not self.hold.lost(self.now_ms(), instance.id, instance.service, timing):
-            return False
-        self.book.counts.hold(instance, True)
-        if instance.state is not State.FAILED:  # which stays: it is known to be down
-            now_ms = self.wall_ms()
-            reason = reasons.held(self.hold.reason, instance, now_ms)
-            self.book.move(instance, State.LATE, reason if led is None else led(reason), Level.NORMAL, now_ms)
-        self.book.publish(self.book.on_held, instance)
-        return True
-
-    def lose(
-        self, instance: Instance, led: reasons.Led | None = None, level: Level = Level.EMERGENCY, *, again: bool = False
-    ) -> None:
-        """Moves it to LOST, now that nothing holds the loss. `led`: what else led to it. `again`: it was LOST before a
-        pause, and has not beaten since."""
-        self.losses += not again
-        self.book.counts.hold(instance, False)
-        if not instance.expected:
-            self._forget_in(instance, self.policy.forget_ms(instance.service, instance.lease_ms))
-        now_ms = self.wall_ms()
-        if instance.down_since_ms is None:
-            instance.down_since_ms = instance.last_beat_ms
-        reason = reasons.lost(instance, now_ms, again=again)
-        self.book.move(instance, State.LOST, led(reason) if led is not None else reason, level, now_ms)
-
     def leave(self, instance: Instance, text: str, event: AgentEvent | None = None) -> None:
         """Handles a goodbye. `text`: what was said about it. `event`: the agent's event that says so."""
         if instance.state is State.LEFT:
             return
         instance.goodbye_ms = None if event is None else event.time_ms
-        self._rest(instance)
+        self.rest(instance)
         instance.failed, instance.down_since_ms = False, None
         if instance.state is State.PAUSED:
             self._changed_in_pause(instance, State.LEFT, reasons.left(text, instance, event))
             return
-        self._no_longer_due(instance)
+        self.no_longer_due(instance)
         self.kept.no_longer(instance)
-        self._forget_in(instance, self.policy.cached_ms(instance.service))
+        self.forget_in(instance, self.policy.cached_ms(instance.service))
         self.book.move(instance, State.LEFT, reasons.left(text, instance, event), Level.NORMAL, self.wall_ms())
 
     def pause(self, instance: Instance, until_ms: int | None, by: str, why: str) -> None:
@@ -248,14 +156,14 @@ class Life:
             instance.before_pause = instance.state if remembered else None
             before = reasons.bare(instance.reason) if remembered else None
             if instance.state is not State.LOST:
-                self._no_longer_due(instance)
+                self.no_longer_due(instance)
             self.kept.no_longer(instance)
             self.acks.rest(instance)
         instance.paused_until_ms = until_ms
         if until_ms is None:
             self.timers.drop(self.timers.cache, instance.id)
         else:
-            self._forget_in(instance, max(until_ms - now_ms, 1))
+            self.forget_in(instance, max(until_ms - now_ms, 1))
         self.book.move(instance, State.PAUSED, reasons.paused(until_ms, by, why, before), Level.NORMAL, now_ms)
 
     def _changed_in_pause(self, instance: Instance, before: State | None, reason: Reason | None) -> None:
@@ -277,10 +185,10 @@ class Life:
         silent = instance.id not in self.timers.lease and (told in GONE or not self.leases.wait(instance))
         may_hold = silent and told not in GONE and self.hold.unsettled_ms(self.now_ms(), instance.service) > 0
         if silent and told is State.LEFT:
-            self._forget_in(instance, self.policy.cached_ms(instance.service))
+            self.forget_in(instance, self.policy.cached_ms(instance.service))
             reason = led(told_reason or reasons.left("", instance))
             self.book.move(instance, State.LEFT, reason, Level.NORMAL, now_ms)
-        elif may_hold and told is not State.FAILED and self._is_held_now(instance, led):
+        elif may_hold and told is not State.FAILED and self.is_held_now(instance, led):
             return  # its silence proves no more than that of the others whose losses are held
         elif silent or told is State.FAILED:
             is_lost = silent and not (may_hold and told is State.FAILED)
@@ -294,7 +202,7 @@ class Life:
                 instance.down_since_ms = min(instance.down_since_ms or now_ms, now_ms)  # from now on it is told
                 reason = led(told_reason or reasons.still_failed(instance))
                 self.book.move(instance, State.FAILED, reason, level, now_ms)
-                if silent and not self._is_held_now(instance):
+                if silent and not self.is_held_now(instance):
                     self.lose(instance)
             self.acks.watch(instance)
         else:
@@ -327,12 +235,24 @@ class Life:
 
     def remove(self, instance: Instance, reason: Reason) -> None:
         if instance.state is not State.LOST:
-            self._no_longer_due(instance)
+            self.no_longer_due(instance)
+        self._forget(instance)
+        self.book.remove(instance, reason, self.wall_ms())
+
+    def disown(self, instance: Instance) -> None:
+        """Forgets it without a change, since it is another monitor's."""
+        if instance.state is not State.LOST:
+            self.no_longer_due(instance)
+        self._forget(instance)
+        self.book.drop(instance)
+
+    def _forget(self, instance: Instance) -> None:
         self.kept.no_longer(instance)
         self.timers.forget(instance.id)
         self.runs.forget(instance.id)
         instance.plain = False
-        self.book.remove(instance, reason, self.wall_ms())
+        if self.asking is not None:
+            self.asking.forget(instance.id)
 
     def stats(self) -> dict[str, int]:
         counts = {"losses": self.losses, "recoveries": self.recoveries, "failures": self.failures}
@@ -346,7 +266,7 @@ class Life:
             instance.mark_missed()
         self.leases.heard(instance, restored=restored)
         if instance.state in (State.LATE, State.FAILED):
-            self._no_longer_due(instance)
+            self.no_longer_due(instance)
 
     def _beaten_in_pause(self, instance: Instance) -> None:
         before = instance.before_pause
@@ -368,27 +288,16 @@ class Life:
         since_ms, instance.down_since_ms = instance.down_since_ms, None
         return gap_ms if since_ms is None else max(now_ms - since_ms, 0)
 
-    def _rest(self, instance: Instance) -> None:
-        """Ends the wait for its beats."""
-        self.timers.drop(self.timers.lease, instance.id)
-        self.timers.drop(self.timers.late, instance.id)
-
     def _return(self, instance: Instance) -> None:
         """Handles the first beat since the monitor started."""
+        if instance.restored_ms:
+            self.hold.outages.returned()
+        elif self.asking is not None:
+            self.asking.returned(instance.id)
         instance.restored_ms = None
-        self.hold.outages.returned()
         if instance.reconnect_ms:
             instance.reconnect_ms = 0
             instance.lease = self.timers.set(self.timers.lease, instance.id, instance.terms.look_ms)
-
-    def _no_longer_due(self, instance: Instance) -> None:
-        instance.due = self.hold.windows.count(instance.service, instance.due, 0)
-        if instance.held:
-            self.hold.forget(instance.id)
-            self.book.counts.hold(instance, False)
-
-    def _forget_in(self, instance: Instance, ms: int) -> None:
-        self.timers.set(self.timers.cache, instance.id, ms)
 
 
 def _was_told(instance: Instance) -> bool:

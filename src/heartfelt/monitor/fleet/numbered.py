@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 from collections import Counter
-
-from heartfelt.monitor.fleet.instance import Instance
+from typing import Protocol
 
 __all__ = ["Numbered"]
 
 MOST_DIGITS = 10
 """An exit status has no more."""
+
+
+class Named(Protocol):
+    """An instance, or a shadow of one."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def instance_id(self) -> str: ...
 
 
 class Numbered:
@@ -19,11 +27,11 @@ class Numbered:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def join(self, instance: Instance) -> None:
+    def join(self, instance: Named) -> None:
         if _is_numbered(instance):
             self._counts[instance.service] += 1
 
-    def leave(self, instance: Instance) -> None:
+    def leave(self, instance: Named) -> None:
         if _is_numbered(instance):
             self._counts[instance.service] -= 1
             if not self._counts[instance.service]:
@@ -33,7 +41,7 @@ class Numbered:
         return service in self._counts
 
 
-def _is_numbered(instance: Instance) -> bool:
+def _is_numbered(instance: Named) -> bool:
     if not instance.instance_id.startswith(instance.service):
         return False
     name, _, number = instance.instance_id.rpartition("/")

@@ -21,6 +21,7 @@ Led: TypeAlias = Callable[[Reason], Reason]
 """Makes a reason that says what led to the present state, from the reason for that state."""
 ALIVE = make("alive")
 HOLD_ENDED = make("hold_ended")
+REDIS_UNREACHABLE = make("redis_unreachable")
 _LED = frozenset(("resumed", "pause_ended", "ack_ended", "kept_last"))
 _PAUSED = frozenset(("paused", "paused_until"))
 
@@ -43,7 +44,7 @@ def lost(instance: Instance, now_ms: int, *, again: bool = False) -> Reason:
 
     again: it was LOST before, so that a start of the monitor since then is not when its silence began.
     """
-    since_start = instance.restored_ms is not None and not again
+    since_start = bool(instance.restored_ms) and not again
     code, silent_ms = _silence("lost", instance, now_ms, instance.lease_ms, since_start=since_start)
     figures: dict[str, Any] = {"silent_ms": silent_ms, "timeout_ms": instance.lease_ms, "terms": _terms(instance)}
     if since_start:
@@ -66,7 +67,7 @@ def _terms(instance: Instance) -> Reason | None:
 
 def late(instance: Instance, now_ms: int) -> Reason:
     """Says how long there was no heartbeat by the wall clock, but at least as long as it takes to be late."""
-    since_start = instance.restored_ms is not None
+    since_start = bool(instance.restored_ms)
     code, silent_ms = _silence("late", instance, now_ms, instance.late_ms or 0, since_start=since_start)
     terms = {"interval_ms": instance.terms.interval_ms or 0, "timeout_ms": instance.lease_ms}
     return make(code, silent_ms=silent_ms, **terms, **_last(instance))
@@ -77,8 +78,14 @@ def held(why: Reason, instance: Instance, now_ms: int) -> Reason:
 
 
 def waiting(instance: Instance, now_ms: int) -> Reason:
-    """Explains LATE after a pause: no beat within the interval, or none since the monitor started."""
-    return late(instance, now_ms) if instance.restored_ms is None else make("waiting", **_last(instance))
+    """Explains LATE after a pause: no beat within the interval, or none since the monitor started, or took it over."""
+    if instance.restored_ms is None:
+        return late(instance, now_ms)
+    return make("waiting" if instance.restored_ms else "taken_over", **_last(instance))
+
+
+def checking(instance: Instance) -> Reason:
+    return make("checking", **_last(instance))
 
 
 def stuck(instance: Instance, limit_ms: int) -> Reason:
@@ -195,6 +202,10 @@ def silence(silent_ms: float, due: int) -> Reason:
 
 def none_back(known: int) -> Reason:
     return make("none_back", known=known)
+
+
+def none_back_here(known: int) -> Reason:
+    return make("none_back_here", known=known)
 
 
 def leak(arrive: float) -> Reason:

@@ -9,26 +9,32 @@ follows from one, and hold.py whether a loss is held.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from heartfelt.monitor.fleet import metrics, reasons
 from heartfelt.monitor.fleet.admission import REASONS, Gate, Refused
+from heartfelt.monitor.fleet.book_view import BookView
 from heartfelt.monitor.fleet.by_hand import ByHand
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.expiry import Verdicts
 from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance, beat_of, new_instance
 from heartfelt.monitor.fleet.jobs import Jobs
+from heartfelt.monitor.fleet.leases import LAG_TO_TELL_MS
 from heartfelt.monitor.fleet.lifecycle import Life
+from heartfelt.monitor.fleet.owned import FIGURES as OWNED
+from heartfelt.monitor.fleet.owned import Owned
+from heartfelt.monitor.fleet.owners import Elsewhere, Owners
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.fleet.restoring import Restorer
 from heartfelt.monitor.fleet.retiming import retime, use_policy
 from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.shadows import NO_ID
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.fleet.uptime import UptimeMeter
 from heartfelt.monitor.metric import Reading, read
-from heartfelt.monitor.model import AgentEvent, Beat, Hold, InstanceRow, Limits, State
+from heartfelt.monitor.model import AgentEvent, Beat, Hold, Limits, State
 from heartfelt.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -51,11 +57,13 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Registry(ByHand):
+class Registry(ByHand, BookView):
     """The monitor's instances.
 
     `clock`: "monotonic", or a ManualClock. `wall_ms`: the time that is shown and stored; it decides nothing but how
     much of a pause or a cache time is left after a restart. `work_s`: the clock by which `poll` measures its work.
+    `owners`: the fleet of monitors that this one belongs to; None: it is the only one. With it, beats and goodbyes of
+    names that are not known here raise Elsewhere.
 
     Listeners:
     - on_change: each change of state
@@ -82,6 +90,7 @@ class Registry(ByHand):
         wall_ms: Callable[[], int] = wall_clock_ms,
         limits: Limits | None = None,
         work_s: Callable[[], float] = time.perf_counter,
+        owners: Owners | None = None,
     ) -> None:
         self.policy = Policy() if policy is None else policy
         book = Book()
@@ -98,11 +107,16 @@ class Registry(ByHand):
         self.jobs = Jobs(self._life, self.beat)
         """Takes what jobs report about their runs."""
         self._verdicts = Verdicts(self._life, self.jobs.due, work_s)
-        self._now_ms = now_ms
+        self._now_ms = self.now_ms = now_ms
         self._dirty = book.dirty
         self.beats = 0
         """Beats taken since the start, of all instances."""
         self.goodbyes = self._not_restored = 0
+        self.owners = owners
+        self.owned: Owned | None = None
+        """What is needed in a fleet of monitors."""
+        if owners is not None:
+            self.owned = Owned(owners, self._life, self._gate, self.jobs, self._beaten, self._count_one)
         self.on_change = book.on_change
         self.on_detected = book.on_detected
         self.on_hold = book.on_hold
@@ -181,10 +195,13 @@ class Registry(ByHand):
         return instance
 
     def _join(self, beat: Beat) -> Instance:
-        self._gate.check_new(beat, self._book.counts)
         now_ms = self._wall_ms()
-        instance = new_instance(beat, now_ms, self._book.next_id)
-        self._book.next_id += 1
+        if self.owned is not None:
+            instance = new_instance(beat, now_ms, self.owned.admit(beat))
+        else:
+            self._gate.check_new(beat, self._book.counts)
+            instance = new_instance(beat, now_ms, self._book.next_id)
+            self._book.next_id += 1
         instance.beats = 1
         instance.learn(beat, now_ms)
         instance.reason = reasons.joined(instance)
@@ -211,6 +228,8 @@ class Registry(ByHand):
             self._join(beat_of(instance))
 
     def _goodbye(self, instance: Instance | None, beat: Beat) -> Instance:
+        if instance is None and self.owned is not None:
+            raise Elsewhere((beat.service, beat.instance_id), joins=False, beat=beat)
         self.goodbyes += 1
         if instance is None:
             instance = new_instance(beat, self._wall_ms(), 0)
@@ -243,8 +262,10 @@ class Registry(ByHand):
 
     def goodbye(self, service: str, instance_id: str, text: str = "", event: AgentEvent | None = None) -> bool:
         """Notes that an instance ended normally, since it said so by `text` or an `event`. False if it is not known."""
-        self.goodbyes += 1
         instance = self._by_key.get((service, instance_id))
+        if instance is None and self.owned is not None:
+            raise Elsewhere((service, instance_id), joins=False)
+        self.goodbyes += 1
         if instance is None:
             return False
         self._life.leave(instance, text, event)
@@ -290,39 +311,11 @@ class Registry(ByHand):
     def find(self, service: str, instance_id: str) -> Instance | None:
         return self._by_key.get((service, instance_id))
 
-    def has_numbered(self, service: str) -> bool:
-        """Returns whether the service has an instance whose id is the service, "/" and a number."""
-        return self._book.numbered.has(service)
-
-    def get(self, id: int) -> Instance | None:
-        return self._book.by_id.get(id)
-
-    def instances(self) -> Iterator[Instance]:
-        """Iterates over all instances; read it at once, or copy it by list() (O(instances))."""
-        return iter(self._book.by_id.values())
-
-    def __len__(self) -> int:
-        return len(self._book.by_id)
-
-    def services(self) -> Mapping[str, ServiceCounts]:
-        """Returns counts by state of each service. A live view: read it, do not write it. O(1)."""
-        return self._book.counts.services
-
-    def totals(self) -> ServiceCounts:
-        """Returns counts by state of all instances. O(1)."""
-        return self._book.counts.all
-
-    def applications(self) -> Mapping[str, int]:
-        """Returns the number of instances of each application: `appName`, or the service's name without one. O(1)."""
-        return self._book.counts.apps
-
-    def row(self, instance: Instance) -> InstanceRow:
-        return instance.row()
-
     def dirty_beats(self) -> dict[int, int]:
         """Hands over the last beats, by id, of instances that have beaten since the last call. O(1)."""
         dirty = self._dirty
         self._dirty = self._book.dirty = {}
+        dirty.pop(NO_ID, None)
         return dirty
 
     def stats(self) -> dict[str, int | float]:
@@ -354,6 +347,8 @@ class Registry(ByHand):
         }
         for reason, n in self._gate.refused.items():
             stats[f"refused_{reason}"] = n
+        if self.owned is not None:
+            stats |= self.owned.stats()
         return stats
 
     def readings(self) -> Iterator[Reading]:
@@ -361,7 +356,10 @@ class Registry(ByHand):
         yield metrics.instances(self.totals(), self.services())
         yield metrics.UNNAMED.reading(max(0, len(self.services()) - metrics.SERVICES))
         yield from self.uptime.readings()
-        yield from read(metrics.FIGURES, self.stats())
+        stats = self.stats()
+        yield from read(metrics.FIGURES, stats)
+        if self.owned is not None:
+            yield from read(OWNED, stats)
 
     # -- start and end
 
@@ -372,7 +370,7 @@ class Registry(ByHand):
         beat by then it is lost: losses while the monitor was down are found. Listeners are told only that a hold ended.
         """
         now_ms = self._wall_ms()
-        restorer = Restorer(self._life, now_ms)
+        restorer = Restorer(self._life, now_ms, now_ms)
         restorer.restore(saved.instances)
         self._not_restored = restorer.dropped
         self.jobs.restore(saved.runs, saved.next_run)
@@ -386,6 +384,13 @@ class Registry(ByHand):
         """Stops watching. Idempotent."""
         self._timers.close()
         self._verdicts.close()
+
+    def lag_to_tell_ms(self, service: str) -> int:
+        """Returns from which lag on a beat of the service is no plain one, as far as its interval does not matter."""
+        return min(LAG_TO_TELL_MS, self.policy.stuck_ms(service, None) + 1)
+
+    def _count_one(self) -> None:
+        self.beats += 1
 
     def _beating(self, scope: str) -> int:
         counts = self._book.counts.services.get(scope) if scope else self._book.counts.all

@@ -2,7 +2,7 @@
 """Restores many instances from the store at once.
 
 Most instances of a fleet have the same terms, so the terms of each kind are decided once; counts and uptime are added
-up first. Instances of which more must be decided (paused, gone, failed, acknowledged, jobs) go through `Life.restored`.
+up first. Instances of which more must be decided (paused, gone, failed, acknowledged, jobs) are restored one by one.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.leases import GONE
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.model import InstanceRow, State
 
 _MOST_LOGGED = 20
 _log = logging.getLogger("heartfelt.monitor")
+_RECONNECTS = "sermant"
+"""`via` of agents that keep a connection."""
 _PLAIN = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
 """States of an instance whose timeout runs, and of which nobody was told."""
 
 
 class Restorer:
-    """Belongs to the loop's thread; for one call of `restore`."""
+    """Belongs to the loop's thread; for one call of `restore`. `since_ms`: `restored_ms` of the instances."""
 
-    def __init__(self, life: Life, now_ms: int) -> None:
+    def __init__(self, life: Life, now_ms: int, since_ms: int) -> None:
         self._life = life
         self._book = life.book
         self._now_ms = now_ms
+        self._since_ms = since_ms
         self._terms: dict[tuple[Any, ...], Instance] = {}
         """An instance of each kind, whose terms were decided."""
         self.dropped = 0
@@ -57,8 +61,7 @@ class Restorer:
                 _log.error("instance %r is left out, its stored row cannot be used: %s", row.id, error)
             return
         if row.state not in _PLAIN or row.is_job or row.ack is not None or row.before_pause is not None:
-            self._life.restored(instance, self._now_ms)
-            self._book.add(instance)
+            self._restore_one(instance)
             return
         kind = (
             row.service, row.interval_ms, row.timeout_ms, row.every_ms, row.grace_ms, row.period_ms,
@@ -67,11 +70,10 @@ class Restorer:
         like = self._terms.get(kind)
         if like is None:
             self._terms[kind] = instance
-            self._life.restored(instance, self._now_ms)
-            self._book.add(instance)
+            self._restore_one(instance)
             return
         instance.beats = 1
-        instance.restored_ms = self._now_ms
+        instance.restored_ms = self._since_ms
         instance.service = like.service
         instance.expected = like.expected
         instance.terms, instance.lease_ms, instance.late_ms = like.terms, like.lease_ms, like.late_ms
@@ -80,3 +82,28 @@ class Restorer:
         self._life.leases.restored(instance)
         self._book.enter(instance)
         self._n[instance.service, instance.state] += 1
+
+    def _restore_one(self, instance: Instance) -> None:
+        """Sets the timers of an instance. An agent that keeps a connection waits before it connects again: it has more
+        time."""
+        life, now_ms = self._life, self._now_ms
+        instance.beats = 1
+        instance.restored_ms = self._since_ms
+        life.set_terms(instance)
+        state = instance.state
+        if (instance.before_pause if state is State.PAUSED else state) in GONE:
+            life.rest(instance)
+        elif instance.via == _RECONNECTS:
+            instance.reconnect_ms = life.hold.policy.reconnect_ms + (instance.interval_ms or 0)
+            life.timers.set(life.timers.lease, instance.id, instance.terms.look_ms + instance.reconnect_ms)
+        if state is State.PAUSED:
+            if instance.paused_until_ms is not None:
+                life.forget_in(instance, max(instance.paused_until_ms - now_ms, 1))
+        else:
+            if state is State.LEFT or (state is State.LOST and not instance.expected):
+                most_ms = life.policy.cached_ms(instance.service)
+                left_ms = most_ms - (now_ms - instance.last_beat_ms)
+                life.forget_in(instance, min(max(left_ms, instance.lease_ms, 1), most_ms))
+            if instance.ack is not None:
+                life.acks.watch(instance)
+        self._book.add(instance)

@@ -97,9 +97,18 @@ class Book:
         self.publish_row(instance)
 
     def move(
-        self, instance: Instance, new: State, reason: Reason, level: Level, now_ms: int, outage_ms: int | None = None
+        self,
+        instance: Instance,
+        new: State,
+        reason: Reason,
+        level: Level,
+        now_ms: int,
+        outage_ms: int | None = None,
+        *,
+        seq: int | None = None,
     ) -> None:
-        """Moves an instance to a state. For the same state with another reason only the row is published.
+        """Moves an instance to a state. For the same state with another reason only the row is published. `seq`: the
+        number of the change, if it has one already.
 
         A loss or a failure that is acknowledged is NORMAL; a state that is neither ends the acknowledgement.
         """
@@ -116,7 +125,7 @@ class Book:
             instance.state = new
             instance.since_ms = now_ms
             instance.plain = new is State.UP and not instance.in_run
-            self._publish_change(instance, old, new, reason, level, now_ms, outage_ms)
+            self._publish_change(instance, old, new, reason, level, now_ms, outage_ms, seq)
         self.publish_row(instance)
 
     def tell_again(self, instance: Instance, reason: Reason, level: Level, now_ms: int) -> None:
@@ -132,6 +141,18 @@ class Book:
             self.publish(self.on_ack, instance)
 
     def remove(self, instance: Instance, reason: Reason, now_ms: int) -> None:
+        old = instance.state
+        instance.reason = reason
+        self._leave(instance)
+        self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
+        self.publish(self.on_removed, instance)
+
+    def drop(self, instance: Instance) -> None:
+        """Removes an instance without a change."""
+        self._leave(instance)
+        self.publish(self.on_removed, instance)
+
+    def _leave(self, instance: Instance) -> None:
         del self.by_id[instance.id], self.by_key[(instance.service, instance.instance_id)]
         self.counts.leave(instance)
         self.numbered.leave(instance)
@@ -139,9 +160,7 @@ class Book:
         if instance.service not in self.counts.services:
             self.uptime.forget(instance.service)
         self.dirty.pop(instance.id, None)
-        old, instance.state, instance.reason = instance.state, State.REMOVED, reason
-        self._publish_change(instance, old, State.REMOVED, reason, Level.NORMAL, now_ms, None)
-        self.publish(self.on_removed, instance)
+        instance.state = State.REMOVED
 
     def set_meta(self, instance: Instance, meta: dict[str, Any]) -> None:
         instance.packed = self._packed(meta)
@@ -168,22 +187,40 @@ class Book:
         level: Level,
         now_ms: int,
         outage_ms: int | None,
+        seq: int | None = None,
     ) -> None:
-        seq, self.next_seq = self.next_seq, self.next_seq + 1
+        if seq is None:
+            seq, self.next_seq = self.next_seq, self.next_seq + 1
         self.changes += 1
-        if not self.on_change:
-            return
-        change = Change(
-            seq=seq,
-            time_ms=now_ms,
-            id=instance.id,
-            service=instance.service,
-            instance_id=instance.instance_id,
-            old=old,
-            new=new,
-            level=level,
-            reason=reason,
-            outage_ms=outage_ms,
-            ip=instance.ip(),
-        )
-        self.publish(self.on_change, change)
+        if self.on_change:
+            self.publish(self.on_change, _change(instance, old, new, reason, level, now_ms, outage_ms, seq))
+
+    @staticmethod
+    def change_of(instance: Instance, new: State, reason: Reason, level: Level, now_ms: int) -> Change:
+        """Returns the change that a move to this state would be, without a number."""
+        return _change(instance, instance.state, new, reason, level, now_ms, None, 0)
+
+
+def _change(
+    instance: Instance,
+    old: State | None,
+    new: State,
+    reason: Reason,
+    level: Level,
+    now_ms: int,
+    outage_ms: int | None,
+    seq: int,
+) -> Change:
+    return Change(
+        seq=seq,
+        time_ms=now_ms,
+        id=instance.id,
+        service=instance.service,
+        instance_id=instance.instance_id,
+        old=old,
+        new=new,
+        level=level,
+        reason=reason,
+        outage_ms=outage_ms,
+        ip=instance.ip(),
+    )

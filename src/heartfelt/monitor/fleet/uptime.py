@@ -4,7 +4,8 @@
 A service's uptime on a day, in UTC, is the time that its instances were up divided by the time that they were watched,
 each summed over the instances. An instance is watched in every state but LEFT and PAUSED (`UNWATCHED`), until it is
 removed; it is down if LOST, FAILED or STUCK (`DOWN`), otherwise up. The service's availability is the share of its
-observed time, in which at least one instance was watched, that at least `min_up` of them were up. Changes count from
+observed time, in which at least one instance was watched, that at least `min_up` of them were up. Where there are many
+monitors, these two count all their instances, and are counted by one of them (`others`). Changes count from
 their moment, by the monotonic clock. The wall clock only says to which day time belongs: a step adds and removes none.
 Time in which the monitor did not run is not watched. docs/uptime.md says the same to users.
 
@@ -52,9 +53,13 @@ class _ServiceTimes:
     __slots__ = (
         "at_ms",
         "available_ms",
+        "counts",
         "is_named",
+        "is_over",
         "min_up",
         "observed_ms",
+        "others_up",
+        "others_watched",
         "published",
         "up",
         "up_ms",
@@ -68,6 +73,12 @@ class _ServiceTimes:
         self.is_named = is_named
         """Its metrics have a label of its own."""
         self.watched = self.up = 0
+        self.others_watched = self.others_up = 0
+        """Instances of other monitors."""
+        self.counts = True
+        """Its observed and its available time are counted here, rather than by another monitor."""
+        self.is_over = False
+        """It has no instances here any more."""
         self.watched_ms = self.up_ms = self.observed_ms = self.available_ms = 0.0
         self.published = _NONE
         """The part of its times that was published."""
@@ -77,14 +88,13 @@ class _ServiceTimes:
         if elapsed_ms <= 0.0:  # the monitor did not run, and the end of that is already taken into account
             return
         self.at_ms = now_ms
-        watched, up = self.watched, self.up
-        if watched:
-            self.watched_ms += elapsed_ms * watched
+        self.watched_ms += elapsed_ms * self.watched
+        self.up_ms += elapsed_ms * self.up
+        if self.counts and self.watched + self.others_watched:
             self.observed_ms += elapsed_ms
-            if up:
-                self.up_ms += elapsed_ms * up
-                if up >= self.min_up:
-                    self.available_ms += elapsed_ms
+            up = self.up + self.others_up
+            if up and up >= self.min_up:
+                self.available_ms += elapsed_ms
 
     def times(self) -> _Times:
         return self.watched_ms, self.up_ms, self.observed_ms, self.available_ms
@@ -112,6 +122,8 @@ class UptimeMeter:
         self._min_up = min_up
         self._publish_times = publish
         self._asleep_ms = ASLEEP_MS if ticks else math.inf
+        self.on_count: Callable[[str], None] | None = None
+        """Called with a service of which the counts have changed."""
         self._services: dict[str, _ServiceTimes] = {}
         self._changed: dict[str, _ServiceTimes] = {}
         """Services with a change since their times were published."""
@@ -136,9 +148,12 @@ class UptimeMeter:
         if one is None:
             one = self._services[service] = self._new(service, now_ms)
         one.advance(now_ms)
+        one.is_over = False
         one.watched += n * (after[0] - before[0])
         one.up += n * (after[1] - before[1])
         self._changed[service] = one
+        if self.on_count is not None:
+            self.on_count(service)
 
     def tick(self) -> None:
         """Notes that the monitor runs, and whether a day has ended or the wall clock was set."""
@@ -157,11 +172,46 @@ class UptimeMeter:
         """Returns how many instances are watched, and how many of them are up, for each service with watched ones."""
         return {service: (one.watched, one.up) for service, one in self._services.items() if one.watched}
 
+    def count_of(self, service: str) -> tuple[int, int]:
+        """Returns how many instances of a service are watched here, and how many of them are up."""
+        one = self._services.get(service)
+        return (0, 0) if one is None else (one.watched, one.up)
+
+    def others(self, service: str, watched: int, up: int, *, counts: bool = True) -> None:
+        """Notes how many instances of a service the other monitors watch, and how many of them are up.
+
+        Observed and available time are of the whole fleet, so one monitor alone adds them up for a service. counts: it
+        is this one.
+        """
+        now_ms = self._now_ms()
+        if now_ms >= self._due_ms:
+            self._settle(now_ms)
+        one = self._services.get(service)
+        if one is None:
+            if not (watched and counts):
+                return
+            one = self._services[service] = self._new(service, now_ms)
+            one.is_over = True
+        one.advance(now_ms)
+        one.others_watched, one.others_up, one.counts = watched, up, counts
+        self._changed[service] = one
+        if one.is_over and not (watched and counts):
+            self.forget(service)
+
+    def is_elsewhere(self, service: str) -> bool:
+        """Returns whether other monitors watch instances of this service."""
+        one = self._services.get(service)
+        return one is not None and one.others_watched > 0
+
     def forget(self, service: str) -> None:
-        """Forgets a service that has no instances any more."""
-        one = self._services.pop(service, None)
+        """Forgets a service that has no instances any more, unless other monitors have some and it is counted here."""
+        one = self._services.get(service)
         if one is None:
             return  # its instances were never watched
+        one.is_over = True
+        if one.others_watched and one.counts:
+            return
+        del self._services[service]
         self._changed.pop(service, None)
         self._publish([(service, one)])
         if one.is_named:

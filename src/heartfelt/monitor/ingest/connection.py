@@ -221,8 +221,7 @@ class AgentConnection(asyncio.Protocol):
                 self._event(item.data)
             elif item.kind == GOODBYE:
                 service, instance_id = decode_goodbye(item.data)
-                self._intake.registry.goodbye(service, instance_id, "")
-                self._intake.counters.goodbyes[VIA] += 1
+                self._intake.goodbye(service, instance_id, VIA, self._peer)
             elif item.kind != TOKEN:  # tracing and visibility data, which this monitor has no use for
                 self._server.counts["messages_ignored"] += 1
         except REFUSALS as error:

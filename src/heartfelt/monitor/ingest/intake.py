@@ -7,10 +7,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
 from heartfelt.monitor.credentials import NO_TOKENS, KnownTokens
 from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.numbered import Named
+from heartfelt.monitor.fleet.owners import Elsewhere, Raw, RawKind
 from heartfelt.monitor.fleet.registry import Refused, Registry
+from heartfelt.monitor.fleet.shadows import Shadow
 from heartfelt.monitor.ingest.counters import Counters
 from heartfelt.monitor.ingest.decode import (
     BadInput,
@@ -21,11 +26,13 @@ from heartfelt.monitor.ingest.decode import (
     most_of_beat,
     too_large,
 )
+from heartfelt.monitor.ingest.figures import FIGURES
+from heartfelt.monitor.ingest.foreign import Foreign, beat_raw, text_raw
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.ingest.service_names import ServiceNames
-from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.metric import Reading, read
 from heartfelt.monitor.model import AgentEvent, Beat, Limits, State
 
 __all__ = ["FIGURES", "REFUSALS", "Auth", "Intake"]
@@ -39,36 +46,6 @@ REFUSALS = (BadInput, Refused)
 GOODBYE_EVENT = "SERMANT_STOP"
 """The last event of a Sermant agent, at the end of its process or when it is uninstalled. It has no other goodbye. (The
 event SERMANT_SERVICE_STOP just before it says that parts of the agent have stopped.)"""
-FIGURES: Figures = {
-    "known": gauge("heartfelt_ingest_known", "Heartbeat texts and keys that are recognised without being parsed"),
-    "known_bytes": gauge("heartfelt_ingest_known_bytes", "Memory taken by recognised texts and keys", unit="bytes"),
-    "known_forgotten": counter(
-        "heartfelt_ingest_known_forgotten", "Recognised texts and keys that were dropped to stay within their memory"
-    ),
-    "service_names": gauge(
-        "heartfelt_ingest_service_names", "Instances of Sermant's agents whose service is remembered for their events"
-    ),
-    "service_names_forgotten": counter(
-        "heartfelt_ingest_service_names_forgotten", "Remembered services that were dropped to stay within their number"
-    ),
-    "goodbyes_outdated": counter(
-        "heartfelt_ingest_goodbyes_outdated",
-        "Events SERMANT_STOP that were no goodbye, since their instance had sent a heartbeat after them",
-    ),
-    "beats_outdated": counter(
-        "heartfelt_ingest_beats_outdated", "Heartbeats that were sent before their instance's goodbye and came after it"
-    ),
-    "clients": gauge("heartfelt_ingest_clients", "Client addresses whose rate is measured"),
-    "clients_limited": counter(
-        "heartfelt_ingest_rate_limited", "Times that a client was made to wait because it beat too fast"
-    ),
-    "clients_forgotten": counter(
-        "heartfelt_ingest_clients_forgotten", "Client addresses that were dropped to stay within their number"
-    ),
-    "log_lines_left_out": counter(
-        "heartfelt_ingest_log_lines_suppressed", "Log lines about clients that were suppressed to limit their rate"
-    ),
-}
 
 
 class Intake:
@@ -103,6 +80,20 @@ class Intake:
         self.goodbyes_outdated = 0
         self.beats_outdated = 0
         self.wall_ms = wall_ms
+        self.pings: Callable[[Raw], None] | None = None
+        """Takes a ping that was kept or forwarded. Set by `Pings`."""
+        self.foreign: Foreign | None = None
+        """What concerns instances of other monitors; None: there are none."""
+        if registry.owned is not None and registry.owners is not None:
+            self.foreign = Foreign(
+                registry.owned,
+                registry.owners,
+                self.known,
+                take_raw=self.take_raw,
+                lag_to_tell_ms=registry.lag_to_tell_ms,
+                wall_ms=wall_ms,
+                now_ms=registry.now_ms,
+            )
         registry.on_removed.append(self.known.forget)
 
     def restore(self, removed: Iterable[tuple[str, str]]) -> None:
@@ -114,7 +105,7 @@ class Intake:
 
     # -- beats
 
-    def take(self, text: bytes, via: str, peer: str) -> Instance:
+    def take(self, text: bytes, via: str, peer: str) -> Named:
         """Accepts one heartbeat's JSON. Raises one of REFUSALS, which the caller has to count."""
         if len(text) > self._most_of_beat:  # before it costs anything
             raise too_large(len(text), self.limits.meta_bytes)
@@ -124,7 +115,7 @@ class Intake:
         self.renew_scanned(scan, 1, via, peer)
         return scan.first()  # type: ignore[no-any-return]
 
-    def take_text(self, text: bytes, via: str, peer: str) -> Instance:
+    def take_text(self, text: bytes, via: str, peer: str) -> Named:
         """Accepts a heartbeat that `Scan` does not recognise: of an unknown instance, or of an agent that writes the
         changing fields in the middle, as Sermant's agents do."""
         parts = cut(text)
@@ -150,7 +141,13 @@ class Intake:
         known = self.registry.find(beat.service, beat.instance_id)
         if known is not None and not beat.goodbye and self._is_outdated(known, beat.agent_time_ms):
             return known
-        instance = self.registry.beat(beat)
+        try:
+            instance = self.registry.beat(beat)
+        except Elsewhere as found:
+            other = self.elsewhere(found, text_raw(text, beat))
+            if isinstance(other, Shadow):
+                self.known.learn_text(text, beat, other)
+            return other
         if beat.goodbye:
             self.counters.goodbyes[via] += 1
         else:
@@ -182,18 +179,20 @@ class Intake:
     ) -> None:
         if self._is_outdated(instance, time_ms):
             return
-        self.registry.beat(
-            Beat(
-                service=instance.service,
-                instance_id=instance.instance_id,
-                via=via,
-                peer=peer,
-                agent_time_ms=time_ms,
-                agent_last_time_ms=last_ms,
-                lag_ms=lag_ms,
-                number=number,
-            )
+        beat = Beat(
+            service=instance.service,
+            instance_id=instance.instance_id,
+            via=via,
+            peer=peer,
+            agent_time_ms=time_ms,
+            agent_last_time_ms=last_ms,
+            lag_ms=lag_ms,
+            number=number,
         )
+        try:
+            self.registry.beat(beat)
+        except Elsewhere as found:
+            self.elsewhere(found, beat_raw(beat), is_counted=True)
 
     def _is_outdated(self, instance: Instance, time_ms: int | None) -> bool:
         """Tells whether a beat was overtaken by its instance's goodbye, and counts it. The agent's own clock decides,
@@ -220,11 +219,11 @@ class Intake:
                 self.refuse(via, error, peer)
         return renewed + len(others)
 
-    def take_name(self, name: bytes, via: str, peer: str) -> Instance:
+    def take_name(self, name: bytes, via: str, peer: str) -> Named:
         """Accepts a plain beat of a key. Raises one of REFUSALS."""
         instance = self.known.names.get(name)
         if instance is not None and instance.via == via and instance.peer == peer:
-            self.registry.renew(instance)
+            self.registry.renew(instance)  # type: ignore[arg-type] # a shadow is always plain
             self.counters.fast[via] += 1
             self.counters.beats[via] += 1
             return instance
@@ -236,9 +235,16 @@ class Intake:
         service = service_of(key)
         return Beat(service=service, instance_id=key, via=via, peer=peer, by_key=True, **terms)  # type: ignore[arg-type]
 
-    def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> Instance:
+    def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> Named:
         """Accepts a plain beat of a key. `terms`: as in `beat_of_key`. Raises Refused."""
-        instance = self.registry.beat(self.beat_of_key(key, via, peer, **terms))
+        beat = self.beat_of_key(key, via, peer, **terms)
+        try:
+            instance = self.registry.beat(beat)
+        except Elsewhere as found:
+            other = self.elsewhere(found, beat_raw(beat))
+            if isinstance(other, Shadow):
+                self.known.learn_name(key.encode(), other)
+            return other
         self.known.learn_name(key.encode(), instance)
         self.counters.beats[via] += 1
         return instance
@@ -255,6 +261,54 @@ class Intake:
         except UnicodeDecodeError as error:
             raise BadInput("key", f"the key is not valid UTF-8: {error}") from None
         return check_name("a key", key, "key")
+
+    # -- instances of other monitors
+
+    def elsewhere(self, found: Elsewhere, raw: Raw, *, is_counted: bool = False) -> Named:
+        """Keeps or forwards an input. Raises Refused. What is kept is counted as accepted when it is replayed."""
+        foreign = self.foreign
+        assert foreign is not None  # nothing else raises Elsewhere
+        other = foreign.took(found, raw)
+        if isinstance(other, Shadow) and not is_counted:
+            self.counters.beats[raw.via] += raw.repeats
+        return other
+
+    def take_raw(self, raw: Raw) -> None:
+        """Takes an input that was kept or forwarded. Counts and logs a refusal."""
+        via, peer = raw.via, raw.peer
+        try:
+            if raw.kind is RawKind.TEXT:
+                self.take(raw.data, via, peer)
+            elif raw.kind is RawKind.BEAT:
+                self._take_beat(msgspec.msgpack.decode(raw.data, type=Beat))
+            elif raw.kind is RawKind.STOP:
+                self._stopped(
+                    raw.service, raw.instance_id, msgspec.msgpack.decode(raw.data, type=AgentEvent), via, peer
+                )
+            elif self.pings is not None:
+                self.pings(raw)
+        except REFUSALS as error:
+            self.refuse(via, error, peer)
+
+    def _take_beat(self, beat: Beat) -> None:
+        known = self.registry.find(beat.service, beat.instance_id)
+        if known is not None and not beat.goodbye and self._is_outdated(known, beat.agent_time_ms):
+            return
+        try:
+            self.registry.beat(beat)
+        except Elsewhere as found:
+            self.elsewhere(found, beat_raw(beat))
+        else:
+            (self.counters.goodbyes if beat.goodbye else self.counters.beats)[beat.via] += 1
+
+    def goodbye(self, service: str, instance_id: str, via: str, peer: str) -> None:
+        """Accepts a goodbye that says nothing else."""
+        try:
+            self.registry.goodbye(service, instance_id, "")
+        except Elsewhere as found:
+            beat = Beat(service=service, instance_id=instance_id, via=via, peer=peer, goodbye=True)
+            self.elsewhere(found, beat_raw(beat))
+        self.counters.goodbyes[via] += 1
 
     # -- events
 
@@ -276,8 +330,15 @@ class Intake:
         for event in events:
             self.event(event, via)
         goodbyes = [event for event in events if event.info.get("name") == GOODBYE_EVENT]
-        if goodbyes and instance is not None:
-            self._goodbye(instance, goodbyes[-1], via)
+        if goodbyes:
+            self._stopped(service, instance_id, goodbyes[-1], via, peer)
+
+    def _stopped(self, service: str, instance_id: str, event: AgentEvent, via: str, peer: str) -> None:
+        instance = self.registry.find(service, instance_id)
+        if instance is not None:
+            self._goodbye(instance, event, via)
+        elif self.foreign is not None and service:
+            self.foreign.stop((service, instance_id), event, via, peer)
 
     def _goodbye(self, instance: Instance, event: AgentEvent, via: str) -> None:
         """Takes an event as the goodbye of its instance, unless a beat was sent after it, by the agent's own clock."""
@@ -314,11 +375,15 @@ class Intake:
         out["clients_limited"] = self.rates.limited
         out["clients_forgotten"] = self.rates.forgotten
         out["log_lines_left_out"] = self.log.left_out
+        if self.foreign is not None:
+            out |= self.foreign.stats()
         return out
 
     def readings(self) -> Iterator[Reading]:
         yield from self.counters.readings()
         yield from read(FIGURES, self.stats())
+        if self.foreign is not None:
+            yield from self.foreign.readings()
 
 
 def service_of(key: str) -> str:

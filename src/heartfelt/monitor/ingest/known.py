@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from heartfelt._known import Texts
 from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.shadows import Shadow
 from heartfelt.monitor.model import Beat, State
 
 __all__ = ["Cut", "Known", "cut"]
@@ -76,7 +77,7 @@ class Known:
         self._names_bytes = 0
         self.texts = Texts()
         """Instances by the key of their beats' text."""
-        self.names: dict[bytes, Instance] = {}
+        self.names: dict[bytes, Instance | Shadow] = {}
         """Plain key, as datagrams have it -> instance."""
         self.forgotten = 0
 
@@ -87,7 +88,7 @@ class Known:
     def n_bytes(self) -> int:
         return self.texts.n_bytes + self._names_bytes
 
-    def learn_text(self, text: bytes, beat: Beat, instance: Instance) -> None:
+    def learn_text(self, text: bytes, beat: Beat, instance: Instance | Shadow) -> None:
         """Replaces what is known of the instance by a text that was parsed into `beat` and accepted."""
         if beat.goodbye:
             return  # its metadata is not kept
@@ -100,7 +101,7 @@ class Known:
         self.texts.learn(parts.key, instance)
         self._make_room()
 
-    def learn_name(self, name: bytes, instance: Instance) -> None:
+    def learn_name(self, name: bytes, instance: Instance | Shadow) -> None:
         if instance.state is State.REMOVED or self.names.get(name) is instance:
             return
         self._forget_name(name)
@@ -121,7 +122,7 @@ class Known:
         if self.names.pop(name, None) is not None:
             self._names_bytes -= _size(name)
 
-    def forget(self, instance: Instance) -> None:
+    def forget(self, instance: Instance | Shadow) -> None:
         """Listens to the registry's removals."""
         self.texts.forget(instance)
         name = instance.instance_id.encode(errors="surrogatepass")

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from heartfelt.monitor.fleet.jobs import PING
+from heartfelt.monitor.fleet.owners import Elsewhere, Raw, RawKind
 from heartfelt.monitor.ingest.intake import Intake, service_of
 from heartfelt.monitor.ingest.ping_words import PATH, PingReport, PingWords
 from heartfelt.monitor.model import AgentEvent, Level, Run
@@ -33,7 +36,8 @@ class Pings:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._jobs = intake.registry.jobs
-        self._words = PingWords(intake.key_of, self._is_known, self._is_job, intake.registry.has_numbered)
+        self._words = PingWords(intake.key_of, self._is_here, self._is_known, self._is_job, self._has_numbered)
+        intake.pings = self._take_again
 
     def take(self, raw_path: bytes | None, path: str, query: bytes, body: bytes, peer: str) -> None:
         """Accepts a ping. Raises BadInput or Refused."""
@@ -46,17 +50,44 @@ class Pings:
             if name is not None and name in self._intake.known.names:
                 self._intake.take_name(name, PING, peer)
                 return
-        report = self._words.read(rest, query, encoded=encoded)
-        run = self._tell(report, body, peer)
+        try:
+            report = self._words.read(rest, query, encoded=encoded)
+            run = self._tell(report, body, peer)
+        except Elsewhere as found:
+            service, key = found.name
+            data = msgspec.msgpack.encode((raw_path, path, query, body))
+            said = Raw(kind=RawKind.PING, service=service, instance_id=key, data=data, via=PING, peer=peer)
+            self._intake.elsewhere(found, said)
+            return
         if report.word or body:
             self._log(report, run, body, peer)
 
+    def _take_again(self, raw: Raw) -> None:
+        """Takes a ping that was kept or forwarded."""
+        raw_path, path, query, body = msgspec.msgpack.decode(raw.data, type=tuple[bytes | None, str, bytes, bytes])
+        self.take(raw_path, path, query, body, raw.peer)
+
+    # -- what is known of keys: by this monitor, and by all
+
+    def _is_here(self, key: str) -> bool:
+        name, foreign = (service_of(key), key), self._intake.foreign
+        return self._intake.registry.find(*name) is not None or (foreign is not None and foreign.is_here(name))
+
     def _is_known(self, key: str) -> bool:
-        return self._intake.registry.find(service_of(key), key) is not None
+        name, foreign = (service_of(key), key), self._intake.foreign
+        return self._intake.registry.find(*name) is not None or (foreign is not None and foreign.is_known(name))
 
     def _is_job(self, key: str) -> bool:
-        instance = self._intake.registry.find(service_of(key), key)
-        return instance is not None and instance.is_job
+        name, foreign = (service_of(key), key), self._intake.foreign
+        instance = self._intake.registry.find(*name)
+        if instance is not None:
+            return instance.is_job
+        return foreign is not None and foreign.is_job(name)
+
+    def _has_numbered(self, service: str) -> bool:
+        foreign = self._intake.foreign
+        here = self._intake.registry.has_numbered(service)
+        return here or (foreign is not None and foreign.shadows.numbered.has(service))
 
     def _tell(self, report: PingReport, body: bytes, peer: str) -> Run | None:
         """Tells the registry. Returns the run that the ping is about, if it is about one."""

@@ -60,17 +60,20 @@ class PingReport(msgspec.Struct, kw_only=True):
 
 
 class PingWords:
-    """`key_of`: decodes and checks a key, or raises BadInput. `is_known`, `is_job`: by the key. `has_numbered`:
-    there is a key that is this one, "/" and a number."""
+    """`key_of`: decodes and checks a key, or raises BadInput. `is_here`, `is_job`: by the key, as far as this monitor
+    knows. `is_known`: any monitor knows the key; may raise if it must be asked first. `has_numbered`: there is a key
+    that is this one, "/" and a number."""
 
     def __init__(
         self,
         key_of: Callable[[bytes], str],
+        is_here: Callable[[str], bool],
         is_known: Callable[[str], bool],
         is_job: Callable[[str], bool],
         has_numbered: Callable[[str], bool],
     ) -> None:
         self._key_of = key_of
+        self._is_here = is_here
         self._is_known = is_known
         self._is_job = is_job
         self._has_numbered = has_numbered
@@ -134,21 +137,25 @@ class PingWords:
             return key, *says
         if last and _STATUS.fullmatch(last):
             job, status = self._key_of(name), int(last)
-            is_status = is_end or says == _EXIT
-            if not is_status and self._is_known(key):
+            if not (is_end or says == _EXIT):
                 if self._is_job(job):
-                    raise _ambiguous(f"{key[:60]!r} is a key, and {job[:60]!r} is a job that may end", key, job, status)
-                return key, "", None
-            if not is_status and not self._is_job(job) and self._has_numbered(job):
-                what = f"{key[:60]!r} may be a new key, as there are others like it, or {job[:60]!r} a job that ended"
-                raise _ambiguous(what, key, job, status)
+                    if self._is_here(key):
+                        what = f"{key[:60]!r} is a key, and {job[:60]!r} is a job that may end"
+                        raise _ambiguous(what, key, job, status)
+                elif self._is_here(key):
+                    return key, "", None
+                elif self._has_numbered(job):
+                    what = f"{key[:60]!r} may be a new key, as there are others like it, or {job[:60]!r} a job"
+                    raise _ambiguous(f"{what} that ended", key, job, status)
+                elif self._is_known(key):
+                    return key, "", None
             self._check_new(job, parts[:-1])
             return job, _ended(status), status
-        if not self._is_known(key):
+        if not self._is_here(key):
             self._check_new(key, parts)
             for n in range(1, len(parts)):
                 known = b"/".join(parts[:n]).decode()
-                if self._is_known(known):
+                if self._is_here(known) and not self._is_known(key):
                     raise _no_such_word(known, key)
         return key, "", None
 

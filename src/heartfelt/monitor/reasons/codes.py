@@ -68,6 +68,8 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("came_back", "outage_ms:duration"),
         ("alive", ""),
         ("waiting", _LAST),
+        ("taken_over", _LAST),
+        ("checking", _LAST),
         ("late", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
         ("late_since_start", f"silent_ms:duration interval_ms:duration timeout_ms:duration {_LAST}"),
         ("lost", f"silent_ms:duration timeout_ms:duration terms:reason? {_LAST}"),
@@ -108,6 +110,8 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("silence", "silent_ms:duration per_s:rate"),  # of older versions
         ("all_silent", "silent_ms:duration due:count"),
         ("none_back", "known:count"),
+        ("none_back_here", "known:count"),
+        ("redis_unreachable", ""),
         ("beats_lost", "arrive:share"),
         ("released", "by:text? why:reason"),
         ("hold_expired", "held_ms:duration per_s:rate why:reason"),

@@ -20,7 +20,7 @@ from heartfelt.monitor.tasks import TimedEvent
 
 MOST_SERVED = 64
 """How many requests of one monitor are served at a time."""
-MOST_S = 3600.0
+MOST_S = 86_400.0
 """The longest time for which a request is served."""
 MOST_DETAIL = 4000
 """The longest text of a problem."""

@@ -69,7 +69,7 @@ class Handled:
             self._last.popitem(last=False)
 
 
-class Incoming(PeerWire):
+class IncomingWire(PeerWire):
     """on_known: called when the handshake has succeeded; on_end: when it ends; on_lost: when nothing of it is left."""
 
     def __init__(
@@ -82,9 +82,9 @@ class Incoming(PeerWire):
         counts: Counter[str],
         log: RateLog,
         *,
-        on_known: Callable[[Incoming], None],
-        on_end: Callable[[Incoming], None],
-        on_lost: Callable[[Incoming], None],
+        on_known: Callable[[IncomingWire], None],
+        on_end: Callable[[IncomingWire], None],
+        on_lost: Callable[[IncomingWire], None],
     ) -> None:
         super().__init__(counts, log)
         self.answers = Answers(self, handlers, counts)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from heartfelt.monitor.cluster.channel.answering import Handlers
-from heartfelt.monitor.cluster.channel.incoming import Handled, Incoming
+from heartfelt.monitor.cluster.channel.incoming import Handled, IncomingWire
 from heartfelt.monitor.cluster.channel.wire import ChannelTiming
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
@@ -47,9 +47,9 @@ class ChannelListener:
         self._handled = Handled()
         self._listening: socket.socket | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._joining: dict[asyncio.Task[None], Incoming] = {}
-        self._known: dict[str, Incoming] = {}
-        self._open: set[Incoming] = set()
+        self._joining: dict[asyncio.Task[None], IncomingWire] = {}
+        self._known: dict[str, IncomingWire] = {}
+        self._open: set[IncomingWire] = set()
         self._none_open = TimedEvent()
 
     @property
@@ -58,7 +58,7 @@ class ChannelListener:
         return int(self._listening.getsockname()[1])
 
     @property
-    def known(self) -> dict[str, Incoming]:
+    def known(self) -> dict[str, IncomingWire]:
         """The monitors that are connected, by id."""
         return self._known
 
@@ -104,7 +104,7 @@ class ChannelListener:
             accepted.setblocking(False)
             if len(self._joining) >= MOST_STRANGERS:
                 self._evict()
-            wire = Incoming(
+            wire = IncomingWire(
                 self._secret,
                 self._own,
                 self._handlers,
@@ -136,7 +136,7 @@ class ChannelListener:
         wire.close("too many handshakes")
         task.cancel()
 
-    async def _join(self, accepted: socket.socket, wire: Incoming) -> None:
+    async def _join(self, accepted: socket.socket, wire: IncomingWire) -> None:
         try:
             await within(self._timing.handshake_s, self._greet(accepted, wire))
         except asyncio.TimeoutError:
@@ -153,7 +153,7 @@ class ChannelListener:
             if wire.transport is None:
                 accepted.close()
 
-    async def _greet(self, accepted: socket.socket, wire: Incoming) -> None:
+    async def _greet(self, accepted: socket.socket, wire: IncomingWire) -> None:
         self._open.add(wire)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -175,7 +175,7 @@ class ChannelListener:
 
     # -- monitors
 
-    def _became_known(self, wire: Incoming) -> None:
+    def _became_known(self, wire: IncomingWire) -> None:
         older = self._known.pop(wire.peer, None)
         if older is not None:
             self._counts["replaced"] += 1
@@ -185,11 +185,11 @@ class ChannelListener:
             next(iter(self._known.values())).close(f"{MOST_KNOWN} monitors are connected")
         self._known[wire.peer] = wire
 
-    def _ended(self, wire: Incoming) -> None:
+    def _ended(self, wire: IncomingWire) -> None:
         if self._known.get(wire.peer) is wire:
             del self._known[wire.peer]
 
-    def _lost(self, wire: Incoming) -> None:
+    def _lost(self, wire: IncomingWire) -> None:
         self._open.discard(wire)
         if not self._open:
             self._none_open.set()

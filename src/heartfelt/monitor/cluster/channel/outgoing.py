@@ -16,7 +16,7 @@ from heartfelt.monitor.cluster.channel.wire import PeerWire
 from heartfelt.monitor.ingest.log_rate import RateLog
 
 
-class Outgoing(PeerWire):
+class OutgoingWire(PeerWire):
     """now_ms: the clock of `feed`. Errors of the handshake are in `refusal`."""
 
     logs_failures = False  # Peers does

@@ -19,7 +19,7 @@ from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ChannelError
 from heartfelt.monitor.cluster.channel.feed import PeerFeed, Undelivered
 from heartfelt.monitor.cluster.channel.frames import Input
 from heartfelt.monitor.cluster.channel.handshake import DialerHandshake
-from heartfelt.monitor.cluster.channel.outgoing import Outgoing
+from heartfelt.monitor.cluster.channel.outgoing import OutgoingWire
 from heartfelt.monitor.cluster.channel.wire import ChannelTiming, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, run_in_thread, within
@@ -51,13 +51,13 @@ class PeerState(NamedTuple):
 class _Peer:
     def __init__(self, id: str, address: str, feed: PeerFeed) -> None:
         self.id, self.address, self.feed = id, address, feed
-        self.wire: Outgoing | None = None
-        self.dialing: Outgoing | None = None
+        self.wire: OutgoingWire | None = None
+        self.dialing: OutgoingWire | None = None
         self.error = "not connected yet"
         self.task: asyncio.Task[None]
 
     @property
-    def live(self) -> Outgoing | None:
+    def live(self) -> OutgoingWire | None:
         """The connection, unless it is ending."""
         return None if self.wire is None or self.wire.ending else self.wire
 
@@ -220,7 +220,7 @@ class Peers:
             async for piece in pieces:
                 yield piece
 
-    def _wire(self, peer: str) -> Outgoing:
+    def _wire(self, peer: str) -> OutgoingWire:
         found = self._peers.get(peer)
         wire = None if found is None else found.live
         if wire is None:
@@ -287,7 +287,7 @@ class Peers:
     async def _connect(self, peer: _Peer) -> str:
         """Makes `peer.wire`. Returns why it could not."""
         self._counts["dialed"] += 1
-        wire = peer.dialing = Outgoing(
+        wire = peer.dialing = OutgoingWire(
             DialerHandshake(self._secret(), self._own, peer.id),
             peer.id,
             peer.feed,
@@ -313,7 +313,7 @@ class Peers:
             await wire.closed.wait(self._timing.end_s)
         return wire.why
 
-    async def _greet(self, wire: Outgoing, host: str, port: int) -> None:
+    async def _greet(self, wire: OutgoingWire, host: str, port: int) -> None:
         name = (self._server_name or host) if self._tls is not None else None
         loop, failure = asyncio.get_running_loop(), OSError(f"{host} has no address")
         for found in await _resolve(host, self._timing.handshake_s):

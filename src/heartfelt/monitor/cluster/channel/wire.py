@@ -40,7 +40,7 @@ class ChannelTiming:
 
 
 class PeerWire(asyncio.Protocol):
-    """Base of Outgoing and Incoming. `closed` is set at its end, `why` says the reason."""
+    """Base of OutgoingWire and IncomingWire. `closed` is set at its end, `why` says the reason."""
 
     logs_failures = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from hashlib import blake2b
 from typing import NamedTuple
 
 FORMAT = 1
@@ -17,13 +18,15 @@ SEQ_EPOCH_MS = 1_704_067_200_000
 """2024-01-01, from which `seq` counts."""
 SEQ_PER_MS = 128
 _ENTRY = struct.Struct("<IHIQ")
+ENTRY_BYTES = _ENTRY.size
+FIELD_BYTES = 16
 
 
 class Entry(NamedTuple):
     """Where an instance is. `generation` grows with each move."""
 
     page: int
-    index: int
+    index: int  # type: ignore[assignment]
     generation: int
     id: int
 
@@ -39,6 +42,11 @@ def name_of(service: str, instance_id: str) -> bytes:
     """Returns the name of an instance, which no other instance has."""
     text = service.encode("utf-8", "surrogatepass")
     return b"%d:%b%b" % (len(text), text, instance_id.encode("utf-8", "surrogatepass"))
+
+
+def field_of(name: bytes) -> bytes:
+    """Returns what stands for a name in `slot`: its length does not depend on the name's."""
+    return blake2b(name, digest_size=FIELD_BYTES).digest()
 
 
 def parts_of(name: bytes) -> tuple[str, str]:

@@ -147,6 +147,9 @@ class ChannelListener:
             self._counts["refused_tls"] += 1
             self._log.warn("handshake", f"a handshake failed: {error!r}")
             wire.close(repr(error))
+        except asyncio.CancelledError:
+            self._lost(wire)  # uvloop may close it without a word
+            raise
         finally:
             if not wire.known:
                 wire.close("it ends before its handshake")

@@ -54,6 +54,7 @@ class _Peer:
         self.wire: OutgoingWire | None = None
         self.dialing: OutgoingWire | None = None
         self.error = "not connected yet"
+        self.away_since_s = asyncio.get_running_loop().time()
         self.task: asyncio.Task[None]
 
     @property
@@ -155,6 +156,15 @@ class Peers:
 
     def is_connected(self, id: str) -> bool:
         return (peer := self._peers.get(id)) is not None and peer.live is not None
+
+    def away_s(self, id: str) -> float:
+        """Returns for how long nothing has been heard of a peer to which there is no connection; 0 if there is one. It
+        may live for all others: only the network between the two may be cut."""
+        peer = self._peers.get(id)
+        if peer is None or peer.live is not None:
+            return 0.0
+        since_s = peer.away_since_s if peer.wire is None else peer.wire.heard_s
+        return asyncio.get_running_loop().time() - since_s
 
     @property
     def connected(self) -> list[str]:
@@ -271,6 +281,7 @@ class Peers:
                 self._tell(self.on_connected, peer.id)
                 await wire.closed.wait()
                 peer.wire, error = None, wire.why
+                peer.away_since_s = wire.heard_s
                 self._counts["disconnected"] += 1
                 if loop.time() - began_s > self._timing.most_retry_s:
                     retry_s = self._timing.retry_s
@@ -303,6 +314,7 @@ class Peers:
             wire.close("the handshake took too long" if is_late else str(error) or repr(error))
         except BaseException:
             wire.close("cancelled")
+            wire.closed.set()  # uvloop may close it without a word
             raise
         if wire.known and not wire.ending:
             peer.wire = wire

@@ -52,17 +52,15 @@ _KIND = "webhook"
 _MAX_WAITING = 200_000
 _OVER = frozenset({State.UP, State.REMOVED})
 _IDLE_S = 60.0
-_COUNTED = (
-    "offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back", "merged",
-    "untold", "left_running",
-)  # fmt: skip
+_COUNTED = ("offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back",
+            "merged", "untold", "left_running")  # fmt: skip
 
 
 class Webhooks:
     """Call `start()` before the first change, `offer` for each change, `stop()` before the store is closed.
 
     positions: keeps up to which change everything is in the outbox; by default a document of the store. heard_ms: until
-    when all changes have been offered, by their `time_ms`; by default `wall_ms`.
+    when all changes have been offered, by their `time_ms`; by default `wall_ms`. Dampers are never ahead of it.
     """
 
     def __init__(
@@ -82,6 +80,7 @@ class Webhooks:
         self._settings = settings or WebhookSettings()
         self._wall_ms = wall_ms
         self._heard_ms = heard_ms or wall_ms
+        self._damper = functools.partial(Damper, self._settings.damping, is_wall=heard_ms is None)
         self._pause = pause
         self._targets: dict[str, Target] = {}
         self._dampers: dict[str, Damper] = {}
@@ -173,7 +172,7 @@ class Webhooks:
         for target in self._targets.values():
             if target.enabled and target.wants_event(event):
                 entry = entry or event_entry(event)
-                self._put(target, self._dampers[target.id].offer(entry))
+                self._put(target, self._dampers[target.id].offer(entry, min(entry.time_ms, self._heard_ms())))
 
     def _put(self, target: Target, notices: list[Notice], *, late: bool = False) -> None:
         for notice in notices:
@@ -335,7 +334,7 @@ class Webhooks:
             await self._store.hasten_deliveries(id, self._wall_ms())
         else:
             self._drop_damper(id)
-            self._dampers[id] = Damper(self._settings.damping)
+            self._dampers[id] = self._damper()
             await self._outbox.drop(id, "switched off")
         self._outbox.wake()
         return self._view(target)
@@ -394,7 +393,7 @@ class Webhooks:
 
     def _set(self, target: Target) -> None:
         self._targets[target.id] = target
-        self._dampers.setdefault(target.id, Damper(self._settings.damping))
+        self._dampers.setdefault(target.id, self._damper())
 
     def _view(self, target: Target) -> dict[str, Any]:
         return {**masked(target), **self._outbox.line(target).view(self._wall_ms())}

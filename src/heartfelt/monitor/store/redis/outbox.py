@@ -98,10 +98,13 @@ class RedisOutbox:
         self._fleet = keys.fleet
         self._claimed_by = keys.fleet("out", "claim", claimer or os.urandom(16).hex())
         self._claiming = threading.Lock()
-        self._fence = 0
+        self._fence = self._written = 0
         self._lost = b""
         """The token of a call without an answer."""
         self._claims: dict[int, _Claim] = {}
+        self._refused_log = OutageLog(logger, "this monitor leads again")
+        self.refused = 0
+        """Deliveries and entries of `told` that were left out, because another monitor leads."""
         self._damage_log = OutageLog(logger, "the outbox in Redis can be read again")
         self.damaged = 0
         """Deliveries and entries of `told` that could not be read, and were left out."""
@@ -115,43 +118,53 @@ class RedisOutbox:
     # -- putting
 
     def put_deliveries(self, rows: Iterable[DeliveryRow]) -> int:
-        """Puts deliveries whose key was not put for their target before, and returns how many are new. Raises
-        Superseded."""
+        """Puts deliveries whose key was not put for their target before, and returns how many are new. They are left
+        out if another monitor leads, which puts the same."""
         return sum(self._put(batch) for batch in batches(rows))
 
     def _put(self, rows: list[DeliveryRow]) -> int:
         streams: dict[str, int] = {}
-        arguments: list[Any] = [self._fence]
+        arguments: list[Any] = [self._fence, self._written]
         for target, key, payload, created_ms, subject, level in rows:
             digest = digest_of(target)
             stream = streams.setdefault(self._of(digest), len(streams) + 1)
             arguments += digest, digest_of(target, subject), digest_of(target, key), level, bounded(created_ms)
             arguments += stream, bytes_of(target), bytes_of(key), bytes_of(payload)
-        return self._checked(int(self._run("put", *arguments, more=list(streams))))
+        return self._unless_refused(self._run("put", *arguments, more=list(streams)), len(rows))
 
     # -- the monitor that leads
 
     def lead(self, fence: int) -> Any:
-        """Makes this the one that puts: what others put, whose fence is lower, is refused from now on. Returns the
-        position that the last one stored; None: there is none. Raises Superseded if another one with a higher fence
-        leads already. Without a leader, everybody may put."""
-        self._fence = fence
-        position = self._lead(fence)
+        """Makes this the one that puts: what others put, whose fence is lower, is left out from now on. Returns the
+        position that was stored last; None: there is none. Raises Superseded if another one with a higher fence leads.
+        Without a leader, everybody may put."""
+        self._fence, self._written = fence, 0
+        position = self._lead()
         return None if position is None else from_json(text_of(position))
 
     def put_position(self, value: Any) -> None:
-        """Must be called after the deliveries up to this position are put. Raises Superseded."""
-        self._lead(self._fence, to_json(value).encode())
+        """Must be called after the deliveries up to this position are put. Raises Superseded if another monitor leads,
+        or a replica has taken over that does not have all that this one has put: then it must `lead` again, and go on
+        from the position that is there."""
+        self._lead(to_json(value).encode())
 
-    def _lead(self, fence: int, *position: bytes) -> bytes | None:
-        leads, *found = self._run("lead", fence, *position)
-        self._checked(1 if leads else -1)
+    def _lead(self, *position: bytes) -> bytes | None:
+        reply = self._run("lead", self._fence, self._written, *position)
+        if not reply:
+            raise Superseded(
+                f"another monitor leads now, or Redis has lost writes: the outbox takes nothing more from the fence "
+                f"{self._fence}"
+            )
+        self._written, *found = reply
         return found[0] if found else None
 
-    def _checked(self, reply: int) -> int:
-        if reply < 0:
-            raise Superseded(f"another monitor leads now; what this one has for the outbox is refused ({self._fence})")
-        return reply
+    def _unless_refused(self, reply: list[int], count: int) -> int:
+        if reply:
+            new, self._written = reply
+            return new
+        self.refused += count
+        self._refused_log.failed("left out what this monitor still had for the outbox: another one puts it")
+        return 0
 
     # -- claiming and finishing
 
@@ -308,14 +321,14 @@ class RedisOutbox:
     # -- what targets were told
 
     def put_told(self, target: str, instances: Mapping[Who, DeliveryKeys | None]) -> None:
-        """Must be called after the deliveries that told it are put. Raises Superseded."""
+        """Must be called after the deliveries that told it are put. Left out if another monitor leads."""
         digest = digest_of(target)
         keys = [self._fleet("told"), self._fleet("told", digest.hex())]
         for some in slices(list(instances.items()), PAGE):
             told = [(name_of(*who), to_json(value)) for who, value in some if value is not None]
             over = [name_of(*who) for who, value in some if value is None]
             arguments = (digest, bytes_of(target), len(told), *itertools.chain(*told), *over)
-            self._checked(self._run("told", self._fence, *arguments, more=keys))
+            self._unless_refused(self._run("told", self._fence, self._written, *arguments, more=keys), len(some))
 
     def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
         found: dict[str, dict[Who, DeliveryKeys]] = {}

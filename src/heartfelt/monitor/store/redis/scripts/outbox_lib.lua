@@ -16,9 +16,17 @@ local function id_of(number)
   return string.format('%.0f-0', (struct.unpack('>I8', number)))
 end
 
--- Whether another monitor than the one with this fence leads now.
-local function is_superseded(fence)
-  return tonumber(redis.call('HGET', LEAD, 'fence') or 0) > tonumber(fence)
+-- Counts a write of the leader, and returns how many it has made; 0 without a leader. nil: another monitor leads now, or
+-- a replica has taken over that does not have all of its writes.
+local function count_write(fence, written)
+  if tonumber(fence) == 0 then
+    return redis.call('HEXISTS', LEAD, 'fence') == 0 and 0 or nil
+  end
+  local found = redis.call('HMGET', LEAD, 'fence', 'written')
+  if tonumber(found[1] or 0) > tonumber(fence) or tonumber(found[2] or 0) < tonumber(written) then
+    return nil
+  end
+  return redis.call('HINCRBY', LEAD, 'written', 1)
 end
 
 local function read(number)

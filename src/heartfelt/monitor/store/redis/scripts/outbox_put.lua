@@ -1,16 +1,18 @@
 -- SPDX-License-Identifier: MIT
 -- Puts deliveries whose target and key were not put before. KEYS from 12 on: the targets' streams. ARGV: the leader's
--- fence, then nine for each delivery. Returns how many are new; -1: another monitor leads. Numbers are from the time, so that those of deliveries that are gone, because Redis
+-- fence, how often it has written, then nine for each delivery. Returns how many are new, and how often it has written;
+-- nothing: it may not write. Numbers are from the time, so that those of deliveries that are gone, because Redis
 -- was emptied or a replica without them has taken over, are not those of others.
-if is_superseded(ARGV[1]) then
-  return -1
+local written = count_write(ARGV[1], ARGV[2])
+if not written then
+  return {}
 end
 local now, known, added = redis.call('TIME'), {}, 0
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local last = math.max(tonumber(redis.call('GET', NUMBER) or 0), (now_ms - 1704067200000) * 16)
-redis.call('SET', NUMBER, string.format('%.0f', last + (#ARGV - 1) / 9))
+redis.call('SET', NUMBER, string.format('%.0f', last + (#ARGV - 2) / 9))
 
-for at = 2, #ARGV, 9 do
+for at = 3, #ARGV, 9 do
   local target, subject, key, level, created_ms, stream, name, key_text, payload = unpack(ARGV, at, at + 8)
   local number = packed(last + 1)
   if redis.call('HSETNX', KEYED, key, number) == 1 then
@@ -47,4 +49,4 @@ for at = 2, #ARGV, 9 do
     redis.call('ZADD', QUEUE, 0, subject .. number)
   end
 end
-return added
+return {added, written}

@@ -9,12 +9,12 @@ import json
 import sys
 import time
 
-from heartfelt.monitor.cluster.channel import Channel, Timing
+from heartfelt.monitor.cluster.channel import Channel, ChannelTiming
 from heartfelt.monitor.cluster.channel.frames import FRAME_BYTES, FrameReader
 
 SECRET = b"a secret of the fleet, for tests"
 LONG_S = 40  # a wait that ends at once if nothing is wrong
-QUICK = Timing(batch_s=0.005, ping_s=0.1, silent_s=30.0, handshake_s=20.0, retry_s=0.005, most_retry_s=0.02)
+QUICK = ChannelTiming(batch_s=0.005, ping_s=0.1, silent_s=30.0, handshake_s=20.0, retry_s=0.005, most_retry_s=0.02)
 
 
 def monitor_id(letter):
@@ -34,7 +34,7 @@ async def until(condition, what="the condition", seconds=LONG_S):
 
 
 class Heard:
-    """What a channel has received, in order."""
+    """Everything that a channel has received, in order."""
 
     def __init__(self, channel):
         self.beats, self.inputs, self.order, self.notices = [], [], [], []
@@ -129,9 +129,9 @@ class Raw:
 
     async def greet(self, own, other, secret=SECRET):
         """Does the handshake of the side that connects; returns what was sent."""
-        from heartfelt.monitor.cluster.channel.handshake import Dialing
+        from heartfelt.monitor.cluster.channel.handshake import DialerHandshake
 
-        dialing = Dialing(secret, own, other)
+        dialing = DialerHandshake(secret, own, other)
         sent = [dialing.first()]
         self.send(sent[0])
         while True:
@@ -145,7 +145,7 @@ class Raw:
 
 async def serve(letter):
     """Serves one channel until stdin ends; says its port on stdout, and at each line of stdin what it has heard."""
-    channel = Channel(monitor_id(letter), SECRET, "127.0.0.1", 0, timing=Timing(batch_s=0.01, retry_s=0.01))
+    channel = Channel(monitor_id(letter), SECRET, "127.0.0.1", 0, timing=ChannelTiming(batch_s=0.01, retry_s=0.01))
     heard = Heard(channel)
     serve_samples(channel)
     await channel.start()

@@ -34,6 +34,14 @@ def run(request):
 
 
 @pytest.fixture
+def fleet(redis_server):  # noqa: F811
+    """Memberships in one Redis, which are ended when the test ends."""
+    from tests.monitor.cluster.fleets import Fleet
+
+    return Fleet(redis_server)
+
+
+@pytest.fixture
 def make_fleet():
     """make_fleet(n): nodes that share one truth; checked and closed when the test ends."""
     from tests.monitor.cluster.truth import Fleet

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from heartfelt.monitor.cluster.channel import ChannelError, Input, Timing
+from heartfelt.monitor.cluster.channel import ChannelError, ChannelTiming, Input
 from heartfelt.monitor.cluster.channel.service import monotonic_ms
 from tests.monitor.cluster.channels import LONG_S, B, C, channels, monitor_id, until
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="has no SIGSTOP")
 ROOT = Path(__file__).parents[3]
-SILENT = Timing(batch_s=0.005, ping_s=0.05, silent_s=0.4, retry_s=0.01, most_retry_s=0.05, handshake_s=0.3)
+SILENT = ChannelTiming(batch_s=0.005, ping_s=0.05, silent_s=0.4, retry_s=0.01, most_retry_s=0.05, handshake_s=0.3)
 
 
 class Process:
@@ -137,7 +137,7 @@ def test_beats_that_waited_in_a_stopped_process_are_old(start):
     """Its port has them while it is stopped; when it goes on, it knows how long they have waited there."""
     program = """
 import asyncio, sys
-from heartfelt.monitor.cluster.channel import Channel, Timing
+from heartfelt.monitor.cluster.channel import Channel, ChannelTiming
 from heartfelt.monitor.cluster.channel.service import monotonic_ms
 from tests.monitor.cluster.channels import SECRET, monitor_id
 async def main():
@@ -157,7 +157,7 @@ asyncio.run(main())
     )
 
     async def main():
-        timing = Timing(batch_s=0.005, ping_s=0.02, silent_s=LONG_S)
+        timing = ChannelTiming(batch_s=0.005, ping_s=0.02, silent_s=LONG_S)
         async with channels("a", connected=False, timing=timing) as (a,):
             a.peers.set_peers({B: f"127.0.0.1:{int(process.stdout.readline())}"})
             await until(lambda: a.peers.connected)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What waits for one monitor, and the form in which it is sent."""
+"""Beats and inputs that wait for one monitor, and the form in which they are sent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.cluster.channel import feed as feed_module
-from heartfelt.monitor.cluster.channel.feed import INPUT_BYTES, MOST_PARTS, WINDOW, Feed
+from heartfelt.monitor.cluster.channel.feed import INPUT_BYTES, MOST_PARTS, WINDOW, PeerFeed
 from heartfelt.monitor.cluster.channel.frames import (
     BEATS,
     BEATS_IN_FRAME,
     INPUTS,
     FrameReader,
     Input,
-    Lateness,
+    Transit,
     frame,
     pack_beats,
     unpack_beats,
@@ -32,7 +32,8 @@ def text(data, heard_ms=NOW_MS):
 
 
 def sent(feed, now_ms=NOW_MS):
-    """What goes out now: [(number, ids or data)]."""
+    """Returns what goes out now: [(number, ids or data)]."""
+    feed.release()
     reader, found = FrameReader(1 << 30), []
     while (data := feed.take(now_ms)) is not None:
         reader.feed(data)
@@ -47,11 +48,13 @@ def sent(feed, now_ms=NOW_MS):
 
 
 def test_the_newest_beat_of_an_instance_replaces_older_ones():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     for id, heard_ms in ((7, NOW_MS - 30), (8, NOW_MS - 20), (7, NOW_MS - 5), (7, NOW_MS - 9)):
         assert feed.put_beat(id, heard_ms)
     assert feed.beats == 2
     reader = FrameReader(1 << 20)
+    assert feed.take(NOW_MS) is None, "it waits for others"
+    feed.release()
     reader.feed(feed.take(NOW_MS))
     _, number, body = reader.take()
     clock, ids, ages = unpack_beats(body)
@@ -66,7 +69,7 @@ def test_ages_are_in_bounds():
 
 
 def test_beats_and_inputs_keep_their_order():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     feed.put_beat(1, NOW_MS)
     feed.put_input(text(b"a"))
     feed.put_input(text(b"b"))
@@ -77,7 +80,7 @@ def test_beats_and_inputs_keep_their_order():
 
 
 def test_few_batches_are_closed_by_inputs():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     for n in range(1000):
         feed.put_beat(n, NOW_MS)
         feed.put_input(text(b"%d" % n))
@@ -92,7 +95,7 @@ def test_few_batches_are_closed_by_inputs():
 
 def test_beats_have_a_bound_that_is_the_number_of_instances():
     counts = Counter()
-    feed = Feed(counts, most_beats=100)
+    feed = PeerFeed(counts, most_beats=100)
     assert all(feed.put_beat(id, NOW_MS) for id in range(100))
     assert not feed.put_beat(100, NOW_MS)
     assert feed.put_beat(99, NOW_MS + 1)
@@ -105,9 +108,9 @@ def test_beats_have_a_bound_that_is_the_number_of_instances():
 
 def test_inputs_have_a_bound_in_bytes():
     counts = Counter()
-    feed = Feed(counts, most_input_bytes=3000)
+    feed = PeerFeed(counts, most_input_bytes=3000)
     assert [feed.put_input(text(b"x" * 800)) for _ in range(4)] == [True, True, True, False]
-    assert not Feed(counts).put_input(text(b"x" * INPUT_BYTES))
+    assert not PeerFeed(counts).put_input(text(b"x" * INPUT_BYTES))
     assert counts["inputs_refused"] == 2
     assert feed.input_bytes <= 3000
     sent(feed)
@@ -115,8 +118,21 @@ def test_inputs_have_a_bound_in_bytes():
     assert feed.input_bytes == 0 and feed.is_empty
 
 
+def test_what_comes_after_a_batch_waits_for_the_next_one():
+    """An acknowledgement is no reason to send what has come since: batches would be as small as a way there and back
+    is short."""
+    feed = PeerFeed(Counter())
+    feed.put_beat(1, NOW_MS)
+    assert sent(feed) == [(1, [1])]
+    feed.put_beat(2, NOW_MS)
+    feed.put_input(text(b"a"))
+    feed.acknowledge(1)
+    assert feed.take(NOW_MS) is None
+    assert sent(feed) == [(2, [2]), (3, [b"a"])]
+
+
 def test_large_batches_are_split_and_so_many_are_on_their_way():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     count = BEATS_IN_FRAME * (WINDOW + 3)
     for id in range(count):
         feed.put_beat(id, NOW_MS)
@@ -130,8 +146,25 @@ def test_large_batches_are_split_and_so_many_are_on_their_way():
     assert not feed.acknowledge(WINDOW + 4), "it was never sent"
 
 
+def test_a_million_beats_are_not_cut_at_once_and_come_back_whole():
+    feed = PeerFeed(Counter())
+    for id in range(BEATS_IN_FRAME * 3):
+        feed.put_beat(id, NOW_MS)
+    feed.release()
+    feed.take(NOW_MS)
+    feed.take(NOW_MS)
+    assert len(feed._parts) == 1
+    feed.put_beat(5, NOW_MS + 1)
+    feed.put_input(text(b"a"))
+    feed.resume(1)
+    assert feed.beats == BEATS_IN_FRAME * 2 + 1
+    left = feed.end()
+    assert left.beats == dict.fromkeys(range(BEATS_IN_FRAME, BEATS_IN_FRAME * 3), NOW_MS) | {5: NOW_MS + 1}
+    assert feed.is_empty and feed.beats == 0
+
+
 def test_a_new_connection_goes_on_where_the_last_one_was_cut():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     for n in range(4):
         feed.put_input(text(b"%d" % n))
         feed.put_beat(n, NOW_MS)
@@ -146,14 +179,14 @@ def test_a_new_connection_goes_on_where_the_last_one_was_cut():
 
 
 def test_a_feed_that_begins_anew_goes_on_with_the_numbers_of_the_former():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     feed.put_beat(1, NOW_MS)
     feed.resume(500)
     assert sent(feed) == [(501, [1])]
 
 
 def test_all_that_was_not_acknowledged_is_returned_at_the_end():
-    feed = Feed(Counter())
+    feed = PeerFeed(Counter())
     feed.put_beat(1, NOW_MS)
     feed.put_beat(2, NOW_MS)
     feed.put_input(text(b"a"))
@@ -169,7 +202,7 @@ def test_all_that_was_not_acknowledged_is_returned_at_the_end():
 
 def test_what_cannot_be_encoded_is_dropped_and_counted_and_does_not_stop_the_rest(caplog):
     counts = Counter()
-    feed = Feed(counts)
+    feed = PeerFeed(counts)
     feed.put_beat(-1, NOW_MS)
     feed.put_input(text(b"a"))
     assert sent(feed) == [(1, [b"a"])]
@@ -178,11 +211,11 @@ def test_what_cannot_be_encoded_is_dropped_and_counted_and_does_not_stop_the_res
 
 
 def test_random_work_loses_nothing_and_sends_nothing_twice(monkeypatch):
-    """Connections are cut at any place; the other side handles what it has not seen, as Incoming does."""
+    """Connections are cut at any place; the other side handles what it has not seen, as IncomingWire does."""
     monkeypatch.setattr(feed_module, "WINDOW", 4)
     for seed in range(60):
         rand = random.Random(seed)
-        feed, handled, received, put = Feed(Counter()), 0, [], []
+        feed, handled, received, put = PeerFeed(Counter()), 0, [], []
         reader = FrameReader(1 << 30)
         for step in range(200):
             what = rand.random()
@@ -192,6 +225,7 @@ def test_random_work_loses_nothing_and_sends_nothing_twice(monkeypatch):
             elif what < 0.6:
                 feed.put_beat(rand.randrange(5), step)
             elif what < 0.8:
+                feed.release()
                 for _ in range(rand.randrange(3)):
                     if (data := feed.take(NOW_MS)) is not None:
                         reader.feed(data)
@@ -251,7 +285,7 @@ def test_beats_of_odd_lengths_are_malformed(size):
 
 
 def test_what_has_waited_somewhere_is_late():
-    late = Lateness()
+    late = Transit()
     assert late.of(100, 5_000) == 0
     assert late.of(200, 5_103) == 3
     assert late.of(300, 5_199) == 0, "the fastest yet"
@@ -260,7 +294,7 @@ def test_what_has_waited_somewhere_is_late():
 
 
 def test_clocks_that_drift_apart_do_not_make_beats_old():
-    late, worst = Lateness(), 0
+    late, worst = Transit(), 0
     for second in range(86_400):
         worst = max(worst, late.of(second * 1000, second * 1000 + second // 10))  # 100 ms in 1000 s
     assert worst <= 2 * 60 // 10 + 1

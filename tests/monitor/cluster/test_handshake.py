@@ -9,7 +9,7 @@ import pytest
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.channel import handshake
 from heartfelt.monitor.cluster.channel.frames import CHALLENGE, HELLO, PROOF, REFUSED, FrameReader
-from heartfelt.monitor.cluster.channel.handshake import Dialing, HandshakeRefused, Listening
+from heartfelt.monitor.cluster.channel.handshake import DialerHandshake, HandshakeRefused, ListenerHandshake
 from tests.monitor.cluster.channels import SECRET, A, B, C
 
 OTHER = b"another secret, of another fleet"
@@ -24,7 +24,7 @@ def opened(data):
 
 
 def listening(secret=SECRET, own=B, handled=lambda peer: 0):
-    return Listening(lambda: secret, own, handled)
+    return ListenerHandshake(lambda: secret, own, handled)
 
 
 def play(dialing, listener):
@@ -52,7 +52,7 @@ def refused(code, receive, kind, body, *, by_peer=False):
 
 
 def test_both_learn_who_the_other_is_and_where_to_go_on():
-    dialing, listener = Dialing(SECRET, A, B), listening(handled=lambda peer: 7 if peer == A else 0)
+    dialing, listener = DialerHandshake(SECRET, A, B), listening(handled=lambda peer: 7 if peer == A else 0)
     frames = play(dialing, listener)
     assert len(frames) == 4
     assert listener.peer == A
@@ -61,7 +61,7 @@ def test_both_learn_who_the_other_is_and_where_to_go_on():
 
 
 def test_a_stranger_gets_no_proof_of_the_secret():
-    dialing, listener = Dialing(OTHER, A, B), listening()
+    dialing, listener = DialerHandshake(OTHER, A, B), listening()
     with pytest.raises(HandshakeRefused, match="does not know the fleet's secret") as caught:
         play(dialing, listener)
     assert caught.value.code == "secret"
@@ -69,15 +69,15 @@ def test_a_stranger_gets_no_proof_of_the_secret():
 
 
 def test_who_listens_without_the_secret_is_refused():
-    dialing, listener = Dialing(SECRET, A, B), listening()
+    dialing, listener = DialerHandshake(SECRET, A, B), listening()
     frames = play(dialing, listener)
-    again = Dialing(SECRET, A, B)
+    again = DialerHandshake(SECRET, A, B)
     again.receive(*opened(frames[1]))
     refused("secret", again.receive, *opened(frames[3]))
 
 
 def test_a_replayed_handshake_is_refused():
-    frames = play(Dialing(SECRET, A, B), listening())
+    frames = play(DialerHandshake(SECRET, A, B), listening())
     listener = listening()
     assert opened(listener.receive(*opened(frames[0])))[0] == CHALLENGE
     refused("secret", listener.receive, *opened(frames[2]))
@@ -85,7 +85,7 @@ def test_a_replayed_handshake_is_refused():
 
 def test_a_reflected_proof_is_refused():
     """Someone without the secret lets A prove itself to itself: roles and ids differ."""
-    dialing = Dialing(SECRET, A, B)
+    dialing = DialerHandshake(SECRET, A, B)
     _, hello = changed(dialing.first())
     nonce = msgspec.msgpack.decode(hello)["nonce"]
     challenge = msgspec.msgpack.encode({"version": 1, "id": B, "nonce": nonce})
@@ -97,31 +97,31 @@ def test_a_reflected_proof_is_refused():
 @pytest.mark.parametrize("own", [A, B])
 def test_a_monitor_does_not_connect_to_itself(own):
     listener = listening(own=A)
-    refused("identity", listener.receive, *opened(Dialing(SECRET, A, own).first()))
+    refused("identity", listener.receive, *opened(DialerHandshake(SECRET, A, own).first()))
 
 
 def test_a_monitor_that_has_taken_over_an_address_is_not_taken_for_its_former_one():
-    text = refused("identity", listening(own=C).receive, *opened(Dialing(SECRET, A, B).first()))
+    text = refused("identity", listening(own=C).receive, *opened(DialerHandshake(SECRET, A, B).first()))
     assert C in text
-    dialing = Dialing(SECRET, A, B)
+    dialing = DialerHandshake(SECRET, A, B)
     challenge = msgspec.msgpack.encode({"version": 1, "id": C, "nonce": b"n" * 32})
     refused("identity", dialing.receive, CHALLENGE, challenge)
 
 
 @pytest.mark.parametrize("field", [{"id": "x" * 32}, {"id": A[:31]}, {"nonce": b""}, {"nonce": b"1" * 33}])
 def test_odd_identities_are_refused(field):
-    refused("malformed", listening().receive, *changed(Dialing(SECRET, A, B).first(), **field))
+    refused("malformed", listening().receive, *changed(DialerHandshake(SECRET, A, B).first(), **field))
 
 
 @pytest.mark.parametrize("altered", [{"id": C}, {"minor": 9}, {"nonce": b"0" * 32}])
 def test_what_was_altered_on_the_way_fails(altered):
-    dialing, listener = Dialing(SECRET, A, B), listening()
+    dialing, listener = DialerHandshake(SECRET, A, B), listening()
     challenge = listener.receive(*changed(dialing.first(), **altered))
     refused("secret", listener.receive, *opened(dialing.receive(*opened(challenge))))
 
 
 def test_another_version_is_refused_with_the_reason_on_both_sides():
-    dialing = Dialing(SECRET, A, B)
+    dialing = DialerHandshake(SECRET, A, B)
     with pytest.raises(HandshakeRefused) as caught:
         listening().receive(*changed(dialing.first(), version=2, more={"new": [1]}))
     assert caught.value.code == "version"
@@ -129,12 +129,12 @@ def test_another_version_is_refused_with_the_reason_on_both_sides():
     assert kind == REFUSED
     text = refused("version", dialing.receive, kind, body, by_peer=True)
     assert "version 1" in text and "version 2" in text
-    dialing = Dialing(SECRET, A, B)
+    dialing = DialerHandshake(SECRET, A, B)
     refused("version", dialing.receive, *changed(listening().receive(*opened(dialing.first())), version=3))
 
 
 def test_fields_of_newer_monitors_are_ignored():
-    dialing, listener = Dialing(SECRET, A, B), listening()
+    dialing, listener = DialerHandshake(SECRET, A, B), listening()
     challenge = listener.receive(*changed(dialing.first(), zone="eu"))
     proof = dialing.receive(*changed(challenge, features=["x"]))
     welcome = listener.receive(*changed(proof, also=1))
@@ -157,7 +157,7 @@ def test_a_short_secret_is_none():
 
 
 def test_a_refusal_says_no_more_than_fits():
-    dialing = Dialing(SECRET, A, B)
+    dialing = DialerHandshake(SECRET, A, B)
     body = msgspec.msgpack.encode({"code": "x" * 500, "text": "y" * 5000})
     with pytest.raises(HandshakeRefused) as caught:
         dialing.receive(REFUSED, body)

@@ -10,9 +10,9 @@ import socket
 import msgspec
 import pytest
 
-from heartfelt.monitor.cluster.channel import Timing
+from heartfelt.monitor.cluster.channel import ChannelTiming
 from heartfelt.monitor.cluster.channel.frames import BEATS, INPUTS, REFUSED, REQUEST, frame, pack_beats, pack_inputs
-from heartfelt.monitor.cluster.channel.handshake import CHALLENGE, HELLO, Dialing
+from heartfelt.monitor.cluster.channel.handshake import CHALLENGE, HELLO, DialerHandshake
 from heartfelt.monitor.cluster.channel.listener import MOST_STRANGERS
 from tests.monitor.cluster.channels import LONG_S, SECRET, A, B, C, Raw, channels, connect, until
 
@@ -29,7 +29,7 @@ def test_nonsense_before_the_handshake(run):
     async def main():
         async with channels("a", "b") as (a, b):
             rand = random.Random(16)
-            hello = Dialing(SECRET, C, B).first()
+            hello = DialerHandshake(SECRET, C, B).first()
             cases = [rand.randbytes(rand.randrange(1, 3000)) for _ in range(60)]
             cases += [b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"\xff" * 100, bytes(100), frame(HELLO)]
             cases += [frame(HELLO, body=bytes(2000)), hello + b"x", hello + hello, frame(REFUSED), frame(BEATS, 1)]
@@ -54,7 +54,7 @@ def test_nonsense_before_the_handshake(run):
 def test_a_truncated_handshake(run):
     async def main():
         async with channels("b") as (b,):
-            hello = Dialing(SECRET, C, B).first()
+            hello = DialerHandshake(SECRET, C, B).first()
             for size in range(len(hello)):
                 raw = await Raw.open(b.port)
                 raw.send(hello[:size])
@@ -88,10 +88,10 @@ def test_a_replayed_handshake_is_refused(run):
 
 def test_a_handshake_has_a_time_limit(run):
     async def main():
-        timing = Timing(handshake_s=0.05, retry_s=0.01)
+        timing = ChannelTiming(handshake_s=0.05, retry_s=0.01)
         async with channels("b", timing=timing) as (b,):
             silent, slow = await Raw.open(b.port), await Raw.open(b.port)
-            slow.send(Dialing(SECRET, C, B).first()[:10])
+            slow.send(DialerHandshake(SECRET, C, B).first()[:10])
             assert await silent.take() is None
             assert await slow.take() is None
             assert b.counts["refused_time"] == 2
@@ -104,7 +104,7 @@ def test_a_handshake_has_a_time_limit(run):
 def test_a_server_that_never_answers_does_not_hold_up_the_one_that_connects(run):
     async def main():
         silent = socket.create_server(("127.0.0.1", 0))  # the system accepts, and nobody answers
-        timing = Timing(handshake_s=0.05, retry_s=0.01, most_retry_s=0.02, batch_s=0.005)
+        timing = ChannelTiming(handshake_s=0.05, retry_s=0.01, most_retry_s=0.02, batch_s=0.005)
         async with channels("a", "b", timing=timing) as (a, b):
             port = silent.getsockname()[1]
             a.peers.set_peers({B: f"127.0.0.1:{b.port}", C: f"127.0.0.1:{port}"})
@@ -195,7 +195,7 @@ def test_nonsense_of_the_one_that_listens(run):
 @pytest.mark.parametrize("what", ["answers", "pieces"])
 def test_a_peer_that_never_reads_bounds_what_waits_for_it(run, what):
     async def main():
-        timing = Timing(ping_s=0.05, silent_s=0.5, retry_s=0.01)
+        timing = ChannelTiming(ping_s=0.05, silent_s=0.5, retry_s=0.01)
         async with channels("b", timing=timing) as (b,):
             made = 0
 

@@ -58,18 +58,18 @@ return 1
 )
 
 
-class Member(msgspec.Struct, frozen=True):
+class FleetMember(msgspec.Struct, frozen=True):
     """A monitor's entry. Unknown fields are ignored."""
 
     address: str
-    """Of its channel: host:port."""
+    """The address of its channel, host:port."""
     version: str = ""
     start_ms: int = 0
     host: str = ""
 
 
-class Answer(msgspec.Struct):
-    """What RENEW returned."""
+class RenewReply(msgspec.Struct):
+    """The reply of RENEW."""
 
     now_ms: int
     lead: str
@@ -78,10 +78,10 @@ class Answer(msgspec.Struct):
     stamps: dict[str, int]
 
 
-def parsed(reply: Any) -> Answer:
+def parsed(reply: Any) -> RenewReply:
     """Returns what RENEW has replied."""
     now_ms, lead, secret, entries, stamps = reply
-    return Answer(
+    return RenewReply(
         now_ms=int(now_ms),
         lead=lead.decode(),
         secret=secret,

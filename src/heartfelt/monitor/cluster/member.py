@@ -18,7 +18,7 @@ from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
 from heartfelt.monitor.cluster.channel.service import Channel
-from heartfelt.monitor.cluster.entries import Member as Entry
+from heartfelt.monitor.cluster.entries import FleetMember
 from heartfelt.monitor.cluster.federation import KIND as PART
 from heartfelt.monitor.cluster.federation import WHOLE, Federation
 from heartfelt.monitor.cluster.leading import Leading
@@ -186,7 +186,7 @@ class ClusterMember:
         self.relay.look()
         self._look = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
 
-    def _changed(self, living: Mapping[str, Entry]) -> None:
+    def _changed(self, living: Mapping[str, FleetMember]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))

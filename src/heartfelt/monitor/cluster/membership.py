@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who lives, who leads, and the fleet's secret: what the monitors agree on in Redis, as one of them sees it.
+"""Tells who lives, who leads, and the fleet's secret: what the monitors agree on in Redis, as one of them sees it.
 
 Each monitor renews its entry four times in a lease, by one script that also returns the entries of all others. The
 entry's stamp, the primary's TIME, only has to change: a monitor lives as long as its stamp has changed within a lease
@@ -24,14 +24,14 @@ from typing import Any
 
 import msgspec
 
-from heartfelt import __version__
-from heartfelt.monitor.cluster.entries import RENEW, RESIGN, Answer, Member, parsed
+from heartfelt._version import __version__
+from heartfelt.monitor.cluster.entries import RENEW, RESIGN, FleetMember, RenewReply, parsed
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.store.redis.keys import SEQ_EPOCH_MS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Link
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, run_in_thread
 
-__all__ = ["FIGURES", "Member", "Membership", "new_monitor_id"]
+__all__ = ["FIGURES", "FleetMember", "Membership", "new_monitor_id"]
 
 LEASE_S = 5.0
 RENEWALS = 4
@@ -102,11 +102,11 @@ class Membership:
     ) -> None:
         self._link, self.own, self._lease_s, self._clock = link, own, lease_s, clock
         self._keys = [keys.fleet(name) for name in ("mons", "stamps", "lead", "fence", "secret")]
-        self._entry = Member(address, __version__, int(time.time() * 1000), socket.gethostname())
+        self._entry = FleetMember(address, __version__, int(time.time() * 1000), socket.gethostname())
         self._has_file = secret is not None
         self._secret = secret
         self._seen: dict[str, _Seen] = {}
-        self._living: dict[str, Member] = {own: self._entry}
+        self._living: dict[str, FleetMember] = {own: self._entry}
         self._leader: str | None = None
         self._fence: int | None = None
         self._sure_until_s = 0.0
@@ -119,14 +119,14 @@ class Membership:
         self._is_failing = False
         self.counts = dict.fromkeys(("renewals", "failures", "bad_entries", "elections", "changes"), 0)
         self.counts["listener_errors"] = 0
-        self.on_change: Callable[[Mapping[str, Member]], object] | None = None
+        self.on_change: Callable[[Mapping[str, FleetMember]], object] | None = None
         self.on_lead: Callable[[int | None], object] | None = None
         self.on_secret: Callable[[bytes], object] | None = None
 
     # -- what is known
 
     @property
-    def living(self) -> Mapping[str, Member]:
+    def living(self) -> Mapping[str, FleetMember]:
         """The monitors that live, with this one, by id."""
         return self._living
 
@@ -146,7 +146,7 @@ class Membership:
 
     @property
     def lead_token(self) -> bytes | None:
-        """What `lead` has in Redis as long as this monitor leads; None if it does not."""
+        """The value of `lead` in Redis as long as this monitor leads; None if it does not."""
         return f"{self.own}:{self._fence}".encode() if self.leads() else None
 
     def set_address(self, address: str) -> None:
@@ -212,7 +212,7 @@ class Membership:
         self.counts["renewals"] += 1
         self._took(answer, began_s)
 
-    def _call(self) -> Answer:
+    def _call(self) -> RenewReply:
         """Calls the script. Runs in a thread."""
         try:
             entry = msgspec.json.encode(self._entry)
@@ -230,7 +230,7 @@ class Membership:
 
     # -- what a renewal says
 
-    def _took(self, answer: Answer, began_s: float) -> None:
+    def _took(self, answer: RenewReply, began_s: float) -> None:
         if self._is_ending:
             return
         self._take_secret(answer.secret)
@@ -281,7 +281,7 @@ class Membership:
             self._fence = None
             self._tell(self.on_lead, None)
 
-    def _take_entries(self, answer: Answer, began_s: float) -> None:
+    def _take_entries(self, answer: RenewReply, began_s: float) -> None:
         gap_s = 0.0 if self._read_s is None else began_s - self._read_s
         self._read_s = began_s
         passed_s = min(gap_s, self._lease_s / 2)  # after a longer gap all have time to renew
@@ -306,9 +306,9 @@ class Membership:
             self.counts["changes"] += 1
             self._tell(self.on_change, living)
 
-    def _member(self, id: str, entry: bytes | None) -> Member | None:
+    def _member(self, id: str, entry: bytes | None) -> FleetMember | None:
         try:
-            return msgspec.json.decode(entry or b"", type=Member)
+            return msgspec.json.decode(entry or b"", type=FleetMember)
         except msgspec.MsgspecError as error:
             if self.counts["bad_entries"] == 0:
                 _logger.warning("the entry of the monitor %r cannot be read, and is left out: %s", id[:64], error)

@@ -22,6 +22,16 @@ from heartfelt.monitor.cluster.channel.feed import Undelivered
 from heartfelt.monitor.cluster.channel.frames import BeatBatch, Input
 from heartfelt.monitor.cluster.channel.peers import Peers, PeerState
 from heartfelt.monitor.cluster.channel.service import FIGURES, Channel
-from heartfelt.monitor.cluster.channel.wire import Timing
+from heartfelt.monitor.cluster.channel.wire import ChannelTiming
 
-__all__ = ["FIGURES", "BeatBatch", "Channel", "ChannelError", "Input", "PeerState", "Peers", "Timing", "Undelivered"]
+__all__ = [
+    "FIGURES",
+    "BeatBatch",
+    "Channel",
+    "ChannelError",
+    "ChannelTiming",
+    "Input",
+    "PeerState",
+    "Peers",
+    "Undelivered",
+]

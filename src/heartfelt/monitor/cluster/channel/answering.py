@@ -20,7 +20,7 @@ from heartfelt.monitor.tasks import TimedEvent
 
 MOST_SERVED = 64
 """How many requests of one monitor are served at a time."""
-MOST_S = 3600.0
+MOST_S = 86_400.0
 """The longest time for which a request is served."""
 MOST_DETAIL = 4000
 """The longest text of a problem."""
@@ -35,7 +35,7 @@ class Handler(NamedTuple):
 
 
 class Handlers:
-    """What the channel does with what other monitors send. See Channel.on."""
+    """The functions that are called with what other monitors send. See Channel.on."""
 
     def __init__(self) -> None:
         self.requests: dict[str, Handler] = {}
@@ -112,7 +112,7 @@ class Answers:
                     raise Problem(400, "in_pieces", f"{name!r} is answered in pieces; use `stream`")
                 await self._send_pieces(number, result, served)
             else:
-                await self._wire.room.wait()
+                await self._wire.wait_for_room()
                 self._finish(number, name, result)
         except asyncio.CancelledError:
             if not served.is_late:
@@ -128,7 +128,7 @@ class Answers:
                 while served.credit <= 0:
                     served.more.clear()
                     await served.more.wait()
-                await self._wire.room.wait()
+                await self._wire.wait_for_room()
                 served.credit -= len(encoded)
                 self._counts["pieces_sent"] += 1
                 self._wire.write(frame(PIECE, number, encoded))

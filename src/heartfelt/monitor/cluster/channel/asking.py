@@ -79,13 +79,14 @@ _credit = msgspec.msgpack.Decoder(_Count)
 
 
 class Wire(Protocol):
-    """What this file needs of a connection."""
+    """The part of a connection that this file needs."""
 
     room: TimedEvent
     ending: bool
     peer: str
 
     def write(self, data: bytes) -> None: ...
+    async def wait_for_room(self) -> None: ...
 
 
 class _Asked:
@@ -160,8 +161,9 @@ class Asks:
         self._last = number = self._last + 1
         asked = self._under_way[number] = _Asked(is_stream)
         try:
-            if not self._wire.room.is_set() and not await self._wire.room.wait(ends_s - self._loop.time()):
-                raise self._error("deadline", f"the monitor {self._wire.peer} does not read")
+            while not self._wire.room.is_set():  # several may wait for it
+                if not await self._wire.room.wait(ends_s - self._loop.time()):
+                    raise self._error("deadline", f"the monitor {self._wire.peer} does not read")
             if asked.error is not None:
                 raise asked.error
             left_ms = max(1, int((ends_s - self._loop.time()) * 1000))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -23,23 +24,41 @@ INPUT_BYTES = 1024 * 1024
 """The longest input, and how many bytes of inputs are in a batch."""
 INPUTS_IN_FRAME = 4096
 _OVERHEAD = 200
-"""What an input takes beside its data."""
+"""Bytes that an input takes beside its data."""
 MOST_PARTS = 64
-"""So many batches are closed by inputs; with more, a beat that came before an input may be sent after it."""
+"""How many batches are closed by inputs; with more, a beat that came before an input may be sent after it."""
 WINDOW = 64
 """How many batches are on their way at a time."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
 class Undelivered(NamedTuple):
-    """What was put for a monitor and not acknowledged by it. It may have handled the oldest of it."""
+    """Beats and inputs that a monitor has not acknowledged. It may have handled the oldest of it."""
 
     beats: dict[int, int]
     """id -> when the newest one was heard."""
     inputs: list[Input]
 
 
-class Feed:
+class _ManyBeats:
+    """Beats for several frames. Cut when each is sent, since that takes long for a million."""
+
+    __slots__ = ("_items", "left")
+
+    def __init__(self, beats: dict[int, int]) -> None:
+        self._items = iter(beats.items())
+        self.left = len(beats)
+
+    def take(self) -> dict[int, int]:
+        taken = dict(islice(self._items, BEATS_IN_FRAME))
+        self.left -= len(taken)
+        return taken
+
+    def rest(self) -> Iterator[tuple[int, int]]:
+        return self._items
+
+
+class PeerFeed:
     """Belongs to the loop's thread. counts: of the channel."""
 
     def __init__(
@@ -48,7 +67,7 @@ class Feed:
         self._counts = counts
         self._most_beats, self._most_input_bytes = most_beats, most_input_bytes
         self._open: dict[int, int] = {}
-        self._parts: deque[dict[int, int] | list[Input]] = deque()
+        self._parts: deque[dict[int, int] | _ManyBeats | list[Input]] = deque()
         self._sent: deque[dict[int, int] | list[Input]] = deque()
         self._last = 0
         """The number of the last batch in `_sent`."""
@@ -57,6 +76,7 @@ class Feed:
         self._input_bytes = 0
         self._tail_bytes = 0
         """The bytes of the last part, if that has inputs."""
+        self._is_due = False
 
     @property
     def beats(self) -> int:
@@ -112,23 +132,27 @@ class Feed:
     def _close_beats(self) -> None:
         beats, self._open = self._open, {}
         self._closed_beats += len(beats)
-        if len(beats) <= BEATS_IN_FRAME:
-            self._parts.append(beats)
-            return
-        items = iter(beats.items())
-        while some := dict(islice(items, BEATS_IN_FRAME)):
-            self._parts.append(some)
+        self._parts.append(beats if len(beats) <= BEATS_IN_FRAME else _ManyBeats(beats))
 
     # -- sending
 
+    def release(self) -> None:
+        """Lets `take` return all that waits. What is put after that has been taken waits for the next call."""
+        self._is_due = True
+
     def take(self, now_ms: int) -> bytes | None:
-        """Returns the frame to be sent next. None: nothing waits, or too many batches are on their way."""
-        while len(self._sent) < WINDOW:
+        """Returns the frame to be sent next. None: nothing is due, or too many batches are on their way."""
+        while self._is_due and len(self._sent) < WINDOW:
             if not self._parts:
                 if not self._open:
+                    self._is_due = False
                     return None
                 self._close_beats()
             part = self._parts.popleft()
+            if isinstance(part, _ManyBeats):
+                many, part = part, part.take()
+                if many.left:
+                    self._parts.appendleft(many)
             try:
                 number = self._last + 1
                 made = pack_beats(number, now_ms, part) if isinstance(part, dict) else pack_inputs(number, now_ms, part)
@@ -159,6 +183,7 @@ class Feed:
             self._parts.extendleft(reversed(self._sent))
             self._counts["batches_again"] += len(self._sent)
             self._sent.clear()
+        self.release()
 
     def _forget(self, part: dict[int, int] | list[Input]) -> None:
         if isinstance(part, dict):
@@ -168,18 +193,17 @@ class Feed:
 
     def end(self) -> Undelivered:
         """Empties it, and returns what it had."""
-        beats: dict[int, int] = {}
+        beats, self._open = self._open, {}
         inputs: list[Input] = []
-        for part in (*self._sent, *self._parts, self._open):
-            if isinstance(part, dict):
-                for id, heard_ms in part.items():
-                    if heard_ms > beats.get(id, -1):
-                        beats[id] = heard_ms
-            else:
+        for part in (*self._sent, *self._parts):
+            if isinstance(part, list):
                 inputs += part
+                continue
+            for id, heard_ms in part.items() if isinstance(part, dict) else part.rest():
+                if heard_ms > beats.get(id, -1):
+                    beats[id] = heard_ms
         self._sent.clear()
         self._parts.clear()
-        self._open = {}
         self._closed_beats = self._input_bytes = 0
         return Undelivered(beats, inputs)
 

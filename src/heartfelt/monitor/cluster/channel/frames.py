@@ -86,7 +86,7 @@ class FrameReader:
 
 
 class Input(NamedTuple):
-    """What came for an instance of another monitor, as it was received. `heard_ms`: when, by this monitor's clock."""
+    """Bytes for an instance of another monitor, as they were received. `heard_ms`: when, by this monitor's clock."""
 
     kind: str
     data: bytes
@@ -172,7 +172,7 @@ def decode(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
         raise FrameError("malformed", f"a body that cannot be decoded: {error}", fatal=True) from None
 
 
-class Lateness:
+class Transit:
     """How late frames arrive, compared with the fastest of the last minute or two.
 
     The clocks of two monitors have nothing in common; but the smallest difference between the receiver's and the

@@ -22,7 +22,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -72,7 +72,7 @@ class _Proof(msgspec.Struct):
 
 class _Welcome(msgspec.Struct):
     proof: bytes
-    handled: int = 0
+    handled: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] = 0
 
 
 class _Refusal(msgspec.Struct):
@@ -139,7 +139,7 @@ def _check_identity(id: str, nonce: bytes, own: str) -> None:
         raise HandshakeRefused("identity", f"the other side says that it is {own}, which is this monitor")
 
 
-class Dialing:
+class DialerHandshake:
     """The side that connects. `first` is its first frame; `receive` returns the next one, None at the end.
 
     own, other: monitor ids; `other` is whom it wants to reach.
@@ -175,7 +175,7 @@ class Dialing:
         return None
 
 
-class Listening:
+class ListenerHandshake:
     """The side that listens. `receive` returns the next frame. `peer` is set once the other side is known.
 
     secret: called when it is needed, so that a new one is used at once. handled: returns the last batch of a monitor

@@ -25,19 +25,19 @@ from heartfelt.monitor.cluster.channel.frames import (
     REQUEST,
     UNKNOWN,
     BeatBatch,
-    Lateness,
+    Transit,
     decode,
     frame,
     unpack_beats,
     unpack_clock,
     unpack_inputs,
 )
-from heartfelt.monitor.cluster.channel.handshake import HandshakeRefused, Listening
+from heartfelt.monitor.cluster.channel.handshake import HandshakeRefused, ListenerHandshake
 from heartfelt.monitor.cluster.channel.wire import PeerWire, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
 
 MOST_REMEMBERED = 4096
-"""Of so many monitors it is remembered which batch of theirs was handled last."""
+"""The number of monitors of which the last batch that was handled is remembered."""
 BEATS_A_TURN = 8192
 """After so many beats other callbacks of the loop have their turn."""
 
@@ -69,7 +69,7 @@ class Handled:
             self._last.popitem(last=False)
 
 
-class Incoming(PeerWire):
+class IncomingWire(PeerWire):
     """on_known: called when the handshake has succeeded; on_end: when it ends; on_lost: when nothing of it is left."""
 
     def __init__(
@@ -82,16 +82,16 @@ class Incoming(PeerWire):
         counts: Counter[str],
         log: RateLog,
         *,
-        on_known: Callable[[Incoming], None],
-        on_end: Callable[[Incoming], None],
-        on_lost: Callable[[Incoming], None],
+        on_known: Callable[[IncomingWire], None],
+        on_end: Callable[[IncomingWire], None],
+        on_lost: Callable[[IncomingWire], None],
     ) -> None:
         super().__init__(counts, log)
         self.answers = Answers(self, handlers, counts)
         self._handlers, self._handled, self._now_ms = handlers, handled, now_ms
         self._on_known, self._on_end, self._on_lost = on_known, on_end, on_lost
-        self._listening = Listening(secret, own, self._handled_of)
-        self._lateness = Lateness()
+        self._listening = ListenerHandshake(secret, own, self._handled_of)
+        self._lateness = Transit()
         self._unacknowledged = 0
         self._beats = 0
         self._is_resting = False
@@ -131,21 +131,35 @@ class Incoming(PeerWire):
     def is_held(self) -> bool:
         return self._is_resting or not self.room.is_set()
 
-    def _go_on(self) -> None:
-        self._is_resting, self._beats = False, 0
-        self.process()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
+    def _hold(self) -> None:
+        """Stops reading."""
         if self.transport is not None and not self.ending:
             self.transport.pause_reading()
 
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.transport is not None and not self.ending:
+    def _go_on(self) -> None:
+        """Reads again, unless there is another reason not to."""
+        if self.transport is not None and not (self.ending or self.is_held):
             self.heard_s = self.loop.time()
             self.transport.resume_reading()
             self.process()
+
+    def _rest(self) -> None:
+        """Lets the other callbacks of the loop have their turn."""
+        self._is_resting = True
+        self._hold()
+        self.loop.call_soon(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._is_resting, self._beats = False, 0
+        self._go_on()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._hold()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
 
     def frame(self, kind: int, number: int, body: bytes) -> None:
         if kind == BEATS:
@@ -155,8 +169,7 @@ class Incoming(PeerWire):
                 self.counts["beats_received"] += len(ids)
                 self._beats += len(ids)
                 if self._beats >= BEATS_A_TURN:
-                    self._is_resting = True
-                    self.loop.call_soon(self._go_on)
+                    self._rest()
                 self._call(self._handlers.beats, BeatBatch(ids, ages, at_ms))
         elif kind == INPUTS:
             inputs = unpack_inputs(body, self._at_ms(unpack_clock(body)))

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from heartfelt.monitor.cluster.channel.answering import Handlers
-from heartfelt.monitor.cluster.channel.incoming import Handled, Incoming
-from heartfelt.monitor.cluster.channel.wire import Timing
+from heartfelt.monitor.cluster.channel.incoming import Handled, IncomingWire
+from heartfelt.monitor.cluster.channel.wire import ChannelTiming
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 
@@ -34,7 +34,7 @@ class ChannelListener:
         host: str,
         port: int,
         handlers: Handlers,
-        timing: Timing,
+        timing: ChannelTiming,
         now_ms: Callable[[], int],
         counts: Counter[str],
         log: RateLog,
@@ -47,9 +47,9 @@ class ChannelListener:
         self._handled = Handled()
         self._listening: socket.socket | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._joining: dict[asyncio.Task[None], Incoming] = {}
-        self._known: dict[str, Incoming] = {}
-        self._open: set[Incoming] = set()
+        self._joining: dict[asyncio.Task[None], IncomingWire] = {}
+        self._known: dict[str, IncomingWire] = {}
+        self._open: set[IncomingWire] = set()
         self._none_open = TimedEvent()
 
     @property
@@ -58,7 +58,7 @@ class ChannelListener:
         return int(self._listening.getsockname()[1])
 
     @property
-    def known(self) -> dict[str, Incoming]:
+    def known(self) -> dict[str, IncomingWire]:
         """The monitors that are connected, by id."""
         return self._known
 
@@ -104,7 +104,7 @@ class ChannelListener:
             accepted.setblocking(False)
             if len(self._joining) >= MOST_STRANGERS:
                 self._evict()
-            wire = Incoming(
+            wire = IncomingWire(
                 self._secret,
                 self._own,
                 self._handlers,
@@ -127,14 +127,16 @@ class ChannelListener:
 
     def _evict(self) -> None:
         """Ends the oldest handshake: a monitor's takes milliseconds, so it is hardly one's."""
-        task, wire = next(iter(self._joining.items()))
+        task, wire = next(((task, wire) for task, wire in self._joining.items() if not wire.known), (None, None))
+        if task is None or wire is None:
+            return
         self._counts["strangers_evicted"] += 1
         self._log.warn("strangers", f"{MOST_STRANGERS} strangers are connected; the oldest, {wire.address}, is closed")
         del self._joining[task]
         wire.close("too many handshakes")
         task.cancel()
 
-    async def _join(self, accepted: socket.socket, wire: Incoming) -> None:
+    async def _join(self, accepted: socket.socket, wire: IncomingWire) -> None:
         try:
             await within(self._timing.handshake_s, self._greet(accepted, wire))
         except asyncio.TimeoutError:
@@ -145,13 +147,16 @@ class ChannelListener:
             self._counts["refused_tls"] += 1
             self._log.warn("handshake", f"a handshake failed: {error!r}")
             wire.close(repr(error))
+        except asyncio.CancelledError:
+            self._lost(wire)  # uvloop may close it without a word
+            raise
         finally:
             if not wire.known:
                 wire.close("it ends before its handshake")
             if wire.transport is None:
                 accepted.close()
 
-    async def _greet(self, accepted: socket.socket, wire: Incoming) -> None:
+    async def _greet(self, accepted: socket.socket, wire: IncomingWire) -> None:
         self._open.add(wire)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -173,7 +178,7 @@ class ChannelListener:
 
     # -- monitors
 
-    def _became_known(self, wire: Incoming) -> None:
+    def _became_known(self, wire: IncomingWire) -> None:
         older = self._known.pop(wire.peer, None)
         if older is not None:
             self._counts["replaced"] += 1
@@ -183,11 +188,11 @@ class ChannelListener:
             next(iter(self._known.values())).close(f"{MOST_KNOWN} monitors are connected")
         self._known[wire.peer] = wire
 
-    def _ended(self, wire: Incoming) -> None:
+    def _ended(self, wire: IncomingWire) -> None:
         if self._known.get(wire.peer) is wire:
             del self._known[wire.peer]
 
-    def _lost(self, wire: Incoming) -> None:
+    def _lost(self, wire: IncomingWire) -> None:
         self._open.discard(wire)
         if not self._open:
             self._none_open.set()

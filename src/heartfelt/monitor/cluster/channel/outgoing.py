@@ -9,23 +9,23 @@ from collections.abc import Callable
 
 from heartfelt.errors import FrameError
 from heartfelt.monitor.cluster.channel.asking import Asks
-from heartfelt.monitor.cluster.channel.feed import Feed
+from heartfelt.monitor.cluster.channel.feed import PeerFeed
 from heartfelt.monitor.cluster.channel.frames import ACK, FRAME_BYTES, NOTICE, PING, UNKNOWN, frame, pack_clock
-from heartfelt.monitor.cluster.channel.handshake import Dialing, HandshakeRefused
+from heartfelt.monitor.cluster.channel.handshake import DialerHandshake, HandshakeRefused
 from heartfelt.monitor.cluster.channel.wire import PeerWire
 from heartfelt.monitor.ingest.log_rate import RateLog
 
 
-class Outgoing(PeerWire):
+class OutgoingWire(PeerWire):
     """now_ms: the clock of `feed`. Errors of the handshake are in `refusal`."""
 
     logs_failures = False  # Peers does
 
     def __init__(
         self,
-        dialing: Dialing,
+        dialing: DialerHandshake,
         peer: str,
-        feed: Feed,
+        feed: PeerFeed,
         now_ms: Callable[[], int],
         counts: Counter[str],
         log: RateLog,
@@ -72,6 +72,11 @@ class Outgoing(PeerWire):
                 self.counts["notices_unknown"] += 1
             else:
                 self.counts["unknown"] += 1
+
+    @property
+    def minor(self) -> int:
+        """The other side's minor version."""
+        return self._dialing.minor
 
     def pump(self) -> None:
         """Sends what waits, as far as there is room."""

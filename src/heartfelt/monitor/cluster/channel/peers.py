@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -14,18 +16,20 @@ from typing import Any, NamedTuple
 import msgspec
 
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ChannelError
-from heartfelt.monitor.cluster.channel.feed import Feed, Undelivered
+from heartfelt.monitor.cluster.channel.feed import PeerFeed, Undelivered
 from heartfelt.monitor.cluster.channel.frames import Input
-from heartfelt.monitor.cluster.channel.handshake import Dialing
-from heartfelt.monitor.cluster.channel.outgoing import Outgoing
-from heartfelt.monitor.cluster.channel.wire import Timing, logger
+from heartfelt.monitor.cluster.channel.handshake import DialerHandshake
+from heartfelt.monitor.cluster.channel.outgoing import OutgoingWire
+from heartfelt.monitor.cluster.channel.wire import ChannelTiming, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
-from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
+from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, run_in_thread, within
 
 __all__ = ["PeerState", "Peers"]
 
 MOST_PEERS = 1024
 """How many other monitors it connects to."""
+MOST_ADDRESSES = 4
+"""How many addresses of a host are tried."""
 _HOPELESS = frozenset(("version", "secret"))
 """Refusals after which another attempt is made after the longest pause only."""
 
@@ -36,6 +40,8 @@ class PeerState(NamedTuple):
     id: str
     address: str
     connected: bool
+    minor: int | None
+    """The minor version of its channel, if it is connected: what is newer it answers with UNKNOWN."""
     error: str
     """Why it is not connected."""
     waiting_beats: int
@@ -43,14 +49,21 @@ class PeerState(NamedTuple):
 
 
 class _Peer:
-    def __init__(self, id: str, address: str, feed: Feed) -> None:
+    def __init__(self, id: str, address: str, feed: PeerFeed) -> None:
         self.id, self.address, self.feed = id, address, feed
-        self.wire: Outgoing | None = None
-        self.dialing: Outgoing | None = None
+        self.wire: OutgoingWire | None = None
+        self.dialing: OutgoingWire | None = None
         self.error = "not connected yet"
+        self.away_since_s = asyncio.get_running_loop().time()
         self.task: asyncio.Task[None]
 
-    def pump(self) -> None:
+    @property
+    def live(self) -> OutgoingWire | None:
+        """The connection, unless it is ending."""
+        return None if self.wire is None or self.wire.ending else self.wire
+
+    def send_batch(self) -> None:
+        self.feed.release()
         if self.wire is not None:
             self.wire.pump()
 
@@ -66,7 +79,7 @@ class Peers:
         self,
         own: str,
         secret: Callable[[], bytes],
-        timing: Timing,
+        timing: ChannelTiming,
         now_ms: Callable[[], int],
         counts: Counter[str],
         log: RateLog,
@@ -92,9 +105,21 @@ class Peers:
         """Connects to these monitors, and ends the connections to all others. addresses: monitor id -> "host:port";
         this monitor's own is left out."""
         wanted = {id: address for id, address in addresses.items() if id != self._own}
+        gone: dict[str, Undelivered] = {}
         for id, peer in list(self._peers.items()):
             if wanted.get(id) != peer.address:
-                self._remove(peer, keep=id in wanted)
+                self._end_connection(peer, "the monitor has another address" if id in wanted else "the monitor is gone")
+            if id not in wanted:
+                del self._peers[id]
+                gone[id] = peer.feed.end()
+        self._connect_to(wanted)
+        for id, left in gone.items():
+            self._counts["beats_undelivered"] += len(left.beats)
+            self._counts["inputs_undelivered"] += len(left.inputs)
+            if left.beats or left.inputs:
+                self._tell(self.on_undelivered, id, left)
+
+    def _connect_to(self, wanted: Mapping[str, str]) -> None:
         for id, address in wanted.items():
             if id in self._peers and self._peers[id].address == address:
                 continue
@@ -104,27 +129,18 @@ class Peers:
                 continue
             if self._is_stopped:
                 return
-            peer = self._peers.setdefault(id, _Peer(id, address, Feed(self._counts)))
+            peer = self._peers.setdefault(id, _Peer(id, address, PeerFeed(self._counts)))
             peer.address = address
             peer.task = asyncio.get_running_loop().create_task(self._keep(peer), name=f"channel to {id}")
 
-    def _remove(self, peer: _Peer, *, keep: bool) -> None:
-        """keep: it lives, and only its address has changed."""
+    def _end_connection(self, peer: _Peer, why: str) -> None:
         peer.task.cancel()
         self._ending.add(peer.task)
         peer.task.add_done_callback(self._ending.discard)
         for wire in (peer.wire, peer.dialing):
             if wire is not None:
-                wire.close("the monitor has another address" if keep else "the monitor is gone")
+                wire.close(why)
         peer.wire = peer.dialing = None
-        if keep:
-            return
-        del self._peers[peer.id]
-        left = peer.feed.end()
-        self._counts["beats_undelivered"] += len(left.beats)
-        self._counts["inputs_undelivered"] += len(left.inputs)
-        if left.beats or left.inputs:
-            self._tell(self.on_undelivered, peer.id, left)
 
     def _tell(self, listener: Callable[..., object] | None, *what: object) -> None:
         if listener is None:
@@ -139,19 +155,29 @@ class Peers:
         return id in self._peers
 
     def is_connected(self, id: str) -> bool:
-        return (peer := self._peers.get(id)) is not None and peer.wire is not None
+        return (peer := self._peers.get(id)) is not None and peer.live is not None
+
+    def away_s(self, id: str) -> float:
+        """Returns for how long nothing has been heard of a peer to which there is no connection; 0 if there is one. It
+        may live for all others: only the network between the two may be cut."""
+        peer = self._peers.get(id)
+        if peer is None or peer.live is not None:
+            return 0.0
+        since_s = peer.away_since_s if peer.wire is None else peer.wire.heard_s
+        return asyncio.get_running_loop().time() - since_s
 
     @property
     def connected(self) -> list[str]:
-        return [id for id, peer in self._peers.items() if peer.wire is not None]
+        return [id for id, peer in self._peers.items() if peer.live is not None]
 
     def states(self) -> list[PeerState]:
         return [
             PeerState(
                 peer.id,
                 peer.address,
-                peer.wire is not None,
-                "" if peer.wire is not None else peer.error,
+                peer.live is not None,
+                None if peer.live is None else peer.live.minor,
+                "" if peer.live is not None else peer.error,
                 peer.feed.beats,
                 peer.feed.input_bytes,
             )
@@ -185,9 +211,8 @@ class Peers:
         """Sends a notice at once, and forgets it. Returns False if it could not be sent."""
         encoded = msgspec.msgpack.encode((name, body))
         found = self._peers.get(peer)
-        is_sent = (
-            found is not None and found.wire is not None and len(encoded) <= BODY_BYTES and found.wire.notify(encoded)
-        )
+        wire = None if found is None else found.live
+        is_sent = wire is not None and len(encoded) <= BODY_BYTES and wire.notify(encoded)
         self._counts["notices_sent" if is_sent else "notices_dropped"] += 1
         return is_sent
 
@@ -205,13 +230,14 @@ class Peers:
             async for piece in pieces:
                 yield piece
 
-    def _wire(self, peer: str) -> Outgoing:
+    def _wire(self, peer: str) -> OutgoingWire:
         found = self._peers.get(peer)
-        if found is None or found.wire is None:
+        wire = None if found is None else found.live
+        if wire is None:
             self._counts["unanswered_disconnected"] += 1
-            why = "it is not known" if found is None else found.error
+            why = "it is not known" if found is None else found.wire.why if found.wire is not None else found.error
             raise ChannelError("disconnected", f"there is no connection to the monitor {peer}: {why}")
-        return found.wire
+        return wire
 
     # -- batches
 
@@ -221,7 +247,7 @@ class Peers:
     def _send_batches(self) -> None:
         self._timer = None
         for peer in self._peers.values():
-            peer.pump()  # what does not go now goes when there is room, or a connection
+            peer.send_batch()  # what does not go now goes when there is room, or a connection
 
     async def drain(self, seconds: float) -> bool:
         """Sends what waits, and returns True once all of it was acknowledged; False after `seconds`."""
@@ -255,6 +281,7 @@ class Peers:
                 self._tell(self.on_connected, peer.id)
                 await wire.closed.wait()
                 peer.wire, error = None, wire.why
+                peer.away_since_s = wire.heard_s
                 self._counts["disconnected"] += 1
                 if loop.time() - began_s > self._timing.most_retry_s:
                     retry_s = self._timing.retry_s
@@ -271,17 +298,23 @@ class Peers:
     async def _connect(self, peer: _Peer) -> str:
         """Makes `peer.wire`. Returns why it could not."""
         self._counts["dialed"] += 1
-        wire = peer.dialing = Outgoing(
-            Dialing(self._secret(), self._own, peer.id), peer.id, peer.feed, self._now_ms, self._counts, self._log
+        wire = peer.dialing = OutgoingWire(
+            DialerHandshake(self._secret(), self._own, peer.id),
+            peer.id,
+            peer.feed,
+            self._now_ms,
+            self._counts,
+            self._log,
         )
         try:
             host, port = split_address(peer.address)
             await within(self._timing.handshake_s, self._greet(wire, host, port))
-        except (OSError, ValueError, asyncio.TimeoutError) as error:  # an SSLError is an OSError
+        except (OSError, ValueError, asyncio.TimeoutError, Hung) as error:  # an SSLError is an OSError
             is_late = isinstance(error, asyncio.TimeoutError) and not str(error)
             wire.close("the handshake took too long" if is_late else str(error) or repr(error))
         except BaseException:
             wire.close("cancelled")
+            wire.closed.set()  # uvloop may close it without a word
             raise
         if wire.known and not wire.ending:
             peer.wire = wire
@@ -292,11 +325,17 @@ class Peers:
             await wire.closed.wait(self._timing.end_s)
         return wire.why
 
-    async def _greet(self, wire: Outgoing, host: str, port: int) -> None:
+    async def _greet(self, wire: OutgoingWire, host: str, port: int) -> None:
         name = (self._server_name or host) if self._tls is not None else None
-        await asyncio.get_running_loop().create_connection(
-            lambda: wire, host, port, ssl=self._tls, server_hostname=name
-        )
+        loop, failure = asyncio.get_running_loop(), OSError(f"{host} has no address")
+        for found in await _resolve(host, self._timing.handshake_s):
+            try:
+                await loop.create_connection(lambda: wire, found, port, ssl=self._tls, server_hostname=name)
+                break
+            except OSError as error:
+                failure = error
+        else:
+            raise failure
         await wire.greeted.wait()
 
     def check(self, now_s: float) -> None:
@@ -319,16 +358,32 @@ class Peers:
         wires = [wire for peer in self._peers.values() for wire in (peer.wire, peer.dialing) if wire is not None]
         self.set_peers({})
         left = await end_tasks(list(self._ending), seconds=self._timing.end_s)
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self._timing.end_s
         for wire in wires:
             if wire.transport is not None:
                 wire.transport.abort()
-                await wire.closed.wait(self._timing.end_s)
+        for wire in wires:
+            if wire.transport is not None:
+                await wire.closed.wait(max(0.0, ends_s - loop.time()))
         return len(left)
 
     def waiting(self) -> tuple[int, int]:
         """Returns how many beats, and how many bytes of inputs, wait for all monitors."""
         feeds = [peer.feed for peer in self._peers.values()]
         return sum(feed.beats for feed in feeds), sum(feed.input_bytes for feed in feeds)
+
+
+async def _resolve(host: str, seconds: float) -> list[str]:
+    """Returns the addresses of a host. A name is looked up in a thread that does not hold up the end of the process."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        found = await run_in_thread(
+            "channel address", lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), seconds=seconds
+        )
+        return list(dict.fromkeys(str(one[4][0]) for one in found))[:MOST_ADDRESSES]
+    return [host]
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from heartfelt.monitor.cluster.channel.frames import BeatBatch, Input
 from heartfelt.monitor.cluster.channel.handshake import check_secret
 from heartfelt.monitor.cluster.channel.listener import ChannelListener
 from heartfelt.monitor.cluster.channel.peers import Peers
-from heartfelt.monitor.cluster.channel.wire import Timing, logger
+from heartfelt.monitor.cluster.channel.wire import ChannelTiming, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.metric import Figure, Figures, Metric, Reading, counter, gauge, read
 
@@ -85,14 +85,14 @@ class Channel:
         host: str,
         port: int,
         *,
-        timing: Timing | None = None,
+        timing: ChannelTiming | None = None,
         now_ms: Callable[[], int] = monotonic_ms,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
         seed: int | None = None,
     ) -> None:
-        timing = timing or Timing()
+        timing = timing or ChannelTiming()
         self.own, self.timing = own, timing
         self._secret = check_secret(secret)
         self._handlers = Handlers()

@@ -13,17 +13,17 @@ from heartfelt.monitor.cluster.channel.frames import GREETING_BYTES, PING, PONG,
 from heartfelt.monitor.ingest.log_rate import RateLog
 from heartfelt.monitor.tasks import TimedEvent
 
-__all__ = ["PeerWire", "Timing", "logger"]
+__all__ = ["ChannelTiming", "PeerWire", "logger"]
 
 WRITE_BYTES = 256 * 1024
-"""What may wait in a connection's transport before writing pauses; one frame may exceed it."""
+"""The most that waits in a connection's transport before writing pauses; one frame may exceed it."""
 FLUSH_S = 0.5
 """How long a connection that closes may take to send what was written."""
 logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
 @dataclass(frozen=True)
-class Timing:
+class ChannelTiming:
     """Times in seconds."""
 
     batch_s: float = 0.05
@@ -40,7 +40,7 @@ class Timing:
 
 
 class PeerWire(asyncio.Protocol):
-    """Base of Outgoing and Incoming. `closed` is set at its end, `why` says the reason."""
+    """Base of OutgoingWire and IncomingWire. `closed` is set at its end, `why` says the reason."""
 
     logs_failures = True
 
@@ -96,6 +96,8 @@ class PeerWire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self.ending:
+            return
         self.heard_s = self.loop.time()
         self.counts["bytes_received"] += len(data)
         self.reader.feed(data)
@@ -145,6 +147,11 @@ class PeerWire(asyncio.Protocol):
         if not self.ending and self.transport is not None:
             self.counts["bytes_sent"] += len(data)
             self.transport.write(data)
+
+    async def wait_for_room(self) -> None:
+        """Returns when there is room to write, also if several wait for it."""
+        while not self.room.is_set():
+            await self.room.wait()
 
     def pause_writing(self) -> None:
         self.room.clear()

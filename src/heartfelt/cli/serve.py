@@ -119,6 +119,7 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
     from heartfelt.monitor.config import DEFAULT
     from heartfelt.monitor.config.settings import BY_VARIABLE
 
+    _refuse_passwords(config)
     arguments = [] if args.config is None else ["--config", _absolute(args.config)]
     for flag, name, _, _ in FLAGS:
         if name not in _PATHS and (value := getattr(args, name)) is not None:
@@ -148,6 +149,24 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
         connections=config.limits_connections,
         version=systemd_version(),
     )
+
+
+def _refuse_passwords(config: MonitorConfig) -> None:
+    """Refuses to write Redis' password into a unit."""
+    from heartfelt.monitor.store.redis.address import parse_address
+
+    given = {
+        "store": None if config.store is None else parse_address(config.store).password,
+        "redis_password": config.redis_password,
+        "redis_sentinel_password": config.redis_sentinel_password,
+    }
+    for name, password in given.items():
+        if password is not None and config.places.get(name, "").startswith(("flag ", "environment ")):
+            file = "redis.sentinel_password_file" if "sentinel" in name else "redis.password_file"
+            raise Failed(
+                f"{config.at(name)} has a password, and everybody can read a unit; write it into a file, and name that "
+                f"in {file}"
+            )
 
 
 def _absolute(path: str) -> str:

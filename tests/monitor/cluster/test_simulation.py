@@ -170,9 +170,8 @@ class Simulation:
             within = [ms for ms in losses if begin_ms < ms <= end_ms]
             assert len(within) <= 1, f"{agent.name} is lost twice: {within}"
             by_ms = begin_ms + TIMEOUT_MS + FOUND_MS
-            by_ms += sum(
-                ADOPTED_MS for from_ms, until_ms in self.down if from_ms < by_ms and until_ms > begin_ms - 2000
-            )
+            for from_ms, until_ms in sorted(self.down):
+                by_ms += ADOPTED_MS if from_ms < by_ms and until_ms > begin_ms - 2000 else 0
             if end_ms > by_ms:
                 assert within, f"{agent.name} is silent from {begin_ms} to {end_ms} and not lost; {self.down}"
                 n_found += 1

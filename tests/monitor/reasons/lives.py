@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from heartfelt.monitor.fleet.owners import TakenOver
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import AgentEvent
 from heartfelt.monitor.reasons import NO_REASON, Reason, read, text_reason
 from heartfelt.monitor.webhooks.notices import refusal_event
+from tests.monitor.cluster.truth import Fleet
 from tests.monitor.fleet.world import World, saved
+from tests.monitor.ingest.world import heartbeat
 from tests.monitor.store.values import event
 
 NAMES = ("shop", 'a "shop" of {n}; it beats', "商店/订单 [lost]")
@@ -157,6 +160,32 @@ def lived():
         timed.beat("cron/two", via="udp", peer=peers[0])
         timed.advance(10)
     timed.close()
+    _live_at_many_monitors(listener)
     webhook = refusal_event("id", "ops", "404 in 3 ms - status 404", "check the webhook's address", 0)
     listener.reasons.append(read(webhook.info["reason_code"], webhook.info["reason_args"]))
     return [one for one in dict.fromkeys(listener.reasons) if one is not NO_REASON and one != NO_REASON]
+
+
+def _live_at_many_monitors(listener):
+    fleet = Fleet(1, policy=Policy(hold=HoldPolicy(enable=False)))
+    node = listener.follow(fleet.nodes[0])
+    for name in ("1", "2", "3"):
+        for _ in range(2):
+            node.beat(heartbeat("web", name, timeoutMs=60_000))
+            fleet.settle()
+    rows = [TakenOver(one.row(), 0.0) for one in node.registry.instances()]
+    node.registry.pause(rows[0].row.id)
+    fleet.truth.reachable = False
+    fleet.advance(8000.0, step=500.0)
+    node.registry.resume(rows[0].row.id)
+    fleet.advance(2.0, step=1.0)
+    fleet.close()
+    other = Fleet(1, policy=Policy())
+    node = listener.follow(other.nodes[0])
+    node.registry.owned.adopt(rows)
+    node.registry.pause(rows[1].row.id)
+    node.registry.resume(rows[1].row.id)
+    for _ in range(10):
+        other.truth.clock.advance(1000.0)
+        node.poll()
+    other.close()

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -99,6 +102,53 @@ class OneServer:
 
     def close(self) -> None:
         self.client.close()
+
+
+class CutOff:
+    """A relay that ends the connection in place of a reply, once."""
+
+    def __init__(self, port: int) -> None:
+        self.cut = False
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._to))
+            self._sockets += [client, server]
+            for pair in ((client, server), (server, client)):
+                self._threads.append(threading.Thread(target=self._relay, args=(*pair, pair[0] is server)))
+                self._threads[-1].start()
+
+    def _relay(self, source: socket.socket, to: socket.socket, is_reply: bool) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                if is_reply and self.cut:
+                    self.cut = False
+                    break
+                to.sendall(data)
+        except OSError:
+            pass
+        for one in (source, to):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in list(self._threads):
+            thread.join()
+        for one in self._sockets:
+            one.close()
 
 
 def name(n: int, service: str = "shop") -> bytes:
@@ -202,11 +252,11 @@ class Fleet:
             for one, packed in slots.items():
                 entry = Entry.unpack(packed)
                 data = self.client.hget(self.keys.shard(shard, "rows", entry.page), entry.index)
-                has_row = data is not None and data[:12] == packed[6:]
+                has_row = data is not None and data[:8] == packed[6:]
                 if has_row:
                     assert places.setdefault((entry.page, entry.index), one) == one, "a slot has two names"
                 try:
-                    stored = unpack_row(data[12:], SharedMeta()) if has_row else None
+                    stored = unpack_row(data[8:], SharedMeta()) if has_row else None
                 except Unreadable:
                     stored = None
                 if stored is not None:

@@ -148,8 +148,20 @@ def test_one_of_the_hosts_is_enough(redis_cluster, link_to, kept_port):
     link = link_to(f"redis+cluster://127.0.0.1:{kept_port},127.0.0.1:{redis_cluster.servers[5].port}")
     assert link.call(0, "ECHO", "x") == b"x"
     with pytest.raises(Unreachable, match="refused") as found:
-        link_to(f"redis+cluster://127.0.0.1:{kept_port}").call(0, "ECHO", "x")
+        (link := link_to(f"redis+cluster://127.0.0.1:{kept_port}")).call(0, "ECHO", "x")
     assert found.value.refused
+    assert link.servers() == [] and link.trouble() == str(found.value)
+
+
+def test_a_cluster_that_comes_up_later_is_found(redis_cluster, link_to, eventually):
+    (one, *_) = [one for one in redis_cluster.servers if one not in redis_cluster.primaries()]
+    one.end()
+    link = link_to(f"redis+cluster://127.0.0.1:{one.port}")
+    with pytest.raises(Unreachable, match="refused"):
+        link.call(0, "ECHO", "x")
+    one.start()
+    eventually(lambda: link.execute([Command(0, ("ECHO", "x"))]) == [b"x"])
+    assert link.trouble() is None
 
 
 def test_scripts_are_loaded_on_each_server(redis_cluster, link):

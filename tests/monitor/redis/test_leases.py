@@ -177,6 +177,10 @@ def test_full_list_of_moved(fleet2, monkeypatch):
     ours.move([(one, at, True) for one, at in zip(NAMES, ours.reserve(NAMES), strict=True)])
     assert fleet2.client.llen(fleet2.keys.shard(0, "moved", theirs.monitor_id)) == 4
     assert sorted(theirs.renew().moved) == sorted(zip(NAMES, entries, strict=True))
+    more = [name(n) for n in range(50, 60)]
+    joined = fleet2.joined(theirs, more)
+    ours.move([(one, at, True) for one, at in zip(more, ours.reserve(more), strict=True)])
+    assert sorted(theirs.renew().moved) == sorted(zip(more, joined, strict=True))  # there was no room for notices
     assert theirs.renew().moved == []
     assert fleet2.client.llen(fleet2.keys.shard(0, "moved", theirs.monitor_id)) == 0
 
@@ -392,6 +396,16 @@ def test_page_whose_deadlines_are_gone(fleet2):
     fleet2.check()
 
 
+def test_deadlines_that_no_clock_reaches(fleet2):
+    ours = fleet2.started()
+    entries = fleet2.joined(ours, NAMES[:3])
+    for entry, ms in zip(entries, (-5, 1 << 80, (1 << 53) - 1), strict=True):
+        assert ours.set_deadline(entry, ms)
+    assert ours.change([lost(NAMES[1], entries[1], 1 << 80)]) == [Refused(early=True)]
+    ours.stop()
+    assert sorted(one.deadline_ms for one in fleet2.make().start()) == [0, (1 << 53) - 1, (1 << 53) - 1]
+
+
 def test_stream_is_capped(fleet2):
     ours = fleet2.started(events_kept=100)
     entries = fleet2.joined(ours, NAMES[:1])
@@ -406,8 +420,8 @@ def test_find_makes_no_name_ours(fleet):
     (mine,) = fleet.joined(ours, NAMES[:1])
     (other,) = fleet.joined(theirs, NAMES[1:2])
     theirs.reserve(NAMES[2:3])  # its row never came
-    before = entries_of(fleet)
+    before = fleet.check()
     found = ours.find(NAMES[:4])
     assert (found[0], found[1].entry, found[1].owner, found[1].lives) == (mine, other, theirs.monitor_id, True)
     assert found[2:] == [None, None]
-    assert entries_of(fleet) == before
+    assert fleet.check() == before

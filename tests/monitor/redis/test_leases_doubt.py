@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import socket
-import threading
 
 import pytest
 
@@ -14,7 +11,7 @@ from heartfelt.monitor.model import State
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused
 from heartfelt.monitor.store.redis.keys import Entry
 from heartfelt.monitor.store.redis.link import Script, Unreachable
-from tests.monitor.redis.leasing import Fleet, OneServer, change, entries_of, join, name, removed
+from tests.monitor.redis.leasing import CutOff, Fleet, OneServer, change, entries_of, join, name, removed
 
 NAMES = [name(n) for n in range(20)]
 
@@ -55,53 +52,6 @@ def arrive(link: OneServer) -> list[object]:
 
 def joins(entries, first=0):
     return [join(one, entry, first + n) for n, (one, entry) in enumerate(zip(NAMES, entries, strict=True))]
-
-
-class CutOff:
-    """A relay that ends the connection in place of a reply, once."""
-
-    def __init__(self, port: int) -> None:
-        self.cut = False
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._sockets = [self._listener]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._to))
-            self._sockets += [client, server]
-            for pair in ((client, server), (server, client)):
-                self._threads.append(threading.Thread(target=self._relay, args=(*pair, pair[0] is server)))
-                self._threads[-1].start()
-
-    def _relay(self, source: socket.socket, to: socket.socket, is_reply: bool) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                if is_reply and self.cut:
-                    self.cut = False
-                    break
-                to.sendall(data)
-        except OSError:
-            pass
-        for one in (source, to):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for one in list(self._sockets):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in list(self._threads):
-            thread.join()
-        for one in self._sockets:
-            one.close()
 
 
 def test_connection_that_ends_after_the_change_was_executed(fleet, relay):

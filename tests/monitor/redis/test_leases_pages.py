@@ -109,3 +109,53 @@ def test_moved_away_after_compaction(fleet):
     ours.renew()
     assert ours.n_pages == 1
     fleet.check()
+
+
+def test_page_that_comes_back_before_it_was_missed(fleet):
+    """It takes the place of its former self, also among those with free slots."""
+    ours, theirs = fleet.started(), fleet.started()
+    names = [name(n) for n in range(20)]
+    entries = fleet.joined(ours, names, 5)
+    (mark,) = fleet.client.hvals(fleet.keys.shard(0, "own"))
+    fleet.end_lease(ours)
+    fleet.now_s += 600
+    theirs.orphans()
+    fleet.now_s += 600
+    assert len(theirs.adopt(theirs.orphans())) == 20
+    theirs.change([removed(names[0], entries[0])])
+    theirs.stop()
+    fleet.client.set(fleet.keys.shard(0, "lease", ours.monitor_id), 1)  # as if it had never ended
+    adopted = ours.adopt(ours.orphans())
+    assert entries_of(adopted) == dict(zip(names[1:], entries[1:], strict=True))
+    assert fleet.client.hvals(fleet.keys.shard(0, "own")) != [mark]
+    assert ours.flush() == [(names[0], entries[0])]
+    assert ours.n_pages == 1
+    fleet.joined(ours, [name(n) for n in range(100, 200)])
+    renewal = ours.renew()
+    assert renewal.moved == renewal.dropped == []
+    assert len(fleet.check()) == 119
+
+
+def test_reservations_of_dead_monitors_are_deleted(fleet):
+    """Names that were reserved, and are never heard again."""
+    for monitor in range(4):
+        dead = fleet.started()
+        dead.reserve([name(1000 * monitor + n) for n in range(400)])
+        dead.stop()
+    ours = fleet.make()
+    ours.start()
+    names = [name(10_000 + n) for n in range(1500)]
+    fleet.joined(ours, names)
+    fresh = [name(20_000 + n) for n in range(30)]
+    theirs = fleet.started()
+    reserved = [*ours.reserve(fresh[:10]), *theirs.reserve(fresh[10:])]
+    assert fleet.client.hlen(fleet.keys.shard(0, "slot")) == 1600 + 1500 + 30
+    for _ in range(20):
+        ours.renew()
+    left = fleet.client.hlen(fleet.keys.shard(0, "slot"))
+    assert left == 1500 + 30
+    assert ours.counts.swept == 1600
+    for leases, some in ((ours, range(10)), (theirs, range(10, 30))):
+        answers = leases.change([join(fresh[n], reserved[n]) for n in some])
+        assert all(isinstance(answer, Accepted) for answer in answers)
+    assert len(fleet.check()) == 1530

@@ -233,4 +233,6 @@ def test_race(redis_server, shards, seed, often):
             assert racer.leases.set_deadline(entry, 1)
     assert sum(racer.leases.counts.doubts for racer in racers) > 5 or not often
     assert len(events) > 150
+    calls = {call for racer in racers for call in racer.link.calls}
+    assert {"renew", "reserve", "move", "change", "adopt", "claim_page", "SET"} <= calls
     fleet.close()

@@ -63,6 +63,9 @@ def test_an_error_is_the_reply_of_its_command_only(redis_server, link_to):
         assert text in str(reply)
     with pytest.raises(redis.ResponseError):
         link.call(FLEET, "NO-SUCH")
+    for reply in link.execute([Command(0, (Script("BAD", "return x y"),))] * 3):
+        assert isinstance(reply, redis.ResponseError) and "compiling script" in str(reply)
+    assert link.stats()["repeated"] == 0
     assert link.call(0, "ECHO", "c") == b"c"
 
 
@@ -122,6 +125,7 @@ def test_a_server_that_was_killed_fails_at_once_and_comes_back(make_redis, link_
         assert f"127.0.0.1:{server.port}" in str(found.value) and "refused" in str(found.value)
     assert len([one for one in caplog.records if one.levelno >= logging.ERROR]) == 1
     assert not link.servers()[0].up
+    assert "cannot be reached: Connection refused" in link.trouble()
     server.start()
     eventually(lambda: link.servers()[0].up)
     assert link.call(0, "PING") == b"PONG"
@@ -225,10 +229,11 @@ def test_out_of_memory_refuses_and_says_so(make_redis, link_to, caplog):
     assert "out of memory" in str(replies[0]) and "maxmemory" in str(replies[0])
     (state,) = link.servers()
     assert state.up and "out of memory" in state.error
+    assert "refuses commands: it is out of memory" in link.trouble()
     assert len(caplog.records) == 1
     server.ask("CONFIG", "SET", "maxmemory", "100mb")
     assert link.execute(put) == [2, b"OK"]
-    assert link.servers()[0].error is None
+    assert link.servers()[0].error is link.trouble() is None
     assert "accepts commands again" in caplog.records[-1].getMessage()
 
 

@@ -52,3 +52,11 @@ class TestRedisStore(StoreContract):
         store.put_instance(instance(second, last_beat_ms=NOON_MS - 10_000))
         ago = {row.id: round((NOON_MS - row.last_beat_ms) / 1000) for row in again()[1].instances}
         assert ago == {first: 20, second: 10, third: 50}
+
+
+class TestRedisStoreOnACluster(TestRedisStore):
+    @pytest.fixture(autouse=True)
+    def _server(self, redis_cluster):
+        self.server = redis_cluster
+        self.prefix = a_prefix()
+        self.ids = Ids()

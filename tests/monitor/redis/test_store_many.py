@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
 import time
 
 import pytest
@@ -12,7 +14,7 @@ pytest.importorskip("msgspec")
 pytest.importorskip("redis")
 from heartfelt.monitor.model import RunResult, State
 from heartfelt.monitor.store import EventFilter, HeatCell, WatchedTime
-from heartfelt.monitor.store.redis import forgetting
+from heartfelt.monitor.store.redis import forgetting, history
 from heartfelt.monitor.store.redis.events import PART_MS
 from heartfelt.monitor.store.redis.leases import Accepted, Owned, Refused
 from heartfelt.monitor.store.redis.store import Loss
@@ -68,15 +70,18 @@ def test_each_sees_the_changes_of_all_in_one_order(monitors):
 
 def test_a_name_is_one_monitors_and_the_other_learns_whose(monitors):
     async def body():
-        one, two = monitors(2)
+        told = Told()
+        (one,), (two,) = monitors(1), monitors(1, listener=told)
         (row,) = await joined(one, "a")
         (owned,) = await two.reserve([("shop", "a")])
         assert isinstance(owned, Owned)
         assert (owned.entry.id, owned.owner, owned.lives) == (row.id, one.leases.monitor_id, True)
         two.put_instance(instance(row.id, instance_id="a"))  # a fault of the caller's
         await two.flush()
-        assert two.health().refused == 1
+        await until(lambda: told.refusals, "the refusal")
+        assert [(one.id, one.service, one.instance_id) for one in told.refusals] == [(row.id, "shop", "a")]
         assert two.health().ok
+        assert [c.new for c in await all_changes(two)] == [State.NEW]
 
     run(body())
 
@@ -143,7 +148,7 @@ def test_an_instance_that_only_joined_has_no_key_of_its_own(monitors):
         assert [(c.id, c.new) for c in found] == [(rows[7].id, State.UP), (rows[7].id, State.NEW)]
         put(one, rows[7], State.UP, State.LOST)
         await one.flush()
-        new = {key.split(b":")[2] for key in set(monitors.keys()) - before}
+        new = {key.split(b":")[2] for key in {*monitors.keys()} - before}
         assert new == {b"hist", b"day", b"done"}
         for n in range(60):
             put(one, rows[7], State.LOST, State.UP, outage_ms=n)
@@ -152,7 +157,7 @@ def test_an_instance_that_only_joined_has_no_key_of_its_own(monitors):
         assert [c.outage_ms for c in found] == list(range(59, 9, -1))
         put(one, rows[7], State.UP, State.REMOVED)
         await one.flush()
-        assert not [key for key in monitors.keys() if b":hist:" in key]
+        assert not [key for key in {*monitors.keys()} if b":hist:" in key]
         found = await all_changes(one, id=rows[7].id)
         assert len(found) == 64  # from the stream, as long as that has them
 
@@ -249,7 +254,7 @@ def test_run_numbers_of_monitors_differ(redis_server, link_to):
     for one in stores:
         one.close()
     assert numbers == sorted(numbers)
-    assert all(b - a >= 1 << 32 for a, b in zip(numbers, numbers[1:], strict=False))
+    assert all(b - a >= 1 << 32 for a, b in itertools.pairwise(numbers))
 
 
 def test_only_the_one_that_leads_deletes_what_is_old(monitors, monkeypatch):
@@ -341,5 +346,81 @@ def test_readers_do_not_wait_for_the_writer(monitors):
         assert not writing.done()
         held.set()
         await writing
+
+    run(body())
+
+
+def test_more_changes_of_a_service_than_its_list_has(monitors, monkeypatch):
+    monkeypatch.setattr(history, "SEQS_OF_SERVICE", 20)
+    one, two = monitors(2)
+
+    async def body():
+        await joined(one, *(f"a{n}" for n in range(30)))
+        await joined(two, *(f"b{n}" for n in range(30)))
+        await joined(two, "c", service="rare")
+        found = [c for c in await all_changes(one) if c.service == "shop"]
+        assert await all_changes(one, service="shop") == found
+        pages, before = [], None
+        while page := await all_changes(two, service="shop", before=before, limit=7):
+            pages += page
+            before = page[-1].seq
+        assert pages == found
+        assert [c.instance_id for c in await all_changes(one, service="rare")] == ["c"]
+
+    run(body())
+
+
+def test_deliveries_of_a_monitor_that_no_longer_leads_are_left_to_the_one_that_does(monitors):
+    async def body():
+        one, two = monitors(2)
+        await one.lead(5)
+        one.put_delivery("t", "k1", 1)
+        await one.flush()
+        await two.lead(6)
+        one.put_delivery("t", "k2", 2)
+        one.put_told("t", {("shop", "a"): ("k2",)})
+        await one.flush()
+        assert one.health().ok
+        assert one.health().waiting == 0
+        two.put_delivery("t", "k2", 2)
+        await two.flush()
+        assert [d.key for d in await one.deliveries("t", None, 9)] == ["k2", "k1"]
+        assert await one.told() == {}
+
+    run(body())
+
+
+def test_long_queries_do_not_hold_up_documents_and_deliveries(monitors):
+    async def body():
+        (one,) = monitors(1)
+        held = threading.Event()
+        queries = [asyncio.create_task(one._reading.read(lambda: held.wait(30))) for _ in range(9)]
+        await one.put_document("kind", "a", 1)
+        assert await one.get_document("kind", "a") == 1
+        assert await one.next_deliveries(NOON_MS, 9) == []
+        assert not any(query.done() for query in queries)
+        held.set()
+        await asyncio.gather(*queries)
+
+    run(body())
+
+
+def test_an_error_while_old_data_are_deleted_is_reported_and_not_repeated_at_once(monitors, monkeypatch):
+    async def body():
+        (one,) = monitors(1, retention=Retention(events_ms=1))
+        calls = []
+
+        def fails():
+            calls.append(1)
+            raise ValueError("planted")
+
+        monkeypatch.setattr(one._forgetting, "step", fails)
+        one._writer._forget_at = 0.0
+        one.put_event(event(1))
+        await until(lambda: calls and not one.health().ok, "the error")
+        assert "planted" in one.health().error
+        await one.flush()
+        assert one.health().ok
+        assert len(calls) == 1
 
     run(body())

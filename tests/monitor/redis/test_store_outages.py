@@ -4,6 +4,7 @@ what is kept until then is bounded."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -16,9 +17,11 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store import EventFilter, WatchedTime
 from heartfelt.monitor.store.pending import Bounds
+from heartfelt.monitor.store.redis.leases import Accepted
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
+from heartfelt.monitor.store.redis.store import Loss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
-from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, event
+from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, change, event, instance
 
 DAY = NOON_MS // DAY_MS
 
@@ -31,6 +34,8 @@ class Losing:
         self.link = link
         self.dead = set()
         self.draw = None
+        self.swallow = ""
+        """A script whose answers are lost, though it is executed."""
         self.lock = threading.Lock()
 
     def __getattr__(self, name):
@@ -39,7 +44,7 @@ class Losing:
     def execute(self, commands):
         commands = list(commands)
         with self.lock:
-            is_done = not self.dead and self.draw is not None and self.draw.random() < 0.5
+            is_done = self.swallow != "" or (not self.dead and self.draw is not None and self.draw.random() < 0.5)
             lost = set()
             for at, command in enumerate(commands):
                 if command.shard in {commands[n].shard for n in lost} or self._loses(command):
@@ -57,6 +62,8 @@ class Losing:
 
     def _loses(self, command):
         if command.shard in self.dead:
+            return True
+        if self.swallow and isinstance(command.words[0], Script) and command.words[0].name == self.swallow:
             return True
         return self.draw is not None and isinstance(command.words[0], Script) and self.draw.random() < 0.3
 
@@ -116,7 +123,7 @@ def test_nothing_is_counted_twice_though_answers_are_lost(redis_server, link_to,
         assert len({c.seq for c in told.changes}) == len(told.changes) == 15 * 8 + 20
         for row in rows:  # each goes on from where the last one left it
             mine = [c for c in reversed(changes) if c.id == row.id]
-            assert all(a.new is b.old for a, b in zip(mine, mine[1:], strict=False))
+            assert all(a.new is b.old for a, b in itertools.pairwise(mine))
             assert not mine or mine[-1].new is row.state
         assert sum((await store.count_events(EventFilter())).values()) == n_events
         (day,) = await store.uptime((), 1)
@@ -154,6 +161,9 @@ def test_one_shard_that_is_dead_holds_up_no_other(redis_server, link_to, opened)
 
         await until(written, "changes of the other shards")
         assert store.health().waiting > 0
+        entries = await store.reserve([("shop", f"j{n}") for n in range(40)])  # is answered for the others
+        assert 0 < sum(isinstance(one, Unreachable) for one in entries) < 40
+        await store.put_document("kind", "a", 1)
         link.dead = set()
         await flushed(store)
         assert sum(c.new is State.UP for c in await all_changes(store)) == 40
@@ -227,7 +237,7 @@ def test_no_put_waits_and_all_is_written_afterwards(make_redis, link_to, opened,
             slowest_s = max(slowest_s, time.thread_time() - begun_s)
         await until(lambda: not store.health().ok, "it is noticed")
         for read in (store.changes(id=None, service=None, before=None, limit=1), store.flush()):
-            with pytest.raises(StoreError, match="reached|written|answer|time"):
+            with pytest.raises(StoreError, match=r"reached|written|answer|time"):
                 await read
         if how == "stop":
             server.cont()
@@ -255,3 +265,75 @@ def test_a_stop_while_redis_is_gone_is_bounded_and_says_what_is_lost(make_redis,
     assert store.left_running == 0
     assert "could not be written" in caplog.text
     assert not store.health().ok
+
+
+def test_a_loss_whose_answer_was_lost_is_answered_when_it_is_asked_again(redis_server, link_to, opened):
+    link, told = Losing(link_to(redis_server.url)), Told()
+    store = opened(link, listener=told)
+
+    async def body():
+        (row,) = await joined(store, "a")
+        deadline_ms = time.time_ns() // 1_000_000 - 1000
+        loss = Loss(instance(row.id, instance_id="a", state=State.LOST), change(0, id=row.id), deadline_ms)
+        link.swallow = "change"
+        (answer,) = await store.lose([loss])
+        assert isinstance(answer, Unreachable)
+        assert not answer.refused
+        link.swallow = ""
+
+        async def asked():
+            (found,) = await store.lose([loss])
+            return found
+
+        ends_s = time.monotonic() + 30
+        while isinstance(answer, Unreachable) and time.monotonic() < ends_s:
+            answer = await asked()
+        assert isinstance(answer, Accepted)
+        assert [c.new for c in await all_changes(store)] == [State.LOST, State.NEW]
+        await until(lambda: len(told.changes) == 2, "the listener is told once")
+        await flushed(store)
+
+    run(body())
+
+
+def test_many_changes_of_one_instance_are_written_in_parts(redis_server, link_to, opened):
+    link = Losing(link_to(redis_server.url))
+    store = opened(link)
+
+    async def body():
+        (row, other) = await joined(store, "a", "b")
+        link.dead = {row.id % 64, other.id % 64}
+        for n in range(1000):
+            put(store, row, State.UP, State.UP, outage_ms=n)
+            put(store, other, State.UP, State.UP, outage_ms=n)
+        put(store, other, State.UP, State.REMOVED)
+        with pytest.raises(StoreError):
+            await store.flush()
+        link.dead = set()
+        await flushed(store)
+        found = await all_changes(store, limit=5000)
+        assert [c.outage_ms for c in found if c.id == row.id] == [*range(999, -1, -1), None]
+        of_other = [c.outage_ms for c in found if c.id == other.id]
+        assert len(of_other) + store.health().dropped_changes == 1002
+        assert next(c.new for c in found if c.id == other.id) is State.REMOVED
+        assert [c.outage_ms for c in await all_changes(store, id=row.id, limit=50)] == list(range(999, 949, -1))
+
+    run(body())
+
+
+def test_it_does_not_try_all_the_time(redis_server, link_to, opened):
+    link = Losing(link_to(redis_server.url))
+    store = opened(link)
+
+    async def body():
+        await joined(store, "a")
+        link.dead = {-1, *range(8)}
+        store.put_event(event(1))
+        await until(lambda: store.health().failures >= 2, "two attempts")
+        begun_s, failures = time.monotonic(), store.health().failures
+        await until(lambda: time.monotonic() > begun_s + 1, "a second")
+        assert store.health().failures - failures <= 5
+        link.dead = set()
+        await flushed(store)
+
+    run(body())

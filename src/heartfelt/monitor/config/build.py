@@ -14,7 +14,11 @@ from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.settings import OF_A_SERVICE
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import Level
+from heartfelt.monitor.store.documents import Documents
 from heartfelt.monitor.store.redis.address import RedisAddress, RedisOptions, parse_address, read_password
+from heartfelt.monitor.store.redis.documents import RedisDocuments
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
+from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
 from heartfelt.monitor.webhooks import WebhookSettings, levels_from, make_proxies
 
@@ -153,6 +157,27 @@ def make_redis(config: MonitorConfig) -> tuple[RedisAddress, RedisOptions] | Non
         key=config.redis_key,
     )
     return parse_address(config.store), options
+
+
+def open_documents(config: MonitorConfig, kind: str, *, make: bool) -> Documents | RedisDocuments:
+    """Opens the documents of a monitor that may be running. Blocks. make: creates the database if it does not exist.
+
+    Raises ConfigError, and StoreError with the remedy.
+    """
+    redis = make_redis(config)
+    if redis is None:
+        return Documents(Path(config.data) / FILE, kind, make=make)
+    return RedisDocuments(make_link(*redis), Keys(config.redis_prefix, MOST_SHARDS), kind)
+
+
+def data_file(config: MonitorConfig) -> Path:
+    """Returns the path of the database. Raises ConfigError if there is none, since the data are in Redis."""
+    if config.store is not None:
+        raise ConfigError(
+            f"store is {parse_address(config.store)}, so there is no database in {config.data}: Redis has the data. "
+            "Look at it, copy it and restore it by its own means, such as redis-cli --rdb and redis-check-aof"
+        )
+    return Path(config.data) / FILE
 
 
 def _check_certificates(config: MonitorConfig) -> None:

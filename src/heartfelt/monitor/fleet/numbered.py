@@ -12,7 +12,7 @@ MOST_DIGITS = 10
 """An exit status has no more."""
 
 
-class Named(Protocol):
+class HasName(Protocol):
     """An instance, or a shadow of one."""
 
     @property
@@ -27,11 +27,11 @@ class Numbered:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def join(self, instance: Named) -> None:
+    def join(self, instance: HasName) -> None:
         if _is_numbered(instance):
             self._counts[instance.service] += 1
 
-    def leave(self, instance: Named) -> None:
+    def leave(self, instance: HasName) -> None:
         if _is_numbered(instance):
             self._counts[instance.service] -= 1
             if not self._counts[instance.service]:
@@ -41,7 +41,7 @@ class Numbered:
         return service in self._counts
 
 
-def _is_numbered(instance: Named) -> bool:
+def _is_numbered(instance: HasName) -> bool:
     if not instance.instance_id.startswith(instance.service):
         return False
     name, _, number = instance.instance_id.rpartition("/")

@@ -171,11 +171,8 @@ class Owned:
         heard_ms, before_ms = wall_ms - age_ms, instance.last_beat_ms
         if heard_ms <= before_ms <= wall_ms:  # if it is later than now, the wall clock was set back
             return
-        state = instance.before_pause if instance.state is State.PAUSED else instance.state
-        if state in GONE and (
-            age_ms >= instance.lease_ms or (state is State.LEFT and heard_ms < instance.since_ms <= wall_ms)
-        ):
-            return  # it has been silent again since, or it has left since
+        if self.is_outdated(instance, age_ms):
+            return
         self.beats += 1
         self._count()
         left_ms = self.left_ms(instance, age_ms)
@@ -191,6 +188,15 @@ class Owned:
         if not instance.plain:
             self._beaten(instance, heard_ms - before_ms, wall_ms)
         self._set_back(instance, age_ms, left_ms)
+
+    def is_outdated(self, instance: Instance, age_ms: int) -> bool:
+        """Returns whether a plain beat that was heard this long ago does not end that it is LOST, or has LEFT: it has
+        been silent for as long as that again, or it left later."""
+        wall_ms = self._life.wall_ms()
+        state = instance.before_pause if instance.state is State.PAUSED else instance.state
+        if state is State.LEFT and wall_ms - age_ms < instance.since_ms <= wall_ms:
+            return True
+        return state in GONE and age_ms >= instance.lease_ms
 
     def was_heard(self, instance: Instance, before_ms: int, left_ms: float, age_ms: int) -> None:
         """Corrects what a beat that was just taken has set: it was heard this long ago. `before_ms`, `left_ms`: its

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.fleet.numbered import Named
+from heartfelt.monitor.fleet.numbered import HasName
 from heartfelt.monitor.fleet.owned import Disowned, Owned
 from heartfelt.monitor.fleet.owners import Elsewhere, Forward, Name, Owners, Raw, RawKind, Reply, TakenOver
 from heartfelt.monitor.fleet.shadows import Shadows
@@ -125,7 +125,7 @@ class Foreign:
 
     # -- what comes in
 
-    def took(self, found: Elsewhere, raw: Raw) -> Named:
+    def took(self, found: Elsewhere, raw: Raw) -> HasName:
         """Keeps an input, or notes it for its owner. Raises Refused if a part of it is refused."""
         name = found.name
         if found.beat is not None:
@@ -322,6 +322,8 @@ class Foreign:
             left_ms = self._owned.left_ms(instance, age_ms)
             if not raw.joins and not raw.repeats and self._wall_ms() - age_ms < before_ms <= self._wall_ms():
                 self.stops_outdated += 1
+                return None
+            if raw.repeats and self._owned.is_outdated(instance, age_ms):
                 return None
         elif not raw.joins and name == self._answered:
             return None

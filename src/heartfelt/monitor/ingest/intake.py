@@ -12,7 +12,7 @@ import msgspec
 from heartfelt._ingest import WHOLE_EVERY, WHOLE_FIRST, Scan, renew_names
 from heartfelt.monitor.credentials import NO_TOKENS, KnownTokens
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.fleet.numbered import Named
+from heartfelt.monitor.fleet.numbered import HasName
 from heartfelt.monitor.fleet.owners import Elsewhere, Raw, RawKind
 from heartfelt.monitor.fleet.registry import Refused, Registry
 from heartfelt.monitor.fleet.shadows import Shadow
@@ -105,7 +105,7 @@ class Intake:
 
     # -- beats
 
-    def take(self, text: bytes, via: str, peer: str) -> Named:
+    def take(self, text: bytes, via: str, peer: str) -> HasName:
         """Accepts one heartbeat's JSON. Raises one of REFUSALS, which the caller has to count."""
         if len(text) > self._most_of_beat:  # before it costs anything
             raise too_large(len(text), self.limits.meta_bytes)
@@ -115,7 +115,7 @@ class Intake:
         self.renew_scanned(scan, 1, via, peer)
         return scan.first()  # type: ignore[no-any-return]
 
-    def take_text(self, text: bytes, via: str, peer: str) -> Named:
+    def take_text(self, text: bytes, via: str, peer: str) -> HasName:
         """Accepts a heartbeat that `Scan` does not recognise: of an unknown instance, or of an agent that writes the
         changing fields in the middle, as Sermant's agents do."""
         parts = cut(text)
@@ -219,7 +219,7 @@ class Intake:
                 self.refuse(via, error, peer)
         return renewed + len(others)
 
-    def take_name(self, name: bytes, via: str, peer: str) -> Named:
+    def take_name(self, name: bytes, via: str, peer: str) -> HasName:
         """Accepts a plain beat of a key. Raises one of REFUSALS."""
         instance = self.known.names.get(name)
         if instance is not None and instance.via == via and instance.peer == peer:
@@ -235,7 +235,7 @@ class Intake:
         service = service_of(key)
         return Beat(service=service, instance_id=key, via=via, peer=peer, by_key=True, **terms)  # type: ignore[arg-type]
 
-    def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> Named:
+    def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> HasName:
         """Accepts a plain beat of a key. `terms`: as in `beat_of_key`. Raises Refused."""
         beat = self.beat_of_key(key, via, peer, **terms)
         try:
@@ -264,7 +264,7 @@ class Intake:
 
     # -- instances of other monitors
 
-    def elsewhere(self, found: Elsewhere, raw: Raw, *, is_counted: bool = False) -> Named:
+    def elsewhere(self, found: Elsewhere, raw: Raw, *, is_counted: bool = False) -> HasName:
         """Keeps or forwards an input. Raises Refused. What is kept is counted as accepted when it is replayed."""
         foreign = self.foreign
         assert foreign is not None  # nothing else raises Elsewhere

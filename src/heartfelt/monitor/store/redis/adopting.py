@@ -21,7 +21,7 @@ PAGES_AT_ONCE = 64
 BYTES_AT_ONCE = 16 << 20
 """About as much is read at once, in whole pages."""
 ADOPT = load("adopt")
-_HEAD = struct.Struct("<IQ")
+_HEAD = struct.Struct("<HIH")
 
 
 def best_of(shard: int, page: int, monitors: Iterable[str]) -> str:
@@ -65,7 +65,8 @@ class Orphans:
             for page, mark in pages.items():
                 orphan, owner = Orphan(number, page, mark), parts_of_mark(mark)[0]
                 if owner == holdings.me:
-                    if page not in holdings.shards[number].pages.all:
+                    known = holdings.shards[number].pages.all.get(page)
+                    if known is None or known.mark != mark.encode():
                         found.append(orphan)
                 elif (number, owner) not in living:
                     since_s[orphan] = first_s = self._since_s.get(orphan, now_s)
@@ -126,7 +127,8 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
             indexes.add(index)
             if len(data) < ROW_HEAD:
                 raise Unreadable("it has no head")
-            generation, id = _HEAD.unpack_from(data)
+            generation, low, high = _HEAD.unpack_from(data)
+            id = high << 32 | low
             row = unpack_row(data[ROW_HEAD:], holdings.shared)
             name = name_of(row.service, row.instance_id)
             if id % MOST_SHARDS != page.shard or holdings.keys.shard_of(name) != page.shard:

@@ -45,7 +45,7 @@ class Write(NamedTuple):
     changes: Sequence[Change]
     """Their `seq` is not set yet."""
     loss_deadline_ms: int | None = None
-    """For a loss: the deadline that must be in the slot, and have passed."""
+    """For a loss: the deadline that must have been set last, and have passed by the primary's clock."""
     token: int = 0
     """The caller's number of this write. A write that was answered by Unreachable, and not `refused`, must be repeated
     with its number and contents before anything newer of the instance: then it is done once."""
@@ -96,3 +96,5 @@ class Counts(msgspec.Struct):
     """Leases that had ended when they were renewed, by shards."""
     dropped: int = 0
     """Instances whose pages others had adopted."""
+    swept: int = 0
+    """Entries that monitors had reserved and died before they wrote a row."""

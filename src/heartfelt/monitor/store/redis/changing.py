@@ -11,7 +11,7 @@ from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Entry, field_of
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.packing import pack_change, pack_row, pack_words
-from heartfelt.monitor.store.redis.pages import EMPTY, Page
+from heartfelt.monitor.store.redis.pages import EMPTY, Page, deadline_bytes
 from heartfelt.monitor.store.redis.scripts import load
 
 ITEMS_PER_CALL = 128
@@ -50,7 +50,6 @@ def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
     found: list[Answer | None] = [None] * len(writes)
     by_shard: dict[int, list[int]] = {}
     items: dict[int, Item] = {}
-    losses: dict[int, Page] = {}
     waiting = {n: _tokens(shard) for n, shard in enumerate(holdings.shards) if shard.unanswered}
     for n, write in enumerate(writes):
         shard = holdings.shards[write.entry.id % MOST_SHARDS]
@@ -62,12 +61,11 @@ def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
         elif (place := holdings.find(write.entry)) is None:
             found[n] = Refused()
         else:
-            items[n] = Item(write, *place)
-            by_shard.setdefault(shard.number, []).append(n)
-            if write.loss_deadline_ms is not None and place[0].dirty:
-                losses[id(place[0])] = place[0]
-    if losses:  # so that the slots have the deadlines
-        holdings.flush_now(list(losses.values()))
+            items[n] = item = Item(write, *place)
+            if write.loss_deadline_ms is None or item.page.slot(item.entry.index) == _bytes_of(write):
+                by_shard.setdefault(shard.number, []).append(n)
+            else:
+                found[n] = Refused(early=True)
     batches: list[Batch] = []
     calls: list[Call] = []
     places: list[list[int]] = []
@@ -87,6 +85,11 @@ def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
         for n, answer in zip(at, answers, strict=True):
             found[n] = answer
     return [answer for answer in found if answer is not None]
+
+
+def _bytes_of(write: Write) -> bytes:
+    """Returns the deadline of a loss as it is in the slot."""
+    return deadline_bytes(write.loss_deadline_ms or 0)
 
 
 def _tokens(shard: Shard) -> set[int]:
@@ -124,7 +127,7 @@ def _batch(shard: Shard, parts: Sequence[tuple[Item, Packed]]) -> Batch:
             keys += (page.key, page.rows_key)
             marks += (b"%d" % page.number, page.mark)
         ends = write.row is None or write.loss_deadline_ms is not None
-        loss = b"" if write.loss_deadline_ms is None else write.loss_deadline_ms.to_bytes(8, "big")
+        loss = b"" if write.loss_deadline_ms is None else _bytes_of(write)
         deadline = EMPTY if ends else page.slot(entry.index)
         words += (place, entry.index, field_of(write.name), entry.pack(), loss, deadline, row, len(changes), *changes)
     shard.calls += 1
@@ -147,12 +150,10 @@ def settle(holdings: Holdings, batch: Batch, reply: bytes) -> list[Accepted | Re
                 continue
             page.has_row[entry.index] = 1
             if write.loss_deadline_ms is not None:
-                holdings.end_timeout(page, entry.index, write.loss_deadline_ms.to_bytes(8, "big"))
+                holdings.end_timeout(page, entry.index, _bytes_of(write))
             continue
-        answers.append(Refused(early=word in "se"))
-        if word == "s":
-            holdings.mark_dirty(page)
-        elif word == "p":
+        answers.append(Refused(early=word == "e"))
+        if word == "p":
             shard.audit = True
         elif word == "r" and holds:
             holdings.free(shard, page, entry.index)

@@ -61,7 +61,10 @@ class Chunks:
 
     def of_accepted(self, done: Outcome) -> Iterator[Chunk]:
         """Yields the lists of instances, losses and failures of days, and what is left of removed instances."""
-        for command, n in history.put_seqs(self._keys, done.seqs, self._keep().changes_ms):
+        of_services: dict[str, list[int]] = {}
+        for change in done.accepted:
+            of_services.setdefault(change.service, []).append(change.seq)
+        for command, n in history.put_seqs(self._keys, done.seqs, of_services, self._keep().changes_ms):
             yield Chunk(command, OTHER, n)
         for id in done.removed:
             yield Chunk(history.forget(self._keys, id), OTHER, 1)

@@ -92,8 +92,12 @@ class Cluster:
         with self._lock:
             return list(dict.fromkeys(node for node in self._slots if node is not None))
 
-    def refresh(self, not_from: Node | None = None, *, first: bool = False) -> None:
-        """Reads the map. not_from: a server that is asked last. first: does nothing if it has been read."""
+    def trouble(self) -> str | None:
+        return self._error
+
+    def refresh(self, not_from: Node | None = None, *, first: bool = False, probe: bool = False) -> None:
+        """Reads the map. not_from: a server that is asked last. first: does nothing if it has been read. probe: servers
+        that were down are tried, too."""
         with self._refreshing:
             if first and self._reads:
                 return
@@ -101,6 +105,8 @@ class Cluster:
             errors, second = [], None
             for node in self._to_ask(not_from):
                 try:
+                    if probe and not node.is_up:
+                        node.check()
                     pipe = node.take()
                 except Unreachable as error:
                     errors.append(str(error))
@@ -168,6 +174,8 @@ class Cluster:
                 self._error = None
                 self._outage.worked()
         for node in gone:
+            if not node.is_up:
+                log.warning("Redis at %s is not used any more: it has no slots", node.name)
             node.close()
 
     def _node(self, where: Place) -> Node:

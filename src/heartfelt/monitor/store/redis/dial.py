@@ -22,6 +22,7 @@ class Dialer:
     def __init__(self, address: RedisAddress, options: RedisOptions) -> None:
         self._address = address
         self._options = options
+        self._has_worked = False
 
     def server(self, host: str, port: int) -> Any:
         """Connects to a server with data. Raises one of node.FAILURES."""
@@ -73,9 +74,11 @@ class Dialer:
             made.connect()
         except BaseException as error:
             made.disconnect()
-            if (hint := _hint(error, self._address)) is not None:
+            hint = None if self._has_worked else _hint(error, self._address)
+            if hint is not None:
                 raise StoreError(hint) from None
             raise
+        self._has_worked = True
         return made
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Small named documents: a hash for each kind. Blocks; any thread."""
+"""Small named documents: a hash for each kind. Blocks; any thread. `RedisDocuments` is for other programs than the
+monitor: `heartfelt token` writes tokens, the monitors reload them."""
 
 from __future__ import annotations
 
@@ -27,6 +28,31 @@ def put_document(link: Link, keys: Keys, kind: str, name: str, value: Any) -> No
 
 def delete_document(link: Link, keys: Keys, kind: str, name: str) -> bool:
     return bool(link.call(FLEET, "HDEL", _key(keys, kind), _field(name)))
+
+
+class RedisDocuments:
+    """Documents of one kind, as `store.documents.Documents` has them. Closes the link. Raises StoreError."""
+
+    def __init__(self, link: Link, keys: Keys, kind: str) -> None:
+        self._link, self._keys, self._kind = link, keys, kind
+
+    def all(self) -> dict[str, Any]:
+        return documents(self._link, self._keys, self._kind)
+
+    def put(self, name: str, value: Any) -> None:
+        put_document(self._link, self._keys, self._kind, name, value)
+
+    def delete(self, name: str) -> bool:
+        return delete_document(self._link, self._keys, self._kind, name)
+
+    def close(self) -> None:
+        self._link.close()
+
+    def __enter__(self) -> RedisDocuments:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _key(keys: Keys, kind: str) -> str:

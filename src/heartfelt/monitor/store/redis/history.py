@@ -3,11 +3,13 @@
 
 Accepted changes are in the stream `ev` of their shard, which the leases' script writes. A list `P:{n}:hist:<id>` has
 the seqs of the newest changes of one instance, from the first one on that is more than that it joined and came up: an
-instance without such news has no key of its own, and its monitor knows where its changes are.
+instance without such news has no key of its own, and its monitor knows where its changes are. A sorted
+set `P:{n}:svc:<digest>` has those of a service, to which several monitors add at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,15 +18,15 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, Run
 from heartfelt.monitor.store import OPEN_RUNS, READ_S, RUNS_KEPT
-from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
-from heartfelt.monitor.store.redis.link import Command, Link
+from heartfelt.monitor.store.redis.link import Command, Link, Script
 from heartfelt.monitor.store.redis.packing import unpack_change
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import (
     checked,
     pack,
     pack_run,
+    pairs_of,
     run_of,
     seq_of,
     stream_id,
@@ -33,13 +35,16 @@ from heartfelt.monitor.store.redis.values import (
 from heartfelt.monitor.store.rows import slices
 
 FORGET, PUT_RUN, PUT_SEQS = load("forget"), load("put_run"), load("put_seqs")
-SEQS_KEPT = 50
-"""How many changes of an instance are in its list."""
+PUT_SERVICE_SEQS, SCAN_CHANGES = load("put_service_seqs"), load("scan_changes")
+SEQS_OF_INSTANCE = 50
+"""How many of the newest changes of an instance are in its list."""
+SEQS_OF_SERVICE = 128
+"""The same for a service: as many as Redis keeps in a few bytes each."""
 LISTS_AT_ONCE = 100
-MOST_AT_ONCE = 1000
+SLICE = 500
+"""Changes of one shard in one command."""
 WINDOW_MS = 2000
 """How long after its time a change was accepted at most, if it is looked for by its time."""
-_MOST_ID = (1 << 64) - 1
 
 
 def stream_key(keys: Keys, shard: int) -> str:
@@ -59,15 +64,34 @@ def is_news(change: Change) -> bool:
     return not (change.old is None or (change.old.value == "NEW" and change.new.value == "UP"))
 
 
-def put_seqs(keys: Keys, seqs: Mapping[int, Sequence[int]], expires_ms: int) -> Iterator[tuple[Command, int]]:
-    """Yields commands, and how many lists each adds to. seqs: those of changes, by instance."""
-    by_shard: dict[int, list[int]] = {}
-    for id in seqs:
-        by_shard.setdefault(shard_of_id(keys, id), []).append(id)
-    for shard, ids in by_shard.items():
-        for some in slices(ids, LISTS_AT_ONCE):
-            lists = [keys.shard(shard, "hist", id) for id in some]
-            yield Command(shard, (PUT_SEQS, expires_ms, SEQS_KEPT, *(pack(seqs[id]) for id in some)), lists), len(some)
+def put_seqs(
+    keys: Keys, of_instances: Mapping[int, Sequence[int]], of_services: Mapping[str, Sequence[int]], expires_ms: int
+) -> Iterator[tuple[Command, int]]:
+    """Makes what adds the seqs of changes to lists and sets. Yields commands, and how many lists each adds to."""
+    by_shard: dict[tuple[int, Script], list[tuple[str, Sequence[int]]]] = {}
+    for id, seqs in of_instances.items():
+        shard = shard_of_id(keys, id)
+        by_shard.setdefault((shard, PUT_SEQS), []).append((keys.shard(shard, "hist", id), seqs[-SEQS_OF_INSTANCE:]))
+    for service, seqs in of_services.items():
+        shard, key = _service_set(keys, service)
+        newest = sorted(seqs)[-SEQS_OF_SERVICE:]
+        by_shard.setdefault((shard, PUT_SERVICE_SEQS), []).append((key, newest))
+    for (shard, script), lists in by_shard.items():
+        most = SEQS_OF_INSTANCE if script is PUT_SEQS else SEQS_OF_SERVICE
+        for some in slices(lists, LISTS_AT_ONCE):
+            words = (script, expires_ms, most, *(pack(seqs) for _, seqs in some))
+            yield Command(shard, words, [key for key, _ in some]), len(some)
+
+
+def _service_set(keys: Keys, service: str) -> tuple[int, str]:
+    """Returns the shard and the key of the set of a service. Two services may have the same."""
+    digest = hashlib.blake2b(_bytes(service), digest_size=8).digest()
+    shard = digest[0] % keys.shards
+    return shard, keys.shard(shard, "svc", digest.hex())
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def put_run(keys: Keys, run: Run, expires_ms: int) -> Command:
@@ -119,11 +143,25 @@ class Changes:
         self._is_closing = is_closing
 
     def page(self, service: str | None, before: int | None, limit: int) -> list[Change]:
+        """Finds those of a service by its set, and older ones by reading the streams."""
         shards = range(self._keys.shards)
         if service is None:
             return self._merged(shards, before, limit)
-        needle = text_of(service).encode()
-        return self._merged(shards, before, limit, needle, lambda change: change.service == service)
+
+        def fits(change: Change) -> bool:
+            return change.service == service
+
+        shard, key = _service_set(self._keys, service)
+        listed = list(map(int, self._link.call(shard, "ZREVRANGE", key, 0, -1)))
+        found: list[Change] = []
+        for some in slices([seq for seq in listed if before is None or seq < before], max(1, limit)):
+            found += filter(fits, self._exactly(some).values())
+            if len(found) >= limit:
+                return found[:limit]
+        if len(listed) < SEQS_OF_SERVICE:
+            return found
+        before = listed[-1] if before is None else min(before, listed[-1])
+        return found + self._merged(shards, before, limit - len(found), _bytes(service), fits)
 
     def of_instance(
         self,
@@ -141,17 +179,13 @@ class Changes:
         asked = [Command(at, ("LRANGE", self._keys.shard(at, "hist", id), 0, -1))]
         for at_ms in times_ms:
             low, high = stream_id_at(at_ms - 1), stream_id_at(at_ms + WINDOW_MS)
-            words = ("XRANGE", stream_key(self._keys, shard), low, high, "COUNT", MOST_AT_ONCE)
+            words = ("XRANGE", stream_key(self._keys, shard), low, high, "COUNT", SLICE)
             asked.append(Command(shard, words))
         listed, *windows = checked(self._link.execute(asked))
         seqs = sorted({*map(int, listed), *more_seqs}, reverse=True)
         seqs = [seq for seq in seqs if before is None or seq < before][:limit]
-        asked = [self._exactly(seq) for seq in seqs]
-        found: dict[int, Change] = {}
-        entries = [
-            (seq, one[0][1][1]) for seq, one in zip(seqs, checked(self._link.execute(asked)), strict=True) if one
-        ]
-        for seq, data in (*entries, *(one for some in windows for one in _read(some, shard))):
+        found = {seq: change for seq, change in self._exactly(seqs).items() if change.id == id}
+        for seq, data in (one for some in windows for one in _read(some, shard)):
             if seq not in found and (before is None or seq < before):
                 change = unpack_change(seq, data)
                 if change.id == id:
@@ -164,9 +198,15 @@ class Changes:
             return self._merged([shard], before, limit, pack(id), fits)
         return list(filter(fits, (found[seq] for seq in sorted(found, reverse=True))))[:limit]
 
-    def _exactly(self, seq: int) -> Command:
-        shard, id = seq % MOST_SHARDS, stream_id(seq)
-        return Command(shard, ("XRANGE", stream_key(self._keys, shard), id, id))
+    def _exactly(self, seqs: Iterable[int]) -> dict[int, Change]:
+        """Returns these changes, as far as the streams still have them, in this order."""
+        seqs = list(seqs)
+        commands = []
+        for seq in seqs:
+            shard, id = seq % MOST_SHARDS, stream_id(seq)
+            commands.append(Command(shard, ("XRANGE", stream_key(self._keys, shard), id, id)))
+        found = zip(seqs, checked(self._link.execute(commands)), strict=True)
+        return {seq: unpack_change(seq, one[0][1][1]) for seq, one in found if one}
 
     def _merged(
         self,
@@ -176,10 +216,10 @@ class Changes:
         needle: bytes | None = None,
         fits: Callable[[Change], bool] | None = None,
     ) -> list[Change]:
-        """Merges streams by seq. needle: what is in each entry that fits; others are not decoded."""
+        """Merges streams by seq. needle: what each change that fits contains; others are not even transferred."""
         ends_s = time.monotonic() + READ_S
         streams = [_Rest(shard, before) for shard in shards]
-        at_once = MOST_AT_ONCE if fits else min(MOST_AT_ONCE, max(8, 2 * limit // max(1, len(streams))))
+        at_once = SLICE if needle is not None else min(SLICE, max(8, 2 * limit // max(1, len(streams))))
         heap: list[tuple[int, int]] = []
         asked = list(range(len(streams)))
         found: list[Change] = []
@@ -189,11 +229,12 @@ class Changes:
                     raise StoreError("the store was closed before the query ended")
                 if time.monotonic() > ends_s:
                     raise StoreError(f"a query took longer than {READ_S:g} s; ask for changes of all services")
-                for at, entries in zip(asked, self._entries([streams[at] for at in asked], at_once), strict=True):
-                    streams[at].take(entries, needle, is_last=len(entries) < at_once)
+                replies = checked(self._link.execute(self._ask(streams[at], at_once, needle) for at in asked))
+                for at, reply in zip(asked, replies, strict=True):
+                    streams[at].take(reply, at_once, scanned=needle is not None)
                     streams[at].push(heap, at)
                 asked = [at for at in asked if streams[at].goes_on]
-                at_once = min(2 * at_once, MOST_AT_ONCE)
+                at_once = min(2 * at_once, SLICE)
                 continue
             _, at = heapq.heappop(heap)
             change = unpack_change(*streams[at].found.pop())
@@ -204,13 +245,11 @@ class Changes:
                 asked = [at]
         return found
 
-    def _entries(self, streams: list[_Rest], at_once: int) -> list[Any]:
-        return checked(
-            self._link.execute(
-                Command(one.shard, ("XREVRANGE", stream_key(self._keys, one.shard), one.upper, "-", "COUNT", at_once))
-                for one in streams
-            )
-        )
+    def _ask(self, rest: _Rest, at_once: int, needle: bytes | None) -> Command:
+        key = stream_key(self._keys, rest.shard)
+        if needle is None:
+            return Command(rest.shard, ("XREVRANGE", key, rest.upper, "-", "COUNT", at_once))
+        return Command(rest.shard, (SCAN_CHANGES, rest.upper, at_once, needle), (key,))
 
 
 class _Rest:
@@ -218,11 +257,8 @@ class _Rest:
 
     def __init__(self, shard: int, before: int | None) -> None:
         self.shard = shard
-        highest = _MOST_ID if before is None else (before - 1 - shard) // MOST_SHARDS
-        self.upper = f"{highest}-0" if before is not None else "+"
-        self.ended = highest < 0
-        if self.ended:
-            self.upper = "0-1"
+        self.upper = "+" if before is None else f"{max(0, (before - 1 - shard) // MOST_SHARDS)}-0"
+        self.ended = False
         self.found: list[tuple[int, bytes]] = []
         """The newest last."""
 
@@ -230,12 +266,15 @@ class _Rest:
     def goes_on(self) -> bool:
         return not self.found and not self.ended
 
-    def take(self, entries: Any, needle: bytes | None, *, is_last: bool) -> None:
-        read = _read(entries, self.shard)
-        self.ended = is_last
-        if read:
-            self.upper = f"({stream_id(read[-1][0])}"
-        self.found = [one for one in reversed(read) if needle is None or needle in one[1]]
+    def take(self, reply: Any, at_once: int, *, scanned: bool) -> None:
+        if scanned:
+            n, last, *flat = reply
+            self.found = [(seq_of(id, self.shard), data) for id, data in pairs_of(flat)][::-1]
+        else:
+            n, last = len(reply), reply[-1][0] if reply else b""
+            self.found = _read(reply, self.shard)[::-1]
+        self.ended = n < at_once
+        self.upper = f"({last.decode()}"
 
     def push(self, heap: list[tuple[int, int]], at: int) -> None:
         if self.found:

@@ -9,15 +9,14 @@ has not been executed by then never will be, and what Redis has is the truth (re
 from __future__ import annotations
 
 import logging
-import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from heartfelt.monitor.store.redis.answers import Accepted, Counts, Refused
-from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOT_BYTES, SLOTS, Entry, Keys
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOTS, Entry, Keys
 from heartfelt.monitor.store.redis.link import Command, Link, Script, Unreachable
-from heartfelt.monitor.store.redis.pages import EMPTY, Page, Pages, Place, new_mark
+from heartfelt.monitor.store.redis.pages import EMPTY, Page, Pages, Place, deadline_bytes, new_mark
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.shared_meta import SharedMeta
 
@@ -27,7 +26,6 @@ CLAIMS = 64
 """The most pages that are made in a shard at once."""
 LOG_MOST, LOG_PER_S = 3, 60.0
 CLAIM_PAGE = load("claim_page")
-_DEADLINE = struct.Struct(">Q")
 _logger = logging.getLogger("heartfelt.monitor.store.redis")
 
 
@@ -58,6 +56,8 @@ class Shard:
         self.calls = 0
         self.arrived: tuple[int, bytes] = (0, b"")
         """How many notices the last renewal returned, and the last of them."""
+        self.was_full = False
+        """There were more notices than were kept."""
         self.renewed_s = 0.0
         self.came: dict[int, Entry] = {}
         """Instances, by id, that came from other monitors since the last renewal. Where they were here before, if they
@@ -93,7 +93,7 @@ class Holdings:
                 if found is None or page is None:
                     return False
                 entry = found
-            _DEADLINE.pack_into(page.buffer, entry.index * SLOT_BYTES, ms)
+            page.write(entry.index, deadline_bytes(ms))
             if not page.dirty:
                 page.dirty = True
                 self._dirty.append(page)
@@ -161,13 +161,19 @@ class Holdings:
         self.mark_dirty(to)
 
     def add_page(self, shard: Shard, page: Page) -> None:
+        former = shard.pages.all.get(page.number)
+        if former is not None:  # it was adopted by another monitor and has come back
+            self.drop_page(shard, former, page)
+            return
         with self._lock:
             shard.pages.add(page)
 
-    def drop_page(self, shard: Shard, page: Page) -> None:
-        """Drops a page that is not ours any more, and its instances."""
+    def drop_page(self, shard: Shard, page: Page, successor: Page | None = None) -> None:
+        """Drops a page that is not ours any more, and its instances. successor: takes its place."""
         with self._lock:
             shard.pages.drop(page)
+            if successor is not None:
+                shard.pages.add(successor)
             instances = list(page.instances())
             for _, entry in instances:
                 if self.relocated.get(entry.id) == entry:
@@ -176,10 +182,9 @@ class Holdings:
         self._dropped += instances
         self.counts.dropped += len(instances)
 
-    @staticmethod
-    def is_news(shard: Shard, entry: Entry) -> bool:
-        """Tells whether the caller must be told that an entry is gone."""
-        return shard.came.get(entry.id, entry) == entry
+    def is_news(self, shard: Shard, entry: Entry) -> bool:
+        """Tells whether the caller must be told that an entry, which was freed, is gone."""
+        return shard.came.get(entry.id, entry) == entry and self._page_of(entry) is None
 
     def end_timeout(self, page: Page, index: int, deadline: bytes) -> None:
         """Sets a deadline to 0, unless it has been changed meanwhile."""
@@ -205,14 +210,6 @@ class Holdings:
                     self.drop_page(shard, page)
         return n_failed
 
-    def flush_now(self, pages: Sequence[Page]) -> None:
-        """Writes dirty pages before the others."""
-        with self._lock:
-            for page in pages:
-                page.dirty = False
-            self._dirty = [page for page in self._dirty if page.dirty]
-        self.flush(pages)
-
     def take_dropped(self) -> list[tuple[bytes, Entry]]:
         """Returns the instances of pages that were found gone since the last call."""
         dropped, self._dropped = self._dropped, []
@@ -231,7 +228,7 @@ class Holdings:
             ]
             found = iter([self._judge(call, reply) for call, reply in zip(sent, self.ask(commands), strict=True)])
             were_sent = set(map(id, sent))
-            replies += [next(found) if id(call) in were_sent else _not_ready(call.shard) for call in part]
+            replies += [next(found) if id(call) in were_sent else not_ready(call.shard) for call in part]
         return replies
 
     def _judge(self, call: Call, reply: Any) -> Any:
@@ -240,7 +237,7 @@ class Holdings:
                 self.in_doubt(call.shard)
         elif reply == b"lease":
             call.shard.ready = False
-            return _not_ready(call.shard)
+            return not_ready(call.shard)
         elif reply == b"page":
             call.shard.audit = True
         return reply
@@ -304,6 +301,7 @@ class Holdings:
         self.log("shard %d: row %d of page %d cannot be read, and is left out: %s", shard, index, page, error)
 
 
-def _not_ready(shard: Shard) -> Unreachable:
-    why = "an answer is missing" if shard.doubt else "the lease has ended"
+def not_ready(shard: Shard) -> Unreachable:
+    """Says why nothing is done in a shard now."""
+    why = "an answer is missing" if shard.doubt else "no page could be made" if shard.ready else "the lease has ended"
     return Unreachable(f"shard {shard.number}: {why}", refused=True)

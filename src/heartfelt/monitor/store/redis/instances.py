@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,8 +24,10 @@ from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
 
-AT_ONCE = 1000
+AT_ONCE = 500
 """Writes in one call."""
+MOST_IN_WRITE = 200
+"""Changes of one instance in one Write."""
 NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
@@ -72,7 +74,7 @@ class Outcome:
         """By instance: what is to be added to its list."""
         self.removed: list[int] = []
         self.refused: list[Refusal] = []
-        self.renewal: Renewal | None = None
+        self.renewals: list[Renewal] = []
         self.error: StoreError | None = None
         """Why something still waits."""
 
@@ -129,8 +131,10 @@ class Instances:
         self._tokens = 0
         self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
         self._n_changes = 0
-        self._late: dict[int, Accepted | Refused] = {}
-        """Answers to losses that came when nobody waited for them any more."""
+        self._asked: dict[int, int] = {}
+        """Deadlines, by this monitor's wall clock, of losses that are asked about."""
+        self._late: dict[int, tuple[int, Accepted | Refused]] = {}
+        """Answers to losses, with their deadlines, until `lose` returns them."""
 
     def __len__(self) -> int:
         """How much waits: rows, removals, changes. Any thread."""
@@ -156,14 +160,18 @@ class Instances:
         own = self.own.get(id)
         return ((), ()) if own is None else (own.joined, own.times_ms)
 
-    def drop(self, id: int) -> None:
-        """Forgets an instance that is another monitor's from now on, and what waits of it."""
+    def drop(self, id: int) -> int:
+        """Forgets an instance that is another monitor's from now on, and what waits of it. Returns how many changes."""
         self.own.pop(id, None)
-        self._unsure.pop(id, None)
+        write = self._unsure.pop(id, None)
+        n_changes = 0 if write is None else len(write.changes)
         self._late.pop(id, None)
+        self._asked.pop(id, None)
         news = self._news.pop(id, None)
         if news is not None:
             self._n_changes -= len(news.changes)
+            n_changes += len(news.changes)
+        return n_changes
 
     # -- gathering
 
@@ -224,18 +232,24 @@ class Instances:
 
     # -- writing
 
-    def write(self, *, complete: bool) -> Outcome:
-        """complete: nothing that belongs together is still being put. Does not raise Unreachable."""
-        outcome = Outcome()
+    def write(self, *, complete: bool) -> Iterator[Outcome]:
+        """Writes what waits, and yields what came of each part of it. The caller may `drop` instances in between.
+        complete: nothing that belongs together is still being put. Does not raise Unreachable."""
         ready = [id for id, news in self._news.items() if self._is_ready(news, complete)]
         failed: set[int] = set()
         for some in slices(list(self._unsure), AT_ONCE):
-            self._change([id for id in some if self._shard_of(self._unsure[id].name) not in failed], outcome, failed)
-        for some in slices(ready, AT_ONCE):
-            self._change(list(filter(None, (self._begin(id, failed) for id in some))), outcome, failed)
+            outcome = Outcome()
+            writes = {id: self._unsure[id] for id in some if id in self._unsure}
+            self._change([id for id in writes if self._shard_of(writes[id].name) not in failed], outcome, failed)
+            yield outcome
+        while ready:
+            outcome = Outcome()
+            begun = [id for id in ready[:AT_ONCE] if self._begin(id, outcome, failed)]
+            self._change(begun, outcome, failed)
+            ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
+            yield outcome
         if not self._n_changes:
             self._order.clear()
-        return outcome
 
     def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
@@ -244,8 +258,9 @@ class Instances:
         answers: dict[int, Accepted | Refused | Unreachable] = {}
         for at, (row, change, deadline_ms) in enumerate(losses):
             own = self.own.get(row.id)
-            if row.id in self._late:
-                answers[at] = self._late.pop(row.id)
+            late = self._late.pop(row.id, None)
+            if late is not None and late[0] == deadline_ms:
+                answers[at] = late[1]
             elif own is None:
                 answers[at] = Refused()
             elif row.id in self._unsure or row.id in self._news:
@@ -254,17 +269,19 @@ class Instances:
                 ends_ms = max(1, deadline_ms + self._shift_ms(own.shard))
                 self._leases.set_deadline(own.entry, ends_ms)
                 self._unsure[row.id] = self._new(own, row, (change,), ends_ms)
+                self._asked[row.id] = deadline_ms
                 asked.append(at)
         for some in slices([losses[at].row.id for at in asked], AT_ONCE):
             self._change(some, outcome, set())
         for at in asked:
-            answers[at] = self._late.pop(losses[at].row.id, Unreachable("Redis has not answered"))
+            found = self._late.pop(losses[at].row.id, None)
+            answers[at] = Unreachable("Redis has not answered") if found is None else found[1]
         return [answers[at] for at in range(len(losses))]
 
     def flush_pages(self, outcome: Outcome) -> None:
         """Writes the pages. Raises Unreachable."""
         for name, entry in self._leases.flush():
-            outcome.refused.append(self._refuse(entry.id, name, None))
+            outcome.refused.append(self.refuse(entry.id, name, None))
 
     def _is_ready(self, news: _News, complete: bool) -> bool:
         """A change and its row are put one after the other, and belong into one Write: it waits once for the row."""
@@ -273,25 +290,39 @@ class Instances:
         news.has_waited = True
         return False
 
-    def _begin(self, id: int, failed: set[int]) -> int | None:
-        """Makes what was put of an instance a Write, and returns its id; None: it has to wait."""
+    def _begin(self, id: int, outcome: Outcome, failed: set[int]) -> bool:
+        """Makes what was put of an instance a Write. Returns False if it has to wait, or cannot be."""
         own = self.own.get(id)
         if own is not None and (id in self._unsure or own.shard in failed):
-            return None
-        news = self._news.pop(id)
+            return False
+        news = self._news.pop(id, None)
+        if news is None:
+            return False
         self._n_changes -= len(news.changes)
         if own is None:
-            if not news.removed:  # otherwise it was dropped before
-                self._fault(id, "it is not this monitor's, or was not reserved")
-            return None
+            put = news.row or (news.changes[-1] if news.changes else None)
+            if put is not None:  # it was moved away meanwhile, or was never reserved
+                outcome.refused.append(Refusal(id, put.service, put.instance_id, None, len(news.changes)))
+            return False
         if news.row is None and own.has_row and not news.removed:
             self._fault(id, f"{len(news.changes)} changes without the row of the instance")
-            return None
+            return False
+        changes = list(news.changes)
+        if len(changes) > MOST_IN_WRITE:  # one call may not hold up Redis
+            if news.removed:
+                self._dropped.changes += len(changes) - MOST_IN_WRITE
+                changes = changes[-MOST_IN_WRITE:]
+            else:
+                news.changes = deque(changes[MOST_IN_WRITE:])
+                self._n_changes += len(news.changes)
+                self._news[id] = news
+                changes = changes[:MOST_IN_WRITE]
         if news.row is not None:
             self._note_lease(own, news.row)
             self._beat(own, news.row.last_beat_ms)
-        self._unsure[id] = self._new(own, news.row, tuple(news.changes))
-        return id
+        self._late.pop(id, None)
+        self._unsure[id] = self._new(own, news.row, tuple(changes))
+        return True
 
     def _new(
         self, own: Own, row: InstanceRow | None, changes: tuple[Change, ...], deadline_ms: int | None = None
@@ -320,15 +351,15 @@ class Instances:
                 outcome.error = answer
                 failed.add(self._shard_of(write.name))
                 if write.loss_deadline_ms is not None and answer.refused:
-                    del self._unsure[id]  # certainly not done: it will be asked again, if it is still a loss
+                    del self._unsure[id], self._asked[id]  # certainly not done: it may be asked again
                 continue
             del self._unsure[id]
             if write.loss_deadline_ms is not None:
-                self._late[id] = answer
+                self._late[id] = (self._asked.pop(id), answer)
             if isinstance(answer, Accepted):
                 self._accepted(id, write, answer, outcome)
             elif not answer.early:
-                outcome.refused.append(self._refuse(id, write.name, None, len(write.changes)))
+                outcome.refused.append(self.refuse(id, write.name, None, len(write.changes)))
 
     def _accepted(self, id: int, write: Write, answer: Accepted, outcome: Outcome) -> None:
         own = self.own[id]
@@ -345,11 +376,10 @@ class Instances:
         outcome.seqs.pop(id, None)
         outcome.removed.append(id)
 
-    def _refuse(self, id: int, name: bytes, owner: str | None, n_changes: int = 0) -> Refusal:
-        news = self._news.get(id)
+    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
+        """Forgets an instance that is another monitor's from now on."""
         late = self._late.get(id)
-        n_changes += len(news.changes) if news else 0
-        self.drop(id)
+        n_changes += self.drop(id)
         if late is not None:
             self._late[id] = late
         return Refusal(id, *parts_of(name), owner, n_changes)

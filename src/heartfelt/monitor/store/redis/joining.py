@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from heartfelt.monitor.store.redis.answers import Adopted, Owned, Refused
-from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard
+from heartfelt.monitor.store.redis.holdings import Call, Holdings, Shard, not_ready
 from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOT_BYTES, Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable, pack_words, unpack_row
@@ -21,7 +21,7 @@ MOVED_MOST = 10_000
 """The most notices that wait for a monitor. Beyond that it compares all that it holds with what Redis has."""
 UNREADABLE = b""
 """The name of a slot whose row cannot be read."""
-ROW_HEAD = 12
+ROW_HEAD = 8
 """A row begins with the generation and the id of its entry."""
 RESERVE, RECLAIM, MOVE = load("reserve"), load("reclaim"), load("move")
 
@@ -50,7 +50,7 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
             keys = (shard.slot, shard.own, shard.next)
             calls.append(Call(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted))))
             parts.append((part, places))
-        no_room = failed.get(number) or Unreachable(f"shard {number}: no room", refused=True)
+        no_room = failed.get(number) or not_ready(shard)
         found.update((name, no_room) for name in names_of_shard)
     existing: list[Existing] = []
     for call, (part, places), reply in zip(calls, parts, holdings.run(calls), strict=True):
@@ -147,11 +147,12 @@ def _look(holdings: Holdings, existing: Iterable[Existing], *, reclaims: bool = 
         owner, fence = parts_of_mark(mark)
         if owner == holdings.me:
             page = shard.pages.all.get(entry.page)
-            if page is not None and page.names[entry.index] == UNREADABLE:
+            if page is not None and page.names[entry.index] == UNREADABLE and reclaims:
                 holdings.put(page, name, entry, row=False)
-            if page is None or (holdings.known(shard, name, entry) and page.has_row[entry.index]):
+            is_known = page is not None and holdings.known(shard, name, entry) is page
+            if page is None or (is_known and page.has_row[entry.index] and reclaims):
                 found[name] = Owned(entry, owner, False, fence)  # the caller has lost the answer: MOVE returns it
-            elif holdings.known(shard, name, entry):
+            elif is_known:
                 found[name] = entry
             else:
                 without_row.append(one)
@@ -188,7 +189,7 @@ def reclaim(holdings: Holdings, wanted: Iterable[tuple[bytes, Entry]]) -> dict[b
     parts: list[tuple[list[bytes], list[Place]]] = []
     for (number, old_page), entries in groups.items():
         shard = holdings.shards[number]
-        no_room = failed.get(number) or Unreachable(f"shard {number}: no room", refused=True)
+        no_room = failed.get(number) or not_ready(shard)
         found.update((name, no_room) for name in entries)
         for part, places in placed(holdings, shard, list(entries), NAMES_PER_CALL):
             words = _words(part, entries, places)
@@ -237,7 +238,7 @@ def move(holdings: Holdings, wanted: Iterable[Wanted]) -> dict[bytes, Moved]:
     parts: list[tuple[list[bytes], list[Place]]] = []
     for (number, old_page, owner, fence, consents), entries in groups.items():
         shard = holdings.shards[number]
-        no_room = failed.get(number) or Unreachable(f"shard {number}: no room", refused=True)
+        no_room = failed.get(number) or not_ready(shard)
         found.update((name, no_room) for name in entries)
         mark = f"{owner}:{fence}" if owner else "-"
         for part, places in placed(holdings, shard, list(entries), ROWS_PER_CALL):

@@ -108,10 +108,10 @@ class Leases:
                     holdings.in_doubt(shard)
                 continue
             had, _, notices = reply
-            is_full = notices[-1:] == [b""]
+            was_full, shard.was_full = shard.was_full, notices[-1:] == [b""]  # until it is emptied, there are none
             shard.arrived = len(notices), b"".join(notices[-1:])
             is_late = now_s - shard.renewed_s > self._lease_ms / 1000  # it may have ended, and been renewed by a retry
-            if shard.doubt or shard.audit or is_full or is_late or not had or not shard.ready:
+            if shard.doubt or shard.audit or was_full or shard.was_full or is_late or not had or not shard.ready:
                 to_audit.append(shard)
             shard.renewed_s = now_s
             if not had and shard.started:
@@ -149,7 +149,7 @@ class Leases:
         return [found[name] for name in names]
 
     def find(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable | None]:
-        """Returns whose each name is, and makes none ours. None: no monitor has it."""
+        """Returns whose each name is, and makes none ours. Entry: it is ours. None: no monitor has it."""
         found = joining.find(self._holdings, names)
         return [found[name] for name in names]
 

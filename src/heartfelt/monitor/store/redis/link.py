@@ -65,6 +65,7 @@ class Link(Protocol):
         the first one of a shard that is Unreachable, the later ones of that shard are Unreachable, too: `refused` if
         they were not executed.
 
+        No command may block for as long as `timeout_s`, and none be MULTI: a script does that.
         Raises TypeError or ValueError, and sends nothing, if a word is no bytes, str, int or float.
         """
 
@@ -79,6 +80,9 @@ class Link(Protocol):
 
     def servers(self) -> list[ServerState]:
         """Returns the servers in use, from memory."""
+
+    def trouble(self) -> str | None:
+        """Returns what is wrong with Redis, for people, from memory. None: nothing is known to be."""
 
     def stats(self) -> dict[str, int]:
         """Returns figures since the start."""

@@ -69,6 +69,7 @@ class Pipe:
                 name = _sha(script.text)
                 if name not in self._loaded:
                     self._loaded.add(name)
+                    self._not_loaded.pop(name, None)
                     packed.append(("SCRIPT", "LOAD", script.text))
                     plan.append(Sent(LOAD, name))
                 words = ("EVALSHA", name, *rest)
@@ -97,7 +98,7 @@ class Pipe:
                 elif sent.what == REPLY:
                     if isinstance(reply, wrong.NoScriptError):
                         self._loaded.discard(sent.script)
-                        reply = self._not_loaded.pop(sent.script, reply)
+                        reply = self._not_loaded.get(sent.script, reply)
                     replies.append(reply)
         except FAILURES as error:
             return replies, error.with_traceback(None)
@@ -117,14 +118,14 @@ class Pipe:
                 raise reply
         return replies
 
-    def time(self) -> Reading:
+    def time(self) -> TimeReading:
         """Reads TIME. Raises one of FAILURES."""
         sent_s = time.monotonic()
         (reply,) = self.ask(("TIME",))
         received_s = time.monotonic()
         if not isinstance(reply, list) or len(reply) != 2:
             raise StoreError("its answer to TIME is not understood; is it a Redis?")
-        return Reading(int(reply[0]) * 1000 + int(reply[1]) / 1000, sent_s, received_s)
+        return TimeReading(int(reply[0]) * 1000 + int(reply[1]) / 1000, sent_s, received_s)
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or has sent something that nobody asked for."""
@@ -143,7 +144,7 @@ class Pipe:
         self.connection.disconnect()
 
 
-class Reading(NamedTuple):
+class TimeReading(NamedTuple):
     """TIME of a server, read between two moments of time.monotonic."""
 
     time_ms: float
@@ -235,7 +236,7 @@ class Node:
         self._forget_idle()
         self._wake()
 
-    def check(self) -> Reading:
+    def check(self) -> TimeReading:
         """Reads its TIME, over a new connection if it was down. Raises Unreachable; one thread at a time calls it."""
         pipe = self.take() if self.is_up else None
         try:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, Dropped
 from heartfelt.monitor.store.redis.link import Command, Link, Unreachable
 
@@ -42,7 +44,7 @@ class Outgoing:
             OTHER: _MOST_OTHER,
         }
         self._dropped = dropped
-        self._logger = logger
+        self._log = OutageLog(logger, "Redis stores all of the history again")
         self._chunks: dict[int, deque[Chunk]] = {}
         self._rows = dict.fromkeys(self._most, 0)
         self._event_bytes = 0
@@ -75,26 +77,23 @@ class Outgoing:
                     return True
         return False
 
-    def send(self) -> Unreachable | None:
-        """Sends what waits. Returns why something still does."""
-        error: Unreachable | None = None
+    def send(self) -> Iterator[Unreachable | None]:
+        """Sends what waits, in parts. Yields after each why something of it still waits."""
         failed: set[int] = set()
-        while True:
-            some = self._next(failed)
-            if not some:
-                return error
+        while some := self._next(failed):
+            error = None
             answers = self._link.execute([chunk.command for chunk in some])
             for chunk, answer in zip(some, answers, strict=True):
                 shard = chunk.command.shard
                 if isinstance(answer, Unreachable):
                     error = answer
                     failed.add(shard)
-                    continue
-                if shard not in failed:  # otherwise one before it is repeated, and so is this one
+                elif shard not in failed:  # otherwise one before it is repeated, and so is this one
                     self._chunks[shard].popleft()
                     self._done(chunk)
                     if isinstance(answer, Exception):
                         self._fault(chunk, answer)
+            yield error
 
     def _next(self, failed: set[int]) -> list[Chunk]:
         some: list[Chunk] = []
@@ -116,5 +115,4 @@ class Outgoing:
 
     def _fault(self, chunk: Chunk, error: Exception) -> None:
         self.faults += chunk.rows
-        if self.faults & (self.faults - 1) == 0 or chunk.rows > 1:
-            self._logger.error("Redis refused %d rows for %s: %s", chunk.rows, chunk.kind, error)
+        self._log.failed(f"Redis refuses to store {chunk.rows} rows ({chunk.kind}): {error}")

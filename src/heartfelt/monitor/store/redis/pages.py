@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import secrets
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from heartfelt.monitor.store.redis.keys import PAGE_BYTES, SLOT_BYTES, SLOTS, Entry, Keys
 
 EMPTY = b"\0" * SLOT_BYTES
+
+
+_DEADLINE = struct.Struct(">Q")
+_MOST_MS = (1 << 53) - 1
+
+
+def deadline_bytes(ms: int) -> bytes:
+    """Returns a deadline as it is in its slot. Those that no clock will reach are as one."""
+    return _DEADLINE.pack(max(0, min(ms, _MOST_MS)))
 
 
 class Place(NamedTuple):

@@ -20,6 +20,10 @@ from heartfelt.monitor.store.redis.reading import Reading
 from heartfelt.monitor.store.retention import Retention
 from heartfelt.monitor.store.rows import DAY_MS
 
+READERS = 4
+SERVERS = 2
+"""Threads for documents and the outbox, which long queries must not hold up."""
+
 
 class HistoryReader:
     """Part of `RedisStore`. keep: how long records are kept. is_closing: queries end then."""
@@ -40,7 +44,8 @@ class HistoryReader:
         self._link, self._keys = link, keys
         self._keep = keep
         self._wall_ms = wall_ms
-        self._reading = Reading(name, answer_s=answer_s, logger=logger)
+        self._reading = Reading(name, READERS, answer_s=answer_s, logger=logger)
+        self._serving = Reading(name, SERVERS, answer_s=answer_s, logger=logger)
         self._outbox = RedisOutbox(link, keys, logger=logger, claimer=claimer)
         self._events = Events(link, keys, is_closing)
         self._changes = history.Changes(link, keys, is_closing)
@@ -68,31 +73,31 @@ class HistoryReader:
     # -- documents
 
     async def get_document(self, kind: str, name: str) -> Any | None:
-        return await self._reading.read(lambda: documents.document(self._link, self._keys, kind, name))
+        return await self._serving.read(lambda: documents.document(self._link, self._keys, kind, name))
 
     async def documents(self, kind: str) -> dict[str, Any]:
-        return await self._reading.read(lambda: documents.documents(self._link, self._keys, kind))
+        return await self._serving.read(lambda: documents.documents(self._link, self._keys, kind))
 
     # -- the outbox
 
     async def next_deliveries(self, now_ms: int, limit: int, room: Mapping[str, int] | None = None) -> list[Delivery]:
-        return await self._reading.read(lambda: self._outbox.next_deliveries(now_ms, limit, room))
+        return await self._serving.read(lambda: self._outbox.next_deliveries(now_ms, limit, room))
 
     async def finish_delivery(
         self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
     ) -> None:
         finish = self._outbox.finish_delivery
-        await self._reading.read(lambda: finish(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried))
+        await self._serving.read(lambda: finish(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried))
 
     async def hasten_deliveries(self, target: str, now_ms: int) -> None:
-        await self._reading.read(lambda: self._outbox.hasten_deliveries(target, now_ms))
+        await self._serving.read(lambda: self._outbox.hasten_deliveries(target, now_ms))
 
     async def delivery_states(self, target: str, keys: Iterable[str]) -> dict[str, str]:
         wanted = list(keys)
-        return await self._reading.read(lambda: self._outbox.delivery_states(target, wanted))
+        return await self._serving.read(lambda: self._outbox.delivery_states(target, wanted))
 
     async def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
-        return await self._reading.read(self._outbox.told)
+        return await self._serving.read(self._outbox.told)
 
     async def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
-        return await self._reading.read(lambda: self._outbox.deliveries(target, before, limit))
+        return await self._serving.read(lambda: self._outbox.deliveries(target, before, limit))

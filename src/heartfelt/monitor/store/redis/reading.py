@@ -17,7 +17,6 @@ from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable
 from heartfelt.monitor.tasks import join_thread
 
-READERS = 4
 T = TypeVar("T")
 _Work = tuple[Callable[[], Any], "Future[Any]"]
 
@@ -25,12 +24,13 @@ _Work = tuple[Callable[[], Any], "Future[Any]"]
 class Reading:
     """Coroutines call `read`. The threads are daemons: one whose server does not answer holds up no exit."""
 
-    def __init__(self, name: str, *, answer_s: float, logger: logging.Logger) -> None:
+    def __init__(self, name: str, n_threads: int, *, answer_s: float, logger: logging.Logger) -> None:
         self.error: str | None = None
         """Why Redis could not be reached by the last query; the next one that could clears it."""
         self.failed_s = 0.0
         """When that was, by the monotonic clock."""
         self._name = name
+        self._n_threads = n_threads
         self._answer_s = answer_s
         self._logger = logger
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class Reading:
 
     def open(self) -> None:
         self._threads = [
-            threading.Thread(target=self._run, name=f"heartfelt-redis-read-{n}", daemon=True) for n in range(READERS)
+            threading.Thread(target=self._run, name=f"heartfelt-redis-{n}", daemon=True) for n in range(self._n_threads)
         ]
         self._closed = False
         for thread in self._threads:

@@ -40,6 +40,7 @@ class Audit:
             for page in list(shard.pages.all.values()):
                 if owned.get(page.number) == page.mark:
                     kept.append((shard, page))
+                    self._holdings.mark_dirty(page)  # a failover may have lost what was flushed
                 else:
                     self._holdings.drop_page(shard, page)
         for start in range(0, len(kept), PAGES_AT_ONCE):
@@ -94,7 +95,7 @@ class Audit:
             if entry is not None and new is not None and new.id == entry.id:
                 self._holdings.relocate(page, entry, to, new)  # we had moved it ourselves
                 continue
+            self._holdings.free(shard, page, index)
             if name is not None and entry is not None and self._holdings.is_news(shard, entry):
                 moved.append((name, entry))
-            self._holdings.free(shard, page, index)
         return moved

@@ -41,6 +41,11 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (wrong.NoPermissionError, "NOPERM"),
     (wrong.BusyLoadingError, "LOADING"),
 )
+_WHERE = re.compile(
+    r"Error (?:\S+ )?(?:connecting to|while reading from|while writing to) \S+ ?(?:: \(\S+ '(.*)',?\)|\. (.*))",
+    re.DOTALL,
+)
+"""The part of redis-py's text that names the address, which whoever shows the text names anyway."""
 IS_REPLY = (wrong.BusyLoadingError, wrong.AuthenticationError, wrong.AuthorizationError)
 """Subclasses of redis.ConnectionError that are replies: the connection goes on."""
 _BY_TEXT = frozenset({"OOM", "MISCONF", "NOREPLICAS", "BUSY", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
@@ -89,10 +94,8 @@ def why(error: BaseException) -> str:
     if isinstance(error, Exception) and (refusal := refusal_of(error)) is not None:
         return refusal.text
     text = str(error).strip().rstrip(".") or type(error).__name__
-    if match := re.match(
-        r"Error (?:\S+ )?(?:connecting to|while (?:reading from|writing to)) .*?(?:\. |\(\S+ ')(.*)", text
-    ):
-        text = match[1].rstrip("')")  # the rest is the address, which the caller names
+    if match := _WHERE.fullmatch(text):
+        text = match[1] or match[2]
     if isinstance(error, (wrong.TimeoutError, TimeoutError)):
         return "it does not answer in time (redis.timeout)"
     if "certificate verify failed" in text.lower():

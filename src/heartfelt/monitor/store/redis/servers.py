@@ -14,7 +14,7 @@ from heartfelt.monitor.store.redis.clock import JUMP_MS, PrimaryClock
 from heartfelt.monitor.store.redis.cluster import Cluster
 from heartfelt.monitor.store.redis.dial import Dialer
 from heartfelt.monitor.store.redis.link import Command, Script, ServerState, Unreachable
-from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe, Reading, Sent
+from heartfelt.monitor.store.redis.node import FAILURES, Node, Pipe, Sent, TimeReading
 from heartfelt.monitor.store.redis.refusals import NotExecuted, refusal_of, why
 from heartfelt.monitor.store.redis.topology import Destination, Sentinel, Single, Topology
 
@@ -189,7 +189,7 @@ class RedisLink:
                 clock = self._clocks.setdefault(shard, made)
         return clock.now_ms(time.monotonic())
 
-    def _feed(self, node: Node, reading: Reading) -> None:
+    def _feed(self, node: Node, reading: TimeReading) -> None:
         furthest_ms, back = 0.0, False
         with self._lock:
             clocks = [*self._clocks.items()]
@@ -233,7 +233,7 @@ class RedisLink:
     def _check(self) -> bool:
         is_well = True
         try:
-            self._topology.refresh()
+            self._topology.refresh(probe=True)
         except Unreachable:
             is_well = False
         for node in sorted(self._topology.nodes(), key=lambda node: not node.is_up):
@@ -247,6 +247,16 @@ class RedisLink:
 
     def servers(self) -> list[ServerState]:
         return [node.state() for node in self._topology.nodes()]
+
+    def trouble(self) -> str | None:
+        if (text := self._topology.trouble()) is not None:
+            return text
+        states = sorted(self.servers(), key=lambda one: one.up)
+        for one in states:
+            if one.error is not None:
+                what = "refuses commands" if one.up else "cannot be reached"
+                return f"Redis at {one.name} {what}: {one.error}"
+        return None
 
     def stats(self) -> dict[str, int]:
         with self._lock:

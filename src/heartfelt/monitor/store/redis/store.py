@@ -50,13 +50,13 @@ class Listener(Protocol):
     """Told what has come of what was put, in the loop's thread."""
 
     def accepted(self, changes: Sequence[Change]) -> None:
-        """Redis has accepted these changes, with these seqs: others see them from now on."""
+        """Redis has accepted these changes, with these seqs: others see them from now on. Also those of `lose`."""
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
         """These are not this monitor's any more."""
 
     def renewed(self, renewal: Renewal) -> None:
-        """The leases were renewed: instances may have been moved away, or adopted by others."""
+        """The leases were renewed: what was moved away or adopted by others is not this monitor's any more."""
 
 
 def _wall_ms() -> int:
@@ -119,7 +119,7 @@ class RedisStore(HistoryReader):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: set[int] = set()
         """Seqs of losses that `lose` has recorded, and `put_change` will be told of."""
-        self._refused = 0
+        self._refused = self._disowned = 0
         self._bytes = 0
         self._state = "new"
 
@@ -155,6 +155,7 @@ class RedisStore(HistoryReader):
         self._state = "open"
         self._writer.start()
         self._reading.open()
+        self._serving.open()
         return saved
 
     def close(self) -> None:
@@ -163,7 +164,7 @@ class RedisStore(HistoryReader):
         if self._state != "open":
             return
         self._state = "closed"
-        self.left_running += self._reading.close()
+        self.left_running += self._reading.close() + self._serving.close()
         written = self._writer.stop()
         self.left_running += self._writer.is_left
         if not written:
@@ -177,7 +178,7 @@ class RedisStore(HistoryReader):
 
     @property
     def stop_s(self) -> float:
-        return self._answer_s + self._writer.stop_s
+        return 2 * self._answer_s + self._writer.stop_s
 
     def health(self) -> Health:
         writer = self._writer
@@ -313,9 +314,7 @@ class RedisStore(HistoryReader):
         for one in some:
             self._instances.add(name_of(one.row.service, one.row.instance_id), one.entry, one.row)
             last_beat_ms = self._instances.last_beat_ms(one)
-            rows.append(
-                one.row if last_beat_ms == one.row.last_beat_ms else replace(one.row, last_beat_ms=last_beat_ms)
-            )
+            rows.append(replace(one.row, id=one.entry.id, last_beat_ms=last_beat_ms))
         return sorted(rows, key=lambda row: row.id)
 
     async def open_runs(self, ids: Iterable[int]) -> list[Run]:
@@ -326,13 +325,13 @@ class RedisStore(HistoryReader):
 
     def _tell(self, outcome: Outcome) -> None:
         """Tells the listener what has come of a round. The writer's thread."""
-        if outcome.refused and self._listener is None:
-            for one in outcome.refused[:3]:
+        for one in outcome.refused:
+            self._disowned += 1
+            if self._listener is None and self._disowned & (self._disowned - 1) == 0:
                 self._logger.error(
-                    "%r of %r was not stored with %d changes: it belongs to the monitor %s",
-                    one.instance_id, one.service, one.changes, one.owner or "that took it over",
-                )  # fmt: skip
-        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewal):
+                    "%r of %r is not this monitor's: %d changes are dropped", one.instance_id, one.service, one.changes
+                )
+        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewals):
             return
         if self._loop is None or self._loop.is_closed():
             return
@@ -347,8 +346,8 @@ class RedisStore(HistoryReader):
             self._listener.accepted(outcome.accepted)
         if outcome.refused:
             self._listener.refused(outcome.refused)
-        if outcome.renewal is not None:
-            self._listener.renewed(outcome.renewal)
+        for renewal in outcome.renewals:
+            self._listener.renewed(renewal)
 
     def _see_loop(self) -> None:
         if self._loop is None or self._loop.is_closed():
@@ -378,7 +377,7 @@ class RedisStore(HistoryReader):
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         unwritten = self._writer.unwritten_deliveries
-        return await self._reading.read(lambda: self._outbox.waiting_deliveries(unwritten))
+        return await self._serving.read(lambda: self._outbox.waiting_deliveries(unwritten))
 
     async def changes(self, *, id: int | None, service: str | None, before: int | None, limit: int) -> list[Change]:
         if id is None:

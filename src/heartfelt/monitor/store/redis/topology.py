@@ -40,10 +40,13 @@ class Topology(Protocol):
     def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         """Returns where to repeat what this server has refused; None: there is no use in that now."""
 
-    def refresh(self) -> None:
-        """Asks which server has what; blocks. Raises Unreachable."""
+    def refresh(self, *, probe: bool = False) -> None:
+        """Asks which server has what; blocks. probe: asks those, too, that were down. Raises Unreachable."""
 
     def nodes(self) -> list[Node]: ...
+    def trouble(self) -> str | None:
+        """Returns why it is not known which server has what; None: it is."""
+
     def close(self) -> None: ...
 
 
@@ -58,11 +61,14 @@ class Single:
     def again(self, shard: int, refusal: NotExecuted, target: Destination) -> Destination | None:
         return target if refusal.code == "NOSCRIPT" else None
 
-    def refresh(self) -> None:
+    def refresh(self, *, probe: bool = False) -> None:
         """Does nothing: there is only one server."""
 
     def nodes(self) -> list[Node]:
         return [self._node]
+
+    def trouble(self) -> str | None:
+        return None
 
     def close(self) -> None:
         self._node.close()
@@ -109,7 +115,10 @@ class Sentinel:
         node = self._node
         return [] if node is None else [node]
 
-    def refresh(self) -> None:
+    def trouble(self) -> str | None:
+        return self._error
+
+    def refresh(self, *, probe: bool = False) -> None:
         with self._refreshing:
             found: list[tuple[int, str, int]] = []
             errors = []

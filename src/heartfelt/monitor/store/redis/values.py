@@ -14,7 +14,7 @@ from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PE
 BAD_VALUE = (OverflowError, ValueError, TypeError, RecursionError, msgspec.MsgspecError)
 """Errors of a value that can never be stored, or that cannot be read. An unpaired surrogate is a ValueError."""
 
-DONE_MS = 3_600_000
+DONE_MS = 86_400_000
 """How long Redis remembers which calls it has executed."""
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -6,6 +6,7 @@ that coroutines wait for, renews the leases, writes pages of deadlines and delet
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store import FLUSH_S
+from heartfelt.monitor.store import FLUSH_S, Superseded
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped
 from heartfelt.monitor.store.redis.chunks import Chunks
@@ -35,6 +36,7 @@ GATHER_S = 0.02
 RETRY_MOST_S = 2.0
 CLOSE_S = 3.0
 ANSWER_S = 1.0
+DELIVERIES_AT_ONCE = 1000
 FORGET_EVERY_S = 60.0
 FORGET_FOR_S = 0.05
 RENEW_S = 1.25
@@ -101,6 +103,7 @@ class Writer:
         self._hurry = threading.Event()  # a job, or the stop
         self._stop_at: float | None = None
         self._retry_s = 0.0
+        self._last_bug = ""
         self._log = OutageLog(logger, f"{name} can be written again")
         self._renew_at = self._pages_at = self._forget_at = 0.0
         self._thread: threading.Thread | None = None
@@ -189,7 +192,7 @@ class Writer:
             now_s = time.monotonic()
             until_s = max(0.0, min(self._renew_at, self._pages_at, self._forget_at) - now_s)
             if self._retry_s:
-                self._hurry.wait(min(self._retry_s, until_s))
+                self._hurry.wait(min(self._retry_s, self._renew_s))
             elif self._something.wait(until_s) and self._soon.wait(FLUSH_S):
                 self._hurry.wait(GATHER_S)
         elif self._retry_s:
@@ -207,14 +210,15 @@ class Writer:
         complete = bool(jobs) or self._stop_at is not None
         had = not taken.is_empty() or self.waiting_here() > 0
         self._attempt(outcome, lambda: self._take(taken))
+        n_before = self.waiting_here()
         self._attempt(outcome, lambda: self._renew(outcome))
         if had:
             self._attempt(outcome, lambda: self._write(outcome, complete=complete))
-            self._attempt(outcome, self._put_rest)
+            self._attempt(outcome, lambda: self._put_rest(outcome))
         self._attempt(outcome, lambda: self._pages(outcome))
         error = outcome.error
         if error is not None:
-            self._failed(error)
+            self._failed(error, is_partial=self.waiting_here() < n_before)
         elif had or self.error is not None:
             self._worked(had)
         self._do_jobs(jobs, outcome, error)
@@ -232,8 +236,10 @@ class Writer:
         except StoreError as error:
             outcome.error = error
         except Exception as error:  # a bug here, or an answer that nobody expects: what waits is kept all the same
-            self._logger.exception("the store's writer failed unexpectedly")
             outcome.error = StoreError(f"{type(error).__name__}: {error}")
+            if str(outcome.error) != self._last_bug:  # the same again is logged with the outage
+                self._last_bug = str(outcome.error)
+                self._logger.exception("the store's writer failed unexpectedly")
 
     def waiting_here(self) -> int:
         """How much was taken and is not written."""
@@ -241,12 +247,14 @@ class Writer:
         return len(self._instances) + len(self.outgoing) + len(self._deliveries) + told
 
     def _renew(self, outcome: Outcome) -> None:
+        """Renews the leases if it is time: also while much is written."""
         if time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + self._renew_s
-        outcome.renewal = self._leases.renew()
-        for _, entry in (*outcome.renewal.moved, *outcome.renewal.dropped):
-            self._instances.drop(entry.id)
+        renewal = self._leases.renew()
+        for _, entry in (*renewal.moved, *renewal.dropped):
+            self.kept_dropped.changes += self._instances.drop(entry.id)
+        outcome.renewals.append(renewal)
 
     def _pages(self, outcome: Outcome) -> None:
         if time.monotonic() >= self._pages_at:
@@ -270,33 +278,41 @@ class Writer:
             self._instances.beats(some)
 
     def _write(self, outcome: Outcome, *, complete: bool) -> None:
-        done = self._instances.write(complete=complete)
-        self._follow(done)
-        outcome.accepted += done.accepted
-        outcome.refused += done.refused
-        outcome.error = done.error or outcome.error
-        if done.error is None and not len(self._instances):
+        for done in self._instances.write(complete=complete):
+            self._follow(done)
+            self._tell(done)
+            outcome.error = done.error or outcome.error
+            self._attempt(outcome, lambda: self._renew(outcome))
+        if outcome.error is None and not len(self._instances):
             self.outgoing.put(self._chunks.written(self._wall_ms()))
-        outcome.error = self.outgoing.send() or outcome.error
+        for error in self.outgoing.send():
+            outcome.error = error or outcome.error
+            self._attempt(outcome, lambda: self._renew(outcome))
         self.outgoing.bound()
 
     def _follow(self, done: Outcome) -> None:
         for chunk in self._chunks.of_accepted(done):
             self.outgoing.put(chunk)
 
-    def _put_rest(self) -> None:
+    def _put_rest(self, outcome: Outcome) -> None:
         """Puts deliveries and what targets were told. Raises Unreachable."""
-        while self._deliveries:
-            some = [self._deliveries[at] for at in range(min(len(self._deliveries), 1000))]
-            try:
-                self._outbox.put_deliveries(some)
-            except BAD_VALUE as error:
-                self._fault("deliveries", error)
-            for _ in some:
-                self._deliveries.popleft()
-        for target in list(self._told):
-            self._outbox.put_told(target, self._told[target])
-            del self._told[target]
+        try:
+            while self._deliveries:
+                some = list(itertools.islice(self._deliveries, DELIVERIES_AT_ONCE))
+                try:
+                    self._outbox.put_deliveries(some)
+                except BAD_VALUE as error:
+                    self._fault("deliveries", error)
+                for _ in some:
+                    self._deliveries.popleft()
+                self._attempt(outcome, lambda: self._renew(outcome))
+            for target in list(self._told):
+                self._outbox.put_told(target, self._told[target])
+                del self._told[target]
+        except Superseded as error:  # the one that leads now puts them, from the last stored position on
+            self._logger.info("%s: %d deliveries are left to it", error, len(self._deliveries))
+            self._deliveries.clear()
+            self._told.clear()
 
     def _worked(self, had: bool) -> None:
         self._retry_s = 0.0
@@ -307,10 +323,11 @@ class Writer:
             self.last_written_ms = self._wall_ms()
             self.written_s = time.monotonic()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, *, is_partial: bool = False) -> None:
+        """is_partial: other servers have taken what is for them, and are not to wait longer than usual."""
         self.failures += 1
         self._renew_at = 0.0  # it finds out what was executed
-        self._retry_s = min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
+        self._retry_s = FLUSH_S if is_partial else min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
         self.error = f"{self._name} cannot be written: {error}"
         self._log.failed(f"{self.error}; new records are kept in memory until then")
 
@@ -320,44 +337,46 @@ class Writer:
             self._logger.error("skipped %s that can never be stored: %s", what, error)
 
     def _do_jobs(self, jobs: Jobs, outcome: Outcome, error: Exception | None) -> None:
-        """Runs the jobs. If writing failed a moment ago, the jobs fail, too."""
-        broken = None if error is None else StoreError(self.error or str(error))
+        """Runs the jobs, also if something could not be written: it may be for another server."""
         for job, future in jobs:
             if not future.set_running_or_notify_cancel():
                 continue
-            if broken is not None:
-                future.set_exception(broken)
+            if job is None:
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(StoreError(self.error or str(error)))
                 continue
+            done = Outcome()
             try:
-                done = Outcome()
-                future.set_result(None if job is None else job(done))
+                future.set_result(job(done))
             except Unreachable as unreachable:
                 self._failed(unreachable)
-                broken = StoreError(self.error or str(unreachable))
-                future.set_exception(broken)
+                future.set_exception(StoreError(self.error or str(unreachable)))
             except Exception as wrong:  # raised by the job itself
                 future.set_exception(wrong)
-            else:
-                self._follow(done)
-                outcome.accepted += done.accepted
-                outcome.refused += done.refused
-                if len(self.outgoing):
-                    self._something.set()
+            self._follow(done)
+            outcome.accepted += done.accepted
+            outcome.refused += done.refused
+            if len(self.outgoing):
+                self._something.set()
 
     def _forget(self) -> None:
         begun_s = time.monotonic()
         if begun_s < self._forget_at:
             return
-        more = False
-        try:
-            if self._leads():
-                self._forgetting.begin()
-                more = True
-                while more and time.monotonic() - begun_s < FORGET_FOR_S and not self._soon.is_set():
-                    more = self._forgetting.step()
-        except Unreachable as error:
-            self._failed(error)
-        self._forget_at = time.monotonic() + (FLUSH_S if more else FORGET_EVERY_S)
+        self._forget_at = begun_s + FORGET_EVERY_S
+        outcome = Outcome()
+        self._attempt(outcome, lambda: self._delete(begun_s + FORGET_FOR_S))
+        if outcome.error is not None:
+            self._failed(outcome.error)
+
+    def _delete(self, until_s: float) -> None:
+        self._forgetting.begin()
+        while self._leads() and self._forgetting.step():
+            if time.monotonic() >= until_s or self._soon.is_set():
+                self._forget_at = time.monotonic() + FLUSH_S  # there may be more
+                break
 
     def _end(self, written: bool) -> None:
         with self.lock:

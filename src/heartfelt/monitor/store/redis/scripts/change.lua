@@ -5,7 +5,7 @@
 -- SEQ_EPOCH_MS, SEQ_PER_MS, msgpack of number and owner's mark of each page, msgpack of items: page by its place, index,
 -- field of its name, entry, deadline of a loss or '', new deadline, row or '', how many changes, changes.
 -- Returns a word for each item: `next` of its first change, or 0 if it has none; r: the entry is not this one; p: the page
--- is not ours; s: the slot does not have the deadline of the loss; e: that has not passed.
+-- is not ours; e: the deadline of the loss has not passed. The slot may have an older one: only its owner writes it.
 local done = redis.call('GET', KEYS[2]) or ''
 local _, at = done:find(';' .. ARGV[2] .. '=', 1, true)
 if at then -- this call was executed before
@@ -35,8 +35,6 @@ while i <= #items do
         found[n] = 'p'
     elseif redis.call('HGET', KEYS[3], name) ~= entry then
         found[n] = 'r'
-    elseif loss ~= '' and redis.call('GETRANGE', page, at, at + 7) ~= loss then
-        found[n] = 's'
     elseif loss ~= '' and struct.unpack('>I8', loss) > now then
         found[n] = 'e'
     else
@@ -51,7 +49,7 @@ while i <= #items do
             redis.call('HDEL', rows, field)
             redis.call('HDEL', KEYS[3], name)
         else
-            redis.call('HSET', rows, field, entry:sub(7, 18) .. row)
+            redis.call('HSET', rows, field, entry:sub(7, 14) .. row)
         end
     end
 end

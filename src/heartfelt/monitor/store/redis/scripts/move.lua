@@ -22,13 +22,13 @@ for i = 1, #wanted, 3 do
     local now = redis.call('HGET', KEYS[2], name) or ''
     found[i], found[i + 1], found[i + 2] = now, '', ''
     if allowed and now == old then
-        local _, index, generation, id = struct.unpack('<I4I2I4I8', old)
+        local _, index, generation, id = struct.unpack('<I4I2I2I6', old)
         local field = string.format('%.0f', index)
         local row = redis.call('HGET', KEYS[7], field)
-        if row and row:sub(1, 12) == old:sub(7, 18) then
-            local new = struct.pack('<I4I2I4I8', page, at, (generation + 1) % 4294967296, id)
+        if row and row:sub(1, 8) == old:sub(7, 14) then
+            local new = struct.pack('<I4I2I2I6', page, at, (generation + 1) % 65536, id)
             local deadline = redis.call('GETRANGE', KEYS[6], index * 8, index * 8 + 7)
-            redis.call('HSET', KEYS[5], string.format('%.0f', at), new:sub(7, 18) .. row:sub(13))
+            redis.call('HSET', KEYS[5], string.format('%.0f', at), new:sub(7, 14) .. row:sub(9))
             redis.call('HSET', KEYS[2], name, new)
             if #deadline == 8 then
                 redis.call('SETRANGE', KEYS[4], at * 8, deadline)
@@ -39,7 +39,7 @@ for i = 1, #wanted, 3 do
                 redis.call('RPUSH', KEYS[9], waiting < tonumber(ARGV[9]) and old or '')
                 waiting = waiting + 1
             end
-            found[i], found[i + 1], found[i + 2] = new, row:sub(13), deadline
+            found[i], found[i + 1], found[i + 2] = new, row:sub(9), deadline
         else
             found[i] = 'gone'
         end

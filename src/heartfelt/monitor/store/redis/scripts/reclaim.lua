@@ -12,12 +12,12 @@ end
 local page, wanted, found = tonumber(ARGV[2]), cmsgpack.unpack(ARGV[4]), {}
 for i = 1, #wanted, 3 do
     local name, old = wanted[i], wanted[i + 1]
-    local _, index, generation, id = struct.unpack('<I4I2I4I8', old)
-    local made = struct.pack('<I4I2I4I8', page, wanted[i + 2], (generation + 1) % 4294967296, id)
+    local _, index, generation, id = struct.unpack('<I4I2I2I6', old)
+    local made = struct.pack('<I4I2I2I6', page, wanted[i + 2], (generation + 1) % 65536, id)
     local now = redis.call('HGET', KEYS[2], name)
     if now == old then
         local row = redis.call('HGET', KEYS[4], string.format('%.0f', index))
-        if row and row:sub(1, 12) == old:sub(7, 18) then
+        if row and row:sub(1, 8) == old:sub(7, 14) then
             made = ''
         else
             redis.call('HSET', KEYS[2], name, made)

@@ -21,7 +21,7 @@ for i = 1, #wanted, 2 do
         found[i + 1] = redis.call('HGET', KEYS[3], string.format('%.0f', struct.unpack('<I4', entry))) or '-'
     else
         counter = counter + 1
-        found[i] = struct.pack('<I4I2I4I8', page, wanted[i + 1], 0, counter * 64 + shard)
+        found[i] = struct.pack('<I4I2I2I6', page, wanted[i + 1], 0, counter * 64 + shard)
         found[i + 1] = ''
         redis.call('HSET', KEYS[2], name, found[i])
     end

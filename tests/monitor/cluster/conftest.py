@@ -8,7 +8,7 @@ import importlib.util
 
 import pytest
 
-from tests.monitor.redis.conftest import redis_server  # noqa: F401
+from tests.monitor.redis.conftest import link_to, redis_server  # noqa: F401
 
 LOOPS = ["asyncio", "uvloop"] if importlib.util.find_spec("uvloop") else ["asyncio"]
 

@@ -17,7 +17,7 @@ import msgspec
 from heartfelt.monitor.model import Change
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS
 
-__all__ = ["PATIENCE_MS", "InOrder", "moment_ms"]
+__all__ = ["PATIENCE_MS", "InOrder", "at_its_moment", "first_seq", "moment_ms"]
 
 PATIENCE_MS = 10_000
 
@@ -25,6 +25,16 @@ PATIENCE_MS = 10_000
 def moment_ms(seq: int) -> int:
     """Returns when a change was accepted, by the clock of its shard's primary."""
     return SEQ_EPOCH_MS + seq // MOST_SHARDS // SEQ_PER_MS
+
+
+def first_seq(ms: int) -> int:
+    """Returns the lowest seq that a change of this time or later has."""
+    return (ms - SEQ_EPOCH_MS) * SEQ_PER_MS * MOST_SHARDS
+
+
+def at_its_moment(change: Change) -> Change:
+    """Returns the change with the time of its seq."""
+    return msgspec.structs.replace(change, time_ms=moment_ms(change.seq))
 
 
 class InOrder:
@@ -35,20 +45,24 @@ class InOrder:
     next leader knows which changes of a shard were late and not released.
     """
 
-    def __init__(self, shards: int, cursors: dict[int, int] | None = None, *, patience_ms: int = PATIENCE_MS) -> None:
+    def __init__(
+        self, shards: int, cursors: dict[int, int] | None = None, heard_ms: int = 0, *, patience_ms: int = PATIENCE_MS
+    ) -> None:
         self.cursors = dict.fromkeys(range(shards), 0) | (cursors or {})
-        self.heard_ms = 0
+        self.heard_ms = heard_ms
         self._read_ms = dict.fromkeys(range(shards), 0)
         self._patience_ms = patience_ms
         self._waiting: list[tuple[int, Change]] = []
 
-    def read(self, shard: int, changes: Iterable[Change], until_ms: int, *, more: bool = False) -> None:
+    def read(
+        self, shard: int, changes: Iterable[Change], until_ms: int, *, more: bool = False, last_seq: int = 0
+    ) -> None:
         """Takes the changes of a shard that came after those that were taken before. until_ms: a time of its primary
-        before the read; more: there are further ones already, so that only these are known."""
-        last = 0
+        before the read; more: there are further ones already, so that only those up to `last_seq` are known."""
+        last = last_seq
         for change in changes:
-            last = change.seq
-            heapq.heappush(self._waiting, (last, msgspec.structs.replace(change, time_ms=moment_ms(last))))
+            last = max(last, change.seq)
+            heapq.heappush(self._waiting, (change.seq, at_its_moment(change)))
         # One that is accepted in the same ms may come later.
         known_ms = min(until_ms, moment_ms(last)) if more else until_ms
         self._read_ms[shard] = max(self._read_ms[shard], known_ms - 1)

@@ -11,6 +11,7 @@ not fit, are kept for a moment, at most MOST_EVENTS; what is dropped is counted.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,14 +21,15 @@ import msgspec
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.channel.service import Channel
-from heartfelt.monitor.cluster.following import Follower, shard_of_seq
+from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
+from heartfelt.monitor.cluster.in_order import InOrder, at_its_moment, first_seq, moment_ms
 from heartfelt.monitor.cluster.membership import Membership
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent, Change
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Link
 from heartfelt.monitor.store.redis.store import RedisStore
-from heartfelt.monitor.tasks import TimedEvent, end_tasks, run_in_thread
+from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, run_in_thread
 from heartfelt.monitor.webhooks import Webhooks
 from heartfelt.monitor.webhooks.history import Position, Positions
 
@@ -49,46 +51,75 @@ FIGURES: Figures = {
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
-class FencedPositions:
-    """The position of the webhooks in Redis, with the fence of this leader."""
+class _Kept(Position, kw_only=True, frozen=True):
+    cursors: dict[str, int] = msgspec.field(default_factory=dict)
+    """`InOrder.cursors`."""
 
-    def __init__(self, store: RedisStore, fence: int) -> None:
+
+class FencedPositions:
+    """The position of the webhooks in Redis, with the fence of this leader, and where each shard was released to.
+
+    accepted_until_ms: blocks, and returns until when all changes of all shards have been accepted.
+    """
+
+    def __init__(self, store: RedisStore, fence: int, accepted_until_ms: Callable[[], int]) -> None:
         self._store = store
         self._fence = fence
-        self.loaded_seq = -1
+        self._accepted_until_ms = accepted_until_ms
+        self.order: InOrder | None = None
+        self.seq = -1
+        """Of the position where this leader begins."""
+        self.end_seq = 0
+        """Changes from this one on are not replayed, as they are not all there yet."""
+        self.cursors: dict[int, int] = {}
+
+    @property
+    def until_ms(self) -> int:
+        return moment_ms(self.end_seq) - 1
 
     async def load(self) -> Position | None:
         found = await self._store.lead(self._fence)
+        until_ms = await run_in_thread("follow", self._accepted_until_ms, seconds=READ_S)
+        self.end_seq = first_seq(until_ms + 1)
         try:
-            position = None if found is None else msgspec.convert(found, Position)
+            kept = None if found is None else msgspec.convert(found, _Kept)
         except msgspec.ValidationError as error:
             _logger.error("the position of the webhooks in Redis cannot be read and is ignored: %s", error)
             return None
-        if position is not None:
-            self.loaded_seq = position.seq
-        return position
+        if kept is None:
+            return None
+        self.seq = kept.seq
+        self.end_seq = max(self.end_seq, kept.seq + 1)  # of a primary whose clock is behind, the rest is late
+        self.cursors = {int(shard): seq for shard, seq in kept.cursors.items()}
+        return Position(seq=kept.seq, flushed=kept.flushed)
 
     async def save(self, position: Position) -> None:
-        self.loaded_seq = max(self.loaded_seq, position.seq)
-        await self._store.put_position(msgspec.to_builtins(position))
+        if self.order is None:  # the first one, when there was none
+            self.seq = position.seq
+        cursors = self.cursors if self.order is None else self.order.cursors
+        kept = _Kept(seq=position.seq, flushed=position.flushed, cursors={str(n): seq for n, seq in cursors.items()})
+        await self._store.put_position(msgspec.to_builtins(kept))
 
 
 class _ReplayedStore:
-    """The store, as the webhooks see it: notes up to which change of each shard they have replayed."""
+    """The store, as webhooks see it that begin. failed: what is to be replayed could not be read."""
 
-    def __init__(self, store: RedisStore, seen: dict[int, int]) -> None:
+    def __init__(self, store: RedisStore, positions: FencedPositions) -> None:
         self._store = store
-        self._seen = seen
+        self._positions = positions
+        self.failed: StoreError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def changes(self, **which: Any) -> list[Change]:
-        found = await self._store.changes(**which)
-        for change in found:
-            shard = shard_of_seq(change.seq)
-            self._seen[shard] = max(self._seen.get(shard, -1), change.seq)
-        return found
+    async def changes(self, *, before: int | None, **which: Any) -> list[Change]:
+        end_seq = self._positions.end_seq
+        try:
+            found = await self._store.changes(before=end_seq if before is None else min(before, end_seq), **which)
+        except StoreError as error:
+            self.failed = error
+            raise
+        return [at_its_moment(change) for change in found]
 
 
 class Leading:
@@ -181,49 +212,60 @@ class Leading:
             await self._wake.wait(RETRY_S)
             self._wake.clear()
             self._send_events()
-            if self._fence is not None and self._wanted != self._fence:
-                await self._end_term()
+            if self._fence is not None and (self._wanted != self._fence or self.webhooks.superseded):
+                await self._end_term()  # superseded, though it leads: Redis has lost writes; it begins again
             if self._wanted is not None and self._fence is None and self._running:
                 try:
                     await self._lead(self._wanted)
-                except StoreError as error:
+                except (StoreError, Hung) as error:
                     _logger.warning("this monitor leads, but its webhooks cannot begin yet: %s", error)
                     await self._end_term()
 
     async def _lead(self, fence: int) -> None:
-        seen: dict[int, int] = {}
-        positions = FencedPositions(self._store, fence)
+        positions = FencedPositions(self._store, fence, functools.partial(accepted_until_ms, self._link, self._keys))
+        replayed = _ReplayedStore(self._store, positions)
         self._heard_ms = 0
-        webhooks = self._make(_ReplayedStore(self._store, seen), positions, lambda: self._heard_ms)
+        webhooks = self._make(replayed, positions, lambda: self._heard_ms)
         await self.webhooks.stop()
         self.webhooks = webhooks
         self._fence = fence
         self.counts["terms"] += 1
         await webhooks.start()
+        if replayed.failed is not None:  # nothing of these webhooks has run yet
+            raise replayed.failed
         self._use(webhooks)
         _logger.info("this monitor leads the fleet now: it runs the webhooks")
-        shards = range(self._keys.shards)
-        follower = Follower(self._link, self._keys, {n: max(seen.get(n, -1), positions.loaded_seq, 0) for n in shards})
+        seen = {
+            shard: max(0, min(positions.cursors.get(shard, positions.seq), positions.end_seq - 1))
+            for shard in range(self._keys.shards)
+        }
+        follower = Follower(self._link, self._keys, seen)
+        positions.order = order = InOrder(self._keys.shards, seen, positions.until_ms)
+        self._heard_ms = order.heard_ms
         while self._events:
             webhooks.offer_event(self._events.popleft())
         while self._running and self._wanted == fence and not webhooks.superseded:
-            if not await self._follow(follower, webhooks):
+            if not await self._follow(follower, order, webhooks, range(positions.seq + 1, positions.end_seq)):
                 await self._wake.wait(FOLLOW_S)
 
-    async def _follow(self, follower: Follower, webhooks: Webhooks) -> bool:
-        """Reads once. Returns whether there is more."""
+    async def _follow(self, follower: Follower, order: InOrder, webhooks: Webhooks, replayed: range) -> bool:
+        """Reads once. Returns whether there is more. replayed: seqs of changes that the webhooks have had."""
         try:
             found = await run_in_thread("follow", follower.read, seconds=READ_S)
-        except StoreError as error:
+        except (StoreError, Hung) as error:
             self.counts["follow_errors"] += 1
             _logger.debug("the changes of the fleet cannot be read: %s", error)
             await self._wake.wait(RETRY_S)
             return False
-        for change in found.changes:
-            webhooks.offer(change)
-        self.counts["followed"] += len(found.changes)
-        self._heard_ms = found.heard_ms
-        return found.more
+        follower.took(found)
+        for one in found:
+            order.read(one.shard, one.changes, one.until_ms, more=one.more, last_seq=one.last_seq)
+            self.counts["followed"] += len(one.changes)
+        for change in order.release():
+            if change.seq not in replayed:
+                webhooks.offer(change)
+        self._heard_ms = order.heard_ms
+        return any(one.more for one in found)
 
     async def _end_term(self) -> None:
         webhooks = self.webhooks

@@ -22,7 +22,7 @@ SLACK = 1.25
 
 
 class Entry:
-    """Where an instance is, and what is stored of it."""
+    """The owner of an instance, and its row."""
 
     def __init__(self, id, owner):
         self.id, self.owner = id, owner
@@ -62,7 +62,7 @@ class Truth:
 
 
 class FakeOwners:
-    """What a node asks the truth. Requests wait until the node pumps; the answers come within that."""
+    """Asks the truth for a node. Requests wait until the node pumps; the answers come within that."""
 
     settle_ms = SETTLE_MS
     comeback_ms = COMEBACK_MS

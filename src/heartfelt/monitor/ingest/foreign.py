@@ -189,16 +189,12 @@ class Foreign:
     def mine(self, name: Name, id: int) -> None:
         """The name is this monitor's, and joins with this id."""
         self._owned.reserve(name, id)
-        self._replay_all(name, self.pending.pop(name))
+        self._replay_all(name, _informed(self.pending.pop(name), name[1], self._owned.find(name) is not None))
         self._owned.release()
 
     def nobody(self, name: Name) -> None:
         """No monitor has the name, and it was not asked to join."""
-        raws = self.pending.pop(name)
-        for raw in raws:
-            if raw.kind is RawKind.PING:
-                raw.facts = {**raw.facts, name[1]: False}
-        self._replay_all(name, raws)
+        self._replay_all(name, _informed(self.pending.pop(name), name[1], False))
 
     def theirs(self, name: Name, id: int, owner: str) -> None:
         """The name is another monitor's."""
@@ -249,6 +245,10 @@ class Foreign:
         """Asks for all names again, now that Redis can be reached again."""
         for name, joins in self.pending.names():
             self._owners.unknown(name, joins=joins)
+
+    def sweep(self) -> None:
+        """Forgets shadows that are idle. Once a second."""
+        self.shadows.sweep()
 
     # -- beats for others
 
@@ -355,3 +355,11 @@ class Foreign:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.stats())
+
+
+def _informed(raws: list[Raw], key: str, is_known: bool) -> list[Raw]:
+    """Tells pings whether the fleet has a key."""
+    for raw in raws:
+        if raw.kind is RawKind.PING:
+            raw.facts = {**raw.facts, key: is_known}
+    return raws

@@ -24,7 +24,7 @@ class Pending(msgspec.Struct):
     joins: bool
     """It joins here if no monitor has it."""
     keys: list[object]
-    """What makes an input a repeat of the one before; for each."""
+    """For each: two that follow each other and have the same one are repeats."""
 
 
 class PendingNames:

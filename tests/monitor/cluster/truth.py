@@ -283,8 +283,7 @@ class Node:
                 if now_ms - sent_ms < 1000.0 and owner is not None:
                     self.sent.append((at_ms, sent_ms, one))
                 else:
-                    self.foreign.gone(one.owner, one.ids)
-                    self.foreign.again(one.raws)
+                    self.foreign.unsent(one)
             elif at_ms > now_ms:
                 self.sent.append((at_ms, sent_ms, one))
             else:

@@ -257,7 +257,7 @@ class Foreign:
         return self.shadows.take_forwards()
 
     def gone(self, owner: str, ids: Iterable[int]) -> None:
-        """These are not this owner's, or it cannot be reached: asks whose they are, with the beats they had."""
+        """These are not this owner's: asks whose they are, with the newest beats that were heard of them."""
         for id in ids:
             shadow = self.shadows.by_id.get(id)
             if shadow is None or shadow.owner != owner:
@@ -267,10 +267,11 @@ class Foreign:
             self.shadows.drop(shadow.name)
             self._wait(shadow.name, shadow.via, shadow.peer, age_ms, by_key=by_key, joins=True)
 
-    def again(self, raws: Iterable[Raw]) -> None:
-        """Takes inputs that could not be forwarded."""
-        for raw in raws:
-            self.shadows.drop((raw.service, raw.instance_id))
+    def unsent(self, forward: Forward) -> None:
+        """Takes back what could not be forwarded, since its owner cannot be reached: asks whose they are now."""
+        of = (self.shadows.by_name.get((raw.service, raw.instance_id)) for raw in forward.raws)
+        self.gone(forward.owner, [*forward.ids, *(shadow.of for shadow in of if shadow is not None)])
+        for raw in forward.raws:
             self._replay(raw)
 
     def forwarded(self, forward: Forward, sender: str) -> Reply:

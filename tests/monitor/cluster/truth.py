@@ -280,7 +280,7 @@ class Node:
         for at_ms, sent_ms, one in waiting:
             owner = self.truth.nodes.get(one.owner)
             if owner is None or not owner.runs:
-                if now_ms - sent_ms < 1000.0 and owner is not None:
+                if now_ms - sent_ms < 1000.0 and self.truth.lives(one.owner):
                     self.sent.append((at_ms, sent_ms, one))
                 else:
                     self.foreign.unsent(one)

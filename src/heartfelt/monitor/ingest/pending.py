@@ -74,9 +74,10 @@ class PendingNames:
     def _add(self, one: Pending, raw: Raw) -> None:
         key = _repeats(raw)
         if key is not None and one.keys and one.keys[-1] == key:
-            self.n_bytes += len(raw.data) - len(one.raws[-1].data)
-            one.raws[-1] = raw
             self.repeats += 1
+            if raw.heard_ms >= one.raws[-1].heard_ms:
+                self.n_bytes += len(raw.data) - len(one.raws[-1].data)
+                one.raws[-1] = raw
             return
         if len(one.raws) >= MOST_OF_NAME:
             self.dropped += 1

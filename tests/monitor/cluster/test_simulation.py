@@ -25,7 +25,7 @@ FOUND_MS = SETTLE_MS + 300
 ADOPTED_MS = TIMEOUT_MS / 4 + LEASE_S * 1000 + 5000 + 1500
 """and this much longer for each monitor that stopped meanwhile."""
 PASSED_ON_MS = 1200
-"""A beat is passed on after this time at the latest: its owner may have stopped, too, so that it goes to another one."""
+"""A beat is passed on after this time at the latest: its owner may have stopped, too, and it goes to another one."""
 
 
 class Agent:

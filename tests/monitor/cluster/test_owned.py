@@ -181,6 +181,28 @@ def test_a_shadows_plain_beats_renew_its_owners_instance_as_of_when_they_were_he
     assert (instance.last_beat_ms, instance.beats) == (heard_ms, n + 1)
 
 
+def test_the_lane_knows_shadows_and_renews_them_without_asking(fleet, nodes):
+    a, b = nodes
+    joined(fleet, a)
+    a.udp("shop/1")
+    for n in (10, 11):
+        b.beat(text(n))
+        b.ping("/ping/shop%2F1")
+        fleet.settle()
+    n = len(b.owners.asked)
+    assert b.http.known_beat(text(12), "10.0.0.7") and b.http.known_ping(b"shop/1", "10.0.0.7")
+    assert not b.http.known_beat(text(12, plan="gold"), "10.0.0.7")
+    assert len(b.owners.asked) == n
+    (forward,) = b.foreign.take_forwards()
+    assert sorted(forward.ids) == sorted(entry.id for entry in fleet.truth.entries.values()) and not forward.raws
+    counts = b.intake.counters
+    assert counts.fast["http"] >= 1 and counts.fast["ping"] == 1
+    for k in range(40):  # each 16th is forwarded whole, so that its times are known
+        b.beat(text(13 + k))
+    (forward,) = b.foreign.take_forwards()
+    assert [raw.kind.value for raw in forward.raws] == ["beat"] * len(forward.raws) and len(forward.raws) in (2, 3)
+
+
 def test_an_old_forwarded_beat_ends_its_timeout_as_much_earlier(fleet, nodes):
     a, b = nodes
     instance = joined(fleet, a)

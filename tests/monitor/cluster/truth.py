@@ -22,7 +22,7 @@ SLACK = 1.25
 
 
 class Entry:
-    """Where an instance is, and what is stored of it."""
+    """The owner of an instance, and its row."""
 
     def __init__(self, id, owner):
         self.id, self.owner = id, owner
@@ -62,7 +62,7 @@ class Truth:
 
 
 class FakeOwners:
-    """What a node asks the truth. Requests wait until the node pumps; the answers come within that."""
+    """Asks the truth for a node. Requests wait until the node pumps; the answers come within that."""
 
     settle_ms = SETTLE_MS
     comeback_ms = COMEBACK_MS
@@ -280,11 +280,10 @@ class Node:
         for at_ms, sent_ms, one in waiting:
             owner = self.truth.nodes.get(one.owner)
             if owner is None or not owner.runs:
-                if now_ms - sent_ms < 1000.0 and owner is not None:
+                if now_ms - sent_ms < 1000.0 and self.truth.lives(one.owner):
                     self.sent.append((at_ms, sent_ms, one))
                 else:
-                    self.foreign.gone(one.owner, one.ids)
-                    self.foreign.again(one.raws)
+                    self.foreign.unsent(one)
             elif at_ms > now_ms:
                 self.sent.append((at_ms, sent_ms, one))
             else:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Asking"]
 
 _TIMER = "ask"
+_BUSY_MS = 100.0
+_MOST_DEFERRED_MS = 2000.0
 
 
 class Asking:
@@ -92,8 +94,12 @@ class Asking:
         n = 0
         waiting = self._waiting
         while waiting and waiting[0][0] <= now_ms and n < most:
-            loss = heapq.heappop(waiting)[2]
+            due_ms, _, loss = heapq.heappop(waiting)
             n += 1
+            if now_ms - due_ms > _BUSY_MS and not loss.is_deferred:  # beats may wait unread, as in expiry.py
+                loss.is_deferred = True
+                self._put(loss, min(now_ms - due_ms, _MOST_DEFERRED_MS))
+                continue
             if (instance := self._open(loss)) is not None:
                 self._send(instance, loss)
         if n and waiting:

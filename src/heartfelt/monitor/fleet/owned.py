@@ -46,6 +46,10 @@ FIGURES: Figures = {
     ),
     "beats_forwarded": counter("heartfelt_beats_from_monitors", "Beats that other monitors heard and forwarded"),
     "adopted": counter("heartfelt_adopted_instances", "Instances that came from another monitor"),
+    "not_adopted": counter(
+        "heartfelt_not_adopted_instances",
+        "Instances of other monitors that were left out since their rows are invalid",
+    ),
     "disowned": counter("heartfelt_disowned_instances", "Instances that went to another monitor"),
 }
 
@@ -99,7 +103,7 @@ class Owned:
         self._count = count
         self._reserved: tuple[Name, int] | None = None
         self._abroad: dict[int, _Abroad] = {}
-        self.beats = self.adopted = self.disowned = 0
+        self.beats = self.adopted = self.disowned = self.dropped = 0
         self.asking = life.asking = Asking(life, owners, self._age_ms, lambda id: self._disown_refused(id))
         self.on_disowned: list[Callable[[Disowned], None]] = []
         """Called with each instance of which a question for its loss was refused."""
@@ -250,7 +254,9 @@ class Owned:
             if (old := book.by_key.get((one.row.service, one.row.instance_id))) is not None:
                 self._disown(old)  # it was removed and joined again elsewhere
         now_ms = life.wall_ms()
-        Restorer(life, now_ms, 0).restore(one.row for one in came.values())
+        restorer = Restorer(life, now_ms, 0)
+        restorer.restore(one.row for one in came.values())
+        self.dropped += restorer.dropped
         adopted = [book.by_id[id] for id in came if id in book.by_id]
         for instance in adopted:
             if instance.id in life.timers.lease:
@@ -290,5 +296,10 @@ class Owned:
                 listener(one)
 
     def stats(self) -> dict[str, int]:
-        counts = {"beats_forwarded": self.beats, "adopted": self.adopted, "disowned": self.disowned}
+        counts = {
+            "beats_forwarded": self.beats,
+            "adopted": self.adopted,
+            "not_adopted": self.dropped,
+            "disowned": self.disowned,
+        }
         return counts | self.asking.stats()

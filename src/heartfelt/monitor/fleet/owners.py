@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a registry and its ingests need of a fleet of many monitors: whose an instance is, and whether it may be lost.
+"""The fleet of monitors as a registry and its ingests need it: whose an instance is, and whether it may be lost.
 
 `Registry(owners=None)` is one machine: every instance is its own. With `owners` an instance belongs to one monitor of
 the fleet (monitor/cluster/README.md). All of this belongs to the loop's thread. No call waits, and the answers come
@@ -12,6 +12,8 @@ later, as calls of these:
 What comes from outside, or has to be done now and then:
 
     every 50 ms                  Foreign.take_forwards: what was heard of the instances of others, for their owners
+    what could not be forwarded  Foreign.unsent
+    once a second                Foreign.sweep: forgets idle shadows
     from another monitor         Foreign.forwarded: what that one has heard of ours. Its answer goes back, and is given
                                  there to Foreign.gone (ids that are not ours) and to a MOVE (ids that it may take)
     moved away, page adopted     Foreign.disown
@@ -77,7 +79,7 @@ class Raw(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Forward(msgspec.Struct, kw_only=True):
-    """What one monitor has heard of the instances of another one, `owner`."""
+    """Everything that one monitor has heard of the instances of another one, `owner`."""
 
     owner: str
     ids: list[int]
@@ -85,7 +87,7 @@ class Forward(msgspec.Struct, kw_only=True):
     ages_ms: list[int]
     """and how long ago each did so last."""
     raws: list[Raw]
-    """What else was heard, in order."""
+    """Inputs that say more, in order."""
 
 
 class Reply(msgspec.Struct, kw_only=True):
@@ -122,6 +124,8 @@ class Loss(msgspec.Struct, kw_only=True, eq=False):
     """It is decided because its timeout has ended, rather than a hold or a pause."""
     row: InstanceRow | None = None
     """Its row if it is a loss: set when it is asked."""
+    is_deferred: bool = False
+    """It was asked later, since the loop had been busy."""
     change: Change | None = None
     """The change if it is a loss, without a seq: set when it is asked."""
 

@@ -114,7 +114,7 @@ class Registry(ByHand, BookView):
         self.goodbyes = self._not_restored = 0
         self.owners = owners
         self.owned: Owned | None = None
-        """What is needed in a fleet of monitors."""
+        """The part that is needed in a fleet of monitors; None: this is the only one."""
         if owners is not None:
             self.owned = Owned(owners, self._life, self._gate, self.jobs, self._beaten, self._count_one)
         self.on_change = book.on_change

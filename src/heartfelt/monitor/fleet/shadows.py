@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a monitor remembers of the instances of others that beat here, so that their beats are forwarded.
+"""Shadows: instances of other monitors that beat here, so that their beats are forwarded.
 
 A shadow is a `Hot` like an instance: the fast paths renew it at the same cost. Its lease is not a timer but a note that
 it was heard. It is in no count, list, metric or row.
@@ -28,7 +28,7 @@ IDLE_MS = 600_000
 """One that was not heard for longer is forgotten."""
 SWEPT = 64
 _OVERHEAD = 900
-"""Of one: the object, its gaps, its lease and its places in the tables."""
+"""Bytes of one: the object, its gaps, its lease and its places in the tables."""
 _FIRST = 8
 """From so many beats on, the fast path renews it (heartfelt_core/_ingest.pyx)."""
 

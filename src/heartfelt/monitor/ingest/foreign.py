@@ -199,16 +199,12 @@ class Foreign:
     def mine(self, name: Name, id: int) -> None:
         """The name is this monitor's, and joins with this id."""
         self._owned.reserve(name, id)
-        self._replay_all(name, self.pending.pop(name))
+        self._replay_all(name, _informed(self.pending.pop(name), name[1], self._owned.find(name) is not None))
         self._owned.release()
 
     def nobody(self, name: Name) -> None:
         """No monitor has the name, and it was not asked to join."""
-        raws = self.pending.pop(name)
-        for raw in raws:
-            if raw.kind is RawKind.PING:
-                raw.facts = {**raw.facts, name[1]: False}
-        self._replay_all(name, raws)
+        self._replay_all(name, _informed(self.pending.pop(name), name[1], False))
 
     def theirs(self, name: Name, id: int, owner: str) -> None:
         """The name is another monitor's."""
@@ -260,6 +256,10 @@ class Foreign:
         for name, joins in self.pending.names():
             self._owners.unknown(name, joins=joins)
 
+    def sweep(self) -> None:
+        """Forgets shadows that are idle. Once a second."""
+        self.shadows.sweep()
+
     # -- beats for others
 
     def take_forwards(self) -> list[Forward]:
@@ -267,7 +267,7 @@ class Foreign:
         return self.shadows.take_forwards()
 
     def gone(self, owner: str, ids: Iterable[int]) -> None:
-        """These are not this owner's, or it cannot be reached: asks whose they are, with the beats they had."""
+        """These are not this owner's: asks whose they are, with the newest beats that were heard of them."""
         for id in ids:
             shadow = self.shadows.by_id.get(id)
             if shadow is None or shadow.owner != owner:
@@ -277,10 +277,11 @@ class Foreign:
             self.shadows.drop(shadow.name)
             self._wait(shadow.name, shadow.via, shadow.peer, age_ms, by_key=by_key, joins=True)
 
-    def again(self, raws: Iterable[Raw]) -> None:
-        """Takes inputs that could not be forwarded."""
-        for raw in raws:
-            self.shadows.drop((raw.service, raw.instance_id))
+    def unsent(self, forward: Forward) -> None:
+        """Takes back what could not be forwarded, since its owner cannot be reached: asks whose they are now."""
+        of = (self.shadows.by_name.get((raw.service, raw.instance_id)) for raw in forward.raws)
+        self.gone(forward.owner, [*forward.ids, *(shadow.of for shadow in of if shadow is not None)])
+        for raw in forward.raws:
             self._replay(raw)
 
     def forwarded(self, forward: Forward, sender: str) -> Reply:
@@ -365,3 +366,11 @@ class Foreign:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.stats())
+
+
+def _informed(raws: list[Raw], key: str, is_known: bool) -> list[Raw]:
+    """Tells pings whether the fleet has a key."""
+    for raw in raws:
+        if raw.kind is RawKind.PING:
+            raw.facts = {**raw.facts, key: is_known}
+    return raws

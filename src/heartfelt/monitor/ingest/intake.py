@@ -83,7 +83,7 @@ class Intake:
         self.pings: Callable[[Raw], None] | None = None
         """Takes a ping that was kept or forwarded. Set by `Pings`."""
         self.foreign: Foreign | None = None
-        """What concerns instances of other monitors; None: there are none."""
+        """The part for instances of other monitors; None: there are none."""
         if registry.owned is not None and registry.owners is not None:
             self.foreign = Foreign(
                 registry.owned,
@@ -287,7 +287,7 @@ class Intake:
                 )
             elif self.pings is not None:
                 self.pings(raw)
-        except REFUSALS as error:
+        except (*REFUSALS, msgspec.DecodeError) as error:  # the latter from another version of heartfelt
             self.refuse(via, error, peer)
 
     def _take_beat(self, beat: Beat) -> None:

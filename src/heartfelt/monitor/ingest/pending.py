@@ -24,7 +24,7 @@ class Pending(msgspec.Struct):
     joins: bool
     """It joins here if no monitor has it."""
     keys: list[object]
-    """What makes an input a repeat of the one before; for each."""
+    """For each: two that follow each other and have the same one are repeats."""
 
 
 class PendingNames:
@@ -74,9 +74,10 @@ class PendingNames:
     def _add(self, one: Pending, raw: Raw) -> None:
         key = _repeats(raw)
         if key is not None and one.keys and one.keys[-1] == key:
-            self.n_bytes += len(raw.data) - len(one.raws[-1].data)
-            one.raws[-1] = raw
             self.repeats += 1
+            if raw.heard_ms >= one.raws[-1].heard_ms:
+                self.n_bytes += len(raw.data) - len(one.raws[-1].data)
+                one.raws[-1] = raw
             return
         if len(one.raws) >= MOST_OF_NAME:
             self.dropped += 1

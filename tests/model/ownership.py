@@ -34,7 +34,7 @@ ONCE, STEADY, SAFE, KNOWN, SOON = "!(lost)", "0", "((took>=4)", "((((calm<", "(l
 PLANTS = [
     Plant("ends, stop", "BLIND_FLUSH", "a page's key has no fence: who was stopped writes another's page", SOON),
     Plant("pauses, stop", "NO_ENTRY", "CHANGE does not check the entry's generation", SAFE),
-    Plant("pauses, stop", "NO_COMPARE", "CHANGE does not compare the slot for a loss", SAFE),
+    Plant("pauses, stop", "NO_COMPARE", "a loss is not compared with the deadline that was set last", SAFE),
     Plant("ends, cut", "TOLD_TWICE", "a loss whose answer did not come is asked again, blindly", ONCE),
     Plant("ends, cut", "SURE", "who misses an answer does not read again what it owns", SOON),
     Plant("pauses, 2 stops", "NO_LEASE", "CHANGE does not check the lease", SAFE),

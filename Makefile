@@ -98,7 +98,7 @@ ends: build $(VENV)/.tests $(VENV)/.monitor-tested ## stop a hub 1,000 times in 
 		tests/unit/test_rounds.py
 	@HEARTFELT_ENDS=200 $(BIN)/python -m pytest -q -s --limit-times=20 tests/monitor/test_stop_process.py
 
-model-check: ## model-check the core's protocols; the checkers must find planted bugs
+model-check: ## model-check the core's protocols and the cluster's; the checkers must find planted bugs
 	@echo '== the model checkers'
 	@$(PYTHON) -B tests/model/check.py
 

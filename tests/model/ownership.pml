@@ -7,6 +7,7 @@
 // steps, for any time (for good: a crash), and goes on where it was. A monitor may be cut off from Redis for any time, also just after a
 // script was executed: then it does not know that. The agents' and the monitors' own connections work. At most FAULTS stops and cuts in
 // all, one at a time. Times are relative, so that states repeat, and each run explores all of them without an end of time.
+// Two monitors are alike, so the first fault is monitor 0's where there is one; cut off is only monitor 0.
 //
 // What must hold:
 //   ONCE   losses and recoveries take turns.

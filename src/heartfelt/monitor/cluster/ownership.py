@@ -400,20 +400,19 @@ class Ownership:
         peers, now_ms = self._channel.peers, _monotonic_ms()
         for one in self._foreign.take_forwards():
             if one.owner not in peers:
-                self._foreign.gone(one.owner, one.ids)
-                self._foreign.again(one.raws)
+                self._foreign.unsent(one)
                 continue
-            self.counts["forwarded"] += len(one.ids) + len(one.raws)
             refused = [id for id, age in zip(one.ids, one.ages_ms, strict=True)
                        if not peers.forward(one.owner, id, now_ms - age)]  # fmt: skip
-            if refused:
-                self._foreign.gone(one.owner, refused)
-            self._foreign.again([raw for raw in one.raws if not peers.forward_input(one.owner, _input(raw, now_ms))])
+            raws = [raw for raw in one.raws if not peers.forward_input(one.owner, _input(raw, now_ms))]
+            self.counts["forwarded"] += len(one.ids) + len(one.raws) - len(refused) - len(raws)
+            if refused or raws:
+                self._foreign.unsent(Forward(owner=one.owner, ids=refused, ages_ms=[], raws=raws))
 
     def _undelivered(self, peer: str, left: Undelivered) -> None:
         now_ms = _monotonic_ms()
-        self._foreign.gone(peer, list(left.beats))
-        self._foreign.again([_raw(one, now_ms) for one in left.inputs])
+        raws = [_raw(one, now_ms) for one in left.inputs if one.kind != PASSED_ON]
+        self._foreign.unsent(Forward(owner=peer, ids=list(left.beats), ages_ms=[], raws=raws))
 
     def _beats(self, peer: str, batch: BeatBatch) -> None:
         late_ms = max(_monotonic_ms() - batch.at_ms, 0)

@@ -105,7 +105,7 @@ class ChaosFleet:
             self.logs.append(monitor.log)
         self.redis.end()
         for partition in self.partitions:
-            partition.close()
+            partition.end()
 
 
 def plan_of(seed, until_s, n):

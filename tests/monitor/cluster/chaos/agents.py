@@ -95,7 +95,7 @@ class Group:
             int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
         )
         await self._reader.readexactly(length)
-        return head.startswith(b"HTTP/1.1 200") or head.startswith(b"HTTP/1.1 202")
+        return head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202"))
 
 
 def make_groups(n, per_group, ports, seed, until_s, every_s, timeout_s):

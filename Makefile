@@ -41,7 +41,7 @@ core-test: ## run the C core's tests
 	@echo '== the C core'
 	@$(CORE_TESTS) core-test
 
-py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool $(VENV)/.systemd $(VENV)/.nginx ## run the tests in Python
+py-test: build $(VENV)/.tests $(VENV)/.monitor-tested $(VENV)/.valgrind $(VENV)/.faketime $(VENV)/.promtool $(VENV)/.systemd $(VENV)/.nginx $(VENV)/.redis ## run the tests in Python
 	@echo '== the tests in Python'
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --durations=10 $(PYTEST_ARGS)
 
@@ -199,6 +199,12 @@ $(VENV)/.promtool: | $(VENV)/.made
 
 $(VENV)/.nginx: | $(VENV)/.made
 	@PATH="$$PATH:/usr/sbin" tests/get_tool.sh nginx-light nginx 'the monitor is not tested behind a proxy' || true
+	@touch $@
+
+$(VENV)/.redis: | $(VENV)/.made
+	@tests/get_tool.sh redis-server redis-server 'monitors that share a Redis are not tested' || true
+	@touch $@
+
 # A client generator, a validator and an attacker of the HTTP interface: they test the same monitor whatever the Python.
 $(VENV)/.openapi: $(VENV)/.built pyproject.toml
 	@$(PIP) install --only-binary :all: --group openapi 2>/dev/null || \
@@ -211,7 +217,8 @@ $(VENV)/.monitor: $(VENV)/.built pyproject.toml
 	@touch $@
 
 $(VENV)/.monitor-tested: $(VENV)/.built pyproject.toml
-	@$(PIP) install --only-binary :all: 'heartfelt[monitor]' 2>/dev/null || \
+	@$(PIP) install --only-binary :all: 'heartfelt[monitor,redis]' 2>/dev/null || \
+		$(PIP) install --only-binary :all: 'heartfelt[monitor]' 'redis>=6' 2>/dev/null || \
 		echo 'some dependencies of the monitor are not available for this Python: the monitor is not tested'
 	@touch $@
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -163,3 +164,31 @@ def test_a_data_folder_named_by_the_one_above_is_writable(tmp_path):
     folder = str(tmp_path.resolve() / "link" / "data")  # systemd ignores a path with ".."
     assert fields["ReadWritePaths"] == [quoted(folder)]
     assert unquoted(fields["ExecStart"][0])[-2:] == ["--data", folder]
+
+
+def test_files_of_a_shared_redis_are_named_by_their_whole_path(tmp_path):
+    (tmp_path / "p").write_text("x", "utf-8")
+    done = print_unit("--store", "rediss://r.example", "--set", "redis.password_file=p", "--set", "redis.shards=8",
+                      cwd=tmp_path, HEARTFELT_REDIS_CA="ca.pem")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    words = unquoted(fields_of(done.stdout)["ExecStart"][0])
+    pairs = list(itertools.pairwise(words))
+    assert ("--store", "rediss://r.example") in pairs
+    for value in (f"redis.password_file={tmp_path / 'p'}", f"redis.ca={tmp_path / 'ca.pem'}", "redis.shards=8"):
+        assert ("--set", value) in pairs
+    assert "redis.password_file=p" not in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "file"),
+    [
+        (["--store", "redis://u:hidden@127.0.0.1"], {}, "redis.password_file"),
+        ([], {"HEARTFELT_STORE": "redis://u:hidden@127.0.0.1"}, "redis.password_file"),
+        (["--set", "redis.password=hidden"], {}, "redis.password_file"),
+        ([], {"HEARTFELT_REDIS_SENTINEL_PASSWORD": "hidden"}, "redis.sentinel_password_file"),
+    ],
+)
+def test_a_password_of_redis_is_not_written_into_a_unit(tmp_path, arguments, environ, file):
+    done = print_unit(*arguments, cwd=tmp_path, **environ)
+    assert done.returncode != 0 and file in done.stderr
+    assert "hidden" not in done.stdout + done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import life_word
+import ownership
 from plants import FREE, GIL, LIGHT, PLANTS, Plant
 
 HERE = Path(__file__).resolve().parent
@@ -133,8 +134,11 @@ def check_plant(number: int, plant: Plant, build: str) -> list[Row]:
 
 
 def check_spin() -> list[Row]:
-
     return [Row(*row) for row in life_word.check(OUT / "spin", run)]
+
+
+def check_ownership() -> list[Row]:
+    return [Row(*row) for row in ownership.check(OUT / "ownership", run)]
 
 
 def main() -> int:
@@ -150,6 +154,8 @@ def main() -> int:
                  for build in plant.builds if only in (None, plant.scenario)]  # fmt: skip
         if only in (None, "spin"):
             jobs.append(pool.submit(check_spin))
+        if only in (None, "ownership"):
+            jobs.append(pool.submit(check_ownership))
         rows = []
         for job in jobs:
             for row in job.result():

@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor.config import MonitorConfig
-        from heartfelt.monitor.config.build import FILE
+        from heartfelt.monitor.config.build import data_file
         from heartfelt.monitor.store.copies import backup
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
-        contents = backup(Path(config.data) / FILE, Path(args.file), force=args.force)
+        contents = backup(data_file(config), Path(args.file), force=args.force)
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     print(f"{contents.path}: {contents}")

@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor.config import MonitorConfig
-        from heartfelt.monitor.config.build import FILE
+        from heartfelt.monitor.config.build import data_file
         from heartfelt.monitor.store.doctor import Severity, examine
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
-        path = Path(config.data) / FILE
+        path = data_file(config)
         if args.repair:
             _repair(path)
         problems = 0

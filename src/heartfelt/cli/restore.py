@@ -25,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor.config import MonitorConfig
-        from heartfelt.monitor.config.build import FILE
+        from heartfelt.monitor.config.build import data_file
         from heartfelt.monitor.store.copies import restore
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
-        contents, moved = restore(Path(args.file), Path(config.data) / FILE)
+        contents, moved = restore(Path(args.file), data_file(config))
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     print(f"{contents.path}: {contents}")

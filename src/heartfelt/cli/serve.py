@@ -22,6 +22,12 @@ HELP = "Run the monitor: receives heartbeats over HTTP, TCP and UDP, and reports
 
 FLAGS = (
     ("--data", "data", "DIR", "data folder (default: ./heartfelt-data)"),
+    (
+        "--store",
+        "store",
+        "URL",
+        "Redis that several monitors share: redis://HOST:6379 (default: SQLite in the data folder)",
+    ),
     ("--host", "host", "ADDRESS", "address to listen on, for all ports (default: 127.0.0.1)"),
     (
         "--http-port",
@@ -77,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor import server
         from heartfelt.monitor.config import MonitorConfig
-        from heartfelt.monitor.config.build import make_policy, make_tls, make_webhook_settings
+        from heartfelt.monitor.config.build import make_policy, make_redis, make_tls, make_webhook_settings
     try:
         flags = flags_of(args, FLAGS)
         config = MonitorConfig.load(args.config, flags=flags)
@@ -85,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             make_policy(config)
             make_tls(config)
             make_webhook_settings(config)
+            make_redis(config)
             print(_checked(config, as_json=args.json))
             return 0
         if args.print_unit:
@@ -100,6 +107,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 _PATHS = {"data": "--data", "tls.cert": "--cert", "tls.key": "--key"}
+_FILES = (
+    "redis.password_file", "redis.sentinel_password_file", "redis.ca", "redis.cert", "redis.key", "cluster.secret_file"
+)  # fmt: skip
+"""Files that are set without a flag of their own."""
 
 
 def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
@@ -108,16 +119,17 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
     from heartfelt.monitor.config import DEFAULT
     from heartfelt.monitor.config.settings import BY_VARIABLE
 
+    _refuse_passwords(config)
     arguments = [] if args.config is None else ["--config", _absolute(args.config)]
     for flag, name, _, _ in FLAGS:
         if name not in _PATHS and (value := getattr(args, name)) is not None:
             arguments += [flag, value]
     for pair in args.set:
-        if pair.partition("=")[0].strip() not in _PATHS:
+        if pair.partition("=")[0].strip() not in {*_PATHS, *_FILES}:
             arguments += ["--set", pair]
     files = [] if args.config is None else [_absolute(args.config)]
     data = None
-    for name, flag in _PATHS.items():
+    for name, flag in [*_PATHS.items(), *((one, "--set") for one in _FILES)]:
         field = name.replace(".", "_")
         path, place = getattr(config, field), config.places.get(field, DEFAULT)
         if path is None or place == DEFAULT:
@@ -127,7 +139,7 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
         else:
             files.append(_absolute(path))
             if not Path(path).is_absolute() or place.startswith("flag "):
-                arguments += [flag, _absolute(path)]
+                arguments += [flag, f"{name}={_absolute(path)}" if flag == "--set" else _absolute(path)]
     return unit_text(
         arguments,
         data=data,
@@ -137,6 +149,24 @@ def _unit(args: argparse.Namespace, config: MonitorConfig) -> str:
         connections=config.limits_connections,
         version=systemd_version(),
     )
+
+
+def _refuse_passwords(config: MonitorConfig) -> None:
+    """Refuses to write Redis' password into a unit."""
+    from heartfelt.monitor.store.redis.address import parse_address
+
+    given = {
+        "store": None if config.store is None else parse_address(config.store).password,
+        "redis_password": config.redis_password,
+        "redis_sentinel_password": config.redis_sentinel_password,
+    }
+    for name, password in given.items():
+        if password is not None and config.places.get(name, "").startswith(("flag ", "environment ")):
+            file = "redis.sentinel_password_file" if "sentinel" in name else "redis.password_file"
+            raise Failed(
+                f"{config.at(name)} has a password, and everybody can read a unit; write it into a file, and name that "
+                f"in {file}"
+            )
 
 
 def _absolute(path: str) -> str:

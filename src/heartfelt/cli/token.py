@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`heartfelt token`: creates, lists and revokes tokens in the monitor's data folder, even while the monitor runs."""
+"""`heartfelt token`: creates, lists and revokes tokens, in the data folder or in Redis, even while a monitor runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heartfelt.cli import Failed
@@ -16,6 +15,7 @@ from heartfelt.errors import HeartfeltError
 
 if TYPE_CHECKING:
     from heartfelt.monitor.store.documents import Documents
+    from heartfelt.monitor.store.redis.documents import RedisDocuments
     from heartfelt.monitor.web.auth import Token
 
 NAME = "token"
@@ -52,24 +52,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with monitor_extra():
         from heartfelt.monitor.config import MonitorConfig
-        from heartfelt.monitor.config.build import FILE
-        from heartfelt.monitor.store.documents import Documents
+        from heartfelt.monitor.config.build import open_documents
         from heartfelt.monitor.web import auth
     try:
         config = MonitorConfig.load(args.config, flags=flags_of(args, FLAGS))
-        with Documents(Path(config.data) / FILE, auth.KIND, make=args.action == "create") as documents:
+        with open_documents(config, auth.KIND, make=args.action == "create") as documents:
             if args.action == "create":
                 _create(documents, args.name, args.scope, args.ping, config.http_url)
             elif args.action == "list":
                 _list(documents)
             elif not documents.delete(args.id):
-                raise Failed(f"there is no token {args.id!r} in {config.data}; `heartfelt token list` shows their ids")
+                where = config.data if config.store is None else "Redis"
+                raise Failed(f"there is no token {args.id!r} in {where}; `heartfelt token list` shows their ids")
     except HeartfeltError as error:
         raise Failed(str(error)) from None
     return 0
 
 
-def _create(documents: Documents, name: str, scopes: list[str], key: str | None, base: str) -> None:
+def _create(documents: Documents | RedisDocuments, name: str, scopes: list[str], key: str | None, base: str) -> None:
     import msgspec
 
     from heartfelt.monitor.web.auth import make_token
@@ -88,7 +88,7 @@ def _create(documents: Documents, name: str, scopes: list[str], key: str | None,
         print(f"{base}/ping/{secret}")
 
 
-def _list(documents: Documents) -> None:
+def _list(documents: Documents | RedisDocuments) -> None:
     import msgspec
 
     from heartfelt.monitor.web.auth import Token

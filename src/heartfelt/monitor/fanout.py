@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.instance import Instance
@@ -15,8 +15,6 @@ from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, State
 from heartfelt.monitor.reasons import described
 from heartfelt.monitor.store import Store
 from heartfelt.monitor.web.api.view import change_view, hold_view
-from heartfelt.monitor.web.stream import Stream
-from heartfelt.monitor.webhooks import Webhooks
 
 COUNTS_S = 0.25
 
@@ -41,10 +39,24 @@ def event_of(change: Change) -> AgentEvent:
     )
 
 
+class Publisher(Protocol):
+    """The stream, or what passes it on to other monitors' viewers, too."""
+
+    def publish(self, topic: str, value: Any) -> None: ...
+
+
+class Notifier(Protocol):
+    """The webhooks, or the way to the monitor that runs them."""
+
+    def offer(self, change: Change) -> None: ...
+    def offer_event(self, event: AgentEvent) -> None: ...
+
+
 class Fanout:
     """Listens to the registry from `connect` on. No method waits or does I/O: the store and the webhooks queue.
 
-    observe_late_ms: called for each loss that is found when its timeout ends, with how late it was found.
+    observe_late_ms: called for each loss that is found when its timeout ends, with how late it was found. accepts: the
+    store says which changes it has accepted, by `accepted`, and only those are published; otherwise all are, at once.
     """
 
     def __init__(
@@ -52,15 +64,17 @@ class Fanout:
         *,
         registry: Registry,
         store: Store,
-        stream: Stream,
-        webhooks: Webhooks,
+        stream: Publisher,
+        webhooks: Notifier,
         observe_late_ms: Callable[[int], None],
+        accepts: bool = False,
     ) -> None:
         self._registry = registry
         self._store = store
         self._stream = stream
         self._webhooks = webhooks
         self._observe_late_ms = observe_late_ms
+        self._accepts = accepts
         self._dirty: set[str] = set()
         self._held: list[int] = []
         self._acked: dict[int, Instance] = {}
@@ -82,10 +96,16 @@ class Fanout:
         self._store.put_change(change)
         if change.new is State.REMOVED:
             self._store.remove_instance(change.id)
-        self._store.put_event(event_of(change))
-        self._stream.publish("change", change_view(change))
-        self._webhooks.offer(change)
+        if not self._accepts:
+            self.accepted((change,))
         self._count(change.service)
+
+    def accepted(self, changes: Sequence[Change]) -> None:
+        """Publishes changes that count."""
+        for change in changes:
+            self._store.put_event(event_of(change))
+            self._stream.publish("change", change_view(change))
+            self._webhooks.offer(change)
 
     def detected(self, instance: Instance) -> None:
         """Measures how late the loss was found. A restored instance is left out: its deadline is not known."""

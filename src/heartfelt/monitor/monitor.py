@@ -7,7 +7,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
@@ -21,11 +21,13 @@ from heartfelt.monitor.ingest import HttpIngest, Intake, SermantServer, UdpServe
 from heartfelt.monitor.metric import Reading, counter
 from heartfelt.monitor.model import State
 from heartfelt.monitor.stopping import Stopping
+from heartfelt.monitor.store import Store
 from heartfelt.monitor.store.metrics import readings as store_readings
 from heartfelt.monitor.tasks import LEFT_RUNNING, run_in_thread
 from heartfelt.monitor.tls import ServerTls, load_tls
 from heartfelt.monitor.upkeep import FAULTS, Upkeep
 from heartfelt.monitor.web.api.parts import ApiParts, Ready
+from heartfelt.monitor.web.api.routes import ENDPOINTS
 from heartfelt.monitor.web.api.sessions import Sessions
 from heartfelt.monitor.web.auth import Auth
 from heartfelt.monitor.web.forwarded import Proxies
@@ -33,7 +35,11 @@ from heartfelt.monitor.web.metrics import Metrics
 from heartfelt.monitor.web.shield import Shield
 from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
+from heartfelt.monitor.webhooks.history import Positions
 from heartfelt.testing import ManualClock
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.cluster.member import ClusterMember
 
 HUBS_S = 2.0
 """How long the hubs may take to close."""
@@ -56,6 +62,15 @@ def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def make_cluster(config: MonitorConfig, wall_ms: Callable[[], int]) -> ClusterMember | None:
+    """Returns what makes a monitor a member of a fleet; None without a Redis. Raises ConfigError."""
+    if config.store is None:
+        return None
+    from heartfelt.monitor.cluster.member import ClusterMember  # only then is it needed, and the extra for Redis
+
+    return ClusterMember(config, wall_ms)
+
+
 class Monitor:
     """Everything except the HTTP server, which calls `app.App`. Belongs to one event loop's thread."""
 
@@ -70,7 +85,10 @@ class Monitor:
         self.wall_ms = wall_ms
         self.started_ms = wall_ms()
         self._started_s = time.monotonic()
-        self.store = make_store(config, wall_ms)
+        self.cluster = make_cluster(config, wall_ms)
+        """This monitor as a member of a fleet; None: it is on its own."""
+        cluster = self.cluster
+        self.store: Store = make_store(config, wall_ms) if cluster is None else cluster.store
         self.stream = Stream(
             most_viewers=config.http_viewers,
             viewer_bytes=config.http_viewer_bytes,
@@ -80,25 +98,37 @@ class Monitor:
         self.auth.on_revoked.append(self.stream.ask_again)
         self.proxies = Proxies(config.http_trusted_proxies)
         self.shield = Shield(config.http_allowed_hosts, knows=self.auth.knows, public_url=config.http_public_url)
-        self.registry = Registry(make_policy(config), clock=clock, wall_ms=wall_ms, limits=config.limits)
+        self.registry = Registry(
+            make_policy(config),
+            clock=clock,
+            wall_ms=wall_ms,
+            limits=config.limits,
+            owners=None if cluster is None else cluster.ownership,
+        )
         self.polling = Polling(self.registry)
         self.intake = Intake(self.registry, config.limits, auth=self.auth.allows, tokens=self.auth, wall_ms=wall_ms)
         self.metrics = Metrics(self.readings, refresh=self.refresh_metrics)
         self.lateness = Lateness()
-        self.webhooks = Webhooks(self.store, make_webhook_settings(config), wall_ms=wall_ms)
+        if cluster is None:
+            self.webhooks = self._make_webhooks(self.store)
+        else:
+            cluster.attach(self.registry, self.intake, self.stream, self._make_webhooks, self._use_webhooks)
+            self.webhooks = cluster.leading.webhooks
         self.fanout = Fanout(
             registry=self.registry,
             store=self.store,
-            stream=self.stream,
-            webhooks=self.webhooks,
+            stream=self.stream if cluster is None else cluster.relay,
+            webhooks=self.webhooks if cluster is None else cluster.leading,
             observe_late_ms=self._observe_late_ms,
+            accepts=cluster is not None,
         )
-        self.webhooks.on_event.append(self.fanout.record)
+        if cluster is not None:
+            cluster.ownership.on_accepted.append(self.fanout.accepted)
         rates = RateHistory()
         self.upkeep = Upkeep(
             registry=self.registry,
             store=self.store,
-            stream=self.stream,
+            stream=self.stream if cluster is None else cluster.relay,
             rates=rates,
             events_taken=lambda: sum(self.intake.counters.events.values()),
             reload_tokens=self.auth.reload,
@@ -124,6 +154,8 @@ class Monitor:
             stats=self.stats,
             readiness=self.readiness,
         )
+        if cluster is not None:
+            cluster.serve(self.api, ENDPOINTS)
         self.tls: ServerTls | None = None
         """The certificate of the ports, if one is configured; after the start."""
         self.tcp: SermantServer | None = None
@@ -147,6 +179,8 @@ class Monitor:
         loaded = load_tls(self.config)
         if loaded is not None:
             self.tls = ServerTls(loaded)
+        if self.cluster is not None:
+            await self.cluster.check()
         stopping.add("the store", self.store.close, seconds=self.store.stop_s + HOLD_UP_S, blocks=True)
         with _no_collections():
             saved = await run_in_thread("heartfelt-store-open", self.store.open)
@@ -159,14 +193,36 @@ class Monitor:
             del saved
         stopping.add("the polling", self.polling.stop, seconds=0.0)
         self.polling.start()
-        stopping.add("the webhooks", self.webhooks.stop, seconds=self.webhooks.stop_s + HOLD_UP_S)
-        await self.webhooks.start()
+        if self.cluster is None:
+            stopping.add("the webhooks", self.webhooks.stop, seconds=self.webhooks.stop_s + HOLD_UP_S)
+            await self.webhooks.start()
+        else:
+            await self._join_fleet(self.cluster)
         self.upkeep.start()
         stopping.add("the upkeep", self.upkeep.stop, seconds=self.upkeep.end_s + HOLD_UP_S)
         await self._listen()
         if self.tls is not None:
             stopping.add("the certificate's watch", self.tls.stop, seconds=0.0)
             self.tls.start()
+
+    async def _join_fleet(self, cluster: ClusterMember) -> None:
+        try:
+            await cluster.listen()
+        except OSError as error:
+            raise StartError(cannot_listen("cluster", *self.config.address("cluster"), error)) from error
+        await cluster.start(self.stopping)
+
+    def _make_webhooks(
+        self, store: Store, positions: Positions | None = None, heard_ms: Callable[[], int] | None = None
+    ) -> Webhooks:
+        webhooks = Webhooks(
+            store, make_webhook_settings(self.config), wall_ms=self.wall_ms, positions=positions, heard_ms=heard_ms
+        )
+        webhooks.on_event.append(lambda event: self.fanout.record(event))
+        return webhooks
+
+    def _use_webhooks(self, webhooks: Webhooks) -> None:
+        self.webhooks = self.api.webhooks = webhooks
 
     async def _listen(self) -> None:
         config = self.config
@@ -268,6 +324,8 @@ class Monitor:
         for part in (self.registry, self.intake, self.http_ingest, self.stream, self.webhooks, self.auth, self.shield):
             yield from part.readings()
         yield from self.proxies.readings()
+        if self.cluster is not None:
+            yield from self.cluster.readings()
         yield from store_readings(self.store.health())
         for port in (self.tcp, self.udp, self.tls):
             if port is not None:
@@ -307,6 +365,8 @@ class Monitor:
         for name, part in (("tcp", self.tcp), ("udp", self.udp)):
             if part is not None:
                 parts[name] = part.stats()
+        if self.cluster is not None:
+            parts |= self.cluster.stats()
         return parts | {name: made() for name, made in self.more_stats.items()}
 
 

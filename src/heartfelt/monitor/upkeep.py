@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.history import RateHistory
@@ -15,6 +16,9 @@ from heartfelt.monitor.metric import counter
 from heartfelt.monitor.store import Store, StoreError
 from heartfelt.monitor.tasks import end_tasks
 from heartfelt.monitor.web.stream import Stream
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.cluster.relay import Relay
 
 CHECKPOINT_S = 0.5
 RELOAD_S = 2.0
@@ -41,7 +45,7 @@ class Upkeep:
         *,
         registry: Registry,
         store: Store,
-        stream: Stream,
+        stream: Stream | Relay,
         rates: RateHistory,
         events_taken: Callable[[], int],
         reload_tokens: Callable[[], Awaitable[None]],

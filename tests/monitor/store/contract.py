@@ -7,6 +7,7 @@ The event queries are in store_events.py, the outbox in store_outbox.py; StoreCo
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -16,12 +17,15 @@ from heartfelt.monitor.reasons import text_reason
 from heartfelt.monitor.store import RUNS_KEPT, HeatCell, UptimeDay, WatchedTime
 from tests.monitor.store.events import EventContract
 from tests.monitor.store.outbox import OutboxContract
-from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, Clock, a_run, change, instance
+from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, Clock, a_run, change, instance, unnumbered
 
 run = asyncio.run
 
 
 class StoreContract(EventContract, OutboxContract):
+    stores_odd_values = False
+    """It stores numbers of more than 64 bits as the nearest possible ones, and names with unpaired surrogates."""
+
     def make(self, place, wall_ms):
         """A store that is not open yet. `place`: a folder of the test's; stores made with the same know the same."""
         raise NotImplementedError
@@ -64,7 +68,7 @@ class StoreContract(EventContract, OutboxContract):
         store, saved = again()
         ids = range(saved.next_id, saved.next_id + 700)  # more than fits one statement, and a rest
         for id in ids:
-            store.put_instance(instance(id, reason=text_reason("first")))
+            store.put_instance(instance(id, service=f"s{id % 7}", reason=text_reason("first")))
         rows = {id: instance(id, service=f"s{id % 7}", meta={"n": id, "ü": ["x", None, 1.5]}) for id in ids}
         for row in rows.values():
             store.put_instance(row)
@@ -179,10 +183,12 @@ class StoreContract(EventContract, OutboxContract):
         store.put_run(a_run(8, end_ms=None, result=RunResult.RUNNING))
         store.put_run(a_run(8))
         store, saved = again()
-        assert (saved.runs, saved.next_run) == (open_runs, 9)
+        assert saved.runs == open_runs
+        assert saved.next_run > 8
         store.remove_instance(1)
         _, saved = again()
-        assert (saved.runs, saved.next_run) == ([], 9)
+        assert saved.runs == []
+        assert saved.next_run > 8
 
     @pytest.mark.parametrize("flushed", [True, False])
     def test_only_the_newest_runs_of_an_instance_are_kept(self, again, flushed):
@@ -217,28 +223,40 @@ class StoreContract(EventContract, OutboxContract):
 
     def test_changes_newest_first_by_instance_and_service(self, again):
         store, saved = again()
-        start = saved.next_seq
+        start, first = saved.next_seq, saved.next_id
         put = [
-            change(start + n, id=1 + n % 3, service=f"s_{n % 2}", old=None if n == 0 else State.UP, outage_ms=n or None)
-            for n in range(300)
-        ]
+            change(
+                start + n, id=first + n % 3, service=f"s_{n % 3 % 2}", instance_id=f"i-{n % 3}",
+                old=None if n < 3 else State.UP, outage_ms=n or None,
+            )
+            for n in range(120)
+        ]  # fmt: skip
+        rows = {one.id: instance(one.id, service=one.service, instance_id=one.instance_id) for one in put}
+        for row in rows.values():
+            store.put_instance(row)
         for one in put:
             store.put_change(one)
+            store.put_instance(rows[one.id])
         run(store.flush())
+        stored = run(store.changes(id=None, service=None, before=None, limit=1000))
+        assert len(stored) == len(put)
+        assert all(newer.seq > older.seq for newer, older in itertools.pairwise(stored))
+        for id in {one.id for one in put}:
+            assert [unnumbered(c) for c in stored[::-1] if c.id == id] == [unnumbered(c) for c in put if c.id == id]
 
         def expected(id, service, before, limit):
             fits = [
                 c
-                for c in reversed(put)
+                for c in stored
                 if (id is None or c.id == id)
                 and (service is None or c.service == service)
                 and (before is None or c.seq < before)
             ]
             return fits[:limit]
 
-        for id in (None, 2, 99):
+        for id in (None, first + 1, first + 99):
             for service in (None, "s_1", "s%1"):
-                for before in (None, start + 100):
+                for before in (None, stored[100].seq, stored[-1].seq):
                     got = run(store.changes(id=id, service=service, before=before, limit=20))
                     assert got == expected(id, service, before, 20)
 
@@ -328,7 +346,8 @@ class StoreContract(EventContract, OutboxContract):
             for seq in range(1, 200):
                 store.put_change(change(seq))
                 await store.flush()
-                assert [c.seq for c in await store.changes(id=None, service=None, before=None, limit=1)] == [seq]
+                found = await store.changes(id=None, service=None, before=None, limit=1000)
+                assert sorted(c.id for c in found) == list(range(1, seq + 1))
                 assert store.health().waiting == 0
 
         run(many())
@@ -355,9 +374,14 @@ class StoreContract(EventContract, OutboxContract):
         store.put_delivery("t", "k", object())
         run(store.flush())
         health = store.health()
-        assert (health.ok, health.refused) == (True, 5)
-        assert [c.seq for c in run(store.changes(id=None, service=None, before=None, limit=9))] == [saved.next_seq + 1]
-        assert [row.id for row in again()[1].instances] == [saved.next_id]
+        assert health.ok
+        changes = {c.id for c in run(store.changes(id=None, service=None, before=None, limit=9))}
+        instances = {row.id for row in again()[1].instances}
+        kept = {saved.next_seq + 1} <= changes and {saved.next_id} <= instances
+        if self.stores_odd_values:
+            assert (kept, health.refused, len(changes), len(instances)) == (True, 2, 2, 3)
+        else:
+            assert (kept, health.refused, len(changes), len(instances)) == (True, 5, 1, 1)
 
     def test_numbers_beyond_64_bits_in_what_agents_send(self, again):
         store, saved = again()
@@ -390,4 +414,4 @@ class StoreContract(EventContract, OutboxContract):
             store.put_change(change(seq, level=level))
         run(store.flush())
         got = run(store.changes(id=None, service=None, before=None, limit=9))
-        assert [c.level for c in reversed(got)] == list(Level)
+        assert {c.id: c.level for c in got} == dict(enumerate(Level, 1))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -97,7 +98,7 @@ class EventContract:
         run(store.flush())
         got = sorted(run(store.events(EventFilter(), before=None, limit=1000)), key=lambda stored: stored.number)
         assert [stored.event for stored in got] == put
-        assert [stored.number for stored in got] == list(range(got[0].number, got[0].number + len(put)))
+        assert all(one.number < next.number for one, next in itertools.pairwise(got))
         assert run(store.newest_event()) == got[-1].number
 
     @pytest.mark.parametrize("few", [10_000, 50])  # with 50 no range of time is small
@@ -180,7 +181,7 @@ class EventContract:
 
     def test_a_number_that_no_event_has(self, store):
         for n in range(5):
-            store.put_event(event(-n))
+            store.put_event(event(5 - n))
         run(store.flush())
         numbers = [stored.number for stored in run(store.events(EventFilter(), before=1 << 62, limit=9))]
         assert numbers == sorted(numbers)

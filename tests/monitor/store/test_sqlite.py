@@ -11,7 +11,8 @@ pytest.importorskip("msgspec")
 from heartfelt.monitor.model import Level
 from heartfelt.monitor.store import EventCursor, EventFilter, queries, schema
 from heartfelt.monitor.store.sqlite import SqliteStore
-from tests.monitor.store.contract import StoreContract
+from tests.monitor.store.contract import StoreContract, run
+from tests.monitor.store.values import a_run, change, instance
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,17 @@ def test_a_page_is_read_from_an_index_in_its_order(tmp_path, monkeypatch, which,
 class TestSqliteStore(StoreContract):
     def make(self, place, wall_ms):
         return SqliteStore(place / "data" / "heartfelt.db", wall_ms=wall_ms)
+
+    def test_changes_keep_their_seqs_and_runs_are_numbered_on(self, again):
+        store, saved = again()
+        store.put_instance(instance(saved.next_id))
+        for seq in (saved.next_seq + 3, saved.next_seq + 7):
+            store.put_change(change(seq))
+        store.put_run(a_run(8, id=saved.next_id))
+        run(store.flush())
+        found = run(store.changes(id=None, service=None, before=None, limit=9))
+        assert [one.seq for one in found] == [saved.next_seq + 7, saved.next_seq + 3]
+        assert again()[1].next_run == 9
 
     def say_what_is_few(self, monkeypatch, few):
         monkeypatch.setattr(queries, "_FEW", few)

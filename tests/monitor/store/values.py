@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 
+from msgspec import structs
+
 from heartfelt.monitor.model import AgentEvent, Change, InstanceRow, Level, Run, RunResult, State
 from heartfelt.monitor.reasons import make
 
@@ -54,6 +56,11 @@ def change(seq: int, **values: object) -> Change:
         "ip": "10.0.0.1",
     }
     return Change(seq=seq, **{**given, **values})
+
+
+def unnumbered(one: Change) -> Change:
+    """The change without its seq, which some stores give."""
+    return structs.replace(one, seq=0)
 
 
 def a_run(number: int, **values: object) -> Run:

@@ -230,7 +230,7 @@ def large():
 
 def test_the_loop_goes_on_while_10_000_are_removed(large):
     async def scenario():
-        answer = await actions.remove_instances(Request(large, service=("web",)))
+        answer = await actions.REMOVE_ALL.alone(Request(large, service=("web",)))
         assert (answer.matched, answer.changed) == (10_000, 10_000)
 
     assert turns_during(scenario) >= 10_000 // actions.FEW
@@ -242,7 +242,7 @@ def test_what_beats_or_is_removed_meanwhile_no_longer_matches(large, query, left
     large.advance(60)
 
     async def scenario():
-        removing = asyncio.create_task(actions.remove_instances(Request(large, **query)))
+        removing = asyncio.create_task(actions.REMOVE_ALL.alone(Request(large, **query)))
         for _ in range(3):
             await asyncio.sleep(0)
         large.beat("web/9998")

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from heartfelt.errors import ConfigError
+from heartfelt.errors import ConfigError, StoreError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.settings import OF_A_SERVICE
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.model import Level
+from heartfelt.monitor.store.documents import Documents
+from heartfelt.monitor.store.redis.address import RedisAddress, RedisOptions, parse_address, read_password
+from heartfelt.monitor.store.redis.documents import RedisDocuments
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Keys
+from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.sqlite import Retention, SqliteStore
 from heartfelt.monitor.webhooks import WebhookSettings, levels_from, make_proxies
 
@@ -125,3 +130,74 @@ def make_tls(config: MonitorConfig) -> ssl.SSLContext | None:
     except ssl.SSLError as error:
         raise ConfigError(f"tls.cert {config.tls_cert} and its key cannot be used: {error.reason or error}") from None
     return context
+
+
+def make_redis(config: MonitorConfig) -> tuple[RedisAddress, RedisOptions] | None:
+    """Returns how to connect to the shared Redis; None if there is none. Blocks to read files.
+
+    Raises ConfigError for a file that cannot be used.
+    """
+    if config.store is None:
+        return None
+    try:
+        for name in ("redis_password_file", "redis_sentinel_password_file"):
+            if (path := getattr(config, name)) is not None:
+                read_password(path, name.replace("_", ".", 1))
+    except StoreError as error:
+        raise ConfigError(str(error)) from None
+    _check_certificates(config)
+    options = RedisOptions(
+        timeout_s=config.redis_timeout,
+        password=config.redis_password,
+        password_file=config.redis_password_file,
+        sentinel_password=config.redis_sentinel_password,
+        sentinel_password_file=config.redis_sentinel_password_file,
+        ca=config.redis_ca,
+        cert=config.redis_cert,
+        key=config.redis_key,
+    )
+    return parse_address(config.store), options
+
+
+def open_documents(config: MonitorConfig, kind: str, *, make: bool) -> Documents | RedisDocuments:
+    """Opens the documents of a monitor that may be running. Blocks. make: creates the database if it does not exist.
+
+    Raises ConfigError, and StoreError with the remedy.
+    """
+    redis = make_redis(config)
+    if redis is None:
+        return Documents(Path(config.data) / FILE, kind, make=make)
+    return RedisDocuments(make_link(*redis), Keys(config.redis_prefix, MOST_SHARDS), kind)
+
+
+def data_file(config: MonitorConfig) -> Path:
+    """Returns the path of the database. Raises ConfigError if there is none, since the data are in Redis."""
+    if config.store is not None:
+        raise ConfigError(
+            f"store is {parse_address(config.store)}, so there is no database in {config.data}: Redis has the data. "
+            "Look at it, copy it and restore it by its own means, such as redis-cli --rdb and redis-check-aof"
+        )
+    return Path(config.data) / FILE
+
+
+def _check_certificates(config: MonitorConfig) -> None:
+    for name in ("redis_ca", "redis_cert", "redis_key"):
+        if (path := getattr(config, name)) is not None:
+            try:
+                Path(path).open("rb").close()
+            except OSError as error:
+                raise ConfigError(f"redis.{name[6:]} {path} cannot be read: {error.strerror or error}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if config.redis_ca is not None:
+            context.load_verify_locations(config.redis_ca)
+    except ssl.SSLError as error:
+        raise ConfigError(f"redis.ca {config.redis_ca} cannot be used: {error.reason or error}") from None
+    try:
+        if config.redis_cert is not None:
+            context.load_cert_chain(config.redis_cert, config.redis_key, password="")
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"redis.cert {config.redis_cert} and its key cannot be used: {error.reason or error}; the key must belong "
+            "to the certificate, and must not be encrypted"
+        ) from None

@@ -18,6 +18,7 @@ from heartfelt.monitor.config.names import ANY_HOST
 from heartfelt.monitor.config.settings import OF_A_SERVICE, SETTINGS, of_a_service
 from heartfelt.monitor.config.sources import MonitorSource, checked, from_environ, from_file, from_flags
 from heartfelt.monitor.model import Limits
+from heartfelt.monitor.store.redis.address import parse_address
 
 DEFAULT = "default"
 
@@ -31,6 +32,7 @@ class MonitorConfig:
     """
 
     data: str = "heartfelt-data"
+    store: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     http_host: str | None = None
     http_port: int = 8900
@@ -91,6 +93,23 @@ class MonitorConfig:
     webhooks_level: str | None = None
     webhooks_allow_private: bool = False
     webhooks_proxy: str | None = field(default=None, repr=False)
+    redis_prefix: str = "hf"
+    redis_password: str | None = field(default=None, repr=False)
+    redis_password_file: str | None = None
+    redis_sentinel_password: str | None = field(default=None, repr=False)
+    redis_sentinel_password_file: str | None = None
+    redis_ca: str | None = None
+    redis_cert: str | None = None
+    redis_key: str | None = None
+    redis_timeout: float = 2.0
+    redis_shards: int = 16
+    cluster_lease: float = 5.0
+    cluster_settle: float = 0.2
+    cluster_comeback: float = 5.0
+    cluster_host: str = "127.0.0.1"
+    cluster_port: int = 0
+    cluster_advertise: str | None = None
+    cluster_secret_file: str | None = None
     session_expire: float = 60.0
     log_level: str = "info"
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -163,7 +182,7 @@ class MonitorConfig:
     def why_auth(self) -> str:
         """Says why tokens are required, or that they are not. Continues a sentence."""
         if self.auth_require == "always":
-            return f"{self._at('auth_require')} is always"
+            return f"{self.at('auth_require')} is always"
         far = [f"{name} on {self.address(name)[0]}" for name in self.listeners if not self.is_local(name)]
         return f"other machines can reach this monitor ({', '.join(far)})" if far else "no other machine can reach it"
 
@@ -214,7 +233,8 @@ class MonitorConfig:
             "unit": spec.unit,
         }
 
-    def _at(self, field_name: str) -> str:
+    def at(self, field_name: str) -> str:
+        """Names a setting, and the place where it was set."""
         name = SETTINGS.by_field[field_name].name
         return f"{self.places[field_name]}: {name}" if field_name in self.places else name
 
@@ -225,7 +245,7 @@ class MonitorConfig:
             pairs.append((f"service.{name}: ", timeout, cache))
         for label, timeout, cache in pairs:
             if cache < timeout:
-                where = label or f"{self._at('lease_cache')} "
+                where = label or f"{self.at('lease_cache')} "
                 raise ConfigError(
                     f"{where}{cache:g} s, after which an instance is removed, is shorter than the timeout of "
                     f"{timeout:g} s, after which it is lost; set a longer cache or a shorter timeout"
@@ -238,8 +258,9 @@ class MonitorConfig:
                 )
         self._check_period()
         self._check_names()
+        self._check_redis()
         if self.tls_key and not self.tls_cert:
-            raise ConfigError(f"{self._at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
+            raise ConfigError(f"{self.at('tls_key')} is set but tls.cert is not; set the certificate's file, too")
         if self.tls_cert is None and not all(map(self.is_local, self.listeners)):
             self._warn("ports can be reached from other machines without TLS; set tls.cert and tls.key")
 
@@ -247,12 +268,12 @@ class MonitorConfig:
         public = urlsplit(self.http_public_url or "").path
         if self.http_public_url and self.http_base_path and self.http_base_path != public:
             raise ConfigError(
-                f"{self._at('http_base_path')} {self.http_base_path} is not the path of http.public_url, "
+                f"{self.at('http_base_path')} {self.http_base_path} is not the path of http.public_url, "
                 f"{public or '/'}; set one of them, and leave out the other"
             )
         if ANY_HOST in self.http_allowed_hosts and not self.auth_needed:
             self._warn(
-                f"{self._at('http_allowed_hosts')} has *, and no token is required: any page that a browser on this "
+                f"{self.at('http_allowed_hosts')} has *, and no token is required: any page that a browser on this "
                 "machine shows can use the monitor (DNS rebinding); list the names, or set auth.require = always"
             )
 
@@ -268,9 +289,39 @@ class MonitorConfig:
         grace = self.lease_every / 2 if self.lease_grace is None else self.lease_grace
         if self.lease_every + grace <= self.lease_timeout:
             self._warn(
-                f"{self._at('lease_every')} {self.lease_every:g} s and its grace of {grace:g} s are within the "
+                f"{self.at('lease_every')} {self.lease_every:g} s and its grace of {grace:g} s are within the "
                 f"lease.timeout of {self.lease_timeout:g} s, which applies; set a shorter one to find losses sooner"
             )
+
+    def _check_redis(self) -> None:
+        for name in ("redis_password", "redis_sentinel_password"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ConfigError(f"{self.at(name)} and {self.at(f'{name}_file')} are both set; leave out one of them")
+        if self.redis_key and not self.redis_cert:
+            raise ConfigError(f"{self.at('redis_key')} is set but redis.cert is not; set the certificate's file, too")
+        if self.store is None:
+            return
+        address = parse_address(self.store)
+        if address.password is not None:
+            for name in ("redis_password", "redis_password_file"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"{self.at(name)} is set, but the URL in store has a password; leave out one")
+            if self.places.get("store", "").startswith("flag "):
+                self._warn(
+                    "the password in --store can be seen by every user of this machine; write it into a file, and name "
+                    "that in redis.password_file"
+                )
+        if self.redis_timeout >= self.cluster_lease:
+            raise ConfigError(
+                f"{self.at('redis_timeout')} {self.redis_timeout:g} s is not shorter than cluster.lease, "
+                f"{self.cluster_lease:g} s: one lost reply would cost this monitor all it owns; set a shorter one"
+            )
+        if address.tls:
+            return
+        if not all(is_loopback(host) for host, _ in address.hosts):
+            self._warn("the monitor's data, and its password, go to Redis without TLS; use rediss:// if you can")
+        if unused := [name for name in ("ca", "cert", "key") if getattr(self, f"redis_{name}")]:
+            self._warn(f"redis.{unused[0]} is set, but store has no TLS; write rediss:// instead of redis://")
 
     def _warn(self, text: str) -> None:
         object.__setattr__(self, "warnings", (*self.warnings, text))
@@ -286,6 +337,6 @@ def is_loopback(host: str) -> bool:
 
 
 def _plain(value: object, *, secret: bool = False) -> object:
-    if secret and isinstance(value, str):
-        return re.sub(r"//[^/]*@", "//***@", value)  # the user and the password in a URL
+    if secret and isinstance(value, str) and value != "environment":
+        return re.sub(r"//[^/]*@", "//***@", value) if "://" in value else "***"  # user and password in a URL
     return list(value) if isinstance(value, tuple) else value

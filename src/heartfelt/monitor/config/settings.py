@@ -13,11 +13,13 @@ from heartfelt._config.units import Size, share
 from heartfelt._config.values import Bad, Duration, Kind, flag, host, maybe, one_of, text, whole
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.names import allowed_hosts, base_path, public_url, trusted_proxies
+from heartfelt.monitor.config.shared import advertise, prefix, store_url
 
 DAY_S = 86400.0
 LEVELS = ("emergency", "important", "normal")
 _PORT = whole(0, 65535)
 _FILE = maybe(text(4096))
+_PASSWORD = maybe(text(4096))
 
 
 def _setting(
@@ -53,6 +55,9 @@ def _proxy(value: object, typed: bool) -> str | None:
 
 SETTINGS = SettingsTable((
     _setting("data", text(4096), "folder for the monitor's data: an SQLite file and its lock"),
+    _setting("store", store_url,
+        "URL of the Redis that several monitors share: redis://, rediss://, redis+sentinel://, redis+cluster:// or "
+        "unix://; not set: SQLite in the data folder", secret=True),
     _setting("host", host, "address to listen on, for all three ports"),
     _setting("http.host", maybe(host), "address to listen on for HTTP, if different", "server.address"),
     _setting("http.port", _PORT, "port for HTTP: panel, REST, pings, metrics; 0: any free port", "server.port"),
@@ -143,6 +148,30 @@ SETTINGS = SettingsTable((
     _setting("webhooks.proxy", _proxy,
         "HTTP proxy that webhooks are called through: its URL, or `environment` for HTTPS_PROXY and the like",
         secret=True),
+    _setting("redis.prefix", prefix, "first part of all keys in Redis; fleets with different ones can share a Redis"),
+    _setting("redis.password", _PASSWORD, "password for Redis, if it is neither in the URL nor in a file", secret=True),
+    _setting("redis.password_file", _FILE, "file with the password for Redis, read again for each connection"),
+    _setting("redis.sentinel_password", _PASSWORD, "password for the Sentinels, if they demand one", secret=True),
+    _setting("redis.sentinel_password_file", _FILE, "file with the password for the Sentinels"),
+    _setting("redis.ca", _FILE, "PEM file with the CA that signed Redis' certificate; not set: the system's CAs"),
+    _setting("redis.cert", _FILE, "PEM file with the monitor's own certificate, if Redis demands one"),
+    _setting("redis.key", _FILE, "PEM file with its private key; not set: it is in redis.cert"),
+    _setting("redis.timeout", Duration(0.05, 60),
+        "time limit for connecting to Redis, and for a reply; shorter than cluster.lease"),
+    _setting("redis.shards", whole(1, 64),
+        "number of parts that a fleet is divided into; the same for all monitors, and for as long as Redis has data"),
+    _setting("cluster.lease", Duration(0.5, 300),
+        "a monitor that has not renewed its lease for this long is dead, and the others take over what it owns"),
+    _setting("cluster.settle", Duration(0.01, 60),
+        "time from the end of an instance's timeout to its loss, in which a beat that another monitor heard arrives"),
+    _setting("cluster.comeback", Duration(1, 3600),
+        "the longest time that instances of a dead monitor are given to beat to another one"),
+    _setting("cluster.host", host, "address to listen on for the other monitors"),
+    _setting("cluster.port", _PORT, "port for the other monitors; 0: any free port"),
+    _setting("cluster.advertise", advertise,
+        "address under which the other monitors reach this one, as HOST or HOST:PORT; not set: cluster.host"),
+    _setting("cluster.secret_file", _FILE,
+        "file with the secret that the monitors share; not set: they keep one in Redis"),
     _setting("session.expire", Duration(1, DAY_S), "time that a paged query of Sermant's API stays valid",
         "session.expire"),
     _setting("log.level", one_of("debug", "info", "warning", "error"), "lowest level that is logged"),

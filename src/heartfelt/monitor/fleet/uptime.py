@@ -122,6 +122,8 @@ class UptimeMeter:
         self._min_up = min_up
         self._publish_times = publish
         self._asleep_ms = ASLEEP_MS if ticks else math.inf
+        self.on_count: Callable[[str], None] | None = None
+        """Called with a service of which the counts have changed."""
         self._services: dict[str, _ServiceTimes] = {}
         self._changed: dict[str, _ServiceTimes] = {}
         """Services with a change since their times were published."""
@@ -150,6 +152,8 @@ class UptimeMeter:
         one.watched += n * (after[0] - before[0])
         one.up += n * (after[1] - before[1])
         self._changed[service] = one
+        if self.on_count is not None:
+            self.on_count(service)
 
     def tick(self) -> None:
         """Notes that the monitor runs, and whether a day has ended or the wall clock was set."""
@@ -167,6 +171,11 @@ class UptimeMeter:
     def counts(self) -> dict[str, tuple[int, int]]:
         """Returns how many instances are watched, and how many of them are up, for each service with watched ones."""
         return {service: (one.watched, one.up) for service, one in self._services.items() if one.watched}
+
+    def count_of(self, service: str) -> tuple[int, int]:
+        """Returns how many instances of a service are watched here, and how many of them are up."""
+        one = self._services.get(service)
+        return (0, 0) if one is None else (one.watched, one.up)
 
     def others(self, service: str, watched: int, up: int, *, counts: bool = True) -> None:
         """Notes how many instances of a service the other monitors watch, and how many of them are up.

@@ -23,12 +23,20 @@ class RateLog:
     tokens are masked and lines are cut, so that a client can neither forge log lines nor put secrets into them.
     """
 
-    __slots__ = ("_clock", "_kinds", "_most", "_per_s", "left_out")
+    __slots__ = ("_clock", "_kinds", "_log", "_most", "_per_s", "left_out")
 
-    def __init__(self, *, most: int = 5, per_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = 5,
+        per_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        log: logging.Logger = _log,
+    ) -> None:
         self._most = most
         self._per_s = per_s
         self._clock = clock
+        self._log = log
         self._kinds: dict[str, list[float]] = {}  # kind -> [start of its period, lines in it, suppressed since]
         self.left_out = 0
 
@@ -47,4 +55,4 @@ class RateLog:
         if state[2]:
             shown += f" ({int(state[2])} more of this kind were suppressed)"
             state[2] = 0
-        _log.warning("%s", shown)
+        self._log.warning("%s", shown)

@@ -11,12 +11,15 @@ the loop. A coroutine raises StoreError if the store is closed, cannot be read o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.store.retention import Retention
 
 __all__ = [
     "FLUSH_S",
@@ -40,6 +43,7 @@ __all__ = [
     "StoreError",
     "StoreReader",
     "StoredEvent",
+    "Superseded",
     "UptimeDay",
     "WatchedTime",
     "Who",
@@ -228,6 +232,16 @@ class StoreReader(Protocol):
 
 
 class Store(StoreReader, Protocol):
+    left_running: int
+    """Threads that did not end in time."""
+
+    @property
+    def stop_s(self) -> float:
+        """The longest time that `close` takes."""
+
+    def retain(self, retention: Retention) -> None:
+        """Keeps records as long as this says from now on. Any thread may call it."""
+
     def open(self) -> Saved:
         """Blocks. Raises StoreError, with the remedy, if the file cannot be used."""
 
@@ -304,6 +318,10 @@ class Store(StoreReader, Protocol):
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         """Returns how many deliveries of each target are neither done nor given up, including those not written yet."""
+
+
+class Superseded(StoreError):
+    """Another monitor leads now, so this one may not write what only the leader writes."""
 
 
 class Backlog(msgspec.Struct, kw_only=True, frozen=True):

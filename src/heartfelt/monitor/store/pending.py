@@ -33,6 +33,13 @@ DeliveryRow = tuple[str, str, str, int, str, int]
 """target, key, payload, created_ms, subject, level."""
 
 
+def day_figures(change: Change) -> DayFigures | None:
+    """Returns what a change adds to the day of its service: a loss or a failure; otherwise None. None also for what is
+    told again, and what goes on after a pause, though people were told before it."""
+    goes_on = change.old is State.PAUSED and change.level is Level.NORMAL
+    return None if change.new is change.old or goes_on else _COUNTED.get(change.new)
+
+
 class Bounds(msgspec.Struct, kw_only=True, frozen=True):
     """Limits for the records that wait to be written, by kind."""
 
@@ -160,10 +167,12 @@ class Pending:
         self.changes.append(change)
         if change.seq > self.highest_seq:
             self.highest_seq = change.seq
-        # Not what is told again, nor what goes on after a pause, though people were told before it.
-        goes_on = change.old is State.PAUSED and change.level is Level.NORMAL
-        if change.new in _COUNTED and change.new is not change.old and not goes_on:
-            self._day((change.time_ms // DAY_MS, change.service), _COUNTED[change.new])
+        self._count(change)
+
+    def _count(self, change: Change) -> None:
+        figures = day_figures(change)
+        if figures is not None:
+            self._day((change.time_ms // DAY_MS, change.service), figures)
 
     def uptime(self, times: dict[tuple[int, str], WatchedTime]) -> None:
         for key, time in times.items():

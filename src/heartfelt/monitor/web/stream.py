@@ -122,6 +122,13 @@ class Stream:
         if self._backlogs.n_bytes > self._most_backlogs:
             self._empty_slowest()
 
+    def resync(self, reason: str) -> None:
+        """Makes all viewers load everything again."""
+        message = self._resync(reason)
+        for viewer in self._viewers:
+            self._resyncs += 1
+            viewer.offer(message)
+
     def _empty_slowest(self) -> None:
         """Drops the largest backlogs until all together are at half of their limit. O(viewers log viewers)."""
         resync = self._resync("all viewers together did not keep up")

@@ -91,8 +91,11 @@ class _Group:
 
 
 class Damper:
-    def __init__(self, settings: Damping) -> None:
+    """is_wall: its times are those of a wall clock, which may be set back."""
+
+    def __init__(self, settings: Damping, *, is_wall: bool = True) -> None:
         self._settings = settings
+        self._is_wall = is_wall
         self._instances: dict[tuple[str, str], _Instance] = {}
         self._muted: dict[tuple[str, str], _Instance] = {}
         self._groups: dict[tuple[str, bool], _Group] = {}
@@ -116,25 +119,26 @@ class Damper:
         first = min([first, *(group.first_seq for group in self._groups.values())])
         return None if first == _END else first
 
-    def offer(self, entry: Entry) -> list[Notice]:
-        """Takes an entry. Returns the messages that are due before it."""
-        notices = self.advance(entry.time_ms)
+    def offer(self, entry: Entry, now_ms: int | None = None) -> list[Notice]:
+        """Takes an entry of `now_ms`, by default of its own time. Returns the messages that are due before it."""
+        now_ms = entry.time_ms if now_ms is None else now_ms
+        notices = self.advance(now_ms)
         if entry.event_type == HOLD_TYPE:  # it stands for many messages already
             return [*notices, of_entry(entry)]
         if entry.event_type is not None:
-            self._gather(entry, entry.time_ms)
+            self._gather(entry, now_ms)
             return notices
         key = (entry.service, entry.instance_id)
         instance = self._instances.get(key)
         if instance is None:
             instance = self._instances[key] = _Instance()
-            self._quiet.append((entry.time_ms, key))
-        self._note(instance, key, entry)
+            self._quiet.append((now_ms, key))
+        self._note(instance, key, entry, now_ms)
         return notices
 
     def advance(self, now_ms: int) -> list[Notice]:
         """Returns the messages that are due. If the clock was set back by more than the window, all of them are."""
-        if now_ms < self._now_ms - self._settings.flap_window_ms:
+        if self._is_wall and now_ms < self._now_ms - self._settings.flap_window_ms:
             notices = self.flush()
             self._now_ms = now_ms
             return notices
@@ -170,8 +174,8 @@ class Damper:
 
     # -- stage 1: instances that flap
 
-    def _note(self, instance: _Instance, key: tuple[str, str], entry: Entry) -> None:
-        settings, now_ms = self._settings, entry.time_ms
+    def _note(self, instance: _Instance, key: tuple[str, str], entry: Entry, now_ms: int) -> None:
+        settings = self._settings
         while instance.times and instance.times[0] <= now_ms - settings.flap_window_ms:
             del instance.times[0]
         if instance.flapping and instance.muted is None and now_ms - instance.last_ms >= settings.flap_window_ms:

@@ -3,25 +3,32 @@
 
 A document in the store says up to which change everything is in the outbox. Later changes are offered again, after
 those of the minutes before it, which show the dampers which instances flap and are not sent again.
+
+Of several monitors with one store, one leads and has the webhooks. It keeps the position with a fence, by which the
+store refuses what an earlier leader still puts; monitor/cluster/README.md says how.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import msgspec
 
 from heartfelt.monitor.model import Change
-from heartfelt.monitor.store import Store, StoreError
+from heartfelt.monitor.store import Store, StoreError, Superseded
+from heartfelt.monitor.store.outage_log import OutageLog
 
-__all__ = ["Position", "load_position", "recent_changes", "save_position"]
+__all__ = ["Position", "Positions", "Saver", "StoredPositions", "first_position", "recent_changes", "replay"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
 _KIND, _NAME = "webhooks", "position"
 _PAGE = 1000
 _MOST = 100_000
+SAVE_MS = 1_000
 
 
 class Position(msgspec.Struct, kw_only=True, frozen=True):
@@ -31,31 +38,100 @@ class Position(msgspec.Struct, kw_only=True, frozen=True):
     """The monitor stopped cleanly, with everything in the outbox."""
 
 
-async def load_position(store: Store) -> Position | None:
-    """Reads the position. None: the webhooks start for the first time."""
-    found: Any = await store.get_document(_KIND, _NAME)
-    try:
-        return None if found is None else msgspec.convert(found, Position)
-    except msgspec.ValidationError as error:
-        _log.error("the position of the webhooks in the store cannot be read and is ignored: %s", error)
-        return None
+class Positions(Protocol):
+    """Keeps the position. Both methods raise what the store raises, and Superseded if another monitor leads now."""
+
+    async def load(self) -> Position | None:
+        """Reads it; None: the webhooks start for the first time. Whoever led before can put nothing from then on."""
+
+    async def save(self, position: Position) -> None:
+        """Stores it, after everything that was put before the call."""
 
 
-async def save_position(store: Store, position: Position) -> None:
-    await store.put_document(_KIND, _NAME, msgspec.to_builtins(position))
+class StoredPositions:
+    """Keeps the position of a monitor that has its store for itself."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def load(self) -> Position | None:
+        found: Any = await self._store.get_document(_KIND, _NAME)
+        try:
+            return None if found is None else msgspec.convert(found, Position)
+        except msgspec.ValidationError as error:
+            _log.error("the position of the webhooks in the store cannot be read and is ignored: %s", error)
+            return None
+
+    async def save(self, position: Position) -> None:
+        await self._store.put_document(_KIND, _NAME, msgspec.to_builtins(position))
 
 
-async def first_position(store: Store) -> Position:
+class Saver:
+    """Saves the position, at most once in SAVE_MS as that is O(muted). on_superseded: called if another one leads."""
+
+    def __init__(self, positions: Positions, wall_ms: Callable[[], int], on_superseded: Callable[[], None]) -> None:
+        self._positions = positions
+        self._wall_ms = wall_ms
+        self._on_superseded = on_superseded
+        self._log = OutageLog(_log, "the position of the webhooks is stored again")
+        self._saved_ms: int | None = None
+        self.unsaved = True
+
+    def is_due(self, now_ms: int) -> bool:
+        return self.unsaved and (self._saved_ms is None or not 0 <= now_ms - self._saved_ms < SAVE_MS)
+
+    def due_ms(self, now_ms: int) -> int:
+        return (self._saved_ms or now_ms) + SAVE_MS
+
+    async def save(self, position: Position) -> bool:
+        """Returns False if the store failed, which is logged."""
+        self._saved_ms = self._wall_ms()
+        self.unsaved = False
+        try:
+            await self._positions.save(position)
+            self._log.worked()
+        except Superseded as error:
+            _log.warning("the webhooks of this monitor end: %s", error)
+            self._on_superseded()
+        except Exception as error:
+            self.unsaved = True
+            self._log.failed(f"the position of the webhooks cannot be stored: {error}")
+            return False
+        return True
+
+
+async def first_position(store: Store, positions: Positions) -> Position:
     """Returns the position of now, and saves it. The monitor watches also while nothing can be read or stored, so that
     is logged only; the store's health says so, too."""
     seq = -1
     try:
         newest = await store.changes(id=None, service=None, before=None, limit=1)
         seq = newest[0].seq if newest else -1
-        await save_position(store, Position(seq=seq, flushed=True))
+        await positions.save(Position(seq=seq, flushed=True))
+    except Superseded:
+        raise
     except StoreError as error:
         _log.error("the webhooks begin with the changes from now on, but that is not stored: %s", error)
     return Position(seq=seq, flushed=True)
+
+
+async def replay(
+    store: Store, position: Position, memory_ms: int, take: Callable[[Change], None], settle: Callable[[], None]
+) -> int:
+    """Calls `take` for each change of `recent_changes`, and `settle` after the last one that is in the outbox, if all
+    is that had been gathered. Returns how many are new."""
+    flushed, new = position.flushed, 0
+    for number, change in enumerate(await recent_changes(store, after=position.seq, memory_ms=memory_ms)):
+        if flushed and change.seq > position.seq:
+            settle()
+            flushed = False
+        take(change)
+        new += change.seq > position.seq
+        if number % 500 == 499:
+            await asyncio.sleep(0)
+    if flushed:
+        settle()
+    return new
 
 
 async def recent_changes(store: Store, *, after: int, memory_ms: int) -> list[Change]:

@@ -153,13 +153,17 @@ class Outbox:
         self._running = True
         self._worker = asyncio.create_task(self._work(), name="webhooks outbox")
 
+    def halt(self) -> None:
+        """Claims no more deliveries. `stop` must follow, and records the results of the calls in progress."""
+        self._running = False
+        self._wake.set()
+
     async def stop(self) -> None:
         """Cancels calls in progress; the store returns their deliveries again after the next start.
 
         Takes at most `tasks_s` and `store_s` of the StopLimits; a call that does not end is logged and left.
         """
-        self._running = False
-        self._wake.set()
+        self.halt()
         tasks = [*self._calls] if self._worker is None else [self._worker, *self._calls]
         self._worker = None
         left = await end_tasks(tasks, seconds=self._limits.tasks_s, logger=_log)

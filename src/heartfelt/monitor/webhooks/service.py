@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import secrets
@@ -17,15 +18,14 @@ import msgspec
 from heartfelt.monitor.metric import Reading
 from heartfelt.monitor.model import AgentEvent, Change, Level, State
 from heartfelt.monitor.store import Store
-from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks import metrics
 from heartfelt.monitor.webhooks.backlog import Waiting
 from heartfelt.monitor.webhooks.caller import Caller
 from heartfelt.monitor.webhooks.damping import Damper
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
-from heartfelt.monitor.webhooks.history import Position, first_position, load_position, recent_changes, save_position
-from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, refusal_event
+from heartfelt.monitor.webhooks.history import Position, Positions, Saver, StoredPositions, first_position, replay
+from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, of_entry, refusal_event
 from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
 from heartfelt.monitor.webhooks.target_state import Refusal
@@ -50,17 +50,18 @@ _log = logging.getLogger("heartfelt.monitor.webhooks")
 
 _KIND = "webhook"
 _MAX_WAITING = 200_000
-_SAVE_MS = 1_000
 _OVER = frozenset({State.UP, State.REMOVED})
-_IDLE_S = 3600.0
-_COUNTED = (
-    "offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back", "merged",
-    "untold", "left_running",
-)  # fmt: skip
+_IDLE_S = 60.0
+_COUNTED = ("offered_changes", "offered_events", "lost", "replayed", "bad_documents", "store_errors", "held_back",
+            "merged", "untold", "left_running")  # fmt: skip
 
 
 class Webhooks:
-    """Call `start()` before the first change, `offer` for each change, `stop()` before the store is closed."""
+    """Call `start()` before the first change, `offer` for each change, `stop()` before the store is closed.
+
+    positions: keeps up to which change everything is in the outbox; by default a document of the store. heard_ms: until
+    when all changes have been offered, by their `time_ms`; by default `wall_ms`. Dampers are never ahead of it.
+    """
 
     def __init__(
         self,
@@ -72,10 +73,14 @@ class Webhooks:
         tls: ssl.SSLContext | None = None,
         pause: Pause = pause,
         rng: random.Random | None = None,
+        positions: Positions | None = None,
+        heard_ms: Callable[[], int] | None = None,
     ) -> None:
         self._store = store
         self._settings = settings or WebhookSettings()
         self._wall_ms = wall_ms
+        self._heard_ms = heard_ms or wall_ms
+        self._damper = functools.partial(Damper, self._settings.damping, is_wall=heard_ms is None)
         self._pause = pause
         self._targets: dict[str, Target] = {}
         self._dampers: dict[str, Damper] = {}
@@ -103,9 +108,10 @@ class Webhooks:
         self._sent_seq = -1
         """Changes up to this one were handled before the start; they only show the dampers which instances flap."""
         self._last_seq = -1
-        self._unsaved = True
-        self._save_log = OutageLog(_log, "the position of the webhooks is stored again")
-        self._saved_ms: int | None = None
+        self._positions = positions or StoredPositions(store)
+        self._saver = Saver(self._positions, wall_ms, self.supersede)
+        self.superseded = False
+        """Another monitor leads: this one sends nothing any more, and is to be stopped."""
         self._wake = TimedEvent()
         self._ticker: asyncio.Task[None] | None = None
         self.backlog = Waiting(store)
@@ -117,7 +123,7 @@ class Webhooks:
         """Takes a change of state. Never waits, and never raises because of its content."""
         self._counts["offered_changes"] += 1
         if self._ready:
-            self._take_change(change)
+            self._take_change(change, late=change.seq <= self._last_seq)
             self._wake.set()
         else:
             self._wait(change)
@@ -134,16 +140,19 @@ class Webhooks:
             self._wait(event)
 
     def _wait(self, what: Change | AgentEvent) -> None:
+        if self.superseded:
+            return
         if len(self._waiting) >= _MAX_WAITING:
             self._waiting.popleft()
             self._counts["lost"] += 1
         self._waiting.append(what)
 
-    def _take_change(self, change: Change, *, since_ms: bool = False) -> None:
-        """Offers a change to the dampers. `since_ms`: skips targets that were created or changed after it."""
+    def _take_change(self, change: Change, *, since_ms: bool = False, late: bool = False) -> None:
+        """Offers a change to the dampers. `since_ms`: skips targets that were created or changed after it. `late`:
+        newer ones came before it, so it is told alone, as each monitor would."""
         self._last_seq = max(self._last_seq, change.seq)
-        self._unsaved = True
-        is_new = change.seq > self._sent_seq
+        self._saver.unsaved = True
+        is_new = late or change.seq > self._sent_seq
         entries: dict[bool, Entry] = {}
         for target in self._targets.values():
             if since_ms and change.time_ms < target.changed_ms:
@@ -153,7 +162,8 @@ class Webhooks:
                 entry = entries.get(recovery) or entries.setdefault(recovery, of_change(change, recovery))
                 if is_new:
                     self._told.offered(target.id, change)
-                self._put(target, self._dampers[target.id].offer(entry))
+                notices = [of_entry(entry)] if late else self._dampers[target.id].offer(entry)
+                self._put(target, notices, late=late)
             elif is_new and change.new in _OVER:
                 self._told.over(target.id, change)
 
@@ -162,12 +172,12 @@ class Webhooks:
         for target in self._targets.values():
             if target.enabled and target.wants_event(event):
                 entry = entry or event_entry(event)
-                self._put(target, self._dampers[target.id].offer(entry))
+                self._put(target, self._dampers[target.id].offer(entry, min(entry.time_ms, self._heard_ms())))
 
-    def _put(self, target: Target, notices: list[Notice]) -> None:
+    def _put(self, target: Target, notices: list[Notice], *, late: bool = False) -> None:
         for notice in notices:
-            self._unsaved = True
-            if notice.last_seq is not None and notice.last_seq <= self._sent_seq:
+            self._saver.unsaved = True
+            if not late and notice.last_seq is not None and notice.last_seq <= self._sent_seq:
                 continue
             told = self._told.check(target.id, notice)
             self._counts["untold"] += notice.count - (0 if told is None else told.count)
@@ -194,10 +204,10 @@ class Webhooks:
             except msgspec.ValidationError as error:
                 self._counts["bad_documents"] += 1
                 _log.error("webhook %s in the store cannot be read and is ignored: %s", id, error)
+        position = await self._positions.load()  # before what an earlier leader may still put: `told`
         await self._told.load()
-        position = await load_position(self._store)
         if position is None:  # a first start: begins here, even if the process is killed before it records more
-            position = await first_position(self._store)
+            position = await first_position(self._store, self._positions)
         if self._targets:
             await self._replay(position)
         else:
@@ -208,24 +218,15 @@ class Webhooks:
                 self._take_event(what)
             elif what.seq > self._last_seq:
                 self._take_change(what)
-        self._ready = True
+        self._ready = not self.superseded
         self._outbox.start()
         self._ticker = asyncio.create_task(self._tick(), name="webhooks ticker")
 
     async def _replay(self, position: Position) -> None:
         self._sent_seq = self._last_seq = position.seq
-        memory_ms = self._settings.damping.memory_ms
-        flushed = position.flushed
-        for number, change in enumerate(await recent_changes(self._store, after=position.seq, memory_ms=memory_ms)):
-            if flushed and change.seq > position.seq:
-                self._settle()
-                flushed = False
-            self._take_change(change, since_ms=True)
-            self._counts["replayed"] += change.seq > position.seq
-            if number % 500 == 499:
-                await asyncio.sleep(0)
-        if flushed:
-            self._settle()
+        take = functools.partial(self._take_change, since_ms=True)
+        new = await replay(self._store, position, self._settings.damping.memory_ms, take, self._settle)
+        self._counts["replayed"] += new
 
     def _settle(self) -> None:
         for damper in self._dampers.values():
@@ -241,18 +242,19 @@ class Webhooks:
         """Puts what is muted or gathered into the outbox, where it waits for the next start, and cancels calls in
         progress. Takes at most `stop_s`, whatever the store and the targets do. Idempotent."""
         limits = self._settings.stop
-        if self._ready:
+        ticker, self._ticker = self._ticker, None
+        if ticker is not None:
             self._ready = False
             for id, damper in self._dampers.items():
-                self._put(self._targets[id], damper.flush())
+                self._put(self._targets[id], [] if self.superseded else damper.flush())
             self._wake.set()
             self.trials.end()
-            if self._ticker is not None:
-                left = await end_tasks([self._ticker, *self.trials.tasks], seconds=limits.tasks_s, logger=_log)
-                self._counts["left_running"] += len(left)
+            left = await end_tasks([ticker, *self.trials.tasks], seconds=limits.tasks_s, logger=_log)
+            self._counts["left_running"] += len(left)
             await self._outbox.stop()
             try:
-                await within(limits.store_s, self._save(flushed=True))
+                if not self.superseded:
+                    await within(limits.store_s, self._save(flushed=True))
             except asyncio.TimeoutError:
                 self._counts["store_errors"] += 1
                 _log.error("the store did not take the webhooks' position within %g s", limits.store_s)
@@ -262,36 +264,35 @@ class Webhooks:
             self._counts["left_running"] += 1
             _log.error("the webhooks' connections did not close within %g s, and are left", limits.sessions_s)
 
+    def supersede(self) -> None:
+        """Ends all that only the monitor does that leads: another one leads now, and tells what is gathered here."""
+        self.superseded, self._ready = True, False
+        self._outbox.halt()
+        self._wake.set()
+
     async def _tick(self) -> None:
         while self._ready:
             self._wake.clear()
             now_ms = self._wall_ms()
             for id, damper in self._dampers.items():
                 try:
-                    self._put(self._targets[id], damper.advance(now_ms))
+                    self._put(self._targets[id], damper.advance(min(now_ms, self._heard_ms())))
                 except Exception as error:  # a bug of ours must not stop the other targets
                     self._outbox.fault(error)
-            if self._unsaved and (self._saved_ms is None or not 0 <= now_ms - self._saved_ms < _SAVE_MS):
+            if self._saver.is_due(now_ms):
                 await self._save()
             due = [damper.next_ms for damper in self._dampers.values() if damper.next_ms is not None]
-            if self._unsaved:
-                due.append((self._saved_ms or now_ms) + _SAVE_MS)
+            if self._saver.unsaved:
+                due.append(self._saver.due_ms(now_ms))
             wait_s = max(0.02, min([_IDLE_S, *((due_ms - self._wall_ms()) / 1000 for due_ms in due)]))
-            await self._pause(self._wake, min(wait_s, 60.0))
+            await self._pause(self._wake, wait_s)
 
     async def _save(self, *, flushed: bool = False) -> None:
-        """Records up to which change everything is in the outbox. At most once a second, as it is O(muted)."""
+        """Records up to which change everything is in the outbox."""
         open_seqs = (damper.first_open_seq() for damper in self._dampers.values())
         seq = min([self._last_seq, *(seq - 1 for seq in open_seqs if seq is not None)])
-        self._saved_ms = self._wall_ms()
-        self._unsaved = False
-        try:
-            await save_position(self._store, Position(seq=seq, flushed=flushed))
-            self._save_log.worked()
-        except Exception as error:
-            self._unsaved = True
+        if not await self._saver.save(Position(seq=seq, flushed=flushed)):
             self._counts["store_errors"] += 1
-            self._save_log.failed(f"the position of the webhooks cannot be stored: {error}")
 
     # -- for the API
 
@@ -333,7 +334,7 @@ class Webhooks:
             await self._store.hasten_deliveries(id, self._wall_ms())
         else:
             self._drop_damper(id)
-            self._dampers[id] = Damper(self._settings.damping)
+            self._dampers[id] = self._damper()
             await self._outbox.drop(id, "switched off")
         self._outbox.wake()
         return self._view(target)
@@ -392,7 +393,7 @@ class Webhooks:
 
     def _set(self, target: Target) -> None:
         self._targets[target.id] = target
-        self._dampers.setdefault(target.id, Damper(self._settings.damping))
+        self._dampers.setdefault(target.id, self._damper())
 
     def _view(self, target: Target) -> dict[str, Any]:
         return {**masked(target), **self._outbox.line(target).view(self._wall_ms())}

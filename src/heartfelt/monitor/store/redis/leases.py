@@ -3,76 +3,197 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Sequence
 
-from heartfelt.monitor.model import Change, InstanceRow
-from heartfelt.monitor.store.redis.keys import Entry
+from heartfelt.monitor.store.redis import adopting, changing, joining
+from heartfelt.monitor.store.redis.answers import (
+    Accepted,
+    Adopted,
+    Counts,
+    Orphan,
+    Owned,
+    Refused,
+    Renewal,
+    Write,
+)
+from heartfelt.monitor.store.redis.holdings import Holdings, Shard
+from heartfelt.monitor.store.redis.keys import Entry, Keys
+from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
+from heartfelt.monitor.store.redis.recovery import Audit
+from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.tidying import Tidier
 
+__all__ = ["Accepted", "Adopted", "Counts", "Leases", "Orphan", "Owned", "Refused", "Renewal", "Write"]
 
-class Owned(NamedTuple):
-    """The name belongs to another monitor."""
-
-    entry: Entry
-    owner: str
-    """Its monitor id."""
-    lives: bool
-    """It has a lease."""
-
-
-class Adopted(NamedTuple):
-    """An instance that came from another monitor, by MOVE or ADOPT."""
-
-    entry: Entry
-    row: InstanceRow
-    deadline_ms: int
-    """By the primary's clock; 0: no timeout runs."""
-
-
-class Write(NamedTuple):
-    """One CHANGE: everything that happened to an instance since its last one."""
-
-    name: bytes
-    entry: Entry
-    row: InstanceRow | None
-    """None: it was removed."""
-    changes: Sequence[Change]
-    """Their `seq` is not set yet."""
-    loss_deadline_ms: int | None = None
-    """For a loss: the deadline that must be in the slot, and have passed."""
-
-
-class Accepted(NamedTuple):
-    seqs: Sequence[int]
-
-
-class Refused(NamedTuple):
-    """It belongs to another monitor, or, `early`: its deadline is not what was said, or has not passed."""
-
-    early: bool = False
-
-
-class Renewal(NamedTuple):
-    moved: Sequence[tuple[bytes, Entry]]
-    """Instances that were moved to other monitors since the last call."""
-    gone: Sequence[int]
-    """Shards in which the lease had ended: which pages are still there has been read again."""
-    dropped: Sequence[tuple[bytes, Entry]]
-    """Instances in pages that others have adopted."""
+EVENTS_KEPT = 100_000
+"""About as many changes of a shard are kept in its stream."""
+RENEW = load("renew")
 
 
 class Leases:
-    """Belongs to the writer's thread, but for `set_deadline`. Every method blocks. A method raises Unreachable only if
-    no shard could be reached; otherwise the items of a shard that could not are `Unreachable` in the answer.
+    """Belongs to the writer's thread, but for `set_deadline`. Every method blocks.
 
-        start() -> list[Adopted]                   registers, and adopts what dead monitors owned
-        renew() -> Renewal                         four times in cluster.lease
-        reserve(names) -> list[Entry | Owned | Unreachable]      Entry: it is ours now, and has no row yet
-        move([(name, owned, consent)]) -> list[Adopted | Refused | Unreachable]
-        change([Write]) -> list[Accepted | Refused | Unreachable]
-        set_deadline(entry, ms)                    O(1), any thread: into the page's buffer, which is dirty then
-        flush() -> list[tuple[bytes, Entry]]       writes dirty pages; returns the instances of pages that are gone
-        orphans() -> list[Orphan]                  pages of monitors without a lease that are ours to adopt
-        adopt(orphans) -> list[Adopted]
-        stop()                                     gives up its leases at once, so that others adopt
+    Nothing is sent to a shard whose lease has ended, or where an answer is missing, until `renew` has found out what is
+    true there: call it at once if something is Unreachable, besides four times in a lease. `reserve`, `move` and
+    `change` never raise: what a shard that cannot be reached was asked is answered by Unreachable. `refused`: it was
+    certainly not done.
     """
+
+    def __init__(
+        self, link: Link, keys: Keys, monitor_id: str, *, lease_ms: int = 5000, about: bytes | str = b"{}",
+        events_kept: int = EVENTS_KEPT, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """monitor_id: new at each start. about: what `mons` says of this monitor, unless it has an entry."""
+        self.monitor_id = monitor_id
+        self._lease_ms, self._about = lease_ms, about
+        self._holdings = Holdings(link, keys, monitor_id, cap=events_kept, clock=clock)
+        self._orphans = adopting.Orphans(self._holdings, lease_ms / 1000)
+        self._tidier = Tidier(self._holdings)
+
+    @property
+    def counts(self) -> Counts:
+        return self._holdings.counts
+
+    @property
+    def n_pages(self) -> int:
+        return sum(len(shard.pages) for shard in self._holdings.shards)
+
+    def start(self) -> list[Adopted]:
+        """Registers this monitor, and adopts what dead ones owned. What belongs to one that was killed within the last
+        `lease_ms` is not adopted yet, but found by `orphans` when its lease has ended. Raises Unreachable."""
+        holdings = self._holdings
+        entry = ("HSETNX", holdings.keys.fleet("mons"), self.monitor_id, self._about)
+        (reply,) = holdings.ask([Command(FLEET, entry)])
+        if isinstance(reply, Unreachable):
+            raise reply
+        self.renew()
+        return self.adopt(self.orphans())
+
+    def stop(self) -> None:
+        """Writes what is dirty, and gives up the leases at once, so that others adopt. What cannot be reached is left
+        to the end of its lease."""
+        holdings = self._holdings
+        holdings.flush([page for page in holdings.take_dirty() if _can_write(holdings.shards[page.shard])])
+        commands = [Command(shard.number, ("DEL", shard.lease, shard.moved, shard.done)) for shard in holdings.shards]
+        holdings.ask([*commands, Command(FLEET, ("HDEL", holdings.keys.fleet("mons"), self.monitor_id))])
+        for shard in holdings.shards:
+            shard.ready = False
+
+    def renew(self) -> Renewal:
+        """Renews the leases, learns what was moved away, and resolves doubts. Raises Unreachable if no shard could be
+        reached."""
+        holdings, now_s = self._holdings, self._holdings.clock()
+        for shard in holdings.shards:
+            if shard.doubt or not shard.ready:
+                shard.epoch += 1
+        replies = holdings.ask(
+            [
+                Command(
+                    shard.number,
+                    (RENEW, shard.epoch, self._lease_ms, joining.MOVED_MOST + 1, *shard.arrived),
+                    (shard.lease, shard.moved),
+                )
+                for shard in holdings.shards
+            ]
+        )
+        moved: list[tuple[bytes, Entry]] = []
+        gone: list[int] = []
+        unreachable: list[int] = []
+        to_audit: list[Shard] = []
+        for shard, reply in zip(holdings.shards, replies, strict=True):
+            if isinstance(reply, Unreachable) or reply == b"stale":
+                unreachable.append(shard.number)
+                if not (isinstance(reply, Unreachable) and reply.refused):
+                    holdings.in_doubt(shard)
+                continue
+            had, _, notices = reply
+            was_full, shard.was_full = shard.was_full, notices[-1:] == [b""]  # until it is emptied, there are none
+            shard.arrived = len(notices), b"".join(notices[-1:])
+            is_late = now_s - shard.renewed_s > self._lease_ms / 1000  # it may have ended, and been renewed by a retry
+            if shard.doubt or shard.audit or was_full or shard.was_full or is_late or not had or not shard.ready:
+                to_audit.append(shard)
+            shard.renewed_s = now_s
+            if not had and shard.started:
+                gone.append(shard.number)
+                holdings.counts.ended += 1
+            shard.ready = shard.started = True
+            shard.doubt = False
+            moved += self._moved_away(shard, notices)
+        if len(unreachable) == len(holdings.shards):
+            raise next((reply for reply in replies if isinstance(reply, Unreachable)), Unreachable("a later epoch"))
+        if to_audit:
+            changing.repeat(holdings, to_audit)
+            moved += Audit(holdings).run(to_audit)
+        for shard in holdings.shards:
+            if shard.number not in unreachable and not shard.doubt:
+                shard.came.clear()
+        self._tidier.run()
+        return Renewal(moved, gone, holdings.take_dropped(), unreachable)
+
+    def _moved_away(self, shard: Shard, notices: Sequence[bytes]) -> list[tuple[bytes, Entry]]:
+        moved: list[tuple[bytes, Entry]] = []
+        for notice in filter(None, notices):
+            found = self._holdings.find(Entry.unpack(notice))
+            if found is not None:
+                page, now = found
+                name = page.names[now.index] or b""
+                self._holdings.free(shard, page, now.index)
+                if self._holdings.is_news(shard, now):
+                    moved.append((name, now))
+        return moved
+
+    def reserve(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable]:
+        """Returns whose each name is. Entry: it is ours now, and has no row yet."""
+        found = joining.reserve(self._holdings, names)
+        return [found[name] for name in names]
+
+    def find(self, names: Sequence[bytes]) -> list[Entry | Owned | Unreachable | None]:
+        """Returns whose each name is, and makes none ours. Entry: it is ours. None: no monitor has it."""
+        found = joining.find(self._holdings, names)
+        return [found[name] for name in names]
+
+    def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
+        """Takes instances over from monitors without a lease, and, if the third value is True, from those that agreed.
+        Entry: it is ours, but has no row that can be read, as if it had been reserved. If it is ours already it is
+        returned again: repeat what was Unreachable."""
+        found = joining.move(self._holdings, wanted)
+        return [found[name] for name, _, _ in wanted]
+
+    def change(self, writes: Sequence[Write]) -> list[Accepted | Refused | Unreachable]:
+        """Asks for changes, and writes rows and deadlines with them. See `Write.token`."""
+        return changing.change(self._holdings, writes)
+
+    def set_deadline(self, entry: Entry, ms: int) -> bool:
+        """Sets a deadline, which the next flush writes; 0: no timeout runs. O(1), any thread. Returns False if the
+        instance is not ours any more."""
+        return self._holdings.set_deadline(entry, ms)
+
+    def flush(self) -> list[tuple[bytes, Entry]]:
+        """Writes dirty pages. Returns the instances of pages that are gone. Raises Unreachable if none could be
+        written; what could not is dirty still."""
+        holdings, open_pages, n_held = self._holdings, [], 0
+        for page in holdings.take_dirty():
+            if _can_write(holdings.shards[page.shard]):
+                open_pages.append(page)
+            else:
+                n_held += 1
+                holdings.mark_dirty(page)
+        n_failed = n_held + holdings.flush(open_pages)
+        if n_failed and n_failed == len(open_pages) + n_held:
+            raise Unreachable(f"{n_failed} pages could not be written")
+        return holdings.take_dropped()
+
+    def orphans(self) -> list[Orphan]:
+        """Returns pages that are ours to adopt now: of monitors without a lease, those that fall to this one by their
+        hash, and those that nobody has adopted within a lease."""
+        return self._orphans.find()
+
+    def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
+        """Takes pages over, and returns their instances. A page that another monitor was faster to adopt is left out;
+        one that cannot be reached remains an orphan."""
+        return adopting.adopt(self._holdings, orphans)
+
+
+def _can_write(shard: Shard) -> bool:
+    return shard.ready and not shard.doubt

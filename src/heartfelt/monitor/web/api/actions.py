@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
@@ -12,7 +12,8 @@ import msgspec
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import Problem, bad, no_such
 from heartfelt.monitor.web.api.endpoint import Call
-from heartfelt.monitor.web.api.instances import chosen, instance_of, which
+from heartfelt.monitor.web.api.federated import Federated
+from heartfelt.monitor.web.api.instances import chosen, instance_here, known, which
 from heartfelt.monitor.web.api.listing import in_slices
 from heartfelt.monitor.web.api.view import InstanceDetail, detail
 
@@ -99,24 +100,31 @@ def _end_ms(call: Call, for_s: float | None) -> int | None:
 # -- on one instance
 
 
-async def pause_instance(call: Call) -> InstanceDetail:
-    act, instance = await _pause(call), instance_of(call)
+async def _paused(call: Call) -> InstanceDetail | None:
+    return await _on_one(call, _pause)
+
+
+async def _resumed(call: Call) -> InstanceDetail | None:
+    return await _on_one(call, _resume)
+
+
+async def _on_one(call: Call, make: Callable[[Call], Awaitable[Act]]) -> InstanceDetail | None:
+    act, instance = await make(call), instance_here(call)
+    if instance is None:
+        return None
     act(instance)
     return detail(instance)
 
 
-async def resume_instance(call: Call) -> InstanceDetail:
-    act, instance = await _resume(call), instance_of(call)
-    act(instance)
-    return detail(instance)
+async def _removed(call: Call) -> bool | None:
+    instance = instance_here(call)
+    return None if instance is None else call.parts.registry.remove(instance.id, call["reason"] or "", by=call["by"])
 
 
-async def remove_instance(call: Call) -> None:
-    call.parts.registry.remove(instance_of(call).id, call["reason"] or "", by=call["by"])
-
-
-async def ack_instance(call: Call) -> InstanceDetail:
-    act, instance = await _ack(call), instance_of(call)
+async def _acked(call: Call) -> InstanceDetail | None:
+    act, instance = await _ack(call), instance_here(call)
+    if instance is None:
+        return None
     if not act(instance):
         remedy = "resume it first" if instance.state is State.PAUSED else "only LOST and FAILED ones can be"
         text = f"instance {instance.id} is {instance.state.value} and cannot be acknowledged; {remedy}"
@@ -124,28 +132,47 @@ async def ack_instance(call: Call) -> InstanceDetail:
     return detail(instance)
 
 
-async def withdraw_ack(call: Call) -> None:
-    instance = instance_of(call)
+async def _withdrawn(call: Call) -> bool | None:
+    instance = instance_here(call)
+    if instance is None:
+        return None
     if not call.parts.registry.withdraw_ack(instance.id, by=call["by"], why=call["why"]):
         raise no_such("acknowledgement of instance", instance.id, "it has ended, or there was none")
+    return True
+
+
+async def _one(call: Call, parts: Sequence[InstanceDetail | None]) -> InstanceDetail:
+    found: InstanceDetail = known(call, parts)
+    return found
+
+
+async def _done(call: Call, parts: Sequence[bool | None]) -> None:
+    known(call, parts)
+
+
+PAUSE = Federated(_paused, InstanceDetail | None, _one)
+RESUME = Federated(_resumed, InstanceDetail | None, _one)
+ACK = Federated(_acked, InstanceDetail | None, _one)
+WITHDRAW_ACK = Federated(_withdrawn, bool | None, _done)
+REMOVE = Federated(_removed, bool | None, _done)
 
 
 # -- on all that match
 
 
-async def pause_instances(call: Call) -> Acted:
+async def _pause_all(call: Call) -> Acted:
     return await _act(call, _pause)
 
 
-async def resume_instances(call: Call) -> Acted:
+async def _resume_all(call: Call) -> Acted:
     return await _act(call, _resume)
 
 
-async def remove_instances(call: Call) -> Acted:
+async def _remove_all(call: Call) -> Acted:
     return await _act(call, _remove)
 
 
-async def ack_instances(call: Call) -> Acted:
+async def _ack_all(call: Call) -> Acted:
     return await _act(call, _ack)
 
 
@@ -166,3 +193,13 @@ async def _act(call: Call, make: Callable[[Call], Awaitable[Act]]) -> Acted:
                 if matched % FEW == 0:
                     await asyncio.sleep(0)
     return Acted(matched=matched, changed=changed)
+
+
+async def _summed(call: Call, parts: Sequence[Acted]) -> Acted:
+    return Acted(matched=sum(part.matched for part in parts), changed=sum(part.changed for part in parts))
+
+
+PAUSE_ALL = Federated(_pause_all, Acted, _summed, on_all=True)
+RESUME_ALL = Federated(_resume_all, Acted, _summed, on_all=True)
+ACK_ALL = Federated(_ack_all, Acted, _summed, on_all=True)
+REMOVE_ALL = Federated(_remove_all, Acted, _summed, on_all=True)

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from heartfelt._version import __version__
 from heartfelt.monitor.history import LatenessCounts, Rates
+from heartfelt.monitor.model import HoldState
 from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.store import Delivery
 from heartfelt.monitor.web.api.endpoint import Call
+from heartfelt.monitor.web.api.federated import Federated
 from heartfelt.monitor.web.api.view import HoldView, hold_view
 from heartfelt.monitor.web.auth import Scope, TokenUnknown
 
@@ -97,14 +101,37 @@ async def stats(call: Call) -> Stats:
     )
 
 
-async def get_hold(call: Call) -> HoldView:
+async def _hold(call: Call) -> HoldView:
     return hold_view(call.parts.registry.hold())
 
 
-async def release_hold(call: Call) -> HoldView:
+async def _released(call: Call) -> HoldView:
     wanted = await call.body(Release)
     call.parts.registry.release_hold(wanted.by[:100] or "api")
     return hold_view(call.parts.registry.hold())
+
+
+def worst_hold(parts: Sequence[HoldView]) -> HoldView:
+    """Makes one hold of those of all monitors: each holds what it owns."""
+    active = [part for part in parts if part.state is not HoldState.NONE]
+    if len(active) < 2:
+        return (active or parts)[0]
+    shown = max(active, key=lambda part: (part.state is HoldState.HOLDING, part.held))
+    return replace(
+        shown,
+        scope=shown.scope if len({part.scope for part in active}) == 1 else "",
+        held=sum(part.held for part in active),
+        since_ms=min((part.since_ms for part in active if part.since_ms is not None), default=None),
+        until_ms=max((part.until_ms for part in active if part.until_ms is not None), default=None),
+    )
+
+
+async def _worst(call: Call, parts: Sequence[HoldView]) -> HoldView:
+    return worst_hold(parts)
+
+
+HOLD = Federated(_hold, HoldView, _worst)
+RELEASE = Federated(_released, HoldView, _worst, on_all=True)
 
 
 async def settings(call: Call) -> Settings:

@@ -14,10 +14,12 @@ from starlette.responses import Response
 from heartfelt.errors import ConfigError, StoreError
 from heartfelt.monitor.credentials import BASIC_TOO, CHALLENGE, refusal, secret_in
 from heartfelt.monitor.problems import CONTENT_TYPE, Problem, field_at_fault
+from heartfelt.monitor.web.api.federated import Federated
 from heartfelt.monitor.web.api.parts import ApiParts
 from heartfelt.monitor.web.auth import Auth, Scope
 
 MOST_BODY = 256 << 10
+MISSING = "Heartfelt-Missing"
 JSON = "application/json"
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -31,6 +33,12 @@ class Call:
     request: Request
     values: Mapping[str, Any]
     path: Mapping[str, Any]
+    stream_id: str
+    """The newest message of the stream when the call came: an answer has at least what happened until then."""
+    raw: bytes | None = None
+    """The body, once it was read."""
+    missing: list[str] = field(default_factory=list)
+    """Monitors of the fleet that did not answer in time: what they own is not in the answer."""
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -42,12 +50,7 @@ class Call:
             and (declared := self.request.headers.get("content-type", JSON)).split(";")[0].strip() != JSON
         ):
             raise Problem(415, "content_type", f"the body must be {JSON}; got {declared[:100]!r}")
-        data = bytearray()
-        async for chunk in self.request.stream():
-            data += chunk
-            if len(data) > MOST_BODY:
-                self.parts.counts["large_bodies"] += 1
-                raise Problem(413, "body_limit", f"the body must be at most {MOST_BODY} bytes long; send less")
+        data = await self.raw_body()
         field: str | None = None
         try:
             value = msgspec.json.decode(data or b"{}")
@@ -56,6 +59,18 @@ class Call:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             detail = f"the body does not match the schema: {error}; see /api/v1/openapi.json"
             raise Problem(400, "bad_body", detail, field=field) from None
+
+    async def raw_body(self) -> bytes:
+        """Reads the body, once. Raises Problem if it is too long."""
+        if self.raw is None:
+            data = bytearray()
+            async for chunk in self.request.stream():
+                data += chunk
+                if len(data) > MOST_BODY:
+                    self.parts.counts["large_bodies"] += 1
+                    raise Problem(413, "body_limit", f"the body must be at most {MOST_BODY} bytes long; send less")
+            self.raw = bytes(data)
+        return self.raw
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -79,7 +94,8 @@ class Endpoint:
     path: str
     scope: Scope | None
     """None: no token is needed."""
-    handler: Handler
+    handler: Handler | Federated
+    """Federated: all monitors that share a store answer together."""
     summary: str
     params: tuple[Param, ...] = ()
     body: Any = None
@@ -104,6 +120,8 @@ class Endpoint:
     """Example bodies by name."""
     headers: tuple[Param, ...] = ()
     """Headers of the request that matter."""
+    by_leader: bool = False
+    """Of monitors that share a store, the one that leads answers: only it runs the webhooks."""
 
 
 def check_scope(auth: Auth, request: Request, endpoint: Endpoint) -> None:
@@ -138,25 +156,43 @@ def parsed(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     return values
 
 
+async def _result(endpoint: Endpoint, call: Call) -> Any:
+    handler, federation = endpoint.handler, call.parts.federation
+    if isinstance(handler, Federated):
+        return await (handler.alone(call) if federation is None else federation.answer(endpoint, handler, call))
+    if endpoint.by_leader and federation is not None:
+        return await federation.answer_by_leader(endpoint, call)
+    return await handler(call)
+
+
 async def answer(endpoint: Endpoint, parts: ApiParts, request: Request) -> Response:
     """Calls the handler and encodes its result. Refusals become problem documents; only bugs raise."""
     try:
         check_scope(parts.auth, request, endpoint)
-        call = Call(parts, request, parsed(endpoint, request), request.path_params)
-        result = await endpoint.handler(call)
+        call = Call(parts, request, parsed(endpoint, request), request.path_params, parts.stream.last_id)
+        return response_of(endpoint, call, await _result(endpoint, call))
     except Problem as problem:
         return problem_response(problem)
-    except ConfigError as error:
-        return problem_response(Problem(400, "bad_value", str(error), field=getattr(error, "field", None)))
-    except StoreError as error:
-        return problem_response(Problem(503, "store", str(error), {"Retry-After": "5"}))
+    except (ConfigError, StoreError) as error:
+        return problem_response(problem_of(error))
     except ClientDisconnect:
         return Response(status_code=499)  # the client has gone: nobody reads it
+
+
+def problem_of(error: ConfigError | StoreError) -> Problem:
+    if isinstance(error, StoreError):
+        return Problem(503, "store", str(error), {"Retry-After": "5"})
+    return Problem(400, "bad_value", str(error), field=getattr(error, "field", None))
+
+
+def response_of(endpoint: Endpoint, call: Call, result: Any) -> Response:
+    headers = {MISSING: ", ".join(call.missing)} if call.missing else {}
     if isinstance(result, Response):
+        result.headers.update(headers)
         return result
     if endpoint.status == 204:
         return Response(status_code=204)
-    headers = {"Cache-Control": "no-store"}
+    headers["Cache-Control"] = "no-store"
     return Response(_encode(result), status_code=endpoint.status, media_type=endpoint.media, headers=headers)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from heartfelt.monitor.model import AgentEvent, Level
 from heartfelt.monitor.problems import Problem, bad
 from heartfelt.monitor.store import EventFilter, HeatCell, UptimeDay
 from heartfelt.monitor.web.api.endpoint import Call
+from heartfelt.monitor.web.api.federated import Federated
 from heartfelt.monitor.web.api.params import cursor_text
 from heartfelt.monitor.web.auth import Scope as TokenScope
 from heartfelt.monitor.web.http1.exchange import UNSENT
@@ -78,9 +80,15 @@ async def count_events(call: Call) -> dict[Level, int]:
     return await call.parts.store.count_events(_filter(call))
 
 
-async def uptime(call: Call) -> Uptime:
+async def _store_uptime(call: Call) -> None:
     await call.parts.store_uptime()
+
+
+async def _uptime(call: Call, parts: Sequence[None]) -> Uptime:
     return Uptime(days=await call.parts.store.uptime(call["service"], call["days"]))
+
+
+UPTIME = Federated(_store_uptime, None, _uptime)
 
 
 async def heat(call: Call) -> Heat:

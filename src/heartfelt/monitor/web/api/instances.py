@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from heartfelt.monitor.model import State
-from heartfelt.monitor.problems import no_such
+from heartfelt.monitor.problems import Problem, no_such
 from heartfelt.monitor.web.api.endpoint import Call
-from heartfelt.monitor.web.api.listing import InstanceFilter, InstancePage, page
-from heartfelt.monitor.web.api.order import InstanceOrder, order
+from heartfelt.monitor.web.api.federated import Federated, first
+from heartfelt.monitor.web.api.listing import FoundInstances, InstanceFilter, InstancePage, as_page, find
+from heartfelt.monitor.web.api.order import InstanceOrder, Places, as_order, places
 from heartfelt.monitor.web.api.view import ChangeView, InstanceDetail, RunView, change_view, detail, run_view
 
 if TYPE_CHECKING:
@@ -85,35 +87,56 @@ def chosen(call: Call) -> Iterable[Instance]:
     return [one for one in map(registry.get, ids) if one is not None] if ids else registry.instances()
 
 
-async def list_instances(call: Call) -> InstancePage:
-    return await page(
+async def _find(call: Call) -> FoundInstances:
+    return await find(
         chosen(call),
         which(call),
         sort=call["sort"],
         limit=call["limit"],
         cursor=call["cursor"],
-        stream_id=call.parts.stream.last_id,
         ext=call["ext"] == "true",
     )
 
 
-async def order_instances(call: Call) -> InstanceOrder:
-    stream_id = call.parts.stream.last_id
-    return await order(call.parts.registry.instances(), which(call), sort=call["sort"], stream_id=stream_id)
+async def _page(call: Call, parts: Sequence[FoundInstances]) -> InstancePage:
+    return as_page(parts, sort=call["sort"], limit=call["limit"], stream_id=call.stream_id)
 
 
-def instance_of(call: Call) -> Instance:
+async def _places(call: Call) -> Places:
+    return await places(call.parts.registry.instances(), which(call), sort=call["sort"])
+
+
+async def _order(call: Call, parts: Sequence[Places]) -> InstanceOrder:
+    return await as_order(parts, sort=call["sort"], stream_id=call.stream_id)
+
+
+def instance_here(call: Call) -> Instance | None:
+    """Returns the instance that the path names, if this monitor has it."""
     id_ = call.path["id"]
-    instance = call.parts.registry.get(id_) if id_ < 1 << 63 else None
-    if instance is None:
-        raise no_such("instance", id_, "take an `id` of GET /api/v1/instances; it may have been removed")
-    return instance
+    return call.parts.registry.get(id_) if id_ < 1 << 63 else None
 
 
-async def get_instance(call: Call) -> InstanceHistory:
-    instance = instance_of(call)
+def no_such_instance(call: Call) -> Problem:
+    return no_such("instance", call.path["id"], "take an `id` of GET /api/v1/instances; it may have been removed")
+
+
+def known(call: Call, parts: Sequence[Any]) -> Any:
+    """Returns the part of the monitor that has the instance. Raises Problem if none has it."""
+    found = first(parts)
+    if found is None:
+        raise no_such_instance(call)
+    return found
+
+
+async def _detail(call: Call) -> InstanceDetail | None:
+    instance = instance_here(call)
+    return None if instance is None else detail(instance)
+
+
+async def _history(call: Call, parts: Sequence[InstanceDetail | None]) -> InstanceHistory:
+    instance = known(call, parts)
     changes = await call.parts.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
-    return InstanceHistory(instance=detail(instance), changes=list(map(change_view, changes)))
+    return InstanceHistory(instance=instance, changes=list(map(change_view, changes)))
 
 
 async def instance_changes(call: Call) -> Changes:
@@ -133,16 +156,60 @@ async def _changes(call: Call, id: int | None, service: str | None) -> Changes:
     return Changes(changes=list(map(change_view, found)), before=found[-1].seq if len(found) == limit else None)
 
 
-async def instance_runs(call: Call) -> RunPage:
+async def _is_known(call: Call) -> bool | None:
+    return True if instance_here(call) is not None else None
+
+
+async def _runs(call: Call, parts: Sequence[bool | None]) -> RunPage:
+    known(call, parts)
     limit = call["limit"]
-    found = await call.parts.store.runs(instance_of(call).id, before=call["before"], limit=limit)
+    found = await call.parts.store.runs(call.path["id"], before=call["before"], limit=limit)
     return RunPage(runs=list(map(run_view, found)), before=found[-1].number if len(found) == limit else None)
 
 
-async def list_services(call: Call) -> Services:
+class CountedServices(msgspec.Struct, array_like=True):
+    """One monitor's part of the counts. applications: their names, since the same one may be known to many."""
+
+    all: Counted
+    applications: list[str]
+    services: dict[str, Counted]
+
+
+async def _counts(call: Call) -> CountedServices:
     registry = call.parts.registry
+    services = {name: counted(one) for name, one in registry.services().items()}
+    return CountedServices(counted(registry.totals()), list(registry.applications()), services)
+
+
+async def _services(call: Call, parts: Sequence[CountedServices]) -> Services:
+    """O(services of all parts)."""
+    if len(parts) == 1:
+        return Services(all=parts[0].all, applications=len(parts[0].applications), services=parts[0].services)
+    by_name: dict[str, list[Counted]] = {}
+    for part in parts:
+        for name, one in part.services.items():
+            by_name.setdefault(name, []).append(one)
     return Services(
-        all=counted(registry.totals()),
-        applications=len(registry.applications()),
-        services={name: counted(one) for name, one in registry.services().items()},
+        all=summed([part.all for part in parts]),
+        applications=len({name for part in parts for name in part.applications}),
+        services={name: summed(some) for name, some in by_name.items()},
     )
+
+
+def summed(parts: Sequence[Counted]) -> Counted:
+    states: Counter[State] = Counter()
+    for part in parts:
+        states.update(part.states)
+    return Counted(
+        total=sum(part.total for part in parts),
+        up=sum(part.up for part in parts),
+        held=sum(part.held for part in parts),
+        states=dict(states),
+    )
+
+
+LIST = Federated(_find, FoundInstances, _page)
+ORDER = Federated(_places, Places, _order)
+DETAIL = Federated(_detail, InstanceDetail | None, _history)
+RUNS = Federated(_is_known, bool | None, _runs)
+SERVICES = Federated(_counts, CountedServices, _services)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -142,17 +142,24 @@ async def in_slices(instances: Iterable[Instance], most: int = SLICE) -> AsyncIt
         await asyncio.sleep(0)
 
 
-async def page(
+class FoundInstances(msgspec.Struct, array_like=True, gc=False):
+    """One monitor's part of a page: its first rows of the page and their places, one row more than fit."""
+
+    places: list[tuple[str | int, int]]
+    views: list[InstanceView]
+    matched: int
+
+
+async def find(
     instances: Iterable[Instance],
     which: InstanceFilter,
     *,
     sort: str,
     limit: int,
     cursor: str | None,
-    stream_id: str,
     ext: bool = False,
-) -> InstancePage:
-    """Returns one page. Raises Problem for a cursor of another order."""
+) -> FoundInstances:
+    """Finds the rows of one page. Raises Problem for a cursor of another order."""
     descending, name = sort.startswith("-"), sort.removeprefix("-")
     value = SORTS[name]
     after = _read_cursor(cursor, sort) if cursor else None
@@ -171,14 +178,40 @@ async def page(
             found.sort(key=_place, reverse=descending)
             del found[limit + 1 :]
     found.sort(key=_place, reverse=descending)
-    rows = found[:limit]
-    more = len(found) > limit
-    next_cursor = _write_cursor(sort, rows[-1][0]) if more and rows else None
-    views = [view(one, ext=ext) for _, one in rows]
-    return InstancePage(instances=views, matched=matched, cursor=next_cursor, stream_id=stream_id)
+    rows = found[: limit + 1]
+    return FoundInstances([place for place, _ in rows], [view(one, ext=ext) for _, one in rows], matched)
 
 
-def _place(found: tuple[Place, Instance]) -> Place:
+def as_page(parts: Sequence[FoundInstances], *, sort: str, limit: int, stream_id: str) -> InstancePage:
+    """Makes the page from what each monitor has found. O(monitors * limit)."""
+    rows = [row for part in parts for row in zip(part.places, part.views, strict=True)]
+    if len(parts) > 1:
+        rows.sort(key=_place, reverse=sort.startswith("-"))
+    more = len(rows) > limit
+    return InstancePage(
+        instances=[view for _, view in rows[:limit]],
+        matched=sum(part.matched for part in parts),
+        cursor=_write_cursor(sort, rows[limit - 1][0]) if more else None,
+        stream_id=stream_id,
+    )
+
+
+async def page(
+    instances: Iterable[Instance],
+    which: InstanceFilter,
+    *,
+    sort: str,
+    limit: int,
+    cursor: str | None,
+    stream_id: str,
+    ext: bool = False,
+) -> InstancePage:
+    """Returns one page of these instances. Raises Problem for a cursor of another order."""
+    found = await find(instances, which, sort=sort, limit=limit, cursor=cursor, ext=ext)
+    return as_page([found], sort=sort, limit=limit, stream_id=stream_id)
+
+
+def _place(found: tuple[Place, Any]) -> Place:
     return found[0]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -19,6 +19,19 @@ from heartfelt.monitor.web.auth import Auth
 from heartfelt.monitor.web.metrics import Metrics
 from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from heartfelt.monitor.web.api.endpoint import Call, Endpoint
+    from heartfelt.monitor.web.api.federated import Federated
+
+
+class Federation(Protocol):
+    async def answer(self, endpoint: Endpoint, federated: Federated, call: Call) -> Any:
+        """Returns the answer to a call of a federated endpoint, merged from all monitors' parts. Raises what the
+        handler raises, and Problem."""
+
+    async def answer_by_leader(self, endpoint: Endpoint, call: Call) -> Any:
+        """Returns the answer of the monitor that leads. Raises what the handler raises, and Problem."""
 
 
 class Ready(msgspec.Struct, kw_only=True, frozen=True):
@@ -58,5 +71,7 @@ class ApiParts:
     stats: Callable[[], dict[str, dict[str, Any]]]
     """The counters of each part of the monitor."""
     readiness: Callable[[], Ready]
+    federation: Federation | None = None
+    """Answers for all monitors that share a store; None: this one is on its own."""
     counts: Counter[str] = field(default_factory=Counter)
     """Refusals that no other part counts: "large_bodies"."""

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""Answers calls for the whole fleet: asks all living monitors for their parts, and merges them.
+
+A monitor that does not answer in time is left out of a list, and named in the header `Heartfelt-Missing`: what it owns
+is not in the answer. An action on all monitors is refused instead, after the others have done it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from heartfelt.errors import ConfigError, HeartfeltError, StoreError
+from heartfelt.monitor.metric import Figures, Reading, counter, read
+from heartfelt.monitor.problems import Problem
+from heartfelt.monitor.web.api.endpoint import JSON, Call, Endpoint, parsed, problem_of, response_of
+from heartfelt.monitor.web.api.federated import Federated
+from heartfelt.monitor.web.api.parts import ApiParts
+
+WHOLE_S = 40.0
+"""How long the monitor that leads may take; the test of a webhook takes that long."""
+PART_S = 3.0
+"""How long another monitor may take to make its part."""
+KIND = "part"
+WHOLE = "whole"
+FIGURES: Figures = {
+    "asked": counter("heartfelt_cluster_parts_asked", "Parts of answers that other monitors were asked for"),
+    "missing": counter(
+        "heartfelt_cluster_parts_missing", "Parts of answers that other monitors did not make in time, or could not"
+    ),
+    "served": counter("heartfelt_cluster_parts_served", "Parts of answers that were made for other monitors"),
+}
+_logger = logging.getLogger("heartfelt.monitor.cluster")
+
+
+class Peers(Protocol):
+    """The connections to the other monitors."""
+
+    def living(self) -> Mapping[str, str]:
+        """Returns the names, for people, of the monitors to ask, by monitor id."""
+
+    def leader(self) -> str | None:
+        """Returns the id of the monitor that leads; "" for this one, None if none does."""
+
+    async def ask(self, peer: str, kind: str, message: bytes, *, within_s: float) -> bytes:
+        """Returns a monitor's answer. Raises a Problem that its handler raised, or a HeartfeltError."""
+
+
+class PartCall(msgspec.Struct, array_like=True):
+    """A call, as another monitor is asked for its part of it."""
+
+    method: str
+    path: str
+    """The endpoint's, with the names of its parameters."""
+    params: dict[str, Any]
+    query: bytes
+    body: bytes
+
+
+class Federation:
+    """Belongs to the loop. endpoints: the table of all endpoints."""
+
+    def __init__(self, peers: Peers, parts: ApiParts, endpoints: Sequence[Endpoint]) -> None:
+        self._peers = peers
+        self._parts = parts
+        self._endpoints = {(one.method, one.path): one for one in endpoints}
+        self._counts = dict.fromkeys(FIGURES, 0)
+
+    async def answer(self, endpoint: Endpoint, federated: Federated, call: Call) -> Any:
+        """Raises what the part raises here or at another monitor, and Problem if an action did not reach all."""
+        message = await _message(endpoint, call)
+        living = self._peers.living()
+        tasks = {
+            id: asyncio.create_task(self._ask(id, message, federated.kind), name=f"part of {name}")
+            for id, name in living.items()
+        }
+        try:
+            parts = [await federated.part(call)]
+            for id, task in tasks.items():
+                try:
+                    parts.append(await task)
+                except Problem:
+                    raise
+                except (HeartfeltError, asyncio.TimeoutError, msgspec.MsgspecError, OSError) as error:
+                    self._counts["missing"] += 1
+                    call.missing.append(living[id])
+                    _logger.debug("monitor %s did not make its part of %s: %s", living[id], endpoint.path, error)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        if federated.on_all and call.missing:
+            names = ", ".join(call.missing)
+            text = f"it was done, but not to what {names} owns, which did not answer; try again"
+            raise Problem(503, "monitors_missing", text, {"Retry-After": "5"})
+        return await federated.merge(call, parts)
+
+    async def _ask(self, id: str, message: bytes, kind: Any) -> Any:
+        self._counts["asked"] += 1
+        return msgspec.msgpack.decode(await self._peers.ask(id, KIND, message, within_s=PART_S), type=kind)
+
+    async def serve(self, peer: str, message: bytes) -> bytes:
+        """Makes this monitor's part for another one. Raises Problem."""
+        endpoint, call = self._call(message)
+        if not isinstance(endpoint.handler, Federated):
+            raise _unknown(endpoint.method, endpoint.path)
+        try:
+            return msgspec.msgpack.encode(await endpoint.handler.part(call))
+        except (ConfigError, StoreError) as error:
+            raise problem_of(error) from None
+
+    def _call(self, message: bytes) -> tuple[Endpoint, Call]:
+        asked = msgspec.msgpack.decode(message, type=PartCall)
+        endpoint = self._endpoints.get((asked.method, asked.path))
+        if endpoint is None:
+            raise _unknown(asked.method, asked.path)
+        self._counts["served"] += 1
+        request = _request(asked)
+        return endpoint, Call(self._parts, request, parsed(endpoint, request), asked.params, "", raw=asked.body)
+
+    # -- by the monitor that leads
+
+    async def answer_by_leader(self, endpoint: Endpoint, call: Call) -> Any:
+        """Raises Problem if no monitor leads at this moment, or the one that does cannot be reached."""
+        leader = self._peers.leader()
+        if leader == "":
+            assert not isinstance(endpoint.handler, Federated)
+            return await endpoint.handler(call)
+        if leader is None:
+            raise Problem(
+                503, "no_leader", "no monitor leads the fleet at this moment; try again", {"Retry-After": "2"}
+            )
+        self._counts["asked"] += 1
+        try:
+            data = await self._peers.ask(leader, WHOLE, await _message(endpoint, call), within_s=WHOLE_S)
+        except Problem:
+            raise
+        except (HeartfeltError, asyncio.TimeoutError, OSError) as error:
+            self._counts["missing"] += 1
+            raise _no_leader(f"the monitor that leads the fleet does not answer ({error}); try again") from None
+        status, media, body = msgspec.msgpack.decode(data, type=tuple[int, str, bytes])
+        return Response(body, status_code=status, media_type=media or None, headers={"Cache-Control": "no-store"})
+
+    async def serve_whole(self, peer: str, message: bytes) -> bytes:
+        """Answers a whole call for another monitor, as the one that leads. Raises Problem."""
+        endpoint, call = self._call(message)
+        if not endpoint.by_leader or isinstance(endpoint.handler, Federated):
+            raise _unknown(endpoint.method, endpoint.path)
+        if self._peers.leader() != "":
+            raise _no_leader("another monitor leads the fleet by now; try again")
+        try:
+            response = response_of(endpoint, call, await endpoint.handler(call))
+        except (ConfigError, StoreError) as error:
+            raise problem_of(error) from None
+        return msgspec.msgpack.encode((response.status_code, response.media_type or "", bytes(response.body)))
+
+    def stats(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.stats())
+
+
+def _no_leader(text: str) -> Problem:
+    return Problem(503, "no_leader", text, {"Retry-After": "2"})
+
+
+def _unknown(method: str, path: str) -> Problem:
+    return Problem(501, "unknown_part", f"{method} {path} is not known to this version")
+
+
+async def _message(endpoint: Endpoint, call: Call) -> bytes:
+    body = b"" if endpoint.body is None else await call.raw_body()
+    query = call.request.scope["query_string"]
+    return msgspec.msgpack.encode(PartCall(endpoint.method, endpoint.path, dict(call.path), query, body))
+
+
+def _request(asked: PartCall) -> Request:
+    return Request({
+        "type": "http", "method": asked.method, "path": asked.path, "raw_path": asked.path.encode(),
+        "query_string": asked.query, "headers": [(b"content-type", JSON.encode())], "path_params": asked.params,
+        "root_path": "", "scheme": "http", "server": None, "client": None,
+    })  # fmt: skip

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""This monitor as a member of a fleet that shares one Redis: makes the parts for that, starts and stops them in order.
+
+The start: Redis is checked, the store opened (which takes over what dead monitors have left), the channel listens,
+this monitor enters itself among the living, and begins to ask, to forward and to take over. Agents come last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from heartfelt.errors import ConfigError
+from heartfelt.monitor.cluster.availability import KIND as WATCHED
+from heartfelt.monitor.cluster.availability import Availability
+from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.entries import Member as Entry
+from heartfelt.monitor.cluster.federation import KIND as PART
+from heartfelt.monitor.cluster.federation import WHOLE, Federation
+from heartfelt.monitor.cluster.leading import Leading
+from heartfelt.monitor.cluster.membership import Membership, new_monitor_id
+from heartfelt.monitor.cluster.ownership import Ownership
+from heartfelt.monitor.cluster.relay import KIND as WATCH
+from heartfelt.monitor.cluster.relay import Counts, Relay
+from heartfelt.monitor.config import MonitorConfig
+from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
+from heartfelt.monitor.fleet.instance import Instance
+from heartfelt.monitor.fleet.registry import Registry
+from heartfelt.monitor.ingest.intake import Intake
+from heartfelt.monitor.metric import Reading
+from heartfelt.monitor.model import InstanceRow
+from heartfelt.monitor.stopping import Stopping
+from heartfelt.monitor.store.redis.address import RedisAddress
+from heartfelt.monitor.store.redis.keys import Keys
+from heartfelt.monitor.store.redis.leases import Leases
+from heartfelt.monitor.store.redis.link import FLEET
+from heartfelt.monitor.store.redis.opening import make_link
+from heartfelt.monitor.store.redis.store import RedisStore
+from heartfelt.monitor.tasks import run_in_thread
+from heartfelt.monitor.web.api.endpoint import Endpoint
+from heartfelt.monitor.web.api.instances import counted
+from heartfelt.monitor.web.api.parts import ApiParts
+from heartfelt.monitor.web.api.view import hold_view
+from heartfelt.monitor.web.stream import Stream
+
+LOOK_S = 0.5
+"""How often it is looked whether there are viewers, for whom the others are watched."""
+STOP_S = 1.0
+HOLD_UP_S = 0.5
+SECRET_BYTES = 32
+_logger = logging.getLogger("heartfelt.monitor.cluster")
+
+
+class ClusterMember:
+    """Belongs to the loop's thread. Raises ConfigError if the settings for Redis cannot be used."""
+
+    def __init__(self, config: MonitorConfig, wall_ms: Callable[[], int]) -> None:
+        found = make_redis(config)
+        assert found is not None
+        self.address: RedisAddress = found[0]
+        self._config = config
+        self.id = new_monitor_id()
+        self.keys = Keys(config.redis_prefix, config.redis_shards)
+        self.link = make_link(*found)
+        self._secret = _read_secret(config)
+        self.membership = Membership(
+            self.link, self.keys, self.id, "", secret=self._secret, lease_s=config.cluster_lease
+        )
+        self.ownership = Ownership(
+            settle_s=config.cluster_settle,
+            comeback_s=config.cluster_comeback,
+            link=self.link,
+            keys=self.keys,
+            wall_ms=wall_ms,
+        )
+        policy = make_policy(config)
+
+        def lease_ms(row: InstanceRow) -> int:
+            return policy.terms(Instance(row)).timeout_ms
+
+        self.store = RedisStore(
+            self.link,
+            self.keys,
+            Leases(self.link, self.keys, self.id, lease_ms=int(config.cluster_lease * 1000)),
+            monitor_id=self.id,
+            name=str(self.address),
+            listener=self.ownership,
+            lease_ms=lease_ms,
+            leads=self.membership.leads,
+            retention=make_retention(config),
+            renew_s=min(config.cluster_settle, config.cluster_lease / 4),
+            wall_ms=wall_ms,
+        )
+        self.channel = Channel(
+            self.id,
+            self._secret or secrets.token_bytes(SECRET_BYTES),  # until Redis has told the fleet's
+            config.cluster_host,
+            config.cluster_port,
+        )
+        self.relay: Relay
+        self.federation: Federation
+        self.leading: Leading
+        self._look: asyncio.TimerHandle | None = None
+
+    # -- wiring, before the start
+
+    def attach(
+        self,
+        registry: Registry,
+        intake: Intake,
+        stream: Stream,
+        make_webhooks: Callable[..., Any],
+        use_webhooks: Callable[[Any], None],
+    ) -> None:
+        """Makes what needs the registry."""
+        assert intake.foreign is not None
+        self.ownership.attach(registry, intake.foreign, self.store, self.channel)
+        self.relay = Relay(
+            stream,
+            self,
+            lambda: _counts(registry),
+            lambda: registry.applications(),
+            lambda: hold_view(registry.hold()),
+        )
+        self.leading = Leading(
+            self.store, self.link, self.keys, self.membership, self.channel, make_webhooks, use_webhooks
+        )
+        self.availability = Availability(self.id, registry.uptime, self.channel.peers.notify)
+        self.channel.on_notice(WATCHED, self.availability.took, dict[str, tuple[int, int]])
+        self.channel.on(WATCH, lambda peer, message: self.relay.serve(peer))
+        self.membership.on_change = self._changed
+        self.membership.on_secret = self.channel.set_secret
+
+    def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
+        """Makes this monitor answer for the whole fleet."""
+        self.federation = parts.federation = Federation(self, parts, endpoints)
+        self.channel.on(PART, self.federation.serve, bytes)
+        self.channel.on(WHOLE, self.federation.serve_whole, bytes)
+
+    # -- start and stop
+
+    async def check(self) -> None:
+        """Checks the servers and the layout of the data. Raises StoreError."""
+        from heartfelt.monitor.store.redis.configuration import check
+
+        await run_in_thread("heartfelt-redis-check", lambda: check(self.link, self.keys, self.address))
+
+    async def listen(self) -> None:
+        """Opens the internal port. Raises OSError."""
+        await self.channel.start()
+
+    async def start(self, stopping: Stopping) -> None:
+        """Enters this monitor among the living, once the store is open and the channel listens."""
+        advertised = self._config.cluster_advertise or f"{self._config.cluster_host}:{self.channel.port}"
+        self.membership.set_address(advertised)
+        stopping.add("the channel", self.channel.stop, seconds=self.channel.stop_s + HOLD_UP_S)
+        stopping.add("the membership", self.membership.stop, seconds=3 * STOP_S + HOLD_UP_S)
+        await self.membership.start()
+        self.channel.set_secret(self.membership.secret)
+        self._changed(self.membership.living)
+        stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
+        self._look_again()
+        stopping.add("the webhooks of the fleet", self.leading.stop, seconds=self.leading.stop_s + HOLD_UP_S)
+        self.leading.start()
+        stopping.add("the ownership", self.ownership.stop, seconds=2 * STOP_S + HOLD_UP_S)
+        self.ownership.number = await run_in_thread("heartfelt-number", self._number)
+        self.ownership.start(min(self._config.cluster_lease / 4, 1.0))
+
+    def _number(self) -> int:
+        """Returns how many monitors have started before this one."""
+        return int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers"))) - 1
+
+    async def _stop_relay(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        self.availability.stop()
+        await self.relay.stop()
+
+    def _look_again(self) -> None:
+        self.relay.look()
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
+
+    def _changed(self, living: Mapping[str, Entry]) -> None:
+        self.channel.peers.set_peers({id: one.address for id, one in living.items()})
+        self.availability.set_living(living)
+        names = ", ".join(sorted(one.address for one in living.values()))
+        _logger.info("the fleet has %d monitors: %s", len(living), names)
+
+    # -- the other monitors, for the federation and the relay
+
+    def living(self) -> dict[str, str]:
+        return {
+            id: f"{one.host} ({one.address})" if one.host else one.address
+            for id, one in self.membership.living.items()
+            if id != self.id
+        }
+
+    def leader(self) -> str | None:
+        return "" if self.leading.leads else self._other_leader()
+
+    def _other_leader(self) -> str | None:
+        leader = self.membership.leader
+        return leader if leader in self.channel.peers else None
+
+    async def ask(self, peer: str, kind: str, message: bytes, *, within_s: float) -> bytes:
+        answer: bytes = await self.channel.peers.ask(peer, kind, message, seconds=within_s, kind=bytes)
+        return answer
+
+    def watch(self, peer: str, kind: str) -> Any:
+        return self.channel.peers.stream(peer, kind, None, seconds=WATCH_S, kind=bytes)
+
+    # -- figures
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        return {
+            "ownership": self.ownership.stats(),
+            "channel": self.channel.stats(),
+            "membership": self.membership.stats(),
+            "availability": self.availability.stats(),
+            "relay": self.relay.stats(),
+            "leading": self.leading.stats(),
+            "federation": self.federation.stats(),
+        }
+
+    def readings(self) -> Iterator[Reading]:
+        for part in (
+            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading, self.federation
+        ):  # fmt: skip
+            yield from part.readings()
+
+
+WATCH_S = 86400.0
+"""A watch begins again after this time."""
+
+
+def _counts(registry: Registry) -> Counts:
+    services: dict[str, dict[str, Any] | None] = {name: _plain(one) for name, one in registry.services().items()}
+    return Counts(
+        all=_plain(registry.totals()), applications=len(registry.applications()), services=services, app_names=None
+    )
+
+
+def _plain(counts: Any) -> dict[str, Any]:
+    one = counted(counts)
+    return {"total": one.total, "up": one.up, "held": one.held, "states": one.states}
+
+
+def _read_secret(config: MonitorConfig) -> bytes | None:
+    if config.cluster_secret_file is None:
+        return None
+    try:
+        return Path(config.cluster_secret_file).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"cluster.secret_file {config.cluster_secret_file} cannot be read: {error.strerror or error}"
+        ) from None

@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: MIT
+"""Whose instances are: asks Redis for the registry, and carries beats to and from the other monitors.
+
+Questions are gathered for GATHER_S and asked many at a time; the writer's thread asks Redis. Beats of others' instances
+are sent every FORWARD_S, which is shorter than `settle`. What this monitor may take over, and what became of what it
+had, comes with the renewal of its leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.cluster.channel.feed import Undelivered
+from heartfelt.monitor.cluster.channel.frames import BeatBatch, Input
+from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.fleet.owners import Forward, Loss, Name, Raw, Reply, TakenOver, run_number
+from heartfelt.monitor.fleet.registry import Registry
+from heartfelt.monitor.ingest.foreign import Foreign
+from heartfelt.monitor.metric import Figures, Reading, counter, read
+from heartfelt.monitor.model import Run
+from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Orphan, Owned, Refused, Renewal
+from heartfelt.monitor.store.redis.instances import Loss as AskedLoss
+from heartfelt.monitor.store.redis.instances import Refusal
+from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of
+from heartfelt.monitor.store.redis.leases import Leases
+from heartfelt.monitor.store.redis.link import Link, Unreachable
+from heartfelt.monitor.store.redis.store import RedisStore
+from heartfelt.monitor.tasks import TimedEvent, end_tasks
+
+GATHER_S = 0.005
+FORWARD_S = 0.05
+AGAIN_S = 0.25
+"""How long a question waits that Redis could not answer, or whose answer was outdated at once."""
+AT_ONCE = 2000
+"""Questions in one call."""
+PAGES_AT_ONCE = 16
+END_S = 1.0
+REPLY = "taken"
+"""The notice that answers forwarded beats."""
+FIGURES: Figures = {
+    "asked": counter("heartfelt_ownership_asked", "Names of which Redis was asked who owns them"),
+    "moves": counter("heartfelt_ownership_moves", "Instances that were taken over since they beat to this monitor"),
+    "adopted": counter("heartfelt_ownership_adopted", "Instances that were taken over from monitors without a lease"),
+    "disowned": counter("heartfelt_ownership_disowned", "Instances that other monitors have taken over"),
+    "forwarded": counter("heartfelt_ownership_forwarded", "Beats that were forwarded to the instances' owners"),
+    "received": counter("heartfelt_ownership_received", "Beats that other monitors have forwarded to this one"),
+    "unanswered": counter("heartfelt_ownership_unanswered", "Questions that Redis could not answer; they are repeated"),
+    "faults": counter("heartfelt_ownership_faults", "Exceptions in the work on ownership"),
+}
+_logger = logging.getLogger("heartfelt.monitor.cluster")
+
+
+class _Taken(msgspec.Struct, array_like=True):
+    """A Reply, as a notice."""
+
+    take: list[int]
+    gone: list[int]
+
+
+class Ownership:
+    """Implements fleet.owners.Owners, and the store's Listener. Belongs to the loop's thread. Call `attach` once the
+    registry and its ingests are made, and `start` once the store is open and the channel listens.
+
+    number: this monitor's place among all incarnations, for the numbers of runs. accepted: called with the changes that
+    Redis has accepted.
+    """
+
+    def __init__(
+        self, *, settle_s: float, comeback_s: float, link: Link, keys: Keys, wall_ms: Callable[[], int]
+    ) -> None:
+        self.settle_ms = settle_s * 1000
+        self.comeback_ms = comeback_s * 1000
+        self._link = link
+        self._keys = keys
+        self._wall_ms = wall_ms
+        self._unknown: dict[Name, bool] = {}
+        self._losses: list[Loss] = []
+        self._moves: dict[Name, tuple[bytes, Owned, bool]] = {}
+        self._wake = TimedEvent()
+        self._running = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._taking: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._run = 0
+        self.number = 0
+        self._was_unreachable = False
+        self.counts = dict.fromkeys(FIGURES, 0)
+        self.on_accepted: list[Callable[[Sequence[Any]], None]] = []
+
+    def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
+        self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
+        channel.on_beats(self._beats)
+        channel.on_inputs(self._inputs)
+        channel.on_notice(REPLY, self._replied, _Taken)
+        channel.peers.on_undelivered = self._undelivered
+
+    @property
+    def _leases(self) -> Leases:
+        return self._store.leases
+
+    def start(self, adopt_every_s: float) -> None:
+        self._running = True
+        self._tasks = [
+            asyncio.create_task(self._work(), name="questions about ownership"),
+            asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
+            asyncio.create_task(self._repeat(adopt_every_s, self._adopt), name="taking over"),
+        ]
+
+    async def stop(self) -> int:
+        """Forwards what was heard, and ends the work. Returns how many tasks did not end within END_S."""
+        self._running = False
+        self._wake.set()
+        for timer in self._timers:
+            timer.cancel()
+        tasks, self._tasks = [*self._tasks, *self._taking], []
+        left = len(await end_tasks(tasks, seconds=END_S))
+        self._send_forwards()
+        return left
+
+    # -- asked by the registry and its ingests
+
+    def unknown(self, name: Name, *, joins: bool) -> None:
+        self._unknown[name] = joins or self._unknown.get(name, False)
+        self._wake.set()
+
+    def lose(self, loss: Loss) -> None:
+        self._losses.append(loss)
+        self._wake.set()
+
+    def next_run(self) -> int:
+        self._run = run_number(self._run, self._wall_ms(), self.number)
+        return self._run
+
+    # -- asking Redis
+
+    async def _work(self) -> None:
+        while self._running:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_S)
+            self._wake.clear()
+            for some in (self._ask_losses, self._ask_names, self._ask_moves):
+                await self._guarded(some)
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:  # one error must not end the work
+            self.counts["faults"] += 1
+            _logger.exception("work on ownership failed; it continues")
+
+    async def _ask_losses(self) -> None:
+        while losses := self._losses[:AT_ONCE]:
+            del self._losses[:AT_ONCE]
+            asked = [AskedLoss(one.row, one.change, one.deadline_ms) for one in losses if one.row and one.change]
+            try:
+                answers: Sequence[Accepted | Refused | Unreachable] = await self._store.lose(asked)
+            except StoreError as error:
+                answers = [Unreachable(str(error))] * len(asked)
+            asking = self._registry.owned.asking  # type: ignore[union-attr]
+            for loss, answer in zip(losses, answers, strict=True):
+                if isinstance(answer, Accepted):
+                    asking.accepted(loss, answer.seqs[0])
+                elif isinstance(answer, Unreachable):
+                    self.counts["unanswered"] += 1
+                    asking.unreachable(loss)
+                    self._was_unreachable = True
+                elif answer.early:
+                    asking.early(loss, AGAIN_S * 1000)
+                else:
+                    asking.refused(loss)
+
+    async def _ask_names(self) -> None:
+        while self._unknown:
+            names = dict(list(self._unknown.items())[:AT_ONCE])
+            for name in names:
+                del self._unknown[name]
+            self.counts["asked"] += len(names)
+            joining = [name for name, joins in names.items() if joins]
+            others = [name for name, joins in names.items() if not joins]
+            try:
+                found: list[Entry | Owned | Unreachable | None] = [
+                    *(await self._store.reserve(joining) if joining else ()),
+                    *(await self._find(others) if others else ()),
+                ]
+            except StoreError as error:
+                found = [Unreachable(str(error))] * len(names)
+            unanswered = []
+            for name, answer in zip([*joining, *others], found, strict=True):
+                if isinstance(answer, Unreachable):
+                    unanswered.append(name)
+                else:
+                    self._take_answer(name, answer)
+            if unanswered:
+                self._later(unanswered, names)
+
+    async def _find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:
+        wanted = [name_of(*name) for name in names]
+        found: list[Entry | Owned | Unreachable | None] = await self._store.lease_job(lambda one: one.find(wanted))
+        return found
+
+    def _take_answer(self, name: Name, answer: Entry | Owned | None) -> None:
+        if answer is None:
+            self._foreign.nobody(name)
+        elif isinstance(answer, Entry):
+            self._foreign.mine(name, answer.id)
+        elif answer.lives and answer.owner in self._channel.peers:
+            self._foreign.theirs(name, answer.entry.id, answer.owner)
+        elif answer.lives:  # it has just started, and is not known here yet
+            self._later([name], {name: False})
+        else:
+            self._move(name, answer, consent=False)
+
+    def _move(self, name: Name, owned: Owned, *, consent: bool) -> None:
+        self._moves[name] = (name_of(*name), owned, consent)
+        self._wake.set()
+
+    async def _ask_moves(self) -> None:
+        while self._moves:
+            moves = dict(list(self._moves.items())[:AT_ONCE])
+            for name in moves:
+                del self._moves[name]
+            wanted = list(moves.values())
+            try:
+                answers = await self._store.lease_job(partial(_move, wanted=wanted))
+            except StoreError as error:
+                answers = [Unreachable(str(error))] * len(wanted)
+            taken: list[Adopted] = []
+            again: list[Name] = []
+            for name, answer in zip(moves, answers, strict=True):
+                if isinstance(answer, Adopted):
+                    taken.append(answer)
+                elif isinstance(answer, Entry):
+                    self._foreign.mine(name, answer.id)
+                else:
+                    again.append(name)
+            if again:
+                self._later(again, dict.fromkeys(again, True))
+            if taken:
+                self.counts["moves"] += len(taken)
+                self._foreign.moved(await self._taken_over(taken))
+
+    def _later(self, names: Iterable[Name], joins: dict[Name, bool]) -> None:
+        """Asks again in a moment. The inputs of the names wait meanwhile."""
+
+        def ask() -> None:
+            self._timers.discard(timer)
+            for name, joins_it in waiting.items():
+                if name in self._foreign.pending:
+                    self.unknown(name, joins=joins_it)
+
+        waiting = {name: joins[name] for name in names}
+        self.counts["unanswered"] += len(waiting)
+        timer = asyncio.get_running_loop().call_later(AGAIN_S, ask)
+        self._timers.add(timer)
+
+    async def _taken_over(self, found: Sequence[Adopted]) -> list[TakenOver]:
+        """Adds the open runs, and how much time each has left."""
+        runs: dict[int, list[Run]] = {}
+        ids = [one.entry.id for one in found if one.row.is_job]
+        if ids:
+            try:
+                for run in await self._store.open_runs(ids):
+                    runs.setdefault(run.id, []).append(run)
+            except StoreError as error:
+                _logger.error("the open runs of %d jobs that were taken over cannot be read: %s", len(ids), error)
+        taken = []
+        for one in found:
+            shard = Keys.shard_of_id(one.entry.id)
+            left_ms = float(one.deadline_ms - self._link.now_ms(shard)) if one.deadline_ms else 0.0
+            row = msgspec.structs.replace(one.row, id=one.entry.id)
+            taken.append(TakenOver(row, left_ms, runs.get(one.entry.id, ())))
+        return taken
+
+    # -- what the renewal of the leases has found, and what Redis refused
+
+    def accepted(self, changes: Sequence[Any]) -> None:
+        for listener in self.on_accepted:
+            listener(changes)
+
+    def refused(self, refusals: Sequence[Refusal]) -> None:
+        self._disown([one.id for one in refusals])
+
+    def renewed(self, renewal: Renewal) -> None:
+        self._disown([entry.id for _, entry in (*renewal.moved, *renewal.dropped)])
+        if renewal.unreachable:
+            self._was_unreachable = True
+        elif self._was_unreachable:
+            self._was_unreachable = False
+            self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
+            self._foreign.ask_again()
+
+    def _disown(self, ids: Sequence[int]) -> None:
+        if ids:
+            self.counts["disowned"] += len(ids)
+            self._foreign.disown(ids)
+
+    async def _adopt(self) -> None:
+        """Takes over pages of monitors without a lease, a few at a time."""
+        orphans = await self._store.lease_job(lambda leases: leases.orphans())
+        for begin in range(0, len(orphans), PAGES_AT_ONCE):
+            some = orphans[begin : begin + PAGES_AT_ONCE]
+            found: list[Adopted] = await self._store.lease_job(partial(_adopt, some=some))
+            if found:
+                self.counts["adopted"] += len(found)
+                self._foreign.adopt(await self._taken_over(found))
+
+    async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        while self._running:
+            await asyncio.sleep(every_s)
+            try:
+                await work()
+            except StoreError as error:  # it is reported by the store's health
+                _logger.debug("Redis does not answer: %s", error)
+            except Exception:  # one error must not end the work
+                self.counts["faults"] += 1
+                _logger.exception("work on ownership failed; it continues")
+
+    # -- beats for others, and from them
+
+    async def _forward(self) -> None:
+        self._send_forwards()
+
+    def _send_forwards(self) -> None:
+        peers, now_ms = self._channel.peers, _monotonic_ms()
+        for one in self._foreign.take_forwards():
+            if one.owner not in peers:
+                self._foreign.gone(one.owner, one.ids)
+                self._foreign.again(one.raws)
+                continue
+            self.counts["forwarded"] += len(one.ids) + len(one.raws)
+            refused = [id for id, age in zip(one.ids, one.ages_ms, strict=True)
+                       if not peers.forward(one.owner, id, now_ms - age)]  # fmt: skip
+            if refused:
+                self._foreign.gone(one.owner, refused)
+            self._foreign.again([raw for raw in one.raws if not peers.forward_input(one.owner, _input(raw, now_ms))])
+
+    def _undelivered(self, peer: str, left: Undelivered) -> None:
+        now_ms = _monotonic_ms()
+        self._foreign.gone(peer, list(left.beats))
+        self._foreign.again([_raw(one, now_ms) for one in left.inputs])
+
+    def _beats(self, peer: str, batch: BeatBatch) -> None:
+        late_ms = max(_monotonic_ms() - batch.at_ms, 0)
+        self.counts["received"] += len(batch.ids)
+        forward = Forward(
+            owner=self._channel.own, ids=list(batch.ids), ages_ms=[age + late_ms for age in batch.ages], raws=[]
+        )
+        self._reply(peer, self._foreign.forwarded(forward, peer))
+
+    def _inputs(self, peer: str, inputs: list[Input]) -> None:
+        now_ms = _monotonic_ms()
+        self.counts["received"] += len(inputs)
+        raws = [_raw(one, now_ms) for one in inputs]
+        forward = Forward(owner=self._channel.own, ids=[], ages_ms=[], raws=raws)
+        self._reply(peer, self._foreign.forwarded(forward, peer))
+
+    def _reply(self, peer: str, reply: Reply) -> None:
+        if reply.take or reply.gone:
+            self._channel.peers.notify(peer, REPLY, _Taken(reply.take, reply.gone))
+
+    def _replied(self, peer: str, reply: _Taken) -> None:
+        self._foreign.gone(peer, reply.gone)
+        names = []
+        for id in reply.take:
+            shadow = self._foreign.shadows.by_id.get(id)
+            if shadow is not None and shadow.owner == peer:
+                names.append(shadow.name)
+        if names:
+            task = asyncio.get_running_loop().create_task(self._take(names, peer), name="taking instances over")
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+
+    async def _take(self, names: list[Name], peer: str) -> None:
+        """Moves instances here whose owner agreed."""
+
+        async def find() -> None:
+            for name, answer in zip(names, await self._find(names), strict=True):
+                if isinstance(answer, Owned) and answer.owner == peer:
+                    self._move(name, answer, consent=True)
+
+        try:
+            await find()
+        except StoreError as error:
+            _logger.debug("Redis does not answer: %s", error)
+
+    # -- figures
+
+    def stats(self) -> dict[str, int]:
+        return dict(self.counts)
+
+    def readings(self) -> Iterator[Reading]:
+        yield from read(FIGURES, self.counts)
+
+
+def _move(leases: Leases, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
+    return leases.move(wanted)
+
+
+def _adopt(leases: Leases, some: Sequence[Orphan]) -> list[Adopted]:
+    return leases.adopt(some)
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_raw = msgspec.msgpack.Decoder(Raw).decode
+
+
+def _input(raw: Raw, now_ms: int) -> Input:
+    return Input(raw.kind.value, _encode(raw), raw.via, raw.peer, now_ms - raw.age_ms)
+
+
+def _raw(one: Input, now_ms: int) -> Raw:
+    raw = _decode_raw(one.data)
+    raw.age_ms = max(now_ms - one.heard_ms, 0)
+    return raw

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""Finds pages of monitors without a lease, and takes over those that are this monitor's part."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from heartfelt.monitor.store.redis.answers import Adopted, Orphan
+from heartfelt.monitor.store.redis.holdings import Call, Holdings
+from heartfelt.monitor.store.redis.joining import ROW_HEAD, UNREADABLE
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOTS, Entry, name_of
+from heartfelt.monitor.store.redis.link import FLEET, Command, Unreachable
+from heartfelt.monitor.store.redis.packing import Unreadable, unpack_row
+from heartfelt.monitor.store.redis.pages import Page, new_mark, page_key, parts_of_mark
+from heartfelt.monitor.store.redis.scripts import load
+
+PAGES_AT_ONCE = 64
+BYTES_AT_ONCE = 16 << 20
+"""About as much is read at once, in whole pages."""
+ADOPT = load("adopt")
+_HEAD = struct.Struct("<HIH")
+
+
+def best_of(shard: int, page: int, monitors: Iterable[str]) -> str:
+    """Returns the monitor that adopts a page: rendezvous hashing, so that all agree without talking."""
+    return max(monitors, key=lambda id: blake2b(f"{shard}:{page}:{id}".encode(), digest_size=8).digest())
+
+
+class Orphans:
+    """Finds orphans. Remembers since when each has been one."""
+
+    def __init__(self, holdings: Holdings, lease_s: float) -> None:
+        self._holdings = holdings
+        self._lease_s = lease_s
+        self._since_s: dict[Orphan, float] = {}
+
+    def find(self) -> list[Orphan]:
+        """Returns those that are ours to adopt: by their hash, or because nobody has for the time of a lease."""
+        holdings, now_s = self._holdings, self._holdings.clock()
+        shards = [shard for shard in holdings.shards if shard.ready and not shard.doubt]
+        replies = holdings.ask(
+            [Command(FLEET, ("HKEYS", holdings.keys.fleet("mons"))),
+             *[Command(shard.number, ("HGETALL", shard.own)) for shard in shards]]
+        )  # fmt: skip
+        registered = {id.decode() for id in _unless_failed(replies[0], [])}
+        owned: dict[int, dict[int, str]] = {
+            shard.number: {int(page): mark.decode() for page, mark in pairs(_unless_failed(reply, []))}
+            for shard, reply in zip(shards, replies[1:], strict=True)
+        }
+        candidates = [
+            (number, id)
+            for number, pages in owned.items()
+            for id in (registered | {parts_of_mark(mark)[0] for mark in pages.values()}) - {holdings.me, ""}
+        ]
+        leases = [Command(number, ("EXISTS", holdings.keys.shard(number, "lease", id))) for number, id in candidates]
+        living = {
+            one for one, reply in zip(candidates, holdings.ask(leases), strict=True) if reply
+        }  # also those of which it is not known
+        found, since_s = [], {}
+        for number, pages in owned.items():
+            monitors = [holdings.me, *(id for shard, id in living if shard == number)]
+            for page, mark in pages.items():
+                orphan, owner = Orphan(number, page, mark), parts_of_mark(mark)[0]
+                if owner == holdings.me:
+                    known = holdings.shards[number].pages.all.get(page)
+                    if known is None or known.mark != mark.encode():
+                        found.append(orphan)
+                elif (number, owner) not in living:
+                    since_s[orphan] = first_s = self._since_s.get(orphan, now_s)
+                    if best_of(number, page, monitors) == holdings.me or now_s - first_s >= self._lease_s:
+                        found.append(orphan)
+        self._since_s = since_s
+        return found
+
+
+def adopt(holdings: Holdings, orphans: Sequence[Orphan]) -> list[Adopted]:
+    """Takes pages over. One that cannot be reached remains an orphan."""
+    found: list[Adopted] = []
+    start, size = 0, PAGES_AT_ONCE
+    while start < len(orphans):
+        n_bytes = _adopt_some(holdings, orphans[start : start + size], found)
+        start += size
+        size = max(1, min(PAGES_AT_ONCE, size * BYTES_AT_ONCE // max(1, n_bytes)))
+    return found
+
+
+def _adopt_some(holdings: Holdings, orphans: Sequence[Orphan], found: list[Adopted]) -> int:
+    keys, calls, pages = holdings.keys, [], []
+    for number, page_number, mark in orphans:
+        shard, owner = holdings.shards[number], parts_of_mark(mark)[0]
+        page = Page(keys, number, page_number, new_mark(holdings.me))
+        old_key, lease = page_key(keys, number, page_number, mark), keys.shard(number, "lease", owner)
+        is_ours = int(owner == holdings.me)
+        args = (page_number, mark, page.mark, is_ours, PAGE_BYTES)
+        calls.append(Call(shard, ADOPT, (shard.own, old_key, page.key, lease), args))
+        pages.append(page)
+    taken = []
+    for page, reply in zip(pages, holdings.run(calls), strict=True):
+        if isinstance(reply, Unreachable) or reply == b"refused":
+            continue
+        if len(reply) == PAGE_BYTES:
+            page.buffer[:] = reply
+        else:
+            holdings.counts.lost_pages += 1
+            holdings.log("shard %d: the deadlines of page %d are gone", page.shard, page.number)
+        taken.append(page)
+    n_bytes = 0
+    reads = [Command(page.shard, ("HGETALL", page.rows_key)) for page in taken]
+    for page, reply in zip(taken, holdings.ask(reads), strict=True):
+        if not isinstance(reply, Unreachable):  # otherwise it is an orphan of our own
+            n_bytes += _read_rows(holdings, page, reply, found)
+    return n_bytes
+
+
+def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted]) -> int:
+    """Fills a page with its rows. Returns their size."""
+    shard, n_bytes, indexes = holdings.shards[page.shard], 0, set()
+    for field, data in pairs(reply):
+        n_bytes += len(data)
+        try:
+            index = int(field)
+            if not 0 <= index < SLOTS:
+                raise Unreadable("there is no such slot")
+            indexes.add(index)
+            if len(data) < ROW_HEAD:
+                raise Unreadable("it has no head")
+            generation, low, high = _HEAD.unpack_from(data)
+            id = high << 32 | low
+            row = unpack_row(data[ROW_HEAD:], holdings.shared)
+            name = name_of(row.service, row.instance_id)
+            if id % MOST_SHARDS != page.shard or holdings.keys.shard_of(name) != page.shard:
+                raise Unreadable("it is in the wrong shard")
+        except ValueError as error:
+            holdings.unreadable(page.shard, page.number, int(field) if field.isdigit() else -1, error)
+            continue
+        row.id = id
+        entry = Entry(page.number, index, generation, id)
+        page.put(index, name, entry, row=True)
+        shard.came[id] = entry
+        found.append(Adopted(entry, row, int.from_bytes(page.slot(index), "big")))
+    for index in indexes:
+        if page.entries[index] is None:
+            page.names[index] = UNREADABLE
+    page.free = [index for index in page.free if index not in indexes]
+    holdings.add_page(shard, page)
+    return n_bytes
+
+
+def pairs(reply: Any) -> Iterable[tuple[bytes, bytes]]:
+    """Returns the fields of a hash: a dict, or a list as of RESP 2."""
+    return reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+
+
+def _unless_failed(reply: Any, otherwise: Any) -> Any:
+    return otherwise if isinstance(reply, Unreachable) else reply

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: MIT
+"""Rows and changes of the instances that this monitor owns, on their way to Redis. Belongs to the writer's thread.
+
+What is put is gathered by instance, until it is one `Write`. A Write of which it is not known whether it was executed
+is repeated as it was, and what came later waits until it is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.model import Change, InstanceRow, State
+from heartfelt.monitor.store.pending import Dropped, Pending
+from heartfelt.monitor.store.redis.history import is_news
+from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
+from heartfelt.monitor.store.redis.link import Unreachable
+from heartfelt.monitor.store.redis.values import BAD_VALUE
+from heartfelt.monitor.store.rows import slices
+
+AT_ONCE = 500
+"""Writes in one call."""
+MOST_IN_WRITE = 200
+"""Changes of one instance in one Write."""
+NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
+"""States in which no timeout runs."""
+LEAST_FLUSH_S = 0.25
+MOST_FLUSH_S = 15.0
+
+
+class Own:
+    """An instance that this monitor owns."""
+
+    __slots__ = ("entry", "has_row", "joined", "lease_ms", "name", "shard", "times_ms")
+
+    def __init__(self, name: bytes, entry: Entry, shard: int, *, has_row: bool) -> None:
+        self.name = name
+        self.shard = shard
+        self.entry = entry
+        self.has_row = has_row
+        self.lease_ms = 0
+        """Its timeout; 0: none runs."""
+        self.joined: tuple[int, ...] = ()
+        """The seqs of its changes that are in no list: that it joined, and came up."""
+        self.times_ms: tuple[int, ...] = ()
+        """When such changes happened, if their seqs are not known here."""
+
+
+class Refusal(NamedTuple):
+    """Redis did not accept what was put of an instance."""
+
+    id: int
+    service: str
+    instance_id: str
+    owner: str | None
+    """The monitor that it belongs to, if that is known."""
+    changes: int
+    """How many changes were dropped with it."""
+
+
+class Outcome:
+    """Results of one round."""
+
+    def __init__(self) -> None:
+        self.accepted: list[Change] = []
+        """With the seqs that Redis has given."""
+        self.seqs: dict[int, list[int]] = {}
+        """By instance: what is to be added to its list."""
+        self.removed: list[int] = []
+        self.refused: list[Refusal] = []
+        self.renewals: list[Renewal] = []
+        self.error: StoreError | None = None
+        """Why something still waits."""
+
+
+class Loss(NamedTuple):
+    """A loss that Redis shall accept only if the deadline has passed."""
+
+    row: InstanceRow
+    change: Change
+    deadline_ms: int
+    """By this monitor's wall clock."""
+
+
+class _News:
+    """Everything that was put of an instance and not written yet."""
+
+    __slots__ = ("changes", "has_waited", "removed", "row")
+
+    def __init__(self) -> None:
+        self.row: InstanceRow | None = None
+        self.removed = False
+        self.changes: deque[Change] = deque()
+        self.has_waited = False
+
+
+class Instances:
+    """lease_ms: returns the timeout of an instance by its row; 0 or less: none. most_changes: how many changes wait."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        keys: Keys,
+        lease_ms: Callable[[InstanceRow], int],
+        wall_ms: Callable[[], int],
+        now_ms: Callable[[int], int],
+        most_changes: int,
+        dropped: Dropped,
+        logger: logging.Logger,
+    ) -> None:
+        self.own: dict[int, Own] = {}
+        self.flush_s = MOST_FLUSH_S
+        """How often pages are to be written: four times in the shortest timeout that was seen."""
+        self.faults = 0
+        """Writes that can never be stored."""
+        self._leases = leases
+        self._keys = keys
+        self._lease_ms = lease_ms
+        self._wall_ms, self._now_ms = wall_ms, now_ms
+        self._most_changes = most_changes
+        self._dropped = dropped
+        self._logger = logger
+        self._news: dict[int, _News] = {}
+        self._unsure: dict[int, Write] = {}
+        self._tokens = 0
+        self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
+        self._n_changes = 0
+        self._asked: dict[int, int] = {}
+        """Deadlines, by this monitor's wall clock, of losses that are asked about."""
+        self._late: dict[int, tuple[int, Accepted | Refused]] = {}
+        """Answers to losses, with their deadlines, until `lose` returns them."""
+
+    def __len__(self) -> int:
+        """How much waits: rows, removals, changes. Any thread."""
+        return self._n_changes + len(self._news) + len(self._unsure)
+
+    def shard_of(self, id: int) -> int | None:
+        """Returns the shard of an instance of this monitor. Any thread."""
+        own = self.own.get(id)
+        return None if own is None else own.shard
+
+    def _shard_of(self, name: bytes) -> int:
+        return self._keys.shard_of(name)
+
+    def add(self, name: bytes, entry: Entry, row: InstanceRow | None = None) -> None:
+        """Notes an instance that is this monitor's from now on."""
+        own = self.own[entry.id] = Own(name, entry, self._keys.shard_of(name), has_row=row is not None)
+        if row is not None:
+            own.times_ms = (row.first_seen_ms, row.since_ms)
+            self._note_lease(own, row)
+
+    def joined(self, id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Returns the seqs and the times of changes of an instance that may be in no list. Any thread."""
+        own = self.own.get(id)
+        return ((), ()) if own is None else (own.joined, own.times_ms)
+
+    def drop(self, id: int) -> int:
+        """Forgets an instance that is another monitor's from now on, and what waits of it. Returns how many changes."""
+        self.own.pop(id, None)
+        write = self._unsure.pop(id, None)
+        n_changes = 0 if write is None else len(write.changes)
+        self._late.pop(id, None)
+        self._asked.pop(id, None)
+        news = self._news.pop(id, None)
+        if news is not None:
+            self._n_changes -= len(news.changes)
+            n_changes += len(news.changes)
+        return n_changes
+
+    # -- gathering
+
+    def take(self, batch: Pending) -> None:
+        for change in batch.changes:
+            self._of(change.id).changes.append(change)
+            self._order.append(change.id)
+        self._n_changes += len(batch.changes)
+        for id, row in batch.instances.items():
+            self._of(id).row = row
+        for id in batch.removed:
+            news = self._of(id)
+            news.removed, news.row = True, None
+        while self._n_changes > self._most_changes:
+            news_of = self._news.get(self._order.popleft())
+            if news_of is not None and news_of.changes:
+                news_of.changes.popleft()
+                self._n_changes -= 1
+                self._dropped.changes += 1
+
+    def _of(self, id: int) -> _News:
+        news = self._news.get(id)
+        if news is None:
+            news = self._news[id] = _News()
+        return news
+
+    def beats(self, last_beat_ms: dict[int, int]) -> None:
+        """Puts the deadlines of instances that have beaten into their pages."""
+        shifts = [self._shift_ms(shard) for shard in range(self._keys.shards)]
+        own_of, set_deadline = self.own.get, self._leases.set_deadline
+        for id, beat_ms in last_beat_ms.items():
+            own = own_of(id)
+            if own is not None and own.lease_ms:
+                set_deadline(own.entry, max(1, beat_ms + shifts[own.shard] + own.lease_ms * 5 // 4))
+
+    def _shift_ms(self, shard: int) -> int:
+        """Returns what is to be added to this monitor's wall clock for that of the shard's primary."""
+        return self._now_ms(shard) - self._wall_ms()
+
+    def _note_lease(self, own: Own, row: InstanceRow) -> None:
+        lease_ms = self._lease_ms(row)
+        if lease_ms > 0:
+            self.flush_s = max(LEAST_FLUSH_S, min(self.flush_s, lease_ms / 4000))
+        own.lease_ms = 0 if row.state in NO_TIMEOUT else max(0, lease_ms)
+
+    def _beat(self, own: Own, beat_ms: int) -> None:
+        """Puts its deadline into its page: a quarter of the timeout later, so long may pass until the next flush."""
+        ends_ms = max(1, beat_ms + self._shift_ms(own.shard) + own.lease_ms * 5 // 4) if own.lease_ms else 0
+        self._leases.set_deadline(own.entry, ends_ms)
+
+    def last_beat_ms(self, adopted: Adopted) -> int:
+        """Returns when an instance has beaten last, by its row and its deadline."""
+        own = self.own[adopted.entry.id]
+        if not adopted.deadline_ms or not own.lease_ms:
+            return adopted.row.last_beat_ms
+        by_page_ms = adopted.deadline_ms - own.lease_ms * 5 // 4 - self._shift_ms(own.shard)
+        return max(adopted.row.last_beat_ms, min(by_page_ms, self._wall_ms()))
+
+    # -- writing
+
+    def write(self, *, complete: bool) -> Iterator[Outcome]:
+        """Writes what waits, and yields what came of each part of it. The caller may `drop` instances in between.
+        complete: nothing that belongs together is still being put. Does not raise Unreachable."""
+        ready = [id for id, news in self._news.items() if self._is_ready(news, complete)]
+        failed: set[int] = set()
+        for some in slices(list(self._unsure), AT_ONCE):
+            outcome = Outcome()
+            writes = {id: self._unsure[id] for id in some if id in self._unsure}
+            self._change([id for id in writes if self._shard_of(writes[id].name) not in failed], outcome, failed)
+            yield outcome
+        while ready:
+            outcome = Outcome()
+            begun = [id for id in ready[:AT_ONCE] if self._begin(id, outcome, failed)]
+            self._change(begun, outcome, failed)
+            ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
+            yield outcome
+        if not self._n_changes:
+            self._order.clear()
+
+    def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
+        """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
+        answered then."""
+        asked: list[int] = []
+        answers: dict[int, Accepted | Refused | Unreachable] = {}
+        for at, (row, change, deadline_ms) in enumerate(losses):
+            own = self.own.get(row.id)
+            late = self._late.pop(row.id, None)
+            if late is not None and late[0] == deadline_ms:
+                answers[at] = late[1]
+            elif own is None:
+                answers[at] = Refused()
+            elif row.id in self._unsure or row.id in self._news:
+                answers[at] = Unreachable("an earlier change of it waits for Redis", refused=True)
+            else:
+                ends_ms = max(1, deadline_ms + self._shift_ms(own.shard))
+                self._leases.set_deadline(own.entry, ends_ms)
+                self._unsure[row.id] = self._new(own, row, (change,), ends_ms)
+                self._asked[row.id] = deadline_ms
+                asked.append(at)
+        for some in slices([losses[at].row.id for at in asked], AT_ONCE):
+            self._change(some, outcome, set())
+        for at in asked:
+            found = self._late.pop(losses[at].row.id, None)
+            answers[at] = Unreachable("Redis has not answered") if found is None else found[1]
+        return [answers[at] for at in range(len(losses))]
+
+    def flush_pages(self, outcome: Outcome) -> None:
+        """Writes the pages. Raises Unreachable."""
+        for name, entry in self._leases.flush():
+            outcome.refused.append(self.refuse(entry.id, name, None))
+
+    def _is_ready(self, news: _News, complete: bool) -> bool:
+        """A change and its row are put one after the other, and belong into one Write: it waits once for the row."""
+        if complete or news.has_waited or news.row is not None or news.removed:
+            return True
+        news.has_waited = True
+        return False
+
+    def _begin(self, id: int, outcome: Outcome, failed: set[int]) -> bool:
+        """Makes what was put of an instance a Write. Returns False if it has to wait, or cannot be."""
+        own = self.own.get(id)
+        if own is not None and (id in self._unsure or own.shard in failed):
+            return False
+        news = self._news.pop(id, None)
+        if news is None:
+            return False
+        self._n_changes -= len(news.changes)
+        if own is None:
+            put = news.row or (news.changes[-1] if news.changes else None)
+            if put is not None:  # it was moved away meanwhile, or was never reserved
+                outcome.refused.append(Refusal(id, put.service, put.instance_id, None, len(news.changes)))
+            return False
+        if news.row is None and own.has_row and not news.removed:
+            self._fault(id, f"{len(news.changes)} changes without the row of the instance")
+            return False
+        changes = list(news.changes)
+        if len(changes) > MOST_IN_WRITE:  # one call may not hold up Redis
+            if news.removed:
+                self._dropped.changes += len(changes) - MOST_IN_WRITE
+                changes = changes[-MOST_IN_WRITE:]
+            else:
+                news.changes = deque(changes[MOST_IN_WRITE:])
+                self._n_changes += len(news.changes)
+                self._news[id] = news
+                changes = changes[:MOST_IN_WRITE]
+        if news.row is not None:
+            self._note_lease(own, news.row)
+            self._beat(own, news.row.last_beat_ms)
+        self._late.pop(id, None)
+        self._unsure[id] = self._new(own, news.row, tuple(changes))
+        return True
+
+    def _new(
+        self, own: Own, row: InstanceRow | None, changes: tuple[Change, ...], deadline_ms: int | None = None
+    ) -> Write:
+        self._tokens += 1
+        return Write(own.name, own.entry, row, changes, deadline_ms, self._tokens)
+
+    def _change(self, ids: list[int], outcome: Outcome, failed: set[int]) -> None:
+        writes = [self._unsure[id] for id in ids]
+        if not writes:
+            return
+        try:
+            answers = self._leases.change(writes)
+        except Unreachable as error:
+            answers = [error] * len(writes)
+        except BAD_VALUE as error:
+            if len(writes) > 1:
+                for id in ids:
+                    self._change([id], outcome, failed)
+            else:
+                del self._unsure[ids[0]]
+                self._fault(ids[0], str(error))
+            return
+        for id, write, answer in zip(ids, writes, answers, strict=True):
+            if isinstance(answer, Unreachable):
+                outcome.error = answer
+                failed.add(self._shard_of(write.name))
+                if write.loss_deadline_ms is not None and answer.refused:
+                    del self._unsure[id], self._asked[id]  # certainly not done: it may be asked again
+                continue
+            del self._unsure[id]
+            if write.loss_deadline_ms is not None:
+                self._late[id] = (self._asked.pop(id), answer)
+            if isinstance(answer, Accepted):
+                self._accepted(id, write, answer, outcome)
+            elif not answer.early:
+                outcome.refused.append(self.refuse(id, write.name, None, len(write.changes)))
+
+    def _accepted(self, id: int, write: Write, answer: Accepted, outcome: Outcome) -> None:
+        own = self.own[id]
+        for change, seq in zip(write.changes, answer.seqs, strict=True):
+            outcome.accepted.append(replace(change, seq=seq))
+            own.joined += (seq,)
+            if is_news(change):
+                outcome.seqs.setdefault(id, []).extend(own.joined)
+                own.joined = ()
+        if write.row is not None:
+            own.has_row = True
+            return
+        del self.own[id]
+        outcome.seqs.pop(id, None)
+        outcome.removed.append(id)
+
+    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
+        """Forgets an instance that is another monitor's from now on."""
+        late = self._late.get(id)
+        n_changes += self.drop(id)
+        if late is not None:
+            self._late[id] = late
+        return Refusal(id, *parts_of(name), owner, n_changes)
+
+    def _fault(self, id: int, why: str) -> None:
+        self.faults += 1
+        if self.faults & (self.faults - 1) == 0:  # the 1st, 2nd, 4th, 8th: many do not flood the log
+            self._logger.error("skipped what was put of instance %d, which can never be stored: %s", id, why)

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: MIT
+"""The outbox on Redis: deliveries, and what targets were told.
+
+All of it has the tag {f}, so it is on one server: a claim looks at all targets, and numbers grow over all of them. With
+a tag for each target, a claim would be a script for each of them, and none could choose the most urgent. One server
+takes tens of thousands of deliveries a second, which is more than targets do.
+
+A delivery is a row in `rows`, which changes, and an entry in the stream `log`, which does not. `keys` and the stream of
+its target lead to it until it is deleted, all other indexes until it is settled. `due` has only the oldest delivery of
+each target and subject, also while it is claimed. Targets, subjects and keys are digests in all of them, so that names
+of any bytes and lengths do no harm.
+
+A claim has a token. The result of a call by a former claimer counts only if it is that the delivery is done.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery, Superseded, Who
+from heartfelt.monitor.store import Keys as DeliveryKeys
+from heartfelt.monitor.store.outage_log import OutageLog
+from heartfelt.monitor.store.pending import DeliveryRow
+from heartfelt.monitor.store.redis.keys import Keys, name_of, parts_of
+from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Script
+from heartfelt.monitor.store.redis.outbox_layout import (
+    BATCH,
+    NUMBER,
+    ROOM,
+    ROW,
+    batches,
+    bounded,
+    bytes_of,
+    digest_of,
+    id_before,
+    number_of,
+    pairs,
+    slices,
+    text_of,
+)
+from heartfelt.monitor.store.rows import DELIVERY_STATES, LEVELS, from_json, to_json
+
+__all__ = ["BATCH", "RedisOutbox", "Trimmed"]
+
+_log = logging.getLogger("heartfelt.monitor.store")
+
+PAGE = 200
+"""The most that one command returns."""
+MOST_CLAIMS = 100_000
+_PARTS = ("number", "rows", "keys", "log", "open", "queue", "levels", "due", "first", "targets", "lead")
+"""The keys of every script, in the order of outbox_lib.lua."""
+_FAULTS = (ValueError, TypeError, KeyError, RecursionError, struct.error, msgspec.DecodeError)
+assert len(LEVELS) == 3, "outbox_lib.lua counts the levels"
+
+
+@functools.cache
+def _script(name: str) -> Script:
+    folder = Path(__file__).with_name("scripts")
+    texts = [(folder / f"outbox_{part}.lua").read_text(encoding="utf-8") for part in ("lib", name)]
+    return Script(f"outbox_{name}", "".join(texts))
+
+
+class Trimmed(NamedTuple):
+    removed: int
+    unsent: int
+    """Those among `removed` that had been neither done nor given up."""
+    more: bool
+    """There may be more to remove."""
+
+
+class _Claim(NamedTuple):
+    token: bytes
+    key: bytes
+    """The digest of target and key, which another delivery of this number would not have."""
+
+
+class RedisOutbox:
+    """Methods with the names of `Store`'s do the same, but block. Each raises Unreachable: whether it was done is not
+    known then, and it may be called again. Any thread.
+
+    claimer: who claims, other than all others; a call whose answer was lost is recognized by it.
+    """
+
+    def __init__(self, link: Link, keys: Keys, *, logger: logging.Logger = _log, claimer: str | None = None) -> None:
+        self._link = link
+        self._keys = [keys.fleet("out", part) for part in _PARTS]
+        self._rows, self._by_key, self._stream, self._names = (self._keys[at] for at in (1, 2, 3, 9))
+        self._fleet = keys.fleet
+        self._claimed_by = keys.fleet("out", "claim", claimer or os.urandom(16).hex())
+        self._claiming = threading.Lock()
+        self._fence = self._written = 0
+        self._lost = b""
+        """The token of a call without an answer."""
+        self._claims: dict[int, _Claim] = {}
+        self._refused_log = OutageLog(logger, "this monitor leads again")
+        self.refused = 0
+        """Deliveries and entries of `told` that were left out, because another monitor leads."""
+        self._damage_log = OutageLog(logger, "the outbox in Redis can be read again")
+        self.damaged = 0
+        """Deliveries and entries of `told` that could not be read, and were left out."""
+
+    def _run(self, name: str, *arguments: Any, more: Sequence[str] = ()) -> Any:
+        return self._link.call(FLEET, _script(name), *arguments, keys=[*self._keys, *more])
+
+    def _of(self, target: bytes) -> str:
+        return self._fleet("out", "of", target.hex())
+
+    # -- putting
+
+    def put_deliveries(self, rows: Iterable[DeliveryRow]) -> int:
+        """Puts deliveries whose key was not put for their target before, and returns how many are new. They are left
+        out if another monitor leads, which puts the same."""
+        return sum(self._put(batch) for batch in batches(rows))
+
+    def _put(self, rows: list[DeliveryRow]) -> int:
+        streams: dict[str, int] = {}
+        arguments: list[Any] = [self._fence, self._written]
+        for target, key, payload, created_ms, subject, level in rows:
+            digest = digest_of(target)
+            stream = streams.setdefault(self._of(digest), len(streams) + 1)
+            arguments += digest, digest_of(target, subject), digest_of(target, key), level, bounded(created_ms)
+            arguments += stream, bytes_of(target), bytes_of(key), bytes_of(payload)
+        return self._unless_refused(self._run("put", *arguments, more=list(streams)), len(rows))
+
+    # -- the monitor that leads
+
+    def lead(self, fence: int) -> Any:
+        """Makes this the one that puts: what others put, whose fence is lower, is left out from now on. Returns the
+        position that was stored last; None: there is none. Raises Superseded if another one with a higher fence leads.
+        Without a leader, everybody may put."""
+        self._fence, self._written = fence, 0
+        position = self._lead()
+        return None if position is None else from_json(text_of(position))
+
+    def put_position(self, value: Any) -> None:
+        """Must be called after the deliveries up to this position are put. Raises Superseded if another monitor leads,
+        or a replica has taken over that does not have all that this one has put: then it must `lead` again, and go on
+        from the position that is there."""
+        self._lead(to_json(value).encode())
+
+    def _lead(self, *position: bytes) -> bytes | None:
+        reply = self._run("lead", self._fence, self._written, *position)
+        if not reply:
+            raise Superseded(
+                f"another monitor leads now, or Redis has lost writes: the outbox takes nothing more from the fence "
+                f"{self._fence}"
+            )
+        self._written, *found = reply
+        return found[0] if found else None
+
+    def _unless_refused(self, reply: list[int], count: int) -> int:
+        if reply:
+            new, self._written = reply
+            return new
+        self.refused += count
+        self._refused_log.failed("left out what this monitor still had for the outbox: another one puts it")
+        return 0
+
+    # -- claiming and finishing
+
+    def next_deliveries(self, now_ms: int, limit: int, room: Mapping[str, int] | None = None) -> list[Delivery]:
+        """Takes at most BATCH."""
+        limit = min(limit, BATCH)
+        rooms = {digest_of(target): max(0, most) for target, most in (room or {}).items() if most < limit}
+        with self._claiming:
+            token, lost, self._lost = os.urandom(8), self._lost, b""
+            try:
+                found = self._claim(bounded(now_ms), limit, rooms, token, lost)
+            except Exception:
+                self._lost = token
+                raise
+            return found
+
+    def _claim(self, now_ms: int, limit: int, rooms: dict[bytes, int], token: bytes, lost: bytes) -> list[Delivery]:
+        packed = b"".join(ROOM.pack(target, most) for target, most in rooms.items())
+        reply = self._run("claim", now_ms, LEASE_MS, limit, token, lost, packed, more=[self._claimed_by])
+        if reply[0]:
+            self._damage(f"{reply[0]} deliveries that wait have no row", reply[0])
+        numbers = [NUMBER.unpack(number)[0] for number in reply[1::2]]
+        found = []
+        for number, row, entry in zip(numbers, reply[2::2], self._entries(numbers), strict=True):
+            delivery = self._delivery(number, row, entry)
+            self._claims[number] = _Claim(token, row[54:66])
+            if delivery is None:  # so that it is not found again
+                self.finish_delivery(number, ok=False, retry_at_ms=None, answer="the stored message cannot be read")
+            else:
+                found.append(delivery)
+        while len(self._claims) > MOST_CLAIMS:
+            self._claims.pop(next(iter(self._claims)), None)
+        return found
+
+    def finish_delivery(
+        self, number: int, *, ok: bool, retry_at_ms: int | None, answer: str, tried: bool = True
+    ) -> None:
+        """`ok=False` does nothing if the delivery was not claimed by this object, or by another one since."""
+        claim = self._claims.get(number) or _Claim(b"", b"")
+        retry: int | str = "" if retry_at_ms is None else bounded(retry_at_ms)
+        try:
+            packed = NUMBER.pack(number)
+        except struct.error:
+            return  # no delivery has such a number
+        self._run("finish", packed, claim.key, claim.token, int(ok), retry, bytes_of(answer), int(tried))
+        self._claims.pop(number, None)
+
+    # -- all that waits for a target
+
+    def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
+        """In several steps: what another monitor puts meanwhile is not dropped."""
+        digest, highest, dropped, more = digest_of(target), b"", 0, True
+        if forget:
+            self._forget(digest)
+        while more:
+            n, more, highest = self._run("drop", digest, bytes_of(answer), BATCH, highest)
+            dropped += n
+        return dropped
+
+    def hasten_deliveries(self, target: str, now_ms: int) -> None:
+        digest = digest_of(target)
+        for level in range(len(LEVELS)):
+            after = b""
+            while True:
+                after = self._run("hasten", digest, level, bounded(now_ms), BATCH, after)
+                if not after:
+                    break
+
+    # -- reading
+
+    def delivery_states(self, target: str, keys: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for some in slices(list(keys), PAGE):
+            digests = [digest_of(target, key) for key in some]
+            numbers = self._link.call(FLEET, "HMGET", self._by_key, *digests)
+            stored = {key: number for key, number in zip(some, numbers, strict=True) if number is not None}
+            if stored:
+                rows = self._link.call(FLEET, "HMGET", self._rows, *stored.values())
+                for key, row in zip(stored, rows, strict=True):
+                    if row and row[0] < len(DELIVERY_STATES):
+                        found[key] = DELIVERY_STATES[row[0]]
+        return found
+
+    def waiting_deliveries(self, unwritten: Callable[[], Iterable[DeliveryRow]] = tuple) -> dict[str, Backlog]:
+        """unwritten: returns rows that are queued; see deliveries.waiting."""
+        found: dict[str, tuple[int, int]] = {}
+        after, is_first = b"", True
+        while after or is_first:
+            after, *flat = self._run("waiting", after, PAGE)
+            is_first = False
+            for name, count, oldest_ms in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+                found[text_of(name)] = (count, oldest_ms)
+        for target, _, _, created_ms, _, _ in unwritten():
+            n, oldest_ms = found.get(target, (0, created_ms))
+            found[target] = (n + 1, min(oldest_ms, created_ms))
+        return {target: Backlog(count=n, oldest_ms=oldest_ms) for target, (n, oldest_ms) in found.items()}
+
+    def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
+        stream = self._stream if target is None else self._of(digest_of(target))
+        found: list[Delivery] = []
+        end = "+" if before is None else id_before(before)
+        while len(found) < limit:
+            count = min(limit - len(found), PAGE)
+            entries = self._link.call(FLEET, "XREVRANGE", stream, end, "-", "COUNT", count)
+            numbers = [number_of(id) for id, _ in entries]
+            if not numbers:
+                break
+            bodies = [fields for _, fields in entries] if target is None else self._entries(numbers)
+            rows = self._link.call(FLEET, "HMGET", self._rows, *map(NUMBER.pack, numbers))
+            for number, row, body in zip(numbers, rows, bodies, strict=True):
+                delivery = None if row is None else self._delivery(number, row, body)
+                if delivery is not None:
+                    found.append(delivery)
+            if len(numbers) < count:
+                break
+            end = id_before(numbers[-1])
+        return found
+
+    def _entries(self, numbers: Sequence[int]) -> list[list[bytes] | None]:
+        """Returns the fields of these deliveries in the log; None: it has none."""
+        replies = self._link.execute(
+            Command(FLEET, ("XRANGE", self._stream, f"{number}-0", f"{number}-0")) for number in numbers
+        )
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return [reply[0][1] if reply else None for reply in replies]
+
+    def _delivery(self, number: int, row: bytes, entry: list[bytes] | None) -> Delivery | None:
+        try:
+            state, _, attempts, next_ms, created_ms, *_ = ROW.unpack_from(row)
+            if entry is None:
+                raise ValueError("its message is missing")
+            body = dict(pairs(entry))
+            return Delivery(
+                number=number,
+                target=text_of(body[b"t"]),
+                key=text_of(body[b"k"]),
+                payload=from_json(text_of(body[b"p"])),
+                created_ms=created_ms,
+                attempts=attempts,
+                state=DELIVERY_STATES[state],
+                next_ms=next_ms if state < 2 and next_ms else None,
+                answer=text_of(row[ROW.size :]),
+            )
+        except (*_FAULTS, IndexError) as error:
+            self._damage(f"delivery {number} cannot be read: {error}")
+            return None
+
+    def _damage(self, text: str, count: int = 1) -> None:
+        self.damaged += count
+        self._damage_log.failed(f"left out, because the outbox in Redis is damaged: {text}")
+
+    # -- what targets were told
+
+    def put_told(self, target: str, instances: Mapping[Who, DeliveryKeys | None]) -> None:
+        """Must be called after the deliveries that told it are put. Left out if another monitor leads."""
+        digest = digest_of(target)
+        keys = [self._fleet("told"), self._fleet("told", digest.hex())]
+        for some in slices(list(instances.items()), PAGE):
+            told = [(name_of(*who), to_json(value)) for who, value in some if value is not None]
+            over = [name_of(*who) for who, value in some if value is None]
+            arguments = (digest, bytes_of(target), len(told), *itertools.chain(*told), *over)
+            self._unless_refused(self._run("told", self._fence, self._written, *arguments, more=keys), len(some))
+
+    def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
+        found: dict[str, dict[Who, DeliveryKeys]] = {}
+        for digest, target in pairs(self._link.call(FLEET, "HGETALL", self._fleet("told"))):
+            key, cursor, is_first = self._fleet("told", digest.hex()), b"0", True
+            while is_first or int(cursor):
+                is_first = False
+                cursor, flat = self._link.call(FLEET, "HSCAN", key, cursor, "COUNT", PAGE)
+                for name, value in pairs(flat):
+                    try:
+                        who, keys = parts_of(name), msgspec.convert(from_json(text_of(value)), tuple[str, ...])
+                        found.setdefault(text_of(target), {})[who] = keys
+                    except (*_FAULTS, msgspec.ValidationError) as error:
+                        self._damage(f"what the target {text_of(target)!r} was told of {name!r}: {error}")
+        return found
+
+    def _forget(self, target: bytes) -> None:
+        self._link.call(FLEET, "UNLINK", self._fleet("told", target.hex()))
+        self._link.call(FLEET, "HDEL", self._fleet("told"), target)
+
+    # -- retention
+
+    def trim(self, before_ms: int, most: int = BATCH) -> Trimmed:
+        """Deletes deliveries that were put before `before_ms` among the `most` oldest, also those that still wait. Then
+        their keys may be put again."""
+        entries = self._link.call(FLEET, "XRANGE", self._stream, "-", "+", "COUNT", min(most, BATCH))
+        numbers = [NUMBER.pack(number_of(id)) for id, _ in entries]
+        rows = self._link.call(FLEET, "HMGET", self._rows, *numbers) if numbers else []
+        streams: dict[str, int] = {}
+        arguments: list[Any] = []
+        for number, row, (_, fields) in zip(numbers, rows, entries, strict=True):
+            if row is None or len(row) < ROW.size or ROW.unpack_from(row)[4] < before_ms:
+                target = dict(pairs(fields)).get(b"t", b"")
+                arguments += number, streams.setdefault(self._of(digest_of(text_of(target))), len(streams) + 1)
+        if not arguments:
+            return Trimmed(0, 0, False)
+        removed, unsent = self._run("remove", bounded(before_ms), *arguments, more=list(streams))
+        return Trimmed(removed, unsent, len(arguments) // 2 >= min(most, BATCH))

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""What must hold for the history of a fleet, whoever died when.
+
+- Each change of an instance begins with the state in which the one before has ended. So no loss is told twice.
+- No loss without silence: between a loss and its timeout before, no beat was sent that a monitor has answered.
+- No silence without a loss: after each silence that is longer than the timeout and `late_ms`, there is one.
+- Each loss is told in exactly one message of a webhook (run.py counts them).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+
+def by_instance(changes):
+    """Oldest first."""
+    found = defaultdict(list)
+    for change in sorted(changes, key=lambda one: one["seq"]):
+        found[change["instance_id"]].append(change)
+    return found
+
+
+def broken_chains(changes):
+    return [
+        (name, before["seq"], before["new"], after["seq"], after["old"])
+        for name, some in by_instance(changes).items()
+        for before, after in zip(some, some[1:], strict=False)
+        if before["new"] != after["old"] and not (before["new"] == "REMOVED" and after["old"] is None)
+    ]
+
+
+def false_losses(changes, instances, timeout_ms):
+    """Losses of instances that had sent a beat, which was answered, within the timeout before."""
+    found = []
+    for one in instances:
+        losses = [change for change in changes.get(one.name, ()) if change["new"] == "LOST"]
+        for loss in losses:
+            at_ms = loss["time_ms"]
+            beats = [sent for sent, answered in one.beats if answered is not None and answered <= at_ms]
+            if beats and at_ms - beats[-1] < timeout_ms:
+                found.append((one.name, loss["seq"], at_ms, at_ms - beats[-1]))
+    return found
+
+
+def missed_losses(changes, instances, timeout_ms, late_ms, end_ms):
+    """Silences that were not told. A beat that was sent and not answered may have been heard or not."""
+    found = []
+    for one in instances:
+        losses = [change["time_ms"] for change in changes.get(one.name, ()) if change["new"] == "LOST"]
+        sent = [sent for sent, _ in one.beats]
+        for last_ms, next_ms in zip(sent, [*sent[1:], end_ms], strict=True):
+            due_ms = last_ms + timeout_ms + late_ms
+            if next_ms <= due_ms:
+                continue
+            if not any(last_ms < at_ms <= due_ms for at_ms in losses):
+                found.append((one.name, last_ms, next_ms - last_ms, [at - last_ms for at in losses]))
+    return found

@@ -277,10 +277,17 @@ class Foreign:
         self.gone(owner, [one.of for one in shadows if one.owner == owner and one.last_beat_ms >= since_ms])
 
     def unsent(self, forward: Forward) -> None:
-        """Takes back what could not be forwarded, since its owner cannot be reached: asks whose they are now."""
-        of = (self.shadows.by_name.get((raw.service, raw.instance_id)) for raw in forward.raws)
-        self.gone(forward.owner, [*forward.ids, *(shadow.of for shadow in of if shadow is not None)])
-        for raw in forward.raws:
+        """Takes back what could not be forwarded, since its owner cannot be reached."""
+        self.gone(forward.owner, forward.ids)
+        self.again(forward.raws)
+
+    def again(self, raws: Sequence[Raw]) -> None:
+        """Takes back inputs that could not be forwarded: asks whose they are, with the newest beats that were heard."""
+        for raw in raws:
+            shadow = self.shadows.by_name.get((raw.service, raw.instance_id))
+            if shadow is not None:
+                self.gone(shadow.owner, [shadow.of])
+        for raw in raws:
             self._replay(raw)
 
     def forwarded(self, forward: Forward, sender: str) -> Reply:

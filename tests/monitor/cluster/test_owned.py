@@ -369,6 +369,25 @@ def test_beats_that_could_not_be_forwarded_are_asked_for_again(fleet, nodes):
     a.renew()
 
 
+def test_a_beat_that_died_with_its_owner_is_handed_to_the_next_one(fleet, nodes):
+    a, b = nodes
+    joined(fleet, a)
+    for n in (10, 11):
+        b.beat(text(n))
+        fleet.settle()
+    fleet.truth.clock.advance(1.0)
+    b.beat(text(12))
+    heard_ms = fleet.truth.wall_ms()
+    b.forward()  # a has it, and has written nothing of it
+    a.runs = False
+    fleet.advance(LEASE_S)
+    b.foreign.owner_stopped("a")
+    fleet.settle()
+    assert b.registry.find(*NAME).last_beat_ms == heard_ms
+    a.late = True
+    a.renew()
+
+
 def test_a_removed_instance_joins_again_where_it_beats(fleet, nodes):
     a, b = nodes
     instance = joined(fleet, a)

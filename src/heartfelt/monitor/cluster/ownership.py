@@ -42,6 +42,7 @@ from heartfelt.monitor.tasks import TimedEvent, end_tasks
 
 GATHER_S = 0.005
 FORWARD_S = 0.05
+SWEEP_S = 1.0
 AGAIN_S = 0.25
 """How long a question waits that Redis could not answer, or whose answer was outdated at once."""
 AT_ONCE = 2000
@@ -142,6 +143,7 @@ class Ownership:
             asyncio.create_task(self._work(), name="questions about ownership"),
             asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
             asyncio.create_task(self._repeat(adopt_every_s, self._adopt), name="taking over"),
+            asyncio.create_task(self._repeat(SWEEP_S, self._sweep), name="sweep of shadows"),
         ]
 
     async def stop(self) -> int:
@@ -345,6 +347,9 @@ class Ownership:
             if found:
                 self.counts["adopted"] += len(found)
                 self._foreign.adopt(await self._taken_over(found))
+
+    async def _sweep(self) -> None:
+        self._foreign.sweep()
 
     async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while self._running:

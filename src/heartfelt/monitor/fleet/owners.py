@@ -12,7 +12,8 @@ later, as calls of these:
 What comes from outside, or has to be done now and then:
 
     every 50 ms                  Foreign.take_forwards: what was heard of the instances of others, for their owners
-    what could not be forwarded  Foreign.unsent
+    what could not be forwarded  Foreign.unsent, or gone (ids) and again (raws)
+    a monitor's lease is gone    Foreign.owner_stopped
     once a second                Foreign.sweep: forgets idle shadows
     from another monitor         Foreign.forwarded: what that one has heard of ours. Its answer goes back, and is given
                                  there to Foreign.gone (ids that are not ours) and to a MOVE (ids that it may take)

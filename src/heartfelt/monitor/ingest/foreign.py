@@ -36,6 +36,8 @@ from heartfelt.monitor.model import AgentEvent, Beat
 __all__ = ["Foreign", "beat_raw", "text_raw"]
 
 MOST_HOPS = 8
+RESENT_MS = 60_000
+"""A beat that is older is not handed over again."""
 _BY_KEY = frozenset(("ping", "udp"))
 _DROPPED = counter(
     "heartfelt_foreign_dropped",
@@ -277,11 +279,25 @@ class Foreign:
             self.shadows.drop(shadow.name)
             self._wait(shadow.name, shadow.via, shadow.peer, age_ms, by_key=by_key, joins=True)
 
+    def owner_stopped(self, owner: str) -> None:
+        """Hands the newest beats of a stopped monitor's instances to whoever owns them now: what was forwarded to it
+        last may have died with it. O(shadows)."""
+        since_ms = self._wall_ms() - RESENT_MS
+        shadows = list(self.shadows.by_id.values())
+        self.gone(owner, [one.of for one in shadows if one.owner == owner and one.last_beat_ms >= since_ms])
+
     def unsent(self, forward: Forward) -> None:
-        """Takes back what could not be forwarded, since its owner cannot be reached: asks whose they are now."""
-        of = (self.shadows.by_name.get((raw.service, raw.instance_id)) for raw in forward.raws)
-        self.gone(forward.owner, [*forward.ids, *(shadow.of for shadow in of if shadow is not None)])
-        for raw in forward.raws:
+        """Takes back what could not be forwarded, since its owner cannot be reached."""
+        self.gone(forward.owner, forward.ids)
+        self.again(forward.raws)
+
+    def again(self, raws: Sequence[Raw]) -> None:
+        """Takes back inputs that could not be forwarded: asks whose they are, with the newest beats that were heard."""
+        for raw in raws:
+            shadow = self.shadows.by_name.get((raw.service, raw.instance_id))
+            if shadow is not None:
+                self.gone(shadow.owner, [shadow.of])
+        for raw in raws:
             self._replay(raw)
 
     def forwarded(self, forward: Forward, sender: str) -> Reply:

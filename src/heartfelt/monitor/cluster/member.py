@@ -93,7 +93,7 @@ class ClusterMember:
             lease_ms=lease_ms,
             leads=self.membership.leads,
             retention=make_retention(config),
-            renew_s=min(config.cluster_settle, config.cluster_lease / 4),
+            renew_s=min(config.cluster_settle / 2, config.cluster_lease / 4),
             wall_ms=wall_ms,
         )
         self.channel = Channel(

@@ -175,6 +175,46 @@ def test_once_one_of_them_has_beaten_the_others_losses_are_not_held(make_fleet):
     assert [name for _, name, _, new, _ in fleet.truth.history if new is State.LOST] == [("shop", "shop-0")]
 
 
+def test_losses_are_not_held_if_the_others_came_by_their_names_before_they_were_adopted(make_fleet):
+    fleet = make_fleet(2, policy=HOLD)
+    a, b = fleet.nodes
+    for n in range(20):
+        joined(fleet, a, f"shop-{n}")
+    kill(fleet, a)
+    for k in range(8):
+        for n in range(1, 20):
+            b.beat(text(20 + k, name=f"shop-{n}"))
+        fleet.advance(1.0)
+        b.adopt()
+        bury(fleet, a)
+    assert [name for _, name, _, new, _ in fleet.truth.history if new is State.LOST] == [("shop", "shop-0")]
+
+
+def test_losses_are_not_held_if_the_others_beat_to_another_monitor(make_fleet):
+    fleet = make_fleet(3, policy=HOLD)
+    a, b, c = fleet.nodes
+    for one, other in ((b, c), (c, b)):
+        one.registry.owned.asking.on_back = other.registry.owned.asking.came_back_elsewhere
+    for n in range(40):
+        joined(fleet, a, f"shop-{n}")
+    for n in range(40, 50):
+        joined(fleet, c, f"shop-{n}")
+    a.runs = False
+    silent = range(0, 40, 10)
+    for k in range(12):
+        for n in set(range(40)) - set(silent):
+            b.beat(text(20 + k, name=f"shop-{n}"))
+        for n in range(40, 50):
+            c.beat(text(20 + k, name=f"shop-{n}"))
+        fleet.advance(1.0)
+        b.adopt()
+        c.adopt()
+    bury(fleet, a)
+    lost = [name for _, name, _, new, _ in fleet.truth.history if new is State.LOST]
+    assert sorted(lost) == [("shop", f"shop-{n}") for n in silent]
+    assert {node for _, _, _, new, node in fleet.truth.history if new is State.LOST} == {b.id, c.id}
+
+
 def test_disowned_instances_leave_no_trace(fleet):
     a, _ = fleet.nodes
     for n in range(4):

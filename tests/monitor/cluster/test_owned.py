@@ -454,4 +454,4 @@ def test_a_loop_of_forwarded_inputs_ends(fleet, nodes):
             node.forward()
     assert a.foreign.hops_dropped + b.foreign.hops_dropped == 1
     b.foreign.shadows.drop(NAME)
-    b.foreign.moved([b.owners.taken(fleet.truth.entries[NAME])])
+    b.foreign.moved([b.owners.taken(fleet.truth.entries[NAME])], stopped=False)

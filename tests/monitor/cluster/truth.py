@@ -109,7 +109,7 @@ class FakeOwners:
         elif truth.lives(entry.owner):
             node.foreign.theirs(name, entry.id, entry.owner)
         else:
-            node.foreign.moved([self._move(entry)])
+            node.foreign.moved([self._move(entry)], stopped=True)
 
     def _move(self, entry):
         former = self.truth.nodes.get(entry.owner)
@@ -126,7 +126,7 @@ class FakeOwners:
     def _take(self, name):
         entry = self.truth.entries.get(name)
         if self.truth.reachable and entry is not None and entry.row is not None and entry.owner != self.node.id:
-            self.node.foreign.moved([self._move(entry)])
+            self.node.foreign.moved([self._move(entry)], stopped=False)
 
     def _lose(self, loss):
         truth, node, asking = self.truth, self.node, self.node.registry.owned.asking

@@ -53,6 +53,8 @@ PASSED_ON = "passed on"
 """The kind of an input that a monitor without a lease passes on."""
 REPLY = "taken"
 """The notice that answers forwarded beats."""
+BACK = "back"
+"""The notice that instances of a monitor that has stopped beat again."""
 FIGURES: Figures = {
     "asked": counter("heartfelt_ownership_asked", "Names of which Redis was asked who owns them"),
     "moves": counter("heartfelt_ownership_moves", "Instances that were taken over since they beat to this monitor"),
@@ -131,6 +133,9 @@ class Ownership:
         channel.on_beats(self._beats)
         channel.on_inputs(self._inputs)
         channel.on_notice(REPLY, self._replied, _Taken)
+        asking = registry.owned.asking  # type: ignore[union-attr]
+        asking.on_back = self._tell_back
+        channel.on_notice(BACK, lambda peer, body: asking.came_back_elsewhere(), type(None))
         channel.peers.on_undelivered = self._undelivered
 
     @property
@@ -266,9 +271,11 @@ class Ownership:
                 answers = [Unreachable(str(error))] * len(wanted)
             taken: list[Adopted] = []
             again: list[Name] = []
+            stopped = False
             for name, answer in zip(moves, answers, strict=True):
                 if isinstance(answer, Adopted):
                     taken.append(answer)
+                    stopped = stopped or not moves[name][2]
                 elif isinstance(answer, Entry):
                     self._foreign.mine(name, answer.id)
                 else:
@@ -277,7 +284,11 @@ class Ownership:
                 self._later(again, dict.fromkeys(again, True))
             if taken:
                 self.counts["moves"] += len(taken)
-                self._foreign.moved(await self._taken_over(taken))
+                self._foreign.moved(await self._taken_over(taken), stopped=stopped)
+
+    def _tell_back(self) -> None:
+        for peer in self._channel.peers.connected:
+            self._channel.peers.notify(peer, BACK)
 
     def _later(self, names: Iterable[Name], joins: dict[Name, bool]) -> None:
         """Asks again in a moment. The inputs of the names wait meanwhile."""

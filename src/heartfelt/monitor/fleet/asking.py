@@ -5,13 +5,16 @@
 the instance keeps its state. A beat meanwhile makes the question void: whatever is answered, the instance is not lost,
 unless Redis has recorded the loss, which is then told together with its end.
 
-Instances that were taken over from a monitor that has stopped are `away` until one of them has beaten here. Until then
-their losses are held, as after a start of this monitor, and they are no sign of anything for the losses of others.
+Instances that were taken over from a monitor that has stopped are `away` until one that was its has beaten, here or to
+another monitor. Until then their losses are held, as after a start of this monitor, and they are no sign of anything for
+the losses of others. Those that beat are mostly taken over by their names, before the pages of their monitor are: so what
+is taken over a moment after one has beaten is not away, either.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asking"]
 
+BACK_MS = 1000.0
 _TIMER = "ask"
 _BUSY_MS = 100.0
 _MOST_DEFERRED_MS = 2000.0
@@ -50,6 +54,9 @@ class Asking:
         self._unreachable: dict[int, Loss] = {}
         """Those that could not be answered."""
         self.away: dict[int, None] = {}
+        self._back_until_ms = self._tell_ms = -math.inf
+        self.on_back: Callable[[], object] = lambda: None
+        """Tells the other monitors that instances of a monitor that has stopped beat again; at most once in BACK_MS."""
         self._n_away_held = 0
         self._n = 0
         self.asked = self.refusals = self.outdated = 0
@@ -114,11 +121,29 @@ class Asking:
 
     # -- instances that were taken over
 
+    def took_over(self, id: int) -> None:
+        """Notes that an instance was taken over from a monitor that has stopped, and was not heard since."""
+        if self._life.now_ms() >= self._back_until_ms:
+            self.away[id] = None
+
     def returned(self, id: int) -> None:
         """Notes the first beat of an instance that was taken over."""
         if id in self.away:
-            self.away.clear()
-            self._n_away_held = 0
+            self.came_back()
+
+    def came_back(self) -> None:
+        """Notes that an instance of a monitor that has stopped beats here."""
+        self.came_back_elsewhere()
+        now_ms = self._life.now_ms()
+        if now_ms >= self._tell_ms:
+            self._tell_ms = now_ms + BACK_MS
+            self.on_back()
+
+    def came_back_elsewhere(self) -> None:
+        """Notes that an instance of a monitor that has stopped beats to another one: its agents reach the fleet."""
+        self._back_until_ms = self._life.now_ms() + self._life.hold.policy.settle_ms
+        self.away.clear()
+        self._n_away_held = 0
 
     # -- answers
 

@@ -262,7 +262,7 @@ class Owned:
             if instance.id in life.timers.lease:
                 self._set_first(instance, came[instance.id].left_ms)
                 if not moved:
-                    self.asking.away[instance.id] = None
+                    self.asking.took_over(instance.id)
         self._jobs.restore([run for one in came.values() for run in one.runs], 0)
         for instance in adopted:
             if instance.state not in GONE:

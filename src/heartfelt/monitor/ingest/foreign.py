@@ -223,8 +223,10 @@ class Foreign:
             else:
                 self.shadows.say(shadow, raw)
 
-    def moved(self, found: Sequence[TakenOver]) -> None:
-        """Instances are this monitor's now, since they beat here."""
+    def moved(self, found: Sequence[TakenOver], *, stopped: bool) -> None:
+        """Instances are this monitor's now, since they beat here. `stopped`: the monitor of some has stopped."""
+        if stopped:
+            self._owned.asking.came_back()
         names = [(one.row.service, one.row.instance_id) for one in found]
         shadows = {name: self.shadows.drop(name) for name in names}
         for instance in self._owned.adopt(found, moved=True):
@@ -240,8 +242,9 @@ class Foreign:
         heard: list[TakenOver] = []
         for one in found:
             (heard if self._is_heard_of(one) else silent).append(one)
+        if heard:
+            self.moved(heard, stopped=True)
         self._owned.adopt(silent)
-        self.moved(heard)
 
     def _is_heard_of(self, one: TakenOver) -> bool:
         name = one.row.service, one.row.instance_id

@@ -13,7 +13,7 @@ C_FILES := $(wildcard heartfelt_core/*.[ch] heartfelt_core/sender/*.[ch] heartfe
 CORE_TESTS = $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -f tests/core/Makefile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve build test core-test py-test attack parallel-test soak asan tsan fuzz sanitized-install \
+.PHONY: help demo cluster-demo serve build test core-test py-test attack parallel-test soak asan tsan fuzz sanitized-install \
 	sanitized-fuzz sanitized-test model-check ends lint format bench bench-plot bench-compare bench-instructions \
 	bench-lateness bench-panel hold-simulation \
 	wheel clean
@@ -30,6 +30,10 @@ serve: build $(VENV)/.monitor ## start the monitor at http://127.0.0.1:8900 with
 	@$(BIN)/python -m heartfelt serve --data build/monitor $(SERVE_ARGS) & serving=$$!; \
 		trap 'kill $$serving 2>/dev/null; wait $$serving' EXIT INT TERM; \
 		$(BIN)/python -m heartfelt demo --monitor $(MONITOR) $(FEED_ARGS)
+
+cluster-demo: build $(VENV)/.monitor-tested $(VENV)/.redis ## kill one of three monitors that share a Redis, and watch the others take over; 40 s
+	@echo '== python -m heartfelt demo --cluster'
+	@$(BIN)/python -m heartfelt demo --cluster
 
 MONITOR ?= http://127.0.0.1:8900
 

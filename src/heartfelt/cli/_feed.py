@@ -6,6 +6,7 @@ from __future__ import annotations
 import heapq
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -39,11 +40,14 @@ class Fed:
 class BeatFeed:
     """Sends the beats that are due, on one connection, from one thread."""
 
-    def __init__(self, client: ApiClient, fleet: list[Simulated]) -> None:
+    def __init__(
+        self, client: ApiClient, fleet: Sequence[Simulated], jobs: Sequence[tuple[str, float, int]] = JOBS
+    ) -> None:
         self._client = client
+        self._kinds = jobs
         self._due = [(one.due_s, one.number, one) for one in fleet]
         heapq.heapify(self._due)
-        self._jobs = [[3.0 + 2 * n, 0] for n in range(len(JOBS))]
+        self._jobs = [[3.0 + 2 * n, 0] for n in range(len(jobs))]
         self._failing_since: float | None = None
         self.fed = Fed()
 
@@ -59,7 +63,7 @@ class BeatFeed:
                 beats.append(beat)
         for begin in range(0, len(beats), BATCH):
             self._send(beats[begin : begin + BATCH], now_s)
-        for n, (key, period_s, fails) in enumerate(JOBS):
+        for n, (key, period_s, fails) in enumerate(self._kinds):
             if self._jobs[n][0] <= now_s:
                 self._jobs[n][0] = now_s + period_s
                 self._jobs[n][1] += 1
@@ -67,13 +71,16 @@ class BeatFeed:
                 self._ping(key, "/start", b"", now_s)
                 self._ping(key, "/fail" if failed else "/ok", b"disk full" if failed else b"done", now_s)
 
-    def _send(self, beats: list[dict[str, Any]], now_s: float) -> None:
-        if self._try("/api/v1/beats", encode(beats), now_s):
+    def _send(self, beats: list[dict[str, Any]], now_s: float) -> bool:
+        """Returns whether the monitor accepted them."""
+        accepted = self._try("/api/v1/beats", encode(beats), now_s)
+        if accepted:
             self.fed.requests += 1
             self.fed.beats += len(beats)
             self.fed.goodbyes += sum("goodbye" in beat for beat in beats)
         else:
             self.fed.missed += len(beats)
+        return accepted
 
     def _ping(self, key: str, suffix: str, body: bytes, now_s: float) -> None:
         self.fed.pings += self._try(f"/ping/{quote(key, safe='')}{suffix}", body, now_s)
@@ -100,7 +107,7 @@ def run(
     token_file: str | None = None, token_env: str | None = None, ca: str | None = None,
 ) -> int:  # fmt: skip
     """Feeds the monitor for `duration_s`, or until interrupted. Returns 0 if the monitor accepted beats."""
-    fleet = make_fleet(instances, interval_s, timeout_s)
+    fleet: list[Simulated] = make_fleet(instances, interval_s, timeout_s)
     progress = Progress()
     began = time.monotonic()
     with ApiClient(url, token_file=token_file, token_env=token_env, ca=ca, timeout_s=10) as client:

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 SERVICES = (
     ("checkout", "shop", 14), ("catalog", "shop", 22), ("cart", "shop", 12), ("payment", "billing", 8),
@@ -85,12 +85,19 @@ class Simulated:
         return self.head | times
 
 
+S = TypeVar("S", bound=Simulated)
+
+
 def make_fleet(
-    count: int, interval_s: float, timeout_s: float, random_id: Callable[[], str] = lambda: str(uuid.uuid4())
-) -> list[Simulated]:
+    count: int,
+    interval_s: float,
+    timeout_s: float,
+    random_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    kind: type[S] = Simulated,  # type: ignore[assignment]
+) -> list[S]:
     """Makes `count` instances of a dozen services; their beats are spread over the interval."""
     names = [(name, app) for name, app, weight in SERVICES for _ in range(weight)]
-    fleet = []
+    fleet: list[S] = []
     for number in range(count):
         service, app = names[number % len(names)]
         host = f"node-{number % 97:02}.{app}.example"
@@ -118,7 +125,7 @@ def make_fleet(
             "timeoutMs": int(timeout_s * 1000),
         }
         pace = interval_s * (1.6 if number % 100 in SLOW else 1.0)  # late now and then, but never lost
-        fleet.append(Simulated(number, service, head, interval_s * number / count, pace))
+        fleet.append(kind(number, service, head, interval_s * number / count, pace))
     return fleet
 
 

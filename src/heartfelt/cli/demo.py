@@ -52,10 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "then --services 1000 --interval 3 --timeout 10, until interrupted"
     )
     option("--monitor", url, None, monitor_help, "URL")
+    cluster_help = (
+        "start three monitors that share a Redis, kill one of them, and show how the others take over; the defaults "
+        "are then --services 3000 --interval 1.5 --timeout 6 --duration 36"
+    )
+    parser.add_argument("--cluster", action="store_true", help=cluster_help)
     add_trust_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.cluster:
+        return cluster(args)
     if args.monitor is not None:
         return feed(args)
     for option in ("token_file", "token_env", "ca"):
@@ -89,6 +96,25 @@ def feed(args: argparse.Namespace) -> int:
         token_env=args.token_env,
         ca=args.ca,
     )
+
+
+def cluster(args: argparse.Namespace) -> int:
+    from heartfelt.cli._cluster.demo import ClusterPlan
+    from heartfelt.cli._cluster.demo import run as run_cluster
+
+    for option in ("parallelism", "stuck", "monitor", "token_file", "token_env", "ca"):
+        if getattr(args, option) is not None:
+            raise UsageError(
+                f"argument --{option.replace('_', '-')}: does not work with --cluster; leave one of them out"
+            )
+    plan = ClusterPlan(
+        services=or_else(args.services, ClusterPlan.services),
+        interval_s=or_else(args.interval, ClusterPlan.interval_s),
+        timeout_s=or_else(args.timeout, ClusterPlan.timeout_s),
+        duration_s=or_else(args.duration, ClusterPlan.duration_s),
+    )
+    check_interval(plan.interval_s, plan.timeout_s)
+    return run_cluster(plan, as_json=args.json)
 
 
 def or_else(given: T | None, default: T) -> T:

@@ -6,9 +6,9 @@ the instance keeps its state. A beat meanwhile makes the question void: whatever
 unless Redis has recorded the loss, which is then told together with its end.
 
 Instances that were taken over from a monitor that has stopped are `away` until one that was its has beaten, here or to
-another monitor. Until then their losses are held, as after a start of this monitor, and they are no sign of anything for
-the losses of others. Those that beat are mostly taken over by their names, before the pages of their monitor are: so what
-is taken over a moment after one has beaten is not away, either.
+another monitor. Until then their losses are held, as after a start of this monitor, and they are no sign of anything
+for the losses of others. Those that beat are mostly taken over by their names, before the pages of their monitor are:
+so what is taken over a moment after one has beaten is not away, either.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ python benchmarks/cluster.py [--instances N] [--taken N] [--seconds S] [--json F
 4. One of the three is killed; how long after its lease the others own what it had.
 
 From CPU times that of the same monitors without beats is subtracted. Forwarded beats go in batches, 20 a second between
-two monitors, so what one costs depends on how many there are: the rate is printed. An instance beats four times in its timeout, as
-often as its deadline is written to Redis.
+two monitors, so what one costs depends on how many there are: the rate is printed. An instance beats four times in its
+timeout, as often as its deadline is written to Redis.
 """
 
 from __future__ import annotations

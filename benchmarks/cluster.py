@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What many monitors cost beside one, and how fast they are: real monitor processes on a Redis of their own. Linux.
+"""Costs of many monitors beside one, and their speed: real monitor processes on a Redis of their own. Linux.
 
 python benchmarks/cluster.py [--instances N] [--taken N] [--seconds S] [--json FILE]
 
@@ -245,7 +245,7 @@ def deadlines(fleet: list[MonitorProcess], clients: list[Client], findings: Find
 
 
 def take_over(fleet: list[MonitorProcess], clients: list[Client], findings: Findings, count: int, idle: float) -> None:
-    """What one monitor owned, once it is killed; nobody beats meanwhile."""
+    """Kills one monitor, and waits until the others own what it had; nobody beats meanwhile."""
     agents = Agents("taken", count, 600.0)
     for group in range(len(agents.groups)):
         clients[2].post(agents.bodies(group))

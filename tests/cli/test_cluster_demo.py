@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from heartfelt.cli._cluster import demo
-from heartfelt.cli._cluster.demo import ClusterPlan, ClusterOutcome, complaints
+from heartfelt.cli._cluster.demo import ClusterOutcome, ClusterPlan, complaints
 from heartfelt.cli._cluster.feed import Member, RovingFeed
 from heartfelt.cli._fleet import make_fleet
 from tests.monitor.redis.servers import REDIS

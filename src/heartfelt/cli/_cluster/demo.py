@@ -58,7 +58,7 @@ class ClusterPlan:
 
 @dataclass
 class ClusterOutcome:
-    """What has happened."""
+    """Facts of a run."""
 
     silent: list[Member] = field(default_factory=list)
     killed: int = 0

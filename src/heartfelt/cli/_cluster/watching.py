@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitors say about themselves and about the fleet."""
+"""Asks the monitors about themselves and about the fleet."""
 
 from __future__ import annotations
 

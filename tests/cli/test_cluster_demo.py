@@ -20,7 +20,7 @@ from tests.monitor.serving import PATIENCE_S, command, plain_environ, run_comman
 with_redis = pytest.mark.skipif(
     REDIS is None or importlib.util.find_spec("redis") is None, reason="redis-server or redis-py is not installed"
 )
-SMALL = ClusterPlan(services=150, interval_s=0.5, timeout_s=4.0, duration_s=14.0, lease_s=2.0, silent=4)
+SMALL = ClusterPlan(services=150, interval_s=0.5, timeout_s=6.0, duration_s=14.0, lease_s=3.0, silent=4)
 
 
 @with_redis

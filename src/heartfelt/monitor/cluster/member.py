@@ -8,19 +8,21 @@ this monitor enters itself among the living, and begins to ask, to forward and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
+from heartfelt.monitor.cluster.channel.asking import ChannelError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import FleetMember
 from heartfelt.monitor.cluster.federation import KIND as PART
-from heartfelt.monitor.cluster.federation import WHOLE, Federation
+from heartfelt.monitor.cluster.federation import PIECE_BYTES, PIECES, WHOLE, Federation
 from heartfelt.monitor.cluster.leading import Leading
 from heartfelt.monitor.cluster.membership import Membership, new_monitor_id
 from heartfelt.monitor.cluster.ownership import Ownership
@@ -52,6 +54,8 @@ LOOK_S = 0.5
 STOP_S = 1.0
 HOLD_UP_S = 0.5
 SECRET_BYTES = 32
+MOST_ANSWER = 256 << 20
+"""Bytes of one monitor's part of an answer."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
@@ -139,8 +143,10 @@ class ClusterMember:
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
         self.federation = parts.federation = Federation(self, parts, endpoints)
-        self.channel.on(PART, self.federation.serve, bytes)
-        self.channel.on(WHOLE, self.federation.serve_whole, bytes)
+        made = self.federation
+        self.channel.on(PART, lambda peer, message: _in_pieces(made.serve, peer, message), bytes)
+        self.channel.on(WHOLE, lambda peer, message: _in_pieces(made.serve_whole, peer, message), bytes)
+        self.channel.on(PIECES, made.serve_pieces, bytes)
 
     # -- start and stop
 
@@ -209,8 +215,16 @@ class ClusterMember:
         return leader if leader in self.channel.peers else None
 
     async def ask(self, peer: str, kind: str, message: bytes, *, within_s: float) -> bytes:
-        answer: bytes = await self.channel.peers.ask(peer, kind, message, seconds=within_s, kind=bytes)
-        return answer
+        answer = bytearray()
+        async with contextlib.aclosing(self.pieces(peer, kind, message, within_s=within_s)) as pieces:
+            async for some in pieces:
+                answer += some
+                if len(answer) > MOST_ANSWER:
+                    raise ChannelError("large", f"an answer has more than {MOST_ANSWER} bytes")
+        return bytes(answer)
+
+    def pieces(self, peer: str, kind: str, message: bytes, *, within_s: float) -> AsyncGenerator[bytes, None]:
+        return self.channel.peers.stream(peer, kind, message, seconds=within_s, kind=bytes)
 
     def watch(self, peer: str, kind: str) -> Any:
         return self.channel.peers.stream(peer, kind, None, seconds=WATCH_S, kind=bytes)
@@ -237,6 +251,13 @@ class ClusterMember:
 
 WATCH_S = 86400.0
 """A watch begins again after this time."""
+
+
+async def _in_pieces(make: Callable[[str, bytes], Awaitable[bytes]], peer: str, message: bytes) -> AsyncIterator[bytes]:
+    """An answer may be larger than a frame."""
+    made = await make(peer, message)
+    for begin in range(0, len(made), PIECE_BYTES):
+        yield made[begin : begin + PIECE_BYTES]
 
 
 def _counts(registry: Registry) -> Counts:

@@ -22,13 +22,16 @@ from heartfelt.monitor.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from heartfelt.monitor.web.api.endpoint import Call, Endpoint
-    from heartfelt.monitor.web.api.federated import Federated
+    from heartfelt.monitor.web.api.federated import Federated, Streamed
 
 
 class Federation(Protocol):
     async def answer(self, endpoint: Endpoint, federated: Federated, call: Call) -> Any:
         """Returns the answer to a call of a federated endpoint, merged from all monitors' parts. Raises what the
         handler raises, and Problem."""
+
+    async def stream(self, endpoint: Endpoint, streamed: Streamed, call: Call) -> Any:
+        """Returns the answer to a call of a streamed endpoint, which passes on all monitors' parts. Raises Problem."""
 
     async def answer_by_leader(self, endpoint: Endpoint, call: Call) -> Any:
         """Returns the answer of the monitor that leads. Raises what the handler raises, and Problem."""

@@ -169,6 +169,9 @@ def _look(holdings: Holdings, existing: Iterable[Existing], *, reclaims: bool = 
         elif answers[row]:
             owner, fence = parts_of_mark(mark)
             found[name] = Owned(entry, owner, bool(answers[lives]), fence)
+            holdings.has_come(name)
+        elif reclaims and answers[lives] and holdings.is_coming(name, entry):
+            found[name] = Unreachable("another monitor has reserved it, and writes its row", refused=True)
         else:
             without_row.append((name, entry, mark))
     if reclaims:

@@ -12,7 +12,6 @@ from heartfelt.monitor.config.settings import SETTINGS
 from heartfelt.monitor.ingest import Intake
 from heartfelt.monitor.ingest.limits import MOST_CLIENTS
 from heartfelt.monitor.model import Limits
-from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.web.api.sessions import MOST_SESSIONS, Sessions
 from tests.monitor.web.metric_table import declared, exposed

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-
 import pytest
 
 pytest.importorskip("redis")
@@ -106,3 +102,103 @@ def test_pages_of_sermants_events_behind_a_balancer(fleet):
         found += [one["info"]["text"] for one in rows]
     assert sorted(found) == texts
     assert c.get("/sermant/event/events/page", page=1, headers={"Cookie": "JSESSIONID=none"}).status == 400
+
+
+# -- what administrators do, at any monitor, to instances of any other
+
+
+def test_pause_ack_resume_remove_and_bulk_actions_reach_instances_of_all(fleet):
+    names = join(fleet, "acts", timeout_ms=1000)
+    everywhere(fleet, lambda one: {row["state"] for row in ids(one, service="acts").values()} == {"LOST"})
+    a, b, c = fleet.monitors
+    viewers = [Viewer(one) for one in fleet.monitors]
+    try:
+        for name in names:
+            id_ = ids(a, instance=name)[name]["id"]
+            assert b.post(f"/api/v1/instances/{id_}/ack", {"by": "me"}).status == 200
+        everywhere(fleet, lambda one: all(row["ack"] for row in ids(one, service="acts").values()))
+        for viewer in viewers:  # what happened before the others were watched is not in the stream, which says so
+            until(
+                lambda v=viewer: len({x["id"] for m in v.of("acks") for x in m}) >= 9 or len(v.of("resync")) > 1, "acks"
+            )
+        id_ = ids(a, instance=names[0])[names[0]]["id"]
+        assert c.request("DELETE", f"/api/v1/instances/{id_}/ack").status == 204
+        everywhere(fleet, lambda one: ids(one, instance=names[0])[names[0]]["ack"] is None)
+        acted = c.post("/api/v1/instances/pause", {"by": "me"}, service="acts")
+        assert acted.json == {"matched": 9, "changed": 9}
+        everywhere(fleet, lambda one: {row["state"] for row in ids(one, service="acts").values()} == {"PAUSED"})
+        acted = a.post("/api/v1/instances/resume", {"by": "me"}, service="acts")
+        assert acted.json["changed"] == 9
+        acted = b.post("/api/v1/instances/remove", {"by": "me", "why": "gone"}, service="acts")
+        assert acted.json == {"matched": 9, "changed": 9}
+        everywhere(fleet, lambda one: not ids(one, service="acts"))
+        for viewer in viewers:
+            until(lambda v=viewer: sum(m["new"] == "REMOVED" for m in v.of("change")) == 9, "changes in each stream")
+            seen = [(m["seq"], m["new"]) for m in viewer.of("change") if m["service"] == "acts"]
+            assert len(set(seen)) == len(seen)
+        found = [one.json("/api/v1/changes", service="acts", limit=1000)["changes"] for one in fleet.monitors]
+        assert found[0] == found[1] == found[2]
+    finally:
+        for viewer in viewers:
+            viewer.end()
+
+
+def test_counts_in_each_stream_are_of_the_whole_fleet(fleet):
+    viewers = [Viewer(one, topics=["counts"]) for one in fleet.monitors]
+    try:
+        join(fleet, "counted")
+        for viewer in viewers:
+            until(lambda v=viewer: any(m["services"].get("counted", {}) and m["services"]["counted"]["total"] == 9
+                                       for m in v.of("counts")), "counts")  # fmt: skip
+        total = fleet.monitors[0].json("/api/v1/services")["all"]["total"]
+        until(lambda: all(v.of("counts")[-1]["all"]["total"] == total for v in viewers), "the same total")
+    finally:
+        for viewer in viewers:
+            viewer.end()
+
+
+def runs_of(monitor, key):
+    found = ids(monitor, instance=key)
+    return monitor.json(f"/api/v1/instances/{found[key]['id']}/runs")["runs"] if found else []
+
+
+def results_of(monitor, key):
+    return [(run["rid"], run["result"]) for run in runs_of(monitor, key)]
+
+
+def test_runs_of_a_job_whose_pings_go_to_different_monitors(fleet):
+    for n in range(6):
+        where = fleet.monitors[n % 3 :] + fleet.monitors[: n % 3]
+        assert where[0].post(f"/ping/job/start?rid=r{n}").status == 200
+        assert where[1].post(f"/ping/job?rid=r{n}", f"half of {n}").status == 200
+        word = "fail" if n == 4 else "ok"
+        assert where[2].post(f"/ping/job/{word}?rid=r{n}", f"end of {n}").status == 200
+        wanted = "FAILED" if n == 4 else "OK"
+        everywhere(fleet, lambda one, n=n, wanted=wanted: (f"r{n}", wanted) in results_of(one, "job"))
+    for monitor in fleet.monitors:
+        until(lambda one=monitor: all(run["begin_ms"] and run["end_ms"] for run in runs_of(one, "job")), "all begins")
+        runs = runs_of(monitor, "job")
+        assert [(one["rid"], one["text"]) for one in runs] == [(f"r{n}", f"end of {n}") for n in range(5, -1, -1)]
+        assert len({one["number"] for one in runs}) == 6
+
+
+def test_a_run_that_is_overdue_is_so_everywhere_wherever_it_began(fleet):
+    a, b, c = fleet.monitors
+    a.post("/ping/late-job/ok")
+    everywhere(fleet, lambda one: "late-job" in ids(one))
+    assert b.post("/ping/late-job/start?rid=x&timeout=1s").status == 200, "start"
+    everywhere(fleet, lambda one: ("x", "OVERDUE") in results_of(one, "late-job"))
+    assert c.post("/ping/late-job/ok?rid=x").status == 200
+    everywhere(fleet, lambda one: ("x", "OVERDUE") not in results_of(one, "late-job"))
+
+
+def test_uptime_and_heat_are_the_same_everywhere(fleet):
+    join(fleet, "up")
+    days = [monitor.json("/api/v1/uptime", service="up", days=1)["days"] for monitor in fleet.monitors]
+    everywhere(fleet, lambda one: one.json("/api/v1/uptime", service="up", days=1)["days"])
+    days = [monitor.json("/api/v1/uptime", service="up", days=1)["days"][0] for monitor in fleet.monitors]
+    assert all(0 < one["watched_s"] == one["up_s"] for one in days), days
+    assert [one["watched_s"] for one in days] == sorted(one["watched_s"] for one in days)
+    assert all(0 < one["observed_s"] < one["watched_s"] for one in days), "nine instances"
+    cells = [monitor.json("/api/v1/heat")["cells"] for monitor in fleet.monitors]
+    assert cells[0] == cells[1] == cells[2]

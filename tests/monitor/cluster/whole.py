@@ -20,8 +20,8 @@ SETTINGS = {
 class WholeFleet:
     """settings: of all monitors. each: more settings for each of them."""
 
-    def __init__(self, folder, n=3, each=(), redis=None, **settings):
-        self.folder = folder
+    def __init__(self, folder, n=3, each=(), redis=None, token=None, **settings):
+        self.folder, self.token = folder, token
         self.redis = RedisServer(folder / "redis") if redis is None else redis
         self.settings = SETTINGS | settings
         self.monitors = []
@@ -40,7 +40,7 @@ class WholeFleet:
 
     def is_whole(self):
         n = len(self.monitors)
-        return all(self.part(one, "channel")["outgoing"] == n - 1 for one in self.monitors)
+        return all(self.part(one, "channel", self.token)["outgoing"] == n - 1 for one in self.monitors)
 
     @staticmethod
     def part(monitor, name, token=None):

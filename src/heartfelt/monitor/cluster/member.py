@@ -28,6 +28,8 @@ from heartfelt.monitor.cluster.membership import Membership, new_monitor_id
 from heartfelt.monitor.cluster.ownership import Ownership
 from heartfelt.monitor.cluster.relay import KIND as WATCH
 from heartfelt.monitor.cluster.relay import Counts, Relay
+from heartfelt.monitor.cluster.status import KIND as STATUS
+from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
 from heartfelt.monitor.fleet.instance import Instance
@@ -43,6 +45,7 @@ from heartfelt.monitor.store.redis.link import FLEET
 from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import run_in_thread
+from heartfelt.monitor.web.api.control import FleetMonitor
 from heartfelt.monitor.web.api.endpoint import Endpoint
 from heartfelt.monitor.web.api.instances import counted
 from heartfelt.monitor.web.api.parts import ApiParts
@@ -143,6 +146,9 @@ class ClusterMember:
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
         self.federation = parts.federation = Federation(self, parts, endpoints)
+        self.status = FleetStatus(self, lambda: _status(parts))
+        self.channel.on(STATUS, self.status.serve, bytes)
+        parts.monitors, parts.warnings = self.monitors, self.status.warnings
         made = self.federation
         self.channel.on(PART, lambda peer, message: _in_pieces(made.serve, peer, message), bytes)
         self.channel.on(WHOLE, lambda peer, message: _in_pieces(made.serve_whole, peer, message), bytes)
@@ -169,6 +175,8 @@ class ClusterMember:
         await self.membership.start()
         self.channel.set_secret(self.membership.secret)
         self._changed(self.membership.living)
+        stopping.add("the status of the fleet", self.status.stop, seconds=STOP_S + HOLD_UP_S)
+        self.status.start()
         stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
         self._look_again()
         stopping.add("the webhooks of the fleet", self.leading.stop, seconds=self.leading.stop_s + HOLD_UP_S)
@@ -195,6 +203,7 @@ class ClusterMember:
     def _changed(self, living: Mapping[str, FleetMember]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
+        self.status.look_soon()
         names = ", ".join(sorted(one.address for one in living.values()))
         _logger.info("the fleet has %d monitors: %s", len(living), names)
 
@@ -240,11 +249,27 @@ class ClusterMember:
             "relay": self.relay.stats(),
             "leading": self.leading.stats(),
             "federation": self.federation.stats(),
+            "fleet": self.status.stats(),
         }
+
+    def monitors(self) -> list[FleetMonitor]:
+        """Returns the living monitors, for people."""
+        leader = self.membership.leader
+        return [
+            FleetMonitor(
+                id=id, host=one.host, address=one.address, version=one.version, started_ms=one.start_ms,
+                leads=id == leader, asked=id == self.id,
+            )
+            for id, one in sorted(self.membership.living.items(), key=lambda item: (item[1].host, item[1].address))
+        ]  # fmt: skip
+
+    async def refresh_metrics(self) -> None:
+        await self.status.look(SCRAPE_S)
 
     def readings(self) -> Iterator[Reading]:
         for part in (
-            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading, self.federation
+            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading,
+            self.federation, self.status,
         ):  # fmt: skip
             yield from part.readings()
 
@@ -265,6 +290,12 @@ def _counts(registry: Registry) -> Counts:
     return Counts(
         all=_plain(registry.totals()), applications=len(registry.applications()), services=services, app_names=None
     )
+
+
+def _status(parts: ApiParts) -> Status:
+    states = {state.value: n for state, n in counted(parts.registry.totals()).states.items()}
+    rows = {str(row["name"]): row["value"] for row in parts.config.sources()}
+    return Status(states, {name: value for name, value in rows.items() if name.startswith(SAME)})
 
 
 def _plain(counts: Any) -> dict[str, Any]:

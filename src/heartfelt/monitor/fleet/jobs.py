@@ -44,7 +44,7 @@ class Jobs:
         self._is_taking = False
         self._seen: tuple[int, int] | None = None
         self.age_ms = 0
-        """How long ago was heard what is taken at this moment: another monitor heard it, or it was asked whose it is."""
+        """How long ago was heard what is taken now: another monitor heard it, or it was asked whose it is."""
         self.overdue_in_all = 0
         self.failed_in_all = 0
 

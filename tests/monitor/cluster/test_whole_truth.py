@@ -61,7 +61,7 @@ def test_lists_counts_sermant_and_commands_show_everything_at_each(fleet):
 
 
 def test_names_and_metadata_of_any_form_and_answers_of_many_megabytes(fleet):
-    a, b, c = fleet.monitors
+    a, b, _ = fleet.monitors
     odd = ["{a}", "*?[x]", "{}{1}", "%s", "'", '"', "a:b", "\\", "ü{ß}", "a b", "$1", "KEYS[1]"]
     for k, name in enumerate(odd):
         fleet.monitors[k % 3].beat("{svc}*", name, timeoutMs=60_000)

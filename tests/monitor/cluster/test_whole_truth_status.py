@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitors of a fleet say of one another: figures, who leads, settings that differ, and who does not answer."""
+"""What the monitors of a fleet say of one another: figures, who leads, differing settings, and who does not answer."""
 
 from __future__ import annotations
 

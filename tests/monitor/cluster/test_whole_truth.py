@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
+
 import pytest
 
 pytest.importorskip("redis")
 
 from tests.monitor.cluster.whole import Viewer, WholeFleet
 from tests.monitor.redis.servers import REDIS
-from tests.monitor.serving import run_command, until
+from tests.monitor.serving import command, plain_environ, run_command, until
 
 pytestmark = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
 
@@ -202,3 +205,34 @@ def test_uptime_and_heat_are_the_same_everywhere(fleet):
     assert all(0 < one["observed_s"] < one["watched_s"] for one in days), "nine instances"
     cells = [monitor.json("/api/v1/heat")["cells"] for monitor in fleet.monitors]
     assert cells[0] == cells[1] == cells[2]
+
+
+def test_events_are_followed_at_each_monitor(fleet):
+    """The others are watched only once there is a viewer; that must not end the command."""
+    processes = [
+        subprocess.Popen(
+            command("events", "--follow", "--service", "followed", "--url", one.url), stdout=subprocess.PIPE, text=True,
+            env=plain_environ(),
+        )
+        for one in fleet.monitors
+    ]  # fmt: skip
+    lines = [[] for _ in processes]
+    readers = [
+        threading.Thread(target=lambda p=p, to=to: to.extend(iter(p.stdout.readline, "")))
+        for p, to in zip(processes, lines, strict=True)
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        until(lambda: all(WholeFleet.part(one, "stream")["viewers"] for one in fleet.monitors), "viewers")
+        for n in range(20):
+            fleet.monitors[n % 3].post("/ping/followed/log", f"text {n}.")
+            until(lambda n=n: all(sum(f"text {n}." in line for line in some) == 1 for some in lines), f"text {n}")
+        assert all(process.poll() is None for process in processes)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(30)
+        for reader, process in zip(readers, processes, strict=True):
+            reader.join(30)
+            process.stdout.close()

@@ -29,7 +29,9 @@ from heartfelt.monitor.web.stream import Stream
 
 KIND = "watch"
 RETRY_S = 1.0
-TOGETHER_S = 0.1
+STORED_S = 1.0
+"""After so long, what was published before a watch began can be read from Redis, where it is not away: an event takes
+0.3 s."""
 END_S = 1.0
 MOST_WAITING = 4 << 20
 """Bytes that wait for one monitor that watches."""
@@ -222,9 +224,9 @@ class Relay:
             await asyncio.sleep(RETRY_S)
 
     def _resync_soon(self) -> None:
-        """Once for all watches that begin together."""
+        """Once for all watches that begin together, and once what they have missed is stored."""
         if self._resync is None:
-            self._resync = asyncio.get_running_loop().call_later(TOGETHER_S, self._resync_now)
+            self._resync = asyncio.get_running_loop().call_later(STORED_S, self._resync_now)
 
     def _resync_now(self) -> None:
         self._resync = None

@@ -95,12 +95,14 @@ class Beating:
         self.every_s, self.timeout_ms, self.place = every_s, timeout_ms, place
         self.took = []
         """(when, how long it took, status)"""
+        self.gap_s = 0.0
+        """The longest time between two beats of an instance: on a busy machine, longer than it should be."""
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self):
-        k = 0
+        k, last_s = 0, {}
         while not self._ends.is_set():
             for n, name in enumerate(self.names):
                 monitor = self.monitors[self.place(n, k) % len(self.monitors)]
@@ -108,7 +110,10 @@ class Beating:
                 body = {"service": self.service, "instanceId": name, "timeoutMs": self.timeout_ms}
                 with contextlib.suppress(OSError):
                     answer = monitor.post("/api/v1/beats", body)
-                    self.took.append((began_s, time.monotonic() - began_s, answer.status))
+                    now_s = time.monotonic()
+                    self.took.append((began_s, now_s - began_s, answer.status))
+                    self.gap_s = max(self.gap_s, now_s - last_s.get(name, now_s))
+                    last_s[name] = now_s
             k += 1
             self._ends.wait(self.every_s)
 

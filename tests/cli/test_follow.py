@@ -51,9 +51,18 @@ class Monitor:
         self.happen("event", event(0, received_ms=9), event(0, received_ms=9))  # late: it is not in the list
         return self._messages()
 
+    gap = False
+
     def _messages(self):
         yield None, "resync", {"reason": "welcome"}
         yield from self.streamed
+        if self.gap:
+            self.following = False
+            self.happen("event", event(7), event(7))  # not in the stream, which says so
+            self.following, self.streamed = True, []
+            yield None, "resync", {"reason": "a monitor has left the fleet"}
+            yield from list(self.streamed)
+            yield None, "event", event(8)
 
     def json(self, method, path, query):
         in_order = sorted(self.stored, key=lambda one: (min(one["time_ms"], one["received_ms"]), one["number"]))
@@ -73,3 +82,14 @@ def test_each_event_is_shown_once(monkeypatch, capsys):
     names = [one["info"].get("description") or one["info"]["name"] for one in shown]
     assert names == ["event-1", "event-2", "event-2", "reason-3", "event-0", "event-2", "reason-4"]
     assert "ended the stream" in captured.err
+
+
+def test_what_is_missing_in_the_stream_is_listed(monkeypatch, capsys):
+    monitor = Monitor()
+    monitor.gap = True
+    monkeypatch.setattr("heartfelt.cli._client.ApiClient", monitor)
+    assert main(["events", "--follow", "--json", "--url", "http://127.0.0.1:1"]) == 1
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = [one["info"].get("description") or one["info"]["name"] for one in shown]
+    assert names[:7] == ["event-0", "event-2", "event-2", "reason-3", "event-2", "reason-4", "event-7"]
+    assert names[7:] == ["event-2", "reason-4", "event-8"], "what happened once more, when it was listed again"

@@ -250,10 +250,9 @@ class Monitor:
         remedy = "set auth.require to auto" if config.auth_require == "always" else "set host to 127.0.0.1"
         if config.auth_require == "always" and not all(map(config.is_local, config.listeners)):
             remedy += " and host to 127.0.0.1"
-        raise StartError(
-            f"{config.why_auth}, so a token is needed, and there is none: create one with `heartfelt token create NAME "
-            f"--scope admin --data {config.data}`, or {remedy}"
-        )
+        where = f"--data {config.data}" if config.store is None else "--set store=URL"
+        made = f"create one with `heartfelt token create NAME --scope admin {where}`, or {remedy}"
+        raise StartError(f"{config.why_auth}, so a token is needed, and there is none: {made}")
 
     def begin_stop(self) -> None:
         """Ends requests that would delay the end of an HTTP server: streams, and tests of webhooks. Idempotent."""
@@ -314,10 +313,13 @@ class Monitor:
             listeners=listeners,
             webhooks=webhooks,
             certificate="none" if self.tls is None else self.tls.warning() or "ok",
+            fleet="none" if self.cluster is None else self.cluster.status.text(),
         )
 
     async def refresh_metrics(self) -> None:
         """Asks the store for what `readings` reports and nobody counts in memory."""
+        if self.cluster is not None:
+            await self.cluster.refresh_metrics()
         await self.webhooks.backlog.refresh()
 
     def readings(self) -> Iterator[Reading]:

@@ -50,6 +50,23 @@ def test_an_exit_status_of_a_new_job_is_one_whoever_hears_it(fleet, nodes):
     assert results(fleet, "backup") == ["OK", "FAILED", "OK"]
 
 
+@pytest.mark.parametrize("rid", ["", "?rid=r"])
+def test_an_end_that_overtakes_the_start_at_another_monitor_ends_that_run(fleet, nodes, rid):
+    """A run is shorter than the way of its start to the owner: it must not begin again, and be overdue later."""
+    a, b, _ = nodes
+    settled(fleet, a, "/ping/backup/0")
+    settled(fleet, b, "/ping/backup/0")
+    for _ in range(3):
+        b.ping("/ping/backup/start", query=rid[1:].encode())
+        fleet.truth.clock.advance(0.01)
+        a.ping("/ping/backup/ok", query=rid[1:].encode())
+        fleet.settle()
+        runs = list(fleet.truth.entries["backup", "backup"].runs.values())
+        assert {run.result.value for run in runs} == {"OK"}
+        assert runs[-1].begin_ms is not None and 0 < runs[-1].duration_ms < 1000
+    assert len(runs) == 5
+
+
 def test_a_jobs_exit_status_waits_for_nobody_at_its_owner(fleet, nodes):
     a = nodes[0]
     settled(fleet, a, "/ping/backup/start")

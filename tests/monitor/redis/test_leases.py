@@ -7,7 +7,9 @@ import pytest
 
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused
+from heartfelt.monitor.store.redis.holdings import COMING_S
 from heartfelt.monitor.store.redis.keys import SEQ_EPOCH_MS, SEQ_PER_MS, Entry, Keys, name_of
+from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.packing import unpack_change
 from heartfelt.monitor.store.redis.pages import parts_of_mark
 from tests.monitor.redis.leasing import Fleet, change, entries_of, join, lost, name, removed, row
@@ -98,9 +100,13 @@ def test_name_of_another_monitor(fleet):
 
 
 def test_reservation_whose_row_is_gone(fleet):
-    """Its monitor died before CHANGE, or is about to ask for it: whoever reserves it last has it."""
+    """Its monitor died before CHANGE, or is about to ask for it for a second: whoever reserves it last has it."""
     ours, theirs = fleet.started(), fleet.started()
     before = theirs.reserve(NAMES)
+    assert all(isinstance(one, Unreachable) for one in ours.reserve(NAMES)), (
+        "taken from a monitor that is writing its row"
+    )
+    fleet.now_s += COMING_S
     after = ours.reserve(NAMES)
     assert all(type(entry) is Entry for entry in after)
     assert [entry.id for entry in after] == [entry.id for entry in before]
@@ -126,6 +132,8 @@ def test_reservation_of_a_dead_monitor_whose_slot_was_used_again(fleet2):
     assert all(type(entry) is Entry for entry in entries)
     theirs = fleet2.started()
     fleet2.joined(theirs, NAMES[10:])
+    theirs.reserve(NAMES[:10])
+    fleet2.now_s += COMING_S
     stale = theirs.reserve(NAMES[:10])
     assert all(type(entry) is Entry for entry in stale)
     fleet2.joined(theirs, NAMES[:10])

@@ -9,6 +9,7 @@ import pytest
 
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused
+from heartfelt.monitor.store.redis.holdings import COMING_S
 from heartfelt.monitor.store.redis.keys import Entry
 from heartfelt.monitor.store.redis.link import Script, Unreachable
 from tests.monitor.redis.leasing import CutOff, Fleet, OneServer, change, entries_of, join, name, removed
@@ -227,6 +228,8 @@ def test_link_that_repeats_everything(fleet):
     moved = ours.move(list(zip(others, ours.reserve(others), [True] * 20, strict=True)))
     assert {one.deadline_ms for one in moved} == {6}
     theirs.reserve(NAMES[:5])
+    ours.reserve(NAMES[:5])
+    fleet.now_s += COMING_S
     assert all(type(answer) is Entry for answer in ours.reserve(NAMES[:5]))
     back = theirs.move(list(zip(others, theirs.reserve(others), [True] * 20, strict=True)))
     assert all(isinstance(one, Adopted) for one in back)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned
+from heartfelt.monitor.store.redis.holdings import COMING_S
 from heartfelt.monitor.store.redis.keys import SLOTS
 from heartfelt.monitor.store.redis.link import Unreachable
 from tests.monitor.redis.leasing import CutOff, Fleet, entries_of, join, lost, name, poll, removed
@@ -29,6 +30,8 @@ def go_through_everything(fleet: Fleet, link) -> None:
     assert all(len(one.seqs) == 1 for one in losses)
     assert all(isinstance(one, Accepted) for one in first.change([removed(one, entries[one]) for one in NAMES[50:60]]))
     assert all(type(one).__name__ == "Entry" for one in second.reserve(NAMES[50:60]))
+    assert all(isinstance(one, Unreachable) for one in first.reserve(NAMES[50:60]))  # their rows may still come
+    fleet.now_s += COMING_S
     assert all(type(one).__name__ == "Entry" for one in first.reserve(NAMES[50:60]))  # reclaimed: no row came
     first.stop()
     third = fleet.make(link=link)

@@ -8,24 +8,28 @@ this monitor enters itself among the living, and begins to ask, to forward and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
+from heartfelt.monitor.cluster.channel.asking import ChannelError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import FleetMember
 from heartfelt.monitor.cluster.federation import KIND as PART
-from heartfelt.monitor.cluster.federation import WHOLE, Federation
+from heartfelt.monitor.cluster.federation import PIECE_BYTES, PIECES, WHOLE, Federation
 from heartfelt.monitor.cluster.leading import Leading
 from heartfelt.monitor.cluster.membership import Membership, new_monitor_id
 from heartfelt.monitor.cluster.ownership import Ownership
 from heartfelt.monitor.cluster.relay import KIND as WATCH
 from heartfelt.monitor.cluster.relay import Counts, Relay
+from heartfelt.monitor.cluster.status import KIND as STATUS
+from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
 from heartfelt.monitor.fleet.instance import Instance
@@ -41,6 +45,7 @@ from heartfelt.monitor.store.redis.link import FLEET
 from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import run_in_thread
+from heartfelt.monitor.web.api.control import FleetMonitor
 from heartfelt.monitor.web.api.endpoint import Endpoint
 from heartfelt.monitor.web.api.instances import counted
 from heartfelt.monitor.web.api.parts import ApiParts
@@ -52,6 +57,8 @@ LOOK_S = 0.5
 STOP_S = 1.0
 HOLD_UP_S = 0.5
 SECRET_BYTES = 32
+MOST_ANSWER = 256 << 20
+"""Bytes of one monitor's part of an answer."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
@@ -139,8 +146,13 @@ class ClusterMember:
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
         self.federation = parts.federation = Federation(self, parts, endpoints)
-        self.channel.on(PART, self.federation.serve, bytes)
-        self.channel.on(WHOLE, self.federation.serve_whole, bytes)
+        self.status = FleetStatus(self, lambda: _status(parts))
+        self.channel.on(STATUS, self.status.serve, bytes)
+        parts.monitors, parts.warnings = self.monitors, self.status.warnings
+        made = self.federation
+        self.channel.on(PART, lambda peer, message: _in_pieces(made.serve, peer, message), bytes)
+        self.channel.on(WHOLE, lambda peer, message: _in_pieces(made.serve_whole, peer, message), bytes)
+        self.channel.on(PIECES, made.serve_pieces, bytes)
 
     # -- start and stop
 
@@ -163,6 +175,8 @@ class ClusterMember:
         await self.membership.start()
         self.channel.set_secret(self.membership.secret)
         self._changed(self.membership.living)
+        stopping.add("the status of the fleet", self.status.stop, seconds=STOP_S + HOLD_UP_S)
+        self.status.start()
         stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
         self._look_again()
         stopping.add("the webhooks of the fleet", self.leading.stop, seconds=self.leading.stop_s + HOLD_UP_S)
@@ -189,6 +203,7 @@ class ClusterMember:
     def _changed(self, living: Mapping[str, FleetMember]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
+        self.status.look_soon()
         names = ", ".join(sorted(one.address for one in living.values()))
         _logger.info("the fleet has %d monitors: %s", len(living), names)
 
@@ -209,8 +224,16 @@ class ClusterMember:
         return leader if leader in self.channel.peers else None
 
     async def ask(self, peer: str, kind: str, message: bytes, *, within_s: float) -> bytes:
-        answer: bytes = await self.channel.peers.ask(peer, kind, message, seconds=within_s, kind=bytes)
-        return answer
+        answer = bytearray()
+        async with contextlib.aclosing(self.pieces(peer, kind, message, within_s=within_s)) as pieces:
+            async for some in pieces:
+                answer += some
+                if len(answer) > MOST_ANSWER:
+                    raise ChannelError("large", f"an answer has more than {MOST_ANSWER} bytes")
+        return bytes(answer)
+
+    def pieces(self, peer: str, kind: str, message: bytes, *, within_s: float) -> AsyncGenerator[bytes, None]:
+        return self.channel.peers.stream(peer, kind, message, seconds=within_s, kind=bytes)
 
     def watch(self, peer: str, kind: str) -> Any:
         return self.channel.peers.stream(peer, kind, None, seconds=WATCH_S, kind=bytes)
@@ -226,11 +249,27 @@ class ClusterMember:
             "relay": self.relay.stats(),
             "leading": self.leading.stats(),
             "federation": self.federation.stats(),
+            "fleet": self.status.stats(),
         }
+
+    def monitors(self) -> list[FleetMonitor]:
+        """Returns the living monitors, for people."""
+        leader = self.membership.leader
+        return [
+            FleetMonitor(
+                id=id, host=one.host, address=one.address, version=one.version, started_ms=one.start_ms,
+                leads=id == leader, asked=id == self.id,
+            )
+            for id, one in sorted(self.membership.living.items(), key=lambda item: (item[1].host, item[1].address))
+        ]  # fmt: skip
+
+    async def refresh_metrics(self) -> None:
+        await self.status.look(SCRAPE_S)
 
     def readings(self) -> Iterator[Reading]:
         for part in (
-            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading, self.federation
+            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading,
+            self.federation, self.status,
         ):  # fmt: skip
             yield from part.readings()
 
@@ -239,11 +278,24 @@ WATCH_S = 86400.0
 """A watch begins again after this time."""
 
 
+async def _in_pieces(make: Callable[[str, bytes], Awaitable[bytes]], peer: str, message: bytes) -> AsyncIterator[bytes]:
+    """An answer may be larger than a frame."""
+    made = await make(peer, message)
+    for begin in range(0, len(made), PIECE_BYTES):
+        yield made[begin : begin + PIECE_BYTES]
+
+
 def _counts(registry: Registry) -> Counts:
     services: dict[str, dict[str, Any] | None] = {name: _plain(one) for name, one in registry.services().items()}
     return Counts(
         all=_plain(registry.totals()), applications=len(registry.applications()), services=services, app_names=None
     )
+
+
+def _status(parts: ApiParts) -> Status:
+    states = {state.value: n for state, n in counted(parts.registry.totals()).states.items()}
+    rows = {str(row["name"]): row["value"] for row in parts.config.sources()}
+    return Status(states, {name: value for name, value in rows.items() if name.startswith(SAME)})
 
 
 def _plain(counts: Any) -> dict[str, Any]:

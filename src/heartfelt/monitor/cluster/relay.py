@@ -4,8 +4,8 @@ that have viewers.
 
 While a monitor has a viewer, it watches all others: it gets their counts and their hold first, and then what they
 publish; a change of state is published once Redis has accepted it. Counts are added up here, by service; the hold of
-the fleet is made of theirs as in the answer of GET /api/v1/hold. When a watch ends, viewers are told to load everything
-again, since something may be missing.
+the fleet is made of theirs as in the answer of GET /api/v1/hold. When a watch begins or ends, viewers are told to load
+everything again: what the other monitor published before or after that is missing.
 
 A monitor that watches too slowly is cut off, and watches again, from the beginning. What is remembered of another
 monitor is dropped when it is not one of the living any more: its instances are then counted by those that adopt them.
@@ -29,6 +29,9 @@ from heartfelt.monitor.web.stream import Stream
 
 KIND = "watch"
 RETRY_S = 1.0
+STORED_S = 1.0
+"""After so long, what was published before a watch began can be read from Redis, where it is not away: an event takes
+0.3 s."""
 END_S = 1.0
 MOST_WAITING = 4 << 20
 """Bytes that wait for one monitor that watches."""
@@ -108,6 +111,7 @@ class Relay:
         self._counts: dict[str, Counts] = {}
         """The counts of the monitors that are watched, with all services; "" for this monitor's own."""
         self._holds: dict[str, HoldView] = {}
+        self._resync: asyncio.TimerHandle | None = None
         self._figures = dict.fromkeys(FIGURES, 0)
 
     @property
@@ -193,6 +197,9 @@ class Relay:
 
     async def stop(self) -> int:
         """Ends watching; returns how many tasks did not end within END_S."""
+        if self._resync is not None:
+            self._resync.cancel()
+            self._resync = None
         tasks = list(self._watching.values())
         self._watching.clear()
         for watcher in self._watchers:
@@ -207,12 +214,23 @@ class Relay:
                 async for data in self._peers.watch(peer, KIND):
                     message = msgspec.msgpack.decode(data, type=_Message)
                     self._take(peer, message, first=not begun)
+                    if not begun:
+                        self._resync_soon()
                     begun = True
             except (HeartfeltError, OSError, msgspec.MsgspecError) as error:
                 _logger.debug("monitor %s cannot be watched: %s", name, error)
             if begun:
                 self._stream.resync(f"the connection to the monitor {name} ended")
             await asyncio.sleep(RETRY_S)
+
+    def _resync_soon(self) -> None:
+        """Once for all watches that begin together, and once what they have missed is stored."""
+        if self._resync is None:
+            self._resync = asyncio.get_running_loop().call_later(STORED_S, self._resync_now)
+
+    def _resync_now(self) -> None:
+        self._resync = None
+        self._stream.resync("the other monitors are watched from now on")
 
     def _take(self, peer: str, message: _Message, *, first: bool) -> None:
         if message.topic == "counts":

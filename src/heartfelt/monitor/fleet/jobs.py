@@ -43,6 +43,8 @@ class Jobs:
         self._take_beat = take
         self._is_taking = False
         self._seen: tuple[int, int] | None = None
+        self.age_ms = 0
+        """How long ago was heard what is taken now: another monitor heard it, or it was asked whose it is."""
         self.overdue_in_all = 0
         self.failed_in_all = 0
 
@@ -57,6 +59,8 @@ class Jobs:
             self._life.set_terms(instance)
             self._book.publish_row(instance)
         self._is_job(instance)
+        if self.age_ms and (ended := self._runs.ended_after(instance.id, rid, self._life.now_ms() - self.age_ms)):
+            return self._begun_late(instance, *ended)
         return self._begin(instance, rid, timeout_ms, text)
 
     def progresses(self, beat: Beat, rid: str, *, timeout_ms: int | None = None, text: str = "") -> Run | None:
@@ -191,20 +195,37 @@ class Jobs:
         if older is None or older.run.result is not RunResult.RUNNING:
             if older is not None:
                 self._runs.remove(older)
-            return self._open(instance, rid, wall_ms, timeout_ms, text).run
+            return self._open(instance, rid, wall_ms - self.age_ms, timeout_ms, text).run
         # It begins again, as when a request is repeated. Its deadline holds if it comes sooner than the new one: a job
         # that never ends must not move it with each start.
-        older.began_ms = now_ms
+        older.began_ms = now_ms - self.age_ms
         _, most_ms = self._bounds(instance)
         older.moves_until_ms = None if most_ms is None else now_ms + most_ms
         in_ms = most_ms if timeout_ms is None else timeout_ms
         run = replace(older.run, text=text[-MOST_TEXT:] or older.run.text)
         if older.due_ms is None or (in_ms is not None and now_ms + in_ms <= older.due_ms):
-            run = replace(run, begin_ms=wall_ms, deadline_ms=None if in_ms is None else wall_ms + in_ms)
+            run = replace(run, begin_ms=wall_ms - self.age_ms, deadline_ms=None if in_ms is None else wall_ms + in_ms)
             if in_ms is not None:
                 self._runs.set_due(older, now_ms, in_ms)
         older.run = run
         self._publish(run)
+        return run
+
+    def _begun_late(self, instance: Instance, ended_ms: float, run: Run) -> Run:
+        """Takes the start of a run whose end was faster, since another monitor has heard it."""
+        if run.begin_ms is not None or run.end_ms is None:
+            return run
+        begin_ms = self._life.wall_ms() - self.age_ms
+        took_ms = max(run.end_ms - begin_ms, 0) if run.duration_ms is None else run.duration_ms
+        run = replace(run, begin_ms=begin_ms, duration_ms=took_ms)
+        reason = None
+        if run.result is RunResult.OK:
+            run, reason = self._judged(instance, run, "")
+        self._runs.note_end(run, ended_ms)
+        self._publish(run)
+        if reason is not None:
+            self.failed_in_all += 1
+            self._life.fail(instance, reason, heard=True)
         return run
 
     def _open(self, instance: Instance, rid: str, begin_ms: int | None, timeout_ms: int | None, text: str) -> OpenRun:
@@ -223,7 +244,7 @@ class Jobs:
         )
         one = OpenRun(
             run=run,
-            began_ms=None if begin_ms is None else now_ms,
+            began_ms=None if begin_ms is None else now_ms - self.age_ms,
             moves_until_ms=None if most_ms is None else now_ms + most_ms,
         )
         for old in (*self._runs.add(one), one):
@@ -267,7 +288,7 @@ class Jobs:
         text: str = "",
     ) -> tuple[Run, Reason | None]:
         """Ends a run. Returns it, and why it has failed; None: it has not."""
-        now_ms, wall_ms = self._life.now_ms(), self._life.wall_ms()
+        now_ms, wall_ms = self._life.now_ms() - self.age_ms, self._life.wall_ms() - self.age_ms
         one = self._runs.find(instance.id, rid)
         measured_ms = None
         if one is None:
@@ -276,7 +297,7 @@ class Jobs:
             run = one.run
             number, begin_ms, deadline_ms, before = run.number, run.begin_ms, run.deadline_ms, run.text
             if one.began_ms is not None:
-                measured_ms = round(now_ms - one.began_ms)
+                measured_ms = max(round(now_ms - one.began_ms), 0)
                 begin_ms = wall_ms - measured_ms
         self._runs.end(instance.id, rid)
         self._settle(instance)
@@ -295,6 +316,7 @@ class Jobs:
         run, reason = self._judged(instance, run, text)
         if reason is not None:
             self.failed_in_all += 1
+        self._runs.note_end(run, now_ms)
         self._publish(run)
         self._life.leases.ended(instance)
         return run, reason

@@ -212,6 +212,10 @@ class Owned:
             instance.last_beat_ms = self._book.dirty[instance.id] = now_ms - age_ms
             self._set_back(instance, age_ms, left_ms)
 
+    def hears(self, age_ms: int) -> None:
+        """Says how long ago was heard what is taken from now on."""
+        self._jobs.age_ms = age_ms
+
     def left_ms(self, instance: Instance, age_ms: int) -> float:
         """Returns the time that a beat of this age must leave it: that which it has left. 0: its age is too small to
         matter."""

@@ -20,6 +20,7 @@ __all__ = ["MOST_OF_ALL", "MOST_OF_KEY", "OpenRun", "OpenRuns"]
 MOST_OF_KEY = 100
 MOST_OF_ALL = 10_000
 MOST_ENDED = 10_000
+MOST_NEWEST = 1000
 
 
 class OpenRun(msgspec.Struct, kw_only=True):
@@ -48,6 +49,8 @@ class OpenRuns:
         """Numbers of those that are OVERDUE, in order."""
         self._ended: dict[tuple[int, str], None] = {}
         """Runs with an id that ended last, so that progress that arrives late does not open them again."""
+        self._newest: dict[tuple[int, str], tuple[float, Run]] = {}
+        """Runs that ended last, and when by the registry's clock."""
         self.next_number = 1
         self.dropped = 0
 
@@ -127,6 +130,17 @@ class OpenRuns:
             if len(self._ended) >= MOST_ENDED:
                 del self._ended[next(iter(self._ended))]
             self._ended[(id, rid)] = None
+
+    def note_end(self, run: Run, at_ms: float) -> None:
+        self._newest.pop((run.id, run.rid), None)
+        if len(self._newest) >= MOST_NEWEST:
+            del self._newest[next(iter(self._newest))]
+        self._newest[run.id, run.rid] = at_ms, run
+
+    def ended_after(self, id: int, rid: str, ms: float) -> tuple[float, Run] | None:
+        """Returns the run with this id that has ended last, if it was after this time."""
+        found = self._newest.get((id, rid))
+        return None if found is None or found[0] < ms else found
 
     def remove(self, one: OpenRun) -> None:
         run = one.run

@@ -358,10 +358,12 @@ class Foreign:
         elif not raw.joins and name == self._answered:
             return None
         self._replayed = raw
+        self._owned.hears(age_ms)
         try:
             self._take_raw(raw)
         finally:
             self._replayed = None
+            self._owned.hears(0)
         if instance is None or instance.beats == n:
             return None
         self._owned.was_heard(instance, before_ms, left_ms, age_ms)

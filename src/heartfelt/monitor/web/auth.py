@@ -230,6 +230,8 @@ class Auth:
 
     async def revoke(self, id: str) -> Token:
         """Revokes a token. It is invalid at once, and deleted on return. Raises TokenUnknown."""
+        if id not in self._tokens:
+            await self.reload()  # another monitor has just created it
         token = self._tokens.get(id)
         if token is None:
             raise TokenUnknown(f"there is no token {id!r}; see the list of tokens")

@@ -24,6 +24,9 @@ PIPELINE = 128
 """The most commands that are sent at once."""
 CLAIMS = 64
 """The most pages that are made in a shard at once."""
+COMING_S = 1.0
+"""How long a living monitor that has reserved a name has to write its row, before another one takes the name."""
+MOST_COMING = 10_000
 LOG_MOST, LOG_PER_S = 3, 60.0
 CLAIM_PAGE = load("claim_page")
 _logger = logging.getLogger("heartfelt.monitor.store.redis")
@@ -78,6 +81,7 @@ class Holdings:
         self.shared = SharedMeta()
         self.relocated: dict[int, Entry] = {}
         """Entries, by id, of instances that were moved within our own pages."""
+        self._coming: dict[bytes, tuple[Entry, float]] = {}
         self._lock = threading.Lock()
         self._dirty: list[Page] = []
         self._dropped: list[tuple[bytes, Entry]] = []
@@ -118,6 +122,24 @@ class Holdings:
             return dirty
 
     # -- entries: only the writer's thread changes them
+    def is_coming(self, name: bytes, entry: Entry) -> bool:
+        """Tells whether the row of a name that a living monitor has reserved may still come: it has joined there, and
+        is not written yet."""
+        now_s = self.clock()
+        first, seen_s = self._coming.get(name, (None, 0.0))
+        if first != entry:
+            if len(self._coming) >= MOST_COMING:
+                del self._coming[next(iter(self._coming))]
+            self._coming[name] = (entry, now_s)
+            return True
+        if now_s - seen_s < COMING_S:
+            return True
+        del self._coming[name]
+        return False
+
+    def has_come(self, name: bytes) -> None:
+        self._coming.pop(name, None)
+
     def find(self, entry: Entry) -> tuple[Page, Entry] | None:
         """Returns where an instance is now, if it is ours."""
         page = self._page_of(entry)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from heartfelt.monitor.store.redis.answers import Adopted, Owned, Refused
 from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard, not_ready
-from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOT_BYTES, Entry, field_of
+from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SEQ_EPOCH_MS, SLOT_BYTES, Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable, pack_words, unpack_row
 from heartfelt.monitor.store.redis.pages import EMPTY, Page, Place, page_key, parts_of_mark
@@ -48,7 +48,9 @@ def reserve(holdings: Holdings, names: Iterable[bytes]) -> dict[bytes, Reserved]
             page = places[0].page
             wanted = [word for name, at in zip(part, places, strict=True) for word in (field_of(name), at.index)]
             keys = (shard.slot, shard.own, shard.next)
-            calls.append(ScriptCall(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted))))
+            calls.append(
+                ScriptCall(shard, RESERVE, keys, (number, page.number, page.mark, pack_words(wanted), SEQ_EPOCH_MS))
+            )
             parts.append((part, places))
         no_room = failed.get(number) or not_ready(shard)
         found.update((name, no_room) for name in names_of_shard)
@@ -169,6 +171,9 @@ def _look(holdings: Holdings, existing: Iterable[Existing], *, reclaims: bool = 
         elif answers[row]:
             owner, fence = parts_of_mark(mark)
             found[name] = Owned(entry, owner, bool(answers[lives]), fence)
+            holdings.has_come(name)
+        elif reclaims and answers[lives] and holdings.is_coming(name, entry):
+            found[name] = Unreachable("another monitor has reserved it, and writes its row", refused=True)
         else:
             without_row.append((name, entry, mark))
     if reclaims:

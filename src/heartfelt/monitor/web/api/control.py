@@ -72,6 +72,22 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     warnings: list[str]
 
 
+class FleetMonitor(msgspec.Struct, kw_only=True, frozen=True):
+    """A monitor of the fleet that lives."""
+
+    id: str
+    """New at each start."""
+    host: str
+    address: str
+    """Where the other monitors reach it."""
+    version: str
+    started_ms: int
+    leads: bool
+    """Whether it runs the fleet's webhooks."""
+    asked: bool
+    """Whether it is the one that answers."""
+
+
 class Stats(msgspec.Struct, kw_only=True, frozen=True):
     now_ms: int
     """The monitor's clock."""
@@ -82,6 +98,8 @@ class Stats(msgspec.Struct, kw_only=True, frozen=True):
     rates: Rates
     """The last 15 minutes."""
     lateness: LatenessCounts
+    monitors: list[FleetMonitor]
+    """Empty: this monitor is on its own."""
 
 
 class Deliveries(msgspec.Struct, kw_only=True, frozen=True):
@@ -98,6 +116,7 @@ async def stats(call: Call) -> Stats:
         parts=parts.stats(),
         rates=parts.rates.rates(),
         lateness=parts.lateness.counts(),
+        monitors=parts.monitors(),
     )
 
 
@@ -136,7 +155,7 @@ RELEASE = Federated(_released, HoldView, _worst, on_all=True)
 
 async def settings(call: Call) -> Settings:
     rows = msgspec.convert(call.parts.config.sources(), list[Setting])
-    return Settings(version=__version__, settings=rows, warnings=list(call.parts.config.warnings))
+    return Settings(version=__version__, settings=rows, warnings=[*call.parts.config.warnings, *call.parts.warnings()])
 
 
 async def list_tokens(call: Call) -> Tokens:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from heartfelt.errors import ConfigError, StoreError
 from heartfelt.monitor.credentials import BASIC_TOO, CHALLENGE, refusal, secret_in
 from heartfelt.monitor.problems import CONTENT_TYPE, Problem, field_at_fault
-from heartfelt.monitor.web.api.federated import Federated
+from heartfelt.monitor.web.api.federated import Federated, Streamed
 from heartfelt.monitor.web.api.parts import ApiParts
 from heartfelt.monitor.web.auth import Auth, Scope
 
@@ -94,8 +94,8 @@ class Endpoint:
     path: str
     scope: Scope | None
     """None: no token is needed."""
-    handler: Handler | Federated
-    """Federated: all monitors that share a store answer together."""
+    handler: Handler | Federated | Streamed
+    """Federated, Streamed: all monitors that share a store answer together."""
     summary: str
     params: tuple[Param, ...] = ()
     body: Any = None
@@ -160,6 +160,8 @@ async def _result(endpoint: Endpoint, call: Call) -> Any:
     handler, federation = endpoint.handler, call.parts.federation
     if isinstance(handler, Federated):
         return await (handler.alone(call) if federation is None else federation.answer(endpoint, handler, call))
+    if isinstance(handler, Streamed):
+        return await (handler.alone(call) if federation is None else federation.stream(endpoint, handler, call))
     if endpoint.by_leader and federation is not None:
         return await federation.answer_by_leader(endpoint, call)
     return await handler(call)

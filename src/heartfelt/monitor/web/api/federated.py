@@ -6,9 +6,11 @@ A monitor on its own has one part. What is in the store needs no parts, since al
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from heartfelt.monitor.web.api.endpoint import Call
@@ -28,6 +30,21 @@ class Federated:
     async def alone(self, call: Call) -> Any:
         """The handler of a monitor on its own."""
         return await self.merge(call, [await self.part(call)])
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """For an answer that may have the text of all instances: no monitor has all of it in memory.
+
+    part: yields this monitor's part of the answer. merge: makes the answer from the parts, the asked monitor's own
+    first, and closes them."""
+
+    part: Callable[[Call], AsyncGenerator[bytes, None]]
+    merge: Callable[[Call, Sequence[AsyncGenerator[bytes, None]]], Response]
+
+    async def alone(self, call: Call) -> Response:
+        """The handler of a monitor on its own."""
+        return self.merge(call, [self.part(call)])
 
 
 def first(parts: Sequence[Any]) -> Any | None:

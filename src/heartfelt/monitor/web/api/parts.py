@@ -21,14 +21,18 @@ from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
 
 if TYPE_CHECKING:
+    from heartfelt.monitor.web.api.control import FleetMonitor
     from heartfelt.monitor.web.api.endpoint import Call, Endpoint
-    from heartfelt.monitor.web.api.federated import Federated
+    from heartfelt.monitor.web.api.federated import Federated, Streamed
 
 
 class Federation(Protocol):
     async def answer(self, endpoint: Endpoint, federated: Federated, call: Call) -> Any:
         """Returns the answer to a call of a federated endpoint, merged from all monitors' parts. Raises what the
         handler raises, and Problem."""
+
+    async def stream(self, endpoint: Endpoint, streamed: Streamed, call: Call) -> Any:
+        """Returns the answer to a call of a streamed endpoint, which passes on all monitors' parts. Raises Problem."""
 
     async def answer_by_leader(self, endpoint: Endpoint, call: Call) -> Any:
         """Returns the answer of the monitor that leads. Raises what the handler raises, and Problem."""
@@ -43,6 +47,9 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     """"ok", or how many webhooks refuse messages. They do not make the monitor unready."""
     certificate: str
     """"ok", "none", or what is wrong with the certificate of the ports. It does not make the monitor unready."""
+    fleet: str
+    """"ok", "none" (it is on its own), or what is wrong with the fleet: settings that differ, monitors that do not
+    answer. It does not make the monitor unready."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +78,10 @@ class ApiParts:
     stats: Callable[[], dict[str, dict[str, Any]]]
     """The counters of each part of the monitor."""
     readiness: Callable[[], Ready]
+    monitors: Callable[[], list[FleetMonitor]] = list
+    """The living monitors of the fleet; empty: this one is on its own."""
+    warnings: Callable[[], list[str]] = list
+    """What people should know of the settings, besides what the configuration warns of."""
     federation: Federation | None = None
     """Answers for all monitors that share a store; None: this one is on its own."""
     counts: Counter[str] = field(default_factory=Counter)

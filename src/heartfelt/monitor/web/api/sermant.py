@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,7 @@ from heartfelt.monitor.model import HOLD_TYPE, AgentEvent, Level, State
 from heartfelt.monitor.problems import Problem, no_such
 from heartfelt.monitor.store import EventFilter
 from heartfelt.monitor.web.api.endpoint import JSON, Call
+from heartfelt.monitor.web.api.federated import Federated, Streamed, first
 from heartfelt.monitor.web.api.listing import in_slices
 from heartfelt.monitor.web.api.sessions import Session
 from heartfelt.monitor.webhooks import UnknownTarget
@@ -64,15 +65,29 @@ def plugins_info(instance: Instance) -> dict[str, Any]:
     return row
 
 
-async def get_plugins_info(call: Call) -> Response:
+async def _plugins_info(call: Call) -> AsyncGenerator[bytes, None]:
+    """Yields the rows, with a comma before each."""
+    async for some in in_slices(call.parts.registry.instances(), 200):
+        yield b"," + _encode([plugins_info(one) for one in some])[1:-1]
+
+
+def _all_plugins_info(call: Call, parts: Sequence[AsyncGenerator[bytes, None]]) -> Response:
     async def text() -> AsyncIterator[bytes]:
-        begun = b"["
-        async for some in in_slices(call.parts.registry.instances(), 200):
-            yield begun + _encode([plugins_info(one) for one in some])[1:-1]
-            begun = b","
-        yield b"]" if begun == b"," else b"[]"
+        begun = False
+        try:
+            for part in parts:
+                async for some in part:
+                    yield some if begun else b"[" + some[1:]
+                    begun = True
+            yield b"]" if begun else b"[]"
+        finally:
+            for part in parts:
+                await part.aclose()
 
     return StreamingResponse(text(), media_type=JSON, headers={"Cache-Control": "no-store"})
+
+
+PLUGINS_INFO = Streamed(_plugins_info, _all_plugins_info)
 
 
 def event_row(event: AgentEvent) -> dict[str, Any]:
@@ -149,9 +164,21 @@ async def list_events(call: Call) -> Response:
     return response
 
 
-async def events_page(call: Call) -> dict[str, Any]:
+async def _events_page(call: Call) -> list[dict[str, Any]] | None:
     session = call.parts.sessions.find(call.request.cookies.get(COOKIE))
-    return {"events": await _page(call, session, call["page"])}
+    return None if session is None else await _page(call, session, call["page"])
+
+
+async def _found_page(call: Call, parts: Sequence[list[dict[str, Any]] | None]) -> dict[str, Any]:
+    events = first(parts)
+    if events is None:
+        detail = "this query has expired (session.expire) or never existed; call /sermant/event/events first"
+        raise Problem(400, "session", detail)
+    return {"events": events}
+
+
+PAGE_OF_EVENTS = Federated(_events_page, list[dict[str, Any]] | None, _found_page)
+"""The monitor that has the session answers: a balancer may send each page to another one."""
 
 
 # -- webhooks: Sermant has exactly two, Feishu and DingDing, which always exist

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.store import EventCursor, EventFilter
 
 MOST_SESSIONS = 1000
@@ -51,15 +50,12 @@ class Sessions:
         self._sessions[name] = Session(which, now_ms + self._expire_ms, pages)
         return name
 
-    def find(self, name: str | None) -> Session:
-        """Returns the session and extends it. Raises Problem if it has ended or never existed."""
+    def find(self, name: str | None) -> Session | None:
+        """Returns the session and extends it. None: it has ended, or is not this monitor's."""
         session = self._sessions.get(name or "")
         now_ms = self._wall_ms()
         if name is None or session is None or session.ends_ms <= now_ms:
-            raise Problem(
-                400, "session", "this query has expired (session.expire) or never existed; call "
-                "/sermant/event/events first",
-            )  # fmt: skip
+            return None
         session.ends_ms = now_ms + self._expire_ms
         self._sessions.move_to_end(name)
         return session

@@ -9,7 +9,7 @@ import * as live from "./lib/live.js";
 import * as router from "./lib/router.js";
 import * as theme from "./lib/theme.js";
 import { Shell, MENU } from "./parts/shell.js";
-import { LostBanner } from "./parts/connection.js";
+import { LostBanner, MissingBanner } from "./parts/connection.js";
 import { KeyHelp } from "./parts/key-help.js";
 import { TokenDialog } from "./parts/token-dialog.js";
 import { Failure, Loading } from "./parts/notes.js";
@@ -83,6 +83,7 @@ function App() {
   return html`
     <${Shell} path=${path}>
       <${LostBanner} />
+      <${MissingBanner} />
       <${Guard} key=${path}><${View} path=${path} view=${view} values=${values} /><//>
     <//>
     ${helps && html`<${KeyHelp} close=${() => setHelps(false)} />`}

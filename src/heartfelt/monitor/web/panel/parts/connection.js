@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** The state of the connection; when it is lost: since when, and a button to retry now. */
 import { html } from "../lib/html.js";
+import { missing } from "../lib/api.js";
 import { connect, useStatus } from "../lib/live.js";
+import { useStore } from "../lib/store.js";
 import { t } from "../lib/i18n.js";
 import { duration } from "../lib/format.js";
 import { useNow } from "../lib/clock.js";
@@ -18,6 +20,12 @@ export function Connection() {
 export function LostBanner() {
   const { state, sinceMs, detail } = useStatus();
   return state === "lost" ? html`<${Lost} sinceMs=${sinceMs} detail=${detail} />` : null;
+}
+
+/** The banner while monitors of the fleet do not answer. */
+export function MissingBanner() {
+  const names = useStore(missing);
+  return names && html`<div class="banner warning"><p role="status">${t("shell.missing", { names })}</p></div>`;
 }
 
 function Lost({ sinceMs, detail }) {

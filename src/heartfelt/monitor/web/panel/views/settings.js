@@ -35,7 +35,7 @@ export default function View() {
       get("/api/v1/settings", {}, { signal }),
       get("/api/v1/stats", {}, { signal }),
     ]);
-    return { ...settings, started_ms: stats.started_ms };
+    return { ...settings, started_ms: stats.started_ms, monitors: stats.monitors };
   };
   const { data, error, reload } = usePolled(read, 0);
   const [query, setQuery] = useQuery();
@@ -56,6 +56,10 @@ export default function View() {
         <div><dt>${t("settings.version")}</dt><dd>${data.version}</dd></div>
         <div><dt>${t("settings.running")}</dt><dd>${duration(nowMs - data.started_ms)}</dd></div>
       </dl>
+      ${data.monitors.length > 0 && html`<section aria-label=${t("settings.monitors")}>
+        <h2>${t("settings.monitors")}</h2><ul>${data.monitors.map((one) => html`<li key=${one.id}>
+          ${one.host} <span class="mono">${one.address}</span> <span class="muted">${one.version}${
+            one.leads ? ` · ${t("settings.leads")}` : ""}${one.asked ? ` · ${t("settings.asked")}` : ""}</span></li>`)}</ul></section>`}
       ${data.warnings.length > 0 && html`<section class="notice poor" aria-label=${t("settings.warnings")}>
         <h2>${t("settings.warnings")}</h2><ul>${data.warnings.map((one) => html`<li>${one}</li>`)}</ul></section>`}
       <div class="row" role="search">

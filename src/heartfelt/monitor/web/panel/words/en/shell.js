@@ -18,6 +18,7 @@ export default {
   retry: "Try again",
   loading: "Loading…",
   failed: "This failed",
+  missing: "No answer from {names}: what these monitors own is not shown.",
   unreachable: "The monitor does not respond",
   unreachable_detail: "Check that it is running and that the network is up. Then try again, or look at the log of heartfelt serve.",
   fault: "This view crashed",

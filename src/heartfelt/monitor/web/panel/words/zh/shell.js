@@ -18,6 +18,7 @@ export default {
   retry: "重试",
   loading: "读取中…",
   failed: "操作失败",
+  missing: "{names} 没有响应：未显示它们负责的实例。",
   unreachable: "监控端没有响应",
   unreachable_detail: "它在运行吗？网络正常吗？请重试，或查看 heartfelt serve 的日志。",
   fault: "此页面出错了",

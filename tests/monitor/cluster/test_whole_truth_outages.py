@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Redis is away, full, read-only or empty: beats are answered as before, nothing is lost that beats, what is uncertain
+is held and says so, and afterwards everything is whole again."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+
+import pytest
+
+pytest.importorskip("redis")
+
+from tests.monitor.cluster.whole import Beating, WholeFleet
+from tests.monitor.redis.servers import REDIS, RedisServer
+from tests.monitor.serving import until
+
+pytestmark = [
+    pytest.mark.skipif(REDIS is None, reason="redis-server is not installed"),
+    pytest.mark.time_limit(120, reason="an outage is longer than the timeout and the lease"),
+]
+N = 30
+TIMEOUT_MS = 3000
+
+
+@pytest.fixture(params=["kept", "unkept"])
+def fleet(tmp_path, request):
+    options = {"appendonly": "yes"} if request.param == "kept" else {}
+    made = WholeFleet(tmp_path, redis=RedisServer(tmp_path / "redis", **options))
+    yield made
+    made.end()
+
+
+@contextlib.contextmanager
+def killed(redis):
+    redis.end()
+    yield
+    redis.start()
+
+
+@contextlib.contextmanager
+def stopped(redis):
+    with redis.stopped():
+        yield
+
+
+@contextlib.contextmanager
+def full(redis):
+    redis.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
+    yield
+    redis.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+@contextlib.contextmanager
+def misconf(redis):
+    """Its last save has failed: it refuses all writes, but answers what only reads."""
+    (redis.folder / "dump.rdb").mkdir()
+    redis.ask("CONFIG", "SET", "save", "3600 1")
+    redis.ask("BGSAVE")
+    until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", "a failure")
+    yield
+    redis.ask("CONFIG", "SET", "save", "")
+
+
+@contextlib.contextmanager
+def readonly(redis):
+    redis.ask("REPLICAOF", "127.0.0.1", "1")
+    yield
+    redis.ask("REPLICAOF", "NO", "ONE")
+
+
+def changes(monitor, service):
+    found, before = [], None
+    while True:
+        page = monitor.json("/api/v1/changes", service=service, limit=1000, before=before)
+        found += page["changes"]
+        before = page["before"]
+        if before is None:
+            return found[::-1]
+
+
+def states(monitor):
+    found = monitor.json("/api/v1/instances", service="shop", limit=1000)["instances"]
+    return {one["instance_id"]: one["state"] for one in found}
+
+
+@pytest.mark.parametrize("fleet", ["kept"], indirect=True)
+@pytest.mark.parametrize("outage", [killed, stopped, full, misconf, readonly])
+def test_beats_are_answered_as_before_and_nothing_that_beats_is_lost(fleet, outage):
+    names = [f"i{n}" for n in range(N)]
+    silent = [f"s{n}" for n in range(6)]
+    for n, name in enumerate(silent):
+        fleet.monitors[n % 3].beat("quiet", name, timeoutMs=TIMEOUT_MS * 2)
+    beating = Beating(fleet.monitors, names, timeout_ms=TIMEOUT_MS, every_s=0.25)
+    try:
+        until(lambda: all(list(states(one).values()) == ["UP"] * N for one in fleet.monitors), "all up")
+        until(lambda: len(beating.took) > 8 * N, "beats before")
+        begun_s = time.monotonic()
+        with outage(fleet.redis):
+            until(lambda: _unready(fleet.monitors[0]), "unready")
+            until(lambda: time.monotonic() - begun_s > 10, "the outage")  # longer than the timeout and the lease
+            held = fleet.monitors[0].json("/api/v1/instances", service="quiet", held="also")["instances"]
+            ready = fleet.monitors[0].get("/readyz").json
+        ended_s = time.monotonic()
+        for monitor in fleet.monitors:
+            until(lambda one=monitor: one.get("/readyz").status == 200, "ready again")
+            until(lambda one=monitor: list(states(one).values()) == ["UP"] * N, "all up again")
+            until(lambda one=monitor: len(_lost(one, "quiet")) == 6, "the losses of the silent")
+        is_steady = beating.gap_s * 1000 < TIMEOUT_MS / 2
+        assert not is_steady or not _lost(fleet.monitors[0], "shop")
+        lost = _lost(fleet.monitors[0], "quiet")
+        assert sorted(one["instance_id"] for one in lost) == silent, "each once"
+        assert ready["store"] != "ok"
+        assert {one["reason_args"]["why"]["code"] for one in held} == {"redis_unreachable"}
+        during = [took for at, took, status in beating.took if begun_s + 0.5 < at < ended_s]
+        before = [took for at, took, status in beating.took if at < begun_s]
+        assert {status for _, _, status in beating.took} == {200}
+        ratio = statistics.median(during) / statistics.median(before)
+        print(outage.__name__, ratio, max(during), max(before))
+        assert ratio < 5
+        assert len(during) > 3 * N
+    finally:
+        beating.end()
+
+
+def _unready(monitor):
+    return monitor.get("/readyz").status == 503
+
+
+def _lost(monitor, service):
+    return [one for one in changes(monitor, service) if one["new"] == "LOST"]
+
+
+@pytest.mark.parametrize("fleet", ["unkept"], indirect=True)
+@pytest.mark.parametrize("how", ["flushed", "restarted"])
+def test_a_redis_that_is_empty_gets_everything_again(fleet, how):
+    names = [f"i{n}" for n in range(N)]
+    beating = Beating(fleet.monitors, names, timeout_ms=TIMEOUT_MS, every_s=0.25)
+    try:
+        until(lambda: all(list(states(one).values()) == ["UP"] * N for one in fleet.monitors), "all up")
+        ids = {
+            one["instance_id"]: one["id"] for one in fleet.monitors[0].json("/api/v1/instances", limit=100)["instances"]
+        }
+        if how == "flushed":
+            fleet.redis.ask("FLUSHALL")
+        else:
+            fleet.redis.restart()
+        until(lambda: all(one.get("/readyz").status == 200 for one in fleet.monitors), "ready")
+        rows = until(lambda: (n := rows_in(fleet.redis)) >= N and n, "rows in Redis again")
+        until(lambda: all(list(states(one).values()) == ["UP"] * N for one in fleet.monitors), "all up again")
+        assert rows == N
+        until(fleet.is_whole, "a whole fleet")
+        found = changes(fleet.monitors[1], "shop")
+        is_steady = beating.gap_s * 1000 < TIMEOUT_MS / 2
+        assert not is_steady or not [one for one in found if one["new"] in ("LOST", "REMOVED")]
+        after = {
+            one["instance_id"]: one["id"] for one in fleet.monitors[0].json("/api/v1/instances", limit=100)["instances"]
+        }
+        assert not {*ids.values()} & {*after.values()}, "an id means another instance now"
+        fleet.monitors[0].beat("late", "one", timeoutMs=1000)
+        until(lambda: len(_lost(fleet.monitors[2], "late")) == 1, "a loss")
+    finally:
+        beating.end()
+
+
+def rows_in(redis):
+    total, cursor = 0, b"0"
+    while True:
+        cursor, keys = redis.ask("SCAN", cursor, "MATCH", "hf:*:rows:*", "COUNT", 1000)
+        total += sum(redis.ask("HLEN", key) for key in keys)
+        if cursor == b"0":
+            return total

@@ -17,7 +17,6 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,12 +30,11 @@ from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.foreign import Foreign, plain_raw
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.model import Run
-from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Orphan, Owned, Refused, Renewal
-from heartfelt.monitor.store.redis.instances import Loss as AskedLoss
-from heartfelt.monitor.store.redis.instances import Refusal
+from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused, Renewal
 from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.link import Link, Unreachable
+from heartfelt.monitor.store.redis.outcomes import Loss as AskedLoss
+from heartfelt.monitor.store.redis.outcomes import Recorded, Refusal
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import TimedEvent, end_tasks
 
@@ -133,10 +131,6 @@ class Ownership:
         channel.on_notice(REPLY, self._replied, _Taken)
         channel.peers.on_undelivered = self._undelivered
 
-    @property
-    def _leases(self) -> Leases:
-        return self._store.leases
-
     def start(self, adopt_every_s: float) -> None:
         self._running = True
         self._tasks = [
@@ -199,6 +193,7 @@ class Ownership:
             asking = self._registry.owned.asking  # type: ignore[union-attr]
             for loss, answer in zip(losses, answers, strict=True):
                 if isinstance(answer, Accepted):
+                    self._store.heard([loss.id] if self._registry.get(loss.id) is not None else ())
                     asking.accepted(loss, answer.seqs[0])
                 elif isinstance(answer, Unreachable):
                     self.counts["unanswered"] += 1
@@ -261,14 +256,17 @@ class Ownership:
                 del self._moves[name]
             wanted = list(moves.values())
             try:
-                answers = await self._store.lease_job(partial(_move, wanted=wanted))
+                answers = await self._store.move(wanted)
             except StoreError as error:
                 answers = [Unreachable(str(error))] * len(wanted)
             taken: list[Adopted] = []
             again: list[Name] = []
             for name, answer in zip(moves, answers, strict=True):
                 if isinstance(answer, Adopted):
-                    taken.append(answer)
+                    if answer.is_kept and self._registry.get(answer.entry.id) is not None:
+                        self._foreign.mine(name, answer.entry.id)
+                    else:
+                        taken.append(answer)
                 elif isinstance(answer, Entry):
                     self._foreign.mine(name, answer.id)
                 else:
@@ -307,15 +305,21 @@ class Ownership:
         for one in found:
             shard = Keys.shard_of_id(one.entry.id)
             left_ms = float(one.deadline_ms - self._link.now_ms(shard)) if one.deadline_ms else 0.0
-            row = msgspec.structs.replace(one.row, id=one.entry.id)
-            taken.append(TakenOver(row, left_ms, runs.get(one.entry.id, ())))
-        return taken
+            taken.append(TakenOver(one.row, left_ms, runs.get(one.entry.id, ())))
+        mine = set(self._store.heard(one.row.id for one in taken))
+        return [one for one in taken if one.row.id in mine]  # others have gone again, which was told before
 
     # -- what the renewal of the leases has found, and what Redis refused
 
     def accepted(self, changes: Sequence[Any]) -> None:
         for listener in self.on_accepted:
             listener(changes)
+
+    def recorded(self, losses: Sequence[Recorded]) -> None:
+        for row, change in losses:
+            if self._registry.get(row.id) is not None:
+                self._store.heard([row.id])
+                self._registry.owned.asking.recorded(row, change)  # type: ignore[union-attr]
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
         self._disown([one.id for one in refusals])
@@ -343,7 +347,7 @@ class Ownership:
         orphans = await self._store.lease_job(lambda leases: leases.orphans())
         for begin in range(0, len(orphans), PAGES_AT_ONCE):
             some = orphans[begin : begin + PAGES_AT_ONCE]
-            found: list[Adopted] = await self._store.lease_job(partial(_adopt, some=some))
+            found = await self._store.adopt(some)
             if found:
                 self.counts["adopted"] += len(found)
                 self._foreign.adopt(await self._taken_over(found))
@@ -481,14 +485,6 @@ class Ownership:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.counts)
-
-
-def _move(leases: Leases, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
-    return leases.move(wanted)
-
-
-def _adopt(leases: Leases, some: Sequence[Orphan]) -> list[Adopted]:
-    return leases.adopt(some)
 
 
 def _monotonic_ms() -> int:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.owners import Loss, Owners
-from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.model import Change, InstanceRow, Level, State
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
@@ -136,6 +136,16 @@ class Asking:
         if seq is not None and instance is not None:
             self._lose_and_find(instance, loss, seq)
 
+    def recorded(self, row: InstanceRow, change: Change) -> None:
+        """Redis has recorded a loss, of which it had been said that nobody knew."""
+        loss = self._questions.get(row.id)
+        if loss is None or self._open(loss) is None:
+            loss = Loss(
+                id=row.id, service=row.service, instance_id=row.instance_id, deadline_ms=0, level=change.level, row=row
+            )
+        loss.change = change
+        self.accepted(loss, change.seq)
+
     def refused(self, loss: Loss) -> None:
         """It is another monitor's: it is forgotten here, without a change."""
         if self._questions.get(loss.id) is loss:
@@ -222,6 +232,7 @@ class Asking:
 
     def _lose(self, instance: Instance, loss: Loss, seq: int | None) -> None:
         del self._questions[loss.id]
+        self._unreachable.pop(loss.id, None)
         change = loss.change
         assert change is not None  # it was asked
         self._life.lost(instance, change.reason, loss.level, change.time_ms, seq=seq)
@@ -229,7 +240,10 @@ class Asking:
     def _lose_and_find(self, instance: Instance, loss: Loss, seq: int) -> None:
         """Tells a loss that Redis has recorded, and that it has ended: the instance has beaten since, or changed."""
         book, old, change = self._life.book, instance.state, loss.change
-        if change is None or old is State.LOST:
+        if change is None:
+            return
+        if old is State.LOST:
+            book.publish_row(instance)  # what was put before Redis' answer was heard is not stored
             return
         reason, now_ms = instance.reason, self._life.wall_ms()
         is_up = old in (State.NEW, State.UP, State.LATE, State.STUCK)

@@ -225,6 +225,7 @@ class Foreign:
 
     def moved(self, found: Sequence[TakenOver]) -> None:
         """Instances are this monitor's now, since they beat here."""
+        self._replace(found)
         names = [(one.row.service, one.row.instance_id) for one in found]
         shadows = {name: self.shadows.drop(name) for name in names}
         for instance in self._owned.adopt(found, moved=True):
@@ -236,12 +237,17 @@ class Foreign:
 
     def adopt(self, found: Sequence[TakenOver]) -> None:
         """Instances are this monitor's now, since theirs has stopped. What was heard of them here counts."""
+        self._replace(found)
         silent: list[TakenOver] = []
         heard: list[TakenOver] = []
         for one in found:
             (heard if self._is_heard_of(one) else silent).append(one)
         self._owned.adopt(silent)
         self.moved(heard)
+
+    def _replace(self, found: Iterable[TakenOver]) -> None:
+        """Forgets what was known of instances before others had them: only what was heard of them here counts."""
+        self.disown([one.row.id for one in found])
 
     def _is_heard_of(self, one: TakenOver) -> bool:
         name = one.row.service, one.row.instance_id

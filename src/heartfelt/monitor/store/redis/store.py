@@ -27,10 +27,11 @@ from heartfelt.monitor.store.redis import documents, history
 from heartfelt.monitor.store.redis.chunks import hold_key, written_key
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
-from heartfelt.monitor.store.redis.instances import Instances, Loss, Outcome, Refusal
+from heartfelt.monitor.store.redis.instances import Instances
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused, Renewal
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Orphan, Owned, Refused, Renewal
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
+from heartfelt.monitor.store.redis.outcomes import Loss, Outcome, Recorded, Refusal
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
@@ -38,7 +39,7 @@ from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Wri
 from heartfelt.monitor.store.retention import Retention
 from heartfelt.monitor.store.rows import hold_of
 
-__all__ = ["Listener", "Loss", "RedisStore", "Refusal"]
+__all__ = ["Listener", "Loss", "Recorded", "RedisStore", "Refusal"]
 
 RESERVE_RUNS = load("reserve_runs")
 RUN_NUMBERS = 1 << 32
@@ -51,6 +52,9 @@ class Listener(Protocol):
 
     def accepted(self, changes: Sequence[Change]) -> None:
         """Redis has accepted these changes, with these seqs: others see them from now on. Also those of `lose`."""
+
+    def recorded(self, losses: Sequence[Recorded]) -> None:
+        """Redis had accepted these losses, though `lose` has returned Unreachable."""
 
     def refused(self, refusals: Sequence[Refusal]) -> None:
         """These are not this monitor's any more."""
@@ -288,35 +292,59 @@ class RedisStore(HistoryReader):
 
     async def lose(self, losses: Sequence[Loss]) -> list[Accepted | Refused | Unreachable]:
         """Asks Redis whether these are losses. Accepted: it has recorded the row and the change, under the seq that it
-        returns; `put_change` of that seq does nothing then."""
+        returns; `put_change` of that seq does nothing then. Call `heard` before anything is put of the instance."""
         self._see_loop()
         answers = await self._writer.do(lambda outcome: self._instances.lose(losses, outcome), urgent=True)
         self._lost.update(seq for one in answers if isinstance(one, Accepted) for seq in one.seqs)
         return answers
 
     async def lease_job(self, job: Callable[[Leases], Any]) -> Any:
-        """Runs `move`, `orphans`, `adopt` in the writer's thread. Instances among what it returns are this monitor's
-        from then on, as by `adopted`."""
+        """Runs `find` or `orphans` in the writer's thread."""
+        self._see_loop()
+        return await self._writer.do(lambda outcome: job(self.leases), urgent=True)
+
+    async def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
+        """Takes instances over, as `Leases.move`. They are this monitor's from now on: see `heard`."""
         self._see_loop()
 
-        def run(outcome: Outcome) -> Any:
-            answer = job(self.leases)
-            for one in answer if isinstance(answer, (list, tuple)) else ():
+        def job(outcome: Outcome) -> list[Adopted | Entry | Refused | Unreachable]:
+            found = self.leases.move(wanted)
+            for at, ((name, _, _), one) in enumerate(zip(wanted, found, strict=True)):
                 if isinstance(one, Adopted):
-                    self.adopted([one])
-            return answer
+                    found[at] = one._replace(is_kept=True) if self._instances.has(one.entry) else self._came(one)
+                elif isinstance(one, Entry) and one.id not in self._instances.own:
+                    self._instances.add(name, one)
+            return found
 
-        return await self._writer.do(run, urgent=True)
+        return await self._writer.do(job, urgent=True)
+
+    async def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
+        """Takes pages over, as `Leases.adopt`. Their instances are this monitor's from now on: see `heard`."""
+        self._see_loop()
+        return await self._writer.do(
+            lambda outcome: [self._came(one) for one in self.leases.adopt(orphans)], urgent=True
+        )
+
+    def heard(self, ids: Iterable[int]) -> list[int]:
+        """Says that the caller goes on from what Redis has of these instances: a loss that was accepted, the row with
+        which they came. What it has put of them since then is dropped. Returns those that are still this monitor's."""
+        mine = [id for id in ids if self._instances.owns(id)]
+        self._put("what was heard", Gathered.hear, mine)
+        return mine
+
+    def _came(self, one: Adopted) -> Adopted:
+        self._instances.came(name_of(one.row.service, one.row.instance_id), one)
+        return one._replace(row=self._row_of(one))
+
+    def _row_of(self, one: Adopted) -> InstanceRow:
+        """Returns the row, with the time of the last beat by the deadline."""
+        return replace(one.row, id=one.entry.id, last_beat_ms=self._instances.last_beat_ms(one))
 
     def adopted(self, some: Sequence[Adopted]) -> list[InstanceRow]:
-        """Notes instances that this monitor owns now, and returns their rows, with the time of their last beat by their
-        deadline. The writer's thread, or before `open`."""
-        rows = []
+        """Notes instances that this monitor owns, before `open`, and returns their rows."""
         for one in some:
             self._instances.add(name_of(one.row.service, one.row.instance_id), one.entry, one.row)
-            last_beat_ms = self._instances.last_beat_ms(one)
-            rows.append(replace(one.row, id=one.entry.id, last_beat_ms=last_beat_ms))
-        return sorted(rows, key=lambda row: row.id)
+        return sorted(map(self._row_of, some), key=lambda row: row.id)
 
     async def open_runs(self, ids: Iterable[int]) -> list[Run]:
         """Returns the runs of these instances that have not ended, as is needed for some that were adopted."""
@@ -332,7 +360,7 @@ class RedisStore(HistoryReader):
                 self._logger.error(
                     "%r of %r is not this monitor's: %d changes are dropped", one.instance_id, one.service, one.changes
                 )
-        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewals):
+        if self._listener is None or not outcome.says_something():
             return
         if self._loop is None or self._loop.is_closed():
             return
@@ -345,6 +373,9 @@ class RedisStore(HistoryReader):
         assert self._listener is not None
         if outcome.accepted:
             self._listener.accepted(outcome.accepted)
+        if outcome.recorded:
+            self._lost.update(one.change.seq for one in outcome.recorded)
+            self._listener.recorded(outcome.recorded)
         if outcome.refused:
             self._listener.refused(outcome.refused)
         for renewal in outcome.renewals:

@@ -189,6 +189,7 @@ class ClusterMember:
     def _changed(self, living: Mapping[str, FleetMember]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
+        self.ownership.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
         _logger.info("the fleet has %d monitors: %s", len(living), names)
 

@@ -6,8 +6,8 @@ are sent every FORWARD_S, which is shorter than `settle`. What this monitor may 
 had, comes with the renewal of its leases.
 
 A monitor that cannot renew a lease is, by its own clock, not the owner any more: others take its instances over, and
-its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is. One that cannot
-reach Redis either drops it.
+its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is, as soon as Redis
+can be reached.
 """
 
 from __future__ import annotations
@@ -64,9 +64,6 @@ FIGURES: Figures = {
     "passed_to": counter(
         "heartfelt_ownership_passed_to", "Beats that monitors without a lease have passed on to this one"
     ),
-    "not_taken": counter(
-        "heartfelt_ownership_not_taken", "Beats of monitors without a lease that were dropped, since this one has none"
-    ),
     "unanswered": counter("heartfelt_ownership_unanswered", "Questions that Redis could not answer; they are repeated"),
     "faults": counter("heartfelt_ownership_faults", "Exceptions in the work on ownership"),
 }
@@ -107,6 +104,7 @@ class Ownership:
         self._keys = keys
         self._sure_until_s = [0.0] * keys.shards
         """Until when this monitor's lease certainly lasts, by shard."""
+        self._living: frozenset[str] = frozenset()
         self._passed_s: dict[int, float] = {}
         """When a beat of an instance was passed on last."""
         self._wall_ms = wall_ms
@@ -402,6 +400,13 @@ class Ownership:
 
     # -- beats for others, and from them
 
+    def set_living(self, living: Iterable[str]) -> None:
+        """What was forwarded last to a monitor that is gone may have died with it: hands it to whoever adopts."""
+        before, self._living = self._living, frozenset(living)
+        if self._running:
+            for id in before - self._living:
+                self._foreign.owner_stopped(id)
+
     async def _forward(self) -> None:
         self._send_forwards()
 
@@ -420,7 +425,7 @@ class Ownership:
 
     def _undelivered(self, peer: str, left: Undelivered) -> None:
         now_ms = _monotonic_ms()
-        raws = [_raw(one, now_ms) for one in left.inputs if one.kind != PASSED_ON]
+        raws = [_raw(one, now_ms) for one in left.inputs]
         self._foreign.unsent(Forward(owner=peer, ids=list(left.beats), ages_ms=[], raws=raws))
 
     def _beats(self, peer: str, batch: BeatBatch) -> None:
@@ -434,20 +439,14 @@ class Ownership:
     def _inputs(self, peer: str, inputs: list[Input]) -> None:
         now_ms = _monotonic_ms()
         self.counts["received"] += len(inputs)
-        raws = [_raw(one, now_ms) for one in inputs if one.kind != PASSED_ON]
+        raws = []
         for one in inputs:
+            raws.append(raw := _raw(one, now_ms))
             if one.kind == PASSED_ON:
-                self._take_passed(_raw(one, now_ms), raws)
+                self.counts["passed_to"] += 1
+                self._foreign.doubt((raw.service, raw.instance_id), peer)
         forward = Forward(owner=self._channel.own, ids=[], ages_ms=[], raws=raws)
         self._reply(peer, self._foreign.forwarded(forward, peer))
-
-    def _take_passed(self, raw: Raw, raws: list[Raw]) -> None:
-        """Takes a beat that a monitor without a lease has heard, unless this one has none, either."""
-        if self._is_sure(self._keys.shard_of(name_of(raw.service, raw.instance_id))):
-            self.counts["passed_to"] += 1
-            raws.append(raw)
-        else:
-            self.counts["not_taken"] += 1
 
     def _reply(self, peer: str, reply: Reply) -> None:
         if reply.take or reply.gone:

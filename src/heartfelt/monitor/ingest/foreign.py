@@ -285,6 +285,12 @@ class Foreign:
             self.shadows.drop(shadow.name)
             self._wait(shadow.name, shadow.via, shadow.peer, age_ms, by_key=by_key, joins=True)
 
+    def doubt(self, name: Name, owner: str) -> None:
+        """This owner is not sure to be it any more: asks whose the name is, with what was heard of it."""
+        shadow = self.shadows.by_name.get(name)
+        if shadow is not None:
+            self.gone(owner, [shadow.of])
+
     def owner_stopped(self, owner: str) -> None:
         """Hands the newest beats of a stopped monitor's instances to whoever owns them now: what was forwarded to it
         last may have died with it. O(shadows)."""

@@ -191,7 +191,9 @@ def run(folder, seed, *, instances, seconds, per_group=50):
             "unknown": [one.name for one in everyone if one.beats and one.name not in changes],
             "stats": [one.json("/api/v1/stats")["parts"]["ownership"] for one in fleet.monitors],
         }  # fmt: skip
-        (folder / "history.json").write_text(json.dumps({"changes": changes, "beats": {o.name: o.beats for o in everyone}}))
+        (folder / "history.json").write_text(
+            json.dumps({"changes": changes, "beats": {o.name: o.beats for o in everyone}})
+        )
         return wrong, facts
     finally:
         fleet.end()

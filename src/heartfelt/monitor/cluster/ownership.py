@@ -6,8 +6,8 @@ are sent every FORWARD_S, which is shorter than `settle`. What this monitor may 
 had, comes with the renewal of its leases.
 
 A monitor that cannot renew a lease is, by its own clock, not the owner any more: others take its instances over, and
-its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is, as soon as Redis
-can be reached.
+its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is, as soon as
+Redis can be reached.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FIGURES: Figures = {
     "forwarded": counter("heartfelt_ownership_forwarded", "Beats that were forwarded to the instances' owners"),
     "received": counter("heartfelt_ownership_received", "Beats that other monitors have forwarded to this one"),
     "passed_on": counter(
-        "heartfelt_ownership_passed_on", "Beats that were passed on since this monitor could not renew its lease"
+        "heartfelt_ownership_passed_on", "Beats that were passed on since this monitor could not reach Redis in time"
     ),
     "passed_to": counter(
         "heartfelt_ownership_passed_to", "Beats that monitors without a lease have passed on to this one"
@@ -104,6 +104,8 @@ class Ownership:
         self._keys = keys
         self._sure_until_s = [0.0] * keys.shards
         """Until when this monitor's lease certainly lasts, by shard."""
+        self._passed_names: dict[Name, float] = {}
+        """Names of which Redis cannot be asked, and when the beats were heard that were passed on last."""
         self._living: frozenset[str] = frozenset()
         self._passed_s: dict[int, float] = {}
         """When a beat of an instance was passed on last."""
@@ -119,6 +121,9 @@ class Ownership:
         self._run = 0
         self.number = 0
         self._was_unreachable = False
+        self._was_out = False
+        self._renewed_s = 0.0
+        """When the last renewal that succeeded was asked for."""
         self.counts = dict.fromkeys(FIGURES, 0)
         self.on_accepted: list[Callable[[Sequence[Any]], None]] = []
 
@@ -185,6 +190,8 @@ class Ownership:
             del self._losses[:AT_ONCE]
             asked = [AskedLoss(one.row, one.change, one.deadline_ms) for one in losses if one.row and one.change]
             try:
+                if self._now_s() - self._renewed_s > self._lease_s / 2:
+                    raise StoreError("the leases could not be renewed lately")
                 answers: Sequence[Accepted | Refused | Unreachable] = await self._store.lose(asked)
             except StoreError as error:
                 answers = [Unreachable(str(error))] * len(asked)
@@ -225,6 +232,9 @@ class Ownership:
                     self._take_answer(name, answer)
             if unanswered:
                 self._later(unanswered, names)
+                self._pass_names(unanswered)
+            else:
+                self._passed_names.clear()
 
     async def _find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:
         wanted = [name_of(*name) for name in names]
@@ -328,6 +338,10 @@ class Ownership:
         for shard in range(self._keys.shards):
             if shard not in renewal.unreachable:
                 self._sure_until_s[shard] = sure_s
+        was_out = self._was_out or 0 < self._renewed_s < renewal.asked_s - self._lease_s / 2
+        self._renewed_s, self._was_out = renewal.asked_s, bool(renewal.unreachable)
+        if was_out:
+            self._registry.owned.asking.wait_for_others()  # type: ignore[union-attr]
         if renewal.unreachable:
             self._was_unreachable = True
         elif self._was_unreachable:
@@ -393,6 +407,21 @@ class Ownership:
             one = Input(PASSED_ON, _encode(raw), instance.via, instance.peer, now_ms - max(wall_ms - beat_ms, 0))
             if self._channel.peers.forward_input(peer, one):
                 self._passed_s[id] = now_s
+                self.counts["passed_on"] += 1
+
+    def _pass_names(self, names: Iterable[Name]) -> None:
+        """Passes on what is heard of names that nobody can be asked for: another monitor may reach Redis."""
+        peers, now_ms = self._channel.peers, _monotonic_ms()
+        if not peers.connected:
+            return
+        peer = min(peers.connected)
+        for name in names:
+            raw = self._foreign.waiting(name)
+            if raw is None or self._passed_names.get(name) == raw.heard_ms:
+                continue
+            one = Input(PASSED_ON, _encode(raw), raw.via, raw.peer, now_ms - raw.age_ms)
+            if peers.forward_input(peer, one):
+                self._passed_names[name] = raw.heard_ms
                 self.counts["passed_on"] += 1
 
     def _shard_of_id(self, id: int) -> int:

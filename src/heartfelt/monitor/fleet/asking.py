@@ -12,6 +12,7 @@ their losses are held, as after a start of this monitor, and they are no sign of
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
     from heartfelt.monitor.fleet.losing import Losing
 
-__all__ = ["Asking"]
+__all__ = ["LEAST_COMEBACK_MS", "Asking"]
 
+LEAST_COMEBACK_MS = 1000.0
 _TIMER = "ask"
 _BUSY_MS = 100.0
 _MOST_DEFERRED_MS = 2000.0
@@ -51,6 +53,8 @@ class Asking:
         """Those that could not be answered."""
         self.away: dict[int, None] = {}
         self._n_away_held = 0
+        self._reached_ms = -math.inf
+        """When Redis could be reached again."""
         self._n = 0
         self.asked = self.refusals = self.outdated = 0
 
@@ -100,7 +104,11 @@ class Asking:
                 loss.is_deferred = True
                 self._put(loss, min(now_ms - due_ms, _MOST_DEFERRED_MS))
                 continue
-            if (instance := self._open(loss)) is not None:
+            if (instance := self._open(loss)) is None:
+                continue
+            if (wait_ms := self._others_wait_ms(instance) - now_ms) > 0:
+                self._put(loss, wait_ms)
+            else:
                 self._send(instance, loss)
         if n and waiting:
             self._set_timer(now_ms)
@@ -169,6 +177,15 @@ class Asking:
         for loss in unreachable.values():
             if self._open(loss) is not None:
                 self._put(loss, 0.0)
+
+    def wait_for_others(self) -> None:
+        """Notes that Redis can be reached again. Others could not ask it either: an instance may have begun to beat to
+        one of them, which finds out only now whose it is. So nothing is asked until it had time to come back."""
+        self._reached_ms = self._life.now_ms()
+
+    def _others_wait_ms(self, instance: Instance) -> float:
+        """Returns until when others need to say that they have heard it."""
+        return self._reached_ms + max(min(self._owners.comeback_ms, instance.lease_ms), LEAST_COMEBACK_MS)
 
     def stats(self) -> dict[str, int]:
         return {

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from heartfelt.monitor.fleet.admission import Gate, Refused
-from heartfelt.monitor.fleet.asking import Asking
+from heartfelt.monitor.fleet.asking import LEAST_COMEBACK_MS, Asking
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.leases import GONE
@@ -26,7 +26,6 @@ from heartfelt.monitor.model import Beat, State
 
 __all__ = ["FIGURES", "Disowned", "Owned"]
 
-LEAST_COMEBACK_MS = 1000.0
 _ROUNDS = 4
 """After so many timeouts without a beat heard here, any monitor may take an instance, rather than the only one that
 hears it."""

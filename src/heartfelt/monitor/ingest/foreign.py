@@ -259,6 +259,14 @@ class Foreign:
         self.shadows.drop(name)
         return False
 
+    def waiting(self, name: Name) -> Raw | None:
+        """Returns the newest plain beat of a name that is not known yet, unless another monitor has passed it on. It
+        joins nowhere."""
+        raw = self.pending.plain(name)
+        if raw is None or raw.hops:
+            return None
+        return msgspec.structs.replace(raw, joins=False, age_ms=max(round(self._now_ms() - raw.heard_ms), 0))
+
     def ask_again(self) -> None:
         """Asks for all names again, now that Redis can be reached again."""
         for name, joins in self.pending.names():

@@ -241,7 +241,7 @@ class Instances:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
         among what is `recorded` then. What is put of one that is accepted is dropped until the loop has heard of it."""
         self._asked = {}
-        first = [row.id for row, _, _ in losses if row.id in self._news]  # what was put before
+        first = [row.id for row, _, _ in losses if row.id in self._news and self._is_ready(self._news[row.id])]
         self._change([id for id in first if self._begin(id, outcome, set())], outcome, set())
         asked: list[int] = []
         answers: dict[int, Accepted | Refused | Unreachable] = {}

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, InstanceRow
 from heartfelt.monitor.store.redis.answers import Renewal
 
-__all__ = ["Loss", "Outcome", "Recorded", "Refusal"]
+__all__ = ["Listener", "Loss", "Outcome", "Recorded", "Refusal"]
 
 
 class Refusal(NamedTuple):
@@ -59,3 +60,19 @@ class Outcome:
     def says_something(self) -> bool:
         """Returns whether the listener is to be told of it."""
         return bool(self.accepted or self.recorded or self.refused or self.renewals)
+
+
+class Listener(Protocol):
+    """Told what has come of what was put, in the loop's thread."""
+
+    def accepted(self, changes: Sequence[Change]) -> None:
+        """Redis has accepted these changes, with these seqs: others see them from now on. Also those of `lose`."""
+
+    def recorded(self, losses: Sequence[Recorded]) -> None:
+        """Redis had accepted these losses, though `lose` has returned Unreachable."""
+
+    def refused(self, refusals: Sequence[Refusal]) -> None:
+        """These are not this monitor's any more."""
+
+    def renewed(self, renewal: Renewal) -> None:
+        """The leases were renewed: what was moved away or adopted by others is not this monitor's any more."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -29,9 +29,9 @@ from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.instances import Instances
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Orphan, Owned, Refused, Renewal
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Orphan, Owned, Refused
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
-from heartfelt.monitor.store.redis.outcomes import Loss, Outcome, Recorded, Refusal
+from heartfelt.monitor.store.redis.outcomes import Listener, Loss, Outcome, Recorded, Refusal
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
@@ -45,22 +45,6 @@ RESERVE_RUNS = load("reserve_runs")
 RUN_NUMBERS = 1 << 32
 """How many numbers of runs a monitor reserves at its start."""
 _CLOSED = "the store is not open"
-
-
-class Listener(Protocol):
-    """Told what has come of what was put, in the loop's thread."""
-
-    def accepted(self, changes: Sequence[Change]) -> None:
-        """Redis has accepted these changes, with these seqs: others see them from now on. Also those of `lose`."""
-
-    def recorded(self, losses: Sequence[Recorded]) -> None:
-        """Redis had accepted these losses, though `lose` has returned Unreachable."""
-
-    def refused(self, refusals: Sequence[Refusal]) -> None:
-        """These are not this monitor's any more."""
-
-    def renewed(self, renewal: Renewal) -> None:
-        """The leases were renewed: what was moved away or adopted by others is not this monitor's any more."""
 
 
 def _wall_ms() -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -25,9 +24,10 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.channel.feed import Undelivered
 from heartfelt.monitor.cluster.channel.frames import BeatBatch, Input
 from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.passing import PASSED_ON, Passing
 from heartfelt.monitor.fleet.owners import Forward, Loss, Name, Raw, Reply, TakenOver, run_number
 from heartfelt.monitor.fleet.registry import Registry
-from heartfelt.monitor.ingest.foreign import Foreign, plain_raw
+from heartfelt.monitor.ingest.foreign import Foreign
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.model import Run
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused, Renewal
@@ -43,12 +43,12 @@ FORWARD_S = 0.05
 SWEEP_S = 1.0
 AGAIN_S = 0.25
 """How long a question waits that Redis could not answer, or whose answer was outdated at once."""
+AGAIN_MOST_S = 2.0
+"""How long at most, if Redis cannot answer for long."""
 AT_ONCE = 2000
 """Questions in one call."""
 PAGES_AT_ONCE = 16
 END_S = 1.0
-PASSED_ON = "passed on"
-"""The kind of an input that a monitor without a lease passes on."""
 REPLY = "taken"
 """The notice that answers forwarded beats."""
 FIGURES: Figures = {
@@ -102,13 +102,8 @@ class Ownership:
         self._now_s = now_s
         self._link = link
         self._keys = keys
-        self._sure_until_s = [0.0] * keys.shards
-        """Until when this monitor's lease certainly lasts, by shard."""
-        self._passed_names: dict[Name, float] = {}
-        """Names of which Redis cannot be asked, and when the beats were heard that were passed on last."""
+        self._passing = Passing(keys, lease_s, wall_ms=wall_ms, now_s=now_s, passed=lambda: self._count("passed_on"))
         self._living: frozenset[str] = frozenset()
-        self._passed_s: dict[int, float] = {}
-        """When a beat of an instance was passed on last."""
         self._wall_ms = wall_ms
         self._unknown: dict[Name, bool] = {}
         self._losses: list[Loss] = []
@@ -122,6 +117,7 @@ class Ownership:
         self.number = 0
         self._was_unreachable = False
         self._was_out = False
+        self._again_s = AGAIN_S
         self._renewed_s = 0.0
         """When the last renewal that succeeded was asked for."""
         self.counts = dict.fromkeys(FIGURES, 0)
@@ -129,6 +125,7 @@ class Ownership:
 
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
+        self._passing.attach(registry, foreign, channel.peers)
         channel.on_beats(self._beats)
         channel.on_inputs(self._inputs)
         channel.on_notice(REPLY, self._replied, _Taken)
@@ -177,6 +174,9 @@ class Ownership:
             self._wake.clear()
             for some in (self._ask_losses, self._ask_names, self._ask_moves):
                 await self._guarded(some)
+
+    def _count(self, what: str) -> None:
+        self.counts[what] += 1
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -231,10 +231,13 @@ class Ownership:
                 else:
                     self._take_answer(name, answer)
             if unanswered:
-                self._later(unanswered, names)
-                self._pass_names(unanswered)
+                self._later(unanswered, names, self._again_s)
+                self._again_s = min(2 * self._again_s, AGAIN_MOST_S)
+                self._passing.names(unanswered)
+                self._was_unreachable = True
             else:
-                self._passed_names.clear()
+                self._again_s = AGAIN_S
+                self._passing.names_answered()
 
     async def _find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:
         wanted = [name_of(*name) for name in names]
@@ -285,7 +288,7 @@ class Ownership:
                 self.counts["moves"] += len(taken)
                 self._foreign.moved(await self._taken_over(taken))
 
-    def _later(self, names: Iterable[Name], joins: dict[Name, bool]) -> None:
+    def _later(self, names: Iterable[Name], joins: dict[Name, bool], wait_s: float = AGAIN_S) -> None:
         """Asks again in a moment. The inputs of the names wait meanwhile."""
 
         def ask() -> None:
@@ -296,7 +299,7 @@ class Ownership:
 
         waiting = {name: joins[name] for name in names}
         self.counts["unanswered"] += len(waiting)
-        timer = asyncio.get_running_loop().call_later(AGAIN_S, ask)
+        timer = asyncio.get_running_loop().call_later(wait_s, ask)
         self._timers.add(timer)
 
     async def _taken_over(self, found: Sequence[Adopted]) -> list[TakenOver]:
@@ -334,10 +337,7 @@ class Ownership:
 
     def renewed(self, renewal: Renewal) -> None:
         self._disown([entry.id for _, entry in (*renewal.moved, *renewal.dropped)])
-        sure_s = renewal.asked_s + self._lease_s
-        for shard in range(self._keys.shards):
-            if shard not in renewal.unreachable:
-                self._sure_until_s[shard] = sure_s
+        self._passing.renewed(renewal)
         was_out = self._was_out or 0 < self._renewed_s < renewal.asked_s - self._lease_s / 2
         self._renewed_s, self._was_out = renewal.asked_s, bool(renewal.unreachable)
         if was_out:
@@ -378,54 +378,10 @@ class Ownership:
                 self.counts["faults"] += 1
                 _logger.exception("work on ownership failed; it continues")
 
-    # -- without a lease
-
-    def _is_sure(self, shard: int) -> bool:
-        return self._now_s() < self._sure_until_s[shard]
-
     def put_beats(self, last_beat_ms: dict[int, int]) -> None:
         """Puts last beats into the store, and passes those on for which this monitor has no lease."""
-        if not all(map(self._is_sure, range(self._keys.shards))):
-            self._pass_on(last_beat_ms)
-        elif self._passed_s:
-            self._passed_s.clear()
+        self._passing.heard(last_beat_ms)
         self._store.put_beats(last_beat_ms)
-
-    def _pass_on(self, last_beat_ms: dict[int, int]) -> None:
-        connected = self._channel.peers.connected
-        if not connected:
-            return
-        now_s, now_ms, wall_ms = self._now_s(), _monotonic_ms(), self._wall_ms()
-        peer = min(connected)
-        for id, beat_ms in last_beat_ms.items():
-            instance = self._registry.get(id)
-            if instance is None or self._is_sure(self._shard_of_id(id)):
-                continue
-            if now_s - self._passed_s.get(id, -math.inf) < instance.lease_ms / 4000:
-                continue
-            raw = plain_raw(instance)
-            one = Input(PASSED_ON, _encode(raw), instance.via, instance.peer, now_ms - max(wall_ms - beat_ms, 0))
-            if self._channel.peers.forward_input(peer, one):
-                self._passed_s[id] = now_s
-                self.counts["passed_on"] += 1
-
-    def _pass_names(self, names: Iterable[Name]) -> None:
-        """Passes on what is heard of names that nobody can be asked for: another monitor may reach Redis."""
-        peers, now_ms = self._channel.peers, _monotonic_ms()
-        if not peers.connected:
-            return
-        peer = min(peers.connected)
-        for name in names:
-            raw = self._foreign.waiting(name)
-            if raw is None or self._passed_names.get(name) == raw.heard_ms:
-                continue
-            one = Input(PASSED_ON, _encode(raw), raw.via, raw.peer, now_ms - raw.age_ms)
-            if peers.forward_input(peer, one):
-                self._passed_names[name] = raw.heard_ms
-                self.counts["passed_on"] += 1
-
-    def _shard_of_id(self, id: int) -> int:
-        return Keys.shard_of_id(id) % self._keys.shards
 
     # -- beats for others, and from them
 
@@ -438,6 +394,7 @@ class Ownership:
 
     async def _forward(self) -> None:
         self._send_forwards()
+        self._passing.step()
 
     def _send_forwards(self) -> None:
         peers, now_ms = self._channel.peers, _monotonic_ms()

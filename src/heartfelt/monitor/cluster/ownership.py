@@ -31,7 +31,7 @@ from heartfelt.monitor.ingest.foreign import Foreign
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.model import Run
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused, Renewal
-from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of
+from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
 from heartfelt.monitor.store.redis.link import Link, Unreachable
 from heartfelt.monitor.store.redis.outcomes import Loss as AskedLoss
 from heartfelt.monitor.store.redis.outcomes import Recorded, Refusal
@@ -41,6 +41,7 @@ from heartfelt.monitor.tasks import TimedEvent, end_tasks
 GATHER_S = 0.005
 FORWARD_S = 0.05
 SWEEP_S = 1.0
+COMPARE_S = 5.0
 AGAIN_S = 0.25
 """How long a question waits that Redis could not answer, or whose answer was outdated at once."""
 AGAIN_MOST_S = 2.0
@@ -65,6 +66,9 @@ FIGURES: Figures = {
         "heartfelt_ownership_passed_to", "Beats that monitors without a lease have passed on to this one"
     ),
     "unanswered": counter("heartfelt_ownership_unanswered", "Questions that Redis could not answer; they are repeated"),
+    "astray": counter(
+        "heartfelt_ownership_astray", "Instances that this monitor had and did not own, or owned and did not have"
+    ),
     "faults": counter("heartfelt_ownership_faults", "Exceptions in the work on ownership"),
 }
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -115,6 +119,8 @@ class Ownership:
         self._timers: set[asyncio.TimerHandle] = set()
         self._run = 0
         self.number = 0
+        self._strays: set[int] = set()
+        self._missing: dict[bytes, Entry] = {}
         self._was_unreachable = False
         self._was_out = False
         self._again_s = AGAIN_S
@@ -138,6 +144,7 @@ class Ownership:
             asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
             asyncio.create_task(self._repeat(adopt_every_s, self._adopt), name="taking over"),
             asyncio.create_task(self._repeat(SWEEP_S, self._sweep), name="sweep of shadows"),
+            asyncio.create_task(self._repeat(COMPARE_S, self._compare), name="comparison of what is owned"),
         ]
 
     async def stop(self) -> int:
@@ -366,6 +373,22 @@ class Ownership:
 
     async def _sweep(self) -> None:
         self._foreign.sweep()
+
+    async def _compare(self) -> None:
+        """Compares the instances here with those that this monitor owns. What differs twice is a fault: nobody would
+        watch it, or its beats would end here."""
+        strays, found = self._store.compare(self._registry.owned.ids)  # type: ignore[union-attr]
+        missing = dict(found)
+        gone = strays & self._strays
+        back = [(name, entry) for name, entry in missing.items() if self._missing.get(name) == entry]
+        self._strays, self._missing = strays - gone, missing
+        if gone or back:
+            self.counts["astray"] += len(gone) + len(back)
+            _logger.error("%d instances were not this monitor's any more, and %d were missing here; both are mended",
+                          len(gone), len(back))  # fmt: skip
+            self._disown(list(gone))
+        for name, entry in back:
+            self._move(parts_of(name), Owned(entry, self._channel.own, lives=False), consent=False)
 
     async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while self._running:

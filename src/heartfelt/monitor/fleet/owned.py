@@ -7,7 +7,7 @@ Its instances join with ids from the fleet, renew by beats that other monitors h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, KeysView, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -143,6 +143,11 @@ class Owned:
 
     def find(self, name: Name) -> Instance | None:
         return self._book.by_key.get(name)
+
+    @property
+    def ids(self) -> KeysView[int]:
+        """Those of all instances here."""
+        return self._book.by_id.keys()
 
     # -- beats that others have heard
 

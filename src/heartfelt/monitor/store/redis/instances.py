@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -110,6 +110,20 @@ class Instances:
     def owns(self, id: int) -> bool:
         """Any thread."""
         return id in self.own
+
+    def not_own(self, ids: Iterable[int]) -> set[int]:
+        """Returns those that are not this monitor's. Any thread."""
+        own = self.own
+        return {id for id in ids if id not in own}
+
+    def missing(self, ids: Container[int]) -> list[tuple[bytes, Entry]]:
+        """Returns what is this monitor's and not among these, though nothing of it waits. Any thread."""
+        found = [self.own.get(id) for id in self.own.copy() if id not in ids]
+        return [
+            (own.name, own.entry)
+            for own in found
+            if own is not None and own.has_row and own.entry.id not in self._news and own.entry.id not in self._unsure
+        ]
 
     def shard_of(self, id: int) -> int | None:
         """Returns the shard of an instance of this monitor. Any thread."""

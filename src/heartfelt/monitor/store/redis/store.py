@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -315,6 +315,11 @@ class RedisStore(HistoryReader):
         mine = [id for id in ids if self._instances.owns(id)]
         self._put("what was heard", Gathered.hear, mine)
         return mine
+
+    def compare(self, ids: Collection[int]) -> tuple[set[int], list[tuple[bytes, Entry]]]:
+        """Returns which of these are not this monitor's, and what is, but is not among them, though nothing of it
+        waits."""
+        return self._instances.not_own(ids), self._instances.missing(ids)
 
     def _came(self, one: Adopted) -> Adopted:
         self._instances.came(name_of(one.row.service, one.row.instance_id), one)

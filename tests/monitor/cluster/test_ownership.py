@@ -11,12 +11,15 @@ import pytest
 
 pytest.importorskip("redis")
 from heartfelt.monitor.cluster.ownership import Ownership
+from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.intake import Intake
 from heartfelt.monitor.model import Limits, State
 from heartfelt.monitor.store.redis.keys import Keys
 from tests.monitor.cluster.test_owned import NAME, TIMEOUT, text
+from tests.monitor.fleet.world import NO_HOLD
 from tests.monitor.redis.storing import SHARDS, a_prefix, all_changes, make_store, until
+from tests.monitor.redis.test_store_outages import Losing
 
 
 class NoPeers:
@@ -42,12 +45,12 @@ class NoPeers:
 
 
 class Monitor:
-    def __init__(self, link, prefix, **options):
+    def __init__(self, link, prefix, policy=TIMEOUT, **options):
         self.ownership = Ownership(
             settle_s=0.2, comeback_s=1.0, lease_s=5.0, link=link, keys=Keys(prefix, SHARDS), wall_ms=wall_ms
         )
         self.store = make_store(link, prefix, listener=self.ownership, renew_s=0.1, **options)
-        self.registry = Registry(TIMEOUT, wall_ms=wall_ms, limits=Limits(), owners=self.ownership)
+        self.registry = Registry(policy, wall_ms=wall_ms, limits=Limits(), owners=self.ownership)
         self.intake = Intake(self.registry, Limits(), wall_ms=wall_ms, clock=time.monotonic)
         channel = NoPeers()
         channel.own = self.store.leases.monitor_id
@@ -109,5 +112,33 @@ def test_what_is_here_and_not_owned_goes_and_what_is_owned_and_not_here_comes(mo
             assert monitor.find() is None
             assert monitor.ownership.stats()["astray"] == 2
             assert await monitor.states() == [State.NEW, State.UP]
+
+    asyncio.run(body())
+
+
+def test_a_loss_whose_answer_is_lost_is_told_once_and_its_end_follows(redis_server, link_to):
+    link = Losing(link_to(redis_server.url))
+    policy = Policy(services={"shop": ServicePolicy(lease_timeout_ms=1000)}, hold=NO_HOLD)
+    monitor = Monitor(link, a_prefix(), policy=policy)
+
+    def comes_to(state):
+        def found():
+            monitor.registry.poll()
+            return monitor.find().state is state and monitor.find()
+
+        return found
+
+    async def body():
+        async with monitor.running():
+            await monitor.joined()
+            link.swallow = "change"
+            await until(lambda: comes_to(State.LATE)() and monitor.find().held, "that its loss is held")
+            link.swallow = ""
+            await until(comes_to(State.LOST), "the loss")
+            monitor.intake.take(text(9), "http", "10.0.0.7")
+            await until(comes_to(State.UP), "its end")
+            await monitor.store.flush()
+            assert await monitor.states() == [State.NEW, State.UP, State.LOST, State.UP]
+            assert monitor.registry.stats()["losses_unreachable"] == 0
 
     asyncio.run(body())

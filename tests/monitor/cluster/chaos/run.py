@@ -208,7 +208,8 @@ def run(folder, seed, *, instances, seconds, per_group=50, **plan_options):
             "beats": sum(len(one.beats) for one in everyone),
             "stats": [one.json("/api/v1/stats")["parts"]["ownership"] for one in fleet.monitors],
         }  # fmt: skip
-        history = {"changes": changes, "beats": {one.name: one.beats for one in everyone}}
+        beats = {one.name: one.beats for one in everyone}
+        history = {"changes": changes, "beats": beats, "messages": receiver.messages}
         (folder / "history.json").write_text(json.dumps(history))
         return wrong, facts
 

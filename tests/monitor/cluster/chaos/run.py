@@ -111,11 +111,14 @@ class ChaosFleet:
         self.monitors[k].process.send_signal(number)
 
     def all_changes(self):
+        """None: Redis could not be reached."""
         found, before = [], None
         while True:
-            page = self.monitors[0].json("/api/v1/changes", limit=1000, before=before)
-            found += page["changes"]
-            before = page["before"]
+            answer = self.monitors[0].get("/api/v1/changes", limit=1000, before=before)
+            if answer.status != 200:
+                return None
+            found += answer.json["changes"]
+            before = answer.json["before"]
             if before is None:
                 return found
 
@@ -219,10 +222,12 @@ def all_lost(fleet, names):
     instance."""
     ends_s = time.monotonic() + TIMEOUT_S + LATE_S
     while True:
-        changes = story.by_instance(fleet.all_changes())
+        found = fleet.all_changes()
+        changes = story.by_instance(found or ())
         if all(name in changes and changes[name][-1]["new"] == "LOST" for name in names):
             return changes
         if time.monotonic() > ends_s:
+            assert found is not None, "Redis cannot be reached"
             return changes
         time.sleep(0.25)
 

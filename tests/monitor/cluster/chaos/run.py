@@ -167,7 +167,7 @@ async def do(fleet, plan, began_s, log):
             fleet.redis.process.kill()
             fleet.redis.process.wait()
             await asyncio.sleep(lasts_s)
-            await asyncio.to_thread(fleet.redis.start)
+            fleet.redis.start()  # in this thread: it dies with the thread that has started it
         elif what == "redis stop":
             fleet.redis.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(lasts_s)

@@ -22,6 +22,7 @@ from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.outcomes import Loss, Outcome, Recorded, Refusal
+from heartfelt.monitor.store.redis.own import News, Own
 from heartfelt.monitor.store.redis.unheard import Unheard
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
@@ -36,36 +37,6 @@ NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
 MOST_FLUSH_S = 15.0
-
-
-class Own:
-    """An instance that this monitor owns."""
-
-    __slots__ = ("entry", "has_row", "joined", "lease_ms", "name", "shard", "times_ms")
-
-    def __init__(self, name: bytes, entry: Entry, shard: int, *, has_row: bool) -> None:
-        self.name = name
-        self.shard = shard
-        self.entry = entry
-        self.has_row = has_row
-        self.lease_ms = 0
-        """Its timeout; 0: none runs."""
-        self.joined: tuple[int, ...] = ()
-        """The seqs of its changes that are in no list: that it joined, and came up."""
-        self.times_ms: tuple[int, ...] = ()
-        """When such changes happened, if their seqs are not known here."""
-
-
-class _News:
-    """Everything that was put of an instance and not written yet."""
-
-    __slots__ = ("changes", "put_s", "removed", "row")
-
-    def __init__(self) -> None:
-        self.row: InstanceRow | None = None
-        self.removed = False
-        self.changes: deque[Change] = deque()
-        self.put_s = time.monotonic()
 
 
 class Instances:
@@ -94,7 +65,7 @@ class Instances:
         self._most_changes = most_changes
         self._dropped = dropped
         self._logger = logger
-        self._news: dict[int, _News] = {}
+        self._news: dict[int, News] = {}
         self._unsure: dict[int, Write] = {}
         self._tokens = 0
         self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
@@ -192,10 +163,10 @@ class Instances:
                 self._n_changes -= 1
                 self._dropped.changes += 1
 
-    def _of(self, id: int) -> _News:
+    def _of(self, id: int) -> News:
         news = self._news.get(id)
         if news is None:
-            news = self._news[id] = _News()
+            news = self._news[id] = News()
         return news
 
     def beats(self, last_beat_ms: dict[int, int]) -> None:
@@ -285,7 +256,7 @@ class Instances:
         for name, entry in self._leases.flush():
             outcome.refused.append(self.refuse(entry.id, name, None))
 
-    def _is_ready(self, news: _News) -> bool:
+    def _is_ready(self, news: News) -> bool:
         """A change and its row are put one after the other, and belong into one Write: the change waits for the row."""
         return news.row is not None or news.removed or time.monotonic() > news.put_s + HALF_S
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -34,6 +33,7 @@ from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
 from heartfelt.monitor.store.redis.outcomes import Listener, Loss, Outcome, Recorded, Refusal
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.telling import Teller
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
 from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Writer
 from heartfelt.monitor.store.retention import Retention
@@ -85,9 +85,11 @@ class RedisStore(HistoryReader):
         self.name = name
         self.leases = leases
         self.left_running = 0
-        self._listener = listener
         self._logger = logger or logging.getLogger("heartfelt.monitor.store")
         self._answer_s = answer_s
+        self._lost: set[int] = set()
+        """Seqs of losses that Redis has recorded, and `put_change` will be told of."""
+        self._teller = Teller(listener, self._lost, self._logger)
         bounds = bounds or Bounds()
         kept_dropped = Dropped()
         super().__init__(
@@ -101,13 +103,10 @@ class RedisStore(HistoryReader):
         self._writer = Writer(
             name=name, link=link, keys=keys, writer_id=monitor_id, leases=leases, instances=self._instances,
             outbox=self._outbox, forgetting=self._forgetting, bounds=bounds, kept_dropped=kept_dropped,
-            tell=self._tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s, answer_s=answer_s,
-            renew_s=renew_s,
+            tell=self._teller.tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s,
+            answer_s=answer_s, renew_s=renew_s,
         )  # fmt: skip
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lost: set[int] = set()
-        """Seqs of losses that `lose` has recorded, and `put_change` will be told of."""
-        self._refused = self._disowned = 0
+        self._refused = 0
         self._bytes = 0
         self._state = "new"
 
@@ -198,7 +197,7 @@ class RedisStore(HistoryReader):
         )
 
     async def flush(self) -> None:
-        self._see_loop()
+        self._teller.see_loop()
         await self._writer.flush()
 
     # -- writing; before `open` and after `close` records are refused and counted
@@ -262,7 +261,7 @@ class RedisStore(HistoryReader):
 
     async def reserve(self, who: Sequence[Who]) -> list[Entry | Owned | Unreachable]:
         """Returns an Entry for each that is this monitor's from now on: its row is to be put with that id."""
-        self._see_loop()
+        self._teller.see_loop()
         names = [name_of(*one) for one in who]
 
         def job(outcome: Outcome) -> list[Entry | Owned | Unreachable]:
@@ -277,19 +276,19 @@ class RedisStore(HistoryReader):
     async def lose(self, losses: Sequence[Loss]) -> list[Accepted | Refused | Unreachable]:
         """Asks Redis whether these are losses. Accepted: it has recorded the row and the change, under the seq that it
         returns; `put_change` of that seq does nothing then. Call `heard` before anything is put of the instance."""
-        self._see_loop()
+        self._teller.see_loop()
         answers = await self._writer.do(lambda outcome: self._instances.lose(losses, outcome), urgent=True)
         self._lost.update(seq for one in answers if isinstance(one, Accepted) for seq in one.seqs)
         return answers
 
     async def lease_job(self, job: Callable[[Leases], Any]) -> Any:
         """Runs `find` or `orphans` in the writer's thread."""
-        self._see_loop()
+        self._teller.see_loop()
         return await self._writer.do(lambda outcome: job(self.leases), urgent=True)
 
     async def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
         """Takes instances over, as `Leases.move`. They are this monitor's from now on: see `heard`."""
-        self._see_loop()
+        self._teller.see_loop()
 
         def job(outcome: Outcome) -> list[Adopted | Entry | Refused | Unreachable]:
             found = self.leases.move(wanted)
@@ -304,7 +303,7 @@ class RedisStore(HistoryReader):
 
     async def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
         """Takes pages over, as `Leases.adopt`. Their instances are this monitor's from now on: see `heard`."""
-        self._see_loop()
+        self._teller.see_loop()
         return await self._writer.do(
             lambda outcome: [self._came(one) for one in self.leases.adopt(orphans)], urgent=True
         )
@@ -341,39 +340,6 @@ class RedisStore(HistoryReader):
         shards = {history.shard_of_id(self._keys, id) for id in wanted}
         return await self._reading.read(lambda: history.open_runs(self._link, self._keys, shards, wanted.__contains__))
 
-    def _tell(self, outcome: Outcome) -> None:
-        """Tells the listener what has come of a round. The writer's thread."""
-        for one in outcome.refused:
-            self._disowned += 1
-            if self._listener is None and self._disowned & (self._disowned - 1) == 0:
-                self._logger.error(
-                    "%r of %r is not this monitor's: %d changes are dropped", one.instance_id, one.service, one.changes
-                )
-        if self._listener is None or not outcome.says_something():
-            return
-        if self._loop is None or self._loop.is_closed():
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._deliver, outcome)
-        except RuntimeError:  # it was closed meanwhile: nobody is left to be told
-            return
-
-    def _deliver(self, outcome: Outcome) -> None:
-        assert self._listener is not None
-        if outcome.accepted:
-            self._listener.accepted(outcome.accepted)
-        if outcome.recorded:
-            self._lost.update(one.change.seq for one in outcome.recorded)
-            self._listener.recorded(outcome.recorded)
-        if outcome.refused:
-            self._listener.refused(outcome.refused)
-        for renewal in outcome.renewals:
-            self._listener.renewed(renewal)
-
-    def _see_loop(self) -> None:
-        if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
-
     # -- what needs the writer
 
     async def put_document(self, kind: str, name: str, value: Any) -> None:
@@ -391,7 +357,7 @@ class RedisStore(HistoryReader):
     async def lead(self, fence: int) -> Any:
         """Makes this monitor the one that puts deliveries: what others put, whose fence is lower, is refused from now
         on. Returns the position that was stored last; None: there is none. Raises Superseded."""
-        self._see_loop()
+        self._teller.see_loop()
         return await self._writer.do(lambda _: self._outbox.lead(fence))
 
     async def put_position(self, value: Any) -> None:

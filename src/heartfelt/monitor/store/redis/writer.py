@@ -246,14 +246,13 @@ class Writer:
         return len(self._instances) + len(self.outgoing) + len(self._deliveries) + told
 
     def _renew(self) -> None:
-        """Renews the leases if it is time: also while much is written. What went away is told before any job is run
-        that may find that it has come back."""
+        """Renews the leases if it is time, and tells what went away before a job finds that it has come back."""
         if time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + self._renew_s
         renewal = self._leases.renew()
-        for _, entry in (*renewal.moved, *renewal.dropped):
-            self.kept_dropped.changes += self._instances.drop(entry.id)
+        gone = (*renewal.moved, *renewal.dropped)
+        self.kept_dropped.changes += sum(self._instances.drop(entry.id) for _, entry in gone)
         found = Outcome()
         found.renewals.append(renewal)
         self._tell(found)

@@ -362,12 +362,14 @@ class Writer:
                 wrong = StoreError(self.error or str(unreachable))
             except Exception as raised:  # by the job itself
                 wrong = raised
-            self._follow(done)
-            self._tell(done)  # before the result, as it happened
-            if wrong is None:
-                future.set_result(result)
-            else:
-                future.set_exception(wrong)
+            try:
+                self._follow(done)
+                self._tell(done)  # before the result, as it happened
+            finally:
+                if wrong is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(wrong)
             if len(self.outgoing):
                 self._something.set()
 

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("msgspec")
 pytest.importorskip("redis")
 from heartfelt.monitor.model import State
-from heartfelt.monitor.store.redis.leases import Accepted, Entry
+from heartfelt.monitor.store.redis.leases import Accepted, Entry, Refused
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.outcomes import Loss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
@@ -119,6 +119,21 @@ def test_an_instance_that_was_removed_before_its_loss_was_heard_of_is_removed_fr
         (entry,) = await store.reserve([("shop", "a")])
         assert isinstance(entry, Entry)
         assert entry.id != row.id
+
+    run(body())
+
+
+def test_a_question_that_waited_while_the_instance_beat_is_not_asked(opened):
+    store, _, _ = opened()
+
+    async def body():
+        (row,) = await joined(store, "a")
+        loss = a_loss(row)._replace(stands=lambda: False)
+        put(store, row, State.NEW, State.UP)  # it has beaten since
+        (answer,) = await store.lose([loss])
+        assert answer == Refused(early=True)
+        await store.flush()
+        assert await history(store, row) == ["NEW", "UP"]
 
     run(body())
 

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -195,7 +196,8 @@ class Ownership:
     async def _ask_losses(self) -> None:
         while losses := self._losses[:AT_ONCE]:
             del self._losses[:AT_ONCE]
-            asked = [AskedLoss(one.row, one.change, one.deadline_ms) for one in losses if one.row and one.change]
+            asked = [AskedLoss(one.row, one.change, one.deadline_ms, partial(self._stands, one))
+                     for one in losses if one.row and one.change]  # fmt: skip
             try:
                 if self._now_s() - self._renewed_s > self._lease_s / 2:
                     raise StoreError("the leases could not be renewed lately")
@@ -215,6 +217,13 @@ class Ownership:
                     asking.early(loss, AGAIN_S * 1000)
                 else:
                     asking.refused(loss)
+
+    def _stands(self, loss: Loss) -> bool:
+        """Returns whether it has not beaten or changed since it was asked for. The writer's thread."""
+        instance, row, change = self._registry.get(loss.id), loss.row, loss.change
+        if instance is None or row is None or change is None:
+            return False
+        return instance.last_beat_ms == row.last_beat_ms and instance.state is change.old
 
     async def _ask_names(self) -> None:
         while self._unknown:

@@ -226,14 +226,17 @@ class Instances:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
         among what is `recorded` then. What is put of one that is accepted is dropped until the loop has heard of it."""
         self._asked = {}
-        first = [row.id for row, _, _ in losses if row.id in self._news and self._is_ready(self._news[row.id])]
+        ids = [loss.row.id for loss in losses if loss.stands()]
+        first = [id for id in ids if id in self._news and self._is_ready(self._news[id])]
         self._change([id for id in first if self._begin(id, outcome, set())], outcome, set())
         asked: list[int] = []
         answers: dict[int, Accepted | Refused | Unreachable] = {}
-        for at, (row, change, deadline_ms) in enumerate(losses):
+        for at, (row, change, deadline_ms, stands) in enumerate(losses):
             own = self.own.get(row.id)
             if own is None:
                 answers[at] = Refused()
+            elif not stands():
+                answers[at] = Refused(early=True)
             elif row.id in self._unheard:
                 answers[at] = Unreachable("something of it is still to be heard", refused=True)
             elif row.id in self._unsure or row.id in self._news:

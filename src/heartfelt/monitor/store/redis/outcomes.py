@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from heartfelt.errors import StoreError
@@ -32,6 +32,8 @@ class Loss(NamedTuple):
     change: Change
     deadline_ms: int
     """By this monitor's wall clock."""
+    stands: Callable[[], bool] = lambda: True
+    """Whether it has not beaten or changed since: the question may have waited. The writer's thread."""
 
 
 class Recorded(NamedTuple):

@@ -18,7 +18,7 @@ from tests.monitor.redis.servers import REDIS
 
 SEEDS = [int(seed) for seed in os.environ.get("HEARTFELT_SEEDS", "").split()]
 LONG = pytest.mark.time_limit(600, reason="it is only run on demand")
-SHORT = pytest.mark.time_limit(150, reason="processes are stopped for longer than their leases, several times")
+SHORT = pytest.mark.time_limit(300, reason="processes are stopped for longer than their leases, several times")
 CASES = [pytest.param(seed, {"instances": 5000, "seconds": 120}, marks=LONG) for seed in SEEDS] or [
     pytest.param(
         seed, {"instances": 150, "seconds": 45, "first_s": 4.0, "gaps_s": (3.0, 5.0), "rest_s": 8.0}, marks=SHORT

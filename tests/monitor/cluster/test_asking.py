@@ -9,6 +9,7 @@ from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.model import Level, State
 from heartfelt.monitor.reasons import english
 from tests.monitor.cluster.test_owned import NAME, TIMEOUT, joined, text
+from tests.monitor.cluster.truth import COMEBACK_MS
 from tests.monitor.fleet.world import NO_HOLD
 
 LATE = Policy(services={"shop": ServicePolicy(lease_timeout_ms=2500)}, late_factor=1.5, hold=NO_HOLD)
@@ -134,6 +135,26 @@ def test_unreachable_it_is_held_and_asked_again_when_told_so(fleet, node, questi
     asking.accepted(loss)
     assert instance.state is State.LOST and not instance.held and node.registry.totals().held == 0
     assert node.registry.stats()["losses_unreachable"] == 0
+
+
+def test_when_redis_can_be_reached_again_others_may_say_first_what_they_have_heard(fleet, node, questions):
+    joined(fleet, node, "shop-1")
+    joined(fleet, node, "shop-2")
+    fleet.advance(5.0)
+    node.beat(text(30, name="shop-2"))
+    loss = until_asked(fleet, questions)
+    asking = node.registry.owned.asking
+    asking.unreachable(loss)
+    asking.wait_for_others()
+    asking.ask_again()
+    at_s = fleet.truth.clock.time()
+    fleet.advance(1.0)
+    node.registry.owned.forwarded([loss.id], [500], "b")  # it beats there since then
+    fleet.advance(COMEBACK_MS / 1000 - 1.1)
+    assert len(questions) == 1
+    second = until_asked(fleet, questions, 2)
+    assert second.instance_id == "shop-2"
+    assert round(fleet.truth.clock.time() - at_s, 3) >= COMEBACK_MS / 1000
 
 
 def test_what_beats_while_it_is_held_is_not_asked_again(fleet, node, questions):

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("redis")
 pytest.importorskip("aiohttp")
 
+from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster import following
 from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
 from heartfelt.monitor.cluster.in_order import moment_ms
@@ -145,3 +146,35 @@ def test_a_read_that_is_left_has_taken_nothing(redis_server, link_to, monkeypatc
             assert max(map(moment_ms, seqs)) <= wall_ms() + 1000
 
     asyncio.run(run())
+
+
+def test_what_was_replayed_is_not_late_for_the_next_leader(redis_server, link_to, monkeypatch):
+    """A leader that cannot follow yet: it has told what it replayed, and does not say that it has followed it."""
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, *(f"i{n}" for n in range(6)))
+            await one.lead(1)
+            await one.leading.webhooks.create({"kind": "generic", "url": hook.url, "filter": {"states": ["LOST"]}})
+            await two.lose(rows[5])
+            await until(lambda: told(hook) == (["i5"], 0))
+            await until(lambda: not one.leading.webhooks._saver.unsaved)
+            one.elected.on_lead(None)
+            await two.lose(*rows[:5])
+            over_ms = wall_ms() + 2 * DAMPING.gather_ms
+            await until(lambda: accepted_until_ms(two.link, two.keys) > over_ms)
+            with monkeypatch.context() as patch:
+                patch.setattr(Follower, "read", unreadable)
+                await two.lead(2)
+                await until(lambda: told(hook) == (["i5"], 5))
+                await until(lambda: not two.leading.webhooks._saver.unsaved)
+            await one.lead(3)
+            await until(lambda: one.leading.counts["followed"] > 0)
+            await until(lambda: not one.leading.webhooks._saver.unsaved)
+            assert told(hook) == (["i5"], 5)
+
+    asyncio.run(run())
+
+
+def unreadable(follower):
+    raise StoreError("not now")

@@ -35,13 +35,16 @@ class Told:
     """A listener that remembers."""
 
     def __init__(self):
-        self.changes, self.refusals, self.renewals = [], [], []
+        self.changes, self.losses, self.refusals, self.renewals = [], [], [], []
         self.tasks = set()
 
     def accepted(self, changes):
         self.tasks.add(asyncio.current_task())  # None: called by the loop itself, in its thread
         asyncio.get_running_loop()
         self.changes += changes
+
+    def recorded(self, losses):
+        self.losses += losses
 
     def refused(self, refusals):
         self.refusals += refusals

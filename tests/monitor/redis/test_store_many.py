@@ -93,8 +93,8 @@ def test_what_was_moved_away_is_refused_with_all_that_waits(monitors):
         (two,) = monitors(1)
         (row,) = await joined(one, "a")
         (owned,) = await two.reserve([("shop", "a")])
-        (taken,) = await two.lease_job(lambda leases: leases.move([(b"4:shopa", owned, True)]))
-        assert taken.entry.id == row.id
+        (taken,) = await two.move([(b"4:shopa", owned, True)])
+        assert two.heard([taken.entry.id]) == [row.id]
         put(one, row, State.NEW, State.LOST)
         with_mine = instance(row.id, instance_id="a", state=State.NEW)
         put(two, with_mine, State.NEW, State.UP)

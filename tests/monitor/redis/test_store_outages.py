@@ -17,11 +17,9 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store import EventFilter, WatchedTime
 from heartfelt.monitor.store.pending import Bounds
-from heartfelt.monitor.store.redis.leases import Accepted
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
-from heartfelt.monitor.store.redis.store import Loss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
-from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, change, event, instance
+from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, event
 
 DAY = NOON_MS // DAY_MS
 
@@ -265,35 +263,6 @@ def test_a_stop_while_redis_is_gone_is_bounded_and_says_what_is_lost(make_redis,
     assert store.left_running == 0
     assert "could not be written" in caplog.text
     assert not store.health().ok
-
-
-def test_a_loss_whose_answer_was_lost_is_answered_when_it_is_asked_again(redis_server, link_to, opened):
-    link, told = Losing(link_to(redis_server.url)), Told()
-    store = opened(link, listener=told)
-
-    async def body():
-        (row,) = await joined(store, "a")
-        deadline_ms = time.time_ns() // 1_000_000 - 1000
-        loss = Loss(instance(row.id, instance_id="a", state=State.LOST), change(0, id=row.id), deadline_ms)
-        link.swallow = "change"
-        (answer,) = await store.lose([loss])
-        assert isinstance(answer, Unreachable)
-        assert not answer.refused
-        link.swallow = ""
-
-        async def asked():
-            (found,) = await store.lose([loss])
-            return found
-
-        ends_s = time.monotonic() + 30
-        while isinstance(answer, Unreachable) and time.monotonic() < ends_s:
-            answer = await asked()
-        assert isinstance(answer, Accepted)
-        assert [c.new for c in await all_changes(store)] == [State.LOST, State.NEW]
-        await until(lambda: len(told.changes) == 2, "the listener is told once")
-        await flushed(store)
-
-    run(body())
 
 
 def test_many_changes_of_one_instance_are_written_in_parts(redis_server, link_to, opened):

@@ -67,6 +67,11 @@ class InOrder:
         known_ms = min(until_ms, moment_ms(last)) if more else until_ms
         self._read_ms[shard] = max(self._read_ms[shard], known_ms - 1)
 
+    @property
+    def read_ms(self) -> int:
+        """Until when every shard has been read."""
+        return min(self._read_ms.values())
+
     def release(self) -> list[Change]:
         """Returns changes whose turn it is. O(log waiting) for each."""
         times = self._read_ms.values()

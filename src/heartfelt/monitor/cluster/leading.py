@@ -96,6 +96,8 @@ class FencedPositions:
     async def save(self, position: Position) -> None:
         if self.order is None:  # the first one, when there was none
             self.seq = position.seq
+        elif self.order.read_ms < self.until_ms and not position.flushed:
+            return  # what was replayed would be beyond the cursors: late for the next leader, which would tell it again
         cursors = self.cursors if self.order is None else self.order.cursors
         kept = _Kept(seq=position.seq, flushed=position.flushed, cursors={str(n): seq for n, seq in cursors.items()})
         await self._store.put_position(msgspec.to_builtins(kept))

@@ -204,6 +204,7 @@ class ClusterMember:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
         self.status.look_soon()
+        self.ownership.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
         _logger.info("the fleet has %d monitors: %s", len(living), names)
 

@@ -6,15 +6,14 @@ are sent every FORWARD_S, which is shorter than `settle`. What this monitor may 
 had, comes with the renewal of its leases.
 
 A monitor that cannot renew a lease is, by its own clock, not the owner any more: others take its instances over, and
-its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is. One that cannot
-reach Redis either drops it.
+its agents do not know. So it passes what it hears on to another monitor, which finds out whose that is, as soon as
+Redis can be reached.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -26,31 +25,32 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.channel.feed import Undelivered
 from heartfelt.monitor.cluster.channel.frames import BeatBatch, Input
 from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.passing import PASSED_ON, Passing
 from heartfelt.monitor.fleet.owners import Forward, Loss, Name, Raw, Reply, TakenOver, run_number
 from heartfelt.monitor.fleet.registry import Registry
-from heartfelt.monitor.ingest.foreign import Foreign, plain_raw
+from heartfelt.monitor.ingest.foreign import Foreign
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.model import Run
-from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Orphan, Owned, Refused, Renewal
-from heartfelt.monitor.store.redis.instances import Loss as AskedLoss
-from heartfelt.monitor.store.redis.instances import Refusal
-from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Leases
+from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused, Renewal
+from heartfelt.monitor.store.redis.keys import Entry, Keys, name_of, parts_of
 from heartfelt.monitor.store.redis.link import Link, Unreachable
+from heartfelt.monitor.store.redis.outcomes import Loss as AskedLoss
+from heartfelt.monitor.store.redis.outcomes import Recorded, Refusal
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import TimedEvent, end_tasks
 
 GATHER_S = 0.005
 FORWARD_S = 0.05
 SWEEP_S = 1.0
+COMPARE_S = 5.0
 AGAIN_S = 0.25
 """How long a question waits that Redis could not answer, or whose answer was outdated at once."""
+AGAIN_MOST_S = 2.0
+"""How long at most, if Redis cannot answer for long."""
 AT_ONCE = 2000
 """Questions in one call."""
 PAGES_AT_ONCE = 16
 END_S = 1.0
-PASSED_ON = "passed on"
-"""The kind of an input that a monitor without a lease passes on."""
 REPLY = "taken"
 """The notice that answers forwarded beats."""
 BACK = "back"
@@ -63,15 +63,15 @@ FIGURES: Figures = {
     "forwarded": counter("heartfelt_ownership_forwarded", "Beats that were forwarded to the instances' owners"),
     "received": counter("heartfelt_ownership_received", "Beats that other monitors have forwarded to this one"),
     "passed_on": counter(
-        "heartfelt_ownership_passed_on", "Beats that were passed on since this monitor could not renew its lease"
+        "heartfelt_ownership_passed_on", "Beats that were passed on since this monitor could not reach Redis in time"
     ),
     "passed_to": counter(
         "heartfelt_ownership_passed_to", "Beats that monitors without a lease have passed on to this one"
     ),
-    "not_taken": counter(
-        "heartfelt_ownership_not_taken", "Beats of monitors without a lease that were dropped, since this one has none"
-    ),
     "unanswered": counter("heartfelt_ownership_unanswered", "Questions that Redis could not answer; they are repeated"),
+    "astray": counter(
+        "heartfelt_ownership_astray", "Instances that this monitor had and did not own, or owned and did not have"
+    ),
     "faults": counter("heartfelt_ownership_faults", "Exceptions in the work on ownership"),
 }
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -109,10 +109,8 @@ class Ownership:
         self._now_s = now_s
         self._link = link
         self._keys = keys
-        self._sure_until_s = [0.0] * keys.shards
-        """Until when this monitor's lease certainly lasts, by shard."""
-        self._passed_s: dict[int, float] = {}
-        """When a beat of an instance was passed on last."""
+        self._passing = Passing(keys, lease_s, wall_ms=wall_ms, now_s=now_s, passed=lambda: self._count("passed_on"))
+        self._living: frozenset[str] = frozenset()
         self._wall_ms = wall_ms
         self._unknown: dict[Name, bool] = {}
         self._losses: list[Loss] = []
@@ -124,12 +122,19 @@ class Ownership:
         self._timers: set[asyncio.TimerHandle] = set()
         self._run = 0
         self.number = 0
+        self._strays: set[int] = set()
+        self._missing: dict[bytes, Entry] = {}
         self._was_unreachable = False
+        self._was_out = False
+        self._again_s = AGAIN_S
+        self._renewed_s = 0.0
+        """When the last renewal that succeeded was asked for."""
         self.counts = dict.fromkeys(FIGURES, 0)
         self.on_accepted: list[Callable[[Sequence[Any]], None]] = []
 
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
+        self._passing.attach(registry, foreign, channel.peers)
         channel.on_beats(self._beats)
         channel.on_inputs(self._inputs)
         channel.on_notice(REPLY, self._replied, _Taken)
@@ -138,10 +143,6 @@ class Ownership:
         channel.on_notice(BACK, lambda peer, body: asking.came_back_elsewhere(), type(None))
         channel.peers.on_undelivered = self._undelivered
 
-    @property
-    def _leases(self) -> Leases:
-        return self._store.leases
-
     def start(self, adopt_every_s: float) -> None:
         self._running = True
         self._tasks = [
@@ -149,6 +150,7 @@ class Ownership:
             asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
             asyncio.create_task(self._repeat(adopt_every_s, self._adopt), name="taking over"),
             asyncio.create_task(self._repeat(SWEEP_S, self._sweep), name="sweep of shadows"),
+            asyncio.create_task(self._repeat(COMPARE_S, self._compare), name="comparison of what is owned"),
         ]
 
     async def stop(self) -> int:
@@ -186,6 +188,9 @@ class Ownership:
             for some in (self._ask_losses, self._ask_names, self._ask_moves):
                 await self._guarded(some)
 
+    def _count(self, what: str) -> None:
+        self.counts[what] += 1
+
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
@@ -196,14 +201,18 @@ class Ownership:
     async def _ask_losses(self) -> None:
         while losses := self._losses[:AT_ONCE]:
             del self._losses[:AT_ONCE]
-            asked = [AskedLoss(one.row, one.change, one.deadline_ms) for one in losses if one.row and one.change]
+            asked = [AskedLoss(one.row, one.change, one.deadline_ms, partial(self._stands, one))
+                     for one in losses if one.row and one.change]  # fmt: skip
             try:
+                if self._now_s() - self._renewed_s > self._lease_s / 2:
+                    raise StoreError("the leases could not be renewed lately")
                 answers: Sequence[Accepted | Refused | Unreachable] = await self._store.lose(asked)
             except StoreError as error:
                 answers = [Unreachable(str(error))] * len(asked)
             asking = self._registry.owned.asking  # type: ignore[union-attr]
             for loss, answer in zip(losses, answers, strict=True):
                 if isinstance(answer, Accepted):
+                    self._store.heard([loss.id] if self._registry.get(loss.id) is not None else ())
                     asking.accepted(loss, answer.seqs[0])
                 elif isinstance(answer, Unreachable):
                     self.counts["unanswered"] += 1
@@ -213,6 +222,13 @@ class Ownership:
                     asking.early(loss, AGAIN_S * 1000)
                 else:
                     asking.refused(loss)
+
+    def _stands(self, loss: Loss) -> bool:
+        """Returns whether it has not beaten or changed since it was asked for. The writer's thread."""
+        instance, row, change = self._registry.get(loss.id), loss.row, loss.change
+        if instance is None or row is None or change is None:
+            return False
+        return instance.last_beat_ms == row.last_beat_ms and instance.state is change.old
 
     async def _ask_names(self) -> None:
         while self._unknown:
@@ -236,7 +252,13 @@ class Ownership:
                 else:
                     self._take_answer(name, answer)
             if unanswered:
-                self._later(unanswered, names)
+                self._later(unanswered, names, self._again_s)
+                self._again_s = min(2 * self._again_s, AGAIN_MOST_S)
+                self._passing.names(unanswered)
+                self._was_unreachable = True
+            else:
+                self._again_s = AGAIN_S
+                self._passing.names_answered()
 
     async def _find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:
         wanted = [name_of(*name) for name in names]
@@ -266,7 +288,7 @@ class Ownership:
                 del self._moves[name]
             wanted = list(moves.values())
             try:
-                answers = await self._store.lease_job(partial(_move, wanted=wanted))
+                answers = await self._store.move(wanted)
             except StoreError as error:
                 answers = [Unreachable(str(error))] * len(wanted)
             taken: list[Adopted] = []
@@ -274,8 +296,11 @@ class Ownership:
             stopped = False
             for name, answer in zip(moves, answers, strict=True):
                 if isinstance(answer, Adopted):
-                    taken.append(answer)
-                    stopped = stopped or not moves[name][2]
+                    if answer.is_kept and self._registry.get(answer.entry.id) is not None:
+                        self._foreign.mine(name, answer.entry.id)
+                    else:
+                        taken.append(answer)
+                        stopped = stopped or not moves[name][2]
                 elif isinstance(answer, Entry):
                     self._foreign.mine(name, answer.id)
                 else:
@@ -290,7 +315,7 @@ class Ownership:
         for peer in self._channel.peers.connected:
             self._channel.peers.notify(peer, BACK)
 
-    def _later(self, names: Iterable[Name], joins: dict[Name, bool]) -> None:
+    def _later(self, names: Iterable[Name], joins: dict[Name, bool], wait_s: float = AGAIN_S) -> None:
         """Asks again in a moment. The inputs of the names wait meanwhile."""
 
         def ask() -> None:
@@ -301,7 +326,7 @@ class Ownership:
 
         waiting = {name: joins[name] for name in names}
         self.counts["unanswered"] += len(waiting)
-        timer = asyncio.get_running_loop().call_later(AGAIN_S, ask)
+        timer = asyncio.get_running_loop().call_later(wait_s, ask)
         self._timers.add(timer)
 
     async def _taken_over(self, found: Sequence[Adopted]) -> list[TakenOver]:
@@ -318,9 +343,9 @@ class Ownership:
         for one in found:
             shard = Keys.shard_of_id(one.entry.id)
             left_ms = float(one.deadline_ms - self._link.now_ms(shard)) if one.deadline_ms else 0.0
-            row = msgspec.structs.replace(one.row, id=one.entry.id)
-            taken.append(TakenOver(row, left_ms, runs.get(one.entry.id, ())))
-        return taken
+            taken.append(TakenOver(one.row, left_ms, runs.get(one.entry.id, ())))
+        mine = set(self._store.heard(one.row.id for one in taken))
+        return [one for one in taken if one.row.id in mine]  # others have gone again, which was told before
 
     # -- what the renewal of the leases has found, and what Redis refused
 
@@ -328,15 +353,22 @@ class Ownership:
         for listener in self.on_accepted:
             listener(changes)
 
+    def recorded(self, losses: Sequence[Recorded]) -> None:
+        for row, change in losses:
+            if self._registry.get(row.id) is not None:
+                self._store.heard([row.id])
+                self._registry.owned.asking.recorded(row, change)  # type: ignore[union-attr]
+
     def refused(self, refusals: Sequence[Refusal]) -> None:
         self._disown([one.id for one in refusals])
 
     def renewed(self, renewal: Renewal) -> None:
         self._disown([entry.id for _, entry in (*renewal.moved, *renewal.dropped)])
-        sure_s = renewal.asked_s + self._lease_s
-        for shard in range(self._keys.shards):
-            if shard not in renewal.unreachable:
-                self._sure_until_s[shard] = sure_s
+        self._passing.renewed(renewal)
+        was_out = self._was_out or 0 < self._renewed_s < renewal.asked_s - self._lease_s / 2
+        self._renewed_s, self._was_out = renewal.asked_s, bool(renewal.unreachable)
+        if was_out:
+            self._registry.owned.asking.wait_for_others()  # type: ignore[union-attr]
         if renewal.unreachable:
             self._was_unreachable = True
         elif self._was_unreachable:
@@ -354,13 +386,29 @@ class Ownership:
         orphans = await self._store.lease_job(lambda leases: leases.orphans())
         for begin in range(0, len(orphans), PAGES_AT_ONCE):
             some = orphans[begin : begin + PAGES_AT_ONCE]
-            found: list[Adopted] = await self._store.lease_job(partial(_adopt, some=some))
+            found = await self._store.adopt(some)
             if found:
                 self.counts["adopted"] += len(found)
                 self._foreign.adopt(await self._taken_over(found))
 
     async def _sweep(self) -> None:
         self._foreign.sweep()
+
+    async def _compare(self) -> None:
+        """Compares the instances here with those that this monitor owns. What differs twice is a fault: nobody would
+        watch it, or its beats would end here."""
+        strays, found = self._store.compare(self._registry.owned.ids)  # type: ignore[union-attr]
+        missing = dict(found)
+        gone = strays & self._strays
+        back = [(name, entry) for name, entry in missing.items() if self._missing.get(name) == entry]
+        self._strays, self._missing = strays - gone, missing
+        if gone or back:
+            self.counts["astray"] += len(gone) + len(back)
+            _logger.error("%d instances were not this monitor's any more, and %d were missing here; both are mended",
+                          len(gone), len(back))  # fmt: skip
+            self._disown(list(gone))
+        for name, entry in back:
+            self._move(parts_of(name), Owned(entry, self._channel.own, lives=False), consent=False)
 
     async def _repeat(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while self._running:
@@ -373,44 +421,23 @@ class Ownership:
                 self.counts["faults"] += 1
                 _logger.exception("work on ownership failed; it continues")
 
-    # -- without a lease
-
-    def _is_sure(self, shard: int) -> bool:
-        return self._now_s() < self._sure_until_s[shard]
-
     def put_beats(self, last_beat_ms: dict[int, int]) -> None:
         """Puts last beats into the store, and passes those on for which this monitor has no lease."""
-        if not all(map(self._is_sure, range(self._keys.shards))):
-            self._pass_on(last_beat_ms)
-        elif self._passed_s:
-            self._passed_s.clear()
+        self._passing.heard(last_beat_ms)
         self._store.put_beats(last_beat_ms)
-
-    def _pass_on(self, last_beat_ms: dict[int, int]) -> None:
-        connected = self._channel.peers.connected
-        if not connected:
-            return
-        now_s, now_ms, wall_ms = self._now_s(), _monotonic_ms(), self._wall_ms()
-        peer = min(connected)
-        for id, beat_ms in last_beat_ms.items():
-            instance = self._registry.get(id)
-            if instance is None or self._is_sure(self._shard_of_id(id)):
-                continue
-            if now_s - self._passed_s.get(id, -math.inf) < instance.lease_ms / 4000:
-                continue
-            raw = plain_raw(instance)
-            one = Input(PASSED_ON, _encode(raw), instance.via, instance.peer, now_ms - max(wall_ms - beat_ms, 0))
-            if self._channel.peers.forward_input(peer, one):
-                self._passed_s[id] = now_s
-                self.counts["passed_on"] += 1
-
-    def _shard_of_id(self, id: int) -> int:
-        return Keys.shard_of_id(id) % self._keys.shards
 
     # -- beats for others, and from them
 
+    def set_living(self, living: Iterable[str]) -> None:
+        """What was forwarded last to a monitor that is gone may have died with it: hands it to whoever adopts."""
+        before, self._living = self._living, frozenset(living)
+        if self._running:
+            for id in before - self._living:
+                self._foreign.owner_stopped(id)
+
     async def _forward(self) -> None:
         self._send_forwards()
+        self._passing.step()
 
     def _send_forwards(self) -> None:
         peers, now_ms = self._channel.peers, _monotonic_ms()
@@ -427,7 +454,7 @@ class Ownership:
 
     def _undelivered(self, peer: str, left: Undelivered) -> None:
         now_ms = _monotonic_ms()
-        raws = [_raw(one, now_ms) for one in left.inputs if one.kind != PASSED_ON]
+        raws = [_raw(one, now_ms) for one in left.inputs]
         self._foreign.unsent(Forward(owner=peer, ids=list(left.beats), ages_ms=[], raws=raws))
 
     def _beats(self, peer: str, batch: BeatBatch) -> None:
@@ -441,20 +468,14 @@ class Ownership:
     def _inputs(self, peer: str, inputs: list[Input]) -> None:
         now_ms = _monotonic_ms()
         self.counts["received"] += len(inputs)
-        raws = [_raw(one, now_ms) for one in inputs if one.kind != PASSED_ON]
+        raws = []
         for one in inputs:
+            raws.append(raw := _raw(one, now_ms))
             if one.kind == PASSED_ON:
-                self._take_passed(_raw(one, now_ms), raws)
+                self.counts["passed_to"] += 1
+                self._foreign.doubt((raw.service, raw.instance_id), peer)
         forward = Forward(owner=self._channel.own, ids=[], ages_ms=[], raws=raws)
         self._reply(peer, self._foreign.forwarded(forward, peer))
-
-    def _take_passed(self, raw: Raw, raws: list[Raw]) -> None:
-        """Takes a beat that a monitor without a lease has heard, unless this one has none, either."""
-        if self._is_sure(self._keys.shard_of(name_of(raw.service, raw.instance_id))):
-            self.counts["passed_to"] += 1
-            raws.append(raw)
-        else:
-            self.counts["not_taken"] += 1
 
     def _reply(self, peer: str, reply: Reply) -> None:
         if reply.take or reply.gone:
@@ -492,14 +513,6 @@ class Ownership:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.counts)
-
-
-def _move(leases: Leases, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
-    return leases.move(wanted)
-
-
-def _adopt(leases: Leases, some: Sequence[Orphan]) -> list[Adopted]:
-    return leases.adopt(some)
 
 
 def _monotonic_ms() -> int:

@@ -22,15 +22,16 @@ from msgspec.structs import replace
 
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.owners import Loss, Owners
-from heartfelt.monitor.model import Level, State
+from heartfelt.monitor.model import Change, InstanceRow, Level, State
 
 if TYPE_CHECKING:
     from heartfelt.monitor.fleet.instance import Instance
     from heartfelt.monitor.fleet.losing import Losing
 
-__all__ = ["Asking"]
+__all__ = ["LEAST_COMEBACK_MS", "Asking"]
 
 BACK_MS = 1000.0
+LEAST_COMEBACK_MS = 1000.0
 _TIMER = "ask"
 _BUSY_MS = 100.0
 _MOST_DEFERRED_MS = 2000.0
@@ -58,6 +59,8 @@ class Asking:
         self.on_back: Callable[[], object] = lambda: None
         """Tells the other monitors that instances of a monitor that has stopped beat again; at most once in BACK_MS."""
         self._n_away_held = 0
+        self._reached_ms = -math.inf
+        """When Redis could be reached again."""
         self._n = 0
         self.asked = self.refusals = self.outdated = 0
 
@@ -107,7 +110,11 @@ class Asking:
                 loss.is_deferred = True
                 self._put(loss, min(now_ms - due_ms, _MOST_DEFERRED_MS))
                 continue
-            if (instance := self._open(loss)) is not None:
+            if (instance := self._open(loss)) is None:
+                continue
+            if (wait_ms := self._others_wait_ms(instance) - now_ms) > 0:
+                self._put(loss, wait_ms)
+            else:
                 self._send(instance, loss)
         if n and waiting:
             self._set_timer(now_ms)
@@ -161,6 +168,16 @@ class Asking:
         if seq is not None and instance is not None:
             self._lose_and_find(instance, loss, seq)
 
+    def recorded(self, row: InstanceRow, change: Change) -> None:
+        """Redis has recorded a loss, of which it had been said that nobody knew."""
+        loss = self._questions.get(row.id)
+        if loss is None or self._open(loss) is None:
+            loss = Loss(
+                id=row.id, service=row.service, instance_id=row.instance_id, deadline_ms=0, level=change.level, row=row
+            )
+        loss.change = change
+        self.accepted(loss, change.seq)
+
     def refused(self, loss: Loss) -> None:
         """It is another monitor's: it is forgotten here, without a change."""
         if self._questions.get(loss.id) is loss:
@@ -184,6 +201,15 @@ class Asking:
         for loss in unreachable.values():
             if self._open(loss) is not None:
                 self._put(loss, 0.0)
+
+    def wait_for_others(self) -> None:
+        """Notes that Redis can be reached again. Others could not ask it either: an instance may have begun to beat to
+        one of them, which finds out only now whose it is. So nothing is asked until it had time to come back."""
+        self._reached_ms = self._life.now_ms()
+
+    def _others_wait_ms(self, instance: Instance) -> float:
+        """Returns until when others need to say that they have heard it."""
+        return self._reached_ms + max(min(self._owners.comeback_ms, instance.lease_ms), LEAST_COMEBACK_MS)
 
     def stats(self) -> dict[str, int]:
         return {
@@ -247,6 +273,7 @@ class Asking:
 
     def _lose(self, instance: Instance, loss: Loss, seq: int | None) -> None:
         del self._questions[loss.id]
+        self._unreachable.pop(loss.id, None)
         change = loss.change
         assert change is not None  # it was asked
         self._life.lost(instance, change.reason, loss.level, change.time_ms, seq=seq)
@@ -254,7 +281,10 @@ class Asking:
     def _lose_and_find(self, instance: Instance, loss: Loss, seq: int) -> None:
         """Tells a loss that Redis has recorded, and that it has ended: the instance has beaten since, or changed."""
         book, old, change = self._life.book, instance.state, loss.change
-        if change is None or old is State.LOST:
+        if change is None:
+            return
+        if old is State.LOST:
+            book.publish_row(instance)  # what was put before Redis' answer was heard is not stored
             return
         reason, now_ms = instance.reason, self._life.wall_ms()
         is_up = old in (State.NEW, State.UP, State.LATE, State.STUCK)

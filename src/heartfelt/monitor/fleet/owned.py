@@ -7,14 +7,14 @@ Its instances join with ids from the fleet, renew by beats that other monitors h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, KeysView, Sequence
 from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from heartfelt.monitor.fleet.admission import Gate, Refused
-from heartfelt.monitor.fleet.asking import Asking
+from heartfelt.monitor.fleet.asking import LEAST_COMEBACK_MS, Asking
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.leases import GONE
@@ -26,7 +26,6 @@ from heartfelt.monitor.model import Beat, State
 
 __all__ = ["FIGURES", "Disowned", "Owned"]
 
-LEAST_COMEBACK_MS = 1000.0
 _ROUNDS = 4
 """After so many timeouts without a beat heard here, any monitor may take an instance, rather than the only one that
 hears it."""
@@ -144,6 +143,11 @@ class Owned:
 
     def find(self, name: Name) -> Instance | None:
         return self._book.by_key.get(name)
+
+    @property
+    def ids(self) -> KeysView[int]:
+        """Those of all instances here."""
+        return self._book.by_id.keys()
 
     # -- beats that others have heard
 

@@ -227,6 +227,7 @@ class Foreign:
         """Instances are this monitor's now, since they beat here. `stopped`: the monitor of some has stopped."""
         if stopped:
             self._owned.asking.came_back()
+        self._replace(found)
         names = [(one.row.service, one.row.instance_id) for one in found]
         shadows = {name: self.shadows.drop(name) for name in names}
         for instance in self._owned.adopt(found, moved=True):
@@ -238,6 +239,7 @@ class Foreign:
 
     def adopt(self, found: Sequence[TakenOver]) -> None:
         """Instances are this monitor's now, since theirs has stopped. What was heard of them here counts."""
+        self._replace(found)
         silent: list[TakenOver] = []
         heard: list[TakenOver] = []
         for one in found:
@@ -245,6 +247,10 @@ class Foreign:
         if heard:
             self.moved(heard, stopped=True)
         self._owned.adopt(silent)
+
+    def _replace(self, found: Iterable[TakenOver]) -> None:
+        """Forgets what was known of instances before others had them: only what was heard of them here counts."""
+        self.disown([one.row.id for one in found])
 
     def _is_heard_of(self, one: TakenOver) -> bool:
         name = one.row.service, one.row.instance_id
@@ -255,6 +261,14 @@ class Foreign:
             return True
         self.shadows.drop(name)
         return False
+
+    def waiting(self, name: Name) -> Raw | None:
+        """Returns the newest plain beat of a name that is not known yet, unless another monitor has passed it on. It
+        joins nowhere."""
+        raw = self.pending.plain(name)
+        if raw is None or raw.hops:
+            return None
+        return msgspec.structs.replace(raw, joins=False, age_ms=max(round(self._now_ms() - raw.heard_ms), 0))
 
     def ask_again(self) -> None:
         """Asks for all names again, now that Redis can be reached again."""
@@ -281,6 +295,12 @@ class Foreign:
             age_ms = max(self._wall_ms() - shadow.last_beat_ms, 0)
             self.shadows.drop(shadow.name)
             self._wait(shadow.name, shadow.via, shadow.peer, age_ms, by_key=by_key, joins=True)
+
+    def doubt(self, name: Name, owner: str) -> None:
+        """This owner is not sure to be it any more: asks whose the name is, with what was heard of it."""
+        shadow = self.shadows.by_name.get(name)
+        if shadow is not None:
+            self.gone(owner, [shadow.of])
 
     def owner_stopped(self, owner: str) -> None:
         """Hands the newest beats of a stopped monitor's instances to whoever owns them now: what was forwarded to it

@@ -63,6 +63,13 @@ class PendingNames:
             self._add(one, raw)
         return asks
 
+    def plain(self, name: Name) -> Raw | None:
+        """Returns the newest plain beat that is kept of a name, if any."""
+        one = self._names.get(name)
+        if one is None:
+            return None
+        return next((raw for raw, key in zip(one.raws[::-1], one.keys[::-1], strict=True) if key is not None), None)
+
     def pop(self, name: Name) -> list[Raw]:
         """Hands over what was kept of a name, in order."""
         one = self._names.pop(name, None)

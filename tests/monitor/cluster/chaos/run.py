@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.monitor.cluster.chaos import story
@@ -20,11 +21,17 @@ from tests.monitor.serving import Serving
 
 TIMEOUT_S = 4.0
 LEASE_S = 2.0
+COMEBACK_S = 3.0
 EVERY_S = 1.0
+N = 3
+"""Monitors."""
+LATE_S = TIMEOUT_S / 4 + 2 * LEASE_S + 2 * COMEBACK_S + 5
+"""A loss is told so long after its timeout at the latest, besides faults."""
+TOLD_S = 30
 SETTINGS = {
     "lease_timeout": f"{TIMEOUT_S} s", "hold_enable": "false", "cluster_lease": f"{LEASE_S} s", "redis_timeout": "1 s",
-    "cluster_comeback": "3 s", "webhooks_allow_private": "true", "tcp_enable": "false", "udp_enable": "false",
-    "lease_cache": "1 h",
+    "cluster_comeback": f"{COMEBACK_S} s", "webhooks_allow_private": "true", "tcp_enable": "false",
+    "udp_enable": "false", "lease_cache": "1 h",
 }  # fmt: skip
 
 
@@ -54,23 +61,40 @@ class Receiver:
     def url(self):
         return f"http://127.0.0.1:{self.server.server_port}/"
 
-    def end(self):
+    def close(self):
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
 
 
 class ChaosFleet:
-    def __init__(self, folder, n=3):
+    """Use it as a context: whatever was started ends with it, and its logs are in the folder."""
+
+    def __init__(self, folder, n=N):
         self.folder = folder
-        self.redis = RedisServer(folder / "redis", appendonly="yes", appendfsync="always")
-        self.partitions = [Partition(self.redis.port) for _ in range(n)]
-        """Between each monitor and Redis."""
         self.ports = [free_port() for _ in range(n)]
         self.monitors = [None] * n
         self.logs = []
-        for k in range(n):
-            self.start(k)
+        self._ends = contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._keep_logs)
+            self.redis = RedisServer(self.folder / "redis", appendonly="yes", appendfsync="always")
+            ends.callback(self.redis.end)
+            self.partitions = []
+            """Between each monitor and Redis."""
+            for _ in self.ports:
+                self.partitions.append(Partition(self.redis.port))
+                ends.callback(self.partitions[-1].end)
+            ends.callback(self._end_monitors)
+            for k in range(len(self.ports)):
+                self.start(k)
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, *error):
+        self._ends.close()
 
     def start(self, k):
         self.monitors[k] = Serving(
@@ -87,32 +111,35 @@ class ChaosFleet:
         self.monitors[k].process.send_signal(number)
 
     def all_changes(self):
+        """None: Redis could not be reached."""
         found, before = [], None
         while True:
-            page = self.monitors[0].json("/api/v1/changes", limit=1000, before=before)
-            found += page["changes"]
-            before = page["before"]
+            answer = self.monitors[0].get("/api/v1/changes", limit=1000, before=before)
+            if answer.status != 200:
+                return None
+            found += answer.json["changes"]
+            before = answer.json["before"]
             if before is None:
                 return found
 
-    def end(self):
-        for monitor in self.monitors:
-            with contextlib.suppress(Exception):
+    def _end_monitors(self):
+        for monitor in filter(None, self.monitors):
+            with contextlib.suppress(ProcessLookupError):
                 monitor.process.send_signal(signal.SIGCONT)
                 monitor.process.terminate()
-        for monitor in self.monitors:
+        for monitor in filter(None, self.monitors):
             monitor.end()
             self.logs.append(monitor.log)
-        self.redis.end()
-        for partition in self.partitions:
-            partition.end()
+
+    def _keep_logs(self):
+        (self.folder / "logs").write_text("\n=====\n".join(self.logs))
 
 
-def plan_of(seed, until_s, n):
-    """What goes wrong: (at, what, monitor, for how long), one thing at a time."""
+def plan_of(seed, until_s, n=N, *, first_s=8.0, gaps_s=(4.0, 8.0), rest_s=20.0):
+    """What goes wrong: (at, what, monitor, for how long), one thing at a time, and nothing at the end."""
     rng = random.Random(seed)
-    plan, at_s = [], 8.0
-    while at_s < until_s - 20:
+    plan, at_s = [], first_s
+    while at_s < until_s - rest_s:
         what = rng.choice(["kill", "stop", "short stop", "cut", "deaf", "redis kill", "redis stop"])
         lasts_s = {
             "kill": rng.uniform(1, 6), "stop": rng.uniform(1.5, 4) * LEASE_S, "short stop": 0.8,
@@ -120,7 +147,7 @@ def plan_of(seed, until_s, n):
             "redis kill": rng.uniform(0, 3), "redis stop": rng.uniform(0.5, 3) * LEASE_S,
         }[what]  # fmt: skip
         plan.append((at_s, what, rng.randrange(n), lasts_s))
-        at_s += lasts_s + rng.uniform(4, 8)
+        at_s += lasts_s + rng.uniform(*gaps_s)
     return plan
 
 
@@ -140,7 +167,7 @@ async def do(fleet, plan, began_s, log):
             fleet.redis.process.kill()
             fleet.redis.process.wait()
             await asyncio.sleep(lasts_s)
-            await asyncio.to_thread(fleet.redis.start)
+            fleet.redis.start()  # in this thread: it dies with the thread that has started it
         elif what == "redis stop":
             fleet.redis.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(lasts_s)
@@ -151,54 +178,67 @@ async def do(fleet, plan, began_s, log):
             fleet.signal(k, signal.SIGCONT)
 
 
-def run(folder, seed, *, instances, seconds, per_group=50):
+def run(folder, seed, *, instances, seconds, per_group=50, **plan_options):
     """Returns what must be empty, by name, and facts."""
-    fleet, receiver = ChaosFleet(folder), Receiver()
-    try:
+    with contextlib.closing(Receiver()) as receiver, ChaosFleet(folder) as fleet:
         body = {"kind": "generic", "url": receiver.url, "filter": {"states": ["LOST"]}}
         made = fleet.monitors[0].post("/api/v1/webhooks", body)
         assert made.status == 201, made.body
-        ports = [lambda k=k: fleet.ports[k] for k in range(3)]
+        ports = [lambda k=k: fleet.ports[k] for k in range(N)]
         groups = make_groups(instances, per_group, ports, seed, seconds, EVERY_S, TIMEOUT_S)
         everyone = [one for group in groups for one in group.instances]
-        plan, log = plan_of(seed, seconds, 3), []
+        plan, log = plan_of(seed, seconds, **plan_options), []
 
         async def main():
             async with beating(groups, seconds) as began_s:
                 await do(fleet, plan, began_s, log)
 
         asyncio.run(main())
-        late_ms = int((TIMEOUT_S / 4 + 2 * LEASE_S + 3 + 8) * 1000)
+        changes = all_lost(fleet, [one.name for one in everyone if one.beats])
         end_ms = wall_ms()
-        time.sleep(TIMEOUT_S + late_ms / 1000)
-        changes = story.by_instance(fleet.all_changes())
         losses = sum(change["new"] == "LOST" for some in changes.values() for change in some)
-        give_up = time.monotonic() + 30
-        while True:
-            told, seqs = told_in(list(receiver.messages.values()))
-            if told >= losses or time.monotonic() > give_up:
-                break
-            time.sleep(0.5)
+        told, seqs = all_told(receiver, losses)
         wrong = {
             "broken chains": story.broken_chains([one for some in changes.values() for one in some]),
             "false losses": story.false_losses(changes, everyone, TIMEOUT_S * 1000),
-            "missed losses": story.missed_losses(changes, everyone, TIMEOUT_S * 1000, late_ms, end_ms),
+            "missed losses": story.missed_losses(changes, everyone, TIMEOUT_S * 1000, LATE_S * 1000, end_ms),
             "untold or told twice": [] if told == losses else [(told, losses)],
-            "in two messages": [seq for seq in set(seqs) if seqs.count(seq) > 1],
+            "in two messages": [seq for seq, n in Counter(seqs).items() if n > 1],
+            "unknown": [one.name for one in everyone if one.beats and one.name not in changes],
         }
         facts = {
-            "plan": log, "losses": losses, "beats": sum(len(one.beats) for one in everyone), "messages": len(receiver.messages),
-            "unknown": [one.name for one in everyone if one.beats and one.name not in changes],
+            "plan": log, "losses": losses, "messages": len(receiver.messages),
+            "beats": sum(len(one.beats) for one in everyone),
             "stats": [one.json("/api/v1/stats")["parts"]["ownership"] for one in fleet.monitors],
         }  # fmt: skip
-        (folder / "history.json").write_text(json.dumps({"changes": changes, "beats": {o.name: o.beats for o in everyone}}))
+        beats = {one.name: one.beats for one in everyone}
+        history = {"changes": changes, "beats": beats, "messages": receiver.messages}
+        (folder / "history.json").write_text(json.dumps(history))
         return wrong, facts
-    finally:
-        fleet.end()
-        receiver.end()
-        (folder / "logs").write_text("\n=====\n".join(fleet.logs))
 
 
-def told_in(messages):
-    """How many losses the messages are about, and the seqs of those that have a message of their own."""
-    return sum(one.get("count") or 1 for one in messages), [one["seq"] for one in messages if "seq" in one]
+def all_lost(fleet, names):
+    """Waits until all are LOST, now that none beats, at most as long as that may take. Returns the changes by
+    instance."""
+    ends_s = time.monotonic() + TIMEOUT_S + LATE_S
+    while True:
+        found = fleet.all_changes()
+        changes = story.by_instance(found or ())
+        if all(name in changes and changes[name][-1]["new"] == "LOST" for name in names):
+            return changes
+        if time.monotonic() > ends_s:
+            assert found is not None, "Redis cannot be reached"
+            return changes
+        time.sleep(0.25)
+
+
+def all_told(receiver, losses):
+    """Waits until so many losses were told, at most TOLD_S. Returns how many the messages are about, and the seqs of
+    those that have a message of their own."""
+    ends_s = time.monotonic() + TOLD_S
+    while True:
+        messages = list(receiver.messages.values())
+        told = sum(one.get("count") or 1 for one in messages)
+        if told >= losses or time.monotonic() > ends_s:
+            return told, [one["seq"] for one in messages if "seq" in one]
+        time.sleep(0.1)

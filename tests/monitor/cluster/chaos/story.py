@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
 
 def by_instance(changes):
@@ -24,7 +25,7 @@ def broken_chains(changes):
     return [
         (name, before["seq"], before["new"], after["seq"], after["old"])
         for name, some in by_instance(changes).items()
-        for before, after in zip(some, some[1:], strict=False)
+        for before, after in pairwise(some)
         if before["new"] != after["old"] and not (before["new"] == "REMOVED" and after["old"] is None)
     ]
 

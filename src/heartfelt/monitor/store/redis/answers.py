@@ -33,6 +33,8 @@ class Adopted(NamedTuple):
     row: InstanceRow
     deadline_ms: int
     """By the primary's clock; 0: no timeout runs, or the page was lost."""
+    is_kept: bool = False
+    """It was this monitor's before, and nobody else's since."""
 
 
 class Write(NamedTuple):

@@ -12,9 +12,9 @@ from heartfelt.monitor.store.redis import history
 from heartfelt.monitor.store.redis.days import AddTimes
 from heartfelt.monitor.store.redis.events import PutEvents, pack_event
 from heartfelt.monitor.store.redis.gathering import Gathered
-from heartfelt.monitor.store.redis.instances import Outcome
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command
+from heartfelt.monitor.store.redis.outcomes import Outcome
 from heartfelt.monitor.store.redis.outgoing import CELLS, DAYS, EVENTS, OTHER, RUNS, Chunk
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.retention import Retention

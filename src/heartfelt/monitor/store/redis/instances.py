@@ -10,18 +10,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, InstanceRow, State
-from heartfelt.monitor.store.pending import Dropped, Pending
+from heartfelt.monitor.store.pending import Dropped
+from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.history import is_news
 from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
+from heartfelt.monitor.store.redis.outcomes import Loss, Outcome, Recorded, Refusal
+from heartfelt.monitor.store.redis.own import News, Own
+from heartfelt.monitor.store.redis.unheard import Unheard
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
 
@@ -35,72 +37,6 @@ NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
 MOST_FLUSH_S = 15.0
-
-
-class Own:
-    """An instance that this monitor owns."""
-
-    __slots__ = ("entry", "has_row", "joined", "lease_ms", "name", "shard", "times_ms")
-
-    def __init__(self, name: bytes, entry: Entry, shard: int, *, has_row: bool) -> None:
-        self.name = name
-        self.shard = shard
-        self.entry = entry
-        self.has_row = has_row
-        self.lease_ms = 0
-        """Its timeout; 0: none runs."""
-        self.joined: tuple[int, ...] = ()
-        """The seqs of its changes that are in no list: that it joined, and came up."""
-        self.times_ms: tuple[int, ...] = ()
-        """When such changes happened, if their seqs are not known here."""
-
-
-class Refusal(NamedTuple):
-    """Redis did not accept what was put of an instance."""
-
-    id: int
-    service: str
-    instance_id: str
-    owner: str | None
-    """The monitor that it belongs to, if that is known."""
-    changes: int
-    """How many changes were dropped with it."""
-
-
-class Outcome:
-    """Results of one round."""
-
-    def __init__(self) -> None:
-        self.accepted: list[Change] = []
-        """With the seqs that Redis has given."""
-        self.seqs: dict[int, list[int]] = {}
-        """By instance: what is to be added to its list."""
-        self.removed: list[int] = []
-        self.refused: list[Refusal] = []
-        self.renewals: list[Renewal] = []
-        self.error: StoreError | None = None
-        """Why something still waits."""
-
-
-class Loss(NamedTuple):
-    """A loss that Redis shall accept only if the deadline has passed."""
-
-    row: InstanceRow
-    change: Change
-    deadline_ms: int
-    """By this monitor's wall clock."""
-
-
-class _News:
-    """Everything that was put of an instance and not written yet."""
-
-    __slots__ = ("changes", "put_s", "removed", "row")
-
-    def __init__(self) -> None:
-        self.row: InstanceRow | None = None
-        self.removed = False
-        self.changes: deque[Change] = deque()
-        self.put_s = time.monotonic()
 
 
 class Instances:
@@ -129,19 +65,36 @@ class Instances:
         self._most_changes = most_changes
         self._dropped = dropped
         self._logger = logger
-        self._news: dict[int, _News] = {}
+        self._news: dict[int, News] = {}
         self._unsure: dict[int, Write] = {}
         self._tokens = 0
         self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
         self._n_changes = 0
-        self._asked: dict[int, int] = {}
-        """Deadlines, by this monitor's wall clock, of losses that are asked about."""
-        self._late: dict[int, tuple[int, Accepted | Refused]] = {}
-        """Answers to losses, with their deadlines, until `lose` returns them."""
+        self._asked: dict[int, Accepted | Refused | None] = {}
+        """Losses that `lose` asks for now, and the answers."""
+        self._unheard = Unheard()
 
     def __len__(self) -> int:
         """How much waits: rows, removals, changes. Any thread."""
         return self._n_changes + len(self._news) + len(self._unsure)
+
+    def owns(self, id: int) -> bool:
+        """Any thread."""
+        return id in self.own
+
+    def not_own(self, ids: Iterable[int]) -> set[int]:
+        """Returns those that are not this monitor's. Any thread."""
+        own = self.own
+        return {id for id in ids if id not in own}
+
+    def missing(self, ids: Container[int]) -> list[tuple[bytes, Entry]]:
+        """Returns what is this monitor's and not among these, though nothing of it waits. Any thread."""
+        found = [self.own.get(id) for id in self.own.copy() if id not in ids]
+        return [
+            (own.name, own.entry)
+            for own in found
+            if own is not None and own.has_row and own.entry.id not in self._news and own.entry.id not in self._unsure
+        ]
 
     def shard_of(self, id: int) -> int | None:
         """Returns the shard of an instance of this monitor. Any thread."""
@@ -152,7 +105,7 @@ class Instances:
         return self._keys.shard_of(name)
 
     def add(self, name: bytes, entry: Entry, row: InstanceRow | None = None) -> None:
-        """Notes an instance that is this monitor's from now on."""
+        """Notes an instance that is this monitor's from now on. row: it has come from another monitor with this one."""
         own = self.own[entry.id] = Own(name, entry, self._keys.shard_of(name), has_row=row is not None)
         if row is not None:
             own.times_ms = (row.first_seen_ms, row.since_ms)
@@ -168,17 +121,32 @@ class Instances:
         self.own.pop(id, None)
         write = self._unsure.pop(id, None)
         n_changes = 0 if write is None else len(write.changes)
-        self._late.pop(id, None)
-        self._asked.pop(id, None)
+        self._unheard.drop(id)
+        return n_changes + self._drop_news(id)
+
+    def _drop_news(self, id: int) -> int:
         news = self._news.pop(id, None)
-        if news is not None:
-            self._n_changes -= len(news.changes)
-            n_changes += len(news.changes)
-        return n_changes
+        if news is None:
+            return 0
+        self._n_changes -= len(news.changes)
+        return len(news.changes)
+
+    def came(self, name: bytes, adopted: Adopted) -> None:
+        """Notes an instance that has come from another monitor. The loop has not heard of it: what it puts until then
+        is of one that it had before."""
+        self._dropped.changes += self.drop(adopted.entry.id)
+        self.add(name, adopted.entry, adopted.row)
+        self._unheard.add(adopted.entry.id, is_loss=False)
+
+    def has(self, entry: Entry) -> bool:
+        """Returns whether this monitor has had this very entry, with its row."""
+        own = self.own.get(entry.id)
+        return own is not None and own.has_row and own.entry == entry
 
     # -- gathering
 
-    def take(self, batch: Pending) -> None:
+    def take(self, batch: Gathered) -> None:
+        self._dropped.changes += self._unheard.filter(batch)
         for change in batch.changes:
             self._of(change.id).changes.append(change)
             self._order.append(change.id)
@@ -195,10 +163,10 @@ class Instances:
                 self._n_changes -= 1
                 self._dropped.changes += 1
 
-    def _of(self, id: int) -> _News:
+    def _of(self, id: int) -> News:
         news = self._news.get(id)
         if news is None:
-            news = self._news[id] = _News()
+            news = self._news[id] = News()
         return news
 
     def beats(self, last_beat_ms: dict[int, int]) -> None:
@@ -256,31 +224,34 @@ class Instances:
 
     def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
-        answered then."""
-        first = [row.id for row, _, _ in losses if row.id in self._news]  # what was put before
+        among what is `recorded` then. What is put of one that is accepted is dropped until the loop has heard of it."""
+        self._asked = {}
+        ids = [loss.row.id for loss in losses if loss.stands()]
+        first = [id for id in ids if id in self._news and self._is_ready(self._news[id])]
         self._change([id for id in first if self._begin(id, outcome, set())], outcome, set())
         asked: list[int] = []
         answers: dict[int, Accepted | Refused | Unreachable] = {}
-        for at, (row, change, deadline_ms) in enumerate(losses):
+        for at, (row, change, deadline_ms, stands) in enumerate(losses):
             own = self.own.get(row.id)
-            late = self._late.pop(row.id, None)
-            if late is not None and late[0] == deadline_ms:
-                answers[at] = late[1]
-            elif own is None:
+            if own is None:
                 answers[at] = Refused()
+            elif not stands():
+                answers[at] = Refused(early=True)
+            elif row.id in self._unheard:
+                answers[at] = Unreachable("something of it is still to be heard", refused=True)
             elif row.id in self._unsure or row.id in self._news:
                 answers[at] = Unreachable("an earlier change of it waits for Redis", refused=True)
             else:
                 ends_ms = max(1, deadline_ms + self._shift_ms(own.shard))
                 self._leases.set_deadline(own.entry, ends_ms)
                 self._unsure[row.id] = self._new(own, row, (change,), ends_ms)
-                self._asked[row.id] = deadline_ms
+                self._asked[row.id] = None
                 asked.append(at)
         for some in slices([losses[at].row.id for at in asked], AT_ONCE):
             self._change(some, outcome, set())
         for at in asked:
-            found = self._late.pop(losses[at].row.id, None)
-            answers[at] = Unreachable("Redis has not answered") if found is None else found[1]
+            found = self._asked.pop(losses[at].row.id)
+            answers[at] = Unreachable("Redis has not answered") if found is None else found
         return [answers[at] for at in range(len(losses))]
 
     def flush_pages(self, outcome: Outcome) -> None:
@@ -288,7 +259,7 @@ class Instances:
         for name, entry in self._leases.flush():
             outcome.refused.append(self.refuse(entry.id, name, None))
 
-    def _is_ready(self, news: _News) -> bool:
+    def _is_ready(self, news: News) -> bool:
         """A change and its row are put one after the other, and belong into one Write: the change waits for the row."""
         return news.row is not None or news.removed or time.monotonic() > news.put_s + HALF_S
 
@@ -322,7 +293,6 @@ class Instances:
         if news.row is not None:
             self._note_lease(own, news.row)
             self._beat(own, news.row.last_beat_ms)
-        self._late.pop(id, None)
         self._unsure[id] = self._new(own, news.row, tuple(changes))
         return True
 
@@ -353,11 +323,11 @@ class Instances:
                 outcome.error = answer
                 failed.add(self._shard_of(write.name))
                 if write.loss_deadline_ms is not None and answer.refused:
-                    del self._unsure[id], self._asked[id]  # certainly not done: it may be asked again
+                    del self._unsure[id]  # certainly not done: it may be asked again
                 continue
             del self._unsure[id]
-            if write.loss_deadline_ms is not None:
-                self._late[id] = (self._asked.pop(id), answer)
+            if id in self._asked:
+                self._asked[id] = answer
             if isinstance(answer, Accepted):
                 self._accepted(id, write, answer, outcome)
             elif not answer.early:
@@ -373,17 +343,31 @@ class Instances:
                 own.joined = ()
         if write.row is not None:
             own.has_row = True
+            if write.loss_deadline_ms is not None:
+                self._lost(id, write.row, outcome)
             return
         del self.own[id]
         outcome.seqs.pop(id, None)
         outcome.removed.append(id)
 
+    def _lost(self, id: int, row: InstanceRow, outcome: Outcome) -> None:
+        """What was put after the loss was asked for did not happen: the instance was LOST by then."""
+        if id not in self._asked:
+            outcome.recorded.append(Recorded(row, outcome.accepted[-1]))
+        news = self._news.get(id)
+        n_dropped = self._drop_news(id)
+        if news is None or not news.removed:
+            self._unheard.add(id, is_loss=True)
+        elif news.changes:  # the loop hears of it no more
+            news.changes = deque((replace(news.changes[-1], old=State.LOST),))
+            self._news[id] = news
+            self._n_changes += 1
+            n_dropped -= 1
+        self._dropped.changes += n_dropped
+
     def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
         """Forgets an instance that is another monitor's from now on."""
-        late = self._late.get(id)
         n_changes += self.drop(id)
-        if late is not None:
-            self._late[id] = late
         return Refusal(id, *parts_of(name), owner, n_changes)
 
     def _fault(self, id: int, why: str) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store.redis.instances import Outcome
+from heartfelt.monitor.store.redis.outcomes import Outcome
 
 Job = Callable[[Outcome], Any]
 Waiting = deque[tuple["Job | None", "Future[Any]"]]

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -27,36 +26,25 @@ from heartfelt.monitor.store.redis import documents, history
 from heartfelt.monitor.store.redis.chunks import hold_key, written_key
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
-from heartfelt.monitor.store.redis.instances import Instances, Loss, Outcome, Refusal
+from heartfelt.monitor.store.redis.instances import Instances
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Owned, Refused, Renewal
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Orphan, Owned, Refused
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
+from heartfelt.monitor.store.redis.outcomes import Listener, Loss, Outcome, Recorded, Refusal
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.telling import Teller
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
 from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Writer
 from heartfelt.monitor.store.retention import Retention
 from heartfelt.monitor.store.rows import hold_of
 
-__all__ = ["Listener", "Loss", "RedisStore", "Refusal"]
+__all__ = ["Listener", "Loss", "Recorded", "RedisStore", "Refusal"]
 
 RESERVE_RUNS = load("reserve_runs")
 RUN_NUMBERS = 1 << 32
 """How many numbers of runs a monitor reserves at its start."""
 _CLOSED = "the store is not open"
-
-
-class Listener(Protocol):
-    """Told what has come of what was put, in the loop's thread."""
-
-    def accepted(self, changes: Sequence[Change]) -> None:
-        """Redis has accepted these changes, with these seqs: others see them from now on. Also those of `lose`."""
-
-    def refused(self, refusals: Sequence[Refusal]) -> None:
-        """These are not this monitor's any more."""
-
-    def renewed(self, renewal: Renewal) -> None:
-        """The leases were renewed: what was moved away or adopted by others is not this monitor's any more."""
 
 
 def _wall_ms() -> int:
@@ -97,9 +85,11 @@ class RedisStore(HistoryReader):
         self.name = name
         self.leases = leases
         self.left_running = 0
-        self._listener = listener
         self._logger = logger or logging.getLogger("heartfelt.monitor.store")
         self._answer_s = answer_s
+        self._lost: set[int] = set()
+        """Seqs of losses that Redis has recorded, and `put_change` will be told of."""
+        self._teller = Teller(listener, self._lost, self._logger)
         bounds = bounds or Bounds()
         kept_dropped = Dropped()
         super().__init__(
@@ -113,13 +103,10 @@ class RedisStore(HistoryReader):
         self._writer = Writer(
             name=name, link=link, keys=keys, writer_id=monitor_id, leases=leases, instances=self._instances,
             outbox=self._outbox, forgetting=self._forgetting, bounds=bounds, kept_dropped=kept_dropped,
-            tell=self._tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s, answer_s=answer_s,
-            renew_s=renew_s,
+            tell=self._teller.tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s,
+            answer_s=answer_s, renew_s=renew_s,
         )  # fmt: skip
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lost: set[int] = set()
-        """Seqs of losses that `lose` has recorded, and `put_change` will be told of."""
-        self._refused = self._disowned = 0
+        self._refused = 0
         self._bytes = 0
         self._state = "new"
 
@@ -210,7 +197,7 @@ class RedisStore(HistoryReader):
         )
 
     async def flush(self) -> None:
-        self._see_loop()
+        self._teller.see_loop()
         await self._writer.flush()
 
     # -- writing; before `open` and after `close` records are refused and counted
@@ -274,7 +261,7 @@ class RedisStore(HistoryReader):
 
     async def reserve(self, who: Sequence[Who]) -> list[Entry | Owned | Unreachable]:
         """Returns an Entry for each that is this monitor's from now on: its row is to be put with that id."""
-        self._see_loop()
+        self._teller.see_loop()
         names = [name_of(*one) for one in who]
 
         def job(outcome: Outcome) -> list[Entry | Owned | Unreachable]:
@@ -288,71 +275,70 @@ class RedisStore(HistoryReader):
 
     async def lose(self, losses: Sequence[Loss]) -> list[Accepted | Refused | Unreachable]:
         """Asks Redis whether these are losses. Accepted: it has recorded the row and the change, under the seq that it
-        returns; `put_change` of that seq does nothing then."""
-        self._see_loop()
+        returns; `put_change` of that seq does nothing then. Call `heard` before anything is put of the instance."""
+        self._teller.see_loop()
         answers = await self._writer.do(lambda outcome: self._instances.lose(losses, outcome), urgent=True)
         self._lost.update(seq for one in answers if isinstance(one, Accepted) for seq in one.seqs)
         return answers
 
     async def lease_job(self, job: Callable[[Leases], Any]) -> Any:
-        """Runs `move`, `orphans`, `adopt` in the writer's thread. Instances among what it returns are this monitor's
-        from then on, as by `adopted`."""
-        self._see_loop()
+        """Runs `find` or `orphans` in the writer's thread."""
+        self._teller.see_loop()
+        return await self._writer.do(lambda outcome: job(self.leases), urgent=True)
 
-        def run(outcome: Outcome) -> Any:
-            answer = job(self.leases)
-            for one in answer if isinstance(answer, (list, tuple)) else ():
+    async def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
+        """Takes instances over, as `Leases.move`. They are this monitor's from now on: see `heard`."""
+        self._teller.see_loop()
+
+        def job(outcome: Outcome) -> list[Adopted | Entry | Refused | Unreachable]:
+            found = self.leases.move(wanted)
+            for at, ((name, _, _), one) in enumerate(zip(wanted, found, strict=True)):
                 if isinstance(one, Adopted):
-                    self.adopted([one])
-            return answer
+                    found[at] = one._replace(is_kept=True) if self._instances.has(one.entry) else self._came(one)
+                elif isinstance(one, Entry) and one.id not in self._instances.own:
+                    self._instances.add(name, one)
+            return found
 
-        return await self._writer.do(run, urgent=True)
+        return await self._writer.do(job, urgent=True)
+
+    async def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
+        """Takes pages over, as `Leases.adopt`. Their instances are this monitor's from now on: see `heard`."""
+        self._teller.see_loop()
+        return await self._writer.do(
+            lambda outcome: [self._came(one) for one in self.leases.adopt(orphans)], urgent=True
+        )
+
+    def heard(self, ids: Iterable[int]) -> list[int]:
+        """Says that the caller goes on from what Redis has of these instances: a loss that was accepted, the row with
+        which they came. What it has put of them since then is dropped. Returns those that are still this monitor's."""
+        mine = [id for id in ids if self._instances.owns(id)]
+        self._put("what was heard", Gathered.hear, mine)
+        return mine
+
+    def compare(self, ids: Collection[int]) -> tuple[set[int], list[tuple[bytes, Entry]]]:
+        """Returns which of these are not this monitor's, and what is, but is not among them, though nothing of it
+        waits."""
+        return self._instances.not_own(ids), self._instances.missing(ids)
+
+    def _came(self, one: Adopted) -> Adopted:
+        self._instances.came(name_of(one.row.service, one.row.instance_id), one)
+        return one._replace(row=self._row_of(one))
+
+    def _row_of(self, one: Adopted) -> InstanceRow:
+        """Returns the row, with the time of the last beat by the deadline."""
+        return replace(one.row, id=one.entry.id, last_beat_ms=self._instances.last_beat_ms(one))
 
     def adopted(self, some: Sequence[Adopted]) -> list[InstanceRow]:
-        """Notes instances that this monitor owns now, and returns their rows, with the time of their last beat by their
-        deadline. The writer's thread, or before `open`."""
-        rows = []
+        """Notes instances that this monitor owns, before `open`, and returns their rows."""
         for one in some:
             self._instances.add(name_of(one.row.service, one.row.instance_id), one.entry, one.row)
-            last_beat_ms = self._instances.last_beat_ms(one)
-            rows.append(replace(one.row, id=one.entry.id, last_beat_ms=last_beat_ms))
-        return sorted(rows, key=lambda row: row.id)
+        return sorted(map(self._row_of, some), key=lambda row: row.id)
 
     async def open_runs(self, ids: Iterable[int]) -> list[Run]:
         """Returns the runs of these instances that have not ended, as is needed for some that were adopted."""
         wanted = frozenset(ids)
         shards = {history.shard_of_id(self._keys, id) for id in wanted}
         return await self._reading.read(lambda: history.open_runs(self._link, self._keys, shards, wanted.__contains__))
-
-    def _tell(self, outcome: Outcome) -> None:
-        """Tells the listener what has come of a round. The writer's thread."""
-        for one in outcome.refused:
-            self._disowned += 1
-            if self._listener is None and self._disowned & (self._disowned - 1) == 0:
-                self._logger.error(
-                    "%r of %r is not this monitor's: %d changes are dropped", one.instance_id, one.service, one.changes
-                )
-        if self._listener is None or not (outcome.accepted or outcome.refused or outcome.renewals):
-            return
-        if self._loop is None or self._loop.is_closed():
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._deliver, outcome)
-        except RuntimeError:  # it was closed meanwhile: nobody is left to be told
-            return
-
-    def _deliver(self, outcome: Outcome) -> None:
-        assert self._listener is not None
-        if outcome.accepted:
-            self._listener.accepted(outcome.accepted)
-        if outcome.refused:
-            self._listener.refused(outcome.refused)
-        for renewal in outcome.renewals:
-            self._listener.renewed(renewal)
-
-    def _see_loop(self) -> None:
-        if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
 
     # -- what needs the writer
 
@@ -371,7 +357,7 @@ class RedisStore(HistoryReader):
     async def lead(self, fence: int) -> Any:
         """Makes this monitor the one that puts deliveries: what others put, whose fence is lower, is refused from now
         on. Returns the position that was stored last; None: there is none. Raises Superseded."""
-        self._see_loop()
+        self._teller.see_loop()
         return await self._writer.do(lambda _: self._outbox.lead(fence))
 
     async def put_position(self, value: Any) -> None:

@@ -21,12 +21,13 @@ from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped
 from heartfelt.monitor.store.redis.chunks import Chunks
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
-from heartfelt.monitor.store.redis.instances import Instances, Outcome
+from heartfelt.monitor.store.redis.instances import Instances
 from heartfelt.monitor.store.redis.jobs import Job, Jobs, Waiting
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.link import Link, Unreachable
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
+from heartfelt.monitor.store.redis.outcomes import Outcome
 from heartfelt.monitor.store.redis.outgoing import Outgoing
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import DAY_MS
@@ -221,7 +222,7 @@ class Writer:
 
     def _between(self, outcome: Outcome) -> None:
         """Does what may not wait until much is written: renews the leases, runs urgent jobs."""
-        self._attempt(outcome, lambda: self._renew(outcome))
+        self._attempt(outcome, self._renew)
         jobs = self._jobs.take_urgent()
         if jobs:
             self._take(outcome)
@@ -244,15 +245,17 @@ class Writer:
         told = sum(map(len, list(self._told.values())))
         return len(self._instances) + len(self.outgoing) + len(self._deliveries) + told
 
-    def _renew(self, outcome: Outcome) -> None:
-        """Renews the leases if it is time: also while much is written."""
+    def _renew(self) -> None:
+        """Renews the leases if it is time, and tells what went away before a job finds that it has come back."""
         if time.monotonic() < self._renew_at:
             return
         self._renew_at = time.monotonic() + self._renew_s
         renewal = self._leases.renew()
-        for _, entry in (*renewal.moved, *renewal.dropped):
-            self.kept_dropped.changes += self._instances.drop(entry.id)
-        outcome.renewals.append(renewal)
+        gone = (*renewal.moved, *renewal.dropped)
+        self.kept_dropped.changes += sum(self._instances.drop(entry.id) for _, entry in gone)
+        found = Outcome()
+        found.renewals.append(renewal)
+        self._tell(found)
 
     def _pages(self, outcome: Outcome) -> None:
         if time.monotonic() >= self._pages_at:
@@ -348,18 +351,25 @@ class Writer:
         for job, future in jobs:
             if not future.set_running_or_notify_cancel():
                 continue
-            done = Outcome()
+            done, result = Outcome(), None
+            wrong: Exception | None = None
             try:
                 if job is None and error is not None:
                     raise StoreError(self.error or str(error))
-                future.set_result(None if job is None else job(done))
+                result = None if job is None else job(done)
             except Unreachable as unreachable:
                 self._failed(unreachable)
-                future.set_exception(StoreError(self.error or str(unreachable)))
-            except Exception as wrong:  # raised by the job itself
-                future.set_exception(wrong)
-            self._follow(done)
-            self._tell(done)
+                wrong = StoreError(self.error or str(unreachable))
+            except Exception as raised:  # by the job itself
+                wrong = raised
+            try:
+                self._follow(done)
+                self._tell(done)  # before the result, as it happened
+            finally:
+                if wrong is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(wrong)
             if len(self.outgoing):
                 self._something.set()
 

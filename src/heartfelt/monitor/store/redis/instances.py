@@ -11,17 +11,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.pending import Dropped, Pending
 from heartfelt.monitor.store.redis.history import is_news
 from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Renewal, Write
+from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
+from heartfelt.monitor.store.redis.outcomes import AskedLoss, Outcome, WriteRefusal
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
 
@@ -53,42 +52,6 @@ class Own:
         """The seqs of its changes that are in no list: that it joined, and came up."""
         self.times_ms: tuple[int, ...] = ()
         """When such changes happened, if their seqs are not known here."""
-
-
-class Refusal(NamedTuple):
-    """Redis did not accept what was put of an instance."""
-
-    id: int
-    service: str
-    instance_id: str
-    owner: str | None
-    """The monitor that it belongs to, if that is known."""
-    changes: int
-    """How many changes were dropped with it."""
-
-
-class Outcome:
-    """Results of one round."""
-
-    def __init__(self) -> None:
-        self.accepted: list[Change] = []
-        """With the seqs that Redis has given."""
-        self.seqs: dict[int, list[int]] = {}
-        """By instance: what is to be added to its list."""
-        self.removed: list[int] = []
-        self.refused: list[Refusal] = []
-        self.renewals: list[Renewal] = []
-        self.error: StoreError | None = None
-        """Why something still waits."""
-
-
-class Loss(NamedTuple):
-    """A loss that Redis shall accept only if the deadline has passed."""
-
-    row: InstanceRow
-    change: Change
-    deadline_ms: int
-    """By this monitor's wall clock."""
 
 
 class _News:
@@ -136,6 +99,10 @@ class Instances:
         self._n_changes = 0
         self._asked: dict[int, int] = {}
         """Deadlines, by this monitor's wall clock, of losses that are asked about."""
+        self._begun: int | None = None
+        """The instance of which what was put becomes a Write at this moment."""
+        self.ended = False
+        """The leases were given up: what is put from now on is other monitors' to say."""
         self._late: dict[int, tuple[int, Accepted | Refused]] = {}
         """Answers to losses, with their deadlines, until `lose` returns them."""
 
@@ -147,6 +114,10 @@ class Instances:
         """Returns the shard of an instance of this monitor. Any thread."""
         own = self.own.get(id)
         return None if own is None else own.shard
+
+    def waits(self, id: int) -> bool:
+        """Returns whether something of an instance was taken and is not answered yet. Any thread."""
+        return id in self._news or id == self._begun or id in self._unsure
 
     def _shard_of(self, name: bytes) -> int:
         return self._keys.shard_of(name)
@@ -179,6 +150,8 @@ class Instances:
     # -- gathering
 
     def take(self, batch: Pending) -> None:
+        if self.ended:
+            return
         for change in batch.changes:
             self._of(change.id).changes.append(change)
             self._order.append(change.id)
@@ -248,15 +221,18 @@ class Instances:
         while ready:
             outcome = Outcome()
             begun = [id for id in ready[:AT_ONCE] if self._begin(id, outcome, failed)]
+            self._begun = None
             self._change(begun, outcome, failed)
             ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
             yield outcome
         if not self._n_changes:
             self._order.clear()
 
-    def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
+    def lose(self, losses: Sequence[AskedLoss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
         answered then."""
+        if self.ended:
+            return [Refused() for _ in losses]
         first = [row.id for row, _, _ in losses if row.id in self._news]  # what was put before
         self._change([id for id in first if self._begin(id, outcome, set())], outcome, set())
         asked: list[int] = []
@@ -297,6 +273,7 @@ class Instances:
         own = self.own.get(id)
         if own is not None and (id in self._unsure or own.shard in failed):
             return False
+        self._begun = id
         news = self._news.pop(id, None)
         if news is None:
             return False
@@ -304,7 +281,7 @@ class Instances:
         if own is None:
             put = news.row or (news.changes[-1] if news.changes else None)
             if put is not None:  # it was moved away meanwhile, or was never reserved
-                outcome.refused.append(Refusal(id, put.service, put.instance_id, None, len(news.changes)))
+                outcome.refused.append(WriteRefusal(id, put.service, put.instance_id, None, len(news.changes)))
             return False
         if news.row is None and own.has_row and not news.removed:
             self._fault(id, f"{len(news.changes)} changes without the row of the instance")
@@ -378,13 +355,13 @@ class Instances:
         outcome.seqs.pop(id, None)
         outcome.removed.append(id)
 
-    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
+    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> WriteRefusal:
         """Forgets an instance that is another monitor's from now on."""
         late = self._late.get(id)
         n_changes += self.drop(id)
         if late is not None:
             self._late[id] = late
-        return Refusal(id, *parts_of(name), owner, n_changes)
+        return WriteRefusal(id, *parts_of(name), owner, n_changes)
 
     def _fault(self, id: int, why: str) -> None:
         self.faults += 1

@@ -10,14 +10,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store.redis.instances import Outcome
+from heartfelt.monitor.store.redis.outcomes import Outcome
 
 Job = Callable[[Outcome], Any]
 Waiting = deque[tuple["Job | None", "Future[Any]"]]
 """None: nothing is to be done but what was put before."""
 
 
-class Jobs:
+class WriterJobs:
     """Any thread. Urgent jobs do not wait for what else is being written."""
 
     def __init__(self, name: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from heartfelt.monitor.web.api.federated import Federated
 
 
-class Federation(Protocol):
+class FleetAnswers(Protocol):
     async def answer(self, endpoint: Endpoint, federated: Federated, call: Call) -> Any:
         """Returns the answer to a call of a federated endpoint, merged from all monitors' parts. Raises what the
         handler raises, and Problem."""
@@ -43,6 +43,9 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     """"ok", or how many webhooks refuse messages. They do not make the monitor unready."""
     certificate: str
     """"ok", "none", or what is wrong with the certificate of the ports. It does not make the monitor unready."""
+    redis: str = "none"
+    """"ok", "none", or what is wrong with a server of Redis, also with one that nothing needs at this moment. Only an
+    error of the store makes the monitor unready."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class ApiParts:
     stats: Callable[[], dict[str, dict[str, Any]]]
     """The counters of each part of the monitor."""
     readiness: Callable[[], Ready]
-    federation: Federation | None = None
+    federation: FleetAnswers | None = None
     """Answers for all monitors that share a store; None: this one is on its own."""
     counts: Counter[str] = field(default_factory=Counter)
     """Refusals that no other part counts: "large_bodies"."""

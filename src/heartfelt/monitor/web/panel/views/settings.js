@@ -29,13 +29,15 @@ function easier(value, unit) {
 /** "lease.timeout" -> "lease"; settings of services form one group. */
 const groupOf = (name) => name.split(".")[0];
 
+const serverText = (one) => `${one.name} ${t(one.error === null ? "settings.server_ok" : "settings.server_faulty")}`;
+
 export default function View() {
   const read = async (signal) => {
     const [settings, stats] = await Promise.all([
       get("/api/v1/settings", {}, { signal }),
       get("/api/v1/stats", {}, { signal }),
     ]);
-    return { ...settings, started_ms: stats.started_ms };
+    return { ...settings, started_ms: stats.started_ms, redis: stats.parts.redis };
   };
   const { data, error, reload } = usePolled(read, 0);
   const [query, setQuery] = useQuery();
@@ -55,7 +57,9 @@ export default function View() {
       <dl class="pairs">
         <div><dt>${t("settings.version")}</dt><dd>${data.version}</dd></div>
         <div><dt>${t("settings.running")}</dt><dd>${duration(nowMs - data.started_ms)}</dd></div>
+        ${data.redis && html`<div><dt>Redis</dt><dd>${data.redis.servers.map(serverText).join(", ")}</dd></div>`}
       </dl>
+      ${data.redis?.trouble && html`<p class="notice poor" role="alert">${data.redis.trouble}</p>`}
       ${data.warnings.length > 0 && html`<section class="notice poor" aria-label=${t("settings.warnings")}>
         <h2>${t("settings.warnings")}</h2><ul>${data.warnings.map((one) => html`<li>${one}</li>`)}</ul></section>`}
       <div class="row" role="search">

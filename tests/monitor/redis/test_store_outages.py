@@ -19,7 +19,7 @@ from heartfelt.monitor.store import EventFilter, WatchedTime
 from heartfelt.monitor.store.pending import Bounds
 from heartfelt.monitor.store.redis.leases import Accepted
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
-from heartfelt.monitor.store.redis.store import Loss
+from heartfelt.monitor.store.redis.store import AskedLoss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
 from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, change, event, instance
 
@@ -274,7 +274,7 @@ def test_a_loss_whose_answer_was_lost_is_answered_when_it_is_asked_again(redis_s
     async def body():
         (row,) = await joined(store, "a")
         deadline_ms = time.time_ns() // 1_000_000 - 1000
-        loss = Loss(instance(row.id, instance_id="a", state=State.LOST), change(0, id=row.id), deadline_ms)
+        loss = AskedLoss(instance(row.id, instance_id="a", state=State.LOST), change(0, id=row.id), deadline_ms)
         link.swallow = "change"
         (answer,) = await store.lose([loss])
         assert isinstance(answer, Unreachable)

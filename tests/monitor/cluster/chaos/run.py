@@ -109,7 +109,7 @@ class ChaosFleet:
 
 
 def plan_of(seed, until_s, n):
-    """What goes wrong: (at, what, monitor, for how long), one thing at a time."""
+    """Returns what goes wrong: (at, what, monitor, for how long), one thing at a time."""
     rng = random.Random(seed)
     plan, at_s = [], 8.0
     while at_s < until_s - 20:
@@ -187,11 +187,13 @@ def run(folder, seed, *, instances, seconds, per_group=50):
             "in two messages": [seq for seq in set(seqs) if seqs.count(seq) > 1],
         }
         facts = {
-            "plan": log, "losses": losses, "beats": sum(len(one.beats) for one in everyone), "messages": len(receiver.messages),
+            "plan": log, "losses": losses, "beats": sum(len(one.beats) for one in everyone),
+            "messages": len(receiver.messages),
             "unknown": [one.name for one in everyone if one.beats and one.name not in changes],
             "stats": [one.json("/api/v1/stats")["parts"]["ownership"] for one in fleet.monitors],
         }  # fmt: skip
-        (folder / "history.json").write_text(json.dumps({"changes": changes, "beats": {o.name: o.beats for o in everyone}}))
+        history = {"changes": changes, "beats": {one.name: one.beats for one in everyone}}
+        (folder / "history.json").write_text(json.dumps(history))
         return wrong, facts
     finally:
         fleet.end()

@@ -142,7 +142,7 @@ def test_a_clock_that_jumps_ahead_holds_losses(tmp_path, redis_server):
 
 def test_a_clean_stop_loses_nothing_and_holds_up_nobody(tmp_path, redis_server):
     async def scenario():
-        async with fleet_of(3, tmp_path, redis_server, lease_timeout=30.0, cluster_lease=10.0) as (a, b, c):
+        async with fleet_of(3, tmp_path, redis_server, lease_timeout=30.0, cluster_lease=60.0) as (a, b, c):
             names = {f"i{n}" for n in range(50)}
             for name in names:
                 a.beat(name)
@@ -153,11 +153,8 @@ def test_a_clean_stop_loses_nothing_and_holds_up_nobody(tmp_path, redis_server):
             await until(lambda: a.counts["forwarded"] == 1)
             a.beat("of b", goodbye=True)
             a.beat("new")  # nobody has asked whose it is
-            began_s = time.monotonic()
             await a.monitor.stop()
-            await until(lambda: b.owned() | c.owned() >= {*names, "new"}, "the adoption")
-            took_s = time.monotonic() - began_s
-            assert took_s < 5, "others waited for the end of its lease"
+            await until(lambda: b.owned() | c.owned() >= {*names, "new"}, "the adoption, long before its lease ends")
             await until(lambda: b.find("of b").state is State.LEFT, "the goodbye")
             assert await b.changes(State.LOST) == []
             assert not b.owned() & c.owned()

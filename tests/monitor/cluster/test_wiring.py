@@ -142,7 +142,7 @@ def test_a_clock_that_jumps_ahead_holds_losses(tmp_path, redis_server):
 
 def test_a_clean_stop_loses_nothing_and_holds_up_nobody(tmp_path, redis_server):
     async def scenario():
-        async with fleet_of(3, tmp_path, redis_server, lease_timeout=30.0, cluster_lease=60.0) as (a, b, c):
+        async with fleet_of(3, tmp_path, redis_server, lease_timeout=30.0, cluster_lease=30.0) as (a, b, c):
             names = {f"i{n}" for n in range(50)}
             for name in names:
                 a.beat(name)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the outbox in Redis costs, by the CPU time of its main thread: 1,000 targets, 200,000 waiting deliveries.
+"""Measures the cost of the outbox in Redis, by the CPU time of its main thread: 1,000 targets,
+200,000 waiting deliveries.
 
     python benchmarks/redis_outbox.py [--targets 1000] [--deliveries 200000]
 

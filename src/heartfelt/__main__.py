@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from heartfelt._version import __version__
 from heartfelt.cli import (
-    Command,
+    CliCommand,
     Failed,
     UsageError,
     ack,
@@ -31,7 +31,7 @@ from heartfelt.cli import (
     top,
 )
 
-COMMANDS: tuple[Command, ...] = (
+COMMANDS: tuple[CliCommand, ...] = (
     demo, beat, run, serve, health, token, backup, restore, doctor, ls, events, top, pause, resume, ack, remove,
 )  # fmt: skip
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status. Bad arguments raise SystemExit(2), as argparse does."""
     args = build_parser().parse_args(argv)
-    command: Command = args.command
+    command: CliCommand = args.command
     subparser: argparse.ArgumentParser = args.subparser
     try:
         status = command.run(args)

@@ -27,7 +27,7 @@ class Plant(NamedTuple):
     option: str
     name: str
     shows: str
-    """What the violated assertion begins with."""
+    """The beginning of the violated assertion."""
 
 
 ONCE, STEADY, SAFE, KNOWN, SOON = "!(lost)", "0", "((took>=4)", "((((calm<", "(lost||(silence<="

@@ -46,7 +46,7 @@ def plan(**changes):
 
 def outcome(*keys, begun=200, watched_at_end=None, **changes):
     watched = begun - len(keys) if watched_at_end is None else watched_at_end
-    return demo.Outcome(
+    return demo.DemoOutcome(
         reported=Counter(keys), lateness=[0.0] * len(keys), begun=begun, watched_at_end=watched, **changes
     )
 

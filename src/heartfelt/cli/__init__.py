@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command line: one module a command. heartfelt/__main__.py lists them.
 
-A command is a module with the four names of `Command`. To add one, write the module and add it to that list. Import
+A command is a module with the four names of `CliCommand`. To add one, write the module and add it to that list. Import
 whatever it needs beyond the standard library in its `run`, so that the other commands work without it.
 
 A module whose name begins with an underscore is not a command.
@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-__all__ = ["Command", "Failed", "UsageError"]
+__all__ = ["CliCommand", "Failed", "UsageError"]
 
 
-class Command(Protocol):
+class CliCommand(Protocol):
     """The names in a command's module. `run` returns the exit status; 0 is success."""
 
     NAME: str

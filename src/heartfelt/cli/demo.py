@@ -190,7 +190,7 @@ def json_line(event: Event) -> str:
 
 
 @dataclass
-class Outcome:
+class DemoOutcome:
     """Results of a run. Times are in seconds; late, left_out, pause as in Beater; cpu_time includes hub_cpu_time."""
 
     reported: Counter[str] = field(default_factory=Counter)
@@ -212,9 +212,9 @@ class Outcome:
             self.lateness.append(event.lateness)
 
 
-def watch(plan: DemoPlan, printer: Printer) -> Outcome:
+def watch(plan: DemoPlan, printer: Printer) -> DemoOutcome:
     """Runs the plan. After its duration, it goes on until no event is missing, or one is long overdue."""
-    outcome = Outcome()
+    outcome = DemoOutcome()
     with HeartHub(timeout=plan.timeout, parallelism=plan.parallelism) as hub:
         beater = Beater(hub, plan)
         beater.start()
@@ -238,7 +238,7 @@ def watch(plan: DemoPlan, printer: Printer) -> Outcome:
     return outcome
 
 
-def read_until_end(beater: Beater, plan: DemoPlan, outcome: Outcome, printer: Printer) -> None:
+def read_until_end(beater: Beater, plan: DemoPlan, outcome: DemoOutcome, printer: Printer) -> None:
     hub = beater.hub
     missing = set(plan.due_ns)
     while True:
@@ -258,7 +258,7 @@ def read_until_end(beater: Beater, plan: DemoPlan, outcome: Outcome, printer: Pr
             missing.difference_update(str(event.key) for event in events)
 
 
-def complaints(plan: DemoPlan, outcome: Outcome) -> list[str]:
+def complaints(plan: DemoPlan, outcome: DemoOutcome) -> list[str]:
     """Lists what is wrong; empty if exactly the stopped services were reported, once each."""
     found = []
     if keys := missing_keys(plan, outcome):
@@ -278,15 +278,15 @@ def complaints(plan: DemoPlan, outcome: Outcome) -> list[str]:
     return found
 
 
-def missing_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
+def missing_keys(plan: DemoPlan, outcome: DemoOutcome) -> list[str]:
     return [key for key in plan.due_ns if key not in outcome.reported]
 
 
-def extra_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
+def extra_keys(plan: DemoPlan, outcome: DemoOutcome) -> list[str]:
     return [key for key in outcome.reported if key not in plan.due_ns]
 
 
-def repeated_keys(plan: DemoPlan, outcome: Outcome) -> list[str]:
+def repeated_keys(plan: DemoPlan, outcome: DemoOutcome) -> list[str]:
     return [key for key, times in outcome.reported.items() if times > 1 and key in plan.due_ns]
 
 
@@ -295,7 +295,7 @@ def named(keys: list[str]) -> str:
     return ", ".join(keys[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def exit_status(plan: DemoPlan, outcome: Outcome) -> int:
+def exit_status(plan: DemoPlan, outcome: DemoOutcome) -> int:
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if complaints(plan, outcome) else 0
@@ -310,11 +310,11 @@ def percentiles(values: list[float]) -> dict[str, float] | None:
     return {"p50": ordered[last // 2], "p99": ordered[math.ceil(last * 0.99)], "max": ordered[last]}
 
 
-def fell_behind(plan: DemoPlan, outcome: Outcome) -> bool:
+def fell_behind(plan: DemoPlan, outcome: DemoOutcome) -> bool:
     return outcome.late > plan.interval or outcome.pause > plan.timeout
 
 
-def beating_text(plan: DemoPlan, outcome: Outcome) -> str:
+def beating_text(plan: DemoPlan, outcome: DemoOutcome) -> str:
     late = f"at most {outcome.late * 1e3:.1f} ms late"
     if not fell_behind(plan, outcome):
         return f"on time ({late})"
@@ -328,7 +328,7 @@ def beating_text(plan: DemoPlan, outcome: Outcome) -> str:
     )
 
 
-def summary_text(plan: DemoPlan, outcome: Outcome) -> str:
+def summary_text(plan: DemoPlan, outcome: DemoOutcome) -> str:
     n_stopped, n_events = len(plan.due_ns), len(outcome.lateness)
     lateness = percentiles(outcome.lateness)
     share = 100 * outcome.cpu_time / outcome.elapsed if outcome.elapsed else 0.0
@@ -354,7 +354,7 @@ def summary_text(plan: DemoPlan, outcome: Outcome) -> str:
     return "\n".join(["", *(f"{name + ':':10}{text}" for name, text in rows.items())])
 
 
-def summary_object(plan: DemoPlan, outcome: Outcome) -> dict[str, object]:
+def summary_object(plan: DemoPlan, outcome: DemoOutcome) -> dict[str, object]:
     return {
         "summary": {
             "services": plan.services,

@@ -45,7 +45,7 @@ class Publisher(Protocol):
     def publish(self, topic: str, value: Any) -> None: ...
 
 
-class Notifier(Protocol):
+class ChangeSink(Protocol):
     """The webhooks, or the way to the monitor that runs them."""
 
     def offer(self, change: Change) -> None: ...
@@ -65,7 +65,7 @@ class Fanout:
         registry: Registry,
         store: Store,
         stream: Publisher,
-        webhooks: Notifier,
+        webhooks: ChangeSink,
         observe_late_ms: Callable[[int], None],
         accepts: bool = False,
     ) -> None:

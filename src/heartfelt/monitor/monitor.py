@@ -216,9 +216,9 @@ class Monitor:
     def _make_webhooks(
         self, store: Store, positions: Positions | None = None, heard_ms: Callable[[], int] | None = None
     ) -> Webhooks:
-        webhooks = Webhooks(
-            store, make_webhook_settings(self.config), wall_ms=self.wall_ms, positions=positions, heard_ms=heard_ms
-        )
+        settings = make_webhook_settings(self.config)
+        wall_ms = self.wall_ms if self.cluster is None else self.cluster.wall_ms  # which all agree on, for claims
+        webhooks = Webhooks(store, settings, wall_ms=wall_ms, positions=positions, heard_ms=heard_ms)
         webhooks.on_event.append(lambda event: self.fanout.record(event))
         return webhooks
 
@@ -314,6 +314,7 @@ class Monitor:
             webhooks=webhooks,
             certificate="none" if self.tls is None else self.tls.warning() or "ok",
             fleet="none" if self.cluster is None else self.cluster.status.text(),
+            redis="none" if self.cluster is None else self.cluster.redis.trouble() or "ok",
         )
 
     async def refresh_metrics(self) -> None:

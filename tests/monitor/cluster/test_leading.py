@@ -14,7 +14,7 @@ pytest.importorskip("redis")
 pytest.importorskip("aiohttp")
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.cluster import following
+from heartfelt.monitor.cluster import following, leading
 from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
 from heartfelt.monitor.cluster.in_order import moment_ms
 from heartfelt.monitor.cluster.leading import Leading
@@ -47,7 +47,7 @@ class Monitor:
         self.store = make_store(link, prefix)
         self.store.open()
         self.elected = Elected()
-        channel = SimpleNamespace(on_notice=lambda *_: None, own="me", peers={})
+        channel = SimpleNamespace(on=lambda *_: None, own="me", peers={})
         self.leading = Leading(self.store, link, self.keys, self.elected, channel, self.make, lambda webhooks: None)
         self.leading.start()
 
@@ -178,3 +178,51 @@ def test_what_was_replayed_is_not_late_for_the_next_leader(redis_server, link_to
 
 def unreadable(follower):
     raise StoreError("not now")
+
+
+def test_a_webhook_that_was_changed_through_the_last_leader_is_used_soon(redis_server, link_to, monkeypatch):
+    monkeypatch.setattr(leading, "LOOK_S", 0.05)
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            (row,) = await joined(two.store, "a")
+            await one.lead(1)
+            slow = one.leading.webhooks
+            await two.lead(2)
+            await slow.create({"kind": "generic", "url": hook.url, "filter": {"states": ["LOST"]}})
+            await until(lambda: len(two.leading.webhooks.targets()) == 1)
+            await two.lose(row)
+            await until(lambda: told(hook) == (["a"], 0))
+            await two.leading.webhooks.update(two.leading.webhooks.targets()[0]["id"], {"name": "other"})
+            terms = two.leading.counts["terms"]
+            await until(lambda: two.leading._looked_s > time.monotonic() - 0.01)
+            await until(lambda: not two.leading._is_other)
+            assert two.leading.counts["terms"] == terms, "its own change is no reason to begin again"
+
+    asyncio.run(run())
+
+
+def test_a_leader_answers_for_webhooks_once_they_have_started(redis_server, link_to):
+    async def run():
+        async with monitors(redis_server, link_to, 1) as (_, one):
+            seen = []
+            make = one.leading._make
+
+            def made(*args):
+                webhooks = make(*args)
+                start = webhooks.start
+
+                async def slow():
+                    seen.append(one.leading.leads)
+                    await start()
+                    seen.append(one.leading.leads)
+
+                webhooks.start = slow
+                return webhooks
+
+            one.leading._make = made
+            await one.lead(1)
+            await until(lambda: one.leading.leads)
+            assert seen == [False, False]
+
+    asyncio.run(run())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from heartfelt.monitor.fleet.admission import Refused
+from heartfelt.monitor.fleet.admission import InputRefused
 from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
 from heartfelt.monitor.ingest import pending as pending_file
 from heartfelt.monitor.model import Limits, State
@@ -88,7 +88,7 @@ def test_a_runs_report_is_kept_when_plain_beats_are_dropped(fleet, nodes):
 
 
 def test_what_cannot_be_valid_is_refused_at_once(fleet, nodes):
-    with pytest.raises(Refused, match="limit is 512"):
+    with pytest.raises(InputRefused, match="limit is 512"):
         nodes[0].beat(text(name="x" * 600))
     with pytest.raises(Exception, match="service is missing"):
         nodes[0].beat(b'{"instanceId":"a"}')
@@ -100,12 +100,12 @@ def test_metadata_that_is_too_large_is_refused_at_once_but_the_instance_is_alive
     a, b = fleet.nodes
     instance = joined(fleet, a)
     fleet.advance(1.0)
-    with pytest.raises(Refused, match="metadata"):
+    with pytest.raises(InputRefused, match="metadata"):
         b.beat(text(20, blob="x" * 2100))
     fleet.advance(0.1)
     assert fleet.truth.wall_ms() - instance.last_beat_ms <= 100
     assert "blob" not in instance.meta
-    with pytest.raises(Refused, match="metadata"):
+    with pytest.raises(InputRefused, match="metadata"):
         b.beat(text(20, name="shop-2", blob="x" * 2100))
     fleet.settle()
     assert ("shop", "shop-2") not in fleet.truth.entries  # as today: what is refused does not join

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("msgspec")
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.cluster import relay as relay_module
-from heartfelt.monitor.cluster.relay import Counts, Relay
+from heartfelt.monitor.cluster.relay import FleetCounts, Relay
 from heartfelt.monitor.model import Hold, HoldState
+from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.web.api.view import hold_view
 from heartfelt.monitor.web.stream import TOPICS, Stream
 
@@ -32,7 +33,7 @@ class One:
 
     def counts(self):
         total = sum(one["total"] for one in self.services.values())
-        return Counts(all=counted(total), applications=len(self.apps), services=dict(self.services))
+        return FleetCounts(all=counted(total), applications=len(self.apps), services=dict(self.services))
 
     def count(self, service, n):
         self.services[service] = counted(n)
@@ -48,6 +49,8 @@ class One:
     async def watch(self, peer, kind):
         other = self.fleet.monitors[int(peer)]
         async for message in other.relay.serve(str(self.n)):
+            if self.fleet.raises:
+                raise self.fleet.raises.pop()
             if int(peer) in self.fleet.cut:
                 raise HeartfeltError("the connection ended")
             yield message
@@ -55,7 +58,7 @@ class One:
 
 class FleetOfThree:
     def __init__(self):
-        self.dead, self.cut = set(), set()
+        self.dead, self.cut, self.raises = set(), set(), []
         self.monitors = [One(self, n) for n in range(3)]
         self.seen = {topic: [] for topic in TOPICS}
 
@@ -208,5 +211,19 @@ def test_a_monitor_that_watches_too_slowly_is_cut_off(monkeypatch):
         assert len(rest) < 300
         assert fleet.monitors[0].relay.stats()["cut_off"] == 1
         assert not fleet.monitors[0].relay.watched
+
+    run(scenario)
+
+
+def test_what_a_monitor_refuses_or_says_wrongly_does_not_end_its_watch(monkeypatch):
+    """As one of another version in a rolling upgrade."""
+    monkeypatch.setattr(relay_module, "RETRY_S", 0.001)
+
+    async def scenario(fleet):
+        fleet.monitors[1].services = {"shop": counted(2)}
+        fleet.raises = [Problem(501, "unknown_part", "not known"), Problem(503, "busy", "busy"), KeyError("total")]
+        fleet.open(0)
+        await fleet.read(lambda: fleet.services() == {"shop": 2} and not fleet.raises)
+        assert fleet.monitors[0].relay.stats()["watch_errors"] == 3
 
     run(scenario)

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from heartfelt.monitor.fleet.policy import Policy
-from heartfelt.monitor.fleet.registry import REASONS, Refused
+from heartfelt.monitor.fleet.registry import REASONS, InputRefused
 from heartfelt.monitor.model import Limits, State
 
 LIMITS = Limits(instances=4, instances_of_client=2, key_bytes=10, meta_bytes=100)
@@ -21,7 +21,7 @@ def world(make_world):
 
 def refused(world, reason, match, *args, **fields):
     before = world.registry.stats()
-    with pytest.raises(Refused, match=match) as caught:
+    with pytest.raises(InputRefused, match=match) as caught:
         world.beat(*args, **fields)
     assert caught.value.reason == reason
     after = world.registry.stats()
@@ -84,7 +84,7 @@ def test_memory_is_flat_when_limits_are_hammered(make_world):
         for n in range(start, start + 3000):
             try:
                 world.beat(f"s{n}/{n}", peer=f"10.0.{n % 100}.1", meta={"appName": f"a{n}"})
-            except Refused:
+            except InputRefused:
                 n_refused += 1
             if n % 300 == 0:  # and all that are known come and go
                 world.advance(130)

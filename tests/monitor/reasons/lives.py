@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.owners import TakenOver
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import AgentEvent
@@ -161,6 +162,7 @@ def lived():
         timed.advance(10)
     timed.close()
     _live_at_many_monitors(listener)
+    listener.reasons.append(reasons.clock_jumped(60_000.0))
     webhook = refusal_event("id", "ops", "404 in 3 ms - status 404", "check the webhook's address", 0)
     listener.reasons.append(read(webhook.info["reason_code"], webhook.info["reason_args"]))
     return [one for one in dict.fromkeys(listener.reasons) if one is not NO_REASON and one != NO_REASON]

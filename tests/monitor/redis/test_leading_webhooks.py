@@ -23,7 +23,7 @@ from tests.monitor.webhooks.parts import Clock, Hook, make_change, make_event, u
 
 
 class Shared:
-    """What the fleet has besides the outbox: its changes and documents."""
+    """Everything that the fleet has besides the outbox: its changes and documents."""
 
     def __init__(self):
         self.changes, self.documents = [], {}

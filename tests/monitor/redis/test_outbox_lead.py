@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may put into the outbox: the leader with the highest fence, as long as Redis has all that it has put."""
+"""Only one may put into the outbox: the leader with the highest fence, as long as Redis has all that it has put."""
 
 from __future__ import annotations
 

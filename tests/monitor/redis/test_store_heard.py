@@ -13,7 +13,7 @@ pytest.importorskip("redis")
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store.redis.leases import Accepted, Entry, Refused
 from heartfelt.monitor.store.redis.link import Unreachable
-from heartfelt.monitor.store.redis.outcomes import Loss
+from heartfelt.monitor.store.redis.outcomes import AskedLoss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
 from tests.monitor.redis.test_store_outages import Losing, flushed
 from tests.monitor.store.values import change, instance
@@ -40,7 +40,7 @@ def opened(redis_server, link_to):
 def a_loss(row):
     lost = change(0, id=row.id, instance_id=row.instance_id, old=row.state, new=State.LOST)
     gone = instance(row.id, instance_id=row.instance_id, state=State.LOST)
-    return Loss(gone, lost, time.time_ns() // 1_000_000 - 1000)
+    return AskedLoss(gone, lost, time.time_ns() // 1_000_000 - 1000)
 
 
 def told_lost(store, row, seq):

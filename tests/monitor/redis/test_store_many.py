@@ -14,11 +14,11 @@ pytest.importorskip("msgspec")
 pytest.importorskip("redis")
 from heartfelt.monitor.model import RunResult, State
 from heartfelt.monitor.store import EventFilter, HeatCell, WatchedTime
+from heartfelt.monitor.store.kept import Retention
 from heartfelt.monitor.store.redis import forgetting, history, instances
 from heartfelt.monitor.store.redis.events import PART_MS
 from heartfelt.monitor.store.redis.leases import Accepted, Owned, Refused
-from heartfelt.monitor.store.redis.store import Loss
-from heartfelt.monitor.store.retention import Retention
+from heartfelt.monitor.store.redis.store import AskedLoss
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
 from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, Clock, a_run, change, event, instance
 
@@ -117,9 +117,9 @@ def test_a_loss_is_accepted_once_its_deadline_has_passed_and_recorded_once(monit
         now_ms = time.time_ns() // 1_000_000
         lost = change(0, id=row.id, instance_id="a")
         gone = instance(row.id, instance_id="a", state=State.LOST)
-        (early,) = await one.lose([Loss(gone, lost, now_ms + 60_000)])
+        (early,) = await one.lose([AskedLoss(gone, lost, now_ms + 60_000)])
         assert early == Refused(early=True)
-        (accepted,) = await one.lose([Loss(gone, lost, now_ms - 1000)])
+        (accepted,) = await one.lose([AskedLoss(gone, lost, now_ms - 1000)])
         assert isinstance(accepted, Accepted)
         one.put_change(change(accepted.seqs[0], id=row.id, instance_id="a"))  # as its fanout does
         one.put_instance(gone)
@@ -127,7 +127,7 @@ def test_a_loss_is_accepted_once_its_deadline_has_passed_and_recorded_once(monit
         found = await all_changes(one, id=row.id)
         assert [(c.seq, c.new) for c in found][:1] == [(accepted.seqs[0], State.LOST)]
         assert len(found) == 2
-        (unknown,) = await one.lose([Loss(instance(77), change(0, id=77), 1)])
+        (unknown,) = await one.lose([AskedLoss(instance(77), change(0, id=77), 1)])
         assert unknown == Refused()
         (day,) = [d for d in await one.uptime((), 10_000) if d.losses]
         assert day.losses == 1

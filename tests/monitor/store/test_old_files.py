@@ -18,7 +18,7 @@ from heartfelt.monitor.model import ExpectedBy, Hold, HoldState, Level, State
 from heartfelt.monitor.reasons import english, make, text_reason
 from heartfelt.monitor.store import EventFilter, UptimeDay, WatchedTime, schema
 from heartfelt.monitor.store.documents import Documents
-from heartfelt.monitor.store.rows import DAY_MS
+from heartfelt.monitor.store.kept import DAY_MS
 from heartfelt.monitor.store.sqlite import SqliteStore
 from heartfelt.monitor.web.auth import Auth, Scope
 from heartfelt.monitor.webhooks import Webhooks

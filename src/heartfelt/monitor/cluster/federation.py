@@ -45,7 +45,7 @@ _MISSES = (HeartfeltError, asyncio.TimeoutError, msgspec.MsgspecError, OSError)
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
-class Peers(Protocol):
+class FleetPeers(Protocol):
     """The connections to the other monitors."""
 
     def living(self) -> Mapping[str, str]:
@@ -76,7 +76,7 @@ class PartCall(msgspec.Struct, array_like=True):
 class Federation:
     """Belongs to the loop. endpoints: the table of all endpoints."""
 
-    def __init__(self, peers: Peers, parts: ApiParts, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, peers: FleetPeers, parts: ApiParts, endpoints: Sequence[Endpoint]) -> None:
         self._peers = peers
         self._parts = parts
         self._endpoints = {(one.method, one.path): one for one in endpoints}

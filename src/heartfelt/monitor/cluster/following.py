@@ -24,13 +24,13 @@ _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
 class ShardRead(NamedTuple):
-    """What was read of a shard."""
+    """Changes that were read of a shard."""
 
     shard: int
     changes: list[Change]
     """In the order of their seqs."""
     last_seq: int
-    """Of the last entry, also if that cannot be read; of the one before these, if there is none."""
+    """The seq of the last entry, also if that cannot be read; of the one before these, if there is none."""
     until_ms: int
     """All that it accepted before this time is among them, by the clock of its primary, unless there is `more`."""
     more: bool

@@ -4,8 +4,8 @@
 A leader begins where the last one has stored that everything is in the outbox, and the outbox refuses what an earlier
 leader still puts (its fence is lower). So each loss is put once, whoever led when; README.md says why.
 
-Events come to the leader from the monitors that took them, by notices. Those that come while nobody leads, or that do
-not fit, are kept for a moment, at most MOST_EVENTS; what is dropped is counted.
+Events come to the leader from the monitors that took them (reporting.py). Webhooks are changed through the leader; one
+that was changed through the last leader, just when this one began, is seen LOOK_S later, and a new term begins then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections import deque
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,28 +24,29 @@ from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
 from heartfelt.monitor.cluster.in_order import InOrder, at_its_moment, first_seq, moment_ms
 from heartfelt.monitor.cluster.membership import Membership
+from heartfelt.monitor.cluster.reporting import EventReports
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent, Change
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Link
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, run_in_thread
-from heartfelt.monitor.webhooks import Webhooks
+from heartfelt.monitor.webhooks import KIND, Webhooks
 from heartfelt.monitor.webhooks.history import Position, Positions
 
 FOLLOW_S = 0.1
 READ_S = 10.0
 RETRY_S = 1.0
 END_S = 1.0
-MOST_EVENTS = 1000
-EVENT = "event"
+LOOK_S = 2.0
+"""How often the leader looks whether the webhooks in Redis are those that it runs."""
 FIGURES: Figures = {
     "leads": gauge("heartfelt_cluster_leads", "Whether this monitor leads: it runs the fleet's webhooks"),
     "terms": counter("heartfelt_cluster_terms", "Times that this monitor began to lead"),
     "followed": counter("heartfelt_cluster_followed", "Changes of all monitors that were read for webhooks"),
     "follow_errors": counter("heartfelt_cluster_follow_errors", "Times that the changes could not be read"),
-    "events_dropped": counter(
-        "heartfelt_cluster_events_dropped", "Events that reached no webhook, since no monitor led for too long"
+    "reread": counter(
+        "heartfelt_cluster_webhooks_reread", "Times that a term began again, since webhooks had been changed elsewhere"
     ),
 }
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -68,7 +69,7 @@ class FencedPositions:
         self._accepted_until_ms = accepted_until_ms
         self.order: InOrder | None = None
         self.seq = -1
-        """Of the position where this leader begins."""
+        """The place where this leader begins."""
         self.end_seq = 0
         """Changes from this one on are not replayed, as they are not all there yet."""
         self.cursors: dict[int, int] = {}
@@ -142,22 +143,25 @@ class Leading:
         self._membership, self._channel = membership, channel
         self._make, self._use = make, use
         self.webhooks = make(store, None, None)
-        """Of this term; those of a monitor that does not lead are not started."""
+        """Those of this term; the ones of a monitor that does not lead are not started."""
         self._fence: int | None = None
         self._wanted: int | None = None
         self._heard_ms = 0
         self._wake = TimedEvent()
         self._running = False
         self._term: asyncio.Task[None] | None = None
-        self._events: deque[AgentEvent] = deque()
+        self._is_ready = False
+        """The webhooks of this term have started, and answer the API."""
+        self._looked_s = 0.0
+        self._is_other = False
+        self.reports = EventReports(channel, self._leader, self._take_event)
         self.counts = dict.fromkeys(FIGURES, 0)
         membership.on_lead = self._led
-        channel.on_notice(EVENT, self._event, AgentEvent)
 
     @property
     def leads(self) -> bool:
         """Whether this monitor runs the webhooks at this moment."""
-        return self._fence is not None and self._membership.leads()
+        return self._is_ready and self._fence is not None and self._membership.leads()
 
     # -- what happens in this monitor
 
@@ -166,24 +170,16 @@ class Leading:
 
     def offer_event(self, event: AgentEvent) -> None:
         """Passes an event to the monitor that leads."""
-        if self.leads:
-            self.webhooks.offer_event(event)
-            return
-        self._events.append(event)
-        self._send_events()
-        while len(self._events) > MOST_EVENTS:
-            self._events.popleft()
-            self.counts["events_dropped"] += 1
+        self.reports.put(event)
 
-    def _send_events(self) -> None:
-        leader = self._membership.leader
-        if leader is None or leader == self._channel.own or leader not in self._channel.peers:
-            return
-        while self._events and self._channel.peers.notify(leader, EVENT, self._events[0]):
-            self._events.popleft()
+    def _leader(self) -> str | None:
+        return self._channel.own if self.leads else self._membership.leader
 
-    def _event(self, peer: str, event: AgentEvent) -> None:
-        self.offer_event(event)
+    def _take_event(self, event: AgentEvent) -> bool:
+        if not self.leads or self.webhooks.superseded:
+            return False
+        self.webhooks.offer_event(event)
+        return True
 
     # -- terms
 
@@ -196,12 +192,14 @@ class Leading:
     def start(self) -> None:
         self._running = True
         self._term = asyncio.create_task(self._serve(), name="webhooks of the fleet")
+        self.reports.start()
 
     @property
     def stop_s(self) -> float:
-        return self.webhooks.stop_s + END_S
+        return self.webhooks.stop_s + 3 * END_S
 
     async def stop(self) -> None:
+        await self.reports.stop()
         self._running = False
         self._wake.set()
         task, self._term = self._term, None
@@ -213,7 +211,6 @@ class Leading:
         while self._running:
             await self._wake.wait(RETRY_S)
             self._wake.clear()
-            self._send_events()
             if self._fence is not None and (self._wanted != self._fence or self.webhooks.superseded):
                 await self._end_term()  # superseded, though it leads: Redis has lost writes; it begins again
             if self._wanted is not None and self._fence is None and self._running:
@@ -230,12 +227,14 @@ class Leading:
         webhooks = self._make(replayed, positions, lambda: self._heard_ms)
         await self.webhooks.stop()
         self.webhooks = webhooks
-        self._fence = fence
+        self._fence, self._is_ready = fence, False
         self.counts["terms"] += 1
         await webhooks.start()
         if replayed.failed is not None:  # nothing of these webhooks has run yet
             raise replayed.failed
         self._use(webhooks)
+        self._is_ready, self._is_other = True, False
+        self._looked_s = time.monotonic()
         _logger.info("this monitor leads the fleet now: it runs the webhooks")
         seen = {
             shard: max(0, min(positions.cursors.get(shard, positions.seq), positions.end_seq - 1))
@@ -244,9 +243,8 @@ class Leading:
         follower = Follower(self._link, self._keys, seen)
         positions.order = order = InOrder(self._keys.shards, seen, positions.until_ms)
         self._heard_ms = order.heard_ms
-        while self._events:
-            webhooks.offer_event(self._events.popleft())
         while self._running and self._wanted == fence and not webhooks.superseded:
+            await self._look(webhooks)
             if not await self._follow(follower, order, webhooks, range(positions.seq + 1, positions.end_seq)):
                 await self._wake.wait(FOLLOW_S)
 
@@ -269,8 +267,26 @@ class Leading:
         self._heard_ms = order.heard_ms
         return any(one.more for one in found)
 
+    async def _look(self, webhooks: Webhooks) -> None:
+        """Ends the term if webhooks in Redis are others than those that run: a change through the last leader may have
+        been stored after this one had begun. One that is just being made here is seen only once."""
+        if time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._looked_s = time.monotonic()
+        try:
+            is_other = webhooks.differ(await self._store.documents(KIND))
+        except StoreError as error:
+            _logger.debug("the webhooks in Redis cannot be read: %s", error)
+            return
+        if is_other and self._is_other:
+            self.counts["reread"] += 1
+            _logger.info("webhooks were changed elsewhere: they begin again")
+            webhooks.supersede()
+        self._is_other = is_other
+
     async def _end_term(self) -> None:
         webhooks = self.webhooks
+        self._is_ready = False
         webhooks.supersede()
         self._fence = None
         self.webhooks = self._make(self._store, None, None)
@@ -278,7 +294,8 @@ class Leading:
         await webhooks.stop()
 
     def stats(self) -> dict[str, int]:
-        return self.counts | {"leads": int(self.leads)}
+        return self.counts | {"leads": int(self.leads)} | self.reports.stats()
 
     def readings(self) -> Iterator[Reading]:
-        yield from read(FIGURES, self.stats())
+        yield from read(FIGURES, self.counts | {"leads": int(self.leads)})
+        yield from self.reports.readings()

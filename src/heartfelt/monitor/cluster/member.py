@@ -26,8 +26,9 @@ from heartfelt.monitor.cluster.federation import PIECE_BYTES, PIECES, WHOLE, Fed
 from heartfelt.monitor.cluster.leading import Leading
 from heartfelt.monitor.cluster.membership import Membership, new_monitor_id
 from heartfelt.monitor.cluster.ownership import Ownership
+from heartfelt.monitor.cluster.redis_state import RedisState
 from heartfelt.monitor.cluster.relay import KIND as WATCH
-from heartfelt.monitor.cluster.relay import Counts, Relay
+from heartfelt.monitor.cluster.relay import FleetCounts, Relay
 from heartfelt.monitor.cluster.status import KIND as STATUS
 from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
@@ -70,26 +71,31 @@ class ClusterMember:
         assert found is not None
         self.address: RedisAddress = found[0]
         self._config = config
+        self._wall_ms = wall_ms
+        self._has_clock = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._registry: Registry | None = None
         self.id = new_monitor_id()
         self.keys = Keys(config.redis_prefix, config.redis_shards)
-        self.link = make_link(*found)
+        self.link = make_link(*found, self._jumped)
         self._secret = _read_secret(config)
         self.membership = Membership(
             self.link, self.keys, self.id, "", secret=self._secret, lease_s=config.cluster_lease
-        )
-        self.ownership = Ownership(
-            settle_s=config.cluster_settle,
-            comeback_s=config.cluster_comeback,
-            lease_s=config.cluster_lease,
-            link=self.link,
-            keys=self.keys,
-            wall_ms=wall_ms,
         )
         policy = make_policy(config)
 
         def lease_ms(row: InstanceRow) -> int:
             return policy.terms(Instance(row)).timeout_ms
 
+        self.ownership = Ownership(
+            settle_s=config.cluster_settle,
+            comeback_s=config.cluster_comeback,
+            lease_s=config.cluster_lease,
+            link=self.link,
+            keys=self.keys,
+            lease_ms_of=lease_ms,
+            wall_ms=wall_ms,
+        )
         self.store = RedisStore(
             self.link,
             self.keys,
@@ -103,6 +109,7 @@ class ClusterMember:
             renew_s=min(config.cluster_settle / 2, config.cluster_lease / 4),
             wall_ms=wall_ms,
         )
+        self.redis = RedisState(self.link, self.store.leases)
         self.channel = Channel(
             self.id,
             self._secret or secrets.token_bytes(SECRET_BYTES),  # until Redis has told the fleet's
@@ -126,6 +133,7 @@ class ClusterMember:
     ) -> None:
         """Makes what needs the registry."""
         assert intake.foreign is not None
+        self._registry = registry
         self.ownership.attach(registry, intake.foreign, self.store, self.channel)
         self.relay = Relay(
             stream,
@@ -160,7 +168,24 @@ class ClusterMember:
         """Checks the servers and the layout of the data. Raises StoreError."""
         from heartfelt.monitor.store.redis.configuration import check
 
+        self._loop = asyncio.get_running_loop()
         await run_in_thread("heartfelt-redis-check", lambda: check(self.link, self.keys, self.address))
+        await run_in_thread("heartfelt-redis-clock", lambda: self.link.now_ms(FLEET))
+        self._has_clock = True
+
+    def wall_ms(self) -> int:
+        """Returns the time of the fleet, on which all monitors agree; before the start, that of this machine."""
+        return self.link.now_ms(FLEET) if self._has_clock else self._wall_ms()
+
+    def _jumped(self, jump_ms: float) -> None:
+        """Lets losses be held for a while. Called by a thread of the link."""
+        loop, registry = self._loop, self._registry
+        if loop is None or registry is None or registry.owned is None:
+            return
+        try:
+            loop.call_soon_threadsafe(registry.owned.jumped, jump_ms)
+        except RuntimeError:  # the loop was closed meanwhile: there is nothing left to be held
+            return
 
     async def listen(self) -> None:
         """Opens the internal port. Raises OSError."""
@@ -171,17 +196,17 @@ class ClusterMember:
         advertised = self._config.cluster_advertise or f"{self._config.cluster_host}:{self.channel.port}"
         self.membership.set_address(advertised)
         stopping.add("the channel", self.channel.stop, seconds=self.channel.stop_s + HOLD_UP_S)
+        stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
         stopping.add("the membership", self.membership.stop, seconds=3 * STOP_S + HOLD_UP_S)
         await self.membership.start()
         self.channel.set_secret(self.membership.secret)
         self._changed(self.membership.living)
         stopping.add("the status of the fleet", self.status.stop, seconds=STOP_S + HOLD_UP_S)
         self.status.start()
-        stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
         self._look_again()
         stopping.add("the webhooks of the fleet", self.leading.stop, seconds=self.leading.stop_s + HOLD_UP_S)
         self.leading.start()
-        stopping.add("the ownership", self.ownership.stop, seconds=2 * STOP_S + HOLD_UP_S)
+        stopping.add("the ownership", self.ownership.stop, seconds=self.ownership.stop_s + HOLD_UP_S)
         self.ownership.number = await run_in_thread("heartfelt-number", self._number)
         self.ownership.start(min(self._config.cluster_lease / 4, 1.0))
 
@@ -251,6 +276,7 @@ class ClusterMember:
             "leading": self.leading.stats(),
             "federation": self.federation.stats(),
             "fleet": self.status.stats(),
+            "redis": self.redis.stats(),
         }
 
     def monitors(self) -> list[FleetMonitor]:
@@ -270,7 +296,7 @@ class ClusterMember:
     def readings(self) -> Iterator[Reading]:
         for part in (
             self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading,
-            self.federation, self.status,
+            self.federation, self.status, self.redis,
         ):  # fmt: skip
             yield from part.readings()
 
@@ -286,9 +312,9 @@ async def _in_pieces(make: Callable[[str, bytes], Awaitable[bytes]], peer: str, 
         yield made[begin : begin + PIECE_BYTES]
 
 
-def _counts(registry: Registry) -> Counts:
+def _counts(registry: Registry) -> FleetCounts:
     services: dict[str, dict[str, Any] | None] = {name: _plain(one) for name, one in registry.services().items()}
-    return Counts(
+    return FleetCounts(
         all=_plain(registry.totals()), applications=len(registry.applications()), services=services, app_names=None
     )
 

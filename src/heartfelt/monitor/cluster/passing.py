@@ -29,7 +29,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Passing:
-    """Belongs to the loop's thread. passed: called for each beat that was passed on."""
+    """Belongs to the loop's thread. Call `attach` before anything else."""
 
     def __init__(
         self,
@@ -37,15 +37,16 @@ class Passing:
         lease_s: float,
         *,
         wall_ms: Callable[[], int],
-        passed: Callable[[], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shards = range(keys.shards)
         self._lease_s = lease_s
         self._wall_ms, self._now_s = wall_ms, now_s
-        self._passed = passed
         self._sure_until_s = [0.0] * keys.shards
         """Until when this monitor's lease certainly lasts, by shard."""
+        self._renewed_s = 0.0
+        """When the last renewal that succeeded was asked for."""
+        self._was_out = False
         self._unsure = set(self._shards)
         self._waiting: dict[int, int] = {}
         """Last beats that are to be passed on, by instance."""
@@ -54,12 +55,21 @@ class Passing:
         self._names: dict[Name, float] = {}
         """Names of which Redis cannot be asked, and when the beats were heard that were passed on last."""
 
-    def attach(self, registry: Registry, foreign: Foreign, peers: Peers) -> None:
-        self._registry, self._foreign, self._peers = registry, foreign, peers
+    def attach(self, registry: Registry, foreign: Foreign, peers: Peers, passed: Callable[[], None]) -> None:
+        """passed: called for each beat that was passed on."""
+        self._registry, self._foreign, self._peers, self._passed = registry, foreign, peers, passed
 
-    def renewed(self, renewal: Renewal) -> None:
+    def renewed(self, renewal: Renewal) -> bool:
+        """Notes a renewal. Returns whether Redis could not be reached before it, for so long that others may have had
+        the same trouble."""
         for shard in set(self._shards) - set(renewal.unreachable):
             self._sure_until_s[shard] = renewal.asked_s + self._lease_s
+        was_out = self._was_out or 0 < self._renewed_s < renewal.asked_s - self._lease_s / 2
+        self._renewed_s, self._was_out = renewal.asked_s, bool(renewal.unreachable)
+        return was_out
+
+    def renewed_lately(self) -> bool:
+        return self._now_s() - self._renewed_s <= self._lease_s / 2
 
     def heard(self, last_beat_ms: dict[int, int]) -> None:
         """Notes beats of own instances."""

@@ -22,6 +22,7 @@ import msgspec
 
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.problems import Problem
 from heartfelt.monitor.tasks import TimedEvent, end_tasks
 from heartfelt.monitor.web.api.control import worst_hold
 from heartfelt.monitor.web.api.view import HoldView
@@ -39,6 +40,9 @@ FIGURES: Figures = {
     "watching": gauge("heartfelt_cluster_watching", "Other monitors that this one watches for its viewers"),
     "watchers": gauge("heartfelt_cluster_watchers", "Other monitors that watch this one for their viewers"),
     "relayed": counter("heartfelt_cluster_relayed", "Messages that were passed on to other monitors' viewers"),
+    "watch_errors": counter(
+        "heartfelt_cluster_watch_errors", "Times that the watch of another monitor failed; it begins again"
+    ),
     "cut_off": counter(
         "heartfelt_cluster_watchers_cut_off", "Times that a monitor watched too slowly, and had to begin again"
     ),
@@ -46,7 +50,7 @@ FIGURES: Figures = {
 _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
-class Counts(msgspec.Struct, kw_only=True):
+class FleetCounts(msgspec.Struct, kw_only=True):
     """Counts as they are published: those of the services that have changed. A service that is null is gone."""
 
     all: dict[str, Any]
@@ -56,7 +60,7 @@ class Counts(msgspec.Struct, kw_only=True):
     """The names of all applications; null: as before."""
 
 
-class Peers(Protocol):
+class WatchedPeers(Protocol):
     """The connections to the other monitors."""
 
     def living(self) -> Mapping[str, str]: ...
@@ -70,7 +74,7 @@ class _Message(msgspec.Struct, array_like=True):
 
 
 class _Watcher:
-    """What waits for another monitor that watches this one."""
+    """Messages that wait for another monitor that watches this one."""
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
@@ -95,8 +99,8 @@ class Relay:
     def __init__(
         self,
         stream: Stream,
-        peers: Peers,
-        own_counts: Callable[[], Counts],
+        peers: WatchedPeers,
+        own_counts: Callable[[], FleetCounts],
         own_apps: Callable[[], Collection[str]],
         own_hold: Callable[[], HoldView],
     ) -> None:
@@ -108,7 +112,7 @@ class Relay:
         self._n_apps = -1
         self._watchers: set[_Watcher] = set()
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._counts: dict[str, Counts] = {}
+        self._counts: dict[str, FleetCounts] = {}
         """The counts of the monitors that are watched, with all services; "" for this monitor's own."""
         self._holds: dict[str, HoldView] = {}
         self._resync: asyncio.TimerHandle | None = None
@@ -130,7 +134,7 @@ class Relay:
                 value.pop("app_names", None)
             self._stream.publish(topic, value)
         elif topic == "counts":
-            self._take_counts("", msgspec.convert(value, Counts))
+            self._take_counts("", msgspec.convert(value, FleetCounts))
         elif topic == "hold":
             self._take_hold("", value)
         else:
@@ -144,7 +148,7 @@ class Relay:
         self._n_apps = len(apps)
         return list(apps)
 
-    def _first_counts(self) -> Counts:
+    def _first_counts(self) -> FleetCounts:
         counts = self._own_counts()
         counts.app_names = list(self._own_apps())
         return counts
@@ -217,8 +221,12 @@ class Relay:
                     if not begun:
                         self._resync_soon()
                     begun = True
-            except (HeartfeltError, OSError, msgspec.MsgspecError) as error:
+            except (HeartfeltError, Problem, OSError, msgspec.MsgspecError) as error:
+                self._figures["watch_errors"] += 1
                 _logger.debug("monitor %s cannot be watched: %s", name, error)
+            except Exception:  # of another version, perhaps: it is tried again, and the others are watched meanwhile
+                self._figures["watch_errors"] += 1
+                _logger.exception("monitor %s cannot be watched", name)
             if begun:
                 self._stream.resync(f"the connection to the monitor {name} ended")
             await asyncio.sleep(RETRY_S)
@@ -236,14 +244,14 @@ class Relay:
         if message.topic == "counts":
             if first:
                 self._forget_counts(peer)
-            self._take_counts(peer, msgspec.msgpack.decode(message.value, type=Counts))
+            self._take_counts(peer, msgspec.msgpack.decode(message.value, type=FleetCounts))
         elif message.topic == "hold":
             self._take_hold(peer, msgspec.msgpack.decode(message.value, type=HoldView))
         else:
             self._stream.publish(message.topic, msgspec.msgpack.decode(message.value))
 
-    def _take_counts(self, peer: str, new: Counts) -> None:
-        known = self._counts.setdefault(peer, Counts(all={}, applications=0, services={}, app_names=[]))
+    def _take_counts(self, peer: str, new: FleetCounts) -> None:
+        known = self._counts.setdefault(peer, FleetCounts(all={}, applications=0, services={}, app_names=[]))
         known.all = new.all
         if new.app_names is not None:
             known.app_names = new.app_names

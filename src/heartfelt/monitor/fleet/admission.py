@@ -15,7 +15,7 @@ from heartfelt.monitor.model import Beat, Limits
 REASONS = ("service_missing", "instance_missing", "key_size", "meta_size", "instances", "instances_of_client")
 
 
-class Refused(HeartfeltError, ValueError):
+class InputRefused(HeartfeltError, ValueError):
     """A beat was refused, or part of it. `reason` is one of `REASONS`, good as a counter's label; `field` names the
     field at fault, if it is one."""
 
@@ -36,12 +36,12 @@ class Gate:
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._encode = msgspec.json.Encoder().encode
 
-    def refusal(self, reason: str, text: str, field: str | None = None) -> Refused:
+    def refusal(self, reason: str, text: str, field: str | None = None) -> InputRefused:
         self.refused[reason] += 1
-        return Refused(reason, text, field)
+        return InputRefused(reason, text, field)
 
     def check_new(self, beat: Beat, counts: Counts) -> None:
-        """Checks the first beat of an instance. Raises Refused."""
+        """Checks the first beat of an instance. Raises InputRefused."""
         self.check_name(beat)
         if beat.meta is not None:
             self.check_meta(beat)

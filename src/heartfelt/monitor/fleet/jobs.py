@@ -51,7 +51,7 @@ class Jobs:
     # -- what jobs report
 
     def begins(self, beat: Beat, rid: str, *, timeout_ms: int | None = None, text: str = "") -> Run:
-        """Notes that a run began. Registers an unknown key; otherwise nothing is renewed. Raises Refused."""
+        """Notes that a run began. Registers an unknown key; otherwise nothing is renewed. Raises InputRefused."""
         instance = self._book.by_key.get((beat.service, beat.instance_id))
         if instance is None:
             instance = self._take(beat)[0]
@@ -66,7 +66,7 @@ class Jobs:
     def progresses(self, beat: Beat, rid: str, *, timeout_ms: int | None = None, text: str = "") -> Run | None:
         """Takes a beat of a run, which renews its key but does not end FAILED. None: that run has ended before.
 
-        Raises Refused.
+        Raises InputRefused.
         """
         instance, seen = self._take(beat)
         self._is_job(instance)
@@ -88,7 +88,7 @@ class Jobs:
         duration_ms: int | None = None,
         text: str = "",
     ) -> Run:
-        """Takes the end of a run, which renews its key. `duration_ms`: as the job measured it. Raises Refused."""
+        """Takes the end of a run, which renews its key. `duration_ms`: as the job measured it. Raises InputRefused."""
         instance, seen = self._take(beat)
         self._is_job(instance)
         run, reason = self._end(instance, rid, failed=failed, status=status, duration_ms=duration_ms, text=text)

@@ -29,7 +29,7 @@ _TEACHING = GONE | {State.NEW, State.LATE, State.PAUSED}
 """States in which a beat says more about the period than the time since the last one."""
 
 
-class Leases:
+class InstanceLeases:
     """Belongs to the loop's thread."""
 
     def __init__(self, book: Book, timers: Timers, policy: Policy, now_ms: Callable[[], float]) -> None:

@@ -48,7 +48,7 @@ class Life(Losing):
         self.recoveries = self.failures = 0
 
     def set_terms(self, instance: Instance) -> None:
-        """Decides again whether it is expected, and on its times; see `Leases.set`."""
+        """Decides again whether it is expected, and on its times; see `InstanceLeases.set`."""
         if instance.expected_by is not ExpectedBy.BEAT:
             by_key = instance.expected_by is ExpectedBy.KEY
             instance.expected = self.policy.is_expected(instance.service, by_key)

@@ -9,7 +9,7 @@ from typing import Protocol
 from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.hold import HoldMachine, Timing
 from heartfelt.monitor.fleet.instance import Instance
-from heartfelt.monitor.fleet.leases import Leases
+from heartfelt.monitor.fleet.leases import InstanceLeases
 from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import Book
 from heartfelt.monitor.fleet.timers import Timers
@@ -54,7 +54,7 @@ class Losing:
         self.hold = hold
         self.now_ms = now_ms
         self.wall_ms = wall_ms
-        self.leases = Leases(book, timers, policy, now_ms)
+        self.leases = InstanceLeases(book, timers, policy, now_ms)
         self.asking: Questions | None = None
         """None: this is the only monitor, and a loss is decided at once."""
         self.losses = 0

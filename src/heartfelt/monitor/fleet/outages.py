@@ -57,10 +57,17 @@ class Outages:
         """Notes that the monitor could not run for this long, until now."""
         if stall_ms < self.policy.stall_ms:
             return
-        settle_ms = float(self.policy.settle_ms)
-        settle_ms = max(settle_ms, min(2.0 * stall_ms, settle_ms + self.policy.reconnect_ms))
-        self._settle(now_ms + settle_ms, reasons.stalled(stall_ms))
+        self._settle(now_ms + self._settle_ms(stall_ms), reasons.stalled(stall_ms))
         self.misses.ignore_before(now_ms)
+
+    def jumped(self, now_ms: float, jump_ms: float) -> None:
+        """Notes that the clock of the fleet has jumped ahead: leases have ended, and instances were taken over."""
+        self._settle(now_ms + self._settle_ms(jump_ms), reasons.clock_jumped(jump_ms))
+        self.misses.ignore_before(now_ms)
+
+    def _settle_ms(self, outage_ms: float) -> float:
+        settle_ms = float(self.policy.settle_ms)
+        return max(settle_ms, min(2.0 * outage_ms, settle_ms + self.policy.reconnect_ms))
 
     def heard(self, now_ms: float, total: int) -> float | None:
         """Takes the number of beats since the start, once a second. Returns until when agents may reconnect if it has

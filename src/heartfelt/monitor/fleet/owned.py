@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from heartfelt.monitor.fleet.admission import Gate, Refused
+from heartfelt.monitor.fleet.admission import Gate, InputRefused
 from heartfelt.monitor.fleet.asking import LEAST_COMEBACK_MS, Asking
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.jobs import Jobs
@@ -24,7 +24,7 @@ from heartfelt.monitor.fleet.restoring import Restorer
 from heartfelt.monitor.metric import Figures, counter, gauge
 from heartfelt.monitor.model import Beat, State
 
-__all__ = ["FIGURES", "Disowned", "Owned"]
+__all__ = ["FIGURES", "Disowned", "OwnInstances"]
 
 _ROUNDS = 4
 """After so many timeouts without a beat heard here, any monitor may take an instance, rather than the only one that
@@ -80,7 +80,7 @@ class _Abroad(msgspec.Struct, gc=False):
     """How late the last one was."""
 
 
-class Owned:
+class OwnInstances:
     """`registry.owned`. Belongs to the loop's thread. beaten: the registry's handling of a beat that may change a
     state. count: counts beats."""
 
@@ -112,10 +112,14 @@ class Owned:
     def _removed(self, instance: Instance) -> None:
         self._abroad.pop(instance.id, None)
 
+    def jumped(self, jump_ms: float) -> None:
+        """Notes that the clock by which leases and stored deadlines end has jumped ahead by this much."""
+        self._life.hold.outages.jumped(self._life.now_ms(), jump_ms)
+
     # -- names
 
     def admit(self, beat: Beat) -> int:
-        """Returns the id with which an unknown instance joins. Raises Refused, or Elsewhere if it is not ours."""
+        """Returns the id with which an unknown instance joins. Raises InputRefused, or Elsewhere if it is not ours."""
         name = beat.service, beat.instance_id
         if self._reserved is not None and self._reserved[0] == name:
             self._gate.check_new(beat, self._book.counts)
@@ -125,12 +129,12 @@ class Owned:
         if beat.meta is not None:
             try:
                 self._gate.check_meta(beat)
-            except Refused as error:  # but it is alive
+            except InputRefused as error:  # but it is alive
                 raise Elsewhere(name, joins=False, beat=replace(beat, meta=None), refused=error) from None
         raise Elsewhere(name, joins=self._gate.has_room(beat.peer, self._book.counts))
 
     def check_room(self, peer: str) -> None:
-        """Raises Refused if no instance of this client may join."""
+        """Raises InputRefused if no instance of this client may join."""
         self._gate.check_room(peer, self._book.counts)
 
     def reserve(self, name: Name, id: int) -> None:

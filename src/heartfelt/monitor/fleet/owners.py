@@ -33,7 +33,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from heartfelt.monitor.fleet.admission import Refused
+from heartfelt.monitor.fleet.admission import InputRefused
 from heartfelt.monitor.fleet.reasons import Led
 from heartfelt.monitor.model import Beat, Change, InstanceRow, Level, Run
 
@@ -140,7 +140,7 @@ class Elsewhere(Exception):
     """
 
     def __init__(
-        self, name: Name, *, joins: bool = True, beat: Beat | None = None, refused: Refused | None = None
+        self, name: Name, *, joins: bool = True, beat: Beat | None = None, refused: InputRefused | None = None
     ) -> None:
         super().__init__(name)
         self.name = name

@@ -187,6 +187,10 @@ def stalled(stall_ms: float) -> Reason:
     return make("stalled", stall_ms=round(stall_ms))
 
 
+def clock_jumped(jump_ms: float) -> Reason:
+    return make("clock_jumped", jump_ms=round(jump_ms))
+
+
 def share(n: int, total: int, window_ms: float, scope: str, limit: float) -> Reason:
     figures: dict[str, Any] = {"lost": n, "total": total, "window_ms": round(window_ms), "share": limit}
     return make("share_of_service", service=scope, **figures) if scope else make("share_of_all", **figures)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from heartfelt.monitor.fleet import metrics, reasons
-from heartfelt.monitor.fleet.admission import REASONS, Gate, Refused
+from heartfelt.monitor.fleet.admission import REASONS, Gate, InputRefused
 from heartfelt.monitor.fleet.book_view import BookView
 from heartfelt.monitor.fleet.by_hand import ByHand
 from heartfelt.monitor.fleet.counts import ServiceCounts
@@ -24,7 +24,7 @@ from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.leases import LAG_TO_TELL_MS
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.owned import FIGURES as OWNED
-from heartfelt.monitor.fleet.owned import Owned
+from heartfelt.monitor.fleet.owned import OwnInstances
 from heartfelt.monitor.fleet.owners import Elsewhere, Owners
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy, ServicePolicy
 from heartfelt.monitor.fleet.restoring import Restorer
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 __all__ = [
     "REASONS",
     "HoldPolicy",
+    "InputRefused",
     "Instance",
     "Policy",
-    "Refused",
     "Registry",
     "ServiceCounts",
     "ServicePolicy",
@@ -113,10 +113,10 @@ class Registry(ByHand, BookView):
         """Beats taken since the start, of all instances."""
         self.goodbyes = self._not_restored = 0
         self.owners = owners
-        self.owned: Owned | None = None
+        self.owned: OwnInstances | None = None
         """The part that is needed in a fleet of monitors; None: this is the only one."""
         if owners is not None:
-            self.owned = Owned(owners, self._life, self._gate, self.jobs, self._beaten, self._count_one)
+            self.owned = OwnInstances(owners, self._life, self._gate, self.jobs, self._beaten, self._count_one)
         self.on_change = book.on_change
         self.on_detected = book.on_detected
         self.on_hold = book.on_hold
@@ -155,9 +155,9 @@ class Registry(ByHand, BookView):
     def beat(self, beat: Beat) -> Instance:
         """Takes any heartbeat. An unknown instance joins.
 
-        Raises Refused if it must not join. Metadata of a known instance that is too large is refused too, but the beat
-        counts: the instance is alive. The goodbye of an unknown instance does nothing; the instance returned for it is
-        REMOVED. A beat whose `meta` is the same object as before is the cheapest.
+        Raises InputRefused if it must not join. Metadata of a known instance that is too large is refused too, but the
+        beat counts: the instance is alive. The goodbye of an unknown instance does nothing; the instance returned for
+        it is REMOVED. A beat whose `meta` is the same object as before is the cheapest.
         """
         instance = self._by_key.get((beat.service, beat.instance_id))
         if beat.goodbye:
@@ -178,12 +178,12 @@ class Registry(ByHand, BookView):
         if beat.peer != instance.peer:
             self._life.addresses.move(instance, beat.peer)
             fresh = True
-        refused: Refused | None = None
+        refused: InputRefused | None = None
         meta = beat.meta
         if meta is not None and meta is not instance.meta and meta != instance.meta:
             try:
                 self._gate.check_meta(beat)
-            except Refused as error:
+            except InputRefused as error:
                 refused = error
             else:
                 self._book.set_meta(instance, meta)

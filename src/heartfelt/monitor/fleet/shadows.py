@@ -124,6 +124,10 @@ class Shadows:
         self._forget(shadow)
         return shadow
 
+    def owners(self) -> list[str]:
+        """Returns the owners of those that there are, or were lately."""
+        return list(self._heard)
+
     def is_heard(self, shadow: Shadow) -> bool:
         """Returns whether it has beaten since it was forwarded last."""
         return shadow.of in self._heard[shadow.owner]

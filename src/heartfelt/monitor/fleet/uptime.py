@@ -22,7 +22,7 @@ from heartfelt.monitor.fleet.metrics import OTHER_SERVICES, SERVICES
 from heartfelt.monitor.metric import Reading, clean_label, counter
 from heartfelt.monitor.model import DOWN, UNWATCHED, State
 from heartfelt.monitor.store import WatchedTime
-from heartfelt.monitor.store.rows import DAY_MS
+from heartfelt.monitor.store.kept import DAY_MS
 
 STEP_MS = 1000.0
 """The wall clock was set if it deviates by this much. Less is drift, which is corrected whenever all are published."""

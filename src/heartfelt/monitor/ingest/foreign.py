@@ -25,7 +25,7 @@ import msgspec
 
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.numbered import HasName
-from heartfelt.monitor.fleet.owned import Disowned, Owned
+from heartfelt.monitor.fleet.owned import Disowned, OwnInstances
 from heartfelt.monitor.fleet.owners import Elsewhere, Forward, Name, Owners, Raw, RawKind, Reply, TakenOver
 from heartfelt.monitor.fleet.shadows import Shadows
 from heartfelt.monitor.ingest.known import Known
@@ -110,7 +110,7 @@ class Foreign:
 
     def __init__(
         self,
-        owned: Owned,
+        owned: OwnInstances,
         owners: Owners,
         known: Known,
         *,
@@ -138,7 +138,7 @@ class Foreign:
     # -- what comes in
 
     def took(self, found: Elsewhere, raw: Raw) -> HasName:
-        """Keeps an input, or notes it for its owner. Raises Refused if a part of it is refused."""
+        """Keeps an input, or notes it for its owner. Raises InputRefused if a part of it is refused."""
         name = found.name
         if found.beat is not None:
             raw = beat_raw(found.beat)
@@ -337,6 +337,12 @@ class Foreign:
         """Instances are other monitors' now. The newest beats that were heard here go there."""
         for one in self._owned.disown(ids):
             self._hand_over(one)
+
+    def went(self, ids: Iterable[int], owner: str) -> None:
+        """Instances are this owner's now, as it says itself. What was heard here goes there, also without Redis."""
+        for one in self._owned.disown(ids):
+            self._hand_over(one)
+            self.theirs(one.name, one.id, owner)
 
     def _hand_over(self, one: Disowned) -> None:
         if one.age_ms < one.lease_ms:

@@ -14,7 +14,7 @@ from heartfelt.monitor.credentials import NO_TOKENS, KnownTokens
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.numbered import HasName
 from heartfelt.monitor.fleet.owners import Elsewhere, Raw, RawKind
-from heartfelt.monitor.fleet.registry import Refused, Registry
+from heartfelt.monitor.fleet.registry import InputRefused, Registry
 from heartfelt.monitor.fleet.shadows import Shadow
 from heartfelt.monitor.ingest.counters import Counters
 from heartfelt.monitor.ingest.decode import (
@@ -42,7 +42,7 @@ Auth = Callable[[str | None, str], bool]
 INGEST = "ingest"
 SERMANT = "sermant"
 """The transport of Sermant's port."""
-REFUSALS = (BadInput, Refused)
+REFUSALS = (BadInput, InputRefused)
 GOODBYE_EVENT = "SERMANT_STOP"
 """The last event of a Sermant agent, at the end of its process or when it is uninstalled. It has no other goodbye. (The
 event SERMANT_SERVICE_STOP just before it says that parts of the agent have stopped.)"""
@@ -236,7 +236,7 @@ class Intake:
         return Beat(service=service, instance_id=key, via=via, peer=peer, by_key=True, **terms)  # type: ignore[arg-type]
 
     def take_key(self, key: str, via: str, peer: str, **terms: int | None) -> HasName:
-        """Accepts a plain beat of a key. `terms`: as in `beat_of_key`. Raises Refused."""
+        """Accepts a plain beat of a key. `terms`: as in `beat_of_key`. Raises InputRefused."""
         beat = self.beat_of_key(key, via, peer, **terms)
         try:
             instance = self.registry.beat(beat)
@@ -265,7 +265,7 @@ class Intake:
     # -- instances of other monitors
 
     def elsewhere(self, found: Elsewhere, raw: Raw, *, is_counted: bool = False) -> HasName:
-        """Keeps or forwards an input. Raises Refused. What is kept is counted as accepted when it is replayed."""
+        """Keeps or forwards an input. Raises InputRefused. What is kept is counted as accepted when it is replayed."""
         foreign = self.foreign
         assert foreign is not None  # nothing else raises Elsewhere
         other = foreign.took(found, raw)

@@ -8,7 +8,7 @@ import msgspec
 from heartfelt.monitor.fleet.owners import Name, Raw, RawKind
 from heartfelt.monitor.ingest.known import cut
 
-__all__ = ["MOST_BYTES", "MOST_NAMES", "MOST_OF_NAME", "Pending", "PendingNames"]
+__all__ = ["MOST_BYTES", "MOST_NAMES", "MOST_OF_NAME", "PendingInputs", "PendingNames"]
 
 MOST_NAMES = 200_000
 MOST_BYTES = 128 << 20
@@ -17,7 +17,7 @@ MOST_OF_NAME = 8
 _OVERHEAD = 400
 
 
-class Pending(msgspec.Struct):
+class PendingInputs(msgspec.Struct):
     """A name, and what came of it."""
 
     raws: list[Raw]
@@ -34,7 +34,7 @@ class PendingNames:
     def __init__(self, *, most_names: int = MOST_NAMES, most_bytes: int = MOST_BYTES) -> None:
         self._most_names = most_names
         self._most_bytes = most_bytes
-        self._names: dict[Name, Pending] = {}
+        self._names: dict[Name, PendingInputs] = {}
         self.n_bytes = 0
         self.dropped = self.repeats = 0
 
@@ -56,7 +56,7 @@ class PendingNames:
             if len(self._names) >= self._most_names or self.n_bytes >= self._most_bytes:
                 self.dropped += 1
                 return False
-            one = self._names[name] = Pending([], joins, [])
+            one = self._names[name] = PendingInputs([], joins, [])
             self.n_bytes += _OVERHEAD + len(name[0]) + len(name[1])
         one.joins |= joins
         if raw is not None:
@@ -70,6 +70,11 @@ class PendingNames:
             return None
         return next((raw for raw, key in zip(one.raws[::-1], one.keys[::-1], strict=True) if key is not None), None)
 
+    def get(self, name: Name) -> list[Raw]:
+        """Returns what was kept of a name, in order."""
+        one = self._names.get(name)
+        return [] if one is None else one.raws
+
     def pop(self, name: Name) -> list[Raw]:
         """Hands over what was kept of a name, in order."""
         one = self._names.pop(name, None)
@@ -78,7 +83,7 @@ class PendingNames:
         self.n_bytes -= _OVERHEAD + len(name[0]) + len(name[1]) + sum(len(raw.data) for raw in one.raws)
         return one.raws
 
-    def _add(self, one: Pending, raw: Raw) -> None:
+    def _add(self, one: PendingInputs, raw: Raw) -> None:
         key = _repeats(raw)
         if key is not None and one.keys and one.keys[-1] == key:
             self.repeats += 1

@@ -40,7 +40,7 @@ class Pings:
         intake.pings = self._take_again
 
     def take(self, raw_path: bytes | None, path: str, query: bytes, body: bytes, peer: str) -> None:
-        """Accepts a ping. Raises BadInput or Refused."""
+        """Accepts a ping. Raises BadInput or InputRefused."""
         raw = path.encode() if raw_path is None else raw_path
         at = raw.find(_BEFORE_KEY)
         rest = raw[at + len(PATH) :] if at >= 0 else b""

@@ -104,6 +104,7 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
 
         # Why losses are held, and how that ended
         ("stalled", "stall_ms:duration"),
+        ("clock_jumped", "jump_ms:duration"),
         ("share_of_service", "lost:count total:count service:text window_ms:duration share:share"),
         ("share_of_all", "lost:count total:count window_ms:duration share:share"),
         ("many_services", "first:text second:text"),

@@ -19,7 +19,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run
 
 if TYPE_CHECKING:
-    from heartfelt.monitor.store.retention import Retention
+    from heartfelt.monitor.store.kept import Retention
 
 __all__ = [
     "FLUSH_S",

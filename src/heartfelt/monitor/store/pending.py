@@ -18,7 +18,8 @@ import msgspec
 
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
 from heartfelt.monitor.store import RUNS_KEPT, Keys, WatchedTime, Who
-from heartfelt.monitor.store.rows import DAY_MS, RANK, event_row, to_json
+from heartfelt.monitor.store.kept import DAY_MS
+from heartfelt.monitor.store.rows import RANK, event_row, to_json
 
 EVENT_OVERHEAD = 700  # bytes of an event in memory besides its JSON: the tuple and nine small values
 _BEATS_KEPT_APART = 8

@@ -8,24 +8,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-import msgspec
-
-from heartfelt.monitor.store.rows import DAY_MS
+from heartfelt.monitor.store.kept import DAY_MS, Retention
 
 SLICE_ROWS = 500
 VACUUM_PAGES = 500
 KEPT_FREE_PAGES = 1000  # free pages that are kept, since they are soon needed again
-
-
-class Retention(msgspec.Struct, kw_only=True, frozen=True):
-    """How long each kind of row is kept, in ms, and the largest size of the file in bytes, without its WAL."""
-
-    events_ms: int = 7 * DAY_MS
-    changes_ms: int = 90 * DAY_MS
-    deliveries_ms: int = 7 * DAY_MS
-    heat_ms: int = 2 * DAY_MS
-    uptime_ms: int = 400 * DAY_MS
-    file_bytes: int = 1 << 30
 
 
 class Forgetter:

@@ -26,7 +26,6 @@ from heartfelt.monitor.model import (
 from heartfelt.monitor.reasons import TEXT_CODE, Reason, read, text_reason
 from heartfelt.monitor.store import Delivery, StoredEvent, UptimeDay
 
-DAY_MS = 86_400_000
 LEVELS = tuple(Level)
 RANK = {level: rank for rank, level in enumerate(LEVELS)}
 RESULTS = tuple(RunResult)

@@ -29,11 +29,12 @@ from heartfelt.monitor.store import (
     queries,
 )
 from heartfelt.monitor.store.file import StoreFile
+from heartfelt.monitor.store.kept import DAY_MS, Retention
 from heartfelt.monitor.store.lock import real_path
 from heartfelt.monitor.store.pending import Bounds
 from heartfelt.monitor.store.readers import Readers
-from heartfelt.monitor.store.retention import Forgetter, Retention
-from heartfelt.monitor.store.rows import DAY_MS, to_json
+from heartfelt.monitor.store.retention import Forgetter
+from heartfelt.monitor.store.rows import to_json
 from heartfelt.monitor.store.writer import ANSWER_S, CLOSE_S, Writer
 
 __all__ = ["Bounds", "Retention", "SqliteStore"]

@@ -21,7 +21,7 @@ from collections import deque
 import msgspec
 
 from heartfelt.monitor.model import HOLD_TYPE, State
-from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Member, Notice, of_entry, worst
+from heartfelt.monitor.webhooks.notices import RECOVERED, Member, Notice, NoticeEntry, of_entry, worst
 from heartfelt.monitor.webhooks.targets import ENDS
 
 __all__ = ["NAMES", "Damper", "Damping"]
@@ -57,7 +57,7 @@ class _Instance:
         self.times: list[int] = []  # few: more than flap_changes are not kept
         self.last_ms = 0
         self.flapping = False
-        self.muted: Entry | None = None
+        self.muted: NoticeEntry | None = None
         self.key = ""
         self.count = 0
         self.first_ms = 0
@@ -77,8 +77,8 @@ class _Group:
         self.clear()
 
     def clear(self) -> None:
-        self.first: Entry | None = None
-        self.entries: list[Entry] = []
+        self.first: NoticeEntry | None = None
+        self.entries: list[NoticeEntry] = []
         self.members: dict[str, Member] = {}
         self.counts: dict[str, int] = {}
         self.levels: set[str] = set()
@@ -119,7 +119,7 @@ class Damper:
         first = min([first, *(group.first_seq for group in self._groups.values())])
         return None if first == _END else first
 
-    def offer(self, entry: Entry, now_ms: int | None = None) -> list[Notice]:
+    def offer(self, entry: NoticeEntry, now_ms: int | None = None) -> list[Notice]:
         """Takes an entry of `now_ms`, by default of its own time. Returns the messages that are due before it."""
         now_ms = entry.time_ms if now_ms is None else now_ms
         notices = self.advance(now_ms)
@@ -174,7 +174,7 @@ class Damper:
 
     # -- stage 1: instances that flap
 
-    def _note(self, instance: _Instance, key: tuple[str, str], entry: Entry, now_ms: int) -> None:
+    def _note(self, instance: _Instance, key: tuple[str, str], entry: NoticeEntry, now_ms: int) -> None:
         settings = self._settings
         while instance.times and instance.times[0] <= now_ms - settings.flap_window_ms:
             del instance.times[0]
@@ -213,10 +213,10 @@ class Damper:
         instance.muted = None
         del self._muted[key]
 
-    def _summary(self, instance: _Instance) -> Entry:
+    def _summary(self, instance: _Instance) -> NoticeEntry:
         last = instance.muted
         assert last is not None
-        return Entry(
+        return NoticeEntry(
             **{field: getattr(last, field) for field in last.__struct_fields__ if field not in _OF_SUMMARY},
             key=instance.key,
             first_seq=instance.first_seq,
@@ -239,7 +239,7 @@ class Damper:
 
     # -- stage 2: many changes of a service at once
 
-    def _gather(self, entry: Entry, now_ms: int) -> None:
+    def _gather(self, entry: NoticeEntry, now_ms: int) -> None:
         key = (entry.service, entry.event_type is not None)
         group = self._groups.get(key)
         if group is None:

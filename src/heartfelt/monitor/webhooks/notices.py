@@ -12,15 +12,26 @@ import msgspec
 from heartfelt.monitor.model import HOLD_TYPE, MONITOR_SERVICE, AgentEvent, Change, Level
 from heartfelt.monitor.reasons import NO_REASON, described, make, read, sentence
 
-__all__ = ["LEVELS", "RECOVERED", "Entry", "Member", "Notice", "event_entry", "of_change", "of_entry", "subject_of",
-           "why", "worst"]  # fmt: skip
+__all__ = [
+    "LEVELS",
+    "RECOVERED",
+    "Member",
+    "Notice",
+    "NoticeEntry",
+    "event_entry",
+    "of_change",
+    "of_entry",
+    "subject_of",
+    "why",
+    "worst",
+]  # fmt: skip
 
 LEVELS = (Level.NORMAL, Level.IMPORTANT, Level.EMERGENCY)
 RECOVERED = "RECOVERED"
 _MAX_INFO = 4000
 
 
-class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class NoticeEntry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One change of state or one event; or, with `count` > 1, the last of several changes of one instance."""
 
     key: str
@@ -73,7 +84,7 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     time_ms: int
     level: Level
     service: str = ""
-    entry: Entry | None = None
+    entry: NoticeEntry | None = None
     """Set for all kinds but "mass" and "test"."""
     count: int = 1
     """How many changes or events this message stands for."""
@@ -102,8 +113,8 @@ def worst(levels: list[Level]) -> Level:
     return max(levels, key=LEVELS.index)
 
 
-def of_change(change: Change, recovery: bool) -> Entry:
-    return Entry(
+def of_change(change: Change, recovery: bool) -> NoticeEntry:
+    return NoticeEntry(
         key=f"change-{change.seq}",
         time_ms=change.time_ms,
         level=change.level,
@@ -131,7 +142,7 @@ def _encoded(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True, default=str).encode()
 
 
-def event_entry(event: AgentEvent) -> Entry:
+def event_entry(event: AgentEvent) -> NoticeEntry:
     """Makes an entry of an event. One that is reported twice, as after a broken connection, keeps its key."""
     info = _encoded(event.info)
     facts: list[Any] = [event.service, event.instance_id, event.time_ms, event.scope, event.type, event.level.value]
@@ -140,7 +151,7 @@ def event_entry(event: AgentEvent) -> Entry:
     text = info.decode(errors="replace")
     own = read(event.info.get("reason_code"), event.info.get("reason_args")) or NO_REASON
     said = _SAID if own is NO_REASON else _SAID[1:]  # the description is the reason, in English
-    return Entry(
+    return NoticeEntry(
         key=f"event-{digest}",
         time_ms=event.received_ms,
         level=event.level,
@@ -181,13 +192,13 @@ def refusal_event(target: str, name: str, answer: str, remedy: str, now_ms: int)
     )
 
 
-def why(entry: Entry, language: str) -> str:
+def why(entry: NoticeEntry, language: str) -> str:
     """Returns the reason in a language, followed by what others said, as they said it."""
     own = read(entry.reason_code, entry.reason_args) or NO_REASON
     return ": ".join(filter(None, (sentence(own, language), entry.reason)))
 
 
-def of_entry(entry: Entry) -> Notice:
+def of_entry(entry: NoticeEntry) -> Notice:
     """Makes a message of a single entry."""
     kind = "change" if entry.count == 1 else "flapping"
     return Notice(

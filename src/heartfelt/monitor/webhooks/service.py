@@ -25,7 +25,7 @@ from heartfelt.monitor.webhooks.caller import Caller
 from heartfelt.monitor.webhooks.damping import Damper
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
 from heartfelt.monitor.webhooks.history import Position, Positions, Saver, StoredPositions, first_position, replay
-from heartfelt.monitor.webhooks.notices import Entry, Notice, event_entry, of_change, of_entry, refusal_event
+from heartfelt.monitor.webhooks.notices import Notice, NoticeEntry, event_entry, of_change, of_entry, refusal_event
 from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
 from heartfelt.monitor.webhooks.target_state import Refusal
@@ -35,6 +35,7 @@ from heartfelt.monitor.webhooks.targets import (
     Target,
     TargetError,
     defaults,
+    is_other,
     is_recovery,
     make_target,
     masked,
@@ -48,7 +49,7 @@ __all__ = ["Webhooks"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
-_KIND = "webhook"
+KIND = "webhook"
 _MAX_WAITING = 200_000
 _OVER = frozenset({State.UP, State.REMOVED})
 _IDLE_S = 60.0
@@ -90,16 +91,9 @@ class Webhooks:
         )  # fmt: skip
         self.trials = Trials(self._caller.call)
         self._outbox = Outbox(
-            store,
-            self._targets,
-            self._caller.call,
-            self._settings.retry,
-            wall_ms=wall_ms,
-            pause=pause,
-            rng=rng,
-            stop_limits=self._settings.stop,
-            on_given_up=self._given_up,
-        )
+            store, self._targets, self._caller.call, self._settings.retry, wall_ms=wall_ms, pause=pause, rng=rng,
+            stop_limits=self._settings.stop, on_given_up=self._given_up,
+        )  # fmt: skip
         self._told = Told(store)
         self.on_event: list[Callable[[AgentEvent], None]] = []
         """Called with the events that the webhooks report about themselves. They are not sent to targets."""
@@ -153,7 +147,7 @@ class Webhooks:
         self._last_seq = max(self._last_seq, change.seq)
         self._saver.unsaved = True
         is_new = late or change.seq > self._sent_seq
-        entries: dict[bool, Entry] = {}
+        entries: dict[bool, NoticeEntry] = {}
         for target in self._targets.values():
             if since_ms and change.time_ms < target.changed_ms:
                 continue
@@ -168,7 +162,7 @@ class Webhooks:
                 self._told.over(target.id, change)
 
     def _take_event(self, event: AgentEvent) -> None:
-        entry: Entry | None = None
+        entry: NoticeEntry | None = None
         for target in self._targets.values():
             if target.enabled and target.wants_event(event):
                 entry = entry or event_entry(event)
@@ -198,7 +192,7 @@ class Webhooks:
 
     async def start(self) -> None:
         """Reads the targets and the last changes. Raises what the store raises."""
-        for id, document in (await self._store.documents(_KIND)).items():
+        for id, document in (await self._store.documents(KIND)).items():
             try:
                 self._set(msgspec.convert(document, Target))
             except msgspec.ValidationError as error:
@@ -316,7 +310,7 @@ class Webhooks:
             raise TargetError("id", f"there is a webhook {id!r} already")
         fields = with_levels({"filter": {}, **fields}, self._settings.levels)
         target = make_target(fields, now_ms=self._wall_ms(), id=id, private=self._settings.allow_private)
-        await self._store.put_document(_KIND, target.id, msgspec.to_builtins(target))
+        await self._store.put_document(KIND, target.id, msgspec.to_builtins(target))
         self._set(target)
         return self._view(target)
 
@@ -327,7 +321,7 @@ class Webhooks:
         """
         fields = with_levels(fields, self._settings.levels)
         target = updated_target(self._known(id), fields, now_ms=self._wall_ms(), private=self._settings.allow_private)
-        await self._store.put_document(_KIND, id, msgspec.to_builtins(target))
+        await self._store.put_document(KIND, id, msgspec.to_builtins(target))
         self._set(target)
         self._outbox.line(target).changed(target)
         if target.enabled:
@@ -342,7 +336,7 @@ class Webhooks:
     async def delete(self, id: str) -> None:
         """Deletes a target and drops the messages waiting for it."""
         self._known(id)
-        await self._store.delete_document(_KIND, id)
+        await self._store.delete_document(KIND, id)
         if self._targets.pop(id, None) is None:
             raise UnknownTarget(id)  # deleted by another request meanwhile
         self._drop_damper(id)
@@ -384,6 +378,10 @@ class Webhooks:
 
     def readings(self) -> Iterator[Reading]:
         return metrics.readings(self.stats(), self.backlog.by_target, self._targets, self._wall_ms())
+
+    def differ(self, documents: Mapping[str, Any]) -> bool:
+        """Returns whether targets in the store, as `documents` of KIND, are others than those that are used."""
+        return is_other(documents, self._targets)
 
     def _known(self, id: str) -> Target:
         target = self._targets.get(id)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import re
 import secrets
@@ -27,6 +28,7 @@ __all__ = [
     "Target",
     "TargetError",
     "defaults",
+    "is_other",
     "is_recovery",
     "levels_from",
     "make_target",
@@ -202,6 +204,15 @@ def updated_target(old: Target, fields: Mapping[str, Any], *, now_ms: int, priva
     if inherits and old.secret and _host(new["url"]) != _host(old.url):
         raise TargetError("secret", "must be given again with an address on another host")
     return _checked(new, private=private)
+
+
+def is_other(documents: Mapping[str, Any], targets: Mapping[str, Target]) -> bool:
+    """Returns whether documents are of other targets than these. One that cannot be read is left out."""
+    found: dict[str, Target] = {}
+    for id, document in documents.items():
+        with contextlib.suppress(msgspec.ValidationError):
+            found[id] = msgspec.convert(document, Target)
+    return found != dict(targets)
 
 
 def masked(target: Target) -> dict[str, Any]:

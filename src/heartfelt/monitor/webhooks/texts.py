@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from heartfelt.monitor.reasons import duration_text
-from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Notice, why
+from heartfelt.monitor.webhooks.notices import RECOVERED, Notice, NoticeEntry, why
 
 __all__ = ["text_lines", "title"]
 
@@ -76,11 +76,11 @@ def _state(state: str | None, language: str) -> str:
     return _STATES_ZH.get(state or "", state or "") if language == "zh" else state or ""
 
 
-def _who(notice: Notice, entry: Entry) -> str:
+def _who(notice: Notice, entry: NoticeEntry) -> str:
     return " / ".join(filter(None, (_name(notice.service), _name(entry.instance_id))))
 
 
-def _event(entry: Entry, language: str) -> tuple[str, str]:
+def _event(entry: NoticeEntry, language: str) -> tuple[str, str]:
     """An event's type and name."""
     type_, name = entry.event_type or "", entry.event_name
     if language == "zh":
@@ -111,7 +111,7 @@ def _level(notice: Notice, chinese: bool) -> str:
     return _LEVELS_ZH[notice.level.value] if chinese else notice.level.value
 
 
-def _what(entry: Entry, language: str) -> str:
+def _what(entry: NoticeEntry, language: str) -> str:
     chinese = language == "zh"
     state = _state(entry.new, language)
     if entry.count > 1:

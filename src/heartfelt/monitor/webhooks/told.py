@@ -16,7 +16,7 @@ import msgspec
 from heartfelt.monitor.model import Change, State
 from heartfelt.monitor.store import Keys, Store, Who
 from heartfelt.monitor.webhooks.damping import NAMES
-from heartfelt.monitor.webhooks.notices import RECOVERED, Entry, Notice
+from heartfelt.monitor.webhooks.notices import RECOVERED, Notice, NoticeEntry
 from heartfelt.monitor.webhooks.targets import ENDS
 
 __all__ = ["Told"]
@@ -145,7 +145,7 @@ class Told:
         self._offered.pop(target, None)
 
 
-def _who(entry: Entry) -> Who:
+def _who(entry: NoticeEntry) -> Who:
     return entry.service, entry.instance_id
 
 

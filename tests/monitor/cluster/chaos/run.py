@@ -136,7 +136,7 @@ class ChaosFleet:
 
 
 def plan_of(seed, until_s, n=N, *, first_s=8.0, gaps_s=(4.0, 8.0), rest_s=20.0):
-    """What goes wrong: (at, what, monitor, for how long), one thing at a time, and nothing at the end."""
+    """Returns what goes wrong: (at, what, monitor, for how long), one thing at a time, and nothing at the end."""
     rng = random.Random(seed)
     plan, at_s = [], first_s
     while at_s < until_s - rest_s:

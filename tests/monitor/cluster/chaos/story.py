@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must hold for the history of a fleet, whoever died when.
+"""Rules that hold for the history of a fleet, whoever died when.
 
 - Each change of an instance begins with the state in which the one before has ended. So no loss is told twice.
 - No loss without silence: between a loss and its timeout before, no beat was sent that a monitor has answered.
@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from itertools import pairwise
 
 
 def by_instance(changes):
@@ -25,7 +25,7 @@ def broken_chains(changes):
     return [
         (name, before["seq"], before["new"], after["seq"], after["old"])
         for name, some in by_instance(changes).items()
-        for before, after in pairwise(some)
+        for before, after in itertools.pairwise(some)
         if before["new"] != after["old"] and not (before["new"] == "REMOVED" and after["old"] is None)
     ]
 

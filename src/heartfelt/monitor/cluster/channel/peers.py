@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
-import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from heartfelt.monitor.cluster.channel.addresses import resolve, split_address
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ChannelError
 from heartfelt.monitor.cluster.channel.feed import PeerFeed, Undelivered
 from heartfelt.monitor.cluster.channel.frames import Input
@@ -22,14 +21,12 @@ from heartfelt.monitor.cluster.channel.handshake import DialerHandshake
 from heartfelt.monitor.cluster.channel.outgoing import OutgoingWire
 from heartfelt.monitor.cluster.channel.wire import ChannelTiming, logger
 from heartfelt.monitor.ingest.log_rate import RateLog
-from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, run_in_thread, within
+from heartfelt.monitor.tasks import Hung, TimedEvent, end_tasks, within
 
 __all__ = ["PeerState", "Peers"]
 
 MOST_PEERS = 1024
 """How many other monitors it connects to."""
-MOST_ADDRESSES = 4
-"""How many addresses of a host are tried."""
 _HOPELESS = frozenset(("version", "secret"))
 """Refusals after which another attempt is made after the longest pause only."""
 
@@ -114,10 +111,13 @@ class Peers:
                 gone[id] = peer.feed.end()
         self._connect_to(wanted)
         for id, left in gone.items():
-            self._counts["beats_undelivered"] += len(left.beats)
-            self._counts["inputs_undelivered"] += len(left.inputs)
-            if left.beats or left.inputs:
-                self._tell(self.on_undelivered, id, left)
+            self._give_back(id, left)
+
+    def _give_back(self, id: str, left: Undelivered) -> None:
+        self._counts["beats_undelivered"] += len(left.beats)
+        self._counts["inputs_undelivered"] += len(left.inputs)
+        if left.beats or left.inputs:
+            self._tell(self.on_undelivered, id, left)
 
     def _connect_to(self, wanted: Mapping[str, str]) -> None:
         for id, address in wanted.items():
@@ -165,6 +165,20 @@ class Peers:
             return 0.0
         since_s = peer.away_since_s if peer.wire is None else peer.wire.heard_s
         return asyncio.get_running_loop().time() - since_s
+
+    def unheard_s(self, id: str) -> float:
+        """Returns for how long nothing has been heard of a peer, also over a connection that has not ended."""
+        peer = self._peers.get(id)
+        if peer is None:
+            return 0.0
+        since_s = peer.away_since_s if peer.wire is None else peer.wire.heard_s
+        return asyncio.get_running_loop().time() - since_s
+
+    def take_back(self, id: str) -> None:
+        """Hands what a peer has not acknowledged to `on_undelivered`: it will not handle it any more."""
+        peer = self._peers.get(id)
+        if peer is not None:
+            self._give_back(id, peer.feed.end())
 
     @property
     def connected(self) -> list[str]:
@@ -249,14 +263,15 @@ class Peers:
         for peer in self._peers.values():
             peer.send_batch()  # what does not go now goes when there is room, or a connection
 
-    async def drain(self, seconds: float) -> bool:
-        """Sends what waits, and returns True once all of it was acknowledged; False after `seconds`."""
+    async def drain(self, seconds: float, *, reachable: bool = False) -> bool:
+        """Sends what waits, and returns True once all of it was acknowledged; False after `seconds`. reachable: what is
+        for monitors to which there is no connection is not waited for."""
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + seconds
         pause = TimedEvent()
         while True:
             self._send_batches()
-            if all(peer.feed.is_empty for peer in self._peers.values()):
+            if all(peer.feed.is_empty or (reachable and peer.live is None) for peer in self._peers.values()):
                 return True
             if (left_s := ends_s - loop.time()) <= 0:
                 return False
@@ -328,7 +343,7 @@ class Peers:
     async def _greet(self, wire: OutgoingWire, host: str, port: int) -> None:
         name = (self._server_name or host) if self._tls is not None else None
         loop, failure = asyncio.get_running_loop(), OSError(f"{host} has no address")
-        for found in await _resolve(host, self._timing.handshake_s):
+        for found in await resolve(host, self._timing.handshake_s):
             try:
                 await loop.create_connection(lambda: wire, found, port, ssl=self._tls, server_hostname=name)
                 break
@@ -372,23 +387,3 @@ class Peers:
         """Returns how many beats, and how many bytes of inputs, wait for all monitors."""
         feeds = [peer.feed for peer in self._peers.values()]
         return sum(feed.beats for feed in feeds), sum(feed.input_bytes for feed in feeds)
-
-
-async def _resolve(host: str, seconds: float) -> list[str]:
-    """Returns the addresses of a host. A name is looked up in a thread that does not hold up the end of the process."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        found = await run_in_thread(
-            "channel address", lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), seconds=seconds
-        )
-        return list(dict.fromkeys(str(one[4][0]) for one in found))[:MOST_ADDRESSES]
-    return [host]
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Returns host and port of "host:port" or "[host]:port". Raises ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{address!r} is not an address: write host:port, or [host]:port for IPv6")
-    return host.removeprefix("[").removesuffix("]"), int(port)

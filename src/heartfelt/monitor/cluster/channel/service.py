@@ -163,6 +163,11 @@ class Channel:
         self.counts["left_running"] += await self.peers.stop()
         self.counts["left_running"] += await self._listener.stop()
 
+    async def close_port(self) -> None:
+        """Takes nothing more from the others, and goes on sending: what they have sent and this monitor has not
+        acknowledged remains theirs."""
+        self.counts["left_running"] += await self._listener.stop()
+
     # -- silence
 
     def _arm(self) -> None:

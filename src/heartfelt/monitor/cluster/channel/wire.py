@@ -28,7 +28,7 @@ class ChannelTiming:
 
     batch_s: float = 0.05
     """How long beats and inputs wait for others."""
-    ping_s: float = 1.0
+    ping_s: float = 0.5
     silent_s: float = 4.0
     """A connection over which nothing has come for so long is closed."""
     handshake_s: float = 5.0

@@ -88,7 +88,7 @@ class Orphan(NamedTuple):
 
 
 class LeaseCounts(msgspec.Struct):
-    """LeaseCounts what went wrong since the start."""
+    """Counts what went wrong since the start."""
 
     unreadable: int = 0
     """Rows that could not be read, and were left out."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from heartfelt.monitor.model import Change
+from heartfelt.monitor.store.kept import DAY_MS, Retention
 from heartfelt.monitor.store.pending import DayFigures, day_figures
 from heartfelt.monitor.store.redis import history
 from heartfelt.monitor.store.redis.days import AddTimes
@@ -17,14 +18,13 @@ from heartfelt.monitor.store.redis.link import FLEET, Command
 from heartfelt.monitor.store.redis.outcomes import Outcome
 from heartfelt.monitor.store.redis.outgoing import CELLS, DAYS, EVENTS, OTHER, RUNS, Chunk
 from heartfelt.monitor.store.redis.values import BAD_VALUE
-from heartfelt.monitor.store.retention import Retention
-from heartfelt.monitor.store.rows import DAY_MS, hold_text
+from heartfelt.monitor.store.rows import hold_text
 
 RUNS_MS = 400 * DAY_MS
 """How long the runs of a job are kept after its last one."""
 
 
-class Chunks:
+class HistoryChunks:
     """Belongs to the writer's thread. fault: told of a record that can never be stored."""
 
     def __init__(

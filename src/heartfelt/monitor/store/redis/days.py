@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from heartfelt.monitor.store import HEAT_CELLS, HeatCell, UptimeDay
+from heartfelt.monitor.store.kept import DAY_MS
 from heartfelt.monitor.store.pending import DayFigures
 from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Command, Link
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import DONE_MS, checked, pack, pairs_of, unpack
-from heartfelt.monitor.store.rows import DAY_MS, day_of, slices
+from heartfelt.monitor.store.rows import day_of, slices
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

@@ -23,7 +23,7 @@ from heartfelt.monitor.store.queries import text_of
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, SEQ_PER_MS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link
 from heartfelt.monitor.store.redis.scripts import load
-from heartfelt.monitor.store.redis.values import BAD_VALUE, DONE_MS, Damage, checked, pack
+from heartfelt.monitor.store.redis.values import BAD_VALUE, DONE_MS, ValueDamage, checked, pack
 from heartfelt.monitor.store.rows import LEVELS, MOST, RANK, event_of, to_json
 
 PART_MS = 6 * 3_600_000
@@ -80,7 +80,7 @@ def pack_event(row: tuple[Any, ...]) -> tuple[str, bytes]:
     return str(min(time_ms, received_ms)), head + words + info.encode()
 
 
-class Found(NamedTuple):
+class FoundEvents(NamedTuple):
     at_ms: int
     number: int
     data: bytes
@@ -119,9 +119,9 @@ def _words(data: bytes) -> tuple[list[str], bytes]:
     return words, data[at:]
 
 
-def _found(data: bytes) -> Found:
+def _found(data: bytes) -> FoundEvents:
     number, _, time_ms, received_ms = _HEADER.unpack_from(data)
-    return Found(min(time_ms, received_ms), number, data)
+    return FoundEvents(min(time_ms, received_ms), number, data)
 
 
 class PutEvents:
@@ -182,9 +182,9 @@ class Events:
     """Reads. Any thread. Each method blocks, and raises Unreachable, or StoreError if it takes longer than READ_S."""
 
     def __init__(
-        self, link: Link, keys: Keys, damage: Damage | None = None, is_closing: Callable[[], bool] = lambda: False
+        self, link: Link, keys: Keys, damage: ValueDamage | None = None, is_closing: Callable[[], bool] = lambda: False
     ) -> None:
-        self._damage = damage or Damage()
+        self._damage = damage or ValueDamage()
         self._link = link
         self._keys = keys
         self.is_closing = is_closing
@@ -283,10 +283,10 @@ class _Search:
         self._ends_s = time.monotonic() + READ_S
         self.has_text = _matcher(which.text)
 
-    def newest_first(self, cursor: EventCursor | None, limit: int) -> Iterator[Found]:
+    def newest_first(self, cursor: EventCursor | None, limit: int) -> Iterator[FoundEvents]:
         """Merges the parts: those that are open are in a heap, with their next event."""
         parts = self._parts()[::-1]
-        heap: list[tuple[int, int, int, Found, Iterator[Found]]] = []
+        heap: list[tuple[int, int, int, FoundEvents, Iterator[FoundEvents]]] = []
         opened = 0
         while True:
             while parts and (not heap or parts[-1].end_ms > -heap[0][0]):
@@ -317,7 +317,7 @@ class _Search:
         start = self._which.start_ms
         return parts if start is None else [part for part in parts if part.end_ms + part.ahead_ms > start]
 
-    def walk(self, part: Part, wanted: dict[str, Any], cursor: EventCursor | None, limit: int) -> Iterator[Found]:
+    def walk(self, part: Part, wanted: dict[str, Any], cursor: EventCursor | None, limit: int) -> Iterator[FoundEvents]:
         """Yields the events of a part that match, the newest first."""
         for answer in self._slices(part, wanted, cursor, min(limit, SLICE)):
             yield from map(_found, answer[3])

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from heartfelt.monitor.store.kept import Retention
 from heartfelt.monitor.store.redis.events import PART_MS, Events, Part, part_key, parts_key
 from heartfelt.monitor.store.redis.history import stream_key
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
-from heartfelt.monitor.store.retention import Retention
 
 SLICE_ROWS = 500
 SLICE_CHANGES = 1000

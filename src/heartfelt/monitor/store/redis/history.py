@@ -23,7 +23,7 @@ from heartfelt.monitor.store.redis.link import Command, Link, Script
 from heartfelt.monitor.store.redis.packing import Unreadable, unpack_change
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.values import (
-    Damage,
+    ValueDamage,
     checked,
     pack,
     pack_run,
@@ -135,13 +135,13 @@ def open_runs(link: Link, keys: Keys, shards: Iterable[int], ids: Callable[[int]
     return sorted(found, key=lambda run: run.number)[-OPEN_RUNS:]
 
 
-class Changes:
+class ChangeHistory:
     """Reads changes, the newest first."""
 
     def __init__(
-        self, link: Link, keys: Keys, damage: Damage | None = None, is_closing: Callable[[], bool] = lambda: False
+        self, link: Link, keys: Keys, damage: ValueDamage | None = None, is_closing: Callable[[], bool] = lambda: False
     ) -> None:
-        self._damage = damage or Damage()
+        self._damage = damage or ValueDamage()
         self._link = link
         self._keys = keys
         self._is_closing = is_closing

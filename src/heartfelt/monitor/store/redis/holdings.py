@@ -108,6 +108,11 @@ class Holdings:
         page = self.shards[number].pages.all.get(entry.page) if number < len(self.shards) else None
         return page if page is not None and entry.index < SLOTS and page.holds(entry) else None
 
+    def is_held(self, entry: Entry) -> bool:
+        """Returns whether an instance is here, at this entry or where it was moved to within our own pages."""
+        with self._lock:
+            return self.find(entry) is not None
+
     def mark_dirty(self, page: Page) -> None:
         with self._lock:
             if not page.dirty:

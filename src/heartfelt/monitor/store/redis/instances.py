@@ -21,7 +21,7 @@ from heartfelt.monitor.store.redis.history import is_news
 from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
-from heartfelt.monitor.store.redis.outcomes import Loss, Outcome, Recorded, Refusal
+from heartfelt.monitor.store.redis.outcomes import AskedLoss, Outcome, Recorded, WriteRefusal
 from heartfelt.monitor.store.redis.own import News, Own
 from heartfelt.monitor.store.redis.unheard import Unheard
 from heartfelt.monitor.store.redis.values import BAD_VALUE
@@ -72,6 +72,10 @@ class Instances:
         self._n_changes = 0
         self._asked: dict[int, Accepted | Refused | None] = {}
         """Losses that `lose` asks for now, and the answers."""
+        self._begun: int | None = None
+        """The instance of which what was put becomes a Write at this moment."""
+        self.ended = False
+        """The leases were given up: what is put from now on is other monitors' to say."""
         self._unheard = Unheard()
 
     def __len__(self) -> int:
@@ -100,6 +104,10 @@ class Instances:
         """Returns the shard of an instance of this monitor. Any thread."""
         own = self.own.get(id)
         return None if own is None else own.shard
+
+    def waits(self, id: int) -> bool:
+        """Returns whether something of an instance was taken and is not answered yet. Any thread."""
+        return id in self._news or id == self._begun or id in self._unsure or id in self._unheard
 
     def _shard_of(self, name: bytes) -> int:
         return self._keys.shard_of(name)
@@ -146,6 +154,8 @@ class Instances:
     # -- gathering
 
     def take(self, batch: Gathered) -> None:
+        if self.ended:
+            return
         self._dropped.changes += self._unheard.filter(batch)
         for change in batch.changes:
             self._of(change.id).changes.append(change)
@@ -216,19 +226,24 @@ class Instances:
         while ready:
             outcome = Outcome()
             begun = [id for id in ready[:AT_ONCE] if self._begin(id, outcome, failed)]
+            self._begun = None
             self._change(begun, outcome, failed)
             ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
             yield outcome
         if not self._n_changes:
             self._order.clear()
 
-    def lose(self, losses: Sequence[Loss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
+    def lose(self, losses: Sequence[AskedLoss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
         among what is `recorded` then. What is put of one that is accepted is dropped until the loop has heard of it."""
+        if self.ended:
+            return [Refused() for _ in losses]
         self._asked = {}
         ids = [loss.row.id for loss in losses if loss.stands()]
         first = [id for id in ids if id in self._news and self._is_ready(self._news[id])]
-        self._change([id for id in first if self._begin(id, outcome, set())], outcome, set())
+        begun = [id for id in first if self._begin(id, outcome, set())]
+        self._begun = None
+        self._change(begun, outcome, set())
         asked: list[int] = []
         answers: dict[int, Accepted | Refused | Unreachable] = {}
         for at, (row, change, deadline_ms, stands) in enumerate(losses):
@@ -268,6 +283,7 @@ class Instances:
         own = self.own.get(id)
         if own is not None and (id in self._unsure or own.shard in failed):
             return False
+        self._begun = id
         news = self._news.pop(id, None)
         if news is None:
             return False
@@ -275,7 +291,7 @@ class Instances:
         if own is None:
             put = news.row or (news.changes[-1] if news.changes else None)
             if put is not None:  # it was moved away meanwhile, or was never reserved
-                outcome.refused.append(Refusal(id, put.service, put.instance_id, None, len(news.changes)))
+                outcome.refused.append(WriteRefusal(id, put.service, put.instance_id, None, len(news.changes)))
             return False
         if news.row is None and own.has_row and not news.removed:
             self._fault(id, f"{len(news.changes)} changes without the row of the instance")
@@ -365,10 +381,10 @@ class Instances:
             n_dropped -= 1
         self._dropped.changes += n_dropped
 
-    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> Refusal:
+    def refuse(self, id: int, name: bytes, owner: str | None = None, n_changes: int = 0) -> WriteRefusal:
         """Forgets an instance that is another monitor's from now on."""
         n_changes += self.drop(id)
-        return Refusal(id, *parts_of(name), owner, n_changes)
+        return WriteRefusal(id, *parts_of(name), owner, n_changes)
 
     def _fault(self, id: int, why: str) -> None:
         self.faults += 1

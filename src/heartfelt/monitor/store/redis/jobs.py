@@ -17,7 +17,7 @@ Waiting = deque[tuple["Job | None", "Future[Any]"]]
 """None: nothing is to be done but what was put before."""
 
 
-class Jobs:
+class WriterJobs:
     """Any thread. Urgent jobs do not wait for what else is being written."""
 
     def __init__(self, name: str) -> None:

@@ -22,6 +22,7 @@ from heartfelt.monitor.store.redis.answers import (
 from heartfelt.monitor.store.redis.holdings import Holdings, Shard
 from heartfelt.monitor.store.redis.keys import Entry, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
+from heartfelt.monitor.store.redis.looking import Foreigner, look
 from heartfelt.monitor.store.redis.recovery import Audit
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.tidying import Tidier
@@ -182,6 +183,17 @@ class Leases:
         returned again: repeat what was Unreachable."""
         found = joining.move(self._holdings, wanted)
         return [found[name] for name, _, _ in wanted]
+
+    def look(self, names: Sequence[bytes]) -> list[Foreigner | Unreachable | None]:
+        """Returns instances of other monitors, with their deadlines. None: it is not another's, or cannot be read."""
+        return look(self._holdings, names)
+
+    def still_has(self, entry: Entry) -> bool:
+        """Returns whether an entry that was moved away is what this monitor has of its instance: it has not come back
+        meanwhile. Any thread."""
+        holdings = self._holdings
+        shard = holdings.shards[Keys.shard_of_id(entry.id) % holdings.keys.shards]
+        return holdings.is_held(entry) and shard.came.get(entry.id, entry) == entry
 
     def change(self, writes: Sequence[Write]) -> list[Accepted | Refused | Unreachable]:
         """Asks for changes, and writes rows and deadlines with them. See `Write.token`."""

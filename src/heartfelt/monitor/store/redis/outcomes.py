@@ -10,10 +10,10 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import Change, InstanceRow
 from heartfelt.monitor.store.redis.answers import Renewal
 
-__all__ = ["Listener", "Loss", "Outcome", "Recorded", "Refusal"]
+__all__ = ["AskedLoss", "Listener", "Outcome", "Recorded", "WriteRefusal"]
 
 
-class Refusal(NamedTuple):
+class WriteRefusal(NamedTuple):
     """Redis did not accept what was put of an instance."""
 
     id: int
@@ -25,7 +25,7 @@ class Refusal(NamedTuple):
     """How many changes were dropped with it."""
 
 
-class Loss(NamedTuple):
+class AskedLoss(NamedTuple):
     """A loss that Redis shall accept only if the deadline has passed."""
 
     row: InstanceRow
@@ -54,7 +54,7 @@ class Outcome:
         self.seqs: dict[int, list[int]] = {}
         """By instance: what is to be added to its list."""
         self.removed: list[int] = []
-        self.refused: list[Refusal] = []
+        self.refused: list[WriteRefusal] = []
         self.renewals: list[Renewal] = []
         self.error: StoreError | None = None
         """Why something still waits."""
@@ -73,7 +73,7 @@ class Listener(Protocol):
     def recorded(self, losses: Sequence[Recorded]) -> None:
         """Redis had accepted these losses, though `lose` has returned Unreachable."""
 
-    def refused(self, refusals: Sequence[Refusal]) -> None:
+    def refused(self, refusals: Sequence[WriteRefusal]) -> None:
         """These are not this monitor's any more."""
 
     def renewed(self, renewal: Renewal) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from heartfelt.monitor.model import Level, Run
 from heartfelt.monitor.store import Delivery, EventCursor, EventFilter, HeatCell, StoredEvent, UptimeDay, Who
 from heartfelt.monitor.store import Keys as DeliveryKeys
+from heartfelt.monitor.store.kept import DAY_MS, Retention
 from heartfelt.monitor.store.redis import days as times
 from heartfelt.monitor.store.redis import documents, history
 from heartfelt.monitor.store.redis.events import Events
@@ -17,9 +18,7 @@ from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Link
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.reading import Reading
-from heartfelt.monitor.store.redis.values import Damage
-from heartfelt.monitor.store.retention import Retention
-from heartfelt.monitor.store.rows import DAY_MS
+from heartfelt.monitor.store.redis.values import ValueDamage
 
 READERS = 4
 SERVERS = 2
@@ -48,9 +47,9 @@ class HistoryReader:
         self._reading = Reading(name, READERS, answer_s=answer_s, logger=logger)
         self._serving = Reading(name, SERVERS, answer_s=answer_s, logger=logger)
         self._outbox = RedisOutbox(link, keys, logger=logger, claimer=claimer)
-        self._damage = Damage(logger)
+        self._damage = ValueDamage(logger)
         self._events = Events(link, keys, self._damage, is_closing)
-        self._changes = history.Changes(link, keys, self._damage, is_closing)
+        self._changes = history.ChangeHistory(link, keys, self._damage, is_closing)
 
     async def events(self, which: EventFilter, *, before: EventCursor | int | None, limit: int) -> list[StoredEvent]:
         return await self._reading.read(lambda: self._events.page(which, before, limit))

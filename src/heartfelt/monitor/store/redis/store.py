@@ -12,15 +12,9 @@ from msgspec.structs import replace
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
-from heartfelt.monitor.store import (
-    REMOVED,
-    Backlog,
-    Health,
-    Saved,
-    WatchedTime,
-    Who,
-)
+from heartfelt.monitor.store import REMOVED, Backlog, Health, Saved, WatchedTime, Who
 from heartfelt.monitor.store import Keys as DeliveryKeys
+from heartfelt.monitor.store.kept import Retention
 from heartfelt.monitor.store.pending import Bounds, Dropped
 from heartfelt.monitor.store.redis import documents, history
 from heartfelt.monitor.store.redis.chunks import hold_key, written_key
@@ -30,16 +24,15 @@ from heartfelt.monitor.store.redis.instances import Instances
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Orphan, Owned, Refused
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
-from heartfelt.monitor.store.redis.outcomes import Listener, Loss, Outcome, Recorded, Refusal
+from heartfelt.monitor.store.redis.outcomes import AskedLoss, Listener, Outcome, Recorded, WriteRefusal
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.telling import Teller
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
-from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, Writer
-from heartfelt.monitor.store.retention import Retention
+from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, RedisWriter
 from heartfelt.monitor.store.rows import hold_of
 
-__all__ = ["Listener", "Loss", "Recorded", "RedisStore", "Refusal"]
+__all__ = ["AskedLoss", "Listener", "Recorded", "RedisStore", "WriteRefusal"]
 
 RESERVE_RUNS = load("reserve_runs")
 RUN_NUMBERS = 1 << 32
@@ -100,7 +93,7 @@ class RedisStore(HistoryReader):
         self._instances = Instances(
             leases, keys, lease_ms, wall_ms, link.now_ms, bounds.changes, kept_dropped, self._logger
         )
-        self._writer = Writer(
+        self._writer = RedisWriter(
             name=name, link=link, keys=keys, writer_id=monitor_id, leases=leases, instances=self._instances,
             outbox=self._outbox, forgetting=self._forgetting, bounds=bounds, kept_dropped=kept_dropped,
             tell=self._teller.tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s,
@@ -257,6 +250,16 @@ class RedisStore(HistoryReader):
         if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th: many do not flood the log
             self._logger.error("skipped %s that can never be stored: %s", what, error)
 
+    def is_unwritten(self, id: int) -> bool:
+        """Returns whether something that was put of an instance waits to be written."""
+        return self._writer.is_unwritten(id)
+
+    async def give_up(self) -> None:
+        """Writes what was put before, then gives up the leases, so that others adopt at once. Nothing of instances is
+        written from then on. Raises StoreError if Redis cannot be reached."""
+        await self._writer.flush()
+        await self._writer.do(lambda outcome: self._writer.give_up(), urgent=True)
+
     # -- whose instances are. Each raises StoreError if Redis cannot be reached
 
     async def reserve(self, who: Sequence[Who]) -> list[Entry | Owned | Unreachable]:
@@ -273,7 +276,7 @@ class RedisStore(HistoryReader):
 
         return await self._writer.do(job, urgent=True)
 
-    async def lose(self, losses: Sequence[Loss]) -> list[Accepted | Refused | Unreachable]:
+    async def lose(self, losses: Sequence[AskedLoss]) -> list[Accepted | Refused | Unreachable]:
         """Asks Redis whether these are losses. Accepted: it has recorded the row and the change, under the seq that it
         returns; `put_change` of that seq does nothing then. Call `heard` before anything is put of the instance."""
         self._teller.see_loop()

@@ -23,7 +23,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-class Damage:
+class ValueDamage:
     """Counts and logs what cannot be read, and is left out. Any thread."""
 
     def __init__(self, logger: logging.Logger | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -16,13 +17,14 @@ from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import FLUSH_S, Superseded
+from heartfelt.monitor.store.kept import DAY_MS
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped
-from heartfelt.monitor.store.redis.chunks import Chunks
+from heartfelt.monitor.store.redis.chunks import HistoryChunks
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.instances import Instances
-from heartfelt.monitor.store.redis.jobs import Job, Jobs, Waiting
+from heartfelt.monitor.store.redis.jobs import Job, Waiting, WriterJobs
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.link import Link, Unreachable
@@ -30,7 +32,6 @@ from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.outcomes import Outcome
 from heartfelt.monitor.store.redis.outgoing import Outgoing
 from heartfelt.monitor.store.redis.values import BAD_VALUE
-from heartfelt.monitor.store.rows import DAY_MS
 from heartfelt.monitor.tasks import join_thread
 
 GATHER_S = 0.02
@@ -47,7 +48,7 @@ RUNS_MS = 400 * DAY_MS
 T = TypeVar("T")
 
 
-class Writer:
+class RedisWriter:
     """The loop's thread adds to `pending` under `lock`, then calls `wake`. The lock is only held to add one record, or
     to take them all.
 
@@ -55,30 +56,15 @@ class Writer:
     """
 
     def __init__(
-        self,
-        *,
-        name: str,
-        link: Link,
-        keys: Keys,
-        writer_id: str,
-        leases: Leases,
-        instances: Instances,
-        outbox: RedisOutbox,
-        forgetting: Forgetting,
-        bounds: Bounds,
-        kept_dropped: Dropped,
-        tell: Callable[[Outcome], None],
-        leads: Callable[[], bool],
-        wall_ms: Callable[[], int],
-        logger: logging.Logger,
-        close_s: float = CLOSE_S,
-        answer_s: float = ANSWER_S,
-        renew_s: float = RENEW_S,
-    ) -> None:
+        self, *, name: str, link: Link, keys: Keys, writer_id: str, leases: Leases, instances: Instances,
+        outbox: RedisOutbox, forgetting: Forgetting, bounds: Bounds, kept_dropped: Dropped,
+        tell: Callable[[Outcome], None], leads: Callable[[], bool], wall_ms: Callable[[], int], logger: logging.Logger,
+        close_s: float = CLOSE_S, answer_s: float = ANSWER_S, renew_s: float = RENEW_S,
+    ) -> None:  # fmt: skip
         self.lock = threading.Lock()
         self.noted_dropped = Dropped()
         self.kept_dropped = kept_dropped
-        self.pending = Gathered(bounds, self.noted_dropped)
+        self.pending = self._taken = Gathered(bounds, self.noted_dropped)
         self.writes = self.failures = self.faults = 0
         self.error: str | None = None
         self.last_written_ms: int | None = None
@@ -93,10 +79,10 @@ class Writer:
         self._tell, self._leads, self._wall_ms = tell, leads, wall_ms
         self._logger = logger
         self._close_s, self._answer_s, self._renew_s = close_s, answer_s, renew_s
-        self._chunks = Chunks(keys, writer_id, lambda: forgetting.keep, self._fault)
+        self._chunks = HistoryChunks(keys, writer_id, lambda: forgetting.keep, self._fault)
         self._deliveries: deque[DeliveryRow] = deque()
         self._told: dict[str, dict[Any, Any]] = {}
-        self._jobs = Jobs(name)
+        self._jobs = WriterJobs(name)
         self._something = threading.Event()  # was put, or must be done
         self._soon = threading.Event()  # a change, which others wait for
         self._hurry = threading.Event()  # a job, or the stop
@@ -104,15 +90,14 @@ class Writer:
         self._retry_s = 0.0
         self._last_bug = ""
         self._log = OutageLog(logger, f"{name} can be written again")
-        self._renew_at = self._pages_at = self._forget_at = 0.0
+        self._renew_at = self._flushed_s = self._forget_at = 0.0
         self._thread: threading.Thread | None = None
 
     # -- called by the loop's thread
 
     def start(self) -> None:
-        now_s = time.monotonic()
-        self._renew_at, self._pages_at = now_s + self._renew_s, now_s + FLUSH_S
-        self._forget_at = now_s + FORGET_EVERY_S
+        self._flushed_s = now_s = time.monotonic()
+        self._renew_at, self._forget_at = now_s + self._renew_s, now_s + FORGET_EVERY_S
         self._thread = threading.Thread(target=self._run, name="heartfelt-redis-write", daemon=True)
         self._thread.start()
 
@@ -141,10 +126,13 @@ class Writer:
 
     async def _submit(self, job: Job | None, *, urgent: bool = False) -> Any:
         future = self._jobs.add(job, urgent=urgent)
+        self._hurry_up()
+        return await asyncio.wrap_future(future)
+
+    def _hurry_up(self) -> None:
         self._hurry.set()
         self._soon.set()
         self._something.set()
-        return await asyncio.wrap_future(future)
 
     def stop(self) -> bool:
         """Blocks for at most `stop_s`. Returns True if everything was written. A thread that does not end is logged
@@ -153,8 +141,7 @@ class Writer:
         self._jobs.close()
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self._close_s
-        for event in (self._hurry, self._soon, self._something):
-            event.set()
+        self._hurry_up()
         self.is_left = not join_thread(self._thread, self.stop_s, self._logger)
         if self.is_left:
             self._jobs.refuse()
@@ -164,7 +151,22 @@ class Writer:
     def stop_s(self) -> float:
         return self._close_s + self._answer_s
 
+    def is_unwritten(self, id: int) -> bool:
+        """Returns whether something of an instance waits to be written."""
+        with self.lock:
+            is_put = any(id in one.instances or id in one.removed for one in (self.pending, self._taken))
+        return is_put or self._instances.waits(id)
+
     # -- called by the writer's thread
+
+    def give_up(self) -> None:
+        """Writes the deadlines, and gives up the leases. Nothing of instances is written from then on."""
+        if self._instances.ended:
+            return
+        self._instances.ended = True
+        self._renew_at = self._flushed_s = math.inf
+        self._instances.flush_pages(Outcome())
+        self._leases.stop()
 
     def _run(self) -> None:
         while True:
@@ -185,7 +187,7 @@ class Writer:
     def _wait(self) -> None:
         if self._stop_at is None:
             now_s = time.monotonic()
-            until_s = max(0.0, min(self._renew_at, self._pages_at, self._forget_at) - now_s)
+            until_s = max(0.0, min(self._renew_at, self._pages_at(), self._forget_at) - now_s)
             if self._retry_s:
                 self._hurry.wait(min(self._retry_s, self._renew_s))
             elif self._something.wait(until_s) and self._soon.wait(FLUSH_S):
@@ -257,18 +259,23 @@ class Writer:
         found.renewals.append(renewal)
         self._tell(found)
 
+    def _pages_at(self) -> float:
+        return self._flushed_s + self._instances.flush_s  # which gets shorter when one with a short timeout joins
+
     def _pages(self, outcome: Outcome) -> None:
-        if time.monotonic() >= self._pages_at:
-            self._pages_at = time.monotonic() + self._instances.flush_s
+        if time.monotonic() >= self._pages_at():
+            self._flushed_s = time.monotonic()
             self._instances.flush_pages(outcome)
 
     def _take(self, outcome: Outcome) -> bool:
         """Takes what was put. Returns whether there was something."""
         with self.lock:
-            taken, self.pending = self.pending, Gathered(self._bounds, self.noted_dropped)
+            self._taken, self.pending = taken, _ = self.pending, Gathered(self._bounds, self.noted_dropped)
         if taken.is_empty():
             return False
         self._attempt(outcome, lambda: self._sort(taken))
+        with self.lock:
+            self._taken = self.pending
         return True
 
     def _sort(self, taken: Gathered) -> None:
@@ -336,7 +343,7 @@ class Writer:
     def _failed(self, error: Exception, *, is_partial: bool = False) -> None:
         """is_partial: other servers have taken what is for them, and are not to wait longer than usual."""
         self.failures += 1
-        self._renew_at = 0.0  # it finds out what was executed
+        self._renew_at = math.inf if self._instances.ended else 0.0  # it finds out what was executed
         self._retry_s = FLUSH_S if is_partial else min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
         self.error = f"{self._name} cannot be written: {error}"
         self._log.failed(f"{self.error}; new records are kept in memory until then")
@@ -396,8 +403,7 @@ class Writer:
         if not written or left:
             self._logger.error("the store was closed with %d rows that could not be written: %s", left, self.error)
         try:
-            self._instances.flush_pages(Outcome())
-            self._leases.stop()
+            self.give_up()
         except Exception as error:  # its leases end by themselves
             self._logger.warning("%s: the leases could not be given up: %s", self._name, error)
         self._jobs.refuse()

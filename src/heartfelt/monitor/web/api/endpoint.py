@@ -121,7 +121,7 @@ class Endpoint:
     headers: tuple[Param, ...] = ()
     """Headers of the request that matter."""
     by_leader: bool = False
-    """Of monitors that share a store, the one that leads answers: only it runs the webhooks."""
+    """Says that, of monitors that share a store, the one that leads answers: only it runs the webhooks."""
 
 
 def check_scope(auth: Auth, request: Request, endpoint: Endpoint) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from heartfelt.monitor.web.api.federated import Federated, Streamed
 
 
-class Federation(Protocol):
+class FleetAnswers(Protocol):
     async def answer(self, endpoint: Endpoint, federated: Federated, call: Call) -> Any:
         """Returns the answer to a call of a federated endpoint, merged from all monitors' parts. Raises what the
         handler raises, and Problem."""
@@ -50,6 +50,9 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     fleet: str
     """"ok", "none" (it is on its own), or what is wrong with the fleet: settings that differ, monitors that do not
     answer. It does not make the monitor unready."""
+    redis: str = "none"
+    """"ok", "none", or what is wrong with a server of Redis, also with one that nothing needs at this moment. Only an
+    error of the store makes the monitor unready."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,7 +85,7 @@ class ApiParts:
     """The living monitors of the fleet; empty: this one is on its own."""
     warnings: Callable[[], list[str]] = list
     """What people should know of the settings, besides what the configuration warns of."""
-    federation: Federation | None = None
+    federation: FleetAnswers | None = None
     """Answers for all monitors that share a store; None: this one is on its own."""
     counts: Counter[str] = field(default_factory=Counter)
     """Refusals that no other part counts: "large_bodies"."""

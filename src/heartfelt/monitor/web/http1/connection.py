@@ -16,7 +16,7 @@ from heartfelt.monitor.web.http1.chunked import Chunks
 from heartfelt.monitor.web.http1.exchange import UNSENT, Exchange, plain_answer, server_options, too_many
 from heartfelt.monitor.web.http1.guard import TIMED_OUT, RequestGuard
 from heartfelt.monitor.web.http1.head import CHUNKED, BadRequest, HeadParser
-from heartfelt.monitor.web.http1.link import Link, address
+from heartfelt.monitor.web.http1.link import HttpLink, address
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -37,7 +37,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NAMES_A_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
-class ServerConnection(Link):
+class ServerConnection(HttpLink):
     """A connection (uvicorn calls it a protocol): reads, and serves one request after another."""
 
     def __init__(

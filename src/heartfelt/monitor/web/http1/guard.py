@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 
 if TYPE_CHECKING:
-    from heartfelt.monitor.web.http1.link import Link
+    from heartfelt.monitor.web.http1.link import HttpLink
 
 LINGER_S = 2.0
 """How long a connection goes on reading after a response sent before its request was complete (RFC 9112, 9.6)."""
@@ -54,23 +54,23 @@ class Timeouts:
 
     __slots__ = ("_due", "_expired", "_timer", "seconds")
 
-    def __init__(self, seconds: float, expired: Callable[[Link], None]) -> None:
+    def __init__(self, seconds: float, expired: Callable[[HttpLink], None]) -> None:
         self.seconds = seconds
         self._expired = expired
-        self._due: dict[Link, float] = {}
+        self._due: dict[HttpLink, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def __contains__(self, connection: Link) -> bool:
+    def __contains__(self, connection: HttpLink) -> bool:
         return connection in self._due
 
-    def begin(self, connection: Link, loop: asyncio.AbstractEventLoop) -> None:
+    def begin(self, connection: HttpLink, loop: asyncio.AbstractEventLoop) -> None:
         """Starts the connection's timeout, unless it is already running."""
         if connection not in self._due:
             self._due[connection] = loop.time() + self.seconds
             if self._timer is None:
                 self._timer = loop.call_later(self.seconds, self._tick, loop)
 
-    def end(self, connection: Link) -> None:
+    def end(self, connection: HttpLink) -> None:
         self._due.pop(connection, None)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -127,7 +127,7 @@ class RequestGuard:
         self.accept_errors = 0
         self.over_limit = 0
 
-    def forget(self, connection: Link) -> None:
+    def forget(self, connection: HttpLink) -> None:
         for one in (self.requests, self.idle, self.lingering, self.sending):
             one.end(connection)
 

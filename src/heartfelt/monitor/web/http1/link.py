@@ -13,7 +13,7 @@ CLOSE_S = 0.2
 """How long a connection that closes has for its client's answer when the server stops."""
 
 
-class Link(asyncio.Protocol):
+class HttpLink(asyncio.Protocol):
     """Base of ServerConnection, which reads. `guard` is set by `protocol_class`."""
 
     guard: RequestGuard

@@ -29,13 +29,15 @@ function easier(value, unit) {
 /** "lease.timeout" -> "lease"; settings of services form one group. */
 const groupOf = (name) => name.split(".")[0];
 
+const serverText = (one) => `${one.name} ${t(one.error === null ? "settings.server_ok" : "settings.server_faulty")}`;
+
 export default function View() {
   const read = async (signal) => {
     const [settings, stats] = await Promise.all([
       get("/api/v1/settings", {}, { signal }),
       get("/api/v1/stats", {}, { signal }),
     ]);
-    return { ...settings, started_ms: stats.started_ms, monitors: stats.monitors };
+    return { ...settings, started_ms: stats.started_ms, monitors: stats.monitors, redis: stats.parts.redis };
   };
   const { data, error, reload } = usePolled(read, 0);
   const [query, setQuery] = useQuery();
@@ -55,7 +57,9 @@ export default function View() {
       <dl class="pairs">
         <div><dt>${t("settings.version")}</dt><dd>${data.version}</dd></div>
         <div><dt>${t("settings.running")}</dt><dd>${duration(nowMs - data.started_ms)}</dd></div>
+        ${data.redis && html`<div><dt>Redis</dt><dd>${data.redis.servers.map(serverText).join(", ")}</dd></div>`}
       </dl>
+      ${data.redis?.trouble && html`<p class="notice poor" role="alert">${data.redis.trouble}</p>`}
       ${data.monitors.length > 0 && html`<section aria-label=${t("settings.monitors")}>
         <h2>${t("settings.monitors")}</h2><ul>${data.monitors.map((one) => html`<li key=${one.id}>
           ${one.host} <span class="mono">${one.address}</span> <span class="muted">${one.version}${

@@ -4,6 +4,8 @@ export default {
   lead: "The settings of this monitor, and where each value comes from. To change one, edit the file, environment or command line, then restart the monitor.",
   version: "Version",
   running: "Uptime",
+  server_ok: "is reachable",
+  server_faulty: "is not usable",
   warnings: "Warnings",
   monitors: "Monitors of the fleet",
   leads: "runs the webhooks",

@@ -4,6 +4,8 @@ export default {
   lead: "监控如何运行，以及每个值的来源。请在其文件、环境变量或命令行参数中修改，然后重新启动。",
   version: "版本",
   running: "运行时间",
+  server_ok: "可用",
+  server_faulty: "不可用",
   warnings: "警告",
   monitors: "集群中的监控器",
   leads: "负责 Webhook",

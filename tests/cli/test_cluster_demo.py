@@ -12,7 +12,7 @@ import pytest
 
 from heartfelt.cli._cluster import demo
 from heartfelt.cli._cluster.demo import ClusterOutcome, ClusterPlan, complaints
-from heartfelt.cli._cluster.feed import Member, RovingFeed
+from heartfelt.cli._cluster.feed import ClusterInstance, RovingFeed
 from heartfelt.cli._fleet import make_fleet
 from tests.monitor.redis.servers import REDIS
 from tests.monitor.serving import PATIENCE_S, command, plain_environ, run_command
@@ -75,7 +75,7 @@ def test_options_that_do_not_go_together():
 
 
 def outcome(**changes):
-    silent = make_fleet(2, 1.0, 5.0, kind=Member)
+    silent = make_fleet(2, 1.0, 5.0, kind=ClusterInstance)
     good = {
         "silent": silent, "lost": {one.name: 6.0 for one in silent}, "killed": 1, "leader": 2, "led_after_s": 4.0,
         "taken_after_s": 6.0, "taken": {2: 25, 3: 25}, "owned_at_end": 150,
@@ -112,7 +112,7 @@ def test_what_does_not_hold_is_named(changes, text):
 
 def test_an_agent_goes_to_another_monitor_with_the_same_beats(serve):
     serving = serve()
-    members = make_fleet(3, 1.0, 60.0, kind=Member)
+    members = make_fleet(3, 1.0, 60.0, kind=ClusterInstance)
     feed = RovingFeed(["http://127.0.0.1:1", serving.url], 0, members)
     try:
         feed.step(2.0)

@@ -78,7 +78,7 @@ class _Shown:
 
     @property
     def since_ms(self) -> int | None:
-        """Where to list from, if something may be missing in the stream."""
+        """The time to list from, if something may be missing in the stream."""
         return self.newest_ms and self.newest_ms - AGAIN_MS
 
     def take_list(self, events: Iterable[dict[str, Any]], after_ms: int = 0) -> None:

@@ -304,12 +304,11 @@ class Monitor:
     def readiness(self) -> Ready:
         health = self.store.health()
         listeners = {name: name == "http" or name in self.ports() for name in self.config.listeners}
-        text = "ok" if health.ok else f"{health.error or 'not written yet'}"
         refusing = len(self.webhooks.refusing())
         webhooks = "ok" if not refusing else f"{refusing} refused the last message; GET /api/v1/webhooks has the remedy"
         return Ready(
             ready=health.ok and all(listeners.values()),
-            store=text,
+            store="ok" if health.ok else f"{health.error or 'not written yet'}",
             listeners=listeners,
             webhooks=webhooks,
             certificate="none" if self.tls is None else self.tls.warning() or "ok",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a monitor hears while it cannot renew its leases goes to another one: the newest of each instance in any
+"""Beats that a monitor hears while it cannot renew its leases go to another one: the newest of each instance in any
 case."""
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from heartfelt.monitor.fleet.owners import Forward, TakenOver
-from heartfelt.monitor.ingest.foreign import plain_raw
+from heartfelt.monitor.ingest.raws import plain_raw
 from heartfelt.monitor.model import State
 from tests.monitor.cluster.test_owned import NAME, TIMEOUT, joined, text
 from tests.monitor.cluster.truth import LEASE_S

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitors of a fleet say of one another: figures, who leads, differing settings, and who does not answer."""
+"""Words of the monitors of a fleet about one another: figures, who leads, differing settings, who is silent."""
 
 from __future__ import annotations
 

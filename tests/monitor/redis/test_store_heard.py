@@ -44,7 +44,7 @@ def a_loss(row):
 
 
 def told_lost(store, row, seq):
-    """What the loop does once it has heard of a loss."""
+    """Does what the loop does once it has heard of a loss."""
     assert store.heard([row.id]) == [row.id]
     store.put_change(change(seq, id=row.id, instance_id=row.instance_id, old=row.state, new=State.LOST))
     row.state = State.LOST
@@ -189,7 +189,7 @@ def test_that_an_instance_went_is_told_before_it_comes_back(opened):
         await taken(two, row)
         order = []
         told.renewed = lambda renewal: order.extend(("went", entry.id) for _, entry in renewal.moved)
-        one._writer._renew_at = 0.0
+        one._writer._renewing.renew_soon()
         back = await taken(one, row)
         order.append(("came", back.entry.id))
         assert order == [("went", row.id), ("came", row.id)]

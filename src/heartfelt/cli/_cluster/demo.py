@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from heartfelt.cli import Failed
-from heartfelt.cli._cluster.feed import ClusterFeed, Member
+from heartfelt.cli._cluster.feed import ClusterFeed, ClusterInstance
 from heartfelt.cli._cluster.processes import Processes
 from heartfelt.cli._cluster.show import Screen
 from heartfelt.cli._cluster.watching import Standing, Watching
@@ -60,7 +60,7 @@ class ClusterPlan:
 class ClusterOutcome:
     """Facts of a run."""
 
-    silent: list[Member] = field(default_factory=list)
+    silent: list[ClusterInstance] = field(default_factory=list)
     killed: int = 0
     owned_before: int = 0
     """Instances that the killed monitor owned."""

@@ -20,7 +20,7 @@ JOIN_S = 10.0
 
 
 @dataclass
-class Member(Simulated):
+class ClusterInstance(Simulated):
     """An instance that beats until it is told to fall silent. Times are in seconds since the start."""
 
     silent_s: float | None = None
@@ -46,7 +46,7 @@ class Member(Simulated):
 class RovingFeed(BeatFeed):
     """Beats of the instances of one machine, say, all to the same monitor."""
 
-    def __init__(self, urls: list[str], at: int, members: list[Member]) -> None:
+    def __init__(self, urls: list[str], at: int, members: list[ClusterInstance]) -> None:
         super().__init__(ApiClient(urls[at], timeout_s=ANSWER_S), list(members), jobs=())
         self.members = members
         self.at = at
@@ -86,7 +86,7 @@ class ClusterFeed:
     """All instances, in groups, each with a thread and a monitor to begin with."""
 
     def __init__(self, urls: list[str], count: int, interval_s: float, timeout_s: float, groups: int) -> None:
-        fleet = make_fleet(count, interval_s, timeout_s, kind=Member)
+        fleet = make_fleet(count, interval_s, timeout_s, kind=ClusterInstance)
         groups = min(groups, count)
         self.feeds = [RovingFeed(urls, n % len(urls), fleet[n::groups]) for n in range(groups)]
         self.members = {one.name: one for one in fleet}
@@ -102,7 +102,7 @@ class ClusterFeed:
     def now_s(self) -> float:
         return time.monotonic() - self._began_s
 
-    def silence(self, count: int, at: int | None = None) -> list[Member]:
+    def silence(self, count: int, at: int | None = None) -> list[ClusterInstance]:
         """Lets some instances fall silent from now on, if given, of those that beat to this monitor."""
         chosen = [one for feed in self.feeds if at in (None, feed.at) for one in feed.members if one.silent_s is None]
         some = random.Random(count).sample(chosen, min(count, len(chosen) // 2))

@@ -46,10 +46,9 @@ from heartfelt.monitor.store.redis.link import FLEET
 from heartfelt.monitor.store.redis.opening import make_link
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import run_in_thread
-from heartfelt.monitor.web.api.control import FleetMonitor
 from heartfelt.monitor.web.api.endpoint import Endpoint
 from heartfelt.monitor.web.api.instances import counted
-from heartfelt.monitor.web.api.parts import ApiParts
+from heartfelt.monitor.web.api.parts import ApiParts, FleetMonitor
 from heartfelt.monitor.web.api.view import hold_view
 from heartfelt.monitor.web.stream import Stream
 

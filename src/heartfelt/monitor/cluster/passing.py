@@ -15,7 +15,8 @@ from heartfelt.monitor.cluster.channel.frames import Input
 from heartfelt.monitor.cluster.channel.peers import Peers
 from heartfelt.monitor.fleet.owners import Name, Raw
 from heartfelt.monitor.fleet.registry import Registry
-from heartfelt.monitor.ingest.foreign import Foreign, plain_raw
+from heartfelt.monitor.ingest.foreign import Foreign
+from heartfelt.monitor.ingest.raws import plain_raw
 from heartfelt.monitor.store.redis.answers import Renewal
 from heartfelt.monitor.store.redis.keys import Keys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the monitors of a fleet tell each other about themselves: how many instances they own, and their settings.
+"""Monitors of a fleet tell each other about themselves: how many instances they own, and their settings.
 
 It is asked when the living monitors change, every LOOK_S, and for each scrape of the metrics. Settings that decide
 about instances should be the same everywhere, since an instance moves to the monitor that it beats to. Where they
@@ -56,7 +56,7 @@ class Status(msgspec.Struct, array_like=True):
     settings: dict[str, Any]
 
 
-class Peers(Protocol):
+class AskedMonitors(Protocol):
     """The connections to the other monitors, as in federation.py."""
 
     def living(self) -> Mapping[str, str]: ...
@@ -66,11 +66,11 @@ class Peers(Protocol):
 class FleetStatus:
     """`start`, `await stop()`. Belongs to the loop. own: this monitor about itself."""
 
-    def __init__(self, peers: Peers, own: Callable[[], Status]) -> None:
+    def __init__(self, peers: AskedMonitors, own: Callable[[], Status]) -> None:
         self._peers = peers
         self._own = own
         self._known: dict[str, Status] = {}
-        """What the others said last."""
+        """The last words of the others."""
         self._silent: list[str] = []
         self._differing: dict[str, str] = {}
         """By the name of a setting: a sentence."""

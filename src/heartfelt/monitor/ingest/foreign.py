@@ -30,15 +30,15 @@ from heartfelt.monitor.fleet.owners import Elsewhere, Forward, Name, Owners, Raw
 from heartfelt.monitor.fleet.shadows import Shadows
 from heartfelt.monitor.ingest.known import Known
 from heartfelt.monitor.ingest.pending import PendingNames
+from heartfelt.monitor.ingest.raws import BY_KEY, beat_raw, informed
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent, Beat
 
-__all__ = ["Foreign", "beat_raw", "text_raw"]
+__all__ = ["Foreign"]
 
 MOST_HOPS = 8
 RESENT_MS = 60_000
 """A beat that is older is not handed over again."""
-_BY_KEY = frozenset(("ping", "udp"))
 _DROPPED = counter(
     "heartfelt_foreign_dropped",
     "Inputs of names that are not this monitor's that were dropped to stay within bounds",
@@ -65,43 +65,6 @@ class Stranger(NamedTuple):
 
     service: str
     instance_id: str
-
-
-def beat_raw(beat: Beat) -> Raw:
-    """Makes an input of a beat that needs no text."""
-    return Raw(
-        kind=RawKind.BEAT,
-        service=beat.service,
-        instance_id=beat.instance_id,
-        data=_encode(beat),
-        via=beat.via,
-        peer=beat.peer,
-        repeats=not beat.goodbye,
-        joins=not beat.goodbye,
-    )
-
-
-def plain_raw(instance: Instance) -> Raw:
-    """Makes an input of a plain beat of an instance, which joins nowhere."""
-    by_key = instance.via in _BY_KEY
-    beat = Beat(service=instance.service, instance_id=instance.instance_id, via=instance.via, peer=instance.peer,
-                by_key=by_key)  # fmt: skip
-    raw = beat_raw(beat)
-    raw.joins = False
-    return raw
-
-
-def text_raw(text: bytes, beat: Beat) -> Raw:
-    """Makes an input of a heartbeat's JSON, which was decoded to `beat`."""
-    return Raw(
-        kind=RawKind.TEXT,
-        service=beat.service,
-        instance_id=beat.instance_id,
-        data=text,
-        via=beat.via,
-        peer=beat.peer,
-        repeats=True,
-    )
 
 
 class Foreign:
@@ -201,12 +164,12 @@ class Foreign:
     def mine(self, name: Name, id: int) -> None:
         """The name is this monitor's, and joins with this id."""
         self._owned.reserve(name, id)
-        self._replay_all(name, _informed(self.pending.pop(name), name[1], self._owned.find(name) is not None))
+        self._replay_all(name, informed(self.pending.pop(name), name[1], self._owned.find(name) is not None))
         self._owned.release()
 
     def nobody(self, name: Name) -> None:
         """No monitor has the name, and it was not asked to join."""
-        self._replay_all(name, _informed(self.pending.pop(name), name[1], False))
+        self._replay_all(name, informed(self.pending.pop(name), name[1], False))
 
     def theirs(self, name: Name, id: int, owner: str) -> None:
         """The name is another monitor's."""
@@ -346,7 +309,7 @@ class Foreign:
 
     def _hand_over(self, one: Disowned) -> None:
         if one.age_ms < one.lease_ms:
-            self._wait(one.name, one.via, one.peer, one.age_ms, by_key=one.via in _BY_KEY, joins=False)
+            self._wait(one.name, one.via, one.peer, one.age_ms, by_key=one.via in BY_KEY, joins=False)
 
     def _wait(self, name: Name, via: str, peer: str, age_ms: int, *, by_key: bool, joins: bool) -> None:
         """Keeps a plain beat until it is known whose it is."""
@@ -413,11 +376,3 @@ class Foreign:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.stats())
-
-
-def _informed(raws: list[Raw], key: str, is_known: bool) -> list[Raw]:
-    """Tells pings whether the fleet has a key."""
-    for raw in raws:
-        if raw.kind is RawKind.PING:
-            raw.facts = {**raw.facts, key: is_known}
-    return raws

@@ -27,10 +27,11 @@ from heartfelt.monitor.ingest.decode import (
     too_large,
 )
 from heartfelt.monitor.ingest.figures import FIGURES
-from heartfelt.monitor.ingest.foreign import Foreign, beat_raw, text_raw
+from heartfelt.monitor.ingest.foreign import Foreign
 from heartfelt.monitor.ingest.known import Known, cut
 from heartfelt.monitor.ingest.limits import ClientRates
 from heartfelt.monitor.ingest.log_rate import RateLog
+from heartfelt.monitor.ingest.raws import beat_raw, text_raw
 from heartfelt.monitor.ingest.service_names import ServiceNames
 from heartfelt.monitor.metric import Reading, read
 from heartfelt.monitor.model import AgentEvent, Beat, Limits, State

@@ -367,7 +367,7 @@ class Instances:
         outcome.removed.append(id)
 
     def _lost(self, id: int, row: InstanceRow, outcome: Outcome) -> None:
-        """What was put after the loss was asked for did not happen: the instance was LOST by then."""
+        """Drops what was put after the loss was asked for: the instance was LOST by then."""
         if id not in self._asked:
             outcome.recorded.append(Recorded(row, outcome.accepted[-1]))
         news = self._news.get(id)

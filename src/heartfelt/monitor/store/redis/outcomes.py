@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What came of what was put: for the loop, which is told of it by the writer's thread."""
+"""Results of what was put: for the loop, which is told of them by the writer's thread."""
 
 from __future__ import annotations
 

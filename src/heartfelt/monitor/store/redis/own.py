@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is kept of an instance that this monitor owns."""
+"""Parts of an instance that this monitor owns: what is known of it, and what waits."""
 
 from __future__ import annotations
 

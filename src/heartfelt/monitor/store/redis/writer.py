@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -31,6 +30,7 @@ from heartfelt.monitor.store.redis.link import Link, Unreachable
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.store.redis.outcomes import Outcome
 from heartfelt.monitor.store.redis.outgoing import Outgoing
+from heartfelt.monitor.store.redis.renewing import Renewing
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.tasks import join_thread
 
@@ -73,12 +73,13 @@ class RedisWriter:
         self.outgoing = Outgoing(link, bounds, kept_dropped, logger)
         self.is_left = False
         self._name = name
-        self._leases, self._instances = leases, instances
+        self._instances = instances
         self._outbox, self._forgetting = outbox, forgetting
         self._bounds = bounds
         self._tell, self._leads, self._wall_ms = tell, leads, wall_ms
         self._logger = logger
         self._close_s, self._answer_s, self._renew_s = close_s, answer_s, renew_s
+        self._renewing = Renewing(leases, instances, kept_dropped, tell, renew_s)
         self._chunks = HistoryChunks(keys, writer_id, lambda: forgetting.keep, self._fault)
         self._deliveries: deque[DeliveryRow] = deque()
         self._told: dict[str, dict[Any, Any]] = {}
@@ -90,14 +91,14 @@ class RedisWriter:
         self._retry_s = 0.0
         self._last_bug = ""
         self._log = OutageLog(logger, f"{name} can be written again")
-        self._renew_at = self._flushed_s = self._forget_at = 0.0
+        self._forget_at = 0.0
         self._thread: threading.Thread | None = None
 
     # -- called by the loop's thread
 
     def start(self) -> None:
-        self._flushed_s = now_s = time.monotonic()
-        self._renew_at, self._forget_at = now_s + self._renew_s, now_s + FORGET_EVERY_S
+        self._renewing.start()
+        self._forget_at = time.monotonic() + FORGET_EVERY_S
         self._thread = threading.Thread(target=self._run, name="heartfelt-redis-write", daemon=True)
         self._thread.start()
 
@@ -161,12 +162,7 @@ class RedisWriter:
 
     def give_up(self) -> None:
         """Writes the deadlines, and gives up the leases. Nothing of instances is written from then on."""
-        if self._instances.ended:
-            return
-        self._instances.ended = True
-        self._renew_at = self._flushed_s = math.inf
-        self._instances.flush_pages(Outcome())
-        self._leases.stop()
+        self._renewing.give_up()
 
     def _run(self) -> None:
         while True:
@@ -187,7 +183,7 @@ class RedisWriter:
     def _wait(self) -> None:
         if self._stop_at is None:
             now_s = time.monotonic()
-            until_s = max(0.0, min(self._renew_at, self._pages_at(), self._forget_at) - now_s)
+            until_s = max(0.0, min(self._renewing.due_s(), self._forget_at) - now_s)
             if self._retry_s:
                 self._hurry.wait(min(self._retry_s, self._renew_s))
             elif self._something.wait(until_s) and self._soon.wait(FLUSH_S):
@@ -208,7 +204,7 @@ class RedisWriter:
         if had:
             self._attempt(outcome, lambda: self._write(outcome))
             self._attempt(outcome, lambda: self._put_rest(outcome))
-        self._attempt(outcome, lambda: self._pages(outcome))
+        self._attempt(outcome, lambda: self._renewing.flush(outcome))
         error = outcome.error
         if error is not None:
             self._failed(error, is_partial=self.waiting_here() < n_before)
@@ -224,7 +220,7 @@ class RedisWriter:
 
     def _between(self, outcome: Outcome) -> None:
         """Does what may not wait until much is written: renews the leases, runs urgent jobs."""
-        self._attempt(outcome, self._renew)
+        self._attempt(outcome, self._renewing.renew)
         jobs = self._jobs.take_urgent()
         if jobs:
             self._take(outcome)
@@ -246,26 +242,6 @@ class RedisWriter:
         """How much was taken and is not written."""
         told = sum(map(len, list(self._told.values())))
         return len(self._instances) + len(self.outgoing) + len(self._deliveries) + told
-
-    def _renew(self) -> None:
-        """Renews the leases if it is time, and tells what went away before a job finds that it has come back."""
-        if time.monotonic() < self._renew_at:
-            return
-        self._renew_at = time.monotonic() + self._renew_s
-        renewal = self._leases.renew()
-        gone = (*renewal.moved, *renewal.dropped)
-        self.kept_dropped.changes += sum(self._instances.drop(entry.id) for _, entry in gone)
-        found = Outcome()
-        found.renewals.append(renewal)
-        self._tell(found)
-
-    def _pages_at(self) -> float:
-        return self._flushed_s + self._instances.flush_s  # which gets shorter when one with a short timeout joins
-
-    def _pages(self, outcome: Outcome) -> None:
-        if time.monotonic() >= self._pages_at():
-            self._flushed_s = time.monotonic()
-            self._instances.flush_pages(outcome)
 
     def _take(self, outcome: Outcome) -> bool:
         """Takes what was put. Returns whether there was something."""
@@ -343,7 +319,7 @@ class RedisWriter:
     def _failed(self, error: Exception, *, is_partial: bool = False) -> None:
         """is_partial: other servers have taken what is for them, and are not to wait longer than usual."""
         self.failures += 1
-        self._renew_at = math.inf if self._instances.ended else 0.0  # it finds out what was executed
+        self._renewing.renew_soon()  # it finds out what was executed
         self._retry_s = FLUSH_S if is_partial else min(max(FLUSH_S, 2 * self._retry_s), RETRY_MOST_S)
         self.error = f"{self._name} cannot be written: {error}"
         self._log.failed(f"{self.error}; new records are kept in memory until then")

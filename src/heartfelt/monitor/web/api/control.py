@@ -16,6 +16,7 @@ from heartfelt.monitor.problems import no_such
 from heartfelt.monitor.store import Delivery
 from heartfelt.monitor.web.api.endpoint import Call
 from heartfelt.monitor.web.api.federated import Federated
+from heartfelt.monitor.web.api.parts import FleetMonitor
 from heartfelt.monitor.web.api.view import HoldView, hold_view
 from heartfelt.monitor.web.auth import Scope, TokenUnknown
 
@@ -70,22 +71,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     version: str
     settings: list[Setting]
     warnings: list[str]
-
-
-class FleetMonitor(msgspec.Struct, kw_only=True, frozen=True):
-    """A monitor of the fleet that lives."""
-
-    id: str
-    """New at each start."""
-    host: str
-    address: str
-    """Where the other monitors reach it."""
-    version: str
-    started_ms: int
-    leads: bool
-    """Whether it runs the fleet's webhooks."""
-    asked: bool
-    """Whether it is the one that answers."""
 
 
 class Stats(msgspec.Struct, kw_only=True, frozen=True):

@@ -21,7 +21,6 @@ from heartfelt.monitor.web.stream import Stream
 from heartfelt.monitor.webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from heartfelt.monitor.web.api.control import FleetMonitor
     from heartfelt.monitor.web.api.endpoint import Call, Endpoint
     from heartfelt.monitor.web.api.federated import Federated, Streamed
 
@@ -55,6 +54,22 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     error of the store makes the monitor unready."""
 
 
+class FleetMonitor(msgspec.Struct, kw_only=True, frozen=True):
+    """A monitor of the fleet that lives."""
+
+    id: str
+    """New at each start."""
+    host: str
+    address: str
+    """At which the other monitors reach it."""
+    version: str
+    started_ms: int
+    leads: bool
+    """Whether it runs the fleet's webhooks."""
+    asked: bool
+    """Whether it is the one that answers."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ApiParts:
     """`Call.parts`. A handler that needs something else gets a field here, and the monitor fills it.
@@ -84,7 +99,7 @@ class ApiParts:
     monitors: Callable[[], list[FleetMonitor]] = list
     """The living monitors of the fleet; empty: this one is on its own."""
     warnings: Callable[[], list[str]] = list
-    """What people should know of the settings, besides what the configuration warns of."""
+    """Sentences about the settings, besides what the configuration warns of."""
     federation: FleetAnswers | None = None
     """Answers for all monitors that share a store; None: this one is on its own."""
     counts: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Decides when the leases are renewed, and the pages written; gives the leases up at the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from heartfelt.monitor.store.pending import Dropped
+from heartfelt.monitor.store.redis.instances import Instances
+from heartfelt.monitor.store.redis.leases import Leases
+from heartfelt.monitor.store.redis.outcomes import Outcome
+
+__all__ = ["Renewing"]
+
+
+class Renewing:
+    """Belongs to the writer's thread. tell: called with each renewal."""
+
+    def __init__(
+        self, leases: Leases, instances: Instances, dropped: Dropped, tell: Callable[[Outcome], None], renew_s: float
+    ) -> None:
+        self._leases, self._instances, self._dropped = leases, instances, dropped
+        self._tell, self._renew_s = tell, renew_s
+        self._renew_at = self._flushed_s = 0.0
+
+    def start(self) -> None:
+        self._flushed_s = now_s = time.monotonic()
+        self._renew_at = now_s + self._renew_s
+
+    def due_s(self) -> float:
+        """Returns when something is to be done."""
+        return min(self._renew_at, self._flush_at())
+
+    def _flush_at(self) -> float:
+        return self._flushed_s + self._instances.flush_s  # which gets shorter when one with a short timeout joins
+
+    def renew_soon(self) -> None:
+        if not self._instances.ended:
+            self._renew_at = 0.0
+
+    def renew(self) -> None:
+        """Renews the leases if it is time, and tells what went away before a job finds that it has come back."""
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + self._renew_s
+        renewal = self._leases.renew()
+        gone = (*renewal.moved, *renewal.dropped)
+        self._dropped.changes += sum(self._instances.drop(entry.id) for _, entry in gone)
+        found = Outcome()
+        found.renewals.append(renewal)
+        self._tell(found)
+
+    def flush(self, outcome: Outcome) -> None:
+        """Writes the pages if it is time. Raises Unreachable."""
+        if time.monotonic() >= self._flush_at():
+            self._flushed_s = time.monotonic()
+            self._instances.flush_pages(outcome)
+
+    def give_up(self) -> None:
+        """Writes the deadlines, and gives up the leases. Nothing of instances is written from then on."""
+        if self._instances.ended:
+            return
+        self._instances.ended = True
+        self._renew_at = self._flushed_s = math.inf
+        self._instances.flush_pages(Outcome())
+        self._leases.stop()

@@ -11,7 +11,6 @@ from heartfelt.monitor.cluster import forwarding as module
 from heartfelt.monitor.cluster.channel.frames import BeatBatch
 from heartfelt.monitor.cluster.forwarding import Forwarding
 from heartfelt.monitor.fleet.owners import Reply
-from heartfelt.monitor.store.redis.keys import Keys
 
 
 class World:
@@ -23,9 +22,10 @@ class World:
         self.reply = Reply(take=[], gone=[])
         self.own = "a"
         self.peers = self
-        self.forwarding = Forwarding(self, Keys("p", 2), lambda: 0)
+        self.forwarding = Forwarding(self, SimpleNamespace(attach=lambda *_: None))
         foreign = SimpleNamespace(forwarded=lambda forward, sender: self.reply, take_forwards=list)
-        self.forwarding.attach(None, foreign, self)
+        registry = SimpleNamespace(owned=SimpleNamespace(asking=SimpleNamespace()))
+        self.forwarding.attach(registry, foreign, self)
 
     # -- the channel
     def on_beats(self, handler):

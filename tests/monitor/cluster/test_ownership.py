@@ -31,6 +31,7 @@ class NoPeers:
     def __init__(self):
         self.peers = self
         self.on_undelivered = None
+        self.connected = ()
 
     def __contains__(self, id):
         return False
@@ -40,15 +41,22 @@ class NoPeers:
 
     on_inputs = on_beats
 
-    def on_notice(self, name, handler, kind):
+    def on_notice(self, *_):
+        pass
+
+    async def drain(self, within_s, *, reachable):
+        return True
+
+    async def close_port(self):
         pass
 
 
 class Monitor:
     def __init__(self, link, prefix, policy=TIMEOUT, **options):
         self.ownership = Ownership(
-            settle_s=0.2, comeback_s=1.0, lease_s=5.0, link=link, keys=Keys(prefix, SHARDS), wall_ms=wall_ms
-        )
+            settle_s=0.2, comeback_s=1.0, lease_s=5.0, link=link, keys=Keys(prefix, SHARDS),
+            lease_ms_of=lambda row: 60_000, wall_ms=wall_ms,
+        )  # fmt: skip
         self.store = make_store(link, prefix, listener=self.ownership, renew_s=0.1, **options)
         self.registry = Registry(policy, wall_ms=wall_ms, limits=Limits(), owners=self.ownership)
         self.intake = Intake(self.registry, Limits(), wall_ms=wall_ms, clock=time.monotonic)

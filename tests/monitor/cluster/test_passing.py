@@ -34,10 +34,8 @@ class World:
         self.fleet, self.node = fleet, fleet.nodes[0]
         self.peers, self.n = FakePeers(), 0
         clock = fleet.truth.clock
-        self.passing = Passing(
-            Keys("p", 1), LEASE_S, wall_ms=fleet.truth.wall_ms, now_s=clock.time, passed=self.count
-        )  # fmt: skip
-        self.passing.attach(self.node.registry, self.node.foreign, self.peers)
+        self.passing = Passing(Keys("p", 1), LEASE_S, wall_ms=fleet.truth.wall_ms, now_s=clock.time)
+        self.passing.attach(self.node.registry, self.node.foreign, self.peers, self.count)
         self.renew()
 
     def count(self):

@@ -59,7 +59,7 @@ def test_an_instance_that_comes_back_replaces_what_was_known_of_it(fleet, nodes)
     row = msgspec.structs.replace(former.row())
     fleet.advance(4.0)
     assert former.state is State.LATE
-    a.foreign.moved([TakenOver(row, 5000.0)])
+    a.foreign.moved([TakenOver(row, 5000.0)], stopped=False)
     instance = a.registry.find(*NAME)
     assert instance is not former and instance.id == former.id
     assert instance.state is State.UP

@@ -68,7 +68,7 @@ def test_webhooks_made_at_any_monitor_are_told_each_loss_once(fleet):
         assert all(sum(m.get("count") or 1 for m in r.messages.values()) == 3 for r in receivers)
     finally:
         for receiver in receivers:
-            receiver.end()
+            receiver.close()
 
 
 def _made(monitor, body, token):

@@ -66,6 +66,12 @@ class Timers:
         return untrack(hub.heart(key, timeout=_seconds(ms), disposable=True))  # the hub refers to no handle
 
     @staticmethod
+    def set_all(hub: HeartHub, keys: list[int], ms: float) -> list[Heart]:
+        """Does as `set` for each of the keys."""
+        heart, seconds = hub.heart, _seconds(ms)
+        return [untrack(heart(key, timeout=seconds, disposable=True)) for key in keys]
+
+    @staticmethod
     def drop(hub: HeartHub, key: int | str) -> None:
         hub.remove(key, missing_ok=True)
 

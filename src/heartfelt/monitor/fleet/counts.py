@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 
 import msgspec
 
@@ -75,8 +76,8 @@ class Counts:
         for one in others:
             one.app = self._names.setdefault(one.app, one.app)
             one.counted_interval = like.counted_interval
-        self.apps.update(one.app for one in others)
-        self.clients.update(one.peer for one in others)
+        self.apps.update(map(attrgetter("app"), others))
+        self.clients.update(map(attrgetter("peer"), others))
         self.intervals.add(like.counted_interval, len(others))
         return by_state
 

@@ -16,6 +16,7 @@ from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.model import InstanceRow, State
 
 _MOST_LOGGED = 20
+_AT_ONCE = 4096  # instances, which the processor's cache still has when they are counted
 _log = logging.getLogger("heartfelt.monitor")
 _PLAIN = frozenset((State.NEW, State.UP, State.LATE, State.STUCK))
 """States of an instance whose timeout runs, and of which nobody was told."""
@@ -30,6 +31,8 @@ class Restorer:
         self._now_ms = now_ms
         self._kinds: dict[tuple[Any, ...], tuple[Instance, list[Instance]]] = {}
         """An instance of each kind, whose terms were decided, and the others that have the same ones."""
+        self._n_placed = 0
+        """How many others there are."""
         self.dropped = 0
         """Rows that are no instances."""
 
@@ -41,11 +44,19 @@ class Restorer:
                 self._restore(row)
                 if row.id >= next_id:
                     next_id = row.id + 1
+                if self._n_placed >= _AT_ONCE:
+                    self._finish()
         self._book.next_id = next_id
+        self._finish()
+
+    def _finish(self) -> None:
+        """Sets the timers of those that are in their places, and counts them."""
         for like, others in self._kinds.values():
             if others:
                 self._life.leases.restored(like, others)
                 self._book.restored(like, others)
+                others.clear()
+        self._n_placed = 0
 
     def _restore(self, row: InstanceRow) -> None:
         try:
@@ -79,3 +90,4 @@ class Restorer:
         instance.reconnect_ms = like.reconnect_ms
         self._book.place(instance)
         others.append(instance)
+        self._n_placed += 1

@@ -85,8 +85,7 @@ class Book:
         """Counts instances that are in their places, and have the service and the terms of `like`."""
         for state, n in self.counts.join_alike(like, others):
             self.uptime.move(like.service, State.REMOVED, state, n)
-        for instance in others:
-            self.numbered.join(instance)
+        self.numbered.join_alike(others)
 
     def place(self, instance: Instance) -> None:
         """Makes an instance known that is counted, or will be."""

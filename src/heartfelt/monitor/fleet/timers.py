@@ -20,9 +20,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from heartfelt._event import Event
-from heartfelt._heart import Heart
+from heartfelt._heart import Heart, heart_of
 from heartfelt._known import untrack
-from heartfelt._types import EventType
+from heartfelt._types import UNSET, EventType
 from heartfelt.hub import HeartHub
 from heartfelt.testing import ManualClock
 
@@ -68,8 +68,8 @@ class Timers:
     @staticmethod
     def set_all(hub: HeartHub, keys: list[int], ms: float) -> list[Heart]:
         """Does as `set` for each of the keys."""
-        heart, seconds = hub.heart, _seconds(ms)
-        return [untrack(heart(key, timeout=seconds, disposable=True)) for key in keys]
+        seconds = _seconds(ms)
+        return [untrack(heart_of(hub, key, seconds, UNSET, True)) for key in keys]
 
     @staticmethod
     def drop(hub: HeartHub, key: int | str) -> None:

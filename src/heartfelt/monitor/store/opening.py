@@ -5,9 +5,9 @@ without which a monitor can watch: history, uptime, open runs."""
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import copy
 from operator import itemgetter
 from pathlib import Path
@@ -34,6 +34,7 @@ _COLUMNS = (*_OWN, *(name for name in tables.INSTANCES.columns if name not in _O
 _AS_STORED = itemgetter(*map(_COLUMNS.index, tables.INSTANCES.columns))
 _INSTANCES = f"""SELECT {", ".join(f"instances.{name}" for name in _COLUMNS)}, beats.last_beat_ms
 FROM instances LEFT JOIN beats ON beats.id = instances.id ORDER BY instances.id"""
+_N_OWN = len(_OWN)
 _MOST_KINDS = 4096
 
 
@@ -43,9 +44,10 @@ class _Reader:
     def __init__(self) -> None:
         self._meta_of = SharedMeta().unpack
         self._like: dict[Row, InstanceRow] = {}
+        """By the columns that are not an instance's own: an instance with them."""
 
     def __call__(self, row: Row) -> InstanceRow:
-        kind = row[len(_OWN) : -1]
+        kind = row[_N_OWN:-1]
         like = self._like.get(kind)
         if like is None:
             instance = instance_of(_AS_STORED(row), self._meta_of)
@@ -56,8 +58,8 @@ class _Reader:
             instance = copy(like)
             (
                 instance.id, instance.instance_id, instance.since_ms, instance.first_seen_ms, instance.last_beat_ms,
-                meta, peer, instance.skew_ms, instance.lag_ms, reason, code, args, *_,
-            ) = row  # fmt: skip
+                meta, peer, instance.skew_ms, instance.lag_ms, reason, code, args,
+            ) = row[:_N_OWN]  # fmt: skip
             instance.meta = self._meta_of(meta)
             if peer != like.peer:
                 instance.peer = peer
@@ -72,14 +74,19 @@ def _instances() -> Shape[InstanceRow]:
     return Shape("instances", {name: tables.INSTANCES.columns[name] for name in _COLUMNS}, _Reader())
 
 
-def _look(path: Path) -> tuple[bool, bool]:
-    """Returns whether the types and ranges of all instances are good, and those of all beats. SQLite takes long for it
-    and needs no GIL: the rows are read meanwhile."""
-    try:
-        with closing(read_only(path)) as connection:
-            return tables.INSTANCES.all_good(connection), tables.BEATS.all_good(connection)
-    except FAILURES:  # whoever reads them says so
-        return False, False
+class _Look(threading.Thread):
+    """Looks at the types and ranges of all instances and beats. SQLite takes long for it and needs no GIL: the rows are
+    read meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="heartfelt-store-look", daemon=True)
+        self._path = path
+        self.instances_good = self.beats_good = False
+
+    def run(self) -> None:
+        with suppress(*FAILURES), closing(read_only(self._path)) as connection:  # whoever reads them reports a failure
+            self.instances_good = tables.INSTANCES.all_good(connection)
+            self.beats_good = tables.BEATS.all_good(connection)
 
 
 def read_meta(connection: sqlite3.Connection, damage: Damage) -> dict[str, Any]:
@@ -88,13 +95,15 @@ def read_meta(connection: sqlite3.Connection, damage: Damage) -> dict[str, Any]:
 
 def read_saved(connection: sqlite3.Connection, damage: Damage, meta: dict[str, Any]) -> Saved:
     """Raises sqlite3.Error if the instances cannot be read."""
-    with ThreadPoolExecutor(1, "heartfelt-store-look") as looking:
-        looked = looking.submit(_look, damage.path)
+    look = _Look(damage.path)
+    look.start()
+    try:
         instances = _instances().read(connection, damage, _INSTANCES, checked=True)
-        good, beats_good = looked.result()
-    if not good:
+    finally:
+        look.join()
+    if not look.instances_good:
         instances = _instances().read(connection, damage, _INSTANCES)
-    if not beats_good:
+    if not look.beats_good:
         tables.BEATS.scan(connection, damage)
     highest_id = instances[-1].id if instances else 0
 

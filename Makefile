@@ -199,6 +199,8 @@ $(VENV)/.promtool: | $(VENV)/.made
 
 $(VENV)/.nginx: | $(VENV)/.made
 	@PATH="$$PATH:/usr/sbin" tests/get_tool.sh nginx-light nginx 'the monitor is not tested behind a proxy' || true
+	@touch $@
+
 # A client generator, a validator and an attacker of the HTTP interface: they test the same monitor whatever the Python.
 $(VENV)/.openapi: $(VENV)/.built pyproject.toml
 	@$(PIP) install --only-binary :all: --group openapi 2>/dev/null || \

@@ -105,7 +105,7 @@ class Monitor:
             observe_lag_s=self.metrics.loop_lag.observe,
             wall_ms=wall_ms,
         )
-        self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout)
+        self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout, store=self.store.health)
         self.api = ApiParts(
             config=config,
             registry=self.registry,

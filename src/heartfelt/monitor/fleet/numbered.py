@@ -23,6 +23,13 @@ class Numbered:
         if _is_numbered(instance):
             self._counts[instance.service] += 1
 
+    def join_alike(self, instances: list[Instance]) -> None:
+        """Counts instances of one service. O(instances)."""
+        service = instances[0].service
+        for one in instances:
+            if one.instance_id.startswith(service):
+                self.join(one)
+
     def leave(self, instance: Instance) -> None:
         if _is_numbered(instance):
             self._counts[instance.service] -= 1

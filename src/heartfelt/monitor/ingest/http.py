@@ -24,13 +24,12 @@ from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.decode import most_of_beat
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
-from heartfelt.monitor.ingest.pace import MOST_S, Pace
+from heartfelt.monitor.ingest.pace import MOST_S, JoinPace, WriteState
 from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.ingest.ping_secrets import masked_body, resolve
 from heartfelt.monitor.ingest.ping_words import NO_SUCH_WORD, PATH
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 from heartfelt.monitor.problems import NOSNIFF, Answer, Problem, as_answer, to_asgi
-from heartfelt.monitor.store import Health
 
 __all__ = ["OK", "TAKEN_ONE", "HttpIngest"]
 
@@ -72,14 +71,14 @@ class HttpIngest:
         *,
         auth: Auth | None = None,
         body_s: float = BODY_S,
-        store: Callable[[], Health] | None = None,
+        store: Callable[[], WriteState] | None = None,
     ) -> None:
         self.intake = intake
         self.auth = intake.auth if auth is None else auth
         self._deadlines = Deadlines(body_s)
         self._pings = Pings(intake)
         self._batch = Batch(intake, VIA)
-        self._pace = Pace(store)
+        self._pace = JoinPace(store)
         self.disconnected = 0
         self.answers: dict[int, int] = {}
 

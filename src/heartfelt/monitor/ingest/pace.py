@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
-from heartfelt.monitor.store import Health
 from heartfelt.monitor.tasks import TimedEvent
 
-__all__ = ["MOST_S", "MOST_WAITING", "Pace"]
+__all__ = ["MOST_S", "MOST_WAITING", "JoinPace", "WriteState"]
 
 MOST_WAITING = 5_000
 """Instances that wait to be written before joins are slowed down."""
@@ -23,10 +23,21 @@ MOST_S = 2.0
 LOOK_S = 0.02
 
 
-class Pace:
+class WriteState(Protocol):
+    """The part of the store's health that is about writing."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def writes(self) -> int: ...
+    @property
+    def waiting_instances(self) -> int: ...
+
+
+class JoinPace:
     """Belongs to the loop's thread. health: the store's; None: there is no store."""
 
-    def __init__(self, health: Callable[[], Health] | None = None) -> None:
+    def __init__(self, health: Callable[[], WriteState] | None = None) -> None:
         self._health = health
         self._room = TimedEvent()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,5 +80,5 @@ class Pace:
             self._room.set()
             self._room.clear()
 
-    def _is_full(self, health: Health) -> bool:
+    def _is_full(self, health: WriteState) -> bool:
         return health.ok and health.waiting_instances > MOST_WAITING and health.writes != self._stuck_at

@@ -17,14 +17,13 @@ import pytest
 
 pytest.importorskip("msgspec")
 from heartfelt.errors import StoreError
-from heartfelt.monitor.model import Ack, ExpectedBy, State
-from heartfelt.monitor.store import EventFilter, check, opening, shapes
+from heartfelt.monitor.store import EventFilter, check, shapes
 from heartfelt.monitor.store.documents import Documents
 from heartfelt.monitor.store.metrics import readings
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.sqlite import SqliteStore
 from tests.monitor.store import damage, mutations
-from tests.monitor.store.values import LOST, NOON_MS, Clock, change, event, instance, until
+from tests.monitor.store.values import Clock, change, event, instance, until
 
 run = asyncio.run
 TRIALS, PART = 60, 12
@@ -56,11 +55,6 @@ def test_damage_by_a_seed(bases, tmp_path, first):
     assert "refused" in kinds and len(kinds) > 1
 
 
-def change_row(folder, statement, *values):
-    with mutations.writable(folder) as connection:
-        assert connection.execute(statement, values).rowcount
-
-
 ROWS = {
     "instances": ("UPDATE instances SET service = CAST(x'FF41' AS TEXT) WHERE id = 3", "not UTF-8"),
     "beats": ("UPDATE beats SET last_beat_ms = 'soon' WHERE id = 3", "last_beat_ms is text, not an integer"),
@@ -78,7 +72,7 @@ ROWS = {
 
 def test_a_damaged_row_of_each_table_is_left_out_reported_and_moved_aside(folder):
     for statement, _ in ROWS.values():
-        change_row(folder, statement)
+        mutations.change_row(folder, statement)
     result = damage.start(folder)
     assert result.refused is None and result.unread is None and result.tracebacks == []
     health = result.health
@@ -104,60 +98,8 @@ def test_a_damaged_row_of_each_table_is_left_out_reported_and_moved_aside(folder
     assert not again.reported, again.log
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ("expected = 7", "expected is 7, out of range"),
-        ("interval_ms = 'soon'", "interval_ms is text, not an integer"),
-        ("since_ms = x'00'", "since_ms is a blob, not an integer"),
-        ("state = 'ASLEEP'", "'ASLEEP' is not a valid State"),
-        ("meta = '{'", "JSON"),
-    ],
-)
-def test_a_damaged_instance_among_many_that_are_like_it(tmp_path, caplog, change, why):
-    put(tmp_path, [instance(n) for n in range(1, 9)])
-    change_row(tmp_path, f"UPDATE instances SET {change} WHERE id = 3")
-    store = SqliteStore(tmp_path / damage.NAME, wall_ms=Clock())
-    assert [one.id for one in store.open().instances] == [1, 2, 4, 5, 6, 7, 8]
-    assert store.health().damaged_by_table["instances"] == 1
-    store.close()
-    assert why in caplog.text
-
-
-@pytest.mark.parametrize("most_kinds", [1, 4096])
-def test_instances_that_are_alike_are_read_as_each_alone_would_be(tmp_path, monkeypatch, most_kinds):
-    monkeypatch.setattr(opening, "_MOST_KINDS", most_kinds)
-    some = [
-        instance(1),
-        instance(2, peer="10.0.0.2:1", since_ms=NOON_MS + 5, first_seen_ms=NOON_MS - 9, skew_ms=-3, lag_ms=7),
-        instance(3, reason=LOST, state=State.LOST, down_since_ms=NOON_MS, meta={"appName": "a"}),
-        instance(4, reason=LOST, meta={"pluginInfoMap": {"p": {"name": "p", "version": "2"}}}),
-        instance(5, interval_ms=5000, expected=True, expected_by=ExpectedBy.BEAT, last_beat_ms=NOON_MS + 50),
-        instance(6, interval_ms=5000, expected=True, expected_by=ExpectedBy.BEAT),
-        instance(7, ack=Ack(by="me", why="", at_ms=NOON_MS), before_pause=State.FAILED, paused_until_ms=NOON_MS),
-        instance(8),
-    ]
-    put(tmp_path, some, {1: NOON_MS + 100, 5: NOON_MS + 1, 8: NOON_MS + 8})
-    some[0].last_beat_ms, some[7].last_beat_ms = NOON_MS + 100, NOON_MS + 8
-    store = SqliteStore(tmp_path / damage.NAME, wall_ms=Clock())
-    found = store.open().instances
-    store.close()
-    for row in found:
-        row.meta = row.meta.meta()
-    assert found == some
-
-
-def put(folder, instances, beats=None):
-    store = SqliteStore(folder / damage.NAME, wall_ms=Clock())
-    store.open()
-    for one in instances:
-        store.put_instance(one)
-    store.put_beats(beats or {})
-    store.close()
-
-
 def test_a_page_is_full_though_a_row_of_it_is_left_out(folder):
-    change_row(folder, "UPDATE changes SET old = 'ASLEEP' WHERE seq % 2 = 0")
+    mutations.change_row(folder, "UPDATE changes SET old = 'ASLEEP' WHERE seq % 2 = 0")
     store = SqliteStore(folder / damage.NAME, wall_ms=Clock(), retention=damage.KEEP)
     store._damage.found = threading.Event()  # they are not moved aside meanwhile: that may come later
     store.open()
@@ -402,7 +344,7 @@ def test_a_disk_that_is_full_now_and_then_floods_no_log(tmp_path, monkeypatch):
 
 def test_tokens_are_neither_lost_nor_made_in_a_damaged_database(folder, live):
     """`heartfelt token` opens the database as well."""
-    change_row(folder, "UPDATE documents SET value = '{' WHERE name = 'token 1'")
+    mutations.change_row(folder, "UPDATE documents SET value = '{' WHERE name = 'token 1'")
     with damage.logged() as log, Documents(folder / damage.NAME, "token", make=False) as documents:
         assert list(documents.all()) == ["token 0", "token 2", "token 3"]
     assert "a row of table documents is damaged" in log.lines[0]

@@ -11,8 +11,7 @@
 enum { TOKEN = 1, VALUE = 2, TARGET = 4, HOST_NAME = 8, IN_BRACKETS = 16, DIGIT = 32 };
 
 // RFC 9110: tchar for names. Values: visible ASCII, space and tab. RFC 3986: targets without "#"; names of hosts
-// without
-// "%", which the general server reads; addresses in brackets.
+// without "%", which the general server reads; addresses in brackets.
 static uint8_t kind_of(uint8_t c) {
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
     return TOKEN | VALUE | TARGET | HOST_NAME | IN_BRACKETS | (c <= '9' ? DIGIT : 0);

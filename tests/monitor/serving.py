@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -138,12 +139,18 @@ class Serving:
         """The state of each instance, by its instance id."""
         return {one["instance_id"]: one["state"] for one in self.json("/api/v1/instances")["instances"]}
 
-    def open_stream(self, *, token=None, last_id=None, topics=()):
-        """The connection and the answer, which is to be read line by line."""
+    def open_stream(self, *, token=None, last_id=None, topics=(), receive_bytes=None):
+        """The connection and the answer, which is to be read line by line. receive_bytes: how much the kernel keeps of
+        what was not read, about."""
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         connection = self.connect()
+        if receive_bytes is not None:  # the size of the window is agreed on when the connection is made
+            connection.sock = socket.socket()
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            connection.sock.settimeout(PATIENCE_S)
+            connection.sock.connect((self.host, self.port))
         query = "?" + urlencode({"topic": topics}, doseq=True) if topics else ""
         connection.request("GET", f"/api/v1/stream{query}", headers=headers)
         return connection, connection.getresponse()

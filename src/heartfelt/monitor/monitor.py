@@ -136,7 +136,7 @@ class Monitor:
             wall_ms=wall_ms,
             put_beats=None if cluster is None else cluster.ownership.put_beats,
         )
-        self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout)
+        self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout, store=self.store.health)
         self.api = ApiParts(
             config=config,
             registry=self.registry,

@@ -212,6 +212,8 @@ def test_many_that_are_alike_are_restored_as_each_alone_would_be(world, make_wor
         return figures, timers, told, known, new.registry.applications(), new.registry.uptime.counts()
 
     at_once = restored()
+    monkeypatch.setattr(restoring, "_AT_ONCE", 3)
+    assert restored() == at_once
     monkeypatch.setattr(restoring, "_PLAIN", frozenset())
     assert restored() == at_once
 

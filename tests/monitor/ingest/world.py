@@ -40,7 +40,7 @@ class World:
             self.intake, port=0, tls=options.get("tls"), quarantine_s=options.get("quarantine_s", 30.0)
         )
         self.udp = UdpServer(self.intake, port=0)
-        self.http = HttpIngest(self.intake, body_s=options.get("body_s", 20.0))
+        self.http = HttpIngest(self.intake, body_s=options.get("body_s", 20.0), store=options.get("store"))
 
     def find(self, instance_id, service="shop"):
         return self.registry.find(service, instance_id)

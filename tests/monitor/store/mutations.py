@@ -179,5 +179,10 @@ def writable(folder):
         connection.close()
 
 
+def change_row(folder, statement, *values):
+    with writable(folder) as connection:
+        assert connection.execute(statement, values).rowcount
+
+
 MUTATIONS = (flip_bytes, flip_bytes, overwrite_pages, swap_pages, truncate, damage_wal, damage_wal, other_wal,
              change_schema, change_values, change_values, change_values)  # fmt: skip

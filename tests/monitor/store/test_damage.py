@@ -55,11 +55,6 @@ def test_damage_by_a_seed(bases, tmp_path, first):
     assert "refused" in kinds and len(kinds) > 1
 
 
-def change_row(folder, statement, *values):
-    with mutations.writable(folder) as connection:
-        assert connection.execute(statement, values).rowcount
-
-
 ROWS = {
     "instances": ("UPDATE instances SET service = CAST(x'FF41' AS TEXT) WHERE id = 3", "not UTF-8"),
     "beats": ("UPDATE beats SET last_beat_ms = 'soon' WHERE id = 3", "last_beat_ms is text, not an integer"),
@@ -77,7 +72,7 @@ ROWS = {
 
 def test_a_damaged_row_of_each_table_is_left_out_reported_and_moved_aside(folder):
     for statement, _ in ROWS.values():
-        change_row(folder, statement)
+        mutations.change_row(folder, statement)
     result = damage.start(folder)
     assert result.refused is None and result.unread is None and result.tracebacks == []
     health = result.health
@@ -104,7 +99,7 @@ def test_a_damaged_row_of_each_table_is_left_out_reported_and_moved_aside(folder
 
 
 def test_a_page_is_full_though_a_row_of_it_is_left_out(folder):
-    change_row(folder, "UPDATE changes SET old = 'ASLEEP' WHERE seq % 2 = 0")
+    mutations.change_row(folder, "UPDATE changes SET old = 'ASLEEP' WHERE seq % 2 = 0")
     store = SqliteStore(folder / damage.NAME, wall_ms=Clock(), retention=damage.KEEP)
     store._damage.found = threading.Event()  # they are not moved aside meanwhile: that may come later
     store.open()
@@ -349,7 +344,7 @@ def test_a_disk_that_is_full_now_and_then_floods_no_log(tmp_path, monkeypatch):
 
 def test_tokens_are_neither_lost_nor_made_in_a_damaged_database(folder, live):
     """`heartfelt token` opens the database as well."""
-    change_row(folder, "UPDATE documents SET value = '{' WHERE name = 'token 1'")
+    mutations.change_row(folder, "UPDATE documents SET value = '{' WHERE name = 'token 1'")
     with damage.logged() as log, Documents(folder / damage.NAME, "token", make=False) as documents:
         assert list(documents.all()) == ["token 0", "token 2", "token 3"]
     assert "a row of table documents is damaged" in log.lines[0]

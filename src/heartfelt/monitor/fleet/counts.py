@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 
 import msgspec
 
@@ -59,23 +60,34 @@ class Counts:
 
     def join(self, instance: Instance) -> None:
         instance.service = self._names.setdefault(instance.service, instance.service)
-        self.add(instance.service, instance.counts_as, 1)
+        self._add(instance.service, instance.counts_as, 1)
+        instance.app = self._names.setdefault(instance.app, instance.app)
+        self.apps[instance.app] += 1
+        self.clients[instance.peer] += 1
+        self.count_interval(instance, instance.state)
 
-    def add(self, service: str, state: State, n: int) -> None:
-        """Counts `n` instances that join, by service and state."""
+    def join_alike(self, like: Instance, others: list[Instance]) -> list[tuple[State, int]]:
+        """Counts others that join, all with the service and the terms of one that has joined, and in states in which
+        they beat. Returns how many are in each state. O(others)."""
+        states = [one.state for one in others]
+        by_state = [(state, n) for state in State if (n := states.count(state))]
+        for state, n in by_state:
+            self._add(like.service, state, n)
+        for one in others:
+            one.app = self._names.setdefault(one.app, one.app)
+            one.counted_interval = like.counted_interval
+        self.apps.update(map(attrgetter("app"), others))
+        self.clients.update(map(attrgetter("peer"), others))
+        self.intervals.add(like.counted_interval, len(others))
+        return by_state
+
+    def _add(self, service: str, state: State, n: int) -> None:
         counts = self.services.get(service)
         if counts is None:
             counts = self.services[service] = ServiceCounts()
         for one in (counts, self.all):
             one.total += n
             one.add(state, n)
-
-    def join_others(self, instance: Instance) -> None:
-        """Counts an instance that joins by all else."""
-        instance.app = self._names.setdefault(instance.app, instance.app)
-        self.apps[instance.app] += 1
-        self.clients[instance.peer] += 1
-        self.count_interval(instance, instance.state)
 
     def move(self, instance: Instance, new: State) -> None:
         self.count_interval(instance, new)

@@ -88,15 +88,19 @@ class InstanceLeases:
         self._timers.set(self._timers.lease, instance.id, max(left_ms, 1))
         return True
 
-    def restored(self, instance: Instance) -> None:
-        """Sets the timers of an instance whose terms are known to be those of another one."""
-        terms, timers = instance.terms, self._timers
-        instance.lease = timers.set(timers.lease, instance.id, terms.look_ms + instance.reconnect_ms)
-        if instance.late_ms is not None:
-            instance.late = timers.set(timers.late, instance.id, instance.late_ms)
-        self.bounded += terms.is_bounded
+    def restored(self, like: Instance, others: list[Instance]) -> None:
+        """Sets the timers of instances that have the terms of `like`, whose timers are set."""
+        terms, timers = like.terms, self._timers
+        ids = [one.id for one in others]
+        hearts = timers.set_all(timers.lease, ids, terms.look_ms + like.reconnect_ms)
+        for one, heart in zip(others, hearts, strict=True):
+            one.lease = heart
+        if like.late_ms is not None:
+            for one, heart in zip(others, timers.set_all(timers.late, ids, like.late_ms), strict=True):
+                one.late = heart
+        self.bounded += terms.is_bounded * len(ids)
         if terms.look_ms != terms.timeout_ms:
-            self._to_review[instance.id] = None
+            self._to_review.update(dict.fromkeys(ids))
 
     def heard(self, instance: Instance, *, restored: bool) -> None:
         """Learns from a beat that the timers have seen, before it changes the state. `restored`: it is the first one

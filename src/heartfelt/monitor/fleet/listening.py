@@ -43,9 +43,14 @@ class Intervals:
                 if not self._numbers[old]:
                     del self._numbers[old]
             if new:
-                self.known += new > 0
-                self._numbers[new] += 1
+                self.add(new, 1)
         return new
+
+    def add(self, kind: int, n: int) -> None:
+        """Counts `n` more instances under what `count` has returned for one that is alike."""
+        if kind:
+            self.known += n * (kind > 0)
+            self._numbers[kind] += n
 
     def late_after(self, silent_ms: float) -> float:
         """Returns how many become LATE, on average, in a silence of this length: those whose last beat before it was

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 __all__ = ["Numbered"]
@@ -30,6 +31,13 @@ class Numbered:
     def join(self, instance: HasName) -> None:
         if _is_numbered(instance):
             self._counts[instance.service] += 1
+
+    def join_alike(self, instances: Sequence[HasName]) -> None:
+        """Counts instances of one service. O(instances)."""
+        service = instances[0].service
+        for one in instances:
+            if one.instance_id.startswith(service):
+                self.join(one)
 
     def leave(self, instance: HasName) -> None:
         if _is_numbered(instance):

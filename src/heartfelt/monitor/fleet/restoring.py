@@ -8,7 +8,6 @@ up first. Instances of which more must be decided (paused, gone, failed, acknowl
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +17,7 @@ from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.model import InstanceRow, State
 
 _MOST_LOGGED = 20
+_AT_ONCE = 4096  # instances, which the processor's cache still has when they are counted
 _log = logging.getLogger("heartfelt.monitor")
 _RECONNECTS = "sermant"
 """`via` of agents that keep a connection."""
@@ -33,11 +33,12 @@ class Restorer:
         self._book = life.book
         self._now_ms = now_ms
         self._since_ms = since_ms
-        self._terms: dict[tuple[Any, ...], Instance] = {}
-        """An instance of each kind, whose terms were decided."""
+        self._kinds: dict[tuple[Any, ...], tuple[Instance, list[Instance]]] = {}
+        """An instance of each kind, whose terms were decided, and the others that have the same ones."""
+        self._n_placed = 0
+        """How many others there are."""
         self.dropped = 0
         """Rows that are no instances."""
-        self._n: Counter[tuple[str, State]] = Counter()
 
     def restore(self, rows: Iterable[InstanceRow]) -> None:
         by_key = self._book.by_key
@@ -47,10 +48,19 @@ class Restorer:
                 self._restore(row)
                 if row.id >= next_id:
                     next_id = row.id + 1
+                if self._n_placed >= _AT_ONCE:
+                    self._finish()
         self._book.next_id = next_id
-        for (service, state), n in self._n.items():
-            self._book.counts.add(service, state, n)
-            self._book.uptime.move(service, State.REMOVED, state, n)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Sets the timers of those that are in their places, and counts them."""
+        for like, others in self._kinds.values():
+            if others:
+                self._life.leases.restored(like, others)
+                self._book.restored(like, others)
+                others.clear()
+        self._n_placed = 0
 
     def _restore(self, row: InstanceRow) -> None:
         try:
@@ -67,11 +77,12 @@ class Restorer:
             row.service, row.interval_ms, row.timeout_ms, row.every_ms, row.grace_ms, row.period_ms,
             instance.period_unknown, row.expected_by, row.expected, row.via,
         )  # fmt: skip
-        like = self._terms.get(kind)
-        if like is None:
-            self._terms[kind] = instance
+        known = self._kinds.get(kind)
+        if known is None:
+            self._kinds[kind] = instance, []
             self._restore_one(instance)
             return
+        like, others = known
         instance.beats = 1
         instance.restored_ms = self._since_ms
         instance.service = like.service
@@ -79,9 +90,9 @@ class Restorer:
         instance.terms, instance.lease_ms, instance.late_ms = like.terms, like.lease_ms, like.late_ms
         instance.lag_to_tell_ms = like.lag_to_tell_ms
         instance.reconnect_ms = like.reconnect_ms
-        self._life.leases.restored(instance)
-        self._book.enter(instance)
-        self._n[instance.service, instance.state] += 1
+        self._book.place(instance)
+        others.append(instance)
+        self._n_placed += 1
 
     def _restore_one(self, instance: Instance) -> None:
         """Sets the timers of an instance. An agent that keeps a connection waits before it connects again: it has more

@@ -77,19 +77,24 @@ class Book:
 
     def add(self, instance: Instance) -> None:
         self.counts.join(instance)  # first, since it gives the instance the service's name that all have
-        self.enter(instance)
+        self.place(instance)
+        self.numbered.join(instance)
         self.uptime.move(instance.service, State.REMOVED, instance.state)
 
-    def enter(self, instance: Instance) -> None:
-        """Adds an instance that is counted by services, or will be."""
+    def restored(self, like: Instance, others: list[Instance]) -> None:
+        """Counts instances that are in their places, and have the service and the terms of `like`."""
+        for state, n in self.counts.join_alike(like, others):
+            self.uptime.move(like.service, State.REMOVED, state, n)
+        self.numbered.join_alike(others)
+
+    def place(self, instance: Instance) -> None:
+        """Makes an instance known that is counted, or will be."""
         if isinstance(instance.packed, dict):
             instance.packed = self._packed(instance.packed)
         untrack(instance)  # nothing that it refers to refers to it
         self.by_id[instance.id] = self.by_key[(instance.service, instance.instance_id)] = instance
         for table in (self.by_id, self.by_key):
             untrack(table)  # an entry made the collector visit it, with all its entries
-        self.counts.join_others(instance)
-        self.numbered.join(instance)
 
     def join(self, instance: Instance, now_ms: int) -> None:
         self.add(instance)

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from heartfelt._event import Event
-from heartfelt._heart import Heart
+from heartfelt._heart import Heart, heart_of
 from heartfelt._known import untrack
-from heartfelt._types import EventType
+from heartfelt._types import UNSET, EventType
 from heartfelt.hub import HeartHub
 from heartfelt.testing import ManualClock
 
@@ -64,6 +64,12 @@ class Timers:
     def set(hub: HeartHub, key: int | str, ms: float) -> Heart:
         """Sets a key to expire in `ms` from now. Each beat of the returned handle starts it again."""
         return untrack(hub.heart(key, timeout=_seconds(ms), disposable=True))  # the hub refers to no handle
+
+    @staticmethod
+    def set_all(hub: HeartHub, keys: list[int], ms: float) -> list[Heart]:
+        """Does as `set` for each of the keys."""
+        seconds = _seconds(ms)
+        return [untrack(heart_of(hub, key, seconds, UNSET, True)) for key in keys]
 
     @staticmethod
     def drop(hub: HeartHub, key: int | str) -> None:

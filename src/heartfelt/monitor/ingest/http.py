@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from heartfelt.monitor.ingest.batch import Batch
 from heartfelt.monitor.ingest.body import Deadlines, Disconnected, Receive, Scope, Send, read_body
 from heartfelt.monitor.ingest.decode import most_of_beat
 from heartfelt.monitor.ingest.intake import INGEST, REFUSALS, Auth, Intake
+from heartfelt.monitor.ingest.pace import MOST_S, JoinPace, WriteState
 from heartfelt.monitor.ingest.ping import Pings
 from heartfelt.monitor.ingest.ping_secrets import masked_body, resolve
 from heartfelt.monitor.ingest.ping_words import NO_SUCH_WORD, PATH
@@ -51,21 +52,33 @@ FIGURES: Figures = {
     "disconnected": counter(
         "heartfelt_http_disconnected", "Clients that closed the connection before their heartbeats were read"
     ),
+    "joins_paced": counter(
+        "heartfelt_http_joins_paced", "Times that a list of heartbeats waited since the store had many joins to write"
+    ),
 }
 
 
 class HttpIngest:
     """`await ingest(scope, receive, send)` for the paths that it `serves`. No input makes it raise an exception.
 
-    body_s: how long a request's body may take to arrive. auth: replaces the intake's check of tokens.
+    body_s: how long a request's body may take to arrive. auth: replaces the intake's check of tokens. store: returns
+    the store's health, for which lists that make many instances join are slowed down.
     """
 
-    def __init__(self, intake: Intake, *, auth: Auth | None = None, body_s: float = BODY_S) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        auth: Auth | None = None,
+        body_s: float = BODY_S,
+        store: Callable[[], WriteState] | None = None,
+    ) -> None:
         self.intake = intake
         self.auth = intake.auth if auth is None else auth
         self._deadlines = Deadlines(body_s)
         self._pings = Pings(intake)
         self._batch = Batch(intake, VIA)
+        self._pace = JoinPace(store)
         self.disconnected = 0
         self.answers: dict[int, int] = {}
 
@@ -76,6 +89,7 @@ class HttpIngest:
     def stats(self) -> dict[str, int | float]:
         out: dict[str, int | float] = {f"answers_{status}": n for status, n in self.answers.items()}
         out["disconnected"] = self.disconnected
+        out["joins_paced"] = self._pace.waits
         return out
 
     def readings(self) -> Iterator[Reading]:
@@ -237,8 +251,14 @@ class HttpIngest:
         except REFUSALS as error:
             raise _problem(error) from None
         self.intake.rates.owe(peer, texts.n)
-        while self._batch.take_some(texts):
-            await asyncio.sleep(0)
+        left_s, more = MOST_S, True
+        while more:
+            n = len(self.intake.registry)
+            more = self._batch.take_some(texts)
+            if len(self.intake.registry) > n and left_s > 0.0:
+                left_s -= await self._pace.wait(left_s)
+            if more:
+                await asyncio.sleep(0)
         return self._told(texts.taken, texts.refused, texts.refused_total, texts.first)
 
     def _told(self, taken: int, refused: list[dict[str, Any]], total: int, first: Exception | None) -> Answer:

@@ -123,6 +123,8 @@ class Health(msgspec.Struct, kw_only=True, frozen=True):
     """The same by table."""
     last_beat_ms: int | None = None
     """The newest heartbeat that was written since the start."""
+    waiting_instances: int = 0
+    """Instances among `waiting`."""
 
 
 class EventFilter(msgspec.Struct, kw_only=True, frozen=True):

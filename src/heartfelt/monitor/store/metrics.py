@@ -24,6 +24,7 @@ FIGURES: Figures = {
     "ok": gauge("heartfelt_store_ok", "1 if the last write succeeded, 0 if it failed"),
     "error": None,  # a text
     "waiting": gauge("heartfelt_store_waiting", "Rows that wait to be written"),
+    "waiting_instances": gauge("heartfelt_store_waiting_instances", "Instances among the rows that wait to be written"),
     "writes": counter("heartfelt_store_writes", "Transactions that were written"),
     "failures": counter("heartfelt_store_failures", "Attempts to write that failed"),
     "dropped_changes": _DROPPED.of("change"),

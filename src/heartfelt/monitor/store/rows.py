@@ -89,7 +89,7 @@ def reason_of(text: str, code: str, args: str) -> Reason:
     return text_reason(text) if code == TEXT_CODE else read(code, from_json(args)) or text_reason(text or code)
 
 
-_known_reason = lru_cache(maxsize=4096)(reason_of)
+known_reason = lru_cache(maxsize=4096)(reason_of)
 """The same, for many rows: most instances of a fleet are as they are for the same reasons."""
 
 
@@ -150,7 +150,7 @@ def instance_of(row: tuple[Any, ...], meta_of: Callable[[str], Any] = object_of)
         instance_id=row[2],
         state=_STATES.get(row[3]) or State(row[3]),
         since_ms=row[4],
-        reason=_known_reason(row[5], row[16], row[17]),
+        reason=known_reason(row[5], row[16], row[17]),
         first_seen_ms=row[6],
         last_beat_ms=row[7],
         meta=meta_of(row[8]),

@@ -122,10 +122,13 @@ class Shape(Generic[T]):
         checked: bool = False,
     ) -> tuple[list[T], int]:  # fmt: skip
         try:
-            found = connection.execute(statement, params).fetchall()
-            if not checked:
-                self.check_all(found)
-            return list(map(self._of, found)), 0
+            read: list[T] = []
+            with contextlib.closing(connection.execute(statement, params)) as cursor:
+                while found := cursor.fetchmany(_SLICE):
+                    if not checked:
+                        self.check_all(found)
+                    read += map(self._of, found)
+            return read, 0
         except BAD_VALUE:
             pass
         except FAILURES as error:
@@ -169,11 +172,7 @@ class Shape(Generic[T]):
         return not bad
 
     def check_all(self, found: list[Row]) -> None:
-        """Raises BadRow if one of the rows is bad. Looks at them column by column, some rows at a time."""
-        for start in range(0, len(found), _SLICE):
-            self._check_columns(found[start : start + _SLICE])
-
-    def _check_columns(self, found: list[Row]) -> None:
+        """Raises BadRow if one of the rows is bad. Looks at them column by column."""
         for name, kind, values in zip(self.columns, self._kinds, zip(*found, strict=True), strict=False):
             types = set(map(type, values))
             if kind.optional and type(None) in types:

@@ -14,6 +14,7 @@ MOST = 1024
 _PARTS = ("pluginInfoMap", "externalAgentInfoMap")
 _MARK = f'"{_PARTS[0]}":'
 _encode = msgspec.json.encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
@@ -78,9 +79,11 @@ class SharedMeta:
             parts = self._tails.get(tail)
             if parts is not None:
                 try:
-                    return Packed(own, parts, _app(object_of(own)))
-                except ValueError:  # the part belongs to an object within it
-                    pass
+                    found = _decode(own)
+                except (msgspec.DecodeError, UnicodeEncodeError):  # the part belongs to an object within it
+                    found = None
+                if type(found) is dict:
+                    return Packed(own, parts, _app(found))
         meta = object_of(text)
         try:
             packed = self.pack(meta)

@@ -153,6 +153,7 @@ class SqliteStore:
             damaged_rows=self._damage.n_rows,
             damaged_by_table=dict(self._damage.rows),
             last_beat_ms=self._file.last_beat_ms,
+            waiting_instances=0 if self._state == "new" else writer.waiting_instances(),
         )
 
     async def flush(self) -> None:

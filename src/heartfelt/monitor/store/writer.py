@@ -97,6 +97,10 @@ class Writer:
         older = self._older
         return self.pending.waiting() + (0 if older is None else older.waiting())
 
+    def waiting_instances(self) -> int:
+        older = self._older
+        return len(self.pending.instances) + (0 if older is None else len(older.instances))
+
     def unwritten_deliveries(self) -> list[DeliveryRow]:
         """Returns the rows of queued deliveries. Callable from any thread. O(rows)."""
         older = self._older

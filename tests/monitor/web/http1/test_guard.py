@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.monitor.serving import PATIENCE_S, stream_events, until
+from tests.monitor.serving import PATIENCE_S, stream_events
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -136,12 +136,18 @@ def test_pages_of_other_sites_are_kept_out(hasty):
 
 def test_a_viewer_that_does_not_read_holds_nobody_up_and_is_told_to_read_anew(serve):
     serving = serve("--set", "http.viewer_bytes=64 KiB")
-    slow_connection, slow = serving.open_stream(topics=["change"])
+    slow_connection, slow = serving.open_stream(topics=["change"], receive_bytes=4096)
     quick_connection, quick = serving.open_stream(topics=["counts"])
-    for n in range(20):
-        serving.beats(2000, f"service-{n}")
-    until(lambda: serving.json("/api/v1/stats")["parts"]["stream"]["resyncs"] > 0, "a resync")
-    while stream_events(quick, 1)[0][2].get("all", {}).get("total") != 40_000:
+
+    def resyncs():
+        return serving.json("/api/v1/stats")["parts"]["stream"]["resyncs"]
+
+    total = 0
+    while not resyncs():  # no more than it takes: who does not read for 30 s is disconnected
+        assert total < 60_000
+        serving.beats(2000, f"service-{total}")
+        total += 2000
+    while stream_events(quick, 1)[0][2].get("all", {}).get("total") != total:
         pass
     names = []
     while "resync" not in names[1:]:

@@ -37,6 +37,11 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NAMES_A_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
+def most_kept(most_open: int) -> int:
+    """Returns how many connections stay open at a limit: a new one beyond that is closed without an answer."""
+    return most_open + min(REFUSED_AT_ONCE, 1 + most_open // 8)
+
+
 class ServerConnection(HttpLink):
     """A connection (uvicorn calls it a protocol): reads, and serves one request after another."""
 
@@ -69,7 +74,7 @@ class ServerConnection(HttpLink):
         client = address(transport.get_extra_info("peername"))
         self._peer = f"{client[0]}:{client[1]}" if client else "unknown"
         most = self._config.limit_concurrency
-        if most is not None and len(self._state.connections) >= most + min(REFUSED_AT_ONCE, 1 + most // 8):
+        if most is not None and len(self._state.connections) >= most_kept(most):
             self.guard.over_limit += 1
             self.guard.warn(self._peer, f"closed: there are {most} connections already (limits.connections)")
             self.ending = True

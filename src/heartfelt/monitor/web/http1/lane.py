@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.problems import Answer, Problem, as_answer
-from heartfelt.monitor.web.http1.connection import REFUSED_AT_ONCE, ServerConnection
+from heartfelt.monitor.web.http1.connection import ServerConnection, most_kept
 from heartfelt.monitor.web.http1.exchange import STATUS_LINES, TOO_MANY, plain_answer
 from heartfelt.monitor.web.http1.guard import TIMED_OUT, RequestGuard
 
@@ -227,8 +227,7 @@ class Lane:
         others: set[Any] = state.connections
         service = _Service(ingest, refusal, guard, limit, plain)
         self._limit = limit
-        most_kept = limit + min(REFUSED_AT_ONCE, 1 + limit // 8)  # as ServerConnection has it
-        self._door = Door(service, others, limit, most_kept, guard.header_bytes, min(most_body, IN_MAX))
+        self._door = Door(service, others, limit, most_kept(limit), guard.header_bytes, min(most_body, IN_MAX))
         self.forget_allowed = self._door.forget_allowed
         self._request_ns = int(guard.requests.seconds * _NS)
         self._idle_ns = int(guard.idle.seconds * _NS)

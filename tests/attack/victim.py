@@ -13,8 +13,14 @@ from tests.monitor.serving import PATIENCE_S, Serving, run_command, until
 GOOD_KEY = "good/client"
 BEAT_EVERY_S = 0.1
 TIMEOUT = "20s"  # far more than a loop that is merely busy needs
-MOST_LOG_LINES_A_SECOND = 12
-"""Each kind of refusal is limited to a line a second."""
+KINDS_OF_REFUSAL = 12
+LINES_AT_ONCE = 5
+"""Lines of a kind of refusal that come at once, before they are limited to fewer than one a second."""
+
+
+def most_log_lines(took_s):
+    """Returns how many lines clients may cause in that time, whatever they send and however fast."""
+    return KINDS_OF_REFUSAL * (LINES_AT_ONCE + took_s)
 
 
 class Victim(Serving):

@@ -42,7 +42,7 @@ class World:
         self.n += 1
 
     def renew(self):
-        self.passing.renewed(Renewal(asked_s=self.fleet.truth.clock.time()))
+        self.passing.renewed(Renewal(asked_s=self.fleet.truth.clock.time(), renewed=[0]))
 
     def advance(self, seconds):
         for _ in range(round(seconds / 0.05)):

@@ -45,6 +45,8 @@ class Passing:
         self._wall_ms, self._now_s = wall_ms, now_s
         self._sure_until_s = [0.0] * keys.shards
         """Until when this monitor's lease certainly lasts, by shard."""
+        self._ends_s = 0.0
+        """When the first of them ends."""
         self._renewed_s = 0.0
         """When the last renewal that succeeded was asked for."""
         self._was_out = False
@@ -63,10 +65,13 @@ class Passing:
     def renewed(self, renewal: Renewal) -> bool:
         """Notes a renewal. Returns whether Redis could not be reached before it, for so long that others may have had
         the same trouble."""
-        for shard in set(self._shards) - set(renewal.unreachable):
+        for shard in renewal.renewed:
             self._sure_until_s[shard] = renewal.asked_s + self._lease_s
+        self._ends_s = min(self._sure_until_s)
         was_out = self._was_out or 0 < self._renewed_s < renewal.asked_s - self._lease_s / 2
-        self._renewed_s, self._was_out = renewal.asked_s, bool(renewal.unreachable)
+        if renewal.renewed:
+            self._renewed_s = renewal.asked_s
+        self._was_out = bool(renewal.unreachable)
         return was_out
 
     def renewed_lately(self) -> bool:
@@ -81,6 +86,8 @@ class Passing:
         """Passes on what waits. When a lease has ended, that is all that was heard lately: what was written of it last
         may not have arrived. Every 50 ms."""
         now_s = self._now_s()
+        if now_s < self._ends_s and not self._unsure:
+            return
         unsure = {shard for shard in self._shards if now_s >= self._sure_until_s[shard]}
         if new := unsure - self._unsure:
             self._waiting.update((one.id, one.last_beat_ms) for one in self._registry.instances()

@@ -6,10 +6,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from heartfelt.monitor.store.redis.answers import Adopted, Orphan
-from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall
+from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard
 from heartfelt.monitor.store.redis.joining import ROW_HEAD, UNREADABLE
 from heartfelt.monitor.store.redis.keys import MOST_SHARDS, PAGE_BYTES, SLOTS, Entry, name_of
 from heartfelt.monitor.store.redis.link import FLEET, Command, Unreachable
@@ -20,6 +20,8 @@ from heartfelt.monitor.store.redis.scripts import load
 PAGES_AT_ONCE = 64
 BYTES_AT_ONCE = 16 << 20
 """About as much is read at once, in whole pages."""
+READ_S = 60.0
+"""After so long all pages are looked at, also if nothing seems to have happened."""
 ADOPT = load("adopt")
 _HEAD = struct.Struct("<HIH")
 
@@ -29,22 +31,42 @@ def best_of(shard: int, page: int, monitors: Iterable[str]) -> str:
     return max(monitors, key=lambda id: blake2b(f"{shard}:{page}:{id}".encode(), digest_size=8).digest())
 
 
+class _Calm(NamedTuple):
+    """What `own` depends on, when it had no orphans: while this is the same, it has none."""
+
+    registered: frozenset[str]
+    shards: tuple[int, ...]
+    state: tuple[int, int, int]
+    """What was unsure, and pages that went away, as counted."""
+    living: tuple[int, ...]
+    """How many monitors have a lease, by shard."""
+
+
 class Orphans:
-    """Finds orphans. Remembers since when each has been one."""
+    """Finds orphans. Remembers since when each has been one.
+
+    `own` is read only after something has changed: a monitor, a lease, or what this one is sure of. As long as all is
+    as it was when there were no orphans, a search costs the same for any number of pages.
+    """
 
     def __init__(self, holdings: Holdings, lease_s: float) -> None:
         self._holdings = holdings
         self._lease_s = lease_s
         self._since_s: dict[Orphan, float] = {}
+        self._calm: _Calm | None = None
+        self._leases: list[tuple[list[str], list[str]]] = []
+        """The keys of the leases that there were then, and of those that there were not, by shard."""
+        self._read_s = 0.0
 
     def find(self) -> list[Orphan]:
         """Returns those that are ours to adopt: by their hash, or because nobody has for the time of a lease."""
         holdings, now_s = self._holdings, self._holdings.clock()
         shards = [shard for shard in holdings.shards if shard.ready and not shard.doubt]
-        replies = holdings.ask(
-            [Command(FLEET, ("HKEYS", holdings.keys.fleet("mons"))),
-             *[Command(shard.number, ("HGETALL", shard.own)) for shard in shards]]
-        )  # fmt: skip
+        if self._calm is not None and now_s - self._read_s < READ_S and self._is_calm(shards, self._calm):
+            return []
+        self._calm, self._read_s = None, now_s
+        state = self._own_state()
+        replies = holdings.ask([self._registered(), *[Command(one.number, ("HGETALL", one.own)) for one in shards]])
         registered = {id.decode() for id in _unless_failed(replies[0], [])}
         owned: dict[int, dict[int, str]] = {
             shard.number: {int(page): mark.decode() for page, mark in pairs(_unless_failed(reply, []))}
@@ -55,10 +77,46 @@ class Orphans:
             for number, pages in owned.items()
             for id in (registered | {parts_of_mark(mark)[0] for mark in pages.values()}) - {holdings.me, ""}
         ]
-        leases = [Command(number, ("EXISTS", holdings.keys.shard(number, "lease", id))) for number, id in candidates]
+        answers = holdings.ask([Command(number, ("EXISTS", self._lease(number, id))) for number, id in candidates])
         living = {
-            one for one, reply in zip(candidates, holdings.ask(leases), strict=True) if reply
+            one for one, reply in zip(candidates, answers, strict=True) if reply
         }  # also those of which it is not known
+        found = self._orphans(owned, living)
+        if not found and not self._since_s and not any(isinstance(one, Unreachable) for one in (*replies, *answers)):
+            numbers = tuple(owned)
+            split: dict[bool, dict[int, list[str]]] = {True: {}, False: {}}
+            for number, id in candidates:
+                split[(number, id) in living].setdefault(number, []).append(self._lease(number, id))
+            self._leases = [(split[True].get(number, []), split[False].get(number, [])) for number in numbers]
+            there = tuple(len(keys) for keys, _ in self._leases)
+            self._calm = _Calm(frozenset(registered), numbers, state, there)
+        return found
+
+    def _is_calm(self, shards: Sequence[Shard], calm: _Calm) -> bool:
+        """Tells whether nothing has happened from which an orphan could come: O(monitors)."""
+        if calm.shards != tuple(shard.number for shard in shards) or calm.state != self._own_state():
+            return False
+        commands, wanted = [self._registered()], []
+        for number, n, both in zip(calm.shards, calm.living, self._leases, strict=True):
+            for keys, count in zip(both, (n, 0), strict=True):
+                if keys:
+                    commands.append(Command(number, ("EXISTS", *keys)))
+                    wanted.append(count)
+        registered, *counts = self._holdings.ask(commands)
+        return counts == wanted and {id.decode() for id in _unless_failed(registered, [])} == calm.registered
+
+    def _own_state(self) -> tuple[int, int, int]:
+        counts = self._holdings.counts
+        return counts.doubts, counts.ended, counts.dropped_pages
+
+    def _registered(self) -> Command:
+        return Command(FLEET, ("HKEYS", self._holdings.keys.fleet("mons")))
+
+    def _lease(self, number: int, id: str) -> str:
+        return self._holdings.keys.shard(number, "lease", id)
+
+    def _orphans(self, owned: dict[int, dict[int, str]], living: set[tuple[int, str]]) -> list[Orphan]:
+        holdings, now_s = self._holdings, self._holdings.clock()
         found, since_s = [], {}
         for number, pages in owned.items():
             monitors = [holdings.me, *(id for shard, id in living if shard == number)]

@@ -76,6 +76,8 @@ class Renewal(NamedTuple):
     """Shards that could not be reached, or that refuse to write."""
     asked_s: float = 0.0
     """When the leases were asked to last again, by the monotonic clock."""
+    renewed: Sequence[int] = ()
+    """Shards in which the lease was renewed."""
 
 
 class Orphan(NamedTuple):
@@ -100,5 +102,7 @@ class LeaseCounts(msgspec.Struct):
     """Leases that had ended when they were renewed, by shards."""
     dropped: int = 0
     """Instances whose pages others had adopted."""
+    dropped_pages: int = 0
+    """Pages that this monitor does not hold any more."""
     swept: int = 0
     """Entries that monitors had reserved and died before they wrote a row."""

@@ -207,6 +207,7 @@ class Holdings:
                     del self.relocated[entry.id]
         instances = [one for one in instances if self.is_news(shard, one[1])]
         self._dropped += instances
+        self.counts.dropped_pages += 1
         self.counts.dropped += len(instances)
 
     def is_news(self, shard: Shard, entry: Entry) -> bool:
@@ -236,6 +237,10 @@ class Holdings:
                 elif reply is None and shard.pages.all.get(page.number) is page:
                     self.drop_page(shard, page)
         return n_failed
+
+    @property
+    def has_dropped(self) -> bool:
+        return bool(self._dropped)
 
     def take_dropped(self) -> list[tuple[bytes, Entry]]:
         """Returns the instances of pages that were found gone since the last call."""

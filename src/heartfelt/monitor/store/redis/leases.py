@@ -38,7 +38,7 @@ class Leases:
     """Belongs to the writer's thread, but for `set_deadline`. Every method blocks.
 
     Nothing is sent to a shard whose lease has ended, or where an answer is missing, until `renew` has found out what is
-    true there: call it at once if something is Unreachable, besides four times in a lease. `reserve`, `move` and
+    true there: call it at once if something is Unreachable, besides every `renew_s`. `reserve`, `move` and
     `change` never raise: what a shard that cannot be reached was asked is answered by Unreachable. `refused`: it was
     certainly not done.
     """
@@ -52,6 +52,8 @@ class Leases:
         self._lease_ms, self._about = lease_ms, about
         self._holdings = Holdings(link, keys, monitor_id, cap=events_kept, clock=clock)
         self._sent_s = 0.0
+        self._behind: set[int] = set()
+        """Shards that could not be reached by the last renewal."""
         self._orphans = adopting.Orphans(self._holdings, lease_ms / 1000)
         self._tidier = Tidier(self._holdings)
 
@@ -84,20 +86,57 @@ class Leases:
         for shard in holdings.shards:
             shard.ready = False
 
+    @property
+    def renew_s(self) -> float:
+        """How often `renew` is to be called: so often that a stall of a few hundred ms does not look like an outage."""
+        return self._lease_ms / 8000
+
+    @property
+    def must_watch(self) -> bool:
+        """Whether `watch` may find something: an instance is ours, or a shard was not renewed."""
+        shards = self._holdings.shards
+        return self._tidier.has_more or any(self._is_behind(shard) or shard.pages.n_used for shard in shards)
+
+    def _is_behind(self, shard: Shard) -> bool:
+        return shard.number in self._behind or shard.audit or not _can_write(shard)
+
+    def watch(self) -> Renewal | None:
+        """Renews the leases of the shards of which something was moved away, and of those that need it for another
+        reason. It costs little if there are none: None. Between two calls of `renew`. Raises as `renew`."""
+        shards, behind, ours = self._holdings.shards, set(), []
+        for shard in shards:
+            if self._is_behind(shard):
+                behind.add(shard.number)
+            elif shard.pages.n_used:
+                ours.append(shard)
+        asked = [Command(shard.number, ("EXISTS", shard.lease, shard.lease, shard.moved)) for shard in ours]
+        for shard, reply in zip(ours, self._holdings.ask(asked), strict=True):
+            if reply != 2:  # the lease counts twice, and notices once
+                behind.add(shard.number)
+        self._tidier.go_on()
+        if not behind and not self._holdings.has_dropped:
+            return None
+        return self._renew([shard for shard in shards if shard.number in behind])
+
     def renew(self) -> Renewal:
         """Renews the leases, learns what was moved away, and resolves doubts. Raises Unreachable if no shard could be
         reached."""
+        renewal = self._renew(self._holdings.shards)
+        self._sent_s = renewal.asked_s
+        self._tidier.run()
+        return renewal
+
+    def _renew(self, shards: Sequence[Shard]) -> Renewal:
         holdings, now_s = self._holdings, self._holdings.clock()
-        for shard in holdings.shards:
+        for shard in shards:
             if shard.doubt or not shard.ready:
                 shard.epoch += 1
-        replies = self._send(holdings.shards, joining.MOVED_MOST + 1)
-        self._sent_s = now_s
+        replies = self._send(shards, joining.MOVED_MOST + 1)
         moved: list[tuple[bytes, Entry]] = []
         gone: list[int] = []
         unreachable: list[int] = []
         to_audit: list[Shard] = []
-        for shard, reply in zip(holdings.shards, replies, strict=True):
+        for shard, reply in zip(shards, replies, strict=True):
             if isinstance(reply, Unreachable) or reply == b"stale":
                 unreachable.append(shard.number)
                 if not (isinstance(reply, Unreachable) and reply.refused):
@@ -116,16 +155,17 @@ class Leases:
             shard.ready = shard.started = True
             shard.doubt = False
             moved += self._moved_away(shard, notices)
+        self._behind = self._behind.difference(shard.number for shard in shards) | set(unreachable)
         if len(unreachable) == len(holdings.shards):
             raise next((reply for reply in replies if isinstance(reply, Unreachable)), Unreachable("a later epoch"))
         if to_audit:
             changing.repeat(holdings, to_audit)
             moved += Audit(holdings).run(to_audit)
-        for shard in holdings.shards:
-            if shard.number not in unreachable and not shard.doubt:
+        renewed = [shard for shard in shards if shard.number not in unreachable]
+        for shard in renewed:
+            if not shard.doubt:
                 shard.came.clear()
-        self._tidier.run()
-        return Renewal(moved, gone, holdings.take_dropped(), unreachable, now_s)
+        return Renewal(moved, gone, holdings.take_dropped(), unreachable, now_s, [shard.number for shard in renewed])
 
     def _send(self, shards: Sequence[Shard], most: int) -> list[Any]:
         return self._holdings.ask(

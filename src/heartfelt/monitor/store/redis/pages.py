@@ -89,6 +89,10 @@ class Pages:
     def n_free(self) -> int:
         return sum(len(page.free) for page in self._open)
 
+    @property
+    def n_used(self) -> int:
+        return len(self.all) * SLOTS - self.n_free
+
     def take(self, names: list[bytes], but: Page | None = None) -> list[Place]:
         """Takes free slots for names, as far as there are any, from other pages than `but`."""
         places: list[Place] = []

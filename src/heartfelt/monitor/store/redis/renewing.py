@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Decides when the leases are renewed, and the pages written; gives the leases up at the end."""
+"""Decides when the leases are renewed, and the pages written; gives the leases up at the end.
+
+All leases are renewed eight times in a lease. What was moved away is looked for as often as `settle` needs it, but only
+while something is owned, and by a command that costs less. So a monitor that owns nothing sleeps.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from heartfelt.monitor.store.pending import Dropped
+from heartfelt.monitor.store.redis.answers import Renewal
 from heartfelt.monitor.store.redis.instances import Instances
 from heartfelt.monitor.store.redis.leases import Leases
 from heartfelt.monitor.store.redis.outcomes import Outcome
@@ -16,36 +21,49 @@ __all__ = ["Renewing"]
 
 
 class Renewing:
-    """Belongs to the writer's thread. tell: called with each renewal."""
+    """Belongs to the writer's thread. tell: called with each renewal. watch_s: how often it is looked for what was moved
+    away."""
 
     def __init__(
-        self, leases: Leases, instances: Instances, dropped: Dropped, tell: Callable[[Outcome], None], renew_s: float
+        self, leases: Leases, instances: Instances, dropped: Dropped, tell: Callable[[Outcome], None], watch_s: float
     ) -> None:
         self._leases, self._instances, self._dropped = leases, instances, dropped
-        self._tell, self._renew_s = tell, renew_s
-        self._renew_at = self._flushed_s = 0.0
+        self._tell, self._watch_s = tell, watch_s
+        self._renew_s = max(leases.renew_s, watch_s)
+        self._renew_at = self._watch_at = self._flushed_s = 0.0
 
     def start(self) -> None:
         self._flushed_s = now_s = time.monotonic()
-        self._renew_at = now_s + self._renew_s
+        self._renew_at, self._watch_at = now_s + self._renew_s, now_s + self._watch_s
 
     def due_s(self) -> float:
         """Returns when something is to be done."""
-        return min(self._renew_at, self._flush_at())
+        return min(self._due_s(), self._flush_at())
+
+    def _due_s(self) -> float:
+        return min(self._renew_at, self._watch_at) if self._leases.must_watch else self._renew_at
 
     def _flush_at(self) -> float:
         return self._flushed_s + self._instances.flush_s  # which gets shorter when one with a short timeout joins
 
     def renew_soon(self) -> None:
         if not self._instances.ended:
-            self._renew_at = 0.0
+            self._renew_at = self._watch_at = 0.0
 
     def renew(self) -> None:
         """Renews the leases if it is time, and tells what went away before a job finds that it has come back."""
-        if time.monotonic() < self._renew_at:
+        now_s = time.monotonic()
+        if now_s < self._due_s():
             return
-        self._renew_at = time.monotonic() + self._renew_s
-        renewal = self._leases.renew()
+        self._watch_at = now_s + self._watch_s
+        renewal: Renewal | None
+        if now_s >= self._renew_at:
+            renewal = self._leases.renew()
+            self._renew_at = now_s + self._renew_s
+        else:
+            renewal = self._leases.watch()
+        if renewal is None:
+            return
         gone = (*renewal.moved, *renewal.dropped)
         self._dropped.changes += sum(self._instances.drop(entry.id) for _, entry in gone)
         found = Outcome()
@@ -63,6 +81,6 @@ class Renewing:
         if self._instances.ended:
             return
         self._instances.ended = True
-        self._renew_at = self._flushed_s = math.inf
+        self._renew_at = self._watch_at = self._flushed_s = math.inf
         self._instances.flush_pages(Outcome())
         self._leases.stop()

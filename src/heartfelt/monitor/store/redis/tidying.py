@@ -30,13 +30,22 @@ class Tidier:
         self._next = 0
         self._swept, self._cursor = 0, 0
 
+        self.has_more = False
+        """It has deleted or moved something, so there may be more."""
+
     def run(self) -> None:
-        self._release()
-        self._compact()
+        self.has_more = True
+        self.go_on()
         self._sweep()
 
-    def _release(self) -> None:
-        """Deletes empty pages. One that Redis keeps after all is found among the orphans."""
+    def go_on(self) -> None:
+        """Deletes pages and moves instances, if there were some to be deleted or moved at the last call."""
+        if self.has_more:
+            n_released = self._release()
+            self.has_more = self._compact() + n_released > 0
+
+    def _release(self) -> int:
+        """Deletes empty pages, and returns how many. One that Redis keeps after all is found among the orphans."""
         calls: list[ScriptCall] = []
         for shard in self._holdings.shards:
             spare = shard.pages.n_free - SPARE
@@ -48,9 +57,11 @@ class Tidier:
                 keys = (shard.own, page.key, page.rows_key)
                 calls.append(ScriptCall(shard, RELEASE_PAGE, keys, (page.number, page.mark)))
         self._holdings.run(calls)
+        return len(calls)
 
-    def _compact(self) -> None:
-        """Moves some instances of the sparsest page of a shard into its other pages, a few shards at a time."""
+    def _compact(self) -> int:
+        """Moves some instances of the sparsest page of a shard into its other pages, a few shards at a time. Returns
+        how many batches."""
         holdings, calls = self._holdings, []
         moves: list[tuple[Page, list[bytes], dict[bytes, Entry], list[Place]]] = []
         shards = holdings.shards
@@ -74,6 +85,7 @@ class Tidier:
                     holdings.relocate(page, entries[name], place.page, Entry.unpack(reply[3 * n]))
                 else:
                     holdings.free(call.shard, *place)
+        return len(calls)
 
     def _sweep(self) -> None:
         """Looks at some entries, shard by shard, for those that were reserved by a monitor that died before it wrote a

@@ -197,7 +197,7 @@ def test_the_lane_knows_shadows_and_renews_them_without_asking(fleet, nodes):
     assert sorted(forward.ids) == sorted(entry.id for entry in fleet.truth.entries.values()) and not forward.raws
     counts = b.intake.counters
     assert counts.fast["http"] >= 1 and counts.fast["ping"] == 1
-    for k in range(40):  # each 16th is forwarded whole, so that its times are known
+    for k in range(300):  # each 128th is forwarded whole, so that its times are known
         b.beat(text(13 + k))
     (forward,) = b.foreign.take_forwards()
     assert [raw.kind.value for raw in forward.raws] == ["beat"] * len(forward.raws) and len(forward.raws) in (2, 3)

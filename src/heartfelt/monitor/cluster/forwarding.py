@@ -106,6 +106,8 @@ class Forwarding:
         """Returns whether an owner lives, and cannot be reached from here."""
         self.on_forward: Callable[[Forward], None] | None = None
         """Called with what is forwarded."""
+        self.on_unsaid: Callable[[], None] = lambda: None
+        """Called when something could not be said, and must be tried again."""
 
     def attach(self, registry: Registry, foreign: Foreign, channel: Channel) -> None:
         self._foreign, self._channel = foreign, channel
@@ -119,6 +121,10 @@ class Forwarding:
         asking.on_back = self._tell_back
         channel.on_notice(BACK, lambda peer, nothing: asking.came_back_elsewhere())
         channel.peers.on_undelivered = self._undelivered
+
+    @property
+    def has_unsaid(self) -> bool:
+        return bool(self._unsaid)
 
     def _count(self, what: str) -> None:
         self.counts[what] += 1
@@ -197,6 +203,8 @@ class Forwarding:
             elif peer not in peers or len(unsaid) > MOST_UNSAID:  # it finds out by Redis, or its beats come again
                 self.counts["unsaid_dropped"] += len(unsaid)
                 del self._unsaid[peer]
+        if self._unsaid:
+            self.on_unsaid()
 
     def _say_to(self, peer: str, unsaid: _Unsaid) -> bool:
         """Says what waits for one monitor. Returns False if something is left."""

@@ -35,6 +35,8 @@ from heartfelt.monitor.webhooks import KIND, Webhooks
 from heartfelt.monitor.webhooks.history import Position, Positions
 
 FOLLOW_S = 0.1
+FOLLOW_FOR_NONE_S = 1.0
+"""How often the changes of all monitors are read while there are no webhooks."""
 READ_S = 10.0
 RETRY_S = 1.0
 END_S = 1.0
@@ -246,7 +248,7 @@ class Leading:
         while self._running and self._wanted == fence and not webhooks.superseded:
             await self._look(webhooks)
             if not await self._follow(follower, order, webhooks, range(positions.seq + 1, positions.end_seq)):
-                await self._wake.wait(FOLLOW_S)
+                await self._wake.wait(FOLLOW_S if webhooks.has_targets() else FOLLOW_FOR_NONE_S)
 
     async def _follow(self, follower: Follower, order: InOrder, webhooks: Webhooks, replayed: range) -> bool:
         """Reads once. Returns whether there is more. replayed: seqs of changes that the webhooks have had."""

@@ -34,9 +34,12 @@ from heartfelt.monitor.store.redis.outcomes import Recorded, WriteRefusal
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 
-FORWARD_S = 0.05
+FORWARD_S = 0.1
+"""How often beats are forwarded: all that was heard since the last time, at once."""
 LOOK_S = 0.1
 """How often it is looked for instances of owners that cannot be reached from here."""
+IDLE_S = 1.0
+"""How often both are done while nothing of another monitor's instances is heard here."""
 SWEEP_S = 1.0
 COMPARE_S = 5.0
 PAGES_AT_ONCE = 16
@@ -94,6 +97,7 @@ class Ownership:
         self._strays: set[int] = set()
         self._missing: dict[bytes, Entry] = {}
         self._orphaned = TimedEvent()
+        self._hears, self._looks = TimedEvent(), TimedEvent()
         self._running = False
         self._tasks: list[asyncio.Task[None]] = []
         self._taking: set[asyncio.Task[None]] = set()
@@ -105,6 +109,8 @@ class Ownership:
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
         self.forwarding.attach(registry, foreign, channel)
+        self.forwarding.on_unsaid = self._hears.set
+        foreign.shadows.on_first = self._hears_others
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
         self.forwarding.is_away = self._away.is_away
         self.forwarding.on_forward = self._away.heard
@@ -121,11 +127,11 @@ class Ownership:
         self._running = True
         self._tasks = [
             asyncio.create_task(self._questions.work(), name="questions about ownership"),
-            asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
-            asyncio.create_task(self._repeat(adopt_every_s, self._adopt, self._orphaned), name="taking over"),
-            asyncio.create_task(self._repeat(LOOK_S, self._look_away), name="owners out of reach"),
-            asyncio.create_task(self._repeat(SWEEP_S, self._sweep), name="sweep of shadows"),
-            asyncio.create_task(self._repeat(COMPARE_S, self._compare), name="comparison of what is owned"),
+            asyncio.create_task(self._repeat(self._forward_in_s, self._forward, self._hears), name="forwarding"),
+            asyncio.create_task(self._repeat(lambda: adopt_every_s, self._adopt, self._orphaned), name="taking over"),
+            asyncio.create_task(self._repeat(self._look_in_s, self._look_away, self._looks), name="owners away"),
+            asyncio.create_task(self._repeat(lambda: SWEEP_S, self._sweep), name="sweep of shadows"),
+            asyncio.create_task(self._repeat(lambda: COMPARE_S, self._compare), name="comparison of what is owned"),
         ]
 
     stop_s = END_S + 4 * HAND_OVER_S
@@ -238,9 +244,22 @@ class Ownership:
         for name, entry in back:
             self._questions.move(parts_of(name), Owned(entry, self._channel.own, lives=False), consent=False)
 
+    def _hears_others(self) -> None:
+        self._hears.set()
+        self._looks.set()
+
+    def _forward_in_s(self) -> float:
+        if len(self._foreign.shadows) or self.forwarding.has_unsaid:
+            return FORWARD_S
+        return min(IDLE_S, max(FORWARD_S, self._passing.calm_s()))
+
+    def _look_in_s(self) -> float:
+        return LOOK_S if len(self._foreign.shadows) else IDLE_S
+
     async def _forward(self) -> None:
         self.forwarding.send()
         self._passing.step()
+        self._channel.peers.send_now()
 
     async def _look_away(self) -> None:
         """Takes instances whose owner lives, but cannot be reached from here, before their timeouts end there."""
@@ -268,11 +287,11 @@ class Ownership:
                 self._foreign.gone(shadow.owner, [shadow.of])
 
     async def _repeat(
-        self, every_s: float, work: Callable[[], Awaitable[None]], at_once: TimedEvent | None = None
+        self, in_s: Callable[[], float], work: Callable[[], Awaitable[None]], at_once: TimedEvent | None = None
     ) -> None:
         at_once = TimedEvent() if at_once is None else at_once
         while self._running:
-            await at_once.wait(every_s)
+            await at_once.wait(in_s())
             at_once.clear()
             try:
                 await work()

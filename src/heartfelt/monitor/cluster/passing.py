@@ -74,6 +74,10 @@ class Passing:
         self._was_out = bool(renewal.unreachable)
         return was_out
 
+    def calm_s(self) -> float:
+        """Returns for how long there is nothing to be passed on, unless a lease is renewed; 0: there may be now."""
+        return 0.0 if self._unsure else max(0.0, self._ends_s - self._now_s())
+
     def renewed_lately(self) -> bool:
         return self._now_s() - self._renewed_s <= self._lease_s / 2
 
@@ -84,7 +88,7 @@ class Passing:
 
     def step(self) -> None:
         """Passes on what waits. When a lease has ended, that is all that was heard lately: what was written of it last
-        may not have arrived. Every 50 ms."""
+        may not have arrived. Every 100 ms."""
         now_s = self._now_s()
         if now_s < self._ends_s and not self._unsure:
             return

@@ -87,6 +87,8 @@ class Shadows:
         """Owner -> ids of those that have beaten since they were forwarded last. An owner's set stays the same."""
         self._raws: dict[str, list[Raw]] = {}
         self._taken_ms = now_ms()
+        self.on_first: Callable[[], None] = lambda: None
+        """Called when there is one, after there was none."""
 
     def __len__(self) -> int:
         return len(self.by_name)
@@ -107,6 +109,8 @@ class Shadows:
             shadow.last_beat_ms = before.last_beat_ms
         if is_heard:
             shadow.lease()
+        if not self.by_name:
+            self.on_first()
         self.by_name[name] = self.by_id[of] = shadow
         self.numbered.join(shadow)
         self.n_bytes += shadow.n_bytes

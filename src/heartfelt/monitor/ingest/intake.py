@@ -41,9 +41,9 @@ __all__ = ["FIGURES", "REFUSALS", "Auth", "Intake"]
 Auth = Callable[[str | None, str], bool]
 """(token, scope) -> whether the token allows the scope. None: the client sent no token."""
 INGEST = "ingest"
-SERMANT = "sermant"
-"""The transport of Sermant's port."""
+SERMANT = "sermant"  # the transport of Sermant's port
 REFUSALS = (BadInput, InputRefused)
+TOLD_EVERY = 128  # each such beat of another monitor's instance is forwarded whole
 GOODBYE_EVENT = "SERMANT_STOP"
 """The last event of a Sermant agent, at the end of its process or when it is uninstalled. It has no other goodbye. (The
 event SERMANT_SERVICE_STOP just before it says that parts of the agent have stopped.)"""
@@ -179,6 +179,10 @@ class Intake:
         peer: str,
     ) -> None:
         if self._is_outdated(instance, time_ms):
+            return
+        is_same = instance.peer == peer and instance.via == via and (lag_ms or 0) < instance.lag_to_tell_ms
+        if is_same and isinstance(instance, Shadow) and instance.beats % TOLD_EVERY:
+            self.registry.renew(instance)
             return
         beat = Beat(
             service=instance.service,

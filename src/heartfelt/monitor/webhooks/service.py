@@ -298,6 +298,9 @@ class Webhooks:
         """Returns the fields that a new target may omit, with their defaults."""
         return defaults(self._settings.levels)
 
+    def has_targets(self) -> bool:
+        return bool(self._targets)
+
     def get(self, id: str) -> dict[str, Any]:
         """Returns one target. Raises UnknownTarget, like every method that takes an id."""
         return self._view(self._known(id))

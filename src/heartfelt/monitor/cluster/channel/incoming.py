@@ -40,6 +40,8 @@ MOST_REMEMBERED = 4096
 """The number of monitors of which the last batch that was handled is remembered."""
 BEATS_A_TURN = 8192
 """After so many beats other callbacks of the loop have their turn."""
+ACKNOWLEDGE_AFTER = 16
+"""Batches of beats; feed.WINDOW are on their way at most."""
 
 
 class NoticeBody(msgspec.Struct, array_like=True):
@@ -92,7 +94,8 @@ class IncomingWire(PeerWire):
         self._on_known, self._on_end, self._on_lost = on_known, on_end, on_lost
         self._listening = ListenerHandshake(secret, own, self._handled_of)
         self._lateness = Transit()
-        self._unacknowledged = 0
+        self._unacknowledged = self._acknowledged = 0
+        self._must_acknowledge = False
         self._beats = 0
         self._is_resting = False
 
@@ -172,6 +175,7 @@ class IncomingWire(PeerWire):
                     self._rest()
                 self._call(self._handlers.beats, BeatBatch(ids, ages, at_ms))
         elif kind == INPUTS:
+            self._must_acknowledge = True
             inputs = unpack_inputs(body, self._at_ms(unpack_clock(body)))
             if self._is_new(number):
                 self.counts["inputs_received"] += len(inputs)
@@ -194,11 +198,14 @@ class IncomingWire(PeerWire):
 
     def pinged(self, body: bytes) -> None:
         self._at_ms(unpack_clock(body))
+        self._must_acknowledge = True
 
     def _is_new(self, number: int) -> bool:
         """Notes that a batch is handled. Returns False if it was before."""
         last = self._handled.last(self.peer)
         self._unacknowledged = max(number, last)
+        if self._unacknowledged - self._acknowledged >= ACKNOWLEDGE_AFTER:
+            self._must_acknowledge = True
         if number <= last:
             self.counts["batches_known"] += 1
             return False
@@ -235,9 +242,16 @@ class IncomingWire(PeerWire):
         self._call(handler.call, message)
 
     def processed(self) -> None:
+        if self._must_acknowledge:
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Says which batches were handled. Those of beats wait for that until the next ping, or check, both twice a
+        second: what is sent again does nothing. Inputs are acknowledged at once."""
+        self._must_acknowledge = False
         if self._unacknowledged:
             self.write(frame(ACK, self._unacknowledged))
-            self._unacknowledged = 0
+            self._acknowledged, self._unacknowledged = self._unacknowledged, 0
 
     # -- the end
 

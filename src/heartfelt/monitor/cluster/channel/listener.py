@@ -199,6 +199,7 @@ class ChannelListener:
 
     def check(self, now_s: float) -> None:
         for wire in list(self._known.values()):
+            wire.acknowledge()
             wire.check(now_s, self._timing.silent_s)
 
     def forgive(self, now_s: float) -> None:
@@ -219,6 +220,7 @@ class ChannelListener:
         self._listening.close()
         self._listening = None
         for wire in list(self._open):
+            wire.acknowledge()
             wire.close("this monitor stops")
             if wire.transport is not None:
                 wire.transport.abort()  # also those that still send why they end

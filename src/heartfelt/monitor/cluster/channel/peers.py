@@ -258,6 +258,12 @@ class Peers:
     def _begin_batch(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._timing.batch_s, self._send_batches)
 
+    def send_now(self) -> None:
+        """Sends what was queued, without waiting for more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._send_batches()
+
     def _send_batches(self) -> None:
         self._timer = None
         for peer in self._peers.values():
@@ -271,6 +277,9 @@ class Peers:
         pause = TimedEvent()
         while True:
             self._send_batches()
+            for peer in self._peers.values():
+                if peer.wire is not None and not peer.feed.is_empty:
+                    peer.wire.ping()  # it acknowledges at once
             if all(peer.feed.is_empty or (reachable and peer.live is None) for peer in self._peers.values()):
                 return True
             if (left_s := ends_s - loop.time()) <= 0:

@@ -21,8 +21,8 @@ __all__ = ["Renewing"]
 
 
 class Renewing:
-    """Belongs to the writer's thread. tell: called with each renewal. watch_s: how often it is looked for what was moved
-    away."""
+    """Belongs to the writer's thread. tell: called with each renewal. watch_s: how often what was moved away is looked
+    for."""
 
     def __init__(
         self, leases: Leases, instances: Instances, dropped: Dropped, tell: Callable[[Outcome], None], watch_s: float

@@ -34,7 +34,7 @@ def test_beats_and_inputs_arrive_in_order(run):
             expected = []
             for n in range(300):
                 if n % 3:
-                    a.peers.forward(B, n, monotonic_ms() - 1000)
+                    a.peers.forward(B, {n: monotonic_ms() - 1000})
                     expected.append(n)
                 else:
                     a.peers.forward_input(B, text(b"%d" % n))
@@ -56,7 +56,7 @@ def test_a_hundred_thousand_beats(run):
         async with channels("a", "b") as (a, b):
             now_ms = monotonic_ms()
             for id in range(100_000):
-                assert a.peers.forward(B, id, now_ms)
+                assert not a.peers.forward(B, {id: now_ms})
             assert await a.peers.drain(LONG_S)
             assert sorted(id for _, id, _ in b.heard.beats) == list(range(100_000))
             assert all(heard_ms <= monotonic_ms() for _, _, heard_ms in b.heard.beats)
@@ -71,7 +71,7 @@ def test_three_channels_each_talk_to_each(run):
             for one in all_:
                 for other in all_:
                     if one is not other:
-                        one.peers.forward(other.own, 1, monotonic_ms())
+                        one.peers.forward(other.own, {1: monotonic_ms()})
                         assert one.peers.notify(other.own, "moved", [1, 2])
                         assert await one.peers.ask(other.own, "echo", "hi", seconds=LONG_S) == [one.own, "hi"]
             for one in all_:
@@ -87,7 +87,7 @@ def test_three_channels_each_talk_to_each(run):
 def test_what_cannot_be_sent_is_counted_and_told(run):
     async def main():
         async with channels("a") as (a,):
-            assert not a.peers.forward(B, 1, 0)
+            assert a.peers.forward(B, {1: 0}) == [1]
             assert not a.peers.forward_input(B, text(b"x"))
             assert not a.peers.notify(B, "moved")
             with pytest.raises(ChannelError, match="it is not known") as caught:
@@ -105,7 +105,7 @@ def test_what_a_monitor_that_is_gone_did_not_take_comes_back(run):
             back = []
             a.peers.on_undelivered = lambda peer, left: back.append((peer, left))
             a.peers.set_peers({A: "127.0.0.1:1", B: "127.0.0.1:1"})
-            a.peers.forward(B, 1, 77)
+            a.peers.forward(B, {1: 77})
             a.peers.forward_input(B, text(b"x"))
             await until(lambda: a.counts["connect_failures"] > 1)
             (state,) = a.peers.states()
@@ -124,7 +124,7 @@ def test_a_handler_that_fails_is_logged_and_the_connection_goes_on(run, caplog):
     async def main():
         async with channels("a", "b") as (a, b):
             b.on_beats(lambda peer, batch: 1 / 0)
-            a.peers.forward(B, 1, 0)
+            a.peers.forward(B, {1: 0})
             assert await a.peers.drain(LONG_S)
             assert b.counts["handler_errors"] == 1
             assert "ZeroDivisionError" in caplog.text
@@ -163,7 +163,7 @@ def test_a_peer_that_was_away_for_a_while_is_sent_what_comes_then(run):
     async def main():
         async with channels("a", "b") as (a, b):
             for n in range(3):
-                a.peers.forward(B, n, monotonic_ms())
+                a.peers.forward(B, {n: monotonic_ms()})
                 assert await a.peers.drain(LONG_S)
                 a.peers.set_peers({})
                 await until(lambda: not b._listener.known)
@@ -177,7 +177,7 @@ def test_another_address_of_a_monitor_is_used(run):
     async def main():
         async with channels("a", "b", connected=False) as (a, b):
             a.peers.set_peers({B: "127.0.0.1:1"})
-            a.peers.forward(B, 5, 0)
+            a.peers.forward(B, {5: 0})
             await until(lambda: a.counts["connect_failures"])
             a.peers.set_peers({B: f"localhost:{b.port}"})
             assert await a.peers.drain(LONG_S)

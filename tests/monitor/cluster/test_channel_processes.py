@@ -86,7 +86,7 @@ def test_two_processes_and_a_hundred_thousand_beats(run, start):
             a.peers.set_peers({B: b.address, C: c.address})
             await until(lambda: len(a.peers.connected) == 2)
             for n in range(100_000):
-                a.peers.forward(B if n % 2 else C, n, monotonic_ms())
+                a.peers.forward(B if n % 2 else C, {n: monotonic_ms()})
             await drained(a)
 
     run(main())
@@ -112,7 +112,7 @@ def test_a_stopped_peer_is_discovered_and_gets_what_it_missed_when_it_goes_on(st
             task = asyncio.ensure_future(a.peers.ask(B, "echo", 1, seconds=LONG_S))
             n = 0
             while a.peers.connected:
-                a.peers.forward(B, n % 1000, monotonic_ms())
+                a.peers.forward(B, {n % 1000: monotonic_ms()})
                 a.peers.forward_input(B, Input("json", b"%d" % n, "http", "10.0.0.1", monotonic_ms()))
                 n += 1
                 await asyncio.sleep(0.001)
@@ -161,11 +161,11 @@ asyncio.run(main())
         async with channels("a", connected=False, timing=timing) as (a,):
             a.peers.set_peers({B: f"127.0.0.1:{int(process.stdout.readline())}"})
             await until(lambda: a.peers.connected)
-            a.peers.forward(B, 1, monotonic_ms())
+            a.peers.forward(B, {1: monotonic_ms()})
             await drained(a)
             process.send_signal(signal.SIGSTOP)
             heard_ms = monotonic_ms()
-            a.peers.forward(B, 2, heard_ms)
+            a.peers.forward(B, {2: heard_ms})
             await until(lambda: monotonic_ms() - heard_ms > 1500)
             process.send_signal(signal.SIGCONT)
             await drained(a)

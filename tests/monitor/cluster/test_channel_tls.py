@@ -22,7 +22,7 @@ def test_it_works_with_tls(run, tmp_path):
     async def main():
         async with channels("a", "b", server_tls=server, client_tls=client) as (a, b):
             for id in range(10_000):
-                a.peers.forward(B, id, 0)
+                a.peers.forward(B, {id: 0})
             assert await a.peers.drain(LONG_S)
             assert len(b.heard.beats) == 10_000
             assert [n async for n in a.peers.stream(B, "numbers", 100, seconds=LONG_S)] == list(range(100))

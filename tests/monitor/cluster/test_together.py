@@ -54,13 +54,13 @@ def test_monitors_find_each_other_and_lose_one(fleet):
         a, b, c = many
         await until(lambda: all(len(one.channel.peers.connected) == 2 for one in many), "all connections")
         assert len({one.membership.leader for one in many}) == 1
-        a.channel.peers.forward(b.id, 7, monotonic_ms())
+        a.channel.peers.forward(b.id, {7: monotonic_ms()})
         assert await a.channel.peers.drain(LONG_S)
         assert [id for _, id, _ in b.heard.beats] == [7]
 
         await c.channel.stop()  # it is gone, and says nothing
         c.membership._task.cancel()
-        a.channel.peers.forward(c.id, 8, 99)
+        a.channel.peers.forward(c.id, {8: 99})
         a.channel.peers.forward_input(c.id, Input("json", b"x", "http", "10.0.0.1", 99))
         await until(lambda: c.id not in a.channel.peers and c.id not in b.channel.peers, "the loss of one")
         ((peer, left),) = a.left

@@ -141,8 +141,8 @@ class Forwarding:
             if one.raws and self.is_away(one.owner):  # what is more than a plain beat must not wait for its owner
                 self._foreign.again([raw for raw in one.raws if not raw.repeats])
                 one.raws = [raw for raw in one.raws if raw.repeats]
-            refused = [id for id, age in zip(one.ids, one.ages_ms, strict=True)
-                       if not peers.forward(one.owner, id, now_ms - age)]  # fmt: skip
+            heard_ms = {id: now_ms - age for id, age in zip(one.ids, one.ages_ms, strict=True)}
+            refused = peers.forward(one.owner, heard_ms) if heard_ms else []
             raws = [raw for raw in one.raws if not peers.forward_input(one.owner, _input(raw, now_ms))]
             self.counts["forwarded"] += len(one.ids) + len(one.raws) - len(refused) - len(raws)
             if self.on_forward is not None:
@@ -162,9 +162,8 @@ class Forwarding:
     def _beats(self, peer: str, batch: BeatBatch) -> None:
         late_ms = max(monotonic_ms() - batch.at_ms, 0)
         self.counts["received"] += len(batch.ids)
-        forward = Forward(
-            owner=self._channel.own, ids=list(batch.ids), ages_ms=[age + late_ms for age in batch.ages], raws=[]
-        )
+        ages_ms = [age + late_ms for age in batch.ages]
+        forward = Forward(owner=self._channel.own, ids=list(batch.ids), ages_ms=ages_ms, raws=[])
         self._reply(peer, self._foreign.forwarded(forward, peer))
 
     def _inputs(self, peer: str, inputs: list[Input]) -> None:

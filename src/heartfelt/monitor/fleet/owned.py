@@ -183,11 +183,12 @@ class OwnInstances:
         heard_ms, before_ms = wall_ms - age_ms, instance.last_beat_ms
         if heard_ms <= before_ms <= wall_ms:  # if it is later than now, the wall clock was set back
             return
-        if self.is_outdated(instance, age_ms):
+        if instance.state is not State.UP and self.is_outdated(instance, age_ms):
             return
         self.beats += 1
         self._count()
-        left_ms = self.left_ms(instance, age_ms)
+        is_late = age_ms > self._owners.settle_ms
+        left_ms = self.left_ms(instance, age_ms) if is_late else 0.0
         instance.lease()
         if instance.late is not None:
             instance.late()
@@ -199,7 +200,8 @@ class OwnInstances:
             instance.note_times(None, None, 0, wall_ms)
         if not instance.plain:
             self._beaten(instance, heard_ms - before_ms, wall_ms)
-        self._set_back(instance, age_ms, left_ms)
+        if is_late:
+            self._set_back(instance, age_ms, left_ms)
 
     def is_outdated(self, instance: Instance, age_ms: int) -> bool:
         """Returns whether a plain beat that was heard this long ago does not end that it is LOST, or has LEFT: it has

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -110,6 +110,13 @@ class PeerFeed:
         elif heard_ms > old:
             waiting[id] = heard_ms
         return True
+
+    def put_beats(self, heard_ms: Mapping[int, int]) -> list[int]:
+        """Puts the beats of several instances. Returns the ids of those for which there is no room."""
+        if not self._open and self._closed_beats + len(heard_ms) <= self._most_beats:
+            self._open.update(heard_ms)
+            return []
+        return [id for id, ms in heard_ms.items() if not self.put_beat(id, ms)]
 
     def put_input(self, item: Input) -> bool:
         """Returns False if there is no room."""

@@ -200,16 +200,16 @@ class Peers:
 
     # -- sending
 
-    def forward(self, peer: str, id: int, heard_ms: int) -> bool:
-        """Queues a beat of the instance `id` for the monitor that owns it. Returns False if it does not fit, or the
-        monitor is not one of the peers. Never waits."""
+    def forward(self, peer: str, heard_ms: Mapping[int, int]) -> list[int]:
+        """Queues beats for the monitor that owns the instances: id -> when it was heard. Returns those that do not fit;
+        all, if the monitor is not one of the peers. Never waits."""
         found = self._peers.get(peer)
         if found is None:
-            self._counts["beats_refused"] += 1
-            return False
+            self._counts["beats_refused"] += len(heard_ms)
+            return list(heard_ms)
         if self._timer is None:
             self._begin_batch()
-        return found.feed.put_beat(id, heard_ms)
+        return found.feed.put_beats(heard_ms)
 
     def forward_input(self, peer: str, item: Input) -> bool:
         """Queues an input, as `forward`. Beats that were queued before it are sent before it."""

@@ -87,8 +87,7 @@ async def round_of(channel: Channel, other: Other, ids: list[int], batch: int) -
     items = iter(ids)
     while some := list(islice(items, batch)):
         now_ms = monotonic_ms()
-        for id in some:
-            forward(B, id, now_ms)
+        forward(B, dict.fromkeys(some, now_ms))
         channel.peers._send_batches()
         await asyncio.sleep(0)
     assert await channel.peers.drain(60)

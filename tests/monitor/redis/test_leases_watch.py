@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 
+from heartfelt.monitor.store.pending import Dropped
+from heartfelt.monitor.store.redis import renewing
+from heartfelt.monitor.store.redis.answers import Renewal
 from heartfelt.monitor.store.redis.link import Unreachable
 from tests.monitor.redis.leasing import REFUSED, Fleet, entries_of, name
 
@@ -144,3 +150,40 @@ def test_search_for_orphans_sees_own_pages_that_were_dropped(fleet):
             ours._holdings.mark_dirty(page)
     assert len(ours.flush()) == 20
     assert len(ours.adopt(ours.orphans())) == 20
+
+
+class Counting:
+    """Leases that count what they are asked."""
+
+    renew_s, must_watch = 0.625, True
+
+    def __init__(self):
+        self.renewed = self.watched = 0
+        self.fails = False
+
+    def renew(self):
+        self.renewed += 1
+        if self.fails:
+            raise Unreachable("down")
+        return Renewal()
+
+    def watch(self):
+        self.watched += 1
+
+
+@pytest.mark.parametrize(("owns", "fails", "wanted"), [(True, False, (8, 42)), (False, False, (4, 0)),
+                                                       (False, True, (50, 0))])  # fmt: skip
+def test_how_often_leases_are_renewed_in_one(monkeypatch, owns, fails, wanted):
+    now_s = 100.0
+    monkeypatch.setattr(renewing.time, "monotonic", lambda: now_s)
+    leases = Counting()
+    leases.must_watch, leases.fails = owns or fails, fails
+    idle = SimpleNamespace(ended=False, flush_s=1000.0)
+    one = renewing.Renewing(leases, idle, Dropped(), lambda outcome: None, 0.1)
+    one.start()
+    one.renew_soon()
+    for _ in range(50):
+        with contextlib.suppress(Unreachable):
+            one.renew()
+        now_s += 0.1
+    assert (leases.renewed, leases.watched) == pytest.approx(wanted, abs=1)

@@ -35,7 +35,7 @@ from heartfelt.monitor.webhooks import KIND, Webhooks
 from heartfelt.monitor.webhooks.history import Position, Positions
 
 FOLLOW_S = 0.1
-FOLLOW_FOR_NONE_S = 1.0
+FOLLOW_FOR_NONE_S = 2.0
 """How often the changes of all monitors are read while there are no webhooks."""
 READ_S = 10.0
 RETRY_S = 1.0

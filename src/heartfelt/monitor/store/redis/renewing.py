@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Decides when the leases are renewed, and the pages written; gives the leases up at the end.
 
-All leases are renewed eight times in a lease. What was moved away is looked for as often as `settle` needs it, but only
-while something is owned, and by a command that costs less. So a monitor that owns nothing sleeps.
+All leases are renewed eight times in a lease, four times while nothing is owned. What was moved away is looked for as
+often as `settle` needs it, but only while something is owned, and by a command that costs less.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ class Renewing:
         self._leases, self._instances, self._dropped = leases, instances, dropped
         self._tell, self._watch_s = tell, watch_s
         self._renew_s = max(leases.renew_s, watch_s)
+        self._longer_s = max(0.0, 2 * leases.renew_s - self._renew_s)
+        """How much later the leases are renewed while nothing is owned."""
         self._renew_at = self._watch_at = self._flushed_s = 0.0
+        self._is_renewed = False
+        """The last renewal has succeeded."""
 
     def start(self) -> None:
         self._flushed_s = now_s = time.monotonic()
@@ -41,7 +45,9 @@ class Renewing:
         return min(self._due_s(), self._flush_at())
 
     def _due_s(self) -> float:
-        return min(self._renew_at, self._watch_at) if self._leases.must_watch else self._renew_at
+        if self._leases.must_watch:
+            return min(self._renew_at, self._watch_at)
+        return self._renew_at + self._longer_s if self._is_renewed else self._renew_at
 
     def _flush_at(self) -> float:
         return self._flushed_s + self._instances.flush_s  # which gets shorter when one with a short timeout joins
@@ -49,6 +55,7 @@ class Renewing:
     def renew_soon(self) -> None:
         if not self._instances.ended:
             self._renew_at = self._watch_at = 0.0
+            self._is_renewed = False
 
     def renew(self) -> None:
         """Renews the leases if it is time, and tells what went away before a job finds that it has come back."""
@@ -58,8 +65,9 @@ class Renewing:
         self._watch_at = now_s + self._watch_s
         renewal: Renewal | None
         if now_s >= self._renew_at:
+            self._is_renewed = False
             renewal = self._leases.renew()
-            self._renew_at = now_s + self._renew_s
+            self._renew_at, self._is_renewed = now_s + self._renew_s, True
         else:
             renewal = self._leases.watch()
         if renewal is None:

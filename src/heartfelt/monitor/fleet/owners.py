@@ -12,7 +12,7 @@ later, as calls of these:
 What comes from outside, or has to be done now and then:
 
     Redis was out of reach       Asking.wait_for_others
-    every 50 ms                  Foreign.take_forwards: what was heard of the instances of others, for their owners
+    every 100 ms                 Foreign.take_forwards: what was heard of the instances of others, for their owners
     what could not be forwarded  Foreign.unsent, or gone (ids) and again (raws)
     a monitor's lease is gone    Foreign.owner_stopped
     once a second                Foreign.sweep: forgets idle shadows

@@ -245,7 +245,7 @@ class Foreign:
     # -- beats for others
 
     def take_forwards(self) -> list[Forward]:
-        """Hands over what was heard for other monitors since the last call. Every 50 ms."""
+        """Hands over what was heard for other monitors since the last call. Every 100 ms."""
         return self.shadows.take_forwards()
 
     def gone(self, owner: str, ids: Iterable[int]) -> None:

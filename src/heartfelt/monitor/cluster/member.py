@@ -18,6 +18,8 @@ from typing import Any
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
+from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, Question
+from heartfelt.monitor.cluster.census import Reply as CensusReply
 from heartfelt.monitor.cluster.channel.asking import ChannelError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import FleetMember
@@ -146,6 +148,10 @@ class ClusterMember:
         )
         self.availability = Availability(self.id, registry.uptime, self.channel.peers.notify)
         self.channel.on_notice(WATCHED, self.availability.took, dict[str, tuple[int, int]])
+        assert registry.owned is not None
+        self.census = Census(self.id, registry.owned, self.channel.peers.notify, self._config.cluster_settle)
+        self.channel.on_notice(ASK, self.census.asked, Question)
+        self.channel.on_notice(ANSWER, self.census.answered, CensusReply)
         self.channel.on(WATCH, lambda peer, message: self.relay.serve(peer))
         self.membership.on_change = self._changed
         self.membership.on_secret = self.channel.set_secret
@@ -218,6 +224,7 @@ class ClusterMember:
             self._look.cancel()
             self._look = None
         self.availability.stop()
+        self.census.stop()
         await self.relay.stop()
 
     def _look_again(self) -> None:
@@ -227,6 +234,7 @@ class ClusterMember:
     def _changed(self, living: Mapping[str, FleetMember]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
+        self.census.set_living(living)
         self.status.look_soon()
         self.ownership.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
@@ -271,6 +279,7 @@ class ClusterMember:
             "channel": self.channel.stats(),
             "membership": self.membership.stats(),
             "availability": self.availability.stats(),
+            "census": self.census.stats(),
             "relay": self.relay.stats(),
             "leading": self.leading.stats(),
             "federation": self.federation.stats(),
@@ -294,8 +303,8 @@ class ClusterMember:
 
     def readings(self) -> Iterator[Reading]:
         for part in (
-            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading,
-            self.federation, self.status, self.redis,
+            self.ownership, self.channel, self.membership, self.availability, self.census, self.relay,
+            self.leading, self.federation, self.status, self.redis,
         ):  # fmt: skip
             yield from part.readings()
 

@@ -196,6 +196,11 @@ def share(n: int, total: int, window_ms: float, scope: str, limit: float) -> Rea
     return make("share_of_service", service=scope, **figures) if scope else make("share_of_all", **figures)
 
 
+def share_here(n: int, total: int, window_ms: float, scope: str, limit: float) -> Reason:
+    """Says it of what one monitor of several watches, whatever the scope is."""
+    return make("share_of_monitor", lost=n, total=total, window_ms=round(window_ms), share=limit)
+
+
 def many_services(first: str, second: str) -> Reason:
     return make("many_services", first=first, second=second)
 

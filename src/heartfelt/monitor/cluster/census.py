@@ -93,6 +93,8 @@ class Census:
         if service not in self._wanted and len(self._wanted) >= 4 * MOST_WANTED:
             self.counts["left_out"] += 1
             service = ""  # at least those of all
+        if not _is_text(service):
+            service = ""
         self._wanted[service] = self._now_s() + self._look_s
         if self._timer is None or self._is_idle:
             self._arm(FIRST_S)
@@ -137,7 +139,7 @@ class Census:
     def _tell(self, monitor: str, kind: str, what: Any) -> None:
         try:
             is_sent = self._notify(monitor, kind, what)
-        except UnicodeEncodeError:  # the name of a service that is no text
+        except UnicodeEncodeError:  # the reason of a hold names a service that is no text
             is_sent = False
         self.counts["not_sent"] += not is_sent
 
@@ -161,3 +163,11 @@ class Census:
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.stats())
+
+
+def _is_text(service: str) -> bool:
+    """Returns whether a name can be sent: some that were pinged are no UTF-8."""
+    try:
+        return service.isascii() or bool(service.encode())
+    except UnicodeEncodeError:
+        return False

@@ -49,15 +49,15 @@ class Counting:
 
     # -- instances
 
-    def beat(self, node, *names, service="shop", interval_ms=2000):
+    def beat(self, node, *names, service="shop", interval_ms=2000, **more):
         """Each beat is the instance's next."""
         for name in names:
             n = self._last[service, name] = self._last.get((service, name), 0) + 1
             if interval_ms is None:
-                text = json.dumps({"service": service, "instanceId": name, "timeoutMs": 6000}).encode()
+                text = json.dumps({"service": service, "instanceId": name, "timeoutMs": 6000, **more}).encode()
             else:
                 at = 1_700_000_000_000 + n * 2000
-                text = heartbeat(service=service, instance_id=name, at=at, number=n, intervalMs=interval_ms)
+                text = heartbeat(service=service, instance_id=name, at=at, number=n, intervalMs=interval_ms, **more)
             node.beat(text)
 
     def run(self, seconds, who, *, every=2.0, each=0.05, **more):

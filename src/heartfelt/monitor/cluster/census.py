@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +28,8 @@ SLOW_S = 1.0
 """An answer that took longer is dropped: it does not say what is counted now."""
 MOST_WANTED = 500
 """Services that are asked for at once. What is beyond that has its turn later."""
+MOST_NAMES = 100_000
+"""Characters of their names."""
 FIGURES: Figures = {
     "asked": counter("heartfelt_census_asked", "Questions to other monitors about what they count"),
     "answered": counter("heartfelt_census_answered", "Such questions of other monitors that were answered"),
@@ -125,7 +128,13 @@ class Census:
             self._arm(SLOW_S, is_idle=True)
 
     def _ask(self, now_s: float) -> None:
-        some = list(self._wanted)[:MOST_WANTED]
+        some: list[str] = []
+        left = MOST_NAMES
+        for service in islice(self._wanted, MOST_WANTED):
+            left -= len(service)
+            if some and left < 0:
+                break
+            some.append(service)
         for service in some:
             if (until_s := self._wanted.pop(service)) > now_s:
                 self._wanted[service] = until_s

@@ -108,6 +108,7 @@ class OwnInstances:
         self.beats = self.adopted = self.disowned = self.dropped = 0
         self.others = Others()
         life.hold.use_others(self.others)
+        life.kept.others = self.others
         self.asking = life.asking = Asking(life, owners, self.others, self._age_ms, lambda id: self._disown_refused(id))
         self.on_disowned: list[Callable[[Disowned], None]] = []
         """Called with each instance of which a question for its loss was refused."""

@@ -22,7 +22,8 @@ Led: TypeAlias = Callable[[Reason], Reason]
 ALIVE = make("alive")
 HOLD_ENDED = make("hold_ended")
 REDIS_UNREACHABLE = make("redis_unreachable")
-_LED = frozenset(("resumed", "pause_ended", "ack_ended", "kept_last"))
+KEPT_LAST = "kept_last"
+_LED = frozenset(("resumed", "pause_ended", "ack_ended", KEPT_LAST))
 _PAUSED = frozenset(("paused", "paused_until"))
 
 
@@ -122,7 +123,7 @@ def ack_ended(ack: Ack) -> Led:
 
 
 def kept_last(instance: Instance) -> Reason:
-    return make("kept_last", service=instance.service, now=bare(instance.reason))
+    return make(KEPT_LAST, service=instance.service, now=bare(instance.reason))
 
 
 def bare(reason: Reason) -> Reason:

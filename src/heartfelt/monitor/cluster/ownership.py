@@ -245,6 +245,8 @@ class Ownership:
     async def _look_away(self) -> None:
         """Takes instances whose owner lives, but cannot be reached from here, before their timeouts end there."""
         shadows = self._away.due()
+        for owner in self._away.owners():
+            self.forwarding.take_back(owner)
         if not shadows:
             return
         wanted = [name_of(*one.name) for one in shadows]

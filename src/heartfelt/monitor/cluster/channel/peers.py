@@ -180,6 +180,11 @@ class Peers:
         if peer is not None:
             self._give_back(id, peer.feed.end())
 
+    def take_inputs(self, id: str, wanted: Callable[[Input], bool]) -> list[Input]:
+        """Takes inputs back that a peer has not acknowledged. It may have handled them, or may yet."""
+        peer = self._peers.get(id)
+        return [] if peer is None else peer.feed.take_back(wanted)
+
     @property
     def connected(self) -> list[str]:
         return [id for id, peer in self._peers.items() if peer.live is not None]

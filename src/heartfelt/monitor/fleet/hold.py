@@ -252,7 +252,7 @@ class HoldMachine:
             window_ms = self.policy.window_ms + timing.spread_ms
             reason = reasons.share_here if view.is_part else reasons.share
             self._begin(now_ms, scope, reason(n, total, window_ms, scope, share), math.inf)
-            self.is_of_fleet = not view.is_part
+            self.is_of_fleet = view.is_fleet
             return True
         return False
 
@@ -325,7 +325,7 @@ class HoldMachine:
         ]
         if hit:
             self.reason = reasons.many_services(self.scope, service)
-            self.is_of_fleet = not hit[0].is_part
+            self.is_of_fleet = hit[0].is_fleet
         elif everywhere := self._everywhere(now_ms, id):
             self.reason = everywhere[0]
             self.is_of_fleet = False

@@ -59,6 +59,10 @@ class View:
         self.is_part = is_part
         """It is a part of the fleet, by itself."""
 
+    @property
+    def is_fleet(self) -> bool:
+        return self._others is not None
+
     def share(self, scope: str, timing: Timing) -> tuple[int, int]:
         """Returns how many of a service ("": of all) are silent together, and of how many."""
         now_s = int(self._now_ms // 1000)

@@ -48,6 +48,8 @@ def test_a_service_that_goes_silent_everywhere_is_held_everywhere(fleet, countin
     assert lost(fleet) == []
     assert holds(fleet) == [(n, "share_of_service")] * 3
     assert {node.registry.hold().scope for node in fleet.nodes} == {"shop"}
+    began = [one for node in fleet.nodes for one in node.events if one.type == "HOLD"]
+    assert [(one.info["name"], one.info["fleet"]) for one in began] == [("HOLD_BEGAN", True)] * 3
     assert f"of {3 * n} instances of service shop" in english(fleet.nodes[0].registry.hold().reason)
     for node in fleet.nodes:
         node.registry.release_hold("me")
@@ -129,6 +131,8 @@ def test_the_reason_says_that_it_is_one_monitor(make_fleet):
     assert (hold.held, hold.scope, hold.reason.code) == (6, "shop", "share_of_monitor")
     assert "6 of 6 instances that this monitor watches" in english(hold.reason)
     assert holds(fleet)[1:] == [(0, "")] * 3  # its hold is no other's
+    (began,) = (one for one in fleet.nodes[0].events if one.type == "HOLD")
+    assert "fleet" not in began.info
 
 
 def test_three_of_one_service_on_three_monitors_are_held_if_nobody_at_all_is_heard(fleet, counting):
@@ -169,6 +173,7 @@ def test_without_an_answer_a_monitor_goes_by_its_own(fleet, counting):
     counting.run(12, others, service="web")
     assert counting.asked == 0
     assert lost(fleet) == [] and holds(fleet) == [(10, "share_of_service")] * 3
+    assert not any(one.info.get("fleet") for node in fleet.nodes for one in node.events)
 
 
 def test_nothing_is_asked_while_all_beat(fleet, counting):

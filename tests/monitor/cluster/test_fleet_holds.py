@@ -181,6 +181,15 @@ def test_nothing_is_asked_while_all_beat(fleet, counting):
     assert counting.asked == 0
 
 
+def test_nothing_is_asked_where_nothing_is_held(make_fleet):
+    fleet = make_fleet(2, policy=Policy(lease_timeout_ms=6000, hold=HoldPolicy(enable=False)))
+    counting = Counting(fleet)
+    who = parts(fleet, 6)
+    counting.run(8, who)
+    counting.run(8, [])
+    assert sorted(lost(fleet)) == all_names(who) and counting.asked == 0
+
+
 def test_losses_that_another_monitor_has_told_count_for_the_number_before(fleet, counting):
     """As on one machine, shares are of those that beat before the losses that were told."""
     a, b, _ = fleet.nodes

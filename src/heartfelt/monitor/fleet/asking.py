@@ -92,7 +92,7 @@ class Asking:
                 else (State.LATE, reasons.checking(instance))
             )
             self._life.book.move(instance, state, why if led is None else led(why), Level.NORMAL, now_ms)
-        if detected:
+        if detected and self._life.hold.policy.enable:
             self._others.want(instance.service)
         wait_ms = max(self._owners.settle_ms - self._age_ms(instance), 0.0) if detected else 0.0
         self._put(loss, wait_ms)

@@ -182,4 +182,9 @@ def test_a_service_with_too_few_instances_on_each_monitor_is_held_by_all(tmp_pat
                 assert not any(one.registry.stats()["losses"] for one in monitors)
                 assert all(one.member.census.stats()["taken"] for one in monitors)
 
+                def untold():
+                    return sum(one.member.leading.stats()["events_untold"] for one in monitors)
+
+                await until(lambda: untold() == 2, "one message of the hold")
+
     asyncio.run(scenario())

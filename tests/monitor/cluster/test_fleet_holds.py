@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from heartfelt.monitor.fleet.listening import Intervals
+from heartfelt.monitor.fleet.others import Answer, Others, Part
+from heartfelt.monitor.fleet.outages import Outages
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.fleet.shares import NO_TIMING
 from heartfelt.monitor.model import HoldState
@@ -200,3 +203,23 @@ def test_losses_that_another_monitor_has_told_count_for_the_number_before(fleet,
     counting.exchange()
     (view,) = a.registry._hold.shares.views(fleet.truth.now_ms(), NO_TIMING)
     assert view.share("shop", NO_TIMING) == (0, 10)
+
+
+def test_beats_that_get_lost_are_added_up():
+    """4 of the 10 instances of each monitor miss a beat; `hold.least` is 5."""
+    intervals = Intervals()
+    for _ in range(10):
+        intervals.count(0, 10_000)
+    one, others = Outages(HoldPolicy(), intervals), Others()
+    others.set_living("a", "abc")
+    for second in range(120):
+        if second % 30 == 29:
+            one.misses.missed(second * 1000.0, second, 20_000, 10_000)
+        one.misses.tick(second * 1000.0, second)
+    assert one.leak(120_000.0, 0.02) == 0
+    one.others = others
+    assert one.leak(120_000.0, 0.02) == 0
+    for monitor in "bc":
+        others.took(monitor, Answer(Part(), {}, misses=one.missing()), 120_000.0)
+    assert one.leak(120_000.0, 0.02) == pytest.approx(4 / 123, abs=0.002)
+    assert one.leak(125_000.0, 0.02) == 0  # they have not said so lately

@@ -211,7 +211,9 @@ class ClusterMember:
 
     def _number(self) -> int:
         """Returns how many monitors have started before this one."""
-        return int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers"))) - 1
+        number = int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers")))
+        self.store.fleet_copy.numbered(number)
+        return number - 1
 
     async def _stop_relay(self) -> None:
         if self._look is not None:

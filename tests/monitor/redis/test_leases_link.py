@@ -9,7 +9,7 @@ from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned
 from heartfelt.monitor.store.redis.holdings import COMING_S
 from heartfelt.monitor.store.redis.keys import SLOTS
 from heartfelt.monitor.store.redis.link import Unreachable
-from tests.monitor.redis.leasing import CutOff, Fleet, entries_of, join, lost, name, poll, removed
+from tests.monitor.redis.leasing import CutOff, Fleet, entries_of, join, lost, name, poll, removed, row
 
 NAMES = [name(n) for n in range(200)]
 
@@ -121,9 +121,8 @@ def test_redis_that_is_killed_and_comes_back_empty(make_redis, link_to):
             return None
 
     renewal = poll(renew)
-    assert sorted(renewal.dropped) == sorted(zip(NAMES, entries, strict=True))
-    assert renewal.gone == [0, 1]
-    again = fleet.joined(ours, NAMES)
-    assert len(again) == len(NAMES)
-    assert fleet.check().keys() == set(NAMES)
+    assert (renewal.dropped, renewal.emptied, renewal.gone) == ([], len(NAMES), [0, 1])
+    rows = {entry.id: row(one, entry) for one, entry in zip(NAMES, entries, strict=True)}
+    assert ours.restore([(id, rows[id]) for id in ours.to_restore(1000)]) == [True] * len(NAMES)
+    assert {one: entry for one, (entry, _, _) in fleet.check().items()} == dict(zip(NAMES, entries, strict=True))
     fleet.close()

@@ -50,8 +50,7 @@ class Instances:
         logger: logging.Logger,
     ) -> None:
         self.own: dict[int, Own] = {}
-        self.flush_s = MOST_FLUSH_S
-        """How often pages are to be written: four times in the shortest timeout that was seen."""
+        self.flush_s = MOST_FLUSH_S  # how often pages are written: four times in the shortest timeout that was seen
         self.faults = 0
         """Writes that can never be stored."""
         self._leases = leases
@@ -68,10 +67,8 @@ class Instances:
         self._n_changes = 0
         self._asked: dict[int, Accepted | Refused | None] = {}
         """Losses that `lose` asks for now, and the answers."""
-        self._begun: int | None = None
-        """The instance of which what was put becomes a Write at this moment."""
-        self.ended = False
-        """The leases were given up: what is put from now on is other monitors' to say."""
+        self._begun: int | None = None  # the instance of which what was put becomes a Write at this moment
+        self.ended = False  # the leases were given up: what is put from now on is other monitors' to say
         self._unheard = Unheard()
 
     def __len__(self) -> int:

@@ -37,6 +37,10 @@ class _Item(NamedTuple):
     row: bytes
 
 
+_Conflict = tuple[Page, _Item, Entry, bytes]
+"""A name that has another entry, and the mark of the owner of its page."""
+
+
 def begin(shard: Shard) -> int:
     """Notes that Redis may have lost all that this monitor has in a shard. Returns how many instances that are."""
     shard.lost_pages = list(shard.pages.all.values())
@@ -102,11 +106,7 @@ def restore(holdings: Holdings, wanted: Sequence[tuple[int, InstanceRow | None]]
             packed = b"" if row is None else pack_row(row)
             of_page.setdefault(page, []).append(_Item(at, name, entry, packed))
     parts = [(page, part) for page, items in of_page.items() for part in _parts(items)]
-    conflicts: list[tuple[Page, _Item, Entry, bytes]] = []
-    for page, item, other, mark in _send(holdings, parts, found):
-        conflicts.append((page, item, other, mark))
-    for page, item, other, mark in conflicts:
-        found[item.at] = _decide(holdings, page, item, other, mark)
+    _take_back(holdings, list(_send(holdings, parts, found)), found)
     for shard in holdings.shards:
         _end(shard)
     return found
@@ -124,9 +124,7 @@ def _parts(items: Sequence[_Item]) -> Iterator[list[_Item]]:
     yield part
 
 
-def _send(
-    holdings: Holdings, parts: Sequence[tuple[Page, list[_Item]]], found: list[Restored]
-) -> Iterator[tuple[Page, _Item, Entry, bytes]]:
+def _send(holdings: Holdings, parts: Sequence[tuple[Page, list[_Item]]], found: list[Restored]) -> Iterator[_Conflict]:
     """Calls RESTORE. Yields the names that have other entries, with the marks of their pages' owners."""
     calls = []
     for page, part in parts:
@@ -144,6 +142,7 @@ def _send(
             if isinstance(reply, Unreachable):
                 found[item.at] = reply
             elif reply[2 * n]:
+                found[item.at] = Unreachable(f"shard {shard.number}: another monitor has it", refused=True)
                 yield page, item, Entry.unpack(reply[2 * n]), reply[2 * n + 1]
             else:
                 page.has_row[item.entry.index] = bool(item.row)
@@ -151,32 +150,48 @@ def _send(
                 holdings.counts.restored += shard.restoring.pop(item.entry.id, None) is not None
 
 
-def _decide(holdings: Holdings, page: Page, item: _Item, other: Entry, mark: bytes) -> Restored:
-    """Takes a name back that another monitor has got meanwhile, or leaves it to that one."""
-    shard, entry = holdings.shards[page.shard], item.entry
-    owner, fence = parts_of_mark(mark.decode())
-    if other.id < entry.id or owner == holdings.me or (other.id == entry.id and not _is_newer(entry, other)):
-        holdings.free(shard, page, entry.index)
-        shard.restoring.pop(entry.id, None)
-        return Refused()
-    (moved,) = joining.move(holdings, [(item.name, Owned(other, owner, True, fence), True)]).values()
-    if isinstance(moved, (Refused, Unreachable)):
-        return Unreachable(f"shard {shard.number}: another monitor has it still", refused=True)
-    new = moved.entry if isinstance(moved, Adopted) else moved
-    shard.came.pop(new.id, None)
-    to = shard.pages.all[new.page]
-    if new.id == entry.id:
-        holdings.relocate(page, entry, to, new)
-        shard.restoring[new.id] = new
-        page, item = to, item._replace(entry=new)
-    else:
-        (answer,) = changing.change(holdings, [Write(item.name, new, None, ())])
-        if not isinstance(answer, Accepted):
-            return Unreachable(f"shard {shard.number}: another entry of it could not be deleted", refused=True)
-    found: list[Restored] = [True]
-    if any(_send(holdings, [(page, [item._replace(at=0)])], found)):
-        return Unreachable(f"shard {shard.number}: another monitor was faster", refused=True)
-    return found[0]
+def _take_back(holdings: Holdings, conflicts: Sequence[_Conflict], found: list[Restored]) -> None:
+    """Takes names back that another monitor has got meanwhile, or leaves them to that one."""
+    wanted: list[joining.Wanted] = []
+    items: list[tuple[Page, _Item]] = []
+    for page, item, other, mark in conflicts:
+        shard, entry = holdings.shards[page.shard], item.entry
+        if other.id < entry.id or (other.id == entry.id and not _is_newer(entry, other)):
+            holdings.free(shard, page, entry.index)
+            shard.restoring.pop(entry.id, None)
+            found[item.at] = Refused()
+            continue
+        owner, fence = parts_of_mark(mark.decode())
+        wanted.append((item.name, Owned(other, owner, True, fence), True))
+        items.append((page, item))
+        found[item.at] = Unreachable(f"shard {shard.number}: another monitor has it still", refused=True)
+    moved = joining.move(holdings, wanted)
+    again: list[tuple[Page, _Item]] = []
+    to_delete: list[Write] = []
+    deleted: list[tuple[Page, _Item]] = []
+    for page, item in items:
+        answer = moved[item.name]
+        if isinstance(answer, (Refused, Unreachable)):
+            continue
+        shard, new = holdings.shards[page.shard], answer.entry if isinstance(answer, Adopted) else answer
+        shard.came.pop(new.id, None)
+        if new.id == item.entry.id:
+            to = shard.pages.all[new.page]
+            holdings.relocate(page, item.entry, to, new)
+            shard.restoring[new.id] = new
+            again.append((to, item._replace(entry=new)))
+        else:
+            to_delete.append(Write(item.name, new, None, ()))
+            deleted.append((page, item))
+    for one, done in zip(deleted, changing.change(holdings, to_delete), strict=True):
+        if isinstance(done, Accepted):
+            again.append(one)
+    groups: dict[Page, list[_Item]] = {}
+    for page, item in again:
+        groups.setdefault(page, []).append(item)
+    parts = [(page, part) for page, part_items in groups.items() for part in _parts(part_items)]
+    for _ in _send(holdings, parts, found):
+        pass  # another monitor was faster: it is asked again
 
 
 def _is_newer(one: Entry, other: Entry) -> bool:

@@ -85,7 +85,7 @@ def test_redis_that_is_empty(fleet, how):
             fleet.redis.restart()
         until(lambda: all("Redis has what it had lost again" in one.log for one in monitors), "what was lost")
         for monitor in monitors:
-            until(lambda one=monitor: one.get("/readyz").status == 200, "ready")
+            until(lambda one=monitor: not one.get("/readyz").json["degraded"], "well")
             assert monitor.get("/api/v1/services", token=reader).status == 200
             until(lambda one=monitor: len(rows_of(one, token)) == len(before), "all of them")
         after = {key: kept(row) for key, row in rows_of(monitors[1], token).items()}

@@ -108,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
 
 _PATHS = {"data": "--data", "tls.cert": "--cert", "tls.key": "--key"}
 _FILES = (
-    "redis.password_file", "redis.sentinel_password_file", "redis.ca", "redis.cert", "redis.key", "cluster.secret_file"
+    "redis.password_file", "redis.sentinel_password_file", "redis.ca", "redis.cert", "redis.key", "cluster.secret_file",
+    "cluster.cert", "cluster.key", "cluster.ca",
 )  # fmt: skip
 """Files that are set without a flag of their own."""
 

@@ -33,6 +33,7 @@ from heartfelt.monitor.cluster.status import KIND as STATUS
 from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
+from heartfelt.monitor.config.channel_tls import make_channel_tls
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.intake import Intake
@@ -109,11 +110,15 @@ class ClusterMember:
             wall_ms=wall_ms,
         )
         self.redis = RedisState(self.link, self.store.leases)
+        tls = make_channel_tls(config)
         self.channel = Channel(
             self.id,
             self._secret or secrets.token_bytes(SECRET_BYTES),  # until Redis has told the fleet's
             config.cluster_host,
             config.cluster_port,
+            server_tls=None if tls is None else tls.server,
+            client_tls=None if tls is None else tls.client,
+            server_name=config.cluster_server_name,
         )
         self.relay: Relay
         self.federation: Federation

@@ -28,7 +28,7 @@ def fleet(tmp_path):
     made = run_command("token", "create", "admin", "--scope", "admin", "--set", f"store={redis.url}")
     assert made.returncode == 0, made.stderr
     secret = next(word for word in made.stdout.split() if word.startswith("hf_"))
-    fleet = WholeFleet(tmp_path, redis=redis, token=secret, auth_require="always")
+    fleet = WholeFleet(tmp_path, redis=redis, token=secret, auth_require="always", cluster_comeback="1 s")
     yield fleet
     fleet.end()
 
@@ -74,9 +74,10 @@ def test_redis_that_is_empty(fleet, how):
         for n in range(6):
             monitors[n % 3].beat("quiet", f"q{n}", timeoutMs=SILENT_MS, token=token)
         until(lambda: len(_states(monitors[0], token, "quiet")) == 6, "the silent")
-        # what was put is in Redis
         until(lambda: all(row["ack"] for key, row in rows_of(monitors[1], token).items() if key[0] == "gone"), "acks")
         before = {key: kept(row) for key, row in rows_of(monitors[1], token).items()}
+        for n in range(3):  # lost before anybody leads again
+            monitors[n].beat("quick", f"k{n}", timeoutMs=1500, token=token)
         last = max(one["seq"] for name in ("shop", "gone", "quiet") for one in changes(monitors[0], token, name))
         time_of_silence = time.monotonic()
         if how == "flushed":
@@ -87,15 +88,16 @@ def test_redis_that_is_empty(fleet, how):
         for monitor in monitors:
             until(lambda one=monitor: not one.get("/readyz").json["degraded"], "well")
             assert monitor.get("/api/v1/services", token=reader).status == 200
-            until(lambda one=monitor: len(rows_of(one, token)) == len(before), "all of them")
+            until(lambda one=monitor: len(rows_of(one, token)) == len(before) + 3, "all of them")
         after = {key: kept(row) for key, row in rows_of(monitors[1], token).items()}
         for key, row in before.items():
-            if key[0] != "quiet":
+            if key[0] not in ("quiet", "quick"):
                 assert after[key] == row
             assert after[key]["id"] == row["id"]
         until(lambda: _states(monitors[0], token, "quiet") == ["LOST"] * 6, "the losses of the silent")
         until(lambda: sum(m.get("count") or 1 for m in messages_of(receiver, "quiet")) >= 6, "their messages")
         assert time.monotonic() - time_of_silence > 1
+        until(lambda: sum(m.get("count") or 1 for m in messages_of(receiver, "quick")) >= 3, "messages of the quick")
         for monitor in monitors:
             lost = [one for one in changes(monitor, token, "quiet") if one["new"] == "LOST"]
             assert sorted(one["instance_id"] for one in lost) == [f"q{n}" for n in range(6)]
@@ -105,9 +107,11 @@ def test_redis_that_is_empty(fleet, how):
                 assert not [one for one in changes(monitor, token, "shop") if one["new"] == "LOST"]
             assert [one["id"] for one in monitor.json("/api/v1/webhooks", token=token)["webhooks"]] == [made["id"]]
         assert sum(m.get("count") or 1 for m in messages_of(receiver, "quiet")) == 6
+        assert sum(m.get("count") or 1 for m in messages_of(receiver, "quick")) == 3
         assert sum(m.get("count") or 1 for m in messages_of(receiver, "gone")) == 3
         monitors[2].beat("gone", "g0", timeoutMs=60_000, token=token)
         until(lambda: "UP" in _states(monitors[0], token, "gone"), "a recovery")
+        until(lambda: len([m for m in messages_of(receiver, "gone") if "UP" in str(m)]) == 1, "it is told, too")
         until(fleet.is_whole, "a whole fleet")
         new = run_command("token", "list", "--set", f"store={fleet.redis.url}")
         assert "reader" in new.stdout, new

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Run
+from heartfelt.monitor.store import Keys, Who
 from heartfelt.monitor.store.redis.answers import Renewal
 from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import TimedEvent
@@ -34,8 +35,8 @@ class Emptied:
         self._began_s = 0.0
         self._found = self._written = 0
         self.is_restoring = False
-        self.on_fleet_emptied: list[Callable[[], None]] = []
-        """Called when Redis has lost what the fleet has once."""
+        self.told: Callable[[], Mapping[str, Mapping[Who, Keys]] | None] = lambda: None
+        """Returns what targets were told by this monitor; None: it did not lead when Redis was emptied."""
         self._fleet_emptied = 0
 
     def renewed(self, renewal: Renewal) -> None:
@@ -68,9 +69,10 @@ class Emptied:
     async def _look(self) -> None:
         await self._store.look_at_fleet()
         if (n := self._store.fleet_copy.emptied) != self._fleet_emptied:
+            if (told := self.told()) is not None:
+                await self._store.restore_told(told)
+                self._store.put_hold(self._registry.hold())
             self._fleet_emptied = n
-            for listener in self.on_fleet_emptied:
-                listener()
 
     async def restore(self) -> None:
         """Writes everything again that is missing. Raises StoreError."""

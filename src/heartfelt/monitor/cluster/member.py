@@ -149,6 +149,7 @@ class ClusterMember:
         self.leading = Leading(
             self.store, self.link, self.keys, self.membership, self.channel, make_webhooks, use_webhooks
         )
+        self.ownership.emptied.told = self.leading.told_lately
         self.availability = Availability(self.id, registry.uptime, self.channel.peers.notify)
         self.channel.on_notice(WATCHED, self.availability.took, dict[str, tuple[int, int]])
         self.channel.on(WATCH, lambda peer, message: self.relay.serve(peer))

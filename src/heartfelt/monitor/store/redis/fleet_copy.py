@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from typing import Any
 
 from heartfelt.errors import StoreError
@@ -33,8 +34,13 @@ class FleetCopy:
         self._born: bytes | None = None
         self._documents: dict[str, dict[bytes, bytes]] = {}
         self._numbers = 0
+        self._whole_ms = 0
         self.emptied = 0
         """How often Redis has lost what is here."""
+        self.emptied_s = float("-inf")
+        """When that was seen last, by the monotonic clock."""
+        self.lost_after_ms: int | None = None
+        """When all was there before that, by the primary's clock: what is in Redis has happened later."""
 
     def numbered(self, number: int) -> None:
         """Notes how many monitors have started."""
@@ -52,11 +58,12 @@ class FleetCopy:
     def look(self, kind: str = "") -> dict[bytes, bytes]:
         """Reads all of it, and writes it again if it is gone. Returns the documents of this kind. Raises StoreError."""
         with self._lock:
+            now_ms = self._link.now_ms(FLEET)
             born, *found = self._read(kind)
             if born is None or (self._born is not None and born != self._born):
                 self._restore()
                 born, *found = self._read(kind)
-            self._born = born
+            self._born, self._whole_ms = born, now_ms
             self._documents = dict(zip(self._kinds(kind), found, strict=True))
             return self._documents.get(kind, {})
 
@@ -88,5 +95,6 @@ class FleetCopy:
         )
         if is_known:
             self.emptied += 1
+            self.emptied_s, self.lost_after_ms = time.monotonic(), self._whole_ms
             who = "another monitor has" if n < 0 else f"this monitor has written {n}"
             self._logger.warning("Redis was emptied: %s documents (tokens, webhooks) again", who)

@@ -351,7 +351,7 @@ class RedisStore(HistoryReader):
     # -- what needs the writer
 
     async def look_at_fleet(self) -> None:
-        """Sees whether Redis has what the fleet has once, and writes it again otherwise. Raises StoreError."""
+        """See `FleetCopy.look`."""
         await self._serving.read(self.fleet_copy.look)
 
     async def put_document(self, kind: str, name: str, value: Any) -> None:
@@ -369,7 +369,6 @@ class RedisStore(HistoryReader):
         return await self._writer.do(job, urgent=True)
 
     async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
-        """Also those that were put before."""
         return await self._writer.do(lambda _: self._outbox.drop_deliveries(target, answer, forget=forget))
 
     async def lead(self, fence: int) -> Any:
@@ -377,6 +376,9 @@ class RedisStore(HistoryReader):
         on. Returns the position that was stored last; None: there is none. Raises Superseded."""
         self._teller.see_loop()
         return await self._writer.do(lambda _: self._outbox.lead(fence))
+
+    async def restore_told(self, told: Mapping[str, Mapping[Who, DeliveryKeys]]) -> None:
+        await self._writer.do(lambda _: self._outbox.restore_told(told), urgent=True)
 
     async def put_position(self, value: Any) -> None:
         """Stores the position of the webhooks, after the deliveries that were put before. Raises Superseded."""

@@ -135,7 +135,7 @@ class Beats(Beating):
 
 
 def _made(monitor, url, token):
-    body = {"kind": "generic", "url": url, "filter": {"states": ["LOST"]}}
+    body = {"kind": "generic", "url": url, "filter": {"services": ["gone", "quiet", "quick"]}}
     answer = monitor.post("/api/v1/webhooks", body, token=token)
     return answer.json if answer.status == 201 else None
 

@@ -191,10 +191,11 @@ def test_a_replica_without_the_last_writes(fleet):
     assert renewal.emptied == 19
     entries = [*kept[1:], *gone]
     assert restore_all(ours, rows_of(NAMES[1:20], entries)) == set()
-    found = fleet.check()
-    assert {one: found[one][0] for one in NAMES[1:20]} == dict(zip(NAMES[1:20], entries, strict=True))
+    found = {one: entry for one, (entry, _, _) in fleet.check().items()}
+    assert found == dict(zip(NAMES[1:20], entries, strict=True)), "what was removed is, again"
     ours.renew()
     assert not ours.is_emptied
+    assert fleet.joined(ours, NAMES[:1])
 
 
 def test_an_answer_of_change_that_is_missing_is_no_loss_of_data(fleet):

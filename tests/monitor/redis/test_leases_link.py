@@ -126,3 +126,34 @@ def test_redis_that_is_killed_and_comes_back_empty(make_redis, link_to):
     assert ours.restore([(id, rows[id]) for id in ours.to_restore(1000)]) == [True] * len(NAMES)
     assert {one: entry for one, (entry, _, _) in fleet.check().items()} == dict(zip(NAMES, entries, strict=True))
     fleet.close()
+
+
+def test_a_failover_that_loses_what_was_accepted(sentinel_trio, link_to):
+    """The replica has lost its connection, and becomes the primary. What it did not get is written again."""
+    primary, replica = sentinel_trio.primary, sentinel_trio.replica
+    fleet = Fleet(primary.port)
+    ours = fleet.started(link=link_to(sentinel_trio.url))
+    kept = fleet.joined(ours, NAMES[:10])
+    ours.renew()
+    assert primary.ask("WAIT", 1, 10_000) == 1
+    replica.stop()
+    primary.ask("CLIENT", "KILL", "TYPE", "replica")
+    gone = fleet.joined(ours, NAMES[10:20], 5)
+    assert isinstance(ours.change([removed(NAMES[0], kept[0])])[0], Accepted)
+    last = max(seq for seq, _ in fleet.events())
+    primary.end()
+    replica.cont()
+    renewal = poll(lambda: renewed(ours))
+    assert renewal.emptied == 19
+    entries = dict(zip(NAMES[1:20], (*kept[1:], *gone), strict=True))
+    rows = {entry.id: row(one, entry) for one, entry in entries.items()}
+    assert ours.restore([(id, rows[id]) for id in ours.to_restore(99)]) == [True] * 19
+    ours.renew()
+    assert not ours.is_emptied
+    after = Fleet(replica.port)
+    after.keys = fleet.keys
+    assert {one: entry for one, (entry, _, _) in after.check().items()} == entries  # what was removed is, again
+    (answer,) = ours.change([removed(NAMES[1], kept[1])])
+    assert all(seq > last for seq in answer.seqs if seq % 64 == last % 64)
+    ours.stop()
+    after.close()

@@ -77,6 +77,8 @@ class Shard:
         """The number of the last CHANGE that was answered, and when."""
         self.is_emptied = False
         """Redis has lost what is here, and gets it again (restoring.py):"""
+        self.has_stale = False
+        """Redis may have instances again that were removed."""
         self.lost_pages: list[Page] = []
         """pages,"""
         self.restoring: dict[int, Entry] = {}

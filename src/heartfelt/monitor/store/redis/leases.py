@@ -143,6 +143,8 @@ class Leases:
         if to_audit := [shard for shard in to_audit if not shard.is_emptied]:
             changing.repeat(holdings, to_audit)
             moved += Audit(holdings).run(to_audit)
+            if stale := [shard for shard in to_audit if shard.has_stale and not shard.doubt]:
+                restoring.remove_stale(holdings, stale)
         for shard in holdings.shards:
             if shard.number not in unreachable and not shard.doubt:
                 shard.came.clear()

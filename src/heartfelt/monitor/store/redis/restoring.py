@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from heartfelt.monitor.model import InstanceRow
-from heartfelt.monitor.store.redis import changing, joining
+from heartfelt.monitor.store.redis import adopting, changing, joining
 from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refused, Write
 from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard
-from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Entry, field_of
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, Entry, field_of, name_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
-from heartfelt.monitor.store.redis.packing import pack_row, pack_words
+from heartfelt.monitor.store.redis.packing import pack_row, pack_words, unpack_row
 from heartfelt.monitor.store.redis.pages import Page, new_mark, parts_of_mark
 from heartfelt.monitor.store.redis.scripts import load
 
@@ -194,6 +194,36 @@ def _take_back(holdings: Holdings, conflicts: Sequence[_Conflict], found: list[R
         pass  # another monitor was faster: it is asked again
 
 
+def remove_stale(holdings: Holdings, shards: Iterable[Shard]) -> None:
+    """Removes instances that a replica without the last writes has brought back: their slots are free here."""
+    pages = [page for shard in shards for page in shard.pages.all.values()]
+    replies = holdings.ask([Command(page.shard, ("HKEYS", page.rows_key)) for page in pages])
+    stale = [
+        (page, int(field))
+        for page, fields in zip(pages, replies, strict=True)
+        for field in (() if isinstance(fields, Unreachable) else fields)
+        if page.names[int(field)] is None
+    ]
+    rows = holdings.ask([Command(page.shard, ("HGET", page.rows_key, index)) for page, index in stale])
+    writes: list[Write] = []
+    for (page, index), data in zip(stale, rows, strict=True):
+        if data is None or isinstance(data, Unreachable):
+            continue
+        try:
+            entry = adopting.entry_of(page.number, index, data)
+            row = unpack_row(data[joining.ROW_HEAD :], holdings.shared)
+        except ValueError as error:
+            holdings.unreadable(page.shard, page.number, index, error)
+            continue
+        name = name_of(row.service, row.instance_id)
+        page.free.remove(index)
+        holdings.put(page, name, entry, row=True)
+        writes.append(Write(name, entry, None, ()))
+    changing.change(holdings, writes)
+    for shard in shards:
+        shard.has_stale = False
+
+
 def _is_newer(one: Entry, other: Entry) -> bool:
     return 0 < (one.generation - other.generation) % GENERATIONS < GENERATIONS // 2
 
@@ -201,4 +231,5 @@ def _is_newer(one: Entry, other: Entry) -> bool:
 def _end(shard: Shard) -> None:
     if shard.is_emptied and not is_restoring(shard):
         shard.is_emptied = False
+        shard.has_stale = True
         shard.audit = True  # what could not be asked meanwhile is, and what is there is compared

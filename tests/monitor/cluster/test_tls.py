@@ -20,6 +20,7 @@ from tests.certificates import Certificates
 from tests.monitor.cluster.channels import B, channels, until
 from tests.monitor.cluster.whole import WholeFleet
 from tests.monitor.redis.servers import REDIS
+from tests.monitor.serving import run_command
 from tests.monitor.serving import until as until_true
 
 needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
@@ -132,3 +133,13 @@ def test_a_fleet_with_tls_whose_certificates_are_renewed(tmp_path):
         assert fleet.is_whole()
     finally:
         fleet.end()
+
+
+def test_the_check_reads_the_files(tmp_path):
+    made = Certificates(tmp_path)
+    files_of = {"cluster.cert": made.certificate, "cluster.key": made.key}
+    flags = [part for name, path in files_of.items() for part in ("--set", f"{name}={path}")]
+    assert run_command("serve", "--check", *flags).returncode == 0
+    done = run_command("serve", "--check", *flags, "--set", f"cluster.ca={made.key}")
+    assert done.returncode == 1
+    assert "cluster.ca" in done.stderr

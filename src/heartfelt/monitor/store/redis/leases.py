@@ -243,7 +243,8 @@ class Leases:
         """Returns ids of instances that Redis has lost, and that `restore` is to write again. Any thread."""
         found: list[int] = []
         for shard in self._holdings.shards:
-            found += itertools.islice(shard.restoring.copy(), most - len(found))
+            if shard.restoring and len(found) < most:
+                found += itertools.islice(shard.restoring.copy(), most - len(found))
         return found
 
     def is_restoring(self, id: int) -> bool:

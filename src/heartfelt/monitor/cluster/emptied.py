@@ -7,11 +7,11 @@ Beats are handled as before meanwhile. A few hundred instances are written at a 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from heartfelt.errors import StoreError
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.model import Run
 from heartfelt.monitor.store import Keys, Who
@@ -31,7 +31,8 @@ class Emptied:
 
     def __init__(self, registry: Registry, store: RedisStore, finished: Callable[[], None]) -> None:
         self._registry, self._store, self._finished = registry, store, finished
-        self._wake = TimedEvent()
+        self.wake = TimedEvent()
+        """Set when there is something to be restored."""
         self._began_s = 0.0
         self._found = self._written = 0
         self.is_restoring = False
@@ -51,20 +52,16 @@ class Emptied:
                 "wait until then", renewal.emptied,
             )  # fmt: skip
         self._found += renewal.emptied
-        self._wake.set()
+        self.wake.set()
 
-    async def work(self) -> None:
-        """Restores whenever there is something, until it is cancelled."""
-        while True:
-            await self._wake.wait(LOOK_S)
-            self._wake.clear()
-            try:
-                await self._look()
-                await self.restore()
-            except StoreError as error:  # it is reported by the store's health
-                _logger.debug("Redis does not answer: %s", error)
-            except Exception:  # one error must not end the work
-                _logger.exception("what Redis has lost could not be written again; it is tried again")
+    async def step(self) -> None:
+        """Restores what there is to be restored. Raises StoreError."""
+        try:
+            await self._look()
+        finally:  # it may be another server
+            await self.restore()
+            if self.is_restoring:  # a server cannot be reached now
+                asyncio.get_running_loop().call_later(RETRY_S, self.wake.set)
 
     async def _look(self) -> None:
         await self._store.look_at_fleet()

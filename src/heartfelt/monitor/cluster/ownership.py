@@ -17,6 +17,7 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.away import AwayOwners, Looked
 from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.emptied import LOOK_S as RESTORE_S
 from heartfelt.monitor.cluster.emptied import Emptied
 from heartfelt.monitor.cluster.forwarding import Forwarding
 from heartfelt.monitor.cluster.passing import Passing
@@ -126,7 +127,9 @@ class Ownership:
             asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
             asyncio.create_task(self._repeat(adopt_every_s, self._adopt, self._orphaned), name="taking over"),
             asyncio.create_task(self._repeat(LOOK_S, self._look_away), name="owners out of reach"),
-            asyncio.create_task(self.emptied.work(), name="what Redis has lost"),
+            asyncio.create_task(
+                self._repeat(RESTORE_S, self.emptied.step, self.emptied.wake), name="what Redis has lost"
+            ),
             asyncio.create_task(self._repeat(SWEEP_S, self._sweep), name="sweep of shadows"),
             asyncio.create_task(self._repeat(COMPARE_S, self._compare), name="comparison of what is owned"),
         ]

@@ -243,7 +243,7 @@ class Leases:
         """Returns ids of instances that Redis has lost, and that `restore` is to write again. Any thread."""
         found: list[int] = []
         for shard in self._holdings.shards:
-            if shard.restoring and len(found) < most:
+            if shard.restoring and shard.ready and not shard.doubt and len(found) < most:
                 found += itertools.islice(shard.restoring.copy(), most - len(found))
         return found
 

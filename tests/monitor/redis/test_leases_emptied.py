@@ -261,3 +261,23 @@ def test_many(fleet):
     assert len(fleet.check()) == len(names)
     assert all(type(one) is Entry for one in ours.find(names[:50]))
     assert isinstance(fleet.started().reserve(names[:1])[0], Owned)
+
+
+def test_a_cluster_of_which_one_server_was_emptied(redis_cluster, link_to):
+    server = redis_cluster.primaries()[0]
+    fleet = Fleet(server.port, 16)
+    link = link_to(redis_cluster.url)
+    ours = fleet.started(link=link)
+    entries = fleet.joined(ours, NAMES)
+    server.ask("FLUSHALL")
+    renewal = ours.renew()
+    assert 0 < renewal.emptied < len(NAMES)
+    rows = {entry.id: row(one, entry) for one, entry in zip(NAMES, entries, strict=True)}
+    ids = ours.to_restore(1000)
+    assert len(ids) == renewal.emptied
+    assert ours.restore([(id, rows[id]) for id in ids]) == [True] * len(ids)
+    ours.renew()
+    assert not ours.is_emptied
+    writes = [join(one, entry) for one, entry in zip(NAMES, entries, strict=True)]
+    assert all(isinstance(one, Accepted) for one in ours.change(writes))
+    ours.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the fleet has once is written again by the first monitor that finds it gone."""
+"""Documents of the fleet are written again by the first monitor that finds them gone."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_answers_get_lost_meanwhile(fleet, script, before):
 
 
 def test_a_replica_without_the_last_writes(fleet):
-    """What was accepted is gone, though pages and leases are there."""
+    """Pages and leases are there, though what was accepted last is gone."""
     ours = fleet.started()
     kept = fleet.joined(ours, NAMES[:10])
     ours.renew()

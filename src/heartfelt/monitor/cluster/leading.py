@@ -41,7 +41,7 @@ READ_S = 10.0
 RETRY_S = 1.0
 END_S = 1.0
 WRITTEN_S = 2.5
-"""So long after Redis was emptied, the former leader has seen it, too, and has written again what was told."""
+"""Time after which the former leader has seen that Redis was emptied, and has written again what was told."""
 LATELY_S = 15.0
 LOOK_S = 2.0
 """How often the leader looks whether the webhooks in Redis are those that it runs."""

@@ -35,7 +35,7 @@ __all__ = ["Accepted", "Adopted", "LeaseCounts", "Leases", "Orphan", "Owned", "R
 EVENTS_KEPT = 100_000
 """About as many changes of a shard are kept in its stream."""
 KNOWN_S = changing.DONE_MS / 2000
-"""So long after a call of CHANGE, Redis still knows it, or has lost writes."""
+"""Time for which Redis knows a call of CHANGE, unless it has lost writes."""
 RENEW = load("renew")
 
 

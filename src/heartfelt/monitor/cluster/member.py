@@ -35,6 +35,7 @@ from heartfelt.monitor.cluster.status import KIND as STATUS
 from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
+from heartfelt.monitor.config.channel_tls import make_channel_tls
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.intake import Intake
@@ -111,11 +112,15 @@ class ClusterMember:
             wall_ms=wall_ms,
         )
         self.redis = RedisState(self.link, self.store.leases)
+        tls = make_channel_tls(config)
         self.channel = Channel(
             self.id,
             self._secret or secrets.token_bytes(SECRET_BYTES),  # until Redis has told the fleet's
             config.cluster_host,
             config.cluster_port,
+            server_tls=None if tls is None else tls.server,
+            client_tls=None if tls is None else tls.client,
+            server_name=config.cluster_server_name,
         )
         self.relay: Relay
         self.federation: Federation
@@ -146,6 +151,7 @@ class ClusterMember:
         self.leading = Leading(
             self.store, self.link, self.keys, self.membership, self.channel, make_webhooks, use_webhooks
         )
+        self.ownership.emptied.told = self.leading.told_lately
         self.availability = Availability(self.id, registry.uptime, self.channel.peers.notify)
         self.channel.on_notice(WATCHED, self.availability.took, dict[str, tuple[int, int]])
         assert registry.owned is not None
@@ -217,7 +223,9 @@ class ClusterMember:
 
     def _number(self) -> int:
         """Returns how many monitors have started before this one."""
-        return int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers"))) - 1
+        number = int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers")))
+        self.store.fleet_copy.numbered(number)
+        return number - 1
 
     async def _stop_relay(self) -> None:
         if self._look is not None:

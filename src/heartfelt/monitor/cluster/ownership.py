@@ -17,6 +17,8 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.away import AwayOwners, Looked
 from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.emptied import LOOK_S as RESTORE_S
+from heartfelt.monitor.cluster.emptied import Emptied
 from heartfelt.monitor.cluster.forwarding import Forwarding
 from heartfelt.monitor.cluster.passing import Passing
 from heartfelt.monitor.cluster.questions import AGAIN_S, OwnerQuestions
@@ -106,6 +108,7 @@ class Ownership:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
         self.forwarding.attach(registry, foreign, channel)
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
+        self.emptied = Emptied(registry, store, self._all_restored)
         self.forwarding.is_away = self._away.is_away
         self.forwarding.on_forward = self._away.heard
         self._questions = OwnerQuestions(
@@ -124,11 +127,14 @@ class Ownership:
             asyncio.create_task(self._repeat(FORWARD_S, self._forward), name="forwarding of beats"),
             asyncio.create_task(self._repeat(adopt_every_s, self._adopt, self._orphaned), name="taking over"),
             asyncio.create_task(self._repeat(LOOK_S, self._look_away), name="owners out of reach"),
+            asyncio.create_task(
+                self._repeat(RESTORE_S, self.emptied.step, self.emptied.wake), name="what Redis has lost"
+            ),
             asyncio.create_task(self._repeat(SWEEP_S, self._sweep), name="sweep of shadows"),
             asyncio.create_task(self._repeat(COMPARE_S, self._compare), name="comparison of what is owned"),
         ]
 
-    stop_s = END_S + 4 * HAND_OVER_S
+    stop_s = END_S + 5 * HAND_OVER_S
 
     async def stop(self) -> int:
         """Hands over what was heard, and gives up the leases, so that the others adopt at once. Returns how many tasks
@@ -143,6 +149,7 @@ class Ownership:
         for name, step in (
             ("ask whose is what it has heard", self._questions.ask_last),
             ("forward what it has heard", self._drain),
+            ("write again what Redis has lost", self.emptied.restore),
             ("give up its leases, which end by themselves", self._give_up),
             ("close its port", self._channel.close_port),
         ):
@@ -195,6 +202,7 @@ class Ownership:
 
     def renewed(self, renewal: Renewal) -> None:
         self._disown([entry.id for _, entry in (*renewal.moved, *renewal.dropped)])
+        self.emptied.renewed(renewal)
         if self._passing.renewed(renewal):
             self._registry.owned.asking.wait_for_others()  # type: ignore[union-attr]
         if renewal.unreachable:
@@ -203,6 +211,9 @@ class Ownership:
             self._questions.was_unreachable = False
             self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
             self._foreign.ask_again()
+
+    def _all_restored(self) -> None:
+        self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
 
     def _disown(self, ids: Sequence[int]) -> None:
         if ids:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from heartfelt.monitor.cluster.channel.addresses import resolve, split_address
+from heartfelt.monitor.cluster.channel.addresses import resolve, split_address, why_not
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ChannelError
 from heartfelt.monitor.cluster.channel.feed import PeerFeed, Undelivered
 from heartfelt.monitor.cluster.channel.frames import Input
@@ -87,7 +87,7 @@ class Peers:
     ) -> None:
         self._own, self._secret, self._timing, self._now_ms = own, secret, timing, now_ms
         self._counts, self._log = counts, log
-        self._tls, self._server_name = tls, server_name
+        self.tls, self._server_name = tls, server_name
         self._random = random.Random(seed)
         self._peers: dict[str, _Peer] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -331,7 +331,7 @@ class Peers:
             await within(self._timing.handshake_s, self._greet(wire, host, port))
         except (OSError, ValueError, asyncio.TimeoutError, Hung) as error:  # an SSLError is an OSError
             is_late = isinstance(error, asyncio.TimeoutError) and not str(error)
-            wire.close("the handshake took too long" if is_late else str(error) or repr(error))
+            wire.close("the handshake took too long" if is_late else why_not(error))
         except BaseException:
             wire.close("cancelled")
             wire.closed.set()  # uvloop may close it without a word
@@ -346,11 +346,11 @@ class Peers:
         return wire.why
 
     async def _greet(self, wire: OutgoingWire, host: str, port: int) -> None:
-        name = (self._server_name or host) if self._tls is not None else None
+        name = (self._server_name or host) if self.tls is not None else None
         loop, failure = asyncio.get_running_loop(), OSError(f"{host} has no address")
         for found in await resolve(host, self._timing.handshake_s):
             try:
-                await loop.create_connection(lambda: wire, found, port, ssl=self._tls, server_hostname=name)
+                await loop.create_connection(lambda: wire, found, port, ssl=self.tls, server_hostname=name)
                 break
             except OSError as error:
                 failure = error

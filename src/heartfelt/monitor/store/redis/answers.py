@@ -76,6 +76,8 @@ class Renewal(NamedTuple):
     """Shards that could not be reached, or that refuse to write."""
     asked_s: float = 0.0
     """When the leases were asked to last again, by the monotonic clock."""
+    emptied: int = 0
+    """Instances that Redis was found to have lost: they are to be restored."""
 
 
 class Orphan(NamedTuple):
@@ -100,5 +102,9 @@ class LeaseCounts(msgspec.Struct):
     """Leases that had ended when they were renewed, by shards."""
     dropped: int = 0
     """Instances whose pages others had adopted."""
+    emptied: int = 0
+    """Instances that Redis has lost, since it was emptied or a replica without the last writes took over."""
+    restored: int = 0
+    """Such instances that were written again."""
     swept: int = 0
     """Entries that monitors had reserved and died before they wrote a row."""

@@ -64,3 +64,19 @@ def test_a_start_without_a_token_says_why_one_is_needed(tmp_path, options, why, 
     text = str(caught.value)
     assert all(part in text for part in [*why, "heartfelt token create"]), text
     assert not_said not in text
+
+
+def test_it_is_not_ready_from_the_beginning_of_a_stop(tmp_path):
+    async def main():
+        monitor = Monitor(MonitorConfig(data=str(tmp_path), http_port=0, tcp_port=0, udp_port=0))
+        try:
+            await monitor.start()
+            before = monitor.readiness()
+            monitor.begin_stop()
+            return before, monitor.readiness()
+        finally:
+            await monitor.stop()
+
+    before, after = asyncio.run(main())
+    assert (before.ready, before.degraded) == (True, False)
+    assert (after.ready, after.degraded) == (False, False)

@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         from heartfelt.monitor import server
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import make_policy, make_redis, make_tls, make_webhook_settings
+        from heartfelt.monitor.config.channel_tls import make_channel_tls
     try:
         flags = flags_of(args, FLAGS)
         config = MonitorConfig.load(args.config, flags=flags)
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             make_tls(config)
             make_webhook_settings(config)
             make_redis(config)
+            make_channel_tls(config)
             print(_checked(config, as_json=args.json))
             return 0
         if args.print_unit:
@@ -108,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
 
 _PATHS = {"data": "--data", "tls.cert": "--cert", "tls.key": "--key"}
 _FILES = (
-    "redis.password_file", "redis.sentinel_password_file", "redis.ca", "redis.cert", "redis.key", "cluster.secret_file"
+    "redis.password_file", "redis.sentinel_password_file", "redis.ca", "redis.cert", "redis.key", "cluster.secret_file",
+    "cluster.cert", "cluster.key", "cluster.ca",
 )  # fmt: skip
 """Files that are set without a flag of their own."""
 

@@ -256,6 +256,7 @@ class Monitor:
 
     def begin_stop(self) -> None:
         """Ends requests that would delay the end of an HTTP server: streams, and tests of webhooks. Idempotent."""
+        self.stopping.has_begun = True
         self.stream.close()
         self.webhooks.trials.end()
 
@@ -289,16 +290,14 @@ class Monitor:
         return {name: part.address for name, part in open_.items() if part is not None}
 
     def fault(self) -> str | None:
-        """Returns why losses are not found, which a restart can mend, or None. A disk that cannot be written is no such
-        fault."""
+        """Returns why losses are not found, which a restart can mend, or None. A full disk is no such fault."""
         silent_s = self.polling.silent_s()
         return None if silent_s < SILENT_S else f"no verdict of the hubs was read for {silent_s:.0f} s"
 
     def status(self) -> str:
         """Describes the fleet in a few words."""
         counts = self.registry.totals()
-        n_lost = counts.of(State.LOST)
-        lost = f", {n_lost} lost" if n_lost else ""
+        lost = f", {n} lost" if (n := counts.of(State.LOST)) else ""
         return f"watching {counts.total} instances{lost}"
 
     def readiness(self) -> Ready:
@@ -307,7 +306,8 @@ class Monitor:
         refusing = len(self.webhooks.refusing())
         webhooks = "ok" if not refusing else f"{refusing} refused the last message; GET /api/v1/webhooks has the remedy"
         return Ready(
-            ready=health.ok and all(listeners.values()),
+            ready=not self.stopping.has_begun and (health.ok or self.cluster is not None) and all(listeners.values()),
+            degraded=not health.ok,
             store="ok" if health.ok else f"{health.error or 'not written yet'}",
             listeners=listeners,
             webhooks=webhooks,

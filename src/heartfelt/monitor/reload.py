@@ -16,6 +16,7 @@ from typing import Any
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_retention
+from heartfelt.monitor.config.channel_tls import ChannelTls, make_channel_tls
 from heartfelt.monitor.config.settings import SETTINGS
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.monitor import Monitor
@@ -29,6 +30,9 @@ SLICE = 500
 LIVE: Mapping[str, str] = {
     "tls.cert": "connections that begin from now on",
     "tls.key": "connections that begin from now on",
+    "cluster.cert": "connections between monitors that begin from now on",
+    "cluster.key": "connections between monitors that begin from now on",
+    "cluster.ca": "connections between monitors that begin from now on",
     "http.allowed_hosts": "requests from now on",
     "lease.timeout": "all instances",
     "lease.every": "all instances",
@@ -94,11 +98,11 @@ class Reload:
     async def _run(self) -> None:
         monitor = self._monitor
         old = monitor.config
-        wanted, loaded = await run_in_thread("heartfelt-reload", lambda: self._read(old))
+        wanted, loaded, channel = await run_in_thread("heartfelt-reload", lambda: self._read(old))
         effective, restart = combine(old, wanted)
         await monitor.auth.reload()
         changed = _changed_names(old, effective)
-        self._apply(effective, loaded)
+        self._apply(effective, loaded, channel if old.cluster_cert else None)
         if any(name.startswith(("lease.", "service.")) for name in changed):
             await self._retime()
         self.reloads += 1
@@ -112,18 +116,20 @@ class Reload:
         if restart:
             _logger.warning("these settings have changed, and need a restart of the monitor: %s", ", ".join(restart))
 
-    def _read(self, old: MonitorConfig) -> tuple[MonitorConfig, LoadedTls | None]:
+    def _read(self, old: MonitorConfig) -> tuple[MonitorConfig, LoadedTls | None, ChannelTls | None]:
         """Reads files, on a thread of its own. Raises ConfigError."""
         wanted = old if self._load is None else self._load()
         make_policy(wanted)
-        return wanted, load_tls(wanted)
+        return wanted, load_tls(wanted), make_channel_tls(wanted)
 
-    def _apply(self, config: MonitorConfig, loaded: LoadedTls | None) -> None:
+    def _apply(self, config: MonitorConfig, loaded: LoadedTls | None, channel: ChannelTls | None) -> None:
         monitor = self._monitor
         policy, retention = make_policy(config), make_retention(config)  # before anything changes: they may raise
         logging.getLogger().setLevel(config.log_level.upper())
         if monitor.tls is not None and loaded is not None:
             monitor.tls.use(loaded)
+        if monitor.cluster is not None and channel is not None:
+            monitor.cluster.channel.set_tls(channel.server, channel.client)
         monitor.shield.allow(config.http_allowed_hosts)
         monitor.store.retain(retention)
         monitor.registry.use(policy, config.limits)
@@ -160,7 +166,9 @@ def combine(old: MonitorConfig, wanted: MonitorConfig) -> tuple[MonitorConfig, t
         value = getattr(wanted, setting.field)
         if value == getattr(old, setting.field):
             continue
-        if setting.name not in LIVE or (setting.name.startswith("tls.") and not (old.tls_cert and wanted.tls_cert)):
+        part = setting.name.partition(".")[0]
+        turns_tls = part in ("tls", "cluster") and not all(getattr(one, f"{part}_cert") for one in (old, wanted))
+        if setting.name not in LIVE or turns_tls:
             restart.append(setting.name)
             continue
         changes[setting.field] = value

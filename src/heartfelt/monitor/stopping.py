@@ -35,6 +35,8 @@ class Stopping:
         self._steps: list[_Step] = []
         self._lock = asyncio.Lock()
         self._hurry = asyncio.Event()
+        self.has_begun = False
+        """The stop was announced: nothing new shall be sent here."""
         self.left_running = 0
         """Number of steps that exceeded their time limits."""
 

@@ -274,7 +274,7 @@ def test_a_kept_last_one_makes_way_for_one_that_is_taken_over(fleet):
     kept = b.registry.find("shop", "shop-2")
     fleet.nodes = [b]
     fleet.advance(7.0)
-    b.registry._life.kept.keep(kept, fleet.truth.wall_ms())
+    b.registry._life.kept._keep(kept, fleet.truth.wall_ms())
     b.registry.owned.adopt([TakenOver(row, 3000.0)])
     assert kept.state is State.REMOVED
     b.registry.owned.disown([row.id])

@@ -298,3 +298,37 @@ def test_clocks_that_drift_apart_do_not_make_beats_old():
     for second in range(86_400):
         worst = max(worst, late.of(second * 1000, second * 1000 + second // 10))  # 100 ms in 1000 s
     assert worst <= 2 * 60 // 10 + 1
+
+
+def test_inputs_are_taken_back_and_not_sent_again():
+    feed = PeerFeed(Counter())
+    feed.put_input(text(b"a"))
+    feed.put_input(text(b"b"))
+    assert sent(feed) == [(1, [b"a", b"b"])]
+    feed.put_beat(1, NOW_MS)
+    feed.put_input(text(b"c"))
+    feed.put_input(text(b"d"))
+    before = feed.input_bytes
+    taken = feed.take_back(lambda one: one.data in (b"b", b"c", b"d"))
+    assert [one.data for one in taken] == [b"b", b"c", b"d"]
+    assert 0 < feed.input_bytes == before // 4
+    assert feed.take_back(lambda one: True) == []  # nothing is new, so it does not look
+    feed.put_input(text(b"e"))
+    feed.resume(0)
+    assert sent(feed) == [(1, [b"a"]), (2, [1]), (3, [b"e"])]
+    assert feed.acknowledge(3)
+    assert feed.is_empty and feed.input_bytes == feed.beats == 0
+    feed.put_input(text(b"f"))
+    assert [one.data for one in feed.take_back(lambda one: True)] == [b"f"]
+    assert sent(feed) == [] and feed.is_empty and feed.input_bytes == 0
+
+
+def test_a_batch_that_was_taken_back_as_a_whole_is_still_acknowledged():
+    feed = PeerFeed(Counter())
+    feed.put_input(text(b"a"))
+    assert sent(feed) == [(1, [b"a"])]
+    assert len(feed.take_back(lambda one: True)) == 1
+    feed.put_input(text(b"b"))
+    assert sent(feed) == [(2, [b"b"])]
+    assert feed.acknowledge(1) and feed.acknowledge(2)
+    assert feed.is_empty and feed.input_bytes == 0

@@ -10,8 +10,9 @@ import pytest
 
 from heartfelt.monitor.cluster import reporting
 from heartfelt.monitor.cluster.channel import ChannelError
+from heartfelt.monitor.cluster.hold_events import FleetHolds
 from heartfelt.monitor.cluster.reporting import EventReports
-from heartfelt.monitor.model import AgentEvent, Level
+from heartfelt.monitor.model import MONITOR_SERVICE, AgentEvent, Level
 from tests.monitor.webhooks.parts import until
 
 
@@ -102,3 +103,51 @@ def test_what_is_too_much_is_dropped_and_counted(quick, monkeypatch):
         assert a.stats()["events_dropped"] == 25
 
     asyncio.run(main())
+
+
+def hold_event(name, at_ms, *, scope="shop", until_ms=900_000, fleet=True):
+    info = {"name": name, "untilMs": until_ms} | ({"fleet": True} if fleet else {})
+    return msgspec.structs.replace(event(at_ms), service=scope, type="HOLD", info=info)
+
+
+def test_a_hold_of_the_fleet_is_told_once():
+    holds = FleetHolds()
+    told = [
+        (at_ms, monitor, name)
+        for at_ms, monitor, name, scope in (
+            (1000, "a", "HOLD_BEGAN", "shop"), (1010, "b", "HOLD_BEGAN", "shop"), (1050, "c", "HOLD_BEGAN", "web"),
+            (2000, "b", "HOLD_WIDENED", MONITOR_SERVICE), (2010, "a", "HOLD_WIDENED", MONITOR_SERVICE),
+            (2020, "d", "HOLD_BEGAN", "jobs"),
+            (5000, "a", "HOLD_RELEASING", MONITOR_SERVICE), (5010, "b", "HOLD_RELEASING", MONITOR_SERVICE),
+            (5020, "c", "HOLD_RELEASING", "web"), (5030, "d", "HOLD_RELEASING", "jobs"),
+            (6000, "b", "HOLD_ENDED", MONITOR_SERVICE), (6010, "a", "HOLD_ENDED", MONITOR_SERVICE),
+            (6020, "c", "HOLD_ENDED", "web"), (6030, "d", "HOLD_ENDED", "jobs"),
+            (60_000, "a", "HOLD_BEGAN", "shop"), (61_000, "b", "HOLD_BEGAN", "shop"),
+            (2_000_000, "b", "HOLD_BEGAN", "shop"),  # `a` has stopped, and said nothing
+        )
+        if holds.tells(monitor, hold_event(name, at_ms, scope=scope))
+    ]  # fmt: skip
+    assert told == [
+        (1000, "a", "HOLD_BEGAN"), (1050, "c", "HOLD_BEGAN"), (2000, "b", "HOLD_WIDENED"),
+        (5000, "a", "HOLD_RELEASING"), (6030, "d", "HOLD_ENDED"), (60_000, "a", "HOLD_BEGAN"),
+        (2_000_000, "b", "HOLD_BEGAN"),
+    ]  # fmt: skip
+    assert holds.tells("c", hold_event("HOLD_BEGAN", 2_000_100, fleet=False)) and holds.tells("a", event(1))
+
+
+def test_it_is_told_by_the_monitor_that_leads_only():
+    async def scenario():
+        fleet = Fleet()
+        for one in fleet.reports.values():
+            one.start()
+        for own, one in fleet.reports.items():
+            one.put(hold_event("HOLD_BEGAN", 1000 + ord(own)))
+        await asyncio.sleep(0)
+        fleet.leader = "a"
+        await until(lambda: fleet.reports["a"].stats()["events_untold"] == 1)
+        await until(lambda: not any(one.stats()["events_waiting"] for one in fleet.reports.values()))
+        assert len(fleet.taken) == 1
+        for one in fleet.reports.values():
+            await one.stop()
+
+    asyncio.run(scenario())

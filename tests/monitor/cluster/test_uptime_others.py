@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from heartfelt.monitor.fleet.policy import Policy, ServicePolicy
-from heartfelt.monitor.model import State
 from tests.monitor.fleet.world import NO_HOLD, World
 
 MIN_UP = Policy(services={"web": ServicePolicy(min_up=2, lease_timeout_ms=60_000)}, hold=NO_HOLD)
@@ -81,13 +80,3 @@ def test_it_is_published_as_what_is_added(worlds):
     a.registry.uptime.publish(complete=True)
     (only,) = (one for times in published for (_, service), one in times.items() if service == "web")
     assert only == (10.0, 10.0, 10.0, 10.0)
-
-
-def test_the_last_one_is_not_kept_while_others_are_elsewhere(worlds):
-    a, _ = worlds
-    a.join("web/1")
-    a.registry.uptime.others("web", 1, 1)
-    a.advance(61.0)
-    assert a.state("web/1") is State.LOST
-    a.advance(3600.0)
-    assert a.state("web/1") is None

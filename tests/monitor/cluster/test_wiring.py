@@ -126,6 +126,33 @@ def test_a_goodbye_does_not_wait_for_an_owner_out_of_reach(tmp_path, redis_serve
     run(scenario)
 
 
+def test_a_goodbye_that_was_sent_just_before_its_owner_was_out_of_reach_is_taken_back(tmp_path, redis_server):
+    """It lies in a connection over which nothing comes. The owner would tell a loss."""
+
+    async def scenario():
+        async with fleet_of(2, tmp_path, redis_server, lease_timeout=30.0) as (a, b):
+            a.beat("x")
+            await until(lambda: a.find("x"))
+            await a.monitor.store.flush()
+            b.beat("x")
+            await until(lambda: b.counts["forwarded"] == 1)
+            b.channel.cut()
+            a.channel.cut()
+            b.beat("x", goodbye=True)
+            await until(lambda: b.member.channel.peers.waiting()[1], "the goodbye waits for its owner")
+            assert not b.member.ownership._away.is_away(a.member.id)
+            await until(lambda: (one := b.find("x")) is not None and one.state is State.LEFT, "the goodbye")
+            assert b.counts["taken_back"] == 1
+            b.beat("x")
+            await until(lambda: b.find("x").state is State.UP)
+            a.channel.heal()
+            b.channel.heal()
+            await until(lambda: a.find("x") is None and b.member.channel.peers.connected, "the move")
+            assert b.find("x").state is State.UP  # the goodbye does not come again
+
+    run(scenario)
+
+
 def test_a_clock_that_jumps_ahead_holds_losses(tmp_path, redis_server):
     async def scenario():
         async with fleet_of(1, tmp_path, redis_server, lease_timeout=1.0, hold_enable=True) as (a,):

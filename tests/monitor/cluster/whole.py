@@ -90,9 +90,9 @@ class Viewer:
 class Beating:
     """Beats for instances of `service`, each at the monitor that `place` gives, and measures how long answers take."""
 
-    def __init__(self, monitors, names, *, service="shop", every_s=0.3, timeout_ms=4000, place=lambda n, k: n):
+    def __init__(self, monitors, names, *, service="shop", every_s=0.3, timeout_ms=4000, place=lambda n, k: n, **more):
         self.monitors, self.names, self.service = monitors, names, service
-        self.every_s, self.timeout_ms, self.place = every_s, timeout_ms, place
+        self.every_s, self.timeout_ms, self.place, self.more = every_s, timeout_ms, place, more
         self.took = []
         """(when, how long it took, status)"""
         self.gap_s = 0.0
@@ -107,7 +107,7 @@ class Beating:
             for n, name in enumerate(self.names):
                 monitor = self.monitors[self.place(n, k) % len(self.monitors)]
                 began_s = time.monotonic()
-                body = {"service": self.service, "instanceId": name, "timeoutMs": self.timeout_ms}
+                body = {"service": self.service, "instanceId": name, "timeoutMs": self.timeout_ms, **self.more}
                 with contextlib.suppress(OSError):
                     answer = monitor.post("/api/v1/beats", body)
                     now_s = time.monotonic()

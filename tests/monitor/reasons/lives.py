@@ -9,6 +9,7 @@ from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.model import AgentEvent
 from heartfelt.monitor.reasons import NO_REASON, Reason, read, text_reason
 from heartfelt.monitor.webhooks.notices import refusal_event
+from tests.monitor.cluster.counting import Counting
 from tests.monitor.cluster.truth import Fleet
 from tests.monitor.fleet.world import World, saved
 from tests.monitor.ingest.world import heartbeat
@@ -191,3 +192,15 @@ def _live_at_many_monitors(listener):
         other.truth.clock.advance(1000.0)
         node.poll()
     other.close()
+    _live_cut_off(listener)
+
+
+def _live_cut_off(listener):
+    """One of four monitors hears its clients no more."""
+    fleet = Fleet(4, policy=Policy(lease_timeout_ms=6000, hold=HoldPolicy(silence_ms=60_000)))
+    listener.follow(fleet.nodes[0])
+    counting = Counting(fleet)
+    who = [(node, [f"{n}-{node.id}" for n in range(6)]) for node in fleet.nodes]
+    counting.run(8, who, each=0.1)
+    counting.run(8, who[1:], each=0.1)
+    fleet.close()

@@ -105,10 +105,12 @@ class OneServer:
 
 
 class CutOff:
-    """A relay that ends the connection in place of a reply, once."""
+    """A relay that ends a connection in place of the reply to a script, once. cut: waits until what was sent has been
+    executed: it may be on its way in parts, and the reply to the first of them comes before the last one is sent."""
 
     def __init__(self, port: int) -> None:
-        self.cut = False
+        self.cut: Callable[[], object] | None = None
+        self._calls_script: set[socket.socket] = set()
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -131,8 +133,11 @@ class CutOff:
     def _relay(self, source: socket.socket, to: socket.socket, is_reply: bool) -> None:
         try:
             while data := source.recv(1 << 16):
-                if is_reply and self.cut:
-                    self.cut = False
+                if not is_reply and self.cut is not None and b"EVALSHA" in data:  # the link also asks for the time
+                    self._calls_script.add(source)
+                if is_reply and to in self._calls_script and self.cut is not None:
+                    cut, self.cut = self.cut, None
+                    cut()
                     break
                 to.sendall(data)
         except OSError:

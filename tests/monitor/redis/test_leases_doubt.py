@@ -12,7 +12,7 @@ from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned, Refu
 from heartfelt.monitor.store.redis.holdings import COMING_S
 from heartfelt.monitor.store.redis.keys import Entry
 from heartfelt.monitor.store.redis.link import Script, Unreachable
-from tests.monitor.redis.leasing import CutOff, Fleet, OneServer, change, entries_of, join, name, removed
+from tests.monitor.redis.leasing import CutOff, Fleet, OneServer, change, entries_of, join, name, poll, removed
 
 NAMES = [name(n) for n in range(20)]
 
@@ -51,7 +51,7 @@ def test_connection_that_ends_after_the_change_was_executed(fleet, relay):
     ours = fleet.started(link=link)
     writes = joins(ours.reserve(NAMES), 1)
     ours.change(writes[:1])  # so that the script is known there
-    relay.cut = True
+    relay.cut = lambda: poll(lambda: len(fleet.events()) == len(NAMES))
     answers = ours.change(writes[1:])
     assert all(isinstance(answer, Unreachable) and not answer.refused for answer in answers)
     assert len(fleet.events()) == len(NAMES)  # it was executed

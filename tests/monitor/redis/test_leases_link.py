@@ -9,7 +9,7 @@ from heartfelt.monitor.store.redis.answers import Accepted, Adopted, Owned
 from heartfelt.monitor.store.redis.holdings import COMING_S
 from heartfelt.monitor.store.redis.keys import SLOTS
 from heartfelt.monitor.store.redis.link import Unreachable
-from tests.monitor.redis.leasing import CutOff, Fleet, entries_of, join, lost, name, poll, removed
+from tests.monitor.redis.leasing import CutOff, Fleet, entries_of, join, lost, name, poll, removed, row
 
 NAMES = [name(n) for n in range(200)]
 
@@ -79,6 +79,14 @@ def test_compaction_on_a_cluster(redis_cluster, link_to):
     ours.stop()
 
 
+def renewed(leases):
+    """Renews, unless the server cannot be reached yet."""
+    try:
+        return leases.renew()
+    except Unreachable:
+        return None
+
+
 def test_connection_that_ends_after_the_change_was_executed(redis_server, link_to):
     fleet, relay = Fleet(redis_server.port), CutOff(redis_server.port)
     try:
@@ -86,14 +94,12 @@ def test_connection_that_ends_after_the_change_was_executed(redis_server, link_t
         entries = fleet.joined(ours, NAMES)
         before = len(fleet.events())
         writes = [join(one, entry, n + 1) for n, (one, entry) in enumerate(zip(NAMES, entries, strict=True))]
-        relay.cut = True
+        relay.cut = lambda: poll(lambda: len(fleet.events()) == before + len(NAMES))
         answers = ours.change(writes)
         assert len(fleet.events()) == before + len(NAMES)  # it was executed
-        unsure = [write for write, one in zip(writes, answers, strict=True) if isinstance(one, Unreachable)]
-        if unsure:
-            assert all(not one.refused for one in answers)
-            ours.renew()
-            answers = ours.change(writes)
+        assert all(isinstance(one, Unreachable) and not one.refused for one in answers)
+        poll(lambda: renewed(ours))  # at once, unless the link is still looking for the server
+        answers = ours.change(writes)
         assert {seq for one in answers for seq in one.seqs} <= {seq for seq, _ in fleet.events()}
         assert len(fleet.events()) == before + len(NAMES)
         assert ours.change([join(NAMES[0], entries[0])._replace(changes=())]) == [Accepted([])]
@@ -114,16 +120,40 @@ def test_redis_that_is_killed_and_comes_back_empty(make_redis, link_to):
         ours.renew()
     server.start()
 
-    def renew():
-        try:
-            return ours.renew()
-        except Unreachable:
-            return None
-
-    renewal = poll(renew)
-    assert sorted(renewal.dropped) == sorted(zip(NAMES, entries, strict=True))
-    assert renewal.gone == [0, 1]
-    again = fleet.joined(ours, NAMES)
-    assert len(again) == len(NAMES)
-    assert fleet.check().keys() == set(NAMES)
+    renewal = poll(lambda: renewed(ours))
+    assert (renewal.dropped, renewal.emptied, renewal.gone) == ([], len(NAMES), [0, 1])
+    rows = {entry.id: row(one, entry) for one, entry in zip(NAMES, entries, strict=True)}
+    assert ours.restore([(id, rows[id]) for id in ours.to_restore(1000)]) == [True] * len(NAMES)
+    assert {one: entry for one, (entry, _, _) in fleet.check().items()} == dict(zip(NAMES, entries, strict=True))
     fleet.close()
+
+
+def test_a_failover_that_loses_what_was_accepted(sentinel_trio, link_to):
+    """The replica has lost its connection, and becomes the primary. What it did not get is written again."""
+    primary, replica = sentinel_trio.primary, sentinel_trio.replica
+    fleet = Fleet(primary.port)
+    ours = fleet.started(link=link_to(sentinel_trio.url))
+    kept = fleet.joined(ours, NAMES[:10])
+    ours.renew()
+    assert primary.ask("WAIT", 1, 10_000) == 1
+    replica.stop()
+    primary.ask("CLIENT", "KILL", "TYPE", "replica")
+    gone = fleet.joined(ours, NAMES[10:20], 5)
+    assert isinstance(ours.change([removed(NAMES[0], kept[0])])[0], Accepted)
+    last = max(seq for seq, _ in fleet.events())
+    primary.end()
+    replica.cont()
+    renewal = poll(lambda: renewed(ours))
+    assert renewal.emptied == 19
+    entries = dict(zip(NAMES[1:20], (*kept[1:], *gone), strict=True))
+    rows = {entry.id: row(one, entry) for one, entry in entries.items()}
+    assert ours.restore([(id, rows[id]) for id in ours.to_restore(99)]) == [True] * 19
+    ours.renew()
+    assert not ours.is_emptied
+    after = Fleet(replica.port)
+    after.keys = fleet.keys
+    assert {one: entry for one, (entry, _, _) in after.check().items()} == entries  # what was removed is, again
+    (answer,) = ours.change([removed(NAMES[1], kept[1])])
+    assert all(seq > last for seq in answer.seqs if seq % 64 == last % 64)
+    ours.stop()
+    after.close()

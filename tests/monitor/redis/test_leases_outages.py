@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from heartfelt.monitor.store.redis.answers import Accepted, Refused
+from heartfelt.monitor.store.redis.answers import Accepted
 from heartfelt.monitor.store.redis.keys import Entry
 from heartfelt.monitor.store.redis.link import Unreachable
-from tests.monitor.redis.leasing import Fleet, join, name, removed
+from tests.monitor.redis.leasing import Fleet, join, name, removed, row
 
 NAMES = [name(n) for n in range(20)]
 
@@ -67,7 +67,7 @@ def test_nothing_can_be_reached(fleet):
 
 
 def test_redis_restarted_empty(empty_fleet):
-    """Everything is dropped, and can be joined again with what is in memory."""
+    """Nothing is dropped: all is written again."""
     fleet = empty_fleet
     ours, theirs = fleet.started(), fleet.started()
     entries = fleet.joined(ours, NAMES, 5)
@@ -83,26 +83,16 @@ def test_redis_restarted_empty(empty_fleet):
         ours.flush()
     renewal = ours.renew()
     assert renewal.gone == [0, 1]
-    assert sorted(renewal.dropped) == sorted(zip(NAMES, entries, strict=True))
-    assert ours.n_pages == 0
+    assert (renewal.dropped, renewal.emptied) == ([], 20)
     assert theirs.renew().gone == [0, 1]
+    assert all(answer.refused for answer in ours.change(joins(entries)))
+    rows = {entry.id: row(one, entry) for one, entry in zip(NAMES, entries, strict=True)}
+    assert ours.restore([(id, rows[id]) for id in ours.to_restore(99)]) == [True] * 20
+    ours.renew()
+    assert not ours.is_emptied
     assert ours.flush() == []
-    assert not ours.set_deadline(entries[0], 9)
-    assert ours.change(joins(entries)) == [Refused()] * 20
-    again = fleet.joined(ours, NAMES, 6)
-    assert len(again) == 20
-    assert len(fleet.check()) == 20
-
-
-def test_pages_that_vanish_alone(empty_fleet):
-    fleet = empty_fleet
-    ours = fleet.started()
-    entries = fleet.joined(ours, NAMES, 5)
-    for entry in entries:
-        ours.set_deadline(entry, 6)
-    fleet.client.flushall()
-    gone = ours.flush()
-    assert sorted(gone) == sorted(zip(NAMES, entries, strict=True))
+    assert all(isinstance(answer, Accepted) for answer in ours.change(joins(entries)))
+    assert {one: entry for one, (entry, _, _) in fleet.check().items()} == dict(zip(NAMES, entries, strict=True))
 
 
 def test_out_of_memory(empty_fleet):

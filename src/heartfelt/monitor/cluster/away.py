@@ -51,6 +51,10 @@ class AwayOwners:
         """Returns whether an owner lives, as far as Redis says, and cannot be reached from here."""
         return self._peers.unheard_s(owner) > AWAY_S
 
+    def owners(self) -> list[str]:
+        """Returns those that were away when it was looked last."""
+        return list(self._due_s)
+
     def heard(self, forward: Forward) -> None:
         """Notes what is on its way to an owner."""
         due_s = self._due_s.get(forward.owner)

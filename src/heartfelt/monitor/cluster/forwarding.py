@@ -41,6 +41,9 @@ MOST_UNSAID = 100_000
 IDS_IN_NOTICE = 20_000
 FIGURES: Figures = {
     "forwarded": counter("heartfelt_ownership_forwarded", "Beats that were forwarded to the instances' owners"),
+    "taken_back": counter(
+        "heartfelt_ownership_taken_back", "Goodbyes and results that were sent to an owner that cannot be reached"
+    ),
     "received": counter("heartfelt_ownership_received", "Beats that other monitors have forwarded to this one"),
     "passed_on": counter(
         "heartfelt_ownership_passed_on", "Beats that were passed on since this monitor could not reach Redis in time"
@@ -151,6 +154,15 @@ class Forwarding:
                 self._foreign.unsent(Forward(owner=one.owner, ids=refused, ages_ms=[], raws=raws))
         if self._unsaid:
             self._say()
+
+    def take_back(self, owner: str) -> None:
+        """Takes back what is more than a plain beat, and was sent to an owner just before it was found to be away: it
+        would wait for the network, and an instance that said goodbye would be told as lost meanwhile."""
+        taken = self._channel.peers.take_inputs(owner, _says_more)
+        if taken:
+            now_ms = monotonic_ms()
+            self.counts["taken_back"] += len(taken)
+            self._foreign.again([_raw(one, now_ms) for one in taken])
 
     def _undelivered(self, peer: str, left: Undelivered) -> None:
         now_ms = monotonic_ms()
@@ -267,6 +279,10 @@ _decode_raw = msgspec.msgpack.Decoder(Raw).decode
 
 def _input(raw: Raw, now_ms: int) -> Input:
     return Input(raw.kind.value, _encode(raw), raw.via, raw.peer, now_ms - raw.age_ms)
+
+
+def _says_more(one: Input) -> bool:
+    return one.kind != PASSED_ON and not _decode_raw(one.data).repeats
 
 
 def _raw(one: Input, now_ms: int) -> Raw:

@@ -27,6 +27,8 @@ from heartfelt.monitor.cluster.membership import Membership
 from heartfelt.monitor.cluster.reporting import EventReports
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent, Change
+from heartfelt.monitor.store import Keys as DeliveryKeys
+from heartfelt.monitor.store import Who
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Link
 from heartfelt.monitor.store.redis.store import RedisStore
@@ -40,6 +42,9 @@ FOLLOW_FOR_NONE_S = 2.0
 READ_S = 10.0
 RETRY_S = 1.0
 END_S = 1.0
+WRITTEN_S = 2.5
+"""Time after which the former leader has seen that Redis was emptied, and has written again what was told."""
+LATELY_S = 15.0
 LOOK_S = 2.0
 """How often the leader looks whether the webhooks in Redis are those that it runs."""
 FIGURES: Figures = {
@@ -84,6 +89,10 @@ class FencedPositions:
         found = await self._store.lead(self._fence)
         until_ms = await run_in_thread("follow", self._accepted_until_ms, seconds=READ_S)
         self.end_seq = first_seq(until_ms + 1)
+        if found is None and (since_ms := self._store.fleet_copy.lost_after_ms) is not None:
+            self.seq = first_seq(since_ms) - 1  # Redis was emptied: what it has was not told yet
+            self.end_seq = max(self.end_seq, self.seq + 1)
+            return Position(seq=self.seq, flushed=True)
         try:
             kept = None if found is None else msgspec.convert(found, _Kept)
         except msgspec.ValidationError as error:
@@ -146,6 +155,7 @@ class Leading:
         self._make, self._use = make, use
         self.webhooks = make(store, None, None)
         """Those of this term; the ones of a monitor that does not lead are not started."""
+        self._former, self._ended_s = self.webhooks, float("-inf")
         self._fence: int | None = None
         self._wanted: int | None = None
         self._heard_ms = 0
@@ -222,7 +232,20 @@ class Leading:
                     _logger.warning("this monitor leads, but its webhooks cannot begin yet: %s", error)
                     await self._end_term()
 
+    def told_lately(self) -> dict[str, dict[Who, DeliveryKeys]] | None:
+        """Returns what was told by the webhooks of this term, or of one that has just ended; None: there is none."""
+        if time.monotonic() - self._ended_s < LATELY_S:
+            return self._former.told.all()
+        return self.webhooks.told.all() if self._fence is not None else None
+
+    async def _wait_for_told(self) -> None:
+        """If Redis was emptied, waits until the former leader has written again what was told."""
+        await self._store.look_at_fleet()
+        while self._running and (left_s := self._store.fleet_copy.emptied_s + WRITTEN_S - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+
     async def _lead(self, fence: int) -> None:
+        await self._wait_for_told()
         positions = FencedPositions(self._store, fence, functools.partial(accepted_until_ms, self._link, self._keys))
         replayed = _ReplayedStore(self._store, positions)
         self._heard_ms = 0
@@ -287,7 +310,8 @@ class Leading:
         self._is_other = is_other
 
     async def _end_term(self) -> None:
-        webhooks = self.webhooks
+        self._former = webhooks = self.webhooks
+        self._ended_s = time.monotonic()
         self._is_ready = False
         webhooks.supersede()
         self._fence = None

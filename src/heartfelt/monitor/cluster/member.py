@@ -18,6 +18,8 @@ from typing import Any
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
+from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, Question
+from heartfelt.monitor.cluster.census import Reply as CensusReply
 from heartfelt.monitor.cluster.channel.asking import ChannelError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import FleetMember
@@ -33,6 +35,7 @@ from heartfelt.monitor.cluster.status import KIND as STATUS
 from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
+from heartfelt.monitor.config.channel_tls import make_channel_tls
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.intake import Intake
@@ -109,11 +112,15 @@ class ClusterMember:
             wall_ms=wall_ms,
         )
         self.redis = RedisState(self.link, self.store.leases)
+        tls = make_channel_tls(config)
         self.channel = Channel(
             self.id,
             self._secret or secrets.token_bytes(SECRET_BYTES),  # until Redis has told the fleet's
             config.cluster_host,
             config.cluster_port,
+            server_tls=None if tls is None else tls.server,
+            client_tls=None if tls is None else tls.client,
+            server_name=config.cluster_server_name,
         )
         self.relay: Relay
         self.federation: Federation
@@ -144,8 +151,13 @@ class ClusterMember:
         self.leading = Leading(
             self.store, self.link, self.keys, self.membership, self.channel, make_webhooks, use_webhooks
         )
+        self.ownership.emptied.told = self.leading.told_lately
         self.availability = Availability(self.id, registry.uptime, self.channel.peers.notify)
         self.channel.on_notice(WATCHED, self.availability.took, dict[str, tuple[int, int]])
+        assert registry.owned is not None
+        self.census = Census(self.id, registry.owned, self.channel.peers.notify, self._config.cluster_settle)
+        self.channel.on_notice(ASK, self.census.asked, Question)
+        self.channel.on_notice(ANSWER, self.census.answered, CensusReply)
         self.channel.on(WATCH, lambda peer, message: self.relay.serve(peer))
         self.membership.on_change = self._changed
         self.membership.on_secret = self.channel.set_secret
@@ -211,13 +223,16 @@ class ClusterMember:
 
     def _number(self) -> int:
         """Returns how many monitors have started before this one."""
-        return int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers"))) - 1
+        number = int(self.link.call(FLEET, "INCR", self.keys.fleet("numbers")))
+        self.store.fleet_copy.numbered(number)
+        return number - 1
 
     async def _stop_relay(self) -> None:
         if self._look is not None:
             self._look.cancel()
             self._look = None
         self.availability.stop()
+        self.census.stop()
         await self.relay.stop()
 
     def _look_again(self) -> None:
@@ -227,6 +242,7 @@ class ClusterMember:
     def _changed(self, living: Mapping[str, FleetMember]) -> None:
         self.channel.peers.set_peers({id: one.address for id, one in living.items()})
         self.availability.set_living(living)
+        self.census.set_living(living)
         self.status.look_soon()
         self.ownership.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
@@ -271,6 +287,7 @@ class ClusterMember:
             "channel": self.channel.stats(),
             "membership": self.membership.stats(),
             "availability": self.availability.stats(),
+            "census": self.census.stats(),
             "relay": self.relay.stats(),
             "leading": self.leading.stats(),
             "federation": self.federation.stats(),
@@ -294,8 +311,8 @@ class ClusterMember:
 
     def readings(self) -> Iterator[Reading]:
         for part in (
-            self.ownership, self.channel, self.membership, self.availability, self.relay, self.leading,
-            self.federation, self.status, self.redis,
+            self.ownership, self.channel, self.membership, self.availability, self.census, self.relay,
+            self.leading, self.federation, self.status, self.redis,
         ):  # fmt: skip
             yield from part.readings()
 

@@ -17,6 +17,8 @@ from typing import Any
 from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.away import AwayOwners, Looked
 from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.emptied import LOOK_S as RESTORE_S
+from heartfelt.monitor.cluster.emptied import Emptied
 from heartfelt.monitor.cluster.forwarding import Forwarding
 from heartfelt.monitor.cluster.passing import Passing
 from heartfelt.monitor.cluster.questions import AGAIN_S, OwnerQuestions
@@ -112,6 +114,7 @@ class Ownership:
         self.forwarding.on_unsaid = self._hears.set
         foreign.shadows.on_first = self._hears_others
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
+        self.emptied = Emptied(registry, store, self._all_restored)
         self.forwarding.is_away = self._away.is_away
         self.forwarding.on_forward = self._away.heard
         self._questions = OwnerQuestions(
@@ -130,11 +133,14 @@ class Ownership:
             asyncio.create_task(self._repeat(self._forward_in_s, self._forward, self._hears), name="forwarding"),
             asyncio.create_task(self._repeat(lambda: adopt_every_s, self._adopt, self._orphaned), name="taking over"),
             asyncio.create_task(self._repeat(self._look_in_s, self._look_away, self._looks), name="owners away"),
+            asyncio.create_task(
+                self._repeat(lambda: RESTORE_S, self.emptied.step, self.emptied.wake), name="what Redis has lost"
+            ),
             asyncio.create_task(self._repeat(lambda: SWEEP_S, self._sweep), name="sweep of shadows"),
             asyncio.create_task(self._repeat(lambda: COMPARE_S, self._compare), name="comparison of what is owned"),
         ]
 
-    stop_s = END_S + 4 * HAND_OVER_S
+    stop_s = END_S + 5 * HAND_OVER_S
 
     async def stop(self) -> int:
         """Hands over what was heard, and gives up the leases, so that the others adopt at once. Returns how many tasks
@@ -149,6 +155,7 @@ class Ownership:
         for name, step in (
             ("ask whose is what it has heard", self._questions.ask_last),
             ("forward what it has heard", self._drain),
+            ("write again what Redis has lost", self.emptied.restore),
             ("give up its leases, which end by themselves", self._give_up),
             ("close its port", self._channel.close_port),
         ):
@@ -201,6 +208,7 @@ class Ownership:
 
     def renewed(self, renewal: Renewal) -> None:
         self._disown([entry.id for _, entry in (*renewal.moved, *renewal.dropped)])
+        self.emptied.renewed(renewal)
         if self._passing.renewed(renewal):
             self._registry.owned.asking.wait_for_others()  # type: ignore[union-attr]
         if renewal.unreachable:
@@ -209,6 +217,9 @@ class Ownership:
             self._questions.was_unreachable = False
             self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
             self._foreign.ask_again()
+
+    def _all_restored(self) -> None:
+        self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
 
     def _disown(self, ids: Sequence[int]) -> None:
         if ids:
@@ -264,6 +275,8 @@ class Ownership:
     async def _look_away(self) -> None:
         """Takes instances whose owner lives, but cannot be reached from here, before their timeouts end there."""
         shadows = self._away.due()
+        for owner in self._away.owners():
+            self.forwarding.take_back(owner)
         if not shadows:
             return
         wanted = [name_of(*one.name) for one in shadows]

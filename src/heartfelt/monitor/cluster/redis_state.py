@@ -31,6 +31,11 @@ FIGURES: Figures = {
     "doubts": counter("heartfelt_redis_doubts", "Commands of which it was not known for a time if they were executed"),
     "ended": counter("heartfelt_redis_leases_ended", "Leases that had ended when they were renewed, by shards"),
     "dropped": counter("heartfelt_redis_pages_dropped", "Instances whose pages other monitors had adopted"),
+    "emptied": counter(
+        "heartfelt_redis_instances_emptied",
+        "Instances of this monitor that Redis had lost: it was emptied, or a replica without the last writes took over",
+    ),
+    "restored": counter("heartfelt_redis_instances_restored", "Instances that Redis had lost, and were written again"),
     "swept": counter("heartfelt_redis_entries_swept", "Entries of monitors that died before they wrote a row"),
 }
 
@@ -43,7 +48,10 @@ class RedisState:
 
     def trouble(self) -> str | None:
         """Returns what is wrong with the servers, also with one that nothing needs at this moment."""
-        return self._link.trouble()
+        if (text := self._link.trouble()) is not None or not self._leases.is_emptied:
+            return text
+        left = self._leases.n_restoring
+        return f"Redis has lost data: {left} instances of this monitor are still to be written again"
 
     def servers(self) -> list[dict[str, Any]]:
         return [one._asdict() for one in self._link.servers()]

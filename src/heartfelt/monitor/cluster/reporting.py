@@ -16,6 +16,7 @@ from itertools import islice
 
 from heartfelt.errors import HeartfeltError
 from heartfelt.monitor.cluster.channel.service import Channel
+from heartfelt.monitor.cluster.hold_events import FleetHolds
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
 from heartfelt.monitor.model import AgentEvent
 from heartfelt.monitor.problems import Problem
@@ -34,6 +35,9 @@ FIGURES: Figures = {
     "events_sent": counter("heartfelt_cluster_events_sent", "Events that another monitor, which leads, has taken"),
     "events_taken": counter("heartfelt_cluster_events_taken", "Events that were taken from other monitors"),
     "events_again": counter("heartfelt_cluster_events_again", "Events of other monitors that came twice"),
+    "events_untold": counter(
+        "heartfelt_cluster_events_untold", "Events of a hold of the fleet of which another monitor's event was told"
+    ),
     "events_dropped": counter(
         "heartfelt_cluster_events_dropped", "Events that reached no webhook, since no monitor led for too long"
     ),
@@ -55,6 +59,7 @@ class EventReports:
         self._running = False
         self._task: asyncio.Task[None] | None = None
         self.counts = dict.fromkeys(FIGURES, 0)
+        self._holds = FleetHolds()
         channel.on(EVENTS, self._serve, list[tuple[int, AgentEvent]])
 
     def put(self, event: AgentEvent) -> None:
@@ -112,7 +117,7 @@ class EventReports:
             return False
         if leader == self._channel.own:
             for _, event in some:
-                if not self._take(event):
+                if not self._offer(leader, event):
                     return False
                 self._waiting.popleft()
             return True
@@ -131,7 +136,7 @@ class EventReports:
             if number <= self._taken.get(peer, 0):
                 self.counts["events_again"] += 1
                 continue
-            if not self._take(event):
+            if not self._offer(peer, event):
                 return False
             self._taken[peer] = number
             self._taken.move_to_end(peer)
@@ -139,6 +144,13 @@ class EventReports:
         while len(self._taken) > MOST_REMEMBERED:
             self._taken.popitem(last=False)
         return True
+
+    def _offer(self, monitor: str, event: AgentEvent) -> bool:
+        """Takes an event of a monitor, unless it is told already that the fleet holds losses."""
+        if self._leader() == self._channel.own and not self._holds.tells(monitor, event):
+            self.counts["events_untold"] += 1
+            return True
+        return self._take(event)
 
     def stats(self) -> dict[str, int]:
         return self.counts | {"events_waiting": len(self._waiting)}

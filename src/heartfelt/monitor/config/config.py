@@ -110,6 +110,10 @@ class MonitorConfig:
     cluster_port: int = 0
     cluster_advertise: str | None = None
     cluster_secret_file: str | None = None
+    cluster_cert: str | None = None
+    cluster_key: str | None = None
+    cluster_ca: str | None = None
+    cluster_server_name: str | None = None
     session_expire: float = 60.0
     log_level: str = "info"
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -299,6 +303,9 @@ class MonitorConfig:
                 raise ConfigError(f"{self.at(name)} and {self.at(f'{name}_file')} are both set; leave out one of them")
         if self.redis_key and not self.redis_cert:
             raise ConfigError(f"{self.at('redis_key')} is set but redis.cert is not; set the certificate's file, too")
+        for name in ("cluster_key", "cluster_ca", "cluster_server_name"):
+            if getattr(self, name) and not self.cluster_cert:
+                raise ConfigError(f"{self.at(name)} is set but cluster.cert is not; set the certificate's file, too")
         if self.store is None:
             return
         address = parse_address(self.store)

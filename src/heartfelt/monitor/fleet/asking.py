@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A fleet of many monitors: a loss is asked first. Redis knows whether the instance is still this monitor's.
 
-`ask` waits `settle` from the deadline, so that a move that is on its way arrives first, and asks then. Until the answer
+`ask` waits `settle` from the deadline, so that a move that is on its way arrives first, and asks then. That is also
+when the hold decides: by then the other monitors have said how many of theirs are silent. Until the answer
 the instance keeps its state. A beat meanwhile makes the question void: whatever is answered, the instance is not lost,
 unless Redis has recorded the loss, which is then told together with its end.
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.others import Others
 from heartfelt.monitor.fleet.owners import Loss, Owners
 from heartfelt.monitor.model import Change, InstanceRow, Level, State
 
@@ -42,9 +44,15 @@ class Asking:
     disown: forgets an instance that is another monitor's."""
 
     def __init__(
-        self, life: Losing, owners: Owners, age_ms: Callable[[Instance], float], disown: Callable[[int], None]
+        self,
+        life: Losing,
+        owners: Owners,
+        others: Others,
+        age_ms: Callable[[Instance], float],
+        disown: Callable[[int], None],
     ) -> None:
         self._life = life
+        self._others = others
         self._owners = owners
         self._age_ms = age_ms
         self._disown = disown
@@ -84,6 +92,8 @@ class Asking:
                 else (State.LATE, reasons.checking(instance))
             )
             self._life.book.move(instance, state, why if led is None else led(why), Level.NORMAL, now_ms)
+        if detected and self._life.hold.policy.enable:
+            self._others.want(instance.service)
         wait_ms = max(self._owners.settle_ms - self._age_ms(instance), 0.0) if detected else 0.0
         self._put(loss, wait_ms)
 
@@ -114,11 +124,22 @@ class Asking:
                 continue
             if (wait_ms := self._others_wait_ms(instance) - now_ms) > 0:
                 self._put(loss, wait_ms)
-            else:
+            elif not self._holds(instance, loss):
                 self._send(instance, loss)
         if n and waiting:
             self._set_timer(now_ms)
         return n
+
+    def _holds(self, instance: Instance, loss: Loss) -> bool:
+        """Lets the hold decide on a timeout that has ended, once: by now the other monitors have said what they count,
+        if they can."""
+        if not loss.detected or loss.is_judged:
+            return False
+        if self._life.is_held_now(instance):
+            del self._questions[loss.id]
+            return True
+        loss.is_judged = True
+        return False
 
     def forget(self, id: int) -> None:
         """Forgets what is known of an instance that leaves the registry."""

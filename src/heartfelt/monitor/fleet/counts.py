@@ -38,6 +38,11 @@ class ServiceCounts(msgspec.Struct, kw_only=True):
         """Instances that may yet be lost: their timeout runs, or their loss is held."""
         return self.total - self.of(State.LOST) + self.held - self.of(State.LEFT) - self.of(State.PAUSED)
 
+    @property
+    def watched(self) -> int:
+        """All but those that have left, or are paused."""
+        return self.total - sum(map(self.of, UNWATCHED))
+
     def add(self, state: State, by: int) -> None:
         left = self.states.get(state, 0) + by
         if left:

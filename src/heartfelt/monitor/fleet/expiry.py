@@ -24,7 +24,7 @@ from heartfelt.monitor.fleet import own_events
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.lifecycle import Life
 from heartfelt.monitor.fleet.timers import TICK, TICK_S, Timers, ack_key
-from heartfelt.monitor.model import Hold
+from heartfelt.monitor.model import Hold, HoldState
 
 TURN_S = 0.005
 """How long a call works before it yields to the loop. The last round may exceed it."""
@@ -66,6 +66,7 @@ class Verdicts:
         """More losses are waiting in the hub."""
         self._version = 0
         self._published_hold = Hold()
+        self._of_fleet = False
         self._tick = self.timers.set(self.timers.control, TICK, TICK_S * 1000)
         self._bell, self._ringer = socket.socketpair()
         self._bell.setblocking(False)
@@ -221,7 +222,9 @@ class Verdicts:
             self.timers.drop(self.timers.control, _HOLD)
         wall_ms = self.life.wall_ms()
         before, self._published_hold = self._published_hold, self.hold.hold(now_ms, wall_ms)
-        self.book.publish_hold(before, self._published_hold, wall_ms)
+        if self.hold.state is HoldState.HOLDING:  # otherwise it is the end of what was told
+            self._of_fleet = self.hold.is_of_fleet
+        self.book.publish_hold(before, self._published_hold, wall_ms, of_fleet=self._of_fleet)
 
     def _known(self, event: Event) -> Instance | None:
         return self.book.by_id.get(event.key)

@@ -33,6 +33,9 @@ Shares are of the instances that beat (all states but LOST, LEFT and PAUSED, plu
 window), so a fleet that has shrunk is measured by its new size. They count distinct instances, so one that flaps
 counts once.
 
+In a fleet of monitors the shares are the fleet's (shares.py), and so is a hold that begins by them: a monitor that has
+a loss in its scope joins it, with the same end. Its own outages are each monitor's own.
+
 Pure: it is given the time, in ms by the registry's clock, and `next_ms` says when it wants to be called.
 """
 
@@ -41,43 +44,22 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 from heartfelt.monitor.fleet import reasons
+from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.listening import Intervals
 from heartfelt.monitor.fleet.loss_window import Windows
+from heartfelt.monitor.fleet.others import Answer, FleetHold, Others, part_of
 from heartfelt.monitor.fleet.outages import Outages
 from heartfelt.monitor.fleet.policy import HoldPolicy
+from heartfelt.monitor.fleet.shares import NO_TIMING, Shares, Timing
 from heartfelt.monitor.model import Hold, HoldState
 from heartfelt.monitor.reasons import NO_REASON, Reason
 
 _STEP_MS = 50.0
 _CHANCE = 1e-7
 """In a leak, an instance is lost once it has missed more beats in a row than would happen with this probability."""
-
-
-class Timing(NamedTuple):
-    """The times of an instance whose timeout has passed, in ms."""
-
-    lease_ms: int = 0
-    interval_ms: int | None = None
-    late_ms: int | None = None
-
-    @property
-    def spread_ms(self) -> int:
-        """Instances that were cut off at one moment are lost within this time of each other."""
-        return self.interval_ms or 0
-
-    @property
-    def seen(self) -> float:
-        """The share of those instances that is LATE when the first of them is lost."""
-        if self.interval_ms is None or self.late_ms is None:
-            return 1.0
-        return min(1.0, (self.lease_ms - self.late_ms) / self.interval_ms)
-
-
-NO_TIMING = Timing()
 
 
 class HoldMachine:
@@ -89,8 +71,8 @@ class HoldMachine:
 
     def __init__(self, policy: HoldPolicy, beating: Callable[[str], int], intervals: Intervals | None = None) -> None:
         self.policy = policy
-        self._beating = beating
         self.windows = Windows(policy.window_ms)
+        self.shares = Shares(policy, self.windows, beating)
         self.outages = Outages(policy, Intervals() if intervals is None else intervals)
         self.state = HoldState.NONE
         self.scope = ""
@@ -106,6 +88,10 @@ class HoldMachine:
         self._notified_until_ms = 0.0
         self._since_ms = self._until_ms = 0.0
         self._step_ms = 0.0
+        self._others: Others | None = None
+        self._released_ms = -math.inf
+        self.is_of_fleet = False
+        """It was begun by the numbers of a fleet of monitors, so the others join it."""
         self._for_silence = False
         self._leak = 0.0
         """The share of beats that do not arrive, if that is why losses are held; otherwise 0."""
@@ -125,7 +111,7 @@ class HoldMachine:
             held = True
         elif self.state is HoldState.NONE:
             held = self._begins_everywhere(now_ms, id) or self._begins_for_leak(now_ms)
-            held = held or self._begins_for_share(now_ms, service, timing)
+            held = held or self._begins_for_share(now_ms, service, timing) or self._joins(now_ms, service)
         elif not self.scope or self.scope == service:
             held = True
         else:
@@ -153,6 +139,26 @@ class HoldMachine:
             self._until_ms = min(self._until_ms, settled_ms)
             self.version += 1
         self.windows.prune(int(now_ms // 1000))
+        if self._leak and self._others is not None:
+            self._others.want("")
+
+    def use_others(self, others: Others) -> None:
+        """Counts with the other monitors of a fleet from now on."""
+        self._others = self.shares.others = self.outages.others = others
+
+    def answer(self, now_ms: float, of: Mapping[str, ServiceCounts], all: ServiceCounts) -> Answer:
+        """Returns what another monitor is told, of the given services."""
+        hold = None
+        if self.state is HoldState.HOLDING and self.is_of_fleet:
+            reason = self.reason
+            hold = FleetHold(self.scope, reason.code, reason.args, now_ms - self._since_ms, self._until_ms - now_ms)
+        return Answer(
+            part_of(all, self.windows.all, now_ms),
+            {service: part_of(counts, self.windows.of(service), now_ms) for service, counts in of.items()},
+            self.outages.quiet(now_ms),
+            self.outages.missing(),
+            hold,
+        )
 
     def release(self, now_ms: float, by: str) -> bool:
         """Ends the hold: held losses are notified from now on, at the limited rate. False if nothing is being held."""
@@ -169,7 +175,7 @@ class HoldMachine:
                 held_ms = now_ms - self._since_ms
                 self._release(now_ms, reasons.hold_expired(held_ms, self.policy.release_per_s, self.reason))
             elif self._leak:
-                leak = self.outages.leak(self.policy.leak / 2)
+                leak = self.outages.leak(now_ms, self.policy.leak / 2)
                 self._grows(leak)
                 due = self._beyond_patience(now_ms, most)
                 if not self._held and not leak:
@@ -236,15 +242,30 @@ class HoldMachine:
         return everywhere is not None
 
     def _begins_for_share(self, now_ms: float, service: str, timing: Timing) -> bool:
-        own = self._is_hit(now_ms, service, timing)
-        if not own and not self._is_hit(now_ms, "", timing):
+        for view in self.shares.views(now_ms, timing):
+            own = view.is_hit(service, timing)
+            if not own and not view.is_hit("", timing):
+                continue
+            scope = service if own and not view.are_others_hit(service, timing) else ""
+            n, total = view.share("" if view.is_part else scope, timing)
+            share = self.policy.share if scope or view.is_part else self.policy.share_of_all
+            window_ms = self.policy.window_ms + timing.spread_ms
+            reason = reasons.share_here if view.is_part else reasons.share
+            self._begin(now_ms, scope, reason(n, total, window_ms, scope, share), math.inf)
+            self.is_of_fleet = view.is_fleet
+            return True
+        return False
+
+    def _joins(self, now_ms: float, service: str) -> bool:
+        """Joins the hold of another monitor that holds losses of this service, unless it was released here."""
+        if self._others is None:
             return False
-        scope = service if own and not self._are_others_hit(now_ms, service, timing) else ""
-        n, total = self._share(now_ms, scope, timing)
-        share = self.policy.share if scope else self.policy.share_of_all
-        window_ms = self.policy.window_ms + timing.spread_ms
-        self._begin(now_ms, scope, reasons.share(n, total, window_ms, scope, share), math.inf)
-        return True
+        for scope, reason, since_ms, until_ms in self._others.holds(service, now_ms):
+            if since_ms > self._released_ms:
+                self._begin(now_ms, scope, reason, until_ms)
+                self._since_ms, self.is_of_fleet = min(since_ms, now_ms), True
+                return True
+        return False
 
     def _everywhere(self, now_ms: float, id: int) -> tuple[Reason, float] | None:
         """Returns why losses of all services are held, and until when, if that does not depend on how many they are."""
@@ -255,7 +276,7 @@ class HoldMachine:
         return own
 
     def _begins_for_leak(self, now_ms: float) -> bool:
-        leak = self.outages.leak(self.policy.leak)
+        leak = self.outages.leak(now_ms, self.policy.leak)
         if leak:
             self._begin(now_ms, "", reasons.leak(1.0 - leak), math.inf)
             self._leak, self._until_ms = leak, math.inf
@@ -297,39 +318,28 @@ class HoldMachine:
 
     def _widens(self, now_ms: float, id: int, service: str, timing: Timing) -> bool:
         # Losses in the held service do not count here: they must not hold single losses elsewhere.
-        if self._is_hit(now_ms, service, timing) or self._are_others_hit(now_ms, self.scope, timing):
+        hit = [
+            view
+            for view in self.shares.views(now_ms, timing)
+            if view.is_hit(service, timing) or view.are_others_hit(self.scope, timing)
+        ]
+        if hit:
             self.reason = reasons.many_services(self.scope, service)
+            self.is_of_fleet = hit[0].is_fleet
         elif everywhere := self._everywhere(now_ms, id):
             self.reason = everywhere[0]
+            self.is_of_fleet = False
         else:
             return False
         self.scope = ""
         self.version += 1
         return True
 
-    def _is_hit(self, now_ms: float, scope: str, timing: Timing) -> bool:
-        n, total = self._share(now_ms, scope, timing)
-        if scope:
-            return total >= self.policy.least and n > self.policy.share * timing.seen * total
-        return total >= self.policy.least_of_all and n > self.policy.share_of_all * timing.seen * total
-
-    def _are_others_hit(self, now_ms: float, service: str, timing: Timing) -> bool:
-        n, total = self._share(now_ms, service, timing)
-        n_all, total_all = self._share(now_ms, "", timing)
-        others = total_all - total
-        return others >= self.policy.least and n_all - n > self.policy.share_of_all * timing.seen * others
-
-    def _share(self, now_ms: float, scope: str, timing: Timing) -> tuple[int, int]:
-        now_s = int(now_ms // 1000)
-        width = self.windows.width(timing.spread_ms)
-        window = self.windows.of(scope) if scope else self.windows.all
-        return window.most(now_s, width), self._beating(scope) + window.notified_lately(now_s, width)
-
     def _begin(self, now_ms: float, scope: str, reason: Reason, until_ms: float) -> None:
         self.state, self.scope, self.reason = HoldState.HOLDING, scope, reason
         self._since_ms = now_ms
         self._until_ms = min(now_ms + self.policy.longest_ms, until_ms)
-        self._leak = 0.0
+        self._leak, self.is_of_fleet = 0.0, False
         self._patience.clear()
         self.holds += 1
         self.version += 1
@@ -338,7 +348,7 @@ class HoldMachine:
         self.state = HoldState.RELEASING
         self.reason = reason
         self._until_ms = now_ms + len(self._held) * 1000.0 / self.policy.release_per_s
-        self._step_ms = now_ms
+        self._step_ms = self._released_ms = now_ms
         self.outages.told(now_ms)
         self._leave()
 
@@ -348,7 +358,7 @@ class HoldMachine:
         self._leave()
 
     def _leave(self) -> None:
-        self._leak, self._for_silence = 0.0, False
+        self._leak, self._for_silence, self.is_of_fleet = 0.0, False, False
         self._patience.clear()
         self.version += 1
 

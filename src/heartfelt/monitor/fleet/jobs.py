@@ -134,6 +134,10 @@ class Jobs:
         self._publish(run)
         self._life.fail(instance, reasons.overdue(run), heard=False)
 
+    def open(self, id: int) -> list[Run]:
+        """Returns the runs of an instance that have not ended."""
+        return [one.run for one in self._runs.of(id)]
+
     def restore(self, runs: Iterable[Run], next_number: int) -> None:
         """Loads the open runs that the store knew, after their instances."""
         now_ms, wall_ms = self._life.now_ms(), self._life.wall_ms()

@@ -227,11 +227,15 @@ class Life(Losing):
         if instance.state is State.PAUSED:
             if instance.paused_until_ms is not None:
                 self.resume(instance, reasons.pause_ended)
-        elif instance.state is State.LOST and self.kept.is_last(instance):
-            self.kept.keep(instance, self.wall_ms())
+        elif instance.state is State.LOST and (look_ms := self._stays(instance)) is not None:
+            if look_ms:
+                self.forget_in(instance, look_ms)
         elif instance.state in GONE:
             lease_cache_ms = self.policy.cached_ms(instance.service)
             self.remove(instance, reasons.expired(instance, lease_cache_ms, self.wall_ms()))
+
+    def _stays(self, instance: Instance) -> int | None:
+        return self.kept.look_ms(instance, self.now_ms(), self.wall_ms())
 
     def remove(self, instance: Instance, reason: Reason) -> None:
         if instance.state is not State.LOST:

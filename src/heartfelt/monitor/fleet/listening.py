@@ -166,12 +166,20 @@ class Misses:
             del self._last[id]
 
     def share(self, known: int, least: int) -> float:
-        """Returns the share of the due beats that do not arrive. 0: fewer than `least` instances miss beats, or they
-        are so few of those whose interval is `known` that the fault lies with them."""
-        n = len(self._last)
-        if n < least or not self._missed or not known:
-            return 0.0
-        due = self._received + self._missed
-        share = self._missed / due
-        expected = known * (1.0 - (1.0 - share) ** (due / known))
-        return share if n >= _EVEN * expected else 0.0
+        """Returns `share_of` these figures."""
+        return share_of(*self.figures(), known, least)
+
+    def figures(self) -> tuple[int, int, int]:
+        """Returns how many instances miss beats, how many beats have arrived, and how many are missing."""
+        return len(self._last), self._received, self._missed
+
+
+def share_of(n: int, received: int, missed: int, known: int, least: int) -> float:
+    """Returns the share of the due beats that do not arrive. 0: fewer than `least` instances, `n`, miss beats, or they
+    are so few of those whose interval is `known` that the fault lies with them."""
+    if n < least or not missed or not known:
+        return 0.0
+    due = received + missed
+    share = missed / due
+    expected = known * (1.0 - (1.0 - share) ** (due / known))
+    return share if n >= _EVEN * expected else 0.0

@@ -7,11 +7,12 @@ from collections.abc import Callable, Container
 from typing import Protocol
 
 from heartfelt.monitor.fleet import reasons
-from heartfelt.monitor.fleet.hold import HoldMachine, Timing
+from heartfelt.monitor.fleet.hold import HoldMachine
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.leases import InstanceLeases
 from heartfelt.monitor.fleet.policy import Policy
 from heartfelt.monitor.fleet.roster import Book
+from heartfelt.monitor.fleet.shares import Timing
 from heartfelt.monitor.fleet.timers import Timers
 from heartfelt.monitor.model import Level, State
 from heartfelt.monitor.reasons import Reason
@@ -86,11 +87,10 @@ class Losing:
         if instance.held or not self.is_silent(instance):
             return
         asking = self.asking
-        if (asking is not None and asking.keeps(instance)) or self.is_held_now(instance):
-            return
-        if asking is not None:
-            asking.ask(instance, detected=True)
-        else:
+        if asking is not None:  # which lets the hold decide when it asks: others' numbers have come by then
+            if not asking.keeps(instance):
+                asking.ask(instance, detected=True)
+        elif not self.is_held_now(instance):
             self.lose(instance)
             self.book.publish(self.book.on_detected, instance)
 

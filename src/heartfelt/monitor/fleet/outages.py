@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 
 from heartfelt.monitor.fleet import reasons
-from heartfelt.monitor.fleet.listening import Intervals, Listening, Misses
+from heartfelt.monitor.fleet.listening import Intervals, Listening, Misses, share_of
+from heartfelt.monitor.fleet.others import Others, Quiet
 from heartfelt.monitor.fleet.policy import HoldPolicy
 from heartfelt.monitor.reasons import NO_REASON, Reason
 
@@ -37,6 +38,8 @@ class Outages:
         self._away = 0
         """The number of instances that were known at the start, as long as none of them has come back."""
         self._told_ms = -math.inf
+        self.others: Others | None = None
+        """The other monitors of the fleet: nobody may be heard by all of them, or beats to all of them get lost."""
 
     # -- what happens
 
@@ -101,29 +104,56 @@ class Outages:
 
     def silence(self, now_ms: float, id: int) -> Reason | None:
         """Returns a reason if nobody is heard, though several were due, instance `id` among them."""
-        overdue = self._overdue(now_ms, id)
+        overdue = self._overdue(now_ms, id) or self._overdue_of_all(now_ms, id)
         return reasons.silence(self.listening.silent_ms(now_ms), overdue) if overdue else None
 
     def is_quiet(self, now_ms: float) -> bool:
         return self.listening.silent_ms(now_ms) >= self.policy.silence_ms
 
-    def leak(self, least: float) -> float:
+    def leak(self, now_ms: float, least: float) -> float:
         """Returns the share of the due beats that do not arrive, if it is above `least`; otherwise 0."""
         share = self.misses.share(self._intervals.known, self.policy.least)
+        if share <= least and self.others is not None and (others := self.others.misses(now_ms)):
+            n, received, missed, known = map(sum, zip(self.missing(), *others, strict=True))
+            share = share_of(n, received, missed, known, self.policy.least)
         return min(share, _MOST_LEAK) if share > least else 0.0
+
+    def missing(self) -> tuple[int, int, int, int]:
+        """Returns the figures of the beats that do not arrive, for other monitors."""
+        return *self.misses.figures(), self._intervals.known
 
     def _settle(self, settled_ms: float, reason: Reason) -> None:
         self._settled_ms = max(self._settled_ms, settled_ms)
         self._settle_reason = reason
 
-    def _overdue(self, now_ms: float, id: int = 0) -> int:
-        """Returns how many are overdue in the present silence, instance `id` included. 0: there is none that is
-        unusual and new, or it is one instance only, or far fewer than would be if nobody were heard."""
+    def quiet(self, now_ms: float, id: int = 0) -> Quiet | None:
+        """Returns who is overdue in the present silence, instance `id` included. None: there is none that is unusual
+        and new."""
         silent_ms = self.listening.silent_ms(now_ms)
         unusual_ms = max(float(self.policy.silence_ms), _UNUSUAL * self.listening.gap_ms)
         if silent_ms < unusual_ms or now_ms - silent_ms <= self._told_ms:
-            return 0
+            return None
         late, due = len(self.listening.overdue), self._intervals.missed_in(silent_ms, self.listening.gap_ms)
         if id and not due and id not in self.listening.overdue:  # otherwise it may be among those that are `due`
             late += 1
-        return late + due if late + due > 1 and late >= _CUT * self._intervals.late_after(silent_ms) else 0
+        return Quiet(late, due, self._intervals.late_after(silent_ms))
+
+    def _overdue(self, now_ms: float, id: int = 0) -> int:
+        """Returns how many are overdue in the present silence. 0: there is none that is unusual and new, or it is one
+        instance only, or far fewer than would be if nobody were heard."""
+        quiet = self.quiet(now_ms, id)
+        return 0 if quiet is None else _enough(quiet)
+
+    def _overdue_of_all(self, now_ms: float, id: int) -> int:
+        """Returns the same of all monitors, if none of them hears anybody."""
+        if self.others is None or (quiet := self.quiet(now_ms, id)) is None:
+            return 0
+        others = self.others.quiet(now_ms)
+        if others is None:
+            return 0
+        return _enough(Quiet(quiet.late + others.late, quiet.due + others.due, quiet.expected + others.expected))
+
+
+def _enough(quiet: Quiet) -> int:
+    n = quiet.late + quiet.due
+    return n if n > 1 and quiet.late >= _CUT * quiet.expected else 0

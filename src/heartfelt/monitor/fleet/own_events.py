@@ -37,8 +37,9 @@ def of_instance(now_ms: int, instance: Instance, name: str, reason: Reason) -> A
     return msgspec.structs.replace(event, instance_id=instance.instance_id, ip=instance.ip())
 
 
-def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
-    """Returns None if neither state nor scope changed. A hold is an emergency, since its losses are not notified."""
+def hold_changed(now_ms: int, before: Hold, hold: Hold, *, of_fleet: bool = False) -> AgentEvent | None:
+    """Returns None if neither state nor scope changed. A hold is an emergency, since its losses are not notified.
+    of_fleet: other monitors hold for the same reason."""
     if (hold.state, hold.scope) == (before.state, before.scope):
         return None
     level = Level.IMPORTANT
@@ -53,6 +54,8 @@ def hold_changed(now_ms: int, before: Hold, hold: Hold) -> AgentEvent | None:
     info = described(name, reason) | {"held": hold.held}
     if hold.until_ms is not None:
         info["untilMs"] = hold.until_ms
+    if of_fleet:
+        info["fleet"] = True
     scope = before.scope if hold.state is HoldState.NONE else hold.scope
     return _event(now_ms, level, scope or MONITOR_SERVICE, HOLD_TYPE, info)
 

@@ -15,10 +15,12 @@ from msgspec.structs import replace
 
 from heartfelt.monitor.fleet.admission import Gate, InputRefused
 from heartfelt.monitor.fleet.asking import LEAST_COMEBACK_MS, Asking
+from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.leases import GONE
 from heartfelt.monitor.fleet.lifecycle import Life
+from heartfelt.monitor.fleet.others import Answer, Others
 from heartfelt.monitor.fleet.owners import Elsewhere, Name, Owners, Reply, TakenOver
 from heartfelt.monitor.fleet.restoring import Restorer
 from heartfelt.monitor.metric import Figures, counter, gauge
@@ -26,6 +28,7 @@ from heartfelt.monitor.model import Beat, State
 
 __all__ = ["FIGURES", "Disowned", "OwnInstances"]
 
+_NONE = ServiceCounts()
 _ROUNDS = 4
 """After so many timeouts without a beat heard here, any monitor may take an instance, rather than the only one that
 hears it."""
@@ -103,7 +106,10 @@ class OwnInstances:
         self._reserved: tuple[Name, int] | None = None
         self._abroad: dict[int, _Abroad] = {}
         self.beats = self.adopted = self.disowned = self.dropped = 0
-        self.asking = life.asking = Asking(life, owners, self._age_ms, lambda id: self._disown_refused(id))
+        self.others = Others()
+        life.hold.use_others(self.others)
+        life.kept.others = self.others
+        self.asking = life.asking = Asking(life, owners, self.others, self._age_ms, lambda id: self._disown_refused(id))
         self.on_disowned: list[Callable[[Disowned], None]] = []
         """Called with each instance of which a question for its loss was refused."""
         life.runs.take_number = owners.next_run  # type: ignore[method-assign]
@@ -115,6 +121,20 @@ class OwnInstances:
     def jumped(self, jump_ms: float) -> None:
         """Notes that the clock by which leases and stored deadlines end has jumped ahead by this much."""
         self._life.hold.outages.jumped(self._life.now_ms(), jump_ms)
+
+    def answer(self, services: Iterable[str]) -> Answer:
+        """Returns what this monitor counts, for another one."""
+        counts = self._book.counts
+        of = {service: counts.services.get(service) or _NONE for service in services}
+        return self._life.hold.answer(self._life.now_ms(), of, counts.all)
+
+    def took(self, monitor: str, answer: Answer) -> None:
+        """Takes what another monitor counts."""
+        self.others.took(monitor, answer, self._life.now_ms())
+
+    def prune_others(self) -> None:
+        """Forgets what others counted some time ago."""
+        self.others.prune(self._life.now_ms())
 
     # -- names
 

@@ -21,6 +21,7 @@ What comes from outside, or has to be done now and then:
     moved away, page adopted     Foreign.disown
     a dead monitor's instances   Foreign.adopt
     counts of the others         UptimeMeter.others; ours are UptimeMeter.counts
+    their numbers for the hold   Others.set_living, took, prune; ours are OwnInstances.answer
 
 `Foreign` (ingest/foreign.py) is `intake.foreign`; `Asking` (asking.py) is `registry.owned.asking`.
 """
@@ -126,6 +127,8 @@ class Loss(msgspec.Struct, kw_only=True, eq=False):
     """It is decided because its timeout has ended, rather than a hold or a pause."""
     row: InstanceRow | None = None
     """Its row if it is a loss: set when it is asked."""
+    is_judged: bool = False
+    """The hold has let it pass."""
     is_deferred: bool = False
     """It was asked later, since the loop had been busy."""
     change: Change | None = None

@@ -22,7 +22,8 @@ Led: TypeAlias = Callable[[Reason], Reason]
 ALIVE = make("alive")
 HOLD_ENDED = make("hold_ended")
 REDIS_UNREACHABLE = make("redis_unreachable")
-_LED = frozenset(("resumed", "pause_ended", "ack_ended", "kept_last"))
+KEPT_LAST = "kept_last"
+_LED = frozenset(("resumed", "pause_ended", "ack_ended", KEPT_LAST))
 _PAUSED = frozenset(("paused", "paused_until"))
 
 
@@ -122,7 +123,7 @@ def ack_ended(ack: Ack) -> Led:
 
 
 def kept_last(instance: Instance) -> Reason:
-    return make("kept_last", service=instance.service, now=bare(instance.reason))
+    return make(KEPT_LAST, service=instance.service, now=bare(instance.reason))
 
 
 def bare(reason: Reason) -> Reason:
@@ -194,6 +195,11 @@ def clock_jumped(jump_ms: float) -> Reason:
 def share(n: int, total: int, window_ms: float, scope: str, limit: float) -> Reason:
     figures: dict[str, Any] = {"lost": n, "total": total, "window_ms": round(window_ms), "share": limit}
     return make("share_of_service", service=scope, **figures) if scope else make("share_of_all", **figures)
+
+
+def share_here(n: int, total: int, window_ms: float, scope: str, limit: float) -> Reason:
+    """Says it of what one monitor of several watches, whatever the scope is."""
+    return make("share_of_monitor", lost=n, total=total, window_ms=round(window_ms), share=limit)
 
 
 def many_services(first: str, second: str) -> Reason:

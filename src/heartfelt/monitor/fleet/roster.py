@@ -68,9 +68,9 @@ class Book:
         if self.on_row:
             self.publish(self.on_row, instance.row())
 
-    def publish_hold(self, before: Hold, hold: Hold, now_ms: int) -> None:
+    def publish_hold(self, before: Hold, hold: Hold, now_ms: int, *, of_fleet: bool = False) -> None:
         """Publishes the hold and, if it began, changed its scope or state, or ended, an event about that."""
-        event = own_events.hold_changed(now_ms, before, hold)
+        event = own_events.hold_changed(now_ms, before, hold, of_fleet=of_fleet)
         if event is not None:
             self.publish(self.on_event, event)
         self.publish(self.on_hold, hold)

@@ -139,8 +139,9 @@ class Shadows:
     def say(self, shadow: Shadow, raw: Raw) -> None:
         """Takes an input that is more than a plain beat, to be forwarded. It takes the place of plain beats before."""
         shadow.via, shadow.peer = raw.via, raw.peer
-        heard_ms = self._wall_ms() - round(self._now_ms() - raw.heard_ms)
-        shadow.last_beat_ms = max(shadow.last_beat_ms, heard_ms)
+        if raw.joins or raw.repeats:  # a goodbye is no beat
+            heard_ms = self._wall_ms() - round(self._now_ms() - raw.heard_ms)
+            shadow.last_beat_ms = max(shadow.last_beat_ms, heard_ms)
         shadow.beats += 1
         self._heard[shadow.owner].discard(shadow.of)
         size = len(raw.data)

@@ -198,11 +198,6 @@ class UptimeMeter:
         if one.is_over and not (watched and counts):
             self.forget(service)
 
-    def is_elsewhere(self, service: str) -> bool:
-        """Returns whether other monitors watch instances of this service."""
-        one = self._services.get(service)
-        return one is not None and one.others_watched > 0
-
     def forget(self, service: str) -> None:
         """Forgets a service that has no instances any more, unless other monitors have some and it is counted here."""
         one = self._services.get(service)

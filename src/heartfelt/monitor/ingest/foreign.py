@@ -57,6 +57,8 @@ FIGURES: Figures = {
         "heartfelt_foreign_goodbyes_outdated", "Goodbyes from other monitors that a later beat had overtaken"
     ),
 }
+_ROUNDED_MS = 2
+"""Two times may be rounded by so much."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -257,6 +259,8 @@ class Foreign:
             by_key = self._known.names.get(shadow.instance_id.encode(errors="surrogatepass")) is shadow
             age_ms = max(self._wall_ms() - shadow.last_beat_ms, 0)
             self.shadows.drop(shadow.name)
+            if not shadow.last_beat_ms:
+                continue  # it said goodbye, and was not heard before
             self._wait(shadow.name, shadow.via, shadow.peer, age_ms, by_key=by_key, joins=True)
 
     def doubt(self, name: Name, owner: str) -> None:
@@ -339,7 +343,11 @@ class Foreign:
         if instance is not None:
             n, before_ms = instance.beats, instance.last_beat_ms
             left_ms = self._owned.left_ms(instance, age_ms)
-            if not raw.joins and not raw.repeats and self._wall_ms() - age_ms < before_ms <= self._wall_ms():
+            if (
+                not raw.joins
+                and not raw.repeats
+                and self._wall_ms() - age_ms + _ROUNDED_MS < before_ms <= self._wall_ms()
+            ):
                 self.stops_outdated += 1
                 return None
             if raw.repeats and self._owned.is_outdated(instance, age_ms):

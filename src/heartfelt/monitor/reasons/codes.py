@@ -107,6 +107,7 @@ CODES: Mapping[str, tuple[Arg, ...]] = MappingProxyType({
         ("clock_jumped", "jump_ms:duration"),
         ("share_of_service", "lost:count total:count service:text window_ms:duration share:share"),
         ("share_of_all", "lost:count total:count window_ms:duration share:share"),
+        ("share_of_monitor", "lost:count total:count window_ms:duration share:share"),
         ("many_services", "first:text second:text"),
         ("silence", "silent_ms:duration per_s:rate"),  # of older versions
         ("all_silent", "silent_ms:duration due:count"),

@@ -94,7 +94,7 @@ class Webhooks:
             store, self._targets, self._caller.call, self._settings.retry, wall_ms=wall_ms, pause=pause, rng=rng,
             stop_limits=self._settings.stop, on_given_up=self._given_up,
         )  # fmt: skip
-        self._told = Told(store)
+        self.told = Told(store)
         self.on_event: list[Callable[[AgentEvent], None]] = []
         """Called with the events that the webhooks report about themselves. They are not sent to targets."""
         self._waiting: deque[Change | AgentEvent] = deque()
@@ -151,15 +151,15 @@ class Webhooks:
         for target in self._targets.values():
             if since_ms and change.time_ms < target.changed_ms:
                 continue
-            recovery = is_recovery(change) or (is_new and self._told.ends(target.id, change))
+            recovery = is_recovery(change) or (is_new and self.told.ends(target.id, change))
             if target.enabled and target.wants_change(change, recovery):
                 entry = entries.get(recovery) or entries.setdefault(recovery, of_change(change, recovery))
                 if is_new:
-                    self._told.offered(target.id, change)
+                    self.told.offered(target.id, change)
                 notices = [of_entry(entry)] if late else self._dampers[target.id].offer(entry)
                 self._put(target, notices, late=late)
             elif is_new and change.new in _OVER:
-                self._told.over(target.id, change)
+                self.told.over(target.id, change)
 
     def _take_event(self, event: AgentEvent) -> None:
         entry: NoticeEntry | None = None
@@ -173,16 +173,16 @@ class Webhooks:
             self._saver.unsaved = True
             if not late and notice.last_seq is not None and notice.last_seq <= self._sent_seq:
                 continue
-            told = self._told.check(target.id, notice)
+            told = self.told.check(target.id, notice)
             self._counts["untold"] += notice.count - (0 if told is None else told.count)
             if told is not None:
                 self._outbox.put(target, told)
-                self._told.note(target.id, told)
+                self.told.note(target.id, told)
 
     def _given_up(self, target: Target, notice: Notice, refusal: Refusal | None) -> None:
         now = self._targets.get(target.id)
         if now is not None and now.generation == target.generation:
-            self._told.given_up(target.id, notice)
+            self.told.given_up(target.id, notice)
         if refusal is not None and self._outbox.line(target).is_news(refusal):
             event = refusal_event(target.id, target.name, refusal.answer, refusal.remedy, refusal.time_ms)
             for listener in self.on_event:
@@ -199,7 +199,7 @@ class Webhooks:
                 self._counts["bad_documents"] += 1
                 _log.error("webhook %s in the store cannot be read and is ignored: %s", id, error)
         position = await self._positions.load()  # before what an earlier leader may still put: `told`
-        await self._told.load()
+        await self.told.load()
         if position is None:  # a first start: begins here, even if the process is killed before it records more
             position = await first_position(self._store, self._positions)
         if self._targets:
@@ -343,7 +343,7 @@ class Webhooks:
         if self._targets.pop(id, None) is None:
             raise UnknownTarget(id)  # deleted by another request meanwhile
         self._drop_damper(id)
-        self._told.forget(id)
+        self.told.forget(id)
         self._outbox.forget(id)
         await self._outbox.drop(id, "the webhook was deleted", forget=True)
 

@@ -38,6 +38,10 @@ class Told:
         """Raises what the store raises."""
         self._targets = await self._store.told()
 
+    def all(self) -> dict[str, dict[Who, Keys]]:
+        """Returns a copy of what each target was told to be down."""
+        return {target: dict(instances) for target, instances in self._targets.items()}
+
     def _of(self, target: str) -> dict[Who, Keys]:
         return self._targets.setdefault(target, {})
 

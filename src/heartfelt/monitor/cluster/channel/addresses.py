@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Addresses of the other monitors."""
+"""Addresses of the other monitors, and why they cannot be reached."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 
 from heartfelt.monitor.tasks import run_in_thread
 
@@ -30,3 +31,16 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{address!r} is not an address: write host:port, or [host]:port for IPv6")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def why_not(error: BaseException) -> str:
+    """Says why a connection to another monitor, or from it, could not be made."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {error.verify_message}; see cluster.ca and cluster.server_name"
+    if isinstance(error, ssl.SSLError):
+        if "ALERT" in (error.reason or ""):
+            return (
+                f"it refuses the certificate of this one ({error.reason}); see its cluster.ca and cluster.server_name"
+            )
+        return f"TLS fails ({error.reason or error}); set cluster.cert for all monitors, or for none"
+    return str(error) or repr(error)

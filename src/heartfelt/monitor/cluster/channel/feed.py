@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import compress, islice
 from typing import NamedTuple
 
 from heartfelt.monitor.cluster.channel.frames import BEATS_IN_FRAME, Input, pack_beats, pack_inputs
@@ -77,6 +77,8 @@ class PeerFeed:
         self._tail_bytes = 0
         """The bytes of the last part, if that has inputs."""
         self._is_due = False
+        self._looked_bytes = 0
+        """The bytes of inputs that `take_back` has left."""
 
     @property
     def beats(self) -> int:
@@ -150,6 +152,9 @@ class PeerFeed:
     def take(self, now_ms: int) -> bytes | None:
         """Returns the frame to be sent next. None: nothing is due, or too many batches are on their way."""
         while self._is_due and len(self._sent) < WINDOW:
+            if self._parts and not self._parts[0]:  # it was taken back
+                self._parts.popleft()
+                continue
             if not self._parts:
                 if not self._open:
                     self._is_due = False
@@ -177,6 +182,7 @@ class PeerFeed:
         """Forgets the batches up to this one. Returns False if it was never sent."""
         if number > self._last:
             return False
+        self._looked_bytes = 0
         for _ in range(number - (self._last - len(self._sent))):
             self._forget(self._sent.popleft())
         return True
@@ -191,6 +197,23 @@ class PeerFeed:
             self._counts["batches_again"] += len(self._sent)
             self._sent.clear()
         self.release()
+
+    def take_back(self, wanted: Callable[[Input], bool]) -> list[Input]:
+        """Returns inputs, which are not sent again: the other side may have handled those that were sent, or may yet.
+        O(inputs) if there are new ones since the last call."""
+        if self._input_bytes == self._looked_bytes:
+            return []
+        taken: list[Input] = []
+        for part in (*self._sent, *self._parts):
+            if isinstance(part, list):
+                marks = [wanted(one) for one in part]
+                taken += compress(part, marks)
+                part[:] = [one for one, mark in zip(part, marks, strict=True) if not mark]
+        tail = self._parts[-1] if self._parts else None
+        self._tail_bytes = sum(map(_size, tail)) if isinstance(tail, list) else 0
+        self._input_bytes -= sum(map(_size, taken))
+        self._looked_bytes = self._input_bytes
+        return taken
 
     def _forget(self, part: dict[int, int] | list[Input]) -> None:
         if isinstance(part, dict):

@@ -9,6 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 
+from heartfelt.monitor.cluster.channel.addresses import why_not
 from heartfelt.monitor.cluster.channel.answering import Handlers
 from heartfelt.monitor.cluster.channel.incoming import Handled, IncomingWire
 from heartfelt.monitor.cluster.channel.wire import ChannelTiming
@@ -42,7 +43,7 @@ class ChannelListener:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._own, self._secret, self._host, self._port = own, secret, host, port
-        self._handlers, self._timing, self._now_ms, self._tls = handlers, timing, now_ms, tls
+        self._handlers, self._timing, self._now_ms, self.tls = handlers, timing, now_ms, tls
         self._counts, self._log = counts, log
         self._handled = Handled()
         self._listening: socket.socket | None = None
@@ -145,7 +146,7 @@ class ChannelListener:
             wire.close("the handshake took too long")
         except (OSError, ssl.SSLError) as error:
             self._counts["refused_tls"] += 1
-            self._log.warn("handshake", f"a handshake failed: {error!r}")
+            self._log.warn("handshake", f"a handshake of {wire.address} failed: {why_not(error)}")
             wire.close(repr(error))
         except asyncio.CancelledError:
             self._lost(wire)  # uvloop may close it without a word
@@ -162,8 +163,8 @@ class ChannelListener:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: wire,
                 accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._timing.handshake_s if self._tls else None,
+                ssl=self.tls,
+                ssl_handshake_timeout=self._timing.handshake_s if self.tls else None,
             )
         finally:
             if wire.transport is None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from heartfelt.monitor.cluster.channel.addresses import resolve, split_address
+from heartfelt.monitor.cluster.channel.addresses import resolve, split_address, why_not
 from heartfelt.monitor.cluster.channel.asking import BODY_BYTES, ChannelError
 from heartfelt.monitor.cluster.channel.feed import PeerFeed, Undelivered
 from heartfelt.monitor.cluster.channel.frames import Input
@@ -87,7 +87,7 @@ class Peers:
     ) -> None:
         self._own, self._secret, self._timing, self._now_ms = own, secret, timing, now_ms
         self._counts, self._log = counts, log
-        self._tls, self._server_name = tls, server_name
+        self.tls, self._server_name = tls, server_name
         self._random = random.Random(seed)
         self._peers: dict[str, _Peer] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -163,8 +163,7 @@ class Peers:
         peer = self._peers.get(id)
         if peer is None or peer.live is not None:
             return 0.0
-        since_s = peer.away_since_s if peer.wire is None else peer.wire.heard_s
-        return asyncio.get_running_loop().time() - since_s
+        return self.unheard_s(id)
 
     def unheard_s(self, id: str) -> float:
         """Returns for how long nothing has been heard of a peer, also over a connection that has not ended."""
@@ -179,6 +178,11 @@ class Peers:
         peer = self._peers.get(id)
         if peer is not None:
             self._give_back(id, peer.feed.end())
+
+    def take_inputs(self, id: str, wanted: Callable[[Input], bool]) -> list[Input]:
+        """Takes inputs back that a peer has not acknowledged. It may have handled them, or may yet."""
+        peer = self._peers.get(id)
+        return [] if peer is None else peer.feed.take_back(wanted)
 
     @property
     def connected(self) -> list[str]:
@@ -207,8 +211,7 @@ class Peers:
         if found is None:
             self._counts["beats_refused"] += len(heard_ms)
             return list(heard_ms)
-        if self._timer is None:
-            self._begin_batch()
+        self._begin_batch()
         return found.feed.put_beats(heard_ms)
 
     def forward_input(self, peer: str, item: Input) -> bool:
@@ -217,8 +220,7 @@ class Peers:
         if found is None:
             self._counts["inputs_refused"] += 1
             return False
-        if self._timer is None:
-            self._begin_batch()
+        self._begin_batch()
         return found.feed.put_input(item)
 
     def notify(self, peer: str, name: str, body: Any = None) -> bool:
@@ -256,7 +258,8 @@ class Peers:
     # -- batches
 
     def _begin_batch(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._timing.batch_s, self._send_batches)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._timing.batch_s, self._send_batches)
 
     def send_now(self) -> None:
         """Sends what was queued, without waiting for more."""
@@ -273,8 +276,7 @@ class Peers:
         """Sends what waits, and returns True once all of it was acknowledged; False after `seconds`. reachable: what is
         for monitors to which there is no connection is not waited for."""
         loop = asyncio.get_running_loop()
-        ends_s = loop.time() + seconds
-        pause = TimedEvent()
+        ends_s, pause = loop.time() + seconds, TimedEvent()
         while True:
             self._send_batches()
             for peer in self._peers.values():
@@ -335,7 +337,7 @@ class Peers:
             await within(self._timing.handshake_s, self._greet(wire, host, port))
         except (OSError, ValueError, asyncio.TimeoutError, Hung) as error:  # an SSLError is an OSError
             is_late = isinstance(error, asyncio.TimeoutError) and not str(error)
-            wire.close("the handshake took too long" if is_late else str(error) or repr(error))
+            wire.close("the handshake took too long" if is_late else why_not(error))
         except BaseException:
             wire.close("cancelled")
             wire.closed.set()  # uvloop may close it without a word
@@ -350,11 +352,11 @@ class Peers:
         return wire.why
 
     async def _greet(self, wire: OutgoingWire, host: str, port: int) -> None:
-        name = (self._server_name or host) if self._tls is not None else None
+        name = (self._server_name or host) if self.tls is not None else None
         loop, failure = asyncio.get_running_loop(), OSError(f"{host} has no address")
         for found in await resolve(host, self._timing.handshake_s):
             try:
-                await loop.create_connection(lambda: wire, found, port, ssl=self._tls, server_hostname=name)
+                await loop.create_connection(lambda: wire, found, port, ssl=self.tls, server_hostname=name)
                 break
             except OSError as error:
                 failure = error

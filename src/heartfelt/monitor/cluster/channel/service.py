@@ -108,6 +108,11 @@ class Channel:
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
 
+    def set_tls(self, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+        """Uses other contexts from now on; connections that exist go on."""
+        self._listener.tls = server_tls
+        self.peers.tls = client_tls
+
     def _secret_now(self) -> bytes:
         return self._secret
 

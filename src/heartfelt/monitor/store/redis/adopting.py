@@ -187,8 +187,8 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
             indexes.add(index)
             if len(data) < ROW_HEAD:
                 raise Unreadable("it has no head")
-            generation, low, high = _HEAD.unpack_from(data)
-            id = high << 32 | low
+            entry = entry_of(page.number, index, data)
+            id = entry.id
             row = unpack_row(data[ROW_HEAD:], holdings.shared)
             name = name_of(row.service, row.instance_id)
             if id % MOST_SHARDS != page.shard or holdings.keys.shard_of(name) != page.shard:
@@ -197,7 +197,6 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
             holdings.unreadable(page.shard, page.number, int(field) if field.isdigit() else -1, error)
             continue
         row.id = id
-        entry = Entry(page.number, index, generation, id)
         page.put(index, name, entry, row=True)
         shard.came[id] = entry
         found.append(Adopted(entry, row, int.from_bytes(page.slot(index), "big")))
@@ -207,6 +206,12 @@ def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted])
     page.free = [index for index in page.free if index not in indexes]
     holdings.add_page(shard, page)
     return n_bytes
+
+
+def entry_of(page: int, index: int, data: bytes) -> Entry:
+    """Returns the entry of a row."""
+    generation, low, high = _HEAD.unpack_from(data)
+    return Entry(page, index, generation, high << 32 | low)
 
 
 def pairs(reply: Any) -> Iterable[tuple[bytes, bytes]]:

@@ -76,6 +76,8 @@ class Renewal(NamedTuple):
     """Shards that could not be reached, or that refuse to write."""
     asked_s: float = 0.0
     """When the leases were asked to last again, by the monotonic clock."""
+    emptied: int = 0
+    """Instances that Redis was found to have lost: they are to be restored."""
     renewed: Sequence[int] = ()
     """Shards in which the lease was renewed."""
 
@@ -104,5 +106,9 @@ class LeaseCounts(msgspec.Struct):
     """Instances whose pages others had adopted."""
     dropped_pages: int = 0
     """Pages that this monitor does not hold any more."""
+    emptied: int = 0
+    """Instances that Redis has lost, since it was emptied or a replica without the last writes took over."""
+    restored: int = 0
+    """Such instances that were written again."""
     swept: int = 0
     """Entries that monitors had reserved and died before they wrote a row."""

@@ -58,6 +58,8 @@ def change(holdings: Holdings, writes: Sequence[Write]) -> list[Answer]:
             found[n] = known
         elif write.token and write.token in waiting.get(shard.number, ()):
             found[n] = Unreachable(f"shard {shard.number}: the answer is still missing")
+        elif write.entry.id in shard.restoring:
+            found[n] = Unreachable(f"shard {shard.number}: Redis was emptied, and gets it again", refused=True)
         elif (place := holdings.find(write.entry)) is None:
             found[n] = Refused()
         else:
@@ -138,10 +140,13 @@ def settle(holdings: Holdings, batch: ChangeCall, reply: bytes) -> list[Accepted
     """Reads the answers of a batch, and does here what they say."""
     answers: list[Accepted | Refused] = []
     shard = batch.shard
+    shard.last_call = batch.number, holdings.clock()
     for (write, page, entry), word in zip(batch.items, reply.decode().split(","), strict=True):
         holds = page.holds(entry) and shard.pages.all.get(page.number) is page
         if word.isdecimal():
             first, n = int(word), len(write.changes)
+            if n:
+                shard.last_seq = max(shard.last_seq, first + n - 1)
             answers.append(Accepted([(first + k) * 64 + shard.number for k in range(n)]))
             if not holds:
                 continue

@@ -4,6 +4,7 @@ monitor: `heartfelt token` writes tokens, the monitors reload them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from heartfelt.monitor.store.redis.keys import Keys
@@ -13,21 +14,28 @@ from heartfelt.monitor.store.rows import from_json, to_json
 
 
 def document(link: Link, keys: Keys, kind: str, name: str) -> Any | None:
-    found = link.call(FLEET, "HGET", _key(keys, kind), _field(name))
+    found = link.call(FLEET, "HGET", _key(keys, kind), field_of(name))
     return None if found is None else from_json(found.decode())
 
 
 def documents(link: Link, keys: Keys, kind: str) -> dict[str, Any]:
-    found = pairs_of(link.call(FLEET, "HGETALL", _key(keys, kind)))
+    return decoded(pairs_of(link.call(FLEET, "HGETALL", _key(keys, kind))))
+
+
+def decoded(found: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """Returns documents by their names."""
     return {name.decode("utf-8", "surrogatepass"): from_json(value.decode()) for name, value in sorted(found)}
 
 
-def put_document(link: Link, keys: Keys, kind: str, name: str, value: Any) -> None:
-    link.call(FLEET, "HSET", _key(keys, kind), _field(name), to_json(value))
+def put_document(link: Link, keys: Keys, kind: str, name: str, value: Any) -> tuple[bytes, bytes]:
+    """Returns its field and its value."""
+    put = field_of(name), to_json(value).encode()
+    link.call(FLEET, "HSET", _key(keys, kind), *put)
+    return put
 
 
 def delete_document(link: Link, keys: Keys, kind: str, name: str) -> bool:
-    return bool(link.call(FLEET, "HDEL", _key(keys, kind), _field(name)))
+    return bool(link.call(FLEET, "HDEL", _key(keys, kind), field_of(name)))
 
 
 class RedisDocuments:
@@ -59,5 +67,6 @@ def _key(keys: Keys, kind: str) -> str:
     return keys.fleet("doc", kind)
 
 
-def _field(name: str) -> bytes:
+def field_of(name: str) -> bytes:
+    """Returns the field of a document."""
     return name.encode("utf-8", "surrogatepass")

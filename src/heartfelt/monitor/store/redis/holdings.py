@@ -69,6 +69,20 @@ class Shard:
         """Batches of changes whose answers are missing."""
         self.answers: dict[int, Accepted | Refused] = {}
         """Answers, by token, that came after Unreachable had been returned."""
+        self.born: bytes | None = None
+        """The mark of the shard's data: another one if Redis was emptied."""
+        self.last_seq = 0
+        """The last `next` that a change of this monitor had."""
+        self.last_call: tuple[int, float] = (0, float("-inf"))
+        """The number of the last CHANGE that was answered, and when."""
+        self.is_emptied = False
+        """Redis has lost what is here, and gets it again (restoring.py):"""
+        self.has_stale = False
+        """Redis may have instances again that were removed."""
+        self.lost_pages: list[Page] = []
+        """pages,"""
+        self.restoring: dict[int, Entry] = {}
+        """and instances, by id."""
 
 
 class Holdings:
@@ -210,6 +224,21 @@ class Holdings:
         self.counts.dropped_pages += 1
         self.counts.dropped += len(instances)
 
+    def replace_page(self, shard: Shard, page: Page, made: Page) -> None:
+        """Puts all of a page into a new one, where each instance has a new entry."""
+        with self._lock:
+            made.buffer[:] = page.buffer
+            made.names, made.has_row, made.free = page.names, page.has_row, page.free
+            for index, entry in enumerate(page.entries):
+                if entry is not None:
+                    new = Entry(made.number, index, (entry.generation + 1) % 65536, entry.id)
+                    made.entries[index] = self.relocated[entry.id] = new
+                    if entry.id in shard.restoring:
+                        shard.restoring[entry.id] = new
+            shard.pages.drop(page)
+            shard.pages.add(made)
+        self.mark_dirty(made)
+
     def is_news(self, shard: Shard, entry: Entry) -> bool:
         """Tells whether the caller must be told that an entry, which was freed, is gone."""
         return shard.came.get(entry.id, entry) == entry and self._page_of(entry) is None
@@ -231,12 +260,22 @@ class Holdings:
                 commands = [Command(page.shard, ("SET", page.key, bytes(page.buffer), "XX")) for page in part]
             for page, reply in zip(part, self.ask(commands), strict=True):
                 shard = self.shards[page.shard]
-                if isinstance(reply, Unreachable):
+                if isinstance(reply, Unreachable) or (reply is None and self._is_lost(shard, page)):
                     n_failed += 1
                     self.mark_dirty(page)
                 elif reply is None and shard.pages.all.get(page.number) is page:
                     self.drop_page(shard, page)
         return n_failed
+
+    def _is_lost(self, shard: Shard, page: Page) -> bool:
+        """Tells whether nobody has adopted a page that is not there: Redis was emptied, as the next renewal finds."""
+        if shard.pages.all.get(page.number) is not page:
+            return False
+        (mark,) = self.ask([Command(page.shard, ("HGET", shard.own, page.number))])
+        if isinstance(mark, Unreachable) or mark in (None, page.mark):
+            shard.audit = True
+            return True
+        return False
 
     @property
     def has_dropped(self) -> bool:

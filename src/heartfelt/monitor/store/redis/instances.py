@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -22,7 +22,7 @@ from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.outcomes import AskedLoss, Outcome, Recorded, WriteRefusal
-from heartfelt.monitor.store.redis.own import News, Own
+from heartfelt.monitor.store.redis.own import LEAST_FLUSH_S, MOST_FLUSH_S, NO_TIMEOUT, News, Own
 from heartfelt.monitor.store.redis.unheard import Unheard
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
@@ -33,10 +33,6 @@ MOST_IN_WRITE = 200
 """Changes of one instance in one Write."""
 HALF_S = 1.0
 """How long a change waits for the row that is put after it."""
-NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
-"""States in which no timeout runs."""
-LEAST_FLUSH_S = 0.25
-MOST_FLUSH_S = 15.0
 
 
 class Instances:
@@ -54,8 +50,7 @@ class Instances:
         logger: logging.Logger,
     ) -> None:
         self.own: dict[int, Own] = {}
-        self.flush_s = MOST_FLUSH_S
-        """How often pages are to be written: four times in the shortest timeout that was seen."""
+        self.flush_s = MOST_FLUSH_S  # how often pages are written: four times in the shortest timeout that was seen
         self.faults = 0
         """Writes that can never be stored."""
         self._leases = leases
@@ -72,10 +67,8 @@ class Instances:
         self._n_changes = 0
         self._asked: dict[int, Accepted | Refused | None] = {}
         """Losses that `lose` asks for now, and the answers."""
-        self._begun: int | None = None
-        """The instance of which what was put becomes a Write at this moment."""
-        self.ended = False
-        """The leases were given up: what is put from now on is other monitors' to say."""
+        self._begun: int | None = None  # the instance of which what was put becomes a Write at this moment
+        self.ended = False  # the leases were given up: what is put from now on is other monitors' to say
         self._unheard = Unheard()
 
     def __len__(self) -> int:
@@ -216,7 +209,8 @@ class Instances:
     def write(self, *, is_last: bool = False) -> Iterator[Outcome]:
         """Writes what waits, and yields what came of each part of it. The caller may `drop` instances in between.
         is_last: nothing more is put. Does not raise Unreachable."""
-        ready = [id for id, news in self._news.items() if is_last or self._is_ready(news)]
+        is_away = self._leases.is_restoring
+        ready = [id for id, news in self._news.items() if (is_last or self._is_ready(news)) and not is_away(id)]
         failed: set[int] = set()
         for some in slices(list(self._unsure), AT_ONCE):
             outcome = Outcome()
@@ -252,6 +246,8 @@ class Instances:
                 answers[at] = Refused()
             elif not stands():
                 answers[at] = Refused(early=True)
+            elif self._leases.is_restoring(row.id):
+                answers[at] = Unreachable("Redis was emptied, and gets it again", refused=True)
             elif row.id in self._unheard:
                 answers[at] = Unreachable("something of it is still to be heard", refused=True)
             elif row.id in self._unsure or row.id in self._news:
@@ -268,6 +264,18 @@ class Instances:
             found = self._asked.pop(losses[at].row.id)
             answers[at] = Unreachable("Redis has not answered") if found is None else found
         return [answers[at] for at in range(len(losses))]
+
+    def restore(self, rows: Mapping[int, InstanceRow | None], outcome: Outcome) -> int:
+        """Writes instances again that Redis has lost. None: it was reserved, or waits to be removed. What the loop has
+        not heard of yet waits. Returns how many are written."""
+        wanted = [(id, row) for id, row in rows.items() if id not in self._unheard and id not in self._asked]
+        n = 0
+        for (id, _), answer in zip(wanted, self._leases.restore(wanted), strict=True):
+            own = self.own.get(id)
+            n += answer is True
+            if isinstance(answer, Refused) and own is not None:
+                outcome.refused.append(self.refuse(id, own.name))
+        return n
 
     def flush_pages(self, outcome: Outcome) -> None:
         """Writes the pages. Raises Unreachable."""

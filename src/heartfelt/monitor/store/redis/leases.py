@@ -4,11 +4,14 @@ monitor/cluster/README.md."""
 
 from __future__ import annotations
 
+import itertools
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from heartfelt.monitor.store.redis import adopting, changing, joining
+from heartfelt.monitor.model import InstanceRow
+from heartfelt.monitor.store.redis import adopting, changing, joining, restoring
 from heartfelt.monitor.store.redis.answers import (
     Accepted,
     Adopted,
@@ -31,6 +34,8 @@ __all__ = ["Accepted", "Adopted", "LeaseCounts", "Leases", "Orphan", "Owned", "R
 
 EVENTS_KEPT = 100_000
 """About as many changes of a shard are kept in its stream."""
+KNOWN_S = changing.DONE_MS / 2000
+"""Time for which Redis knows a call of CHANGE, unless it has lost writes."""
 RENEW = load("renew")
 
 
@@ -65,6 +70,16 @@ class Leases:
     def n_pages(self) -> int:
         return sum(len(shard.pages) for shard in self._holdings.shards)
 
+    @property
+    def is_emptied(self) -> bool:
+        """Redis has lost what this monitor has, and does not have all of it again. Any thread."""
+        return any(shard.is_emptied for shard in self._holdings.shards)
+
+    @property
+    def n_restoring(self) -> int:
+        """How many instances wait for `restore`. Any thread."""
+        return sum(len(shard.restoring) for shard in self._holdings.shards)
+
     def start(self) -> list[Adopted]:
         """Registers this monitor, and adopts what dead ones owned. What belongs to one that was killed within the last
         `lease_ms` is not adopted yet, but found by `orphans` when its lease has ended. Raises Unreachable."""
@@ -98,7 +113,7 @@ class Leases:
         return self._tidier.has_more or any(self._is_behind(shard) or shard.pages.n_used for shard in shards)
 
     def _is_behind(self, shard: Shard) -> bool:
-        return shard.number in self._behind or shard.audit or not _can_write(shard)
+        return shard.number in self._behind or shard.audit or shard.is_emptied or not _can_write(shard)
 
     def watch(self) -> Renewal | None:
         """Renews the leases of the shards of which something was moved away, and of those that need it for another
@@ -136,13 +151,17 @@ class Leases:
         gone: list[int] = []
         unreachable: list[int] = []
         to_audit: list[Shard] = []
+        emptied = 0
         for shard, reply in zip(shards, replies, strict=True):
             if isinstance(reply, Unreachable) or reply == b"stale":
                 unreachable.append(shard.number)
                 if not (isinstance(reply, Unreachable) and reply.refused):
                     holdings.in_doubt(shard)
                 continue
-            had, _, notices = reply
+            had, _, notices, born, is_lost = reply
+            if is_lost or (born and shard.born not in (None, born)):
+                emptied += self._emptied(shard)
+            shard.born = born or shard.born
             was_full, shard.was_full = shard.was_full, notices[-1:] == [b""]  # until it is emptied, there are none
             shard.arrived = len(notices), b"".join(notices[-1:])
             is_late = now_s - shard.renewed_s > self._lease_ms / 1000  # it may have ended, and been renewed by a retry
@@ -158,22 +177,43 @@ class Leases:
         self._behind = self._behind.difference(shard.number for shard in shards) | set(unreachable)
         if len(unreachable) == len(holdings.shards):
             raise next((reply for reply in replies if isinstance(reply, Unreachable)), Unreachable("a later epoch"))
-        if to_audit:
+        restoring.restore_pages(holdings, [shard for shard in holdings.shards if shard.is_emptied])
+        for shard in to_audit:
+            shard.audit = shard.audit or shard.is_emptied
+        if to_audit := [shard for shard in to_audit if not shard.is_emptied]:
             changing.repeat(holdings, to_audit)
             moved += Audit(holdings).run(to_audit)
         renewed = [shard for shard in shards if shard.number not in unreachable]
         for shard in renewed:
             if not shard.doubt:
                 shard.came.clear()
-        return Renewal(moved, gone, holdings.take_dropped(), unreachable, now_s, [shard.number for shard in renewed])
+        return Renewal(
+            moved, gone, holdings.take_dropped(), unreachable, now_s, emptied, [shard.number for shard in renewed]
+        )
+
+    def _emptied(self, shard: Shard) -> int:
+        """Notes that Redis has lost what was in a shard. Returns how many instances are to be written again."""
+        shard.is_emptied = True
+        shard.last_call = 0, float("-inf")
+        found = restoring.begin(shard)
+        self._holdings.counts.emptied += found
+        return found
+
+    def _last_calls(self, shard: Shard) -> str:
+        """Returns the last calls of CHANGE, of which Redis must know one."""
+        number, at_s = shard.last_call
+        if self._holdings.clock() - at_s >= KNOWN_S:
+            return ""
+        return ",".join(map(str, (number, *(batch.number for batch in shard.unanswered))))
 
     def _send(self, shards: Sequence[Shard], most: int) -> list[Any]:
+        mark = secrets.token_hex(8)
         return self._holdings.ask(
             [
                 Command(
                     shard.number,
-                    (RENEW, shard.epoch, self._lease_ms, most, *shard.arrived),
-                    (shard.lease, shard.moved),
+                    (RENEW, shard.epoch, self._lease_ms, most, *shard.arrived, mark, self._last_calls(shard)),
+                    (shard.lease, shard.moved, shard.next, shard.done),
                 )
                 for shard in shards
             ]
@@ -190,8 +230,8 @@ class Leases:
             if isinstance(reply, Unreachable):
                 if not reply.refused:
                     holdings.in_doubt(shard)
-            elif reply == b"stale" or not reply[0]:
-                shard.audit = True
+            elif reply == b"stale" or not reply[0] or reply[4] or reply[3] not in (b"", shard.born):
+                shard.audit = True  # `renew` finds the same again
             else:
                 shard.renewed_s = now_s
 
@@ -238,6 +278,24 @@ class Leases:
     def change(self, writes: Sequence[Write]) -> list[Accepted | Refused | Unreachable]:
         """Asks for changes, and writes rows and deadlines with them. See `Write.token`."""
         return changing.change(self._holdings, writes)
+
+    def to_restore(self, most: int) -> list[int]:
+        """Returns ids of instances that Redis has lost, and that `restore` is to write again. Any thread."""
+        found: list[int] = []
+        for shard in self._holdings.shards:
+            if shard.restoring and shard.ready and not shard.doubt and len(found) < most:
+                found += itertools.islice(shard.restoring.copy(), most - len(found))
+        return found
+
+    def is_restoring(self, id: int) -> bool:
+        """Returns whether an instance waits for `restore`. Any thread."""
+        holdings = self._holdings
+        return id in holdings.shards[Keys.shard_of_id(id) % holdings.keys.shards].restoring
+
+    def restore(self, wanted: Sequence[tuple[int, InstanceRow | None]]) -> list[bool | Refused | Unreachable]:
+        """Writes instances again that Redis has lost. Without a row they are as those that are reserved. Refused: it is
+        another monitor's."""
+        return restoring.restore(self._holdings, wanted)
 
     def set_deadline(self, entry: Entry, ms: int) -> bool:
         """Sets a deadline, which the next flush writes; 0: no timeout runs. O(1), any thread. Returns False if the

@@ -48,6 +48,7 @@ from heartfelt.monitor.store.redis.outbox_layout import (
     slices,
     text_of,
 )
+from heartfelt.monitor.store.redis.values import checked
 from heartfelt.monitor.store.rows import DELIVERY_STATES, LEVELS, from_json, to_json
 
 __all__ = ["BATCH", "RedisOutbox", "Trimmed"]
@@ -329,6 +330,16 @@ class RedisOutbox:
             over = [name_of(*who) for who, value in some if value is None]
             arguments = (digest, bytes_of(target), len(told), *itertools.chain(*told), *over)
             self._unless_refused(self._run("told", self._fence, self._written, *arguments, more=keys), len(some))
+
+    def restore_told(self, told: Mapping[str, Mapping[Who, DeliveryKeys]]) -> None:
+        """Puts what targets were told again, unless there is something newer, after Redis was emptied."""
+        for target, instances in told.items():
+            digest = digest_of(target)
+            key = self._fleet("told", digest.hex())
+            words: list[tuple[Any, ...]] = [("HSETNX", self._fleet("told"), digest, bytes_of(target))]
+            words += [("HSETNX", key, name_of(*who), to_json(value)) for who, value in instances.items()]
+            for some in slices(words, PAGE):
+                checked(self._link.execute(Command(FLEET, one) for one in some))
 
     def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
         found: dict[str, dict[Who, DeliveryKeys]] = {}

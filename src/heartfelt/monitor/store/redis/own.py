@@ -6,10 +6,15 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from heartfelt.monitor.model import Change, InstanceRow
+from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.redis.keys import Entry
 
-__all__ = ["News", "Own"]
+__all__ = ["LEAST_FLUSH_S", "MOST_FLUSH_S", "NO_TIMEOUT", "News", "Own"]
+
+NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
+"""States in which no timeout runs."""
+LEAST_FLUSH_S = 0.25
+MOST_FLUSH_S = 15.0
 
 
 class Own:

@@ -14,6 +14,7 @@ from heartfelt.monitor.store.kept import DAY_MS, Retention
 from heartfelt.monitor.store.redis import days as times
 from heartfelt.monitor.store.redis import documents, history
 from heartfelt.monitor.store.redis.events import Events
+from heartfelt.monitor.store.redis.fleet_copy import FleetCopy
 from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Link
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
@@ -48,6 +49,7 @@ class HistoryReader:
         self._serving = Reading(name, SERVERS, answer_s=answer_s, logger=logger)
         self._outbox = RedisOutbox(link, keys, logger=logger, claimer=claimer)
         self._damage = ValueDamage(logger)
+        self.fleet_copy = FleetCopy(link, keys, logger)
         self._events = Events(link, keys, self._damage, is_closing)
         self._changes = history.ChangeHistory(link, keys, self._damage, is_closing)
 
@@ -77,7 +79,8 @@ class HistoryReader:
         return await self._serving.read(lambda: documents.document(self._link, self._keys, kind, name))
 
     async def documents(self, kind: str) -> dict[str, Any]:
-        return await self._serving.read(lambda: documents.documents(self._link, self._keys, kind))
+        found = await self._serving.read(lambda: self.fleet_copy.look(kind))
+        return documents.decoded(found.items())
 
     # -- the outbox
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -131,6 +131,7 @@ class RedisStore(HistoryReader):
             last_written_ms=None if written is None else int(written),
             removed=[(one.instance_id, one.service) for one in reversed(newest) if one.new is State.REMOVED],
         )
+        self.fleet_copy.look()
         self._bytes = self._forgetting.used_bytes()
         self._state = "open"
         self._writer.start()
@@ -311,6 +312,10 @@ class RedisStore(HistoryReader):
             lambda outcome: [self._came(one) for one in self.leases.adopt(orphans)], urgent=True
         )
 
+    async def restore(self, rows: Mapping[int, InstanceRow | None]) -> int:
+        """Writes instances again that Redis has lost: see `Leases.to_restore`. Returns how many are written."""
+        return await self._writer.do(lambda outcome: self._instances.restore(rows, outcome), urgent=True)
+
     def heard(self, ids: Iterable[int]) -> list[int]:
         """Says that the caller goes on from what Redis has of these instances: a loss that was accepted, the row with
         which they came. What it has put of them since then is dropped. Returns those that are still this monitor's."""
@@ -345,16 +350,25 @@ class RedisStore(HistoryReader):
 
     # -- what needs the writer
 
+    async def look_at_fleet(self) -> None:
+        """See `FleetCopy.look`."""
+        await self._serving.read(self.fleet_copy.look)
+
     async def put_document(self, kind: str, name: str, value: Any) -> None:
-        await self._writer.do(lambda _: documents.put_document(self._link, self._keys, kind, name, value), urgent=True)
+        def job(outcome: Outcome) -> None:
+            self.fleet_copy.put(kind, *documents.put_document(self._link, self._keys, kind, name, value))
+
+        await self._writer.do(job, urgent=True)
 
     async def delete_document(self, kind: str, name: str) -> bool:
-        return await self._writer.do(
-            lambda _: documents.delete_document(self._link, self._keys, kind, name), urgent=True
-        )
+        def job(outcome: Outcome) -> bool:
+            was_there = documents.delete_document(self._link, self._keys, kind, name)
+            self.fleet_copy.put(kind, documents.field_of(name), None)
+            return was_there
+
+        return await self._writer.do(job, urgent=True)
 
     async def drop_deliveries(self, target: str, answer: str, *, forget: bool = False) -> int:
-        """Also those that were put before."""
         return await self._writer.do(lambda _: self._outbox.drop_deliveries(target, answer, forget=forget))
 
     async def lead(self, fence: int) -> Any:
@@ -362,6 +376,9 @@ class RedisStore(HistoryReader):
         on. Returns the position that was stored last; None: there is none. Raises Superseded."""
         self._teller.see_loop()
         return await self._writer.do(lambda _: self._outbox.lead(fence))
+
+    async def restore_told(self, told: Mapping[str, Mapping[Who, DeliveryKeys]]) -> None:
+        await self._writer.do(lambda _: self._outbox.restore_told(told), urgent=True)
 
     async def put_position(self, value: Any) -> None:
         """Stores the position of the webhooks, after the deliveries that were put before. Raises Superseded."""

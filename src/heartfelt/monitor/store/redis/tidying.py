@@ -126,4 +126,4 @@ class Tidier:
 
 
 def _is_open(shard: Shard) -> bool:
-    return shard.ready and not shard.doubt and len(shard.pages) > 1
+    return shard.ready and not shard.doubt and not shard.is_emptied and len(shard.pages) > 1

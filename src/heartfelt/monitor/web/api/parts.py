@@ -39,6 +39,10 @@ class FleetAnswers(Protocol):
 
 class Ready(msgspec.Struct, kw_only=True, frozen=True):
     ready: bool
+    """Whether beats may be sent here. One of many monitors takes them also while Redis cannot be written: see
+    `degraded`. One on its own is not ready while its store cannot be written."""
+    degraded: bool
+    """The store cannot be written: beats are taken, and what is uncertain is held; `store` has the reason."""
     store: str
     """"ok", or the error that keeps the store from being written."""
     listeners: dict[str, bool]
@@ -50,8 +54,8 @@ class Ready(msgspec.Struct, kw_only=True, frozen=True):
     """"ok", "none" (it is on its own), or what is wrong with the fleet: settings that differ, monitors that do not
     answer. It does not make the monitor unready."""
     redis: str = "none"
-    """"ok", "none", or what is wrong with a server of Redis, also with one that nothing needs at this moment. Only an
-    error of the store makes the monitor unready."""
+    """"ok", "none", or what is wrong with a server of Redis, also with one that nothing needs at this moment. It does
+    not make the monitor unready."""
 
 
 class FleetMonitor(msgspec.Struct, kw_only=True, frozen=True):

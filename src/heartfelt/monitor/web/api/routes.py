@@ -179,7 +179,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/metrics", READ, health.metrics, "Metrics for Prometheus", answer=str, media="text/plain",
              other_media=("application/openmetrics-text",), about=_ABOUT_METRICS, asks_basic=True),
     Endpoint("GET", "/healthz", None, health.healthz, "Whether the process answers", answer=dict[str, bool]),
-    Endpoint("GET", "/readyz", None, health.readyz, "Whether the store works and all ports are open",
+    Endpoint("GET", "/readyz", None, health.readyz, "Whether beats may be sent here: all ports are open",
              answer=Ready, others={503: Ready}),
     Endpoint("GET", "/sermant/getPluginsInfo", READ, sermant.PLUGINS_INFO, "Sermant: all instances",
              answer=list[SermantInstance]),

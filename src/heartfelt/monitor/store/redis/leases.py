@@ -183,6 +183,8 @@ class Leases:
         if to_audit := [shard for shard in to_audit if not shard.is_emptied]:
             changing.repeat(holdings, to_audit)
             moved += Audit(holdings).run(to_audit)
+            if stale := [shard for shard in to_audit if shard.has_stale and not shard.doubt]:
+                restoring.remove_stale(holdings, stale)
         renewed = [shard for shard in shards if shard.number not in unreachable]
         for shard in renewed:
             if not shard.doubt:

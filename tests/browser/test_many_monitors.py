@@ -163,7 +163,7 @@ def test_while_a_monitor_does_not_answer_the_page_says_so_and_then_becomes_whole
 
 
 @pytest.mark.parametrize(
-    ("locale", "words", "size"), [("en-US", "Redis cannot be used.", DESK), ("zh-CN", "Redis 无法使用。", PHONE)]
+    ("locale", "words", "size"), [("en-US", "Degraded: Redis at", DESK), ("zh-CN", "降级运行：", PHONE)]
 )
 def test_while_redis_cannot_be_used_each_page_says_so(many, visit, locale, words, size):
     a, b = many.fleet.monitors

@@ -27,15 +27,15 @@ export function LostBanner() {
 export function FleetBanners() {
   const late = useStore(missing);
   const { redis, fleet } = useStore(stats)?.parts ?? {};
-  const silent = late ? late.split(", ") : (fleet?.silent_names ?? []);
-  const left = useStore(gone);
+  const left = useStore(gone).map((one) => ({ ...one, name: `${one.host} (${one.address})` }));
+  const silent = (late ? late.split(", ") : (fleet?.silent_names ?? [])).filter((name) => left.every((one) => one.name !== name));
   const trouble = redis?.trouble;
   return html`
     ${trouble && html`<div class="banner warning"><p role="status"><b>${t("shell.degraded")}</b> ${trouble}. ${t("shell.degraded_means")}</p></div>`}
     ${silent.length > 0 && html`<div class="banner warning"><p role="status">${
       t("shell.missing", { n: silent.length, names: silent.join(", ") })}</p></div>`}
     ${left.map((one) => html`<div class="banner" key=${one.id}>
-      <p role="status">${t("shell.gone", { name: `${one.host} (${one.address})`, time: time(one.sinceMs) })}</p>
+      <p role="status">${t("shell.gone", { name: one.name, time: time(one.sinceMs) })}</p>
       <button class="quiet" onClick=${() => gone.set((old) => old.filter(({ id }) => id !== one.id))}>${t("shell.close")}</button>
     </div>`)}`;
 }

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: RUF001  (Chinese has colons of its own)
 """The panel of a monitor that shares a Redis with others: it shows the whole fleet, and says what is missing."""
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ from tests.monitor.cluster.whole import WholeFleet
 from tests.monitor.redis.servers import REDIS
 from tests.monitor.serving import until
 
-pytestmark = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed: apt-get install redis-server")
+pytestmark = [
+    pytest.mark.skipif(REDIS is None, reason="redis-server is not installed"),
+    pytest.mark.time_limit(120, reason="monitors start, and one of them or Redis does not answer for a while"),
+]
 DESK = (1920, 1080)
 SILENT_MS = 3000
 

@@ -16,7 +16,10 @@ from tests.monitor.cluster.whole import Viewer, WholeFleet
 from tests.monitor.redis.servers import REDIS
 from tests.monitor.serving import run_command, until
 
-pytestmark = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+pytestmark = [
+    pytest.mark.skipif(REDIS is None, reason="redis-server is not installed"),
+    pytest.mark.time_limit(120, reason="monitors start, and one of them does not answer for a while"),
+]
 N = 30
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of instances and their owners have in common."""
+"""Helpers of the tests of instances and their owners."""
 
 from __future__ import annotations
 

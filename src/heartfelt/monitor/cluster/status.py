@@ -27,7 +27,7 @@ END_S = 1.0
 SCRAPE_S = 1.0
 """How long a scrape of the metrics waits for the other monitors."""
 MOST_SHOWN = 20
-"""Differing settings that are named."""
+"""Differing settings, and silent monitors, that are named."""
 SAME = (
     "lease.", "hold.", "service.", "limits.", "retention.", "webhooks.", "auth.", "session.", "http.public_url",
     "cluster.lease", "cluster.settle", "cluster.comeback",
@@ -156,6 +156,7 @@ class FleetStatus:
         return {
             "monitors": 1 + len(self._peers.living()),
             "silent": len(self._silent),
+            "silent_names": self._silent[:MOST_SHOWN],
             "differing": len(self._differing),
             "looks": self._looks,
             "instances": self._instances(),

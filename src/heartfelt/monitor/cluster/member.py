@@ -33,6 +33,7 @@ from heartfelt.monitor.cluster.status import KIND as STATUS
 from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
+from heartfelt.monitor.config.shared import advertised
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.intake import Intake
@@ -57,6 +58,9 @@ LOOK_S = 0.5
 STOP_S = 1.0
 HOLD_UP_S = 0.5
 SECRET_BYTES = 32
+TOKENS = "tokens"
+TOKENS_S = 1.0
+"""How long the other monitors may take to read the tokens again."""
 MOST_ANSWER = 256 << 20
 """Bytes of one monitor's part of an answer."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -160,6 +164,8 @@ class ClusterMember:
         self.channel.on(PART, lambda peer, message: _in_pieces(made.serve, peer, message), bytes)
         self.channel.on(WHOLE, lambda peer, message: _in_pieces(made.serve_whole, peer, message), bytes)
         self.channel.on(PIECES, made.serve_pieces, bytes)
+        self.channel.on(TOKENS, lambda peer, message: parts.auth.reload())
+        parts.auth.tell_others = self._tell_of_tokens
 
     # -- start and stop
 
@@ -192,8 +198,8 @@ class ClusterMember:
 
     async def start(self, stopping: Stopping) -> None:
         """Enters this monitor among the living, once the store is open and the channel listens."""
-        advertised = self._config.cluster_advertise or f"{self._config.cluster_host}:{self.channel.port}"
-        self.membership.set_address(advertised)
+        config = self._config
+        self.membership.set_address(advertised(config.cluster_host, config.cluster_advertise, self.channel.port))
         stopping.add("the channel", self.channel.stop, seconds=self.channel.stop_s + HOLD_UP_S)
         stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
         stopping.add("the membership", self.membership.stop, seconds=3 * STOP_S + HOLD_UP_S)
@@ -231,6 +237,11 @@ class ClusterMember:
         self.ownership.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
         _logger.info("the fleet has %d monitors: %s", len(living), names)
+
+    async def _tell_of_tokens(self) -> None:
+        """Has the other monitors read the tokens. One that does not answer reads them by itself, within seconds."""
+        asked = (self.channel.peers.ask(one, TOKENS, None, seconds=TOKENS_S) for one in self.living())
+        await asyncio.gather(*asked, return_exceptions=True)
 
     # -- the other monitors, for the federation and the relay
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("redis")
 
 from heartfelt.monitor.cluster.membership import FIGURES, FleetMember
+from tests.monitor.cluster.channels import until
 from tests.monitor.cluster.fleets import LEASE_S, living
 
 
@@ -167,3 +168,36 @@ def test_a_secret_from_a_file_stays_out_of_redis(fleet):
         assert a._link.client.get(fleet.key("secret")) is None
 
     fleet.run(main())
+
+
+def test_a_clean_stop_is_no_warning(fleet, caplog):
+    async def main():
+        a = fleet.make("a")
+        await a.start()
+        caplog.clear()
+        await a.stop()
+
+    caplog.set_level("INFO", "heartfelt.monitor.cluster")
+    fleet.run(main())
+    assert ["INFO"] == [one.levelname for one in caplog.records if "leads no more" in one.getMessage()]
+
+
+def test_an_outage_that_comes_and_goes_does_not_flood_the_log(fleet, caplog):
+    async def main():
+        a = fleet.make("a", lease_s=0.02)
+        await a.start()
+        renew, n = a._call, 0
+
+        def call():
+            nonlocal n
+            n += 1
+            if n % 2:
+                a._is_calling = False
+                raise OSError("the network is away")
+            return renew()
+
+        a._call = call
+        await until(lambda: n > 20, "renewals")
+
+    fleet.run(main())
+    assert sum("cannot be renewed" in one.getMessage() for one in caplog.records) == 1

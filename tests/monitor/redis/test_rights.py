@@ -15,8 +15,8 @@ from heartfelt.monitor.store.redis.keys import Keys
 from tests.monitor.redis.storing import a_prefix
 
 pytest.importorskip("redis")
-from heartfelt.monitor.store.redis.configuration import check  # noqa: E402
-from heartfelt.monitor.store.redis.rights import TRIED  # noqa: E402
+from heartfelt.monitor.store.redis.configuration import check
+from heartfelt.monitor.store.redis.rights import TRIED
 
 MONITOR = Path(package.__file__).parents[1]
 NOT_FOR_KEYS = {"ASKING", "CLUSTER", "CONFIG", "EVALSHA", "INFO", "ROLE", "SCRIPT", "SENTINEL"}

@@ -123,6 +123,7 @@ class ClusterMember:
         self.federation: Federation
         self.leading: Leading
         self._look: asyncio.TimerHandle | None = None
+        self._told_living = ""
 
     # -- wiring, before the start
 
@@ -236,7 +237,9 @@ class ClusterMember:
         self.status.look_soon()
         self.ownership.set_living(living)
         names = ", ".join(sorted(one.address for one in living.values()))
-        _logger.info("the fleet has %d monitors: %s", len(living), names)
+        if names != self._told_living:
+            self._told_living = names
+            _logger.info("the fleet has %d monitor%s: %s", len(living), "" if len(living) == 1 else "s", names)
 
     async def _tell_of_tokens(self) -> None:
         """Has the other monitors read the tokens. One that does not answer reads them by itself, within seconds."""

@@ -27,6 +27,7 @@ import msgspec
 from heartfelt._version import __version__
 from heartfelt.monitor.cluster.entries import RENEW, RESIGN, FleetMember, RenewReply, parsed
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.redis.keys import SEQ_EPOCH_MS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Link
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, run_in_thread
@@ -116,7 +117,7 @@ class Membership:
         self._is_calling = False
         self._is_ending = False
         self._again = TimedEvent()
-        self._is_failing = False
+        self._outage = OutageLog(_logger, "this monitor's entry is renewed again")
         self.counts = dict.fromkeys(("renewals", "failures", "bad_entries", "elections", "changes"), 0)
         self.counts["listener_errors"] = 0
         self.on_change: Callable[[Mapping[str, FleetMember]], object] | None = None
@@ -191,11 +192,9 @@ class Membership:
             try:
                 await self._renew()
             except Exception as error:
-                if not self._is_failing:
-                    _logger.warning("this monitor's entry cannot be renewed: %s", error or repr(error))
-                self._is_failing = True
+                self._outage.failed(f"this monitor's entry cannot be renewed: {error or repr(error)}")
             else:
-                self._is_failing = False
+                self._outage.worked()
 
     async def _renew(self) -> None:
         """Renews once. A call that hangs is waited for at most a lease, and no second one is begun meanwhile."""
@@ -277,7 +276,8 @@ class Membership:
             self._lapse.cancel()
             self._lapse = None
         if self._fence is not None:
-            _logger.warning("this monitor leads no more; its fence was %d", self._fence)
+            level = logging.INFO if self._is_ending else logging.WARNING
+            _logger.log(level, "this monitor leads no more; its fence was %d", self._fence)
             self._fence = None
             self._tell(self.on_lead, None)
 

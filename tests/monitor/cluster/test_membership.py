@@ -111,12 +111,54 @@ def test_entries_that_are_long_gone_are_deleted_and_odd_ones_left_out(fleet, cap
         client.hset(fleet.key("stamps"), "d" * 32, int(time.time() * 1000))
         client.hset(fleet.key("mons"), "e" * 32, b'{"address":"x:1"}')
         client.hset(fleet.key("stamps"), "e" * 32, int(time.time() * 1000) - 3_700_000)
-        await fleet.renew(a, a)
+        await fleet.renew(a)
+        for _ in range(2):
+            fleet.clock.advance(LEASE_S / 2)
+            client.hincrby(fleet.key("stamps"), "c" * 32, 1)
+            client.hincrby(fleet.key("stamps"), "d" * 32, 1)
+            await fleet.renew(a)
+        assert b"e" * 32 in client.hkeys(fleet.key("mons"))
+        await fleet.renew(a)
         assert living(a) == "ad"
         assert a.living["d" * 32] == FleetMember("x:1")
-        assert a.counts["bad_entries"] == 2 and caplog.text.count("cannot be read") == 1
+        assert a.counts["bad_entries"] == 4 and caplog.text.count("cannot be read") == 1
         assert sorted(id[:1] for id in client.hkeys(fleet.key("mons"))) == [b"a", b"c", b"d"]
 
+    fleet.run(main())
+
+
+def test_a_jump_of_the_primarys_clock_deletes_no_entry(fleet, caplog):
+    """The stamps of all look older than an hour then."""
+
+    async def main():
+        a, b = fleet.make("a"), fleet.make("b")
+        await fleet.renew(a, b, a)
+        a._link.client.hincrby(fleet.key("stamps"), b.own, -7_200_000)
+        c = fleet.make("c")
+        await fleet.renew(c, a, c, a)
+        assert living(a) == "abc" and "cannot be read" not in caplog.text
+        await fleet.renew(b, c)
+        assert living(c) == "abc"
+
+    fleet.run(main())
+
+
+@pytest.mark.parametrize(("off_ms", "side"), [(10_800_000, "10800 s ahead of"), (-90_000_000, "90000 s behind")])
+def test_a_clock_that_is_wrong_is_told_once(fleet, caplog, off_ms, side):
+    async def main():
+        off = [0]
+        a = fleet.make("a", wall_ms=lambda: time.time() * 1000 + off[0])
+        await fleet.renew(a)
+        assert a.skew() is None
+        off[0] = off_ms
+        await fleet.renew(a, a, a)
+        assert side in a.skew() and caplog.text.count(side) == 1
+        assert abs(a.stats()["skew_s"] * 1000 - off_ms) < 5000
+        off[0] = 0
+        await fleet.renew(a, a)
+        assert a.skew() is None and caplog.text.count("agree again") == 1
+
+    caplog.set_level("INFO", "heartfelt.monitor.cluster")
     fleet.run(main())
 
 

@@ -111,6 +111,7 @@ class ClusterMember:
             retention=make_retention(config),
             renew_s=min(config.cluster_settle / 2, config.cluster_lease / 4),
             wall_ms=wall_ms,
+            forget_ms=lambda: min(self.wall_ms(), wall_ms()),  # one wrong clock deletes nothing
         )
         self.redis = RedisState(self.link, self.store.leases)
         self.channel = Channel(
@@ -158,7 +159,7 @@ class ClusterMember:
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
         self.federation = parts.federation = Federation(self, parts, endpoints)
-        self.status = FleetStatus(self, lambda: _status(parts))
+        self.status = FleetStatus(self, lambda: _status(parts), self.membership.skew)
         self.channel.on(STATUS, self.status.serve, bytes)
         parts.monitors, parts.warnings = self.monitors, self.status.warnings
         made = self.federation

@@ -64,10 +64,14 @@ class AskedMonitors(Protocol):
 
 
 class FleetStatus:
-    """`start`, `await stop()`. Belongs to the loop. own: this monitor about itself."""
+    """`start`, `await stop()`. Belongs to the loop. own: this monitor about itself. clock: says what is wrong with its
+    clock."""
 
-    def __init__(self, peers: AskedMonitors, own: Callable[[], Status]) -> None:
+    def __init__(
+        self, peers: AskedMonitors, own: Callable[[], Status], clock: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._peers = peers
+        self._clock = clock
         self._own = own
         self._known: dict[str, Status] = {}
         """The last words of the others."""
@@ -141,7 +145,7 @@ class FleetStatus:
     # -- what it says
 
     def warnings(self) -> list[str]:
-        texts = list(self._differing.values())
+        texts = [*filter(None, [self._clock()]), *self._differing.values()]
         more = len(texts) - MOST_SHOWN
         return texts if more <= 0 else [*texts[:MOST_SHOWN], f"{more} more settings differ"]
 

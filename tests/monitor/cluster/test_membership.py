@@ -221,7 +221,7 @@ def test_a_clean_stop_is_no_warning(fleet, caplog):
 
     caplog.set_level("INFO", "heartfelt.monitor.cluster")
     fleet.run(main())
-    assert ["INFO"] == [one.levelname for one in caplog.records if "leads no more" in one.getMessage()]
+    assert [one.levelname for one in caplog.records if "leads no more" in one.getMessage()] == ["INFO"]
 
 
 def test_an_outage_that_comes_and_goes_does_not_flood_the_log(fleet, caplog):

@@ -261,8 +261,8 @@ class Membership:
             return None
         side = "ahead of" if self.skew_ms > 0 else "behind"
         return (
-            f"the clock of this machine is {abs(self.skew_ms) / 1000:.0f} s {side} that of Redis: no loss is wrong, but "
-            "the times that are shown and stored are; look at the NTP of both"
+            f"the clock of this machine is {abs(self.skew_ms) / 1000:.0f} s {side} that of Redis: no loss is wrong, "
+            "but the times that are shown and stored are; look at the NTP of both"
         )
 
     def _tell_skew(self) -> None:

@@ -113,7 +113,7 @@ class ClusterMember:
             wall_ms=wall_ms,
             forget_ms=lambda: min(self.wall_ms(), wall_ms()),  # one wrong clock deletes nothing
         )
-        self.redis = RedisState(self.link, self.store.leases)
+        self.redis = RedisState(self.link, self.store.leases, config.cluster_settle)
         self.channel = Channel(
             self.id,
             self._secret or secrets.token_bytes(SECRET_BYTES),  # until Redis has told the fleet's
@@ -159,7 +159,7 @@ class ClusterMember:
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
         self.federation = parts.federation = Federation(self, parts, endpoints)
-        self.status = FleetStatus(self, lambda: _status(parts), self.membership.skew)
+        self.status = FleetStatus(self, lambda: _status(parts), (self.membership.skew, self.redis.slow))
         self.channel.on(STATUS, self.status.serve, bytes)
         parts.monitors, parts.warnings = self.monitors, self.status.warnings
         made = self.federation

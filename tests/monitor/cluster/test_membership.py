@@ -50,6 +50,24 @@ def test_one_that_does_not_renew_any_more_is_gone_after_a_lease(fleet):
     fleet.run(main())
 
 
+def test_one_with_a_longer_lease_lives_between_its_renewals(fleet):
+    """Settings that differ are told; the fleet must not flap because of them."""
+
+    async def main():
+        a, b = fleet.make("a"), fleet.make("b", lease_s=4 * LEASE_S)
+        await fleet.renew(a, b, a)
+        for _ in range(8):
+            fleet.clock.advance(LEASE_S / 4)
+            await fleet.renew(a)
+            assert living(a) == "ab"
+        for _ in range(8):
+            fleet.clock.advance(LEASE_S / 4)
+            await fleet.renew(a)
+        assert living(a) == "a"
+
+    fleet.run(main())
+
+
 def test_one_that_stops_is_gone_at_once_and_another_leads(fleet):
     async def main():
         a, b = fleet.make("a"), fleet.make("b")

@@ -66,6 +66,8 @@ class FleetMember(msgspec.Struct, frozen=True):
     version: str = ""
     start_ms: int = 0
     host: str = ""
+    lease_s: float = 0.0
+    """Its `cluster.lease`: it renews its entry four times in this."""
 
 
 class RenewReply(msgspec.Struct):

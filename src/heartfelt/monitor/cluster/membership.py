@@ -35,6 +35,7 @@ from heartfelt.monitor.tasks import TimedEvent, end_tasks, run_in_thread
 __all__ = ["FIGURES", "FleetMember", "Membership", "new_monitor_id"]
 
 LEASE_S = 5.0
+MOST_LEASE_S = 300.0
 RENEWALS = 4
 """How often an entry is renewed in a lease."""
 LEADS = 0.9
@@ -110,7 +111,7 @@ class Membership:
     ) -> None:
         self._link, self.own, self._lease_s, self._clock = link, own, lease_s, clock
         self._keys = [keys.fleet(name) for name in ("mons", "stamps", "lead", "fence", "secret")]
-        self._entry = FleetMember(address, __version__, int(time.time() * 1000), socket.gethostname())
+        self._entry = FleetMember(address, __version__, int(time.time() * 1000), socket.gethostname(), lease_s)
         self._has_file = secret is not None
         self._secret = secret
         self._seen: dict[str, _Seen] = {}
@@ -335,7 +336,8 @@ class Membership:
                 seen[id] = _Seen(stamp, 0.0)
             else:
                 seen[id] = _Seen(stamp, former.silent_s + passed_s, former.read_s + passed_s)
-            if seen[id].silent_s < self._lease_s and (member := self._member(id, answer.entries.get(id))) is not None:
+            member = self._member(id, answer.entries.get(id))
+            if member is not None and seen[id].silent_s < max(self._lease_s, min(member.lease_s, MOST_LEASE_S)):
                 living[id] = member
         self._seen = seen
         if living != self._living:

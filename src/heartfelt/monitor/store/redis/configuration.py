@@ -60,7 +60,8 @@ def check(link: Link, keys: Keys, address: RedisAddress) -> list[ServerFacts]:
         _compare(found, keys, address)
         servers = _facts(link, [FLEET, *range(keys.shards)])
     except wrong.ResponseError as error:
-        raise StoreError(f"{address} refuses what a monitor needs: {error}") from None
+        hint = f"; if it is another program's, set another redis.prefix than {keys.prefix}" if _is_other(error) else ""
+        raise StoreError(f"{address} refuses what a monitor needs: {error}{hint}") from None
     except Unreachable as error:
         if "the keys" in str(error):  # of Redis' NOPERM
             raise StoreError(f"{error}; let it use those of this fleet: ~{keys.prefix}:*") from None
@@ -78,6 +79,11 @@ def check(link: Link, keys: Keys, address: RedisAddress) -> list[ServerFacts]:
                 "only what they own", one.name,
             )  # fmt: skip
     return servers
+
+
+def _is_other(error: Exception) -> bool:
+    """Tells whether a key has a value of another kind."""
+    return "WRONGTYPE" in str(error)
 
 
 def _check_mode(one: ServerFacts, address: RedisAddress) -> None:

@@ -125,6 +125,8 @@ class ClusterMember:
         self.leading: Leading
         self._look: asyncio.TimerHandle | None = None
         self._told_living = ""
+        self._names: dict[str, str] = {}
+        """Of monitors that live, or have died and own something."""
 
     # -- wiring, before the start
 
@@ -158,7 +160,7 @@ class ClusterMember:
 
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
-        self.federation = parts.federation = Federation(self, parts, endpoints)
+        self.federation = parts.federation = Federation(self, parts, endpoints, self._gone)
         self.status = FleetStatus(self, lambda: _status(parts), (self.membership.skew, self.redis.slow))
         self.channel.on(STATUS, self.status.serve, bytes)
         parts.monitors, parts.warnings = self.monitors, self.status.warnings
@@ -237,6 +239,9 @@ class ClusterMember:
         self.availability.set_living(living)
         self.status.look_soon()
         self.ownership.set_living(living)
+        owners = self.store.leases.owners
+        known = {id: name for id, name in self._names.items() if id in owners}
+        self._names = known | {id: _name(one) for id, one in living.items()}
         names = ", ".join(sorted(one.address for one in living.values()))
         if names != self._told_living:
             self._told_living = names
@@ -250,11 +255,12 @@ class ClusterMember:
     # -- the other monitors, for the federation and the relay
 
     def living(self) -> dict[str, str]:
-        return {
-            id: f"{one.host} ({one.address})" if one.host else one.address
-            for id, one in self.membership.living.items()
-            if id != self.id
-        }
+        return {id: _name(one) for id, one in self.membership.living.items() if id != self.id}
+
+    def _gone(self) -> list[str]:
+        """Returns the names of monitors that have died, and whose instances are not all taken over yet."""
+        gone = self.store.leases.owners - self.membership.living.keys() - {self.id, ""}
+        return sorted(self._names.get(id, id) for id in gone)
 
     def leader(self) -> str | None:
         return "" if self.leading.leads else self._other_leader()
@@ -331,6 +337,10 @@ def _counts(registry: Registry) -> FleetCounts:
     return FleetCounts(
         all=_plain(registry.totals()), applications=len(registry.applications()), services=services, app_names=None
     )
+
+
+def _name(one: FleetMember) -> str:
+    return f"{one.host} ({one.address})" if one.host else one.address
 
 
 def _status(parts: ApiParts) -> Status:

@@ -220,6 +220,19 @@ def test_an_instance_of_a_monitor_that_does_not_answer_is_not_said_to_be_gone(wi
     within(scenario)
 
 
+def test_what_a_dead_monitor_owned_is_missing_until_it_is_taken_over(within):
+    async def scenario(fleet):
+        fleet.federations[0]._gone = lambda: ["host-9"]
+        status, _, headers = await fleet.call(0, "GET", LIST)
+        assert (status, headers[MISSING]) == (200, "host-9")
+        status, problem, _ = await fleet.call(0, "GET", "/api/v1/instances/{id:number}", {"id": 999})
+        assert (status, problem["code"]) == (503, "monitors_missing") and "host-9" in problem["detail"]
+        status, _, _ = await fleet.call(0, "POST", LIST + "/pause", body={}, service="s1")
+        assert status == 503
+
+    within(scenario)
+
+
 def test_a_bad_cursor_is_refused_as_on_one_machine(within):
     async def scenario(fleet):
         status, problem, _ = await fleet.call(0, "GET", LIST, cursor="nonsense")

@@ -229,6 +229,7 @@ class Ownership:
             if found:
                 self.counts["adopted"] += len(found)
                 self._foreign.adopt(await self._questions.taken_over(found))
+                self.look_for_orphans()  # so that its owner is soon not said to be missing any more
 
     async def _sweep(self) -> None:
         self._foreign.sweep()

@@ -53,7 +53,7 @@ class RedisStore(HistoryReader):
 
     link, leases: are closed with the store. monitor_id: of this incarnation. lease_ms: returns the timeout of an
     instance by its row; called by the writer's thread. leads: whether this monitor deletes what is old. listener: told
-    of what Redis has accepted; without one, refusals are logged only.
+    of what Redis has accepted; without one, refusals are logged only. forget_ms: the time by which something is old.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class RedisStore(HistoryReader):
         answer_s: float = ANSWER_S,
         renew_s: float = RENEW_S,
         wall_ms: Callable[[], int] = _wall_ms,
+        forget_ms: Callable[[], int] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.name = name
@@ -89,7 +90,7 @@ class RedisStore(HistoryReader):
             link, keys, name=name, claimer=monitor_id, keep=lambda: self._forgetting.keep,
             is_closing=lambda: self._state == "closed", wall_ms=wall_ms, answer_s=answer_s, logger=self._logger,
         )  # fmt: skip
-        self._forgetting = Forgetting(link, keys, self._outbox, retention or Retention(), wall_ms)
+        self._forgetting = Forgetting(link, keys, self._outbox, retention or Retention(), forget_ms or wall_ms)
         self._instances = Instances(
             leases, keys, lease_ms, wall_ms, link.now_ms, bounds.changes, kept_dropped, self._logger
         )

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.errors import StoreError
+from heartfelt.errors import HeartfeltError, StoreError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
 from heartfelt.monitor.cluster.in_order import InOrder, at_its_moment, first_seq, moment_ms
@@ -104,13 +104,16 @@ class FencedPositions:
         await self._store.put_position(msgspec.to_builtins(kept))
 
 
+class NotReplayed(HeartfeltError):
+    """What is to be replayed cannot be read, so nothing of it may be told: a part of it makes other messages."""
+
+
 class _ReplayedStore:
-    """The store, as webhooks see it that begin. failed: what is to be replayed could not be read."""
+    """The store, as webhooks see it that begin. They go on without changes that raise StoreError, so none does."""
 
     def __init__(self, store: RedisStore, positions: FencedPositions) -> None:
         self._store = store
         self._positions = positions
-        self.failed: StoreError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -120,8 +123,7 @@ class _ReplayedStore:
         try:
             found = await self._store.changes(before=end_seq if before is None else min(before, end_seq), **which)
         except StoreError as error:
-            self.failed = error
-            raise
+            raise NotReplayed(str(error)) from error
         return [at_its_moment(change) for change in found]
 
 
@@ -216,8 +218,11 @@ class Leading:
             if self._wanted is not None and self._fence is None and self._running:
                 try:
                     await self._lead(self._wanted)
-                except (StoreError, Hung) as error:
+                except (HeartfeltError, Hung) as error:
                     _logger.warning("this monitor leads, but its webhooks cannot begin yet: %s", error)
+                    await self._end_term()
+                except Exception:  # a fault of this program: the next term may do better, none at all tells nothing
+                    _logger.exception("the webhooks of this monitor, which leads, have failed; they begin again")
                     await self._end_term()
 
     async def _lead(self, fence: int) -> None:
@@ -230,8 +235,6 @@ class Leading:
         self._fence, self._is_ready = fence, False
         self.counts["terms"] += 1
         await webhooks.start()
-        if replayed.failed is not None:  # nothing of these webhooks has run yet
-            raise replayed.failed
         self._use(webhooks)
         self._is_ready, self._is_other = True, False
         self._looked_s = time.monotonic()

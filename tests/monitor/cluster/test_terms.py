@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Terms of leaders that begin or end badly: whatever fails, each loss is told once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+pytest.importorskip("redis")
+pytest.importorskip("aiohttp")
+
+from heartfelt.errors import StoreError
+from heartfelt.monitor.cluster import leading
+from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
+from heartfelt.monitor.store.redis.history import ChangeHistory
+from heartfelt.monitor.store.redis.outbox import RedisOutbox
+from heartfelt.monitor.webhooks import history
+from tests.monitor.cluster.test_leading import DAMPING, monitors, told, unreadable, wall_ms
+from tests.monitor.redis.storing import joined
+from tests.monitor.webhooks.parts import until
+
+LOST = {"states": ["LOST"]}
+
+
+async def begun(one, owner, hook, row):
+    """Makes a webhook, tells it a loss, and waits until that is stored."""
+    await one.lead(1)
+    await one.leading.webhooks.create({"kind": "generic", "url": hook.url, "filter": LOST})
+    await owner.lose(row)
+    await until(lambda: told(hook) == ([row.instance_id], 0))
+    await until(lambda: not one.leading.webhooks._saver.unsaved)
+
+
+async def passed(one):
+    """Waits until what was gathered so far is due, by the clocks of the primaries."""
+    over_ms = wall_ms() + 2 * DAMPING.gather_ms
+    await until(lambda: accepted_until_ms(one.link, one.keys) > over_ms)
+
+
+async def followed(one):
+    """Waits until a term has followed, and has stored that."""
+    await until(lambda: one.leading.counts["followed"] > 0)
+    await until(lambda: not one.leading.webhooks._saver.unsaved)
+
+
+def test_what_is_replayed_in_part_is_not_told(redis_server, link_to, monkeypatch):
+    """Redis is away when the second page is to be read: the first page begins in the middle of a group."""
+    monkeypatch.setattr(history, "_PAGE", 5)
+    monkeypatch.setattr(leading, "RETRY_S", 0.1)
+    page, failures = ChangeHistory.page, []
+
+    def failing(self, service, before, limit):
+        found = page(self, service, before, limit)
+        if len(failures) == 1:
+            failures.append(before)
+            raise StoreError("not now")
+        failures.append(before)
+        return found
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, *(f"i{n}" for n in range(8)))
+            await begun(one, two, hook, rows[0])
+            one.elected.on_lead(None)
+            await two.lose(*rows[1:7])
+            await passed(two)
+            await two.lose(rows[7])
+            with monkeypatch.context() as patch:
+                patch.setattr(ChangeHistory, "page", failing)
+                await two.lead(2)
+                await until(lambda: two.leading.counts["terms"] == 2 and len(failures) > 2)
+            await followed(two)
+            await until(lambda: sum(map(len, told(hook)[:1])) + told(hook)[1] >= 8)
+            assert told(hook) == (["i0", "i7"], 6)
+
+    asyncio.run(run())

@@ -14,6 +14,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster import leading
 from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
 from heartfelt.monitor.store.redis.history import ChangeHistory
+from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.outbox import RedisOutbox
 from heartfelt.monitor.webhooks import history
 from tests.monitor.cluster.test_leading import DAMPING, monitors, told, unreadable, wall_ms
@@ -73,5 +74,49 @@ def test_what_is_replayed_in_part_is_not_told(redis_server, link_to, monkeypatch
             await followed(two)
             await until(lambda: sum(map(len, told(hook)[:1])) + told(hook)[1] >= 8)
             assert told(hook) == (["i0", "i7"], 6)
+
+    asyncio.run(run())
+
+
+def test_the_position_is_not_ahead_of_what_could_not_be_put(redis_server, link_to, monkeypatch):
+    """Redis loses the connection on which deliveries are put, and answers again at once."""
+    put_deliveries = RedisOutbox.put_deliveries
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, "a", "b")
+            await begun(one, two, hook, rows[0])
+            with monkeypatch.context() as patch:
+                patch.setattr(RedisOutbox, "put_deliveries", unreachable)
+                errors = one.leading.webhooks.stats()["store_errors"]
+                await two.lose(rows[1])
+                await until(lambda: one.leading.webhooks.stats()["store_errors"] > errors)
+                one.elected.on_lead(None)
+                one.store._writer._deliveries.clear()  # as if it was killed
+                await two.lead(2)
+                patch.setattr(RedisOutbox, "put_deliveries", put_deliveries)
+                await until(lambda: told(hook) == (["a", "b"], 0))
+
+    asyncio.run(run())
+
+
+def unreachable(outbox, rows):
+    raise Unreachable("the connection was lost")
+
+
+def test_what_a_former_term_could_not_say_that_targets_were_told_is_left_to_the_next(redis_server, link_to, monkeypatch):
+    async def run():
+        async with monitors(redis_server, link_to, 1) as (_, one):
+            await one.lead(1)
+            with monkeypatch.context() as patch:
+                patch.setattr(RedisOutbox, "put_deliveries", unreachable)
+                one.store.put_delivery("target", "old", {})
+                one.store.put_told("target", {("shop", "a"): ("old",)})
+                await until(lambda: one.store._writer.waiting_here() == 2)
+                one.elected.on_lead(None)
+                await one.lead(2)
+            await one.store.flush()
+            assert [one.key for one in await one.store.deliveries("target", None, 10)] == ["old"]
+            assert await one.store.told() == {}
 
     asyncio.run(run())

@@ -164,6 +164,16 @@ class RedisWriter:
         """Writes the deadlines, and gives up the leases. Nothing of instances is written from then on."""
         self._renewing.give_up()
 
+    def lead(self, fence: int) -> Any:
+        """What a former term could not say that targets were told is out of date: another one may have led since."""
+        self._told.clear()
+        return self._outbox.lead(fence)
+
+    def put_position(self, value: Any) -> None:
+        if self._deliveries or self._told:
+            raise StoreError("the position is not stored before the deliveries up to it are, which still wait")
+        self._outbox.put_position(value)
+
     def _run(self) -> None:
         while True:
             self._wait()

@@ -104,7 +104,7 @@ def unreachable(outbox, rows):
     raise Unreachable("the connection was lost")
 
 
-def test_what_a_former_term_could_not_say_that_targets_were_told_is_left_to_the_next(redis_server, link_to, monkeypatch):
+def test_what_a_former_term_could_not_note_as_told_is_left_to_the_next(redis_server, link_to, monkeypatch):
     async def run():
         async with monitors(redis_server, link_to, 1) as (_, one):
             await one.lead(1)
@@ -118,5 +118,27 @@ def test_what_a_former_term_could_not_say_that_targets_were_told_is_left_to_the_
             await one.store.flush()
             assert [one.key for one in await one.store.deliveries("target", None, 10)] == ["old"]
             assert await one.store.told() == {}
+
+    asyncio.run(run())
+
+
+def test_a_term_that_ends_before_it_has_followed_leaves_its_replay_to_the_next(redis_server, link_to, monkeypatch):
+    """A clean stop: what was replayed would be late for the next leader, which would tell it alone, once more."""
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, *(f"i{n}" for n in range(6)))
+            await begun(one, two, hook, rows[5])
+            one.elected.on_lead(None)
+            await two.lose(*rows[:5])
+            await passed(two)
+            with monkeypatch.context() as patch:
+                patch.setattr(Follower, "read", unreadable)
+                await two.lead(2)
+                await until(lambda: told(hook) == (["i5"], 5))
+                await two.leading.stop()
+            await one.lead(3)
+            await followed(one)
+            assert told(hook) == (["i5"], 5)
 
     asyncio.run(run())

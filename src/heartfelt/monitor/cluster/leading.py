@@ -78,6 +78,11 @@ class FencedPositions:
     def until_ms(self) -> int:
         return moment_ms(self.end_seq) - 1
 
+    @property
+    def has_followed(self) -> bool:
+        """Whether the follower has read all that was replayed."""
+        return self.order is not None and self.order.read_ms >= self.until_ms
+
     async def load(self) -> Position | None:
         found = await self._store.lead(self._fence)
         until_ms = await run_in_thread("follow", self._accepted_until_ms, seconds=READ_S)
@@ -92,15 +97,15 @@ class FencedPositions:
         self.seq = kept.seq
         self.end_seq = max(self.end_seq, kept.seq + 1)  # of a primary whose clock is behind, the rest is late
         self.cursors = {int(shard): seq for shard, seq in kept.cursors.items()}
-        return Position(seq=kept.seq, flushed=kept.flushed)
+        return Position(seq=kept.seq, flushed=kept.flushed, settled=kept.settled)
 
     async def save(self, position: Position) -> None:
         if self.order is None:  # the first one, when there was none
             self.seq = position.seq
-        elif self.order.read_ms < self.until_ms and not position.flushed:
+        elif not self.has_followed:
             return  # what was replayed would be beyond the cursors: late for the next leader, which would tell it again
-        cursors = self.cursors if self.order is None else self.order.cursors
-        kept = _Kept(seq=position.seq, flushed=position.flushed, cursors={str(n): seq for n, seq in cursors.items()})
+        cursors = {str(n): seq for n, seq in (self.order or self).cursors.items()}
+        kept = _Kept(seq=position.seq, flushed=position.flushed, settled=position.settled, cursors=cursors)
         await self._store.put_position(msgspec.to_builtins(kept))
 
 
@@ -147,6 +152,8 @@ class Leading:
         self.webhooks = make(store, None, None)
         """Those of this term; the ones of a monitor that does not lead are not started."""
         self._fence: int | None = None
+        self._positions: FencedPositions | None = None
+        """Those of this term, once it has replayed."""
         self._wanted: int | None = None
         self._heard_ms = 0
         self._wake = TimedEvent()
@@ -207,6 +214,8 @@ class Leading:
         task, self._term = self._term, None
         if task is not None:
             await end_tasks([task], seconds=END_S)
+        if self._positions is not None and not self._positions.has_followed:
+            self.webhooks.supersede()  # its position cannot be stored, so it ends as if it was killed
         await self.webhooks.stop()
 
     async def _serve(self) -> None:
@@ -245,6 +254,7 @@ class Leading:
         }
         follower = Follower(self._link, self._keys, seen)
         positions.order = order = InOrder(self._keys.shards, seen, positions.until_ms)
+        self._positions = positions
         self._heard_ms = order.heard_ms
         while self._running and self._wanted == fence and not webhooks.superseded:
             await self._look(webhooks)
@@ -291,7 +301,7 @@ class Leading:
         webhooks = self.webhooks
         self._is_ready = False
         webhooks.supersede()
-        self._fence = None
+        self._fence = self._positions = None
         self.webhooks = self._make(self._store, None, None)
         self._use(self.webhooks)
         await webhooks.stop()

@@ -102,6 +102,7 @@ byte calm = 0;       // for how long nothing has been wrong
 #define newest(box, age) box = LESS(box, age)
 #define latest(box, time) box = MORE(box, time)
 #include "ownership_plants.pml"
+#include "ownership_more.pml"
 
 #ifdef CUTS
 #define may_be_deaf(m) (faults > 0 && m == 0)
@@ -177,9 +178,12 @@ inline leave(m) {  // it was moved away: what m heard goes to its owner
      forget(m); role[m] = SHADOW;
 #ifndef PLANT_NO_HANDOVER_MOVED
 #ifdef PLANT_HANDS_OVER_UNWRITTEN
-     inbox[other] = (was == 0 -> inbox[other] : LESS(inbox[other], heard[m])); was = 0
+     if
+     :: was == 0
+     :: else -> send(heard[m])
+     fi; was = 0
 #else
-     newest(inbox[other], heard[m])
+     send(heard[m])
 #endif
 #endif
   :: else
@@ -191,11 +195,11 @@ inline renew(m) {
   saw_dead[m] = lease[other] == 0;
 #endif
   if
-  :: cut[m] && !moved[m]
+  :: cut[m] && (!moved[m] || apart)
 #ifdef PLANT_NO_CHANNEL
-  :: cut[m] && moved[m]
+  :: cut[m] && moved[m] && !apart
 #else
-  :: cut[m] && moved[m] -> moved[m] = false; leave(m)  // it was told over the internal channel
+  :: cut[m] && moved[m] && !apart -> moved[m] = false; leave(m)  // it was told over the internal channel
 #endif
   :: else ->
      if
@@ -239,12 +243,13 @@ inline hear(m) {
   :: role[m] == OWNER && trusted(m) ->
      take(m, direct[m]); take(m, inbox[m]);
      if
-     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && consents(m) -> consent[other] = true   // its answer
+     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && !apart && consents(m) -> consent[other] = true   // its answer
      :: true
      fi
   :: role[m] == SHADOW && trusted(m) && inbox[m] == NO_BEAT ->
      newest(heard[m], direct[m]);
-     newest(inbox[other], direct[m])
+     send(direct[m]);
+     look_away(m)
   :: else ->
      newest(heard[m], direct[m]); newest(heard[m], inbox[m]);
      if
@@ -255,7 +260,7 @@ inline hear(m) {
      :: cut[m] || !trusted(m) ->
 #ifndef PLANT_NO_RELAY
         if
-        :: heard[m] < inbox[m] -> newest(inbox[other], heard[m])
+        :: heard[m] < inbox[m] -> send(heard[m])
         :: else
         fi
 #else
@@ -271,7 +276,7 @@ inline hear(m) {
            :: own == m -> load(m, 0)
            :: own == other && lease[other] > 0 -> role[m] = SHADOW;
               if
-              :: heard[m] < inbox[m] -> newest(inbox[other], heard[m])
+              :: heard[m] < inbox[m] -> send(heard[m])
               :: else
               fi
            :: own == other && lease[other] == 0 -> found_dead[m] = true
@@ -294,13 +299,13 @@ inline hear(m) {
 inline write(m) {
   if
   :: cut[m]
-  :: !cut[m] && (found_dead[m] || (role[m] == SHADOW && consent[m])) ->
+  :: !cut[m] && (found_dead[m] || (role[m] == SHADOW && (consent[m] || takes(m)))) ->
      // MOVE
      if
 #ifdef PLANT_TWO_CALLS
      :: own == NOBODY || (own == other && lease[m] > 0 && (lease[other] == 0 || consent[m])) ->
 #else
-     :: own == other && lease[m] > 0 && (lease[other] == 0 || consent[m]) ->
+     :: own == other && lease[m] > 0 && (lease[other] == 0 || consent[m] || takes(m)) ->
 #endif
         own = m; moved[other] = true;
         if
@@ -342,7 +347,8 @@ inline write(m) {
      fi
   :: else
   fi;
-  found_dead[m] = false
+  found_dead[m] = false;
+  took_away(m)
 }
 
 inline verdict(m) {

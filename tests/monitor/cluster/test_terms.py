@@ -142,3 +142,46 @@ def test_a_term_that_ends_before_it_has_followed_leaves_its_replay_to_the_next(r
             assert told(hook) == (["i5"], 5)
 
     asyncio.run(run())
+
+
+def test_a_claim_without_an_answer_does_not_hold_up_the_next_leader(redis_server, link_to, monkeypatch):
+    """Redis goes away while a leader claims, and another one leads when it is back."""
+    claim, lost = RedisOutbox._claim, []
+
+    def unanswered(outbox, *args):
+        lost.extend(claim(outbox, *args))
+        if lost:
+            raise Unreachable("its answer was lost")
+        return []
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, "a", "b")
+            await begun(one, two, hook, rows[0])
+            with monkeypatch.context() as patch:
+                patch.setattr(RedisOutbox, "_claim", unanswered)
+                await two.lose(rows[1])
+                await until(lambda: lost)
+                one.elected.on_lead(None)
+                await until(lambda: not one.leading.leads)
+            await two.lead(2)
+            await until(lambda: told(hook) == (["a", "b"], 0))
+
+    asyncio.run(run())
+
+
+def test_a_call_that_ends_with_its_leader_is_made_by_the_next_one(redis_server, link_to):
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, "a", "b")
+            await begun(one, two, hook, rows[0])
+            hook.answer = lambda request: "hang" if len(hook.requests) == 2 else (200, {}, b"ok")
+            await two.lose(rows[1])
+            await until(lambda: len(hook.requests) == 2)
+            await one.leading.stop()
+            await two.lead(2)
+            await until(lambda: len(hook.requests) == 3)
+            first, second = (request["headers"]["idempotency-key"] for request in hook.requests[1:])
+            assert first == second
+
+    asyncio.run(run())

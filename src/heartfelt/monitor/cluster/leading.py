@@ -217,6 +217,7 @@ class Leading:
         if self._positions is not None and not self._positions.has_followed:
             self.webhooks.supersede()  # its position cannot be stored, so it ends as if it was killed
         await self.webhooks.stop()
+        self._store.end_claims()
 
     async def _serve(self) -> None:
         while self._running:
@@ -305,6 +306,7 @@ class Leading:
         self.webhooks = self._make(self._store, None, None)
         self._use(self.webhooks)
         await webhooks.stop()
+        self._store.end_claims()
 
     def stats(self) -> dict[str, int]:
         return self.counts | {"leads": int(self.leads)} | self.reports.stats()

@@ -363,6 +363,12 @@ class RedisStore(HistoryReader):
         self._teller.see_loop()
         return await self._writer.do(lambda _: self._writer.lead(fence))
 
+    def end_claims(self) -> None:
+        """Says that nothing is sent any more of the deliveries that were claimed: others may claim them at once. Never
+        waits; it is done as soon as Redis can be reached."""
+        self._outbox.end_claims()
+        self._writer.wake()
+
     async def put_position(self, value: Any) -> None:
         """Stores the position of the webhooks, after the deliveries that were put before; raises StoreError if these
         cannot be written. Raises Superseded."""

@@ -224,8 +224,8 @@ class RedisOutbox:
         self._gives_back = True
 
     def give_back(self) -> bool:
-        """After `end_claims`, records what could not be recorded, and lets others claim the rest, who would have to wait
-        for the end of each claim. Returns whether nothing is left of that; a claim that is being made ends first."""
+        """After `end_claims`, records what could not be recorded, and lets others claim the rest, who would wait for
+        the end of each claim. Returns whether nothing is left of that; a claim that is being made ends first."""
         if not self._gives_back:
             return True
         if not self._claiming.acquire(blocking=False):

@@ -37,7 +37,7 @@ def false_losses(changes, instances, timeout_ms):
         losses = [change for change in changes.get(one.name, ()) if change["new"] == "LOST"]
         for loss in losses:
             at_ms = loss["time_ms"]
-            beats = [sent for sent, answered in one.beats if answered is not None and answered <= at_ms]
+            beats = [sent for sent, answered, _ in one.beats if answered is not None and answered <= at_ms]
             if beats and at_ms - beats[-1] < timeout_ms:
                 found.append((one.name, loss["seq"], at_ms, at_ms - beats[-1]))
     return found
@@ -48,7 +48,7 @@ def missed_losses(changes, instances, timeout_ms, late_ms, end_ms):
     found = []
     for one in instances:
         losses = [change["time_ms"] for change in changes.get(one.name, ()) if change["new"] == "LOST"]
-        sent = [sent for sent, _ in one.beats]
+        sent = [sent for sent, _, _ in one.beats]
         for last_ms, next_ms in zip(sent, [*sent[1:], end_ms], strict=True):
             due_ms = last_ms + timeout_ms + late_ms
             if next_ms <= due_ms:

@@ -3,7 +3,8 @@
 
 - Each change of an instance begins with the state in which the one before has ended. So no loss is told twice.
 - No loss without silence: between a loss and its timeout before, no beat was sent that a monitor has answered.
-- No silence without a loss: after each silence that is longer than the timeout and `late_ms`, there is one.
+- No silence without a loss: in each silence that is longer than the timeout and `late_ms`, there is one. On a machine
+  that is too busy it may come later than that, and is counted.
 - Each loss is told in exactly one message of a webhook (run.py counts them).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from typing import NamedTuple
 
 
 def by_instance(changes):
@@ -43,9 +45,15 @@ def false_losses(changes, instances, timeout_ms):
     return found
 
 
-def missed_losses(changes, instances, timeout_ms, late_ms, end_ms):
-    """Silences that were not told. A beat that was sent and not answered may have been heard or not."""
-    found = []
+class Silences(NamedTuple):
+    missed: list
+    late: list
+
+
+def silences(changes, instances, timeout_ms, late_ms, end_ms):
+    """Returns the silences that were not told before they ended, and those that were told after `late_ms`. A beat that
+    was sent and not answered may have been heard or not."""
+    found = Silences([], [])
     for one in instances:
         losses = [change["time_ms"] for change in changes.get(one.name, ()) if change["new"] == "LOST"]
         sent = [sent for sent, _, _ in one.beats]
@@ -53,6 +61,9 @@ def missed_losses(changes, instances, timeout_ms, late_ms, end_ms):
             due_ms = last_ms + timeout_ms + late_ms
             if next_ms <= due_ms:
                 continue
-            if not any(last_ms < at_ms <= due_ms for at_ms in losses):
-                found.append((one.name, last_ms, next_ms - last_ms, [at - last_ms for at in losses]))
+            told = [at_ms for at_ms in losses if last_ms < at_ms <= next_ms]
+            if not told:
+                found.missed.append((one.name, last_ms, next_ms - last_ms, [at - last_ms for at in losses]))
+            elif told[0] > due_ms:
+                found.late.append((one.name, told[0] - last_ms))
     return found

@@ -108,7 +108,7 @@ proctype world() {
        :: true
        fi;
 #endif
-       pass(0); pass(1); less(stored); meet()
+       pass(0); pass(1); less(stored); meet(); joined()
      }
   od
 }

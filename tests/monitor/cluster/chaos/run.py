@@ -247,6 +247,13 @@ def all_lost(fleet, names, *, seconds):
         time.sleep(0.25)
 
 
+def losses_in(message):
+    """Events, as of addresses, are told to the same receiver, and are no losses."""
+    if message["event"] == "mass":
+        return message["counts"].get("LOST", 0)
+    return message["event"] != "event"
+
+
 def all_told(fleet, receiver):
     """Waits until each loss was told, at most TOLD_S, and then for what comes twice. Returns the changes by instance,
     how many are losses, how many the messages are about, and the seqs of those that have a message of their own."""
@@ -255,7 +262,7 @@ def all_told(fleet, receiver):
         changes, now_s = changes_of(fleet), time.monotonic()
         assert changes is not None or now_s < ends_s, "Redis cannot be reached"
         messages = list(receiver.messages.values())
-        told = sum(one.get("count") or 1 for one in messages)
+        told = sum(map(losses_in, messages))
         losses = sum(change["new"] == "LOST" for some in (changes or {}).values() for change in some)
         even_s = None if told != losses else even_s or now_s
         if now_s > ends_s or (even_s and now_s > even_s + TWICE_S):

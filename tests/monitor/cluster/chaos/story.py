@@ -52,7 +52,8 @@ class Silences(NamedTuple):
 
 def silences(changes, instances, timeout_ms, late_ms, end_ms):
     """Returns the silences that were not told before they ended, and those that were told after `late_ms`. A beat that
-    was sent and not answered may have been heard or not."""
+    was sent and not answered may have been heard or not. One that was heard by the owner after its timeout does not
+    bring back what was told before, and is still so."""
     found = Silences([], [])
     for one in instances:
         losses = [change["time_ms"] for change in changes.get(one.name, ()) if change["new"] == "LOST"]
@@ -62,6 +63,9 @@ def silences(changes, instances, timeout_ms, late_ms, end_ms):
             if next_ms <= due_ms:
                 continue
             told = [at_ms for at_ms in losses if last_ms < at_ms <= next_ms]
+            until = [change["new"] for change in changes.get(one.name, ()) if change["time_ms"] <= next_ms]
+            if not told and until[-1:] == ["LOST"]:
+                continue
             if not told:
                 found.missed.append((one.name, last_ms, next_ms - last_ms, [at - last_ms for at in losses]))
             elif told[0] > due_ms:

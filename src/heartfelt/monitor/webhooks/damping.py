@@ -104,8 +104,6 @@ class Damper:
         self._timer = 0
         self._quiet: deque[tuple[int, tuple[str, str]]] = deque()
         self._now_ms = 0
-        self.told_seq: int | None = None
-        """Changes up to this one were told before the start, and are replayed now; None: none are."""
         self.muted = 0
         """Changes of flapping instances, which got no message of their own."""
         self.merged = 0
@@ -126,8 +124,6 @@ class Damper:
         """Takes an entry of `now_ms`, by default of its own time. Returns the messages that are due before it."""
         now_ms = entry.time_ms if now_ms is None else now_ms
         notices = self.advance(now_ms)
-        if self.told_seq is not None and entry.seq is not None and entry.seq > self.told_seq:
-            self._cut()
         if entry.event_type == HOLD_TYPE:  # it stands for many messages already
             return [*notices, of_entry(entry)]
         if entry.event_type is not None:
@@ -157,19 +153,6 @@ class Damper:
                 notices += self._close(key, due_ms)  # type: ignore[arg-type]
         self._forget(now_ms)
         return notices
-
-    def _cut(self) -> None:
-        """Drops what is muted or gathered of what was told: a service that has been busy for longer than changes are
-        replayed was gathered in other parts. So no message has a part that was told, and one that was not."""
-        self.told_seq = None
-        for instance in self._muted.values():
-            instance.muted = None
-        self._muted.clear()
-        for (_, is_event), group in self._groups.items():
-            if group.first is not None and not is_event:
-                if group.count > self._settings.gather_singles:
-                    group.busy_until_ms = self._now_ms + self._settings.gather_long_ms
-                group.clear()
 
     def settle(self) -> list[Notice]:
         """Returns messages for all that is muted or gathered; remembers which instances flap."""

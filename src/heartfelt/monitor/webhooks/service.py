@@ -48,6 +48,7 @@ from heartfelt.monitor.webhooks.trials import Trials
 __all__ = ["Webhooks"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
+
 KIND = "webhook"
 _MAX_WAITING = 200_000
 _OVER = frozenset({State.UP, State.REMOVED})
@@ -101,7 +102,8 @@ class Webhooks:
         self._sent_seq = -1
         """Changes up to this one were handled before the start; they only show the dampers which instances flap."""
         self._last_seq = -1
-        self._settled: tuple[int, ...] = ()  # `Position.settled`
+        self._settled: tuple[int, ...] = ()
+        """`Position.settled`."""
         self._positions = positions or StoredPositions(store)
         self._saver = Saver(self._positions, wall_ms, self.supersede)
         self.superseded = False
@@ -218,11 +220,9 @@ class Webhooks:
 
     async def _replay(self, position: Position) -> None:
         self._sent_seq = self._last_seq = position.seq
-        for damper in self._dampers.values():
-            damper.told_seq = position.seq
         take = functools.partial(self._take_change, since_ms=True)
-        memory = self._settings.damping.memory_ms
-        new, self._settled = await replay(self._store, position, memory, take, self._settle)
+        memory_ms = self._settings.damping.memory_ms
+        new, self._settled = await replay(self._store, position, memory_ms, take, self._settle)
         self._counts["replayed"] += new
 
     def _settle(self) -> None:

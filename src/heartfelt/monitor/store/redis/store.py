@@ -376,14 +376,21 @@ class RedisStore(HistoryReader):
         """Makes this monitor the one that puts deliveries: what others put, whose fence is lower, is refused from now
         on. Returns the position that was stored last; None: there is none. Raises Superseded."""
         self._teller.see_loop()
-        return await self._writer.do(lambda _: self._outbox.lead(fence))
+        return await self._writer.do(lambda _: self._writer.lead(fence))
+
+    def end_claims(self) -> None:
+        """Says that nothing is sent any more of the deliveries that were claimed: others may claim them at once. Never
+        waits; it is done as soon as Redis can be reached."""
+        self._outbox.end_claims()
+        self._writer.wake()
 
     async def restore_told(self, told: Mapping[str, Mapping[Who, DeliveryKeys]]) -> None:
         await self._writer.do(lambda _: self._outbox.restore_told(told), urgent=True)
 
     async def put_position(self, value: Any) -> None:
-        """Stores the position of the webhooks, after the deliveries that were put before. Raises Superseded."""
-        await self._writer.do(lambda _: self._outbox.put_position(value))
+        """Stores the position of the webhooks, after the deliveries that were put before; raises StoreError if these
+        cannot be written. Raises Superseded."""
+        await self._writer.do(lambda _: self._writer.put_position(value))
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         unwritten = self._writer.unwritten_deliveries

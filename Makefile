@@ -106,7 +106,7 @@ model-check: ## model-check the core's protocols and the cluster's; the checkers
 	@echo '== the model checkers'
 	@$(PYTHON) -B tests/model/check.py
 
-lint: build $(VENV)/.lint $(VENV)/.monitor ## run ruff, mypy, stubtest, clang-format, cython-lint, codespell, and check first words of docstrings
+lint: build $(VENV)/.lint $(VENV)/.monitor $(VENV)/.monitor-tested ## run ruff, mypy, stubtest, clang-format, cython-lint, codespell, and check first words of docstrings
 	@echo '== lint'
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --diff --quiet .
@@ -143,7 +143,7 @@ bench-lateness: build $(VENV)/.tests ## measure the lateness of verdicts and the
 	@$(BIN)/python benchmarks/workers.py --json build/workers.json
 
 .PHONY: browser-test screenshots
-browser-test: build $(VENV)/.tests $(VENV)/.browser $(VENV)/.nginx ## test the panel in a real browser, with axe
+browser-test: build $(VENV)/.tests $(VENV)/.browser $(VENV)/.monitor-tested $(VENV)/.nginx $(VENV)/.redis ## test the panel in a real browser, with axe
 	@echo '== the panel in a browser'
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10 tests/browser $(PYTEST_ARGS)
 

@@ -5,7 +5,7 @@
 // forwards beats, and looks up whose the instance is (hear); it moves, flushes, tells a recovery or a loss, or adopts (write, verdict).
 // Each access to Redis is atomic. A round is to be over when time goes on; a monitor whose round is not is stopped, between any two
 // steps, for any time (for good: a crash), and goes on where it was. A monitor may be cut off from Redis for any time, also just after a
-// script was executed: then it does not know that. The agents' and the monitors' own connections work. At most FAULTS stops and cuts in
+// script was executed: then it does not know that. The agents' connections work, and those between the monitors, but for -DPARTS. At most FAULTS stops and cuts in
 // all, one at a time. Times are relative, so that states repeat, and each run explores all of them without an end of time.
 // Two monitors are alike, so the first fault is monitor 0's where there is one; cut off is only monitor 0.
 //
@@ -23,8 +23,8 @@
 //
 // Abstracted: a page is the slot of one instance; its key's fence, and the entry's generation, are whether they are still those that the
 // monitor knows. Flushed each round: no slack in a stored deadline. Consent may be given with any forwarded beat, not after half a
-// timeout. A monitor's own clock says of its lease what Redis says. RENEW and the reading of `own` after it, RESERVE and JOIN, MOVE and
-// its row are one step each. `moved` may have expired when a lease was gone: it is not read then. Not modelled: a third monitor,
+// timeout. A monitor's own clock says of its lease what Redis says. RENEW and the reading of `own` after it, MOVE and its row
+// are one step each; so are RESERVE and JOIN, but for -DRESERVES (ownership_more.pml). `moved` may have expired when a lease was gone: it is not read then. Not modelled: a third monitor,
 // removals, pauses, settings, clocks that jump, a failover of Redis that loses writes, all of Redis unreachable.
 #ifndef TIMEOUT
 #define TIMEOUT 4
@@ -109,6 +109,7 @@ byte calm = 0;       // for how long nothing has been wrong
 #define may_be_deaf(m) false
 #endif
 
+#include "ownership_more.pml"
 // An answer that did not come: m does not know whether its script was executed.
 inline deaf(m) { faults--; cut[m] = true; unsure[m] = not_sure }
 
@@ -177,9 +178,12 @@ inline leave(m) {  // it was moved away: what m heard goes to its owner
      forget(m); role[m] = SHADOW;
 #ifndef PLANT_NO_HANDOVER_MOVED
 #ifdef PLANT_HANDS_OVER_UNWRITTEN
-     inbox[other] = (was == 0 -> inbox[other] : LESS(inbox[other], heard[m])); was = 0
+     if
+     :: was == 0
+     :: else -> send(heard[m])
+     fi; was = 0
 #else
-     newest(inbox[other], heard[m])
+     send(heard[m])
 #endif
 #endif
   :: else
@@ -191,11 +195,11 @@ inline renew(m) {
   saw_dead[m] = lease[other] == 0;
 #endif
   if
-  :: cut[m] && !moved[m]
+  :: cut[m] && (!moved[m] || apart)
 #ifdef PLANT_NO_CHANNEL
-  :: cut[m] && moved[m]
+  :: cut[m] && moved[m] && !apart
 #else
-  :: cut[m] && moved[m] -> moved[m] = false; leave(m)  // it was told over the internal channel
+  :: cut[m] && moved[m] && !apart -> moved[m] = false; leave(m)  // it was told over the internal channel
 #endif
   :: else ->
      if
@@ -205,8 +209,8 @@ inline renew(m) {
 #ifndef PLANT_GOES_ON
         if
         :: own == m && role[m] == OWNER -> was = left[m]; load(m, 0); latest(left[m], (lost -> 0 : was)); was = 0
-        :: own == m && role[m] != OWNER -> load(m, 0)
-        :: own != m -> forget(m)
+        :: own == m && role[m] != OWNER && row -> load(m, 0)
+        :: own != m || !row -> forget(m)
 #ifdef PLANT_NO_HANDOVER
            ; heard[m] = NO_BEAT
 #endif
@@ -239,12 +243,13 @@ inline hear(m) {
   :: role[m] == OWNER && trusted(m) ->
      take(m, direct[m]); take(m, inbox[m]);
      if
-     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && consents(m) -> consent[other] = true   // its answer
+     :: inbox[m] < NO_BEAT && direct[m] == NO_BEAT && role[other] == SHADOW && !apart && consents(m) -> consent[other] = true   // its answer
      :: true
      fi
   :: role[m] == SHADOW && trusted(m) && inbox[m] == NO_BEAT ->
      newest(heard[m], direct[m]);
-     newest(inbox[other], direct[m])
+     send(direct[m]);
+     look_away(m)
   :: else ->
      newest(heard[m], direct[m]); newest(heard[m], inbox[m]);
      if
@@ -255,7 +260,7 @@ inline hear(m) {
      :: cut[m] || !trusted(m) ->
 #ifndef PLANT_NO_RELAY
         if
-        :: heard[m] < inbox[m] -> newest(inbox[other], heard[m])
+        :: heard[m] < inbox[m] -> send(heard[m])
         :: else
         fi
 #else
@@ -267,14 +272,15 @@ inline hear(m) {
         :: else ->
            if
            :: own == NOBODY && may_be_deaf(m) -> own = m; lost = false; stored = 0; deaf(m)
-           :: own == NOBODY -> own = m; load(m, 0)
-           :: own == m -> load(m, 0)
-           :: own == other && lease[other] > 0 -> role[m] = SHADOW;
+           :: own == NOBODY -> own = m; reserved_by(m)
+           :: own == m && row -> load(m, 0)
+           :: own != NOBODY && !row -> look_again(m)
+           :: own == other && row && lease[other] > 0 -> role[m] = SHADOW;
               if
-              :: heard[m] < inbox[m] -> newest(inbox[other], heard[m])
+              :: heard[m] < inbox[m] -> send(heard[m])
               :: else
               fi
-           :: own == other && lease[other] == 0 -> found_dead[m] = true
+           :: own == other && row && lease[other] == 0 -> found_dead[m] = true
 #ifdef PLANT_TWO_CALLS
               ; own = NOBODY
 #endif
@@ -293,14 +299,15 @@ inline hear(m) {
 
 inline write(m) {
   if
-  :: cut[m]
-  :: !cut[m] && (found_dead[m] || (role[m] == SHADOW && consent[m])) ->
+  :: cut[m] -> not_joined(m)
+  :: !cut[m] && joins(m) -> join(m)
+  :: !cut[m] && (found_dead[m] || (role[m] == SHADOW && (consent[m] || takes(m)))) ->
      // MOVE
      if
 #ifdef PLANT_TWO_CALLS
      :: own == NOBODY || (own == other && lease[m] > 0 && (lease[other] == 0 || consent[m])) ->
 #else
-     :: own == other && lease[m] > 0 && (lease[other] == 0 || consent[m]) ->
+     :: own == other && lease[m] > 0 && (lease[other] == 0 || consent[m] || takes(m)) ->
 #endif
         own = m; moved[other] = true;
         if
@@ -342,7 +349,8 @@ inline write(m) {
      fi
   :: else
   fi;
-  found_dead[m] = false
+  found_dead[m] = false;
+  took_away(m)
 }
 
 inline verdict(m) {
@@ -374,7 +382,8 @@ inline verdict(m) {
 #ifdef PLANT_NO_COMEBACK
         :: true -> load(m, 0)
 #else
-        :: true -> load(m, COMEBACK)
+        :: row -> load(m, COMEBACK)
+        :: !row
 #endif
         fi
      :: else

@@ -19,6 +19,11 @@ WORLDS = {
     "ends, stop": ("-DSOON=18", "-DSTOPS"),
     "ends, cut": ("-DSOON=18", "-DCUTS"),
     "ends, 2 stops": ("-DSOON=40", "-DSTOPS", "-DFAULTS=2"),
+    "steady, parted": ("-DSTEADY", "-DPARTS"),
+    "pauses, parted": ("-DPARTS",),
+    "ends, parted": ("-DSOON=18", "-DPARTS"),
+    "joins, stop": ("-DSTEADY", "-DRESERVES=4", "-DSTOPS"),
+    "joins, cut": ("-DSTEADY", "-DRESERVES=4", "-DCUTS"),
 }
 
 
@@ -31,6 +36,7 @@ class Plant(NamedTuple):
 
 
 ONCE, STEADY, SAFE, KNOWN, SOON = "!(lost)", "0", "((took>=4)", "((((calm<", "(lost||(silence<="
+FAIR, JOINS = "(((lease[(1-m)]==0)", "(unjoined<="
 PLANTS = [
     Plant("ends, stop", "BLIND_FLUSH", "a page's key has no fence: who was stopped writes another's page", SOON),
     Plant("pauses, stop", "NO_ENTRY", "CHANGE does not check the entry's generation", SAFE),
@@ -54,6 +60,10 @@ PLANTS = [
     Plant("pauses, stop", "CLOCK_LAST", "the verdict's clock is read after the sockets", SAFE),
     Plant("pauses, stop", "CONSENT_LOST", "consent to move while a recovery waits", KNOWN),
     Plant("ends, cut", "NO_AGE", "a forwarded beat counts as of its arrival", SOON),
+    Plant("steady, parted", "NOT_AWAY", "nothing is taken from an owner that cannot be asked", STEADY),
+    Plant("pauses, parted", "HELD_LOST", "what was not acknowledged is not sent over the next connection", SAFE),
+    Plant("joins, stop", "RECLAIMS_AT_ONCE", "RECLAIM does not wait a second", FAIR),
+    Plant("joins, cut", "FORGETS_RESERVED", "who missed the answer of RESERVE does not join by what it finds", JOINS),
 ]
 Run = Callable[[list[str]], tuple[int, str]]
 

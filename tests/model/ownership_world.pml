@@ -44,7 +44,7 @@ inline pause(m) {  // its round has not ended: it is stopped
   fi;
 #ifdef PAUSES
   if
-  :: cut[m] || unsure[m] || lease[m] <= 1 -> calm = 0  // its lease ends with this tick, or has ended
+  :: apart || cut[m] || unsure[m] || lease[m] <= 1 -> calm = 0  // its lease ends with this tick, or has ended
   :: else
   fi
 #endif
@@ -72,6 +72,9 @@ inline beat(m) {
 
 proctype world() {
   do
+#ifdef PARTS
+  :: atomic { faults > 0 && !apart -> faults--; apart = 1 }
+#endif
 #ifdef CUTS
   :: atomic { faults > 0 && !cut[0] && !stopped[1] -> faults--; cut[0] = true }
 #endif
@@ -105,7 +108,7 @@ proctype world() {
        :: true
        fi;
 #endif
-       pass(0); pass(1); less(stored)
+       pass(0); pass(1); less(stored); meet(); joined()
      }
   od
 }

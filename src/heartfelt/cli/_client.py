@@ -48,6 +48,8 @@ class ApiClient:
             tls = client_context(ca) if self._url.scheme == "https" else None
         except ConfigError as error:
             raise Failed(str(error)) from None
+        self.missing = ""
+        """Monitors of the fleet whose part the last incomplete answer did not have."""
         self._timeout_s = timeout_s
         self._waker = Waker()
         self._http = HttpClient(self._url, wait_s=timeout_s, tls=tls, headers=headers, waker=self._waker)
@@ -112,6 +114,7 @@ class ApiClient:
             raise Failed("the request was cancelled") from None
         except (OSError, ValueError) as error:
             raise Failed(explain(self._url, error, self._timeout_s)) from None
+        self.missing = answer.headers.get("heartfelt-missing", self.missing)
         if answer.status >= 400:
             raise Failed(f"the monitor answered {answer.status}: {self._detail(answer)}", status=answer.status)
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
                 print(json.dumps(row, ensure_ascii=False))
         else:
             _print_table([_columns(row) for row in rows])
+        if client.missing:
+            print(f"heartfelt: no answer from {client.missing}: instances may be missing above", file=sys.stderr)
     return 0
 
 

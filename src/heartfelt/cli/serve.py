@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import make_policy, make_redis, make_tls, make_webhook_settings
         from heartfelt.monitor.config.channel_tls import make_channel_tls
+    if args.store is not None and not args.store.strip():  # such as "$URL" where URL is not set
+        raise Failed("--store is empty: write the URL of a Redis, or leave --store out for SQLite in the data folder")
     try:
         flags = flags_of(args, FLAGS)
         config = MonitorConfig.load(args.config, flags=flags)

@@ -221,7 +221,8 @@ class Process:
             ready = {"ready": True, "pid": os.getpid(), "url": url, "http": [host, port], **ports}
             print(json.dumps(ready), flush=True)
         listening = ", ".join(f"{name} {host}:{port}" for name, (host, port) in ports.items())
-        _logger.info("ready: %s, %s; data in %s", url, listening, self._config.data)
+        data = self._config.data if monitor.cluster is None else monitor.cluster.address
+        _logger.info("ready: %s, %s; data in %s", url, listening, data)
         for warning in self._config.warnings:
             _logger.warning("%s", warning)
 

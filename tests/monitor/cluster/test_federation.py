@@ -200,6 +200,39 @@ def test_a_monitor_that_does_not_answer_is_named_and_counted(within):
     within(scenario)
 
 
+def test_an_instance_of_a_monitor_that_does_not_answer_is_not_said_to_be_gone(within):
+    """A script that hears 404 takes it for removed."""
+    one = "/api/v1/instances/{id:number}"
+
+    async def scenario(fleet):
+        _, page, _ = await fleet.call(0, "GET", LIST, limit=100)
+        ids = [row["id"] for row in page["instances"]]
+        fleet.dead.add("1")
+        _, page, _ = await fleet.call(0, "GET", LIST, limit=100)
+        (id, *_) = set(ids) - {row["id"] for row in page["instances"]}
+        for method, path in (("GET", one), ("POST", f"{one}/resume"), ("DELETE", one)):
+            status, problem, _ = await fleet.call(0, method, path, {"id": id}, body={} if method == "POST" else None)
+            assert (status, problem["code"]) == (503, "monitors_missing") and "host-1" in problem["detail"]
+        fleet.dead.clear()
+        assert (await fleet.call(0, "GET", one, {"id": id}))[0] == 200
+        assert (await fleet.call(0, "GET", one, {"id": 999}))[0] == 404
+
+    within(scenario)
+
+
+def test_what_a_dead_monitor_owned_is_missing_until_it_is_taken_over(within):
+    async def scenario(fleet):
+        fleet.federations[0]._gone = lambda: ["host-9"]
+        status, _, headers = await fleet.call(0, "GET", LIST)
+        assert (status, headers[MISSING]) == (200, "host-9")
+        status, problem, _ = await fleet.call(0, "GET", "/api/v1/instances/{id:number}", {"id": 999})
+        assert (status, problem["code"]) == (503, "monitors_missing") and "host-9" in problem["detail"]
+        status, _, _ = await fleet.call(0, "POST", LIST + "/pause", body={}, service="s1")
+        assert status == 503
+
+    within(scenario)
+
+
 def test_a_bad_cursor_is_refused_as_on_one_machine(within):
     async def scenario(fleet):
         status, problem, _ = await fleet.call(0, "GET", LIST, cursor="nonsense")

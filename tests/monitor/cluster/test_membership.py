@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("redis")
 
 from heartfelt.monitor.cluster.membership import FIGURES, FleetMember
+from tests.monitor.cluster.channels import until
 from tests.monitor.cluster.fleets import LEASE_S, living
 
 
@@ -45,6 +46,24 @@ def test_one_that_does_not_renew_any_more_is_gone_after_a_lease(fleet):
         assert living(a) == "a"
         await fleet.renew(b, a)
         assert living(a) == "ab"
+
+    fleet.run(main())
+
+
+def test_one_with_a_longer_lease_lives_between_its_renewals(fleet):
+    """Settings that differ are told; the fleet must not flap because of them."""
+
+    async def main():
+        a, b = fleet.make("a"), fleet.make("b", lease_s=4 * LEASE_S)
+        await fleet.renew(a, b, a)
+        for _ in range(8):
+            fleet.clock.advance(LEASE_S / 4)
+            await fleet.renew(a)
+            assert living(a) == "ab"
+        for _ in range(8):
+            fleet.clock.advance(LEASE_S / 4)
+            await fleet.renew(a)
+        assert living(a) == "a"
 
     fleet.run(main())
 
@@ -110,12 +129,54 @@ def test_entries_that_are_long_gone_are_deleted_and_odd_ones_left_out(fleet, cap
         client.hset(fleet.key("stamps"), "d" * 32, int(time.time() * 1000))
         client.hset(fleet.key("mons"), "e" * 32, b'{"address":"x:1"}')
         client.hset(fleet.key("stamps"), "e" * 32, int(time.time() * 1000) - 3_700_000)
-        await fleet.renew(a, a)
+        await fleet.renew(a)
+        for _ in range(2):
+            fleet.clock.advance(LEASE_S / 2)
+            client.hincrby(fleet.key("stamps"), "c" * 32, 1)
+            client.hincrby(fleet.key("stamps"), "d" * 32, 1)
+            await fleet.renew(a)
+        assert b"e" * 32 in client.hkeys(fleet.key("mons"))
+        await fleet.renew(a)
         assert living(a) == "ad"
         assert a.living["d" * 32] == FleetMember("x:1")
-        assert a.counts["bad_entries"] == 2 and caplog.text.count("cannot be read") == 1
+        assert a.counts["bad_entries"] == 4 and caplog.text.count("cannot be read") == 1
         assert sorted(id[:1] for id in client.hkeys(fleet.key("mons"))) == [b"a", b"c", b"d"]
 
+    fleet.run(main())
+
+
+def test_a_jump_of_the_primarys_clock_deletes_no_entry(fleet, caplog):
+    """The stamps of all look older than an hour then."""
+
+    async def main():
+        a, b = fleet.make("a"), fleet.make("b")
+        await fleet.renew(a, b, a)
+        a._link.client.hincrby(fleet.key("stamps"), b.own, -7_200_000)
+        c = fleet.make("c")
+        await fleet.renew(c, a, c, a)
+        assert living(a) == "abc" and "cannot be read" not in caplog.text
+        await fleet.renew(b, c)
+        assert living(c) == "abc"
+
+    fleet.run(main())
+
+
+@pytest.mark.parametrize(("off_ms", "side"), [(10_800_000, "10800 s ahead of"), (-90_000_000, "90000 s behind")])
+def test_a_clock_that_is_wrong_is_told_once(fleet, caplog, off_ms, side):
+    async def main():
+        off = [0]
+        a = fleet.make("a", wall_ms=lambda: time.time() * 1000 + off[0])
+        await fleet.renew(a)
+        assert a.skew() is None
+        off[0] = off_ms
+        await fleet.renew(a, a, a)
+        assert side in a.skew() and caplog.text.count(side) == 1
+        assert abs(a.stats()["skew_s"] * 1000 - off_ms) < 5000
+        off[0] = 0
+        await fleet.renew(a, a)
+        assert a.skew() is None and caplog.text.count("agree again") == 1
+
+    caplog.set_level("INFO", "heartfelt.monitor.cluster")
     fleet.run(main())
 
 
@@ -167,3 +228,36 @@ def test_a_secret_from_a_file_stays_out_of_redis(fleet):
         assert a._link.client.get(fleet.key("secret")) is None
 
     fleet.run(main())
+
+
+def test_a_clean_stop_is_no_warning(fleet, caplog):
+    async def main():
+        a = fleet.make("a")
+        await a.start()
+        caplog.clear()
+        await a.stop()
+
+    caplog.set_level("INFO", "heartfelt.monitor.cluster")
+    fleet.run(main())
+    assert [one.levelname for one in caplog.records if "leads no more" in one.getMessage()] == ["INFO"]
+
+
+def test_an_outage_that_comes_and_goes_does_not_flood_the_log(fleet, caplog):
+    async def main():
+        a = fleet.make("a", lease_s=0.02)
+        await a.start()
+        renew, n = a._call, 0
+
+        def call():
+            nonlocal n
+            n += 1
+            if n % 2:
+                a._is_calling = False
+                raise OSError("the network is away")
+            return renew()
+
+        a._call = call
+        await until(lambda: n > 20, "renewals")
+
+    fleet.run(main())
+    assert sum("cannot be renewed" in one.getMessage() for one in caplog.records) == 1

@@ -110,9 +110,13 @@ def test_names_of_which_redis_cannot_be_asked_are_passed_on_once_for_each_beat(w
     world.node.beat(text(1, name="new"))
     name = ("shop", "new")
     for _ in range(3):
-        world.passing.names([name])
+        world.passing.names([name, ("shop", "nobody's")])
+        world.advance(0.1)
     assert world.passed() == 1
-    world.fleet.advance(1.0)
     world.node.beat(text(2, name="new"))
-    world.passing.names([name, ("shop", "nobody's")])
+    world.advance(0.1)  # also if they are not asked for again yet
     assert world.passed() == 1
+    world.passing.names_answered()
+    world.node.beat(text(3, name="new"))
+    world.advance(0.1)
+    assert world.passed() == 0

@@ -67,6 +67,46 @@ def test_an_end_that_overtakes_the_start_at_another_monitor_ends_that_run(fleet,
     assert len(runs) == 5
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_plain_ping_that_overtakes_the_start_ends_that_run(fleet, nodes, is_new):
+    """A short job behind a balancer: its run must not go on, and be overdue later."""
+    a, b, _ = nodes
+    if not is_new:
+        settled(fleet, a, "/ping/backup/start")
+        settled(fleet, a, "/ping/backup")
+        settled(fleet, b, "/ping/backup")
+        fleet.truth.clock.advance(5)
+    for _ in range(3):
+        b.ping("/ping/backup/start")
+        fleet.truth.clock.advance(0.01)
+        a.ping("/ping/backup")
+        fleet.settle()
+        runs = list(fleet.truth.entries["backup", "backup"].runs.values())
+        assert {run.result.value for run in runs} == {"OK"}
+        assert runs[-1].begin_ms is not None and 0 < runs[-1].duration_ms < 1000
+        fleet.truth.clock.advance(1)
+    assert len(runs) == 3 + (not is_new)
+
+
+def test_an_end_that_comes_after_the_next_start_does_not_end_that_run(fleet, nodes):
+    """The next run may hang, and must be found to be overdue."""
+    a, b, _ = nodes
+    settled(fleet, a, "/ping/backup/start")
+    settled(fleet, a, "/ping/backup")
+    settled(fleet, b, "/ping/backup")
+    for end in ("/ping/backup", "/ping/backup/ok"):
+        fleet.truth.clock.advance(5)
+        settled(fleet, a, "/ping/backup/start")
+        fleet.truth.clock.advance(5)
+        b.ping(end)
+        fleet.truth.clock.advance(0.05)
+        a.ping("/ping/backup/start")
+        fleet.settle()
+        assert "RUNNING" in results(fleet, "backup")
+        settled(fleet, a, "/ping/backup")
+        assert "RUNNING" not in results(fleet, "backup")
+
+
 def test_a_jobs_exit_status_waits_for_nobody_at_its_owner(fleet, nodes):
     a = nodes[0]
     settled(fleet, a, "/ping/backup/start")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 pytest.importorskip("redis")
@@ -40,6 +42,28 @@ def test_a_token_made_at_one_is_valid_and_revoked_at_all(fleet):
         until(viewer.ended.is_set, "the end of its stream")
         viewer.end()
     assert {one["id"] for one in c.json("/api/v1/tokens", token=fleet.admin)["tokens"]} == {fleet.admin.split("_")[1]}
+
+
+def test_a_token_counts_at_all_monitors_once_the_answer_is_there(fleet):
+    """A script that creates a token and uses it goes to any of them."""
+    a, b, c = fleet.monitors
+    for made_at, used_at, revoked_at in ((a, b, c), (b, c, a), (c, a, b)):
+        made = made_at.post("/api/v1/tokens", {"name": "at once", "scopes": ["read"]}, token=fleet.admin).json
+        assert used_at.get("/api/v1/services", token=made["token"]).status == 200
+        assert revoked_at.request("DELETE", f"/api/v1/tokens/{made['id']}", token=fleet.admin).status == 204
+        assert made_at.get("/api/v1/services", token=made["token"]).status == 401
+        assert used_at.get("/api/v1/services", token=made["token"]).status == 401
+
+
+def test_a_monitor_that_is_stopped_does_not_hold_up_a_token(fleet):
+    a, b, c = fleet.monitors
+    c.process.send_signal(signal.SIGSTOP)
+    try:
+        made = a.post("/api/v1/tokens", {"name": "others", "scopes": ["read"]}, token=fleet.admin).json
+        assert b.get("/api/v1/services", token=made["token"]).status == 200
+    finally:
+        c.process.send_signal(signal.SIGCONT)
+    until(lambda: c.get("/api/v1/services", token=made["token"]).status == 200, "the tokens are read again")
 
 
 def test_a_token_can_be_revoked_at_once_at_another_monitor(fleet):

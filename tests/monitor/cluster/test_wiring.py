@@ -109,6 +109,27 @@ def test_monitors_that_cannot_reach_each_other_lose_nobody(tmp_path, redis_serve
     run(scenario)
 
 
+def test_what_a_dead_monitors_agents_brought_along_before_its_lease_ended_shows_that_they_reach_the_fleet(
+    tmp_path, redis_server
+):
+    """Otherwise the losses of the others, which fell silent with their monitor, would be held."""
+
+    async def scenario():
+        async with fleet_of(2, tmp_path, redis_server, lease_timeout=4.0, hold_enable=True) as (a, b):
+            a.beat("x")
+            await until(lambda: a.find("x"))
+            await a.monitor.store.flush()
+            a.channel.cut()
+            b.channel.cut()
+            async with doing(b.beating(1.0, "x")):
+                await until(lambda: "x" in b.owned(), "the move")
+            asking = b.monitor.registry.owned.asking
+            asking.took_over(1)
+            assert not asking.away
+
+    run(scenario)
+
+
 def test_a_goodbye_does_not_wait_for_an_owner_out_of_reach(tmp_path, redis_server):
     async def scenario():
         async with fleet_of(2, tmp_path, redis_server, lease_timeout=30.0) as (a, b):

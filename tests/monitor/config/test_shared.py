@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from heartfelt import ConfigError
+from heartfelt.monitor.cluster.channel.addresses import split_address
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_redis
+from heartfelt.monitor.config.shared import advertised
 
 URL = "redis://me:hidden@127.0.0.1:1/2"
 
@@ -63,6 +65,8 @@ def test_a_url_is_used_and_its_password_is_never_shown():
         ({"cluster_advertise": "0.0.0.0:1"}, "under which other machines reach this one"),
         ({"cluster_advertise": "[::]"}, "under which other machines reach this one"),
         ({"cluster_advertise": "a:99999"}, "must be a host or HOST:PORT"),
+        ({"store": "redis://127.0.0.1", "cluster_host": "0.0.0.0"}, "set cluster.advertise to the address under which"),
+        ({"store": "redis://127.0.0.1", "cluster_host": "::"}, "set cluster.advertise to the address under which"),
     ],
 )
 def test_what_cannot_be_used_is_refused(flags, text):
@@ -70,6 +74,36 @@ def test_what_cannot_be_used_is_refused(flags, text):
         load(**flags)
     assert text in str(found.value)
     assert "hidden" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "advertise", "told"),
+    [
+        ("10.0.0.1", None, "10.0.0.1:7"),
+        ("fd00::1", None, "[fd00::1]:7"),
+        ("0.0.0.0", "m-1.example", "m-1.example:7"),
+        ("0.0.0.0", "m-1.example:9", "m-1.example:9"),
+        ("::", "[fd00::1]", "[fd00::1]:7"),
+        ("::", "[fd00::1]:9", "[fd00::1]:9"),
+    ],
+)
+def test_the_others_are_told_an_address_with_a_port(host, advertise, told):
+    """split_address: how they read it."""
+    config = MonitorConfig(store="redis://127.0.0.1", cluster_host=host, cluster_advertise=advertise)
+    assert advertised(config.cluster_host, config.cluster_advertise, 7) == told
+    found, port = split_address(told)
+    assert f"[{found}]:{port}" == told if ":" in found else f"{found}:{port}" == told
+
+
+def test_an_address_that_no_other_machine_reaches_is_warned_of():
+    text = "cluster.host is 127.0.0.1, so monitors on other machines cannot reach this one"
+    assert any(text in one for one in load(store="rediss://redis.example").warnings)
+    for flags in (
+        {"store": "redis://127.0.0.1"}, {"store": "unix:///run/redis.sock"}, {},
+        {"store": "rediss://redis.example", "cluster_host": "10.0.0.1"},
+        {"store": "rediss://redis.example", "cluster_advertise": "m-1.example"},
+    ):  # fmt: skip
+        assert not any(text in one for one in load(**flags).warnings)
 
 
 def test_what_can_be_used():
@@ -83,11 +117,11 @@ def test_what_can_be_used():
 def test_what_is_probably_not_intended_is_a_warning():
     assert MonitorConfig(store=URL).warnings == ()
     assert "--store can be seen by every user" in load(store=URL).warnings[0]
-    (warning,) = MonitorConfig(store="redis://a.example").warnings
+    (warning,) = MonitorConfig(store="redis://a.example", cluster_host="10.0.0.1").warnings
     assert "use rediss://" in warning
     (warning,) = MonitorConfig(store="redis://localhost", redis_ca="x").warnings
     assert "redis.ca is set, but store has no TLS" in warning
-    assert MonitorConfig(store="rediss://a.example", redis_ca="x").warnings == ()
+    assert MonitorConfig(store="rediss://a.example", redis_ca="x", cluster_host="10.0.0.1").warnings == ()
 
 
 def test_files_are_checked(tmp_path):

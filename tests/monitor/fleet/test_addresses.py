@@ -56,6 +56,13 @@ def test_a_move_is_no_sign(world, peers):
     assert world.of("cron/1").addresses == ()
 
 
+def test_a_beat_whose_sender_is_not_known_is_no_other_address(world):
+    """As of another monitor, which says only that it has heard the instance."""
+    beats(world, *[A, ""] * 8)
+    assert told(world) == []
+    assert (world.of("cron/1").addresses, world.of("cron/1").peer) == ((), A)
+
+
 def test_a_laptop_that_moves_between_two_networks_is_no_sign(world):
     world.beat("cron/1", via="ping", peer=A, timeout_ms=86_400_000)
     for _ in range(3):

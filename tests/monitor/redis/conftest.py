@@ -97,3 +97,24 @@ def link_to():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def monitors(redis_server, link_to):
+    """monitors(n, **options): open stores of n monitors that share a Redis."""
+    pytest.importorskip("redis")
+    from tests.monitor.redis.storing import a_prefix, make_store
+
+    prefix, made = a_prefix(), []
+
+    def make(n, **options):
+        some = [make_store(link_to(redis_server.url), prefix, **options) for _ in range(n)]
+        for one in some:
+            one.open()
+        made.extend(some)
+        return some
+
+    make.keys = lambda: link_to(redis_server.url).call(0, "KEYS", f"{prefix}:*")
+    yield make
+    for one in made:
+        one.close()

@@ -44,3 +44,10 @@ def test_what_is_for_a_file_says_that_there_is_none(command, tmp_path, capsys):
     assert "there is no database" in error
     assert "redis://127.0.0.1:1" in error
     assert "secret" not in error
+
+
+@pytest.mark.parametrize("url", ["", " "])
+def test_an_empty_url_does_not_mean_sqlite(url, tmp_path, capsys):
+    """A script whose variable is not set would start a monitor that is alone, and nobody would notice."""
+    assert main(["serve", "--check", "--store", url, "--data", str(tmp_path / "no")]) == 1
+    assert "--store is empty" in capsys.readouterr().err

@@ -79,7 +79,9 @@ def test_what_differs_is_named_with_both_values(redis_server, link_to, field, va
 def test_a_key_of_something_else_is_not_overwritten(redis_server, link_to):
     link = link_to(redis_server.url)
     link.call(0, "SET", "taken:{f}:cfg", "x")
-    with pytest.raises(StoreError, match=r"refuses what a monitor needs: .*WRONGTYPE"):
+    with pytest.raises(
+        StoreError, match=r"refuses what a monitor needs: .*WRONGTYPE.*set another redis\.prefix than taken"
+    ):
         checked(link, redis_server.url, "taken")
     link.call(0, "DEL", "taken:{f}:cfg")
     link.call(0, "HSET", "taken:{f}:cfg", "version", "1")
@@ -131,7 +133,14 @@ def test_a_sentinel_is_not_a_server(sentinel_trio, link_to):
     assert len(checked(link_to(sentinel_trio.url), sentinel_trio.url, "sentinel")) == 1
 
 
-def test_a_server_that_cannot_be_reached(link_to, kept_port):
+def test_a_server_that_cannot_be_reached(link_to, kept_port, caplog):
     url = f"redis://127.0.0.1:{kept_port}"
     with pytest.raises(StoreError, match=f"Redis at 127.0.0.1:{kept_port} cannot be reached: .*refused"):
+        checked(link_to(url), url, "hf")
+    assert "cannot be reached" in caplog.text and "still taken" not in caplog.text  # nothing is taken before the start
+
+
+def test_a_server_that_is_no_sentinel(redis_server, link_to):
+    url = f"redis+sentinel://127.0.0.1:{redis_server.port}/beats"
+    with pytest.raises(StoreError, match="it is not a Sentinel; write the port of one"):
         checked(link_to(url), url, "hf")

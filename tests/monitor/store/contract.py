@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The contract of every store: the tests of an implementation inherit StoreContract and say how to make one.
 
-The event queries are in store_events.py, the outbox in store_outbox.py; StoreContract inherits both.
+The event queries are in events.py, the outbox in outbox.py, runs in runs.py; StoreContract inherits all three.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import itertools
 import pytest
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.model import Hold, HoldState, Level, RunResult, State
+from heartfelt.monitor.model import Hold, HoldState, Level, State
 from heartfelt.monitor.reasons import text_reason
-from heartfelt.monitor.store import RUNS_KEPT, HeatCell, UptimeDay, WatchedTime
+from heartfelt.monitor.store import HeatCell, UptimeDay, WatchedTime
 from tests.monitor.store.events import EventContract
 from tests.monitor.store.outbox import OutboxContract
-from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, Clock, a_run, change, instance, unnumbered
+from tests.monitor.store.runs import RunContract
+from tests.monitor.store.values import DAY_MS, MINUTE_MS, NOON_MS, Clock, change, instance, unnumbered
 
 run = asyncio.run
 
 
-class StoreContract(EventContract, OutboxContract):
+class StoreContract(EventContract, OutboxContract, RunContract):
     stores_odd_values = False
     """It stores numbers of more than 64 bits as the nearest possible ones, and names with unpaired surrogates."""
 
@@ -149,75 +150,6 @@ class StoreContract(EventContract, OutboxContract):
         wall.ms += 7000
         saved = again()[1]
         assert (saved.last_written_ms, saved.closed_cleanly) == (written, True)
-
-    # -- runs
-
-    def test_every_field_of_a_run_comes_back_and_the_newest_is_first(self, again):
-        store, saved = again()
-        store.put_instance(instance(1))
-        full = a_run(
-            saved.next_run, rid="r \u00fc", status=-9, duration_ms=7, text="a\nb", deadline_ms=NOON_MS + 9,
-            liveness_ms=4, result=RunResult.TOO_LONG,
-        )  # fmt: skip
-        bare = a_run(saved.next_run + 1, begin_ms=None, end_ms=None, result=RunResult.RUNNING)
-        for one in (bare, full, a_run(saved.next_run + 2, id=2)):
-            store.put_run(one)
-        run(store.flush())
-        assert run(store.runs(1, before=None, limit=9)) == [bare, full]
-        assert run(store.runs(1, before=bare.number, limit=9)) == [full]
-        assert run(store.runs(1, before=None, limit=1)) == [bare]
-        assert run(store.runs(3, before=None, limit=9)) == []
-
-    @pytest.mark.parametrize("flushed", [True, False])
-    def test_runs_that_have_not_ended_are_known_after_a_start_and_numbers_go_on(self, again, flushed):
-        store, saved = again()
-        store.put_instance(instance(1))
-        open_runs = [
-            a_run(n, rid=str(n), end_ms=None, result=result)
-            for n, result in ((5, RunResult.RUNNING), (7, RunResult.OVERDUE))
-        ]
-        for one in (*open_runs, a_run(6)):
-            store.put_run(one)
-            if flushed:
-                run(store.flush())
-        store.put_run(a_run(8, end_ms=None, result=RunResult.RUNNING))
-        store.put_run(a_run(8))
-        store, saved = again()
-        assert saved.runs == open_runs
-        assert saved.next_run > 8
-        store.remove_instance(1)
-        _, saved = again()
-        assert saved.runs == []
-        assert saved.next_run > 8
-
-    @pytest.mark.parametrize("flushed", [True, False])
-    def test_only_the_newest_runs_of_an_instance_are_kept(self, again, flushed):
-        store, _ = again()
-        for id in (1, 2):
-            store.put_instance(instance(id))
-        store.put_run(a_run(1, id=2))
-        for n in range(2, 2 * RUNS_KEPT):
-            store.put_run(a_run(n))
-            if flushed and n % 70 == 0:
-                run(store.flush())
-        run(store.flush())
-        kept = [one.number for one in run(store.runs(1, before=None, limit=1000))]
-        assert kept == [*range(2 * RUNS_KEPT - 1, RUNS_KEPT - 1, -1)]
-        assert len(run(store.runs(2, before=None, limit=9))) == 1
-        assert store.health().dropped_runs == 0
-
-    @pytest.mark.parametrize("flushed", [True, False])
-    def test_runs_are_removed_with_their_instance(self, again, flushed):
-        store, _ = again()
-        for id in (1, 2):
-            store.put_instance(instance(id))
-            store.put_run(a_run(id, id=id, end_ms=None, result=RunResult.RUNNING))
-        if flushed:
-            run(store.flush())
-        store.remove_instance(1)
-        run(store.flush())
-        assert run(store.runs(1, before=None, limit=9)) == []
-        assert [one.id for one in again()[1].runs] == [2]
 
     # -- changes
 

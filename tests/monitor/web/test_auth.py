@@ -123,7 +123,12 @@ def test_a_reload_that_read_before_a_revocation_does_not_undo_it(store):
 
     async def scenario():
         secret, token = await auth.create("t", ["read"])
-        store.on_read = lambda: auth.revoke(token.id)
+
+        async def revoke():
+            store.on_read = None
+            await auth.revoke(token.id)
+
+        store.on_read = revoke
         await auth.reload()
         return secret
 
@@ -198,3 +203,42 @@ def test_revoked_is_revoked(store):
 def test_names_and_scopes_are_checked(name, scopes):
     with pytest.raises(ConfigError):
         make_token(name, scopes, 0)
+
+
+def test_what_was_read_first_is_not_taken_last(store):
+    """A read begins, a token is created elsewhere, and a second read begins: the first one does not bring back the old
+    tokens."""
+    auth, elsewhere = make(store), make(store)
+
+    async def main():
+        began, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def slow():
+            store.on_read = None
+            began.set()
+            await goes_on.wait()
+
+        store.on_read = slow
+        first = asyncio.create_task(auth.reload())
+        await began.wait()
+        secret, _ = await elsewhere.create("t", ["read"])
+        second = asyncio.create_task(auth.reload())
+        await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.gather(first, second)
+        return secret
+
+    assert auth.allows(asyncio.run(main()), "read")
+
+
+def test_the_others_are_told_of_what_is_stored(store):
+    auth = make(store)
+    told = []
+
+    async def tell():
+        told.append(set(store.rows))
+
+    auth.tell_others = tell
+    _, token = asyncio.run(auth.create("t", ["read"]))
+    asyncio.run(auth.revoke(token.id))
+    assert told == [{token.id}, set()]

@@ -99,7 +99,7 @@ def test_events_are_told_to_who_wants_them():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("end", ["stop", "crash"])
+@pytest.mark.parametrize("end", ["stop", "crash", "either"])
 @pytest.mark.parametrize("seed", range(4))
 def test_each_change_is_told_exactly_once_over_restarts(end, seed):
     """The monitor ends again and again, at any moment; each time the store is all that is left."""
@@ -116,7 +116,7 @@ def test_each_change_is_told_exactly_once_over_restarts(end, seed):
                     seq += 1
                     offer(hooks, store, clock, seq, instance=f"i{seq}", service=rng.choice("abc"))
                     await clock.run(rng.choice((0, 0, 1, 4)))
-                if end == "stop":
+                if end == "stop" or (end == "either" and rng.random() < 0.5):
                     await hooks.stop()
                 else:
                     await crash(hooks)
@@ -184,6 +184,35 @@ def test_what_is_held_back_when_the_monitor_stops_is_in_the_outbox_and_not_told_
                 await clock.run(90)
                 await until(lambda: store.rows[-1]["state"] == "done")
             assert [row["key"] for row in store.rows][-2:] == ["flapping-change-12", "flapping-change-13"]
+
+    asyncio.run(run())
+
+
+def test_a_clean_stop_and_then_a_crash_lose_nothing_of_what_was_gathered_between():
+    """A stop ends the time for which a service is gathered for long; the one that starts after a crash must know."""
+
+    async def run():
+        clock, store = Clock(), MemoryStore()
+        async with Hook() as hook:
+
+            async def lose(hooks, seqs, seconds):
+                for seq in seqs:
+                    offer(hooks, store, clock, seq, instance=f"i{seq}")
+                await clock.run(seconds)
+
+            async with running(store, clock) as hooks:
+                await hooks.create({"kind": "generic", "url": hook.url})
+                await lose(hooks, range(1, 6), 5)  # several: from now on the service is gathered for 30 s
+            hooks = make(store, clock)
+            await hooks.start()
+            await lose(hooks, range(6, 11), 4)
+            await lose(hooks, range(11, 15), 4)
+            await crash(hooks)
+            async with running(store, clock):
+                await clock.run(90)
+                await until(lambda: store.rows[-1]["state"] == "done")
+            keys = {row["key"]: row["payload"]["count"] for row in store.rows}
+            assert keys == {"mass-change-1": 5, "mass-change-6": 5, "mass-change-11": 4}
 
     asyncio.run(run())
 

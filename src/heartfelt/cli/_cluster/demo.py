@@ -197,10 +197,10 @@ class _Play:
         monitor = next(one for one in living if one.number == number)
         self._taken_before = {n: one.taken for n, one in self._standings.items()}
         outcome.killed, outcome.owned_before = number, self._standings[number].owned
+        some = self._feed.silence(self._plan.silent, at=number - 1)  # before the others go elsewhere
+        outcome.silent += some
         monitor.kill()
         self._killed_s = self._feed.now_s()
-        some = self._feed.silence(self._plan.silent, at=number - 1)
-        outcome.silent += some
         self._say(
             f"monitor {number}, which leads and owns {outcome.owned_before:,}, is killed (SIGKILL); {len(some)} of the "
             f"instances that beat to it fall silent"

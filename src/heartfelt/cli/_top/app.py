@@ -143,7 +143,8 @@ class TopApp(App[None]):
         if isinstance(told, Loaded):
             self.fleet.load(told.views, told.services, told.hold, told.events)
             self._offset_ms = told.offset_ms
-            self.top.beats_per_s = told.stats["parts"]["registry"]["beats_per_s"]
+            self.top.missing = told.missing
+            self.top.take_stats(told.stats)
         elif isinstance(told, Answered):
             self._answered(told)
             return
@@ -174,7 +175,7 @@ class TopApp(App[None]):
             self.fleet.set_held(told.value)
         elif what == "stats":
             stats, self._offset_ms = told.value
-            self.top.beats_per_s = stats["parts"]["registry"]["beats_per_s"]
+            self.top.take_stats(stats)
         else:
             self.bottom.say(f"{told.what}: done")
             self._detail_at = 0.0

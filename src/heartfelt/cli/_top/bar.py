@@ -37,16 +37,38 @@ class LinkState:
 
 
 class Top(Painted):
-    """Two lines; a third one while losses are held or the connection is lost."""
+    """Two lines; more while losses are held, the connection is lost, or the fleet of many monitors is not whole."""
 
     def __init__(self, url: str, fleet: FleetState, link: LinkState, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._url, self._fleet, self._link = url, fleet, link
         self.view = self.terms = self.order = ""
         self.beats_per_s: float | None = None
+        self.missing = ""
+        """Monitors that did not answer when everything was loaded."""
+        self._monitors = 0
+        self._silent = ""
+        self._trouble: str | None = None
+
+    def take_stats(self, stats: dict[str, Any]) -> None:
+        """Takes what the monitor says about itself, and about its fleet if it is one of several."""
+        parts = stats["parts"]
+        self.beats_per_s = parts["registry"]["beats_per_s"]
+        self._monitors = len(stats.get("monitors", ()))
+        self._silent = ", ".join(parts.get("fleet", {}).get("silent_names", ()))
+        self._trouble = parts.get("redis", {}).get("trouble")
+
+    def fleet_words(self) -> list[str]:
+        """Says what is wrong with the fleet of monitors."""
+        said = []
+        if self._trouble:
+            said.append(f"degraded, losses that need Redis are held: {self._trouble}")
+        if silent := self.missing or self._silent:
+            said.append(f"no answer from {silent}: instances may be missing or out of date")
+        return said
 
     def update(self) -> None:
-        self.styles.height = 3 + self._is_held() + (self._link.name == LOST)
+        self.styles.height = 3 + self._is_held() + (self._link.name == LOST) + len(self.fleet_words())
         self.repaint()
 
     def _is_held(self) -> bool:
@@ -58,6 +80,7 @@ class Top(Painted):
             lines.append([Segment(fitted(f" {self.lost_words()}", self.size.width), ALARM)])
         if self._is_held():
             lines.append([Segment(fitted(f" {self.hold_words()}", self.size.width), ALARM)])
+        lines += [[Segment(fitted(f" {words}", self.size.width), ALARM)] for words in self.fleet_words()]
         lines.append(self._views())
         return lines[y] if y < len(lines) else []
 
@@ -65,12 +88,15 @@ class Top(Painted):
         fleet = self._fleet
         name = {LIVE: "live", CONNECTING: self._link.progress or "connecting", LOST: "CONNECTION LOST"}[self._link.name]
         colour = mark_of("UP" if self._link.name == LIVE else "LATE").colour
-        rate = "" if self.beats_per_s is None else f"{self.beats_per_s:,.0f} beats/s  "
+        here = " here" if self._monitors else ""
+        rate = "" if self.beats_per_s is None else f"{self.beats_per_s:,.0f} beats/s{here}  "
         right = f"{rate}{time.strftime('%H:%M:%S')} "
         left = [Segment(" heartfelt top", BOLD), Segment(f"  {fitted(self._url, min(len(self._url), 40))}  ")]
         left.append(Segment(name, Style(color=colour, bold=True)))
         if self.size.width >= 60 and fleet.counts:
             left.append(Segment(f"  {counted(len(fleet.services), 'service')}", DIM))
+        if self.size.width >= 80 and self._monitors:
+            left.append(Segment(f"  {counted(self._monitors, 'monitor')}", DIM))
         room = self.size.width - sum(one.cell_length for one in left)
         return [*left, Segment(right.rjust(room), DIM) if room > len(right) else Segment("")]
 

@@ -8,6 +8,7 @@ after 0.5, 1, 2 ... 15 s, each with jitter; the stream continues after the last 
 
 from __future__ import annotations
 
+import math
 import queue
 import random
 import threading
@@ -27,6 +28,8 @@ ANSWER_S = 10.0
 FIRST_WAIT_S, MOST_WAIT_S = 0.5, 15.0
 QUEUE = 5000
 LEAVE_S = 2.0
+FIRST_AGAIN_S, MOST_AGAIN_S = 4.0, 60.0
+"""After how long everything is loaded again that was loaded while a monitor of the fleet did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Loaded:
     stats: dict[str, Any]
     offset_ms: float
     """The monitor's clock minus this machine's."""
+    missing: str = ""
+    """Monitors of the fleet that did not answer: what they own is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class MonitorLink:
         self._asked: set[str] = set()
         self._closed = threading.Event()
         self._last_id: str | None = None
+        self._again_s = FIRST_AGAIN_S
+        self._again_at = math.inf
         self._open: set[ApiClient] = set()
         self._threads = [
             threading.Thread(target=self._follow_for_ever, name="heartfelt-top-stream", daemon=True),
@@ -178,6 +185,8 @@ class MonitorLink:
                 elif topic in TOPICS:
                     self._tell(Happened(topic, data))
                 self._last_id = id_
+                if time.monotonic() > self._again_at:
+                    self._load()
                 if self._closed.is_set():
                     break
         raise Failed("the monitor has ended the stream")
@@ -200,7 +209,10 @@ class MonitorLink:
             services = client.json("GET", "/api/v1/services")
             hold = client.json("GET", "/api/v1/hold")
             events = client.json("GET", "/api/v1/events", {"limit": EVENTS})["events"]
-        self._tell(Loaded(views, services, hold, events, stats, offset_ms))
+            missing = client.missing
+        self._tell(Loaded(views, services, hold, events, stats, offset_ms, missing))
+        self._again_at = time.monotonic() + self._again_s if missing else math.inf
+        self._again_s = min(2 * self._again_s, MOST_AGAIN_S) if missing else FIRST_AGAIN_S
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -14,7 +14,7 @@ RENEW = Script(
     "member_renew",
     """
 local mons, stamps, lead, fences, secret = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local me, entry, lease, mine, forgotten, epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local me, entry, lease, mine, epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', mons, me, entry)
@@ -33,14 +33,14 @@ end
 if mine ~= '' then
   redis.call('SET', secret, mine, 'NX')
 end
-local found = redis.call('HGETALL', stamps)
-for at = 1, #found, 2 do
-  if now - tonumber(found[at + 1]) > tonumber(forgotten) then
-    redis.call('HDEL', stamps, found[at])
-    redis.call('HDEL', mons, found[at])
+for at = 6, #ARGV, 2 do
+  if redis.call('HGET', stamps, ARGV[at]) == ARGV[at + 1] then
+    redis.call('HDEL', stamps, ARGV[at])
+    redis.call('HDEL', mons, ARGV[at])
   end
 end
-return {string.format('%.0f', now), leader, redis.call('GET', secret), redis.call('HGETALL', mons), found}
+return {string.format('%.0f', now), leader, redis.call('GET', secret), redis.call('HGETALL', mons),
+  redis.call('HGETALL', stamps)}
 """,
 )
 RESIGN = Script(
@@ -66,6 +66,8 @@ class FleetMember(msgspec.Struct, frozen=True):
     version: str = ""
     start_ms: int = 0
     host: str = ""
+    lease_s: float = 0.0
+    """Its `cluster.lease`: it renews its entry four times in this."""
 
 
 class RenewReply(msgspec.Struct):

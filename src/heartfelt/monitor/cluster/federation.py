@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -74,10 +74,18 @@ class PartCall(msgspec.Struct, array_like=True):
 
 
 class Federation:
-    """Belongs to the loop. endpoints: the table of all endpoints."""
+    """Belongs to the loop. endpoints: the table of all endpoints. gone: returns the names of monitors that have died,
+    and still own something, which nobody has taken over."""
 
-    def __init__(self, peers: FleetPeers, parts: ApiParts, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(
+        self,
+        peers: FleetPeers,
+        parts: ApiParts,
+        endpoints: Sequence[Endpoint],
+        gone: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._peers = peers
+        self._gone = gone
         self._parts = parts
         self._endpoints = {(one.method, one.path): one for one in endpoints}
         self._counts = dict.fromkeys(FIGURES, 0)
@@ -86,6 +94,7 @@ class Federation:
         """Raises what the part raises here or at another monitor, and Problem if an action did not reach all."""
         message = await _message(endpoint, call)
         living = self._peers.living()
+        call.missing.extend(self._gone())
         tasks = {
             id: asyncio.create_task(self._ask(id, message, federated.kind), name=f"part of {name}")
             for id, name in living.items()
@@ -134,6 +143,7 @@ class Federation:
         """Raises Problem. A monitor that fails after its first piece ends the answer: it is cut off, not short."""
         message = await _message(endpoint, call)
         living = self._peers.living()
+        call.missing.extend(self._gone())
         begun = await asyncio.gather(*(self._begin(id, message) for id in living), return_exceptions=True)
         parts = [streamed.part(call)]
         for name, one in zip(living.values(), begun, strict=True):

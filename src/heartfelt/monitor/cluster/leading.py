@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from heartfelt.errors import StoreError
+from heartfelt.errors import HeartfeltError, StoreError
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.following import Follower, accepted_until_ms
 from heartfelt.monitor.cluster.in_order import InOrder, at_its_moment, first_seq, moment_ms
@@ -85,6 +85,11 @@ class FencedPositions:
     def until_ms(self) -> int:
         return moment_ms(self.end_seq) - 1
 
+    @property
+    def has_followed(self) -> bool:
+        """Whether the follower has read all that was replayed."""
+        return self.order is not None and self.order.read_ms >= self.until_ms
+
     async def load(self) -> Position | None:
         found = await self._store.lead(self._fence)
         until_ms = await run_in_thread("follow", self._accepted_until_ms, seconds=READ_S)
@@ -103,25 +108,28 @@ class FencedPositions:
         self.seq = kept.seq
         self.end_seq = max(self.end_seq, kept.seq + 1)  # of a primary whose clock is behind, the rest is late
         self.cursors = {int(shard): seq for shard, seq in kept.cursors.items()}
-        return Position(seq=kept.seq, flushed=kept.flushed)
+        return Position(seq=kept.seq, flushed=kept.flushed, settled=kept.settled)
 
     async def save(self, position: Position) -> None:
         if self.order is None:  # the first one, when there was none
             self.seq = position.seq
-        elif self.order.read_ms < self.until_ms and not position.flushed:
+        elif not self.has_followed:
             return  # what was replayed would be beyond the cursors: late for the next leader, which would tell it again
-        cursors = self.cursors if self.order is None else self.order.cursors
-        kept = _Kept(seq=position.seq, flushed=position.flushed, cursors={str(n): seq for n, seq in cursors.items()})
+        cursors = {str(n): seq for n, seq in (self.order or self).cursors.items()}
+        kept = _Kept(seq=position.seq, flushed=position.flushed, settled=position.settled, cursors=cursors)
         await self._store.put_position(msgspec.to_builtins(kept))
 
 
+class NotReplayed(HeartfeltError):
+    """What is to be replayed cannot be read, so nothing of it may be told: a part of it makes other messages."""
+
+
 class _ReplayedStore:
-    """The store, as webhooks see it that begin. failed: what is to be replayed could not be read."""
+    """The store, as webhooks see it that begin. They go on without changes that raise StoreError, so none does."""
 
     def __init__(self, store: RedisStore, positions: FencedPositions) -> None:
         self._store = store
         self._positions = positions
-        self.failed: StoreError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -131,8 +139,7 @@ class _ReplayedStore:
         try:
             found = await self._store.changes(before=end_seq if before is None else min(before, end_seq), **which)
         except StoreError as error:
-            self.failed = error
-            raise
+            raise NotReplayed(str(error)) from error
         return [at_its_moment(change) for change in found]
 
 
@@ -157,6 +164,8 @@ class Leading:
         """Those of this term; the ones of a monitor that does not lead are not started."""
         self._former, self._ended_s = self.webhooks, float("-inf")
         self._fence: int | None = None
+        self._positions: FencedPositions | None = None
+        """Those of this term, once it has replayed."""
         self._wanted: int | None = None
         self._heard_ms = 0
         self._wake = TimedEvent()
@@ -217,7 +226,10 @@ class Leading:
         task, self._term = self._term, None
         if task is not None:
             await end_tasks([task], seconds=END_S)
+        if self._positions is not None and not self._positions.has_followed:
+            self.webhooks.supersede()  # its position cannot be stored, so it ends as if it was killed
         await self.webhooks.stop()
+        self._store.end_claims()
 
     async def _serve(self) -> None:
         while self._running:
@@ -228,8 +240,11 @@ class Leading:
             if self._wanted is not None and self._fence is None and self._running:
                 try:
                     await self._lead(self._wanted)
-                except (StoreError, Hung) as error:
+                except (HeartfeltError, Hung) as error:
                     _logger.warning("this monitor leads, but its webhooks cannot begin yet: %s", error)
+                    await self._end_term()
+                except Exception:  # a fault of this program: the next term may do better, none at all tells nothing
+                    _logger.exception("the webhooks of this monitor, which leads, have failed; they begin again")
                     await self._end_term()
 
     def told_lately(self) -> dict[str, dict[Who, DeliveryKeys]] | None:
@@ -255,8 +270,6 @@ class Leading:
         self._fence, self._is_ready = fence, False
         self.counts["terms"] += 1
         await webhooks.start()
-        if replayed.failed is not None:  # nothing of these webhooks has run yet
-            raise replayed.failed
         self._use(webhooks)
         self._is_ready, self._is_other = True, False
         self._looked_s = time.monotonic()
@@ -267,6 +280,7 @@ class Leading:
         }
         follower = Follower(self._link, self._keys, seen)
         positions.order = order = InOrder(self._keys.shards, seen, positions.until_ms)
+        self._positions = positions
         self._heard_ms = order.heard_ms
         while self._running and self._wanted == fence and not webhooks.superseded:
             await self._look(webhooks)
@@ -314,10 +328,11 @@ class Leading:
         self._ended_s = time.monotonic()
         self._is_ready = False
         webhooks.supersede()
-        self._fence = None
+        self._fence = self._positions = None
         self.webhooks = self._make(self._store, None, None)
         self._use(self.webhooks)
         await webhooks.stop()
+        self._store.end_claims()
 
     def stats(self) -> dict[str, int]:
         return self.counts | {"leads": int(self.leads)} | self.reports.stats()

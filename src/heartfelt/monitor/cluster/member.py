@@ -36,6 +36,7 @@ from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
 from heartfelt.monitor.config.channel_tls import make_channel_tls
+from heartfelt.monitor.config.shared import advertised
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Registry
 from heartfelt.monitor.ingest.intake import Intake
@@ -60,6 +61,9 @@ LOOK_S = 0.5
 STOP_S = 1.0
 HOLD_UP_S = 0.5
 SECRET_BYTES = 32
+TOKENS = "tokens"
+TOKENS_S = 1.0
+"""How long the other monitors may take to read the tokens again."""
 MOST_ANSWER = 256 << 20
 """Bytes of one monitor's part of an answer."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -110,8 +114,9 @@ class ClusterMember:
             retention=make_retention(config),
             renew_s=min(config.cluster_settle / 2, config.cluster_lease / 4),
             wall_ms=wall_ms,
+            forget_ms=lambda: min(self.wall_ms(), wall_ms()),  # one wrong clock deletes nothing
         )
-        self.redis = RedisState(self.link, self.store.leases)
+        self.redis = RedisState(self.link, self.store.leases, config.cluster_settle)
         tls = make_channel_tls(config)
         self.channel = Channel(
             self.id,
@@ -126,6 +131,10 @@ class ClusterMember:
         self.federation: Federation
         self.leading: Leading
         self._look: asyncio.TimerHandle | None = None
+        self._told_living = ""
+        self._lived: frozenset[str] = frozenset()
+        self._names: dict[str, str] = {}
+        """Of monitors that live, or have died and own something."""
 
     # -- wiring, before the start
 
@@ -164,14 +173,16 @@ class ClusterMember:
 
     def serve(self, parts: ApiParts, endpoints: tuple[Endpoint, ...]) -> None:
         """Makes this monitor answer for the whole fleet."""
-        self.federation = parts.federation = Federation(self, parts, endpoints)
-        self.status = FleetStatus(self, lambda: _status(parts))
+        self.federation = parts.federation = Federation(self, parts, endpoints, self._gone)
+        self.status = FleetStatus(self, lambda: _status(parts), (self.membership.skew, self.redis.slow))
         self.channel.on(STATUS, self.status.serve, bytes)
         parts.monitors, parts.warnings = self.monitors, self.status.warnings
         made = self.federation
         self.channel.on(PART, lambda peer, message: _in_pieces(made.serve, peer, message), bytes)
         self.channel.on(WHOLE, lambda peer, message: _in_pieces(made.serve_whole, peer, message), bytes)
         self.channel.on(PIECES, made.serve_pieces, bytes)
+        self.channel.on(TOKENS, lambda peer, message: parts.auth.reload())
+        parts.auth.tell_others = self._tell_of_tokens
 
     # -- start and stop
 
@@ -204,8 +215,8 @@ class ClusterMember:
 
     async def start(self, stopping: Stopping) -> None:
         """Enters this monitor among the living, once the store is open and the channel listens."""
-        advertised = self._config.cluster_advertise or f"{self._config.cluster_host}:{self.channel.port}"
-        self.membership.set_address(advertised)
+        config = self._config
+        self.membership.set_address(advertised(config.cluster_host, config.cluster_advertise, self.channel.port))
         stopping.add("the channel", self.channel.stop, seconds=self.channel.stop_s + HOLD_UP_S)
         stopping.add("the stream of the fleet", self._stop_relay, seconds=STOP_S + HOLD_UP_S)
         stopping.add("the membership", self.membership.stop, seconds=3 * STOP_S + HOLD_UP_S)
@@ -245,17 +256,29 @@ class ClusterMember:
         self.census.set_living(living)
         self.status.look_soon()
         self.ownership.set_living(living)
+        owners = self.store.leases.owners | self._lived  # whose pages are read when their leases have ended
+        self._lived = frozenset(living)
+        known = {id: name for id, name in self._names.items() if id in owners}
+        self._names = known | {id: _name(one) for id, one in living.items()}
         names = ", ".join(sorted(one.address for one in living.values()))
-        _logger.info("the fleet has %d monitors: %s", len(living), names)
+        if names != self._told_living:
+            self._told_living = names
+            _logger.info("the fleet has %d monitor%s: %s", len(living), "" if len(living) == 1 else "s", names)
+
+    async def _tell_of_tokens(self) -> None:
+        """Has the other monitors read the tokens. One that does not answer reads them by itself, within seconds."""
+        asked = (self.channel.peers.ask(one, TOKENS, None, seconds=TOKENS_S) for one in self.living())
+        await asyncio.gather(*asked, return_exceptions=True)
 
     # -- the other monitors, for the federation and the relay
 
     def living(self) -> dict[str, str]:
-        return {
-            id: f"{one.host} ({one.address})" if one.host else one.address
-            for id, one in self.membership.living.items()
-            if id != self.id
-        }
+        return {id: _name(one) for id, one in self.membership.living.items() if id != self.id}
+
+    def _gone(self) -> list[str]:
+        """Returns the names of monitors that have died, and whose instances are not all taken over yet."""
+        gone = self.store.leases.owners - self.membership.living.keys() - {self.id, ""}
+        return sorted(self._names.get(id, id) for id in gone)
 
     def leader(self) -> str | None:
         return "" if self.leading.leads else self._other_leader()
@@ -333,6 +356,10 @@ def _counts(registry: Registry) -> FleetCounts:
     return FleetCounts(
         all=_plain(registry.totals()), applications=len(registry.applications()), services=services, app_names=None
     )
+
+
+def _name(one: FleetMember) -> str:
+    return f"{one.host} ({one.address})" if one.host else one.address
 
 
 def _status(parts: ApiParts) -> Status:

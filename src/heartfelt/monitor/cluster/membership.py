@@ -27,6 +27,7 @@ import msgspec
 from heartfelt._version import __version__
 from heartfelt.monitor.cluster.entries import RENEW, RESIGN, FleetMember, RenewReply, parsed
 from heartfelt.monitor.metric import Figures, Reading, counter, gauge, read
+from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.redis.keys import SEQ_EPOCH_MS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Link
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, run_in_thread
@@ -34,13 +35,16 @@ from heartfelt.monitor.tasks import TimedEvent, end_tasks, run_in_thread
 __all__ = ["FIGURES", "FleetMember", "Membership", "new_monitor_id"]
 
 LEASE_S = 5.0
+MOST_LEASE_S = 300.0
 RENEWALS = 4
 """How often an entry is renewed in a lease."""
 LEADS = 0.9
 """Part of a lease for which a leader is sure of itself."""
 SECRET_BYTES = 32
-FORGOTTEN_MS = 3_600_000
+FORGOTTEN_S = 3600.0
 """After so long the entry of a monitor that did not say that it ends is deleted."""
+SKEW_MS = 5000
+"""How much this machine's clock may differ from the primary's before that is told."""
 END_S = 1.0
 """How long the tasks may take to end at the stop, and how long giving up the entry may take."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -54,6 +58,9 @@ FIGURES: Figures = {
     "elections": counter("heartfelt_membership_elections", "How often this monitor has begun to lead"),
     "changes": counter("heartfelt_membership_changes", "How often the living monitors have changed"),
     "listener_errors": counter("heartfelt_membership_listener_errors", "Errors of what is told about the fleet"),
+    "skew_s": gauge(
+        "heartfelt_membership_skew_seconds", "How much this machine's clock is ahead of that of Redis", unit="seconds"
+    ),
     "age_s": gauge(
         "heartfelt_membership_age_seconds", "Time since this monitor's entry was last renewed", unit="seconds"
     ),
@@ -61,12 +68,13 @@ FIGURES: Figures = {
 
 
 class _Seen:
-    """Another monitor: its stamp, and for how long this one has read the same stamp."""
+    """Another monitor: its stamp, how old that is, and for how long this one has read the same stamp: the primary's
+    clock may have jumped before."""
 
-    __slots__ = ("silent_s", "stamp")
+    __slots__ = ("read_s", "silent_s", "stamp")
 
-    def __init__(self, stamp: int, silent_s: float) -> None:
-        self.stamp, self.silent_s = stamp, silent_s
+    def __init__(self, stamp: int, silent_s: float, read_s: float = 0.0) -> None:
+        self.stamp, self.silent_s, self.read_s = stamp, silent_s, read_s
 
 
 def awake_s() -> float:
@@ -99,10 +107,11 @@ class Membership:
         secret: bytes | None = None,
         lease_s: float = LEASE_S,
         clock: Callable[[], float] = awake_s,
+        wall_ms: Callable[[], float] = lambda: time.time() * 1000,
     ) -> None:
         self._link, self.own, self._lease_s, self._clock = link, own, lease_s, clock
         self._keys = [keys.fleet(name) for name in ("mons", "stamps", "lead", "fence", "secret")]
-        self._entry = FleetMember(address, __version__, int(time.time() * 1000), socket.gethostname())
+        self._entry = FleetMember(address, __version__, int(time.time() * 1000), socket.gethostname(), lease_s)
         self._has_file = secret is not None
         self._secret = secret
         self._seen: dict[str, _Seen] = {}
@@ -116,7 +125,11 @@ class Membership:
         self._is_calling = False
         self._is_ending = False
         self._again = TimedEvent()
-        self._is_failing = False
+        self._wall_ms = wall_ms
+        self.skew_ms = 0
+        """How much this machine's clock was ahead of the primary's at the last renewal."""
+        self._is_skewed = False
+        self._outage = OutageLog(_logger, "this monitor's entry is renewed again")
         self.counts = dict.fromkeys(("renewals", "failures", "bad_entries", "elections", "changes"), 0)
         self.counts["listener_errors"] = 0
         self.on_change: Callable[[Mapping[str, FleetMember]], object] | None = None
@@ -191,11 +204,9 @@ class Membership:
             try:
                 await self._renew()
             except Exception as error:
-                if not self._is_failing:
-                    _logger.warning("this monitor's entry cannot be renewed: %s", error or repr(error))
-                self._is_failing = True
+                self._outage.failed(f"this monitor's entry cannot be renewed: {error or repr(error)}")
             else:
-                self._is_failing = False
+                self._outage.worked()
 
     async def _renew(self) -> None:
         """Renews once. A call that hangs is waited for at most a lease, and no second one is begun meanwhile."""
@@ -218,10 +229,17 @@ class Membership:
             entry = msgspec.json.encode(self._entry)
             mine = b"" if self._has_file else (self._secret or secrets.token_hex(SECRET_BYTES).encode())
             lease_ms = int(self._lease_s * 1000)
-            reply = self._link.call(
-                FLEET, RENEW, self.own, entry, lease_ms, mine, FORGOTTEN_MS, SEQ_EPOCH_MS, keys=self._keys
+            gone = [
+                word
+                for id, one in self._seen.items()
+                if one.silent_s >= FORGOTTEN_S and one.read_s >= self._lease_s
+                for word in (id, one.stamp)
+            ]
+            reply = parsed(
+                self._link.call(FLEET, RENEW, self.own, entry, lease_ms, mine, SEQ_EPOCH_MS, *gone, keys=self._keys)
             )
-            return parsed(reply)
+            self.skew_ms = int(self._wall_ms()) - reply.now_ms
+            return reply
         finally:
             self._is_calling = False
 
@@ -233,9 +251,28 @@ class Membership:
     def _took(self, answer: RenewReply, began_s: float) -> None:
         if self._is_ending:
             return
+        self._tell_skew()
         self._take_secret(answer.secret)
         self._take_lead(answer.lead, began_s)
         self._take_entries(answer, began_s)
+
+    def skew(self) -> str | None:
+        """Says that this machine's clock, or the primary's, is wrong; None: they agree."""
+        if abs(self.skew_ms) <= SKEW_MS:
+            return None
+        side = "ahead of" if self.skew_ms > 0 else "behind"
+        return (
+            f"the clock of this machine is {abs(self.skew_ms) / 1000:.0f} s {side} that of Redis: no loss is wrong, "
+            "but the times that are shown and stored are; look at the NTP of both"
+        )
+
+    def _tell_skew(self) -> None:
+        text = self.skew()
+        if text is not None and not self._is_skewed:
+            _logger.warning("%s", text)
+        elif text is None and self._is_skewed:
+            _logger.info("the clock of this machine and that of Redis agree again")
+        self._is_skewed = text is not None
 
     def _take_secret(self, secret: bytes | None) -> None:
         if not self._has_file and secret and secret != self._secret:
@@ -277,7 +314,8 @@ class Membership:
             self._lapse.cancel()
             self._lapse = None
         if self._fence is not None:
-            _logger.warning("this monitor leads no more; its fence was %d", self._fence)
+            level = logging.INFO if self._is_ending else logging.WARNING
+            _logger.log(level, "this monitor leads no more; its fence was %d", self._fence)
             self._fence = None
             self._tell(self.on_lead, None)
 
@@ -297,8 +335,9 @@ class Membership:
             elif former.stamp != stamp:
                 seen[id] = _Seen(stamp, 0.0)
             else:
-                seen[id] = _Seen(stamp, former.silent_s + passed_s)
-            if seen[id].silent_s < self._lease_s and (member := self._member(id, answer.entries.get(id))) is not None:
+                seen[id] = _Seen(stamp, former.silent_s + passed_s, former.read_s + passed_s)
+            member = self._member(id, answer.entries.get(id))
+            if member is not None and seen[id].silent_s < max(self._lease_s, min(member.lease_s, MOST_LEASE_S)):
                 living[id] = member
         self._seen = seen
         if living != self._living:
@@ -331,6 +370,7 @@ class Membership:
             **self.counts,
             "living": len(self._living),
             "leads": int(self.leads()),
+            "skew_s": self.skew_ms / 1000,
             "age_s": None if self._read_s is None else self._clock() - self._read_s,
         }
 

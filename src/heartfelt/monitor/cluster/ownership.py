@@ -235,6 +235,7 @@ class Ownership:
             if found:
                 self.counts["adopted"] += len(found)
                 self._foreign.adopt(await self._questions.taken_over(found))
+                self.look_for_orphans()  # so that its owner is soon not said to be missing any more
 
     async def _sweep(self) -> None:
         self._foreign.sweep()
@@ -293,7 +294,7 @@ class Ownership:
                 if self._away.must_take(shadow, Looked(one.row, self._lease_ms_of(one.row), left_ms)):
                     self.counts["moves_unasked"] += 1
                     self._away.waits([shadow], AGAIN_S)
-                    self._questions.move(shadow.name, one.owned, consent=True)
+                    self._questions.move(shadow.name, one.owned, consent=True, is_away=True)
             elif isinstance(one, Unreachable):
                 self._away.waits([shadow], AGAIN_S)
             else:  # it is somebody else's by now

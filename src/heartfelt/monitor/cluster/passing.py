@@ -97,6 +97,8 @@ class Passing:
             self._waiting.update((one.id, one.last_beat_ms) for one in self._registry.instances()
                                  if Keys.shard_of_id(one.id) in new)  # fmt: skip
         self._unsure = unsure
+        if self._names:
+            self._send_names()
         if not unsure:
             self._waiting.clear()
             self._passed_s.clear()
@@ -123,18 +125,27 @@ class Passing:
                 return
 
     def names(self, names: Iterable[Name]) -> None:
-        """Passes on what is heard of names that are not known here, and of which Redis cannot be asked."""
+        """Passes on what is heard of names that are not known here, and of which Redis cannot be asked, until
+        `names_answered`."""
+        for name in names:
+            self._names.setdefault(name, -math.inf)
+
+    def _send_names(self) -> None:
         peer = self._peer()
         if peer is None:
             return
         now_ms = time.monotonic_ns() // 1_000_000
-        for name in names:
-            raw = self._foreign.waiting(name)
-            if raw is None or self._names.get(name) == raw.heard_ms:
+        for name in list(islice(self._names, AT_ONCE)):
+            passed_ms = self._names.pop(name)
+            if name not in self._foreign.pending:
                 continue
-            if not self._pass(peer, raw, now_ms - raw.age_ms):
-                return
-            self._names[name] = raw.heard_ms
+            raw = self._foreign.waiting(name)
+            if raw is not None and raw.heard_ms != passed_ms:
+                if not self._pass(peer, raw, now_ms - raw.age_ms):
+                    self._names[name] = passed_ms
+                    return
+                passed_ms = raw.heard_ms
+            self._names[name] = passed_ms  # at the end: the others have their turn
 
     def names_answered(self) -> None:
         """Redis can be asked again."""

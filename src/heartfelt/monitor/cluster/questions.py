@@ -61,6 +61,8 @@ class OwnerQuestions:
         self._unknown: dict[Name, bool] = {}
         self._losses: list[Loss] = []
         self._moves: dict[Name, tuple[bytes, Owned, bool]] = {}
+        self._of_away: set[Name] = set()
+        """Those of `_moves` whose owner cannot be reached: its agents reach this monitor."""
         self._strange_s: dict[str, float] = {}
         """Owners that have a lease and are not known here -> since when."""
         self._wake = TimedEvent()
@@ -184,7 +186,7 @@ class OwnerQuestions:
         elif answer.owner not in self._peers:
             self._wait_for_owner(name, answer)
         elif self._away.is_away(answer.owner) and self._says_more(name):
-            self.move(name, answer, consent=True)  # a goodbye, or a result, must not wait for its owner
+            self.move(name, answer, consent=True, is_away=True)  # a goodbye, or a result, must not wait for its owner
         else:
             self._strange_s.pop(answer.owner, None)
             self._foreign.theirs(name, answer.entry.id, answer.owner)
@@ -204,8 +206,11 @@ class OwnerQuestions:
         """Returns whether something was heard of a name that is more than a plain beat."""
         return any(not raw.repeats for raw in self._foreign.pending.get(name))
 
-    def move(self, name: Name, owned: Owned, *, consent: bool) -> None:
+    def move(self, name: Name, owned: Owned, *, consent: bool, is_away: bool = False) -> None:
+        """is_away: its owner cannot be reached, and has not agreed: perhaps it died, and its lease goes on."""
         self._moves[name] = (name_of(*name), owned, consent)
+        if is_away:
+            self._of_away.add(name)
         self._wake.set()
 
     async def _ask_moves(self) -> None:
@@ -225,12 +230,13 @@ class OwnerQuestions:
             for name, answer in zip(moves, answers, strict=True):
                 if isinstance(answer, Adopted):
                     _, owned, consent = moves[name]
+                    is_away = name in self._of_away
                     told.setdefault(owned.owner, []).append(owned.entry.pack())
                     if answer.is_kept and self._registry.get(answer.entry.id) is not None:
                         self._foreign.mine(name, answer.entry.id)
                     else:
                         taken.append(answer)
-                        stopped = stopped or not consent
+                        stopped = stopped or not consent or is_away
                 elif isinstance(answer, Entry):
                     self._foreign.mine(name, answer.id)
                 else:
@@ -240,6 +246,7 @@ class OwnerQuestions:
                     self._tell_moved(former, entries)
             if again:
                 self._later(again, dict.fromkeys(again, True))
+            self._of_away.difference_update(moves)
             if taken:
                 self.counts["moves"] += len(taken)
                 self._foreign.moved(await self.taken_over(taken), stopped=stopped)

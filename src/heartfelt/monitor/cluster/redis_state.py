@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -40,11 +43,45 @@ FIGURES: Figures = {
 }
 
 
-class RedisState:
-    """Any thread."""
+SAMPLE_S = 5.0
+SAMPLES = 3
+"""How many round trips in a row must be too long before that is told."""
+_logger = logging.getLogger("heartfelt.monitor.cluster")
 
-    def __init__(self, link: Link, leases: Leases) -> None:
+
+class RedisState:
+    """Any thread, but for `slow`: the loop's."""
+
+    def __init__(
+        self, link: Link, leases: Leases, settle_s: float = 0.2, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._link, self._leases = link, leases
+        self._settle_ms, self._clock = settle_s * 1000, clock
+        self._trips: deque[float] = deque(maxlen=SAMPLES)
+        self._sampled_s = float("-inf")
+        self._was_slow = False
+
+    def slow(self) -> str | None:
+        """Says that Redis answers too late for cluster.settle. To be asked again and again."""
+        now_s = self._clock()
+        if now_s - self._sampled_s >= SAMPLE_S:
+            self._sampled_s = now_s
+            trips = [one.round_trip_ms for one in self._link.servers() if one.up and one.round_trip_ms is not None]
+            if trips:
+                self._trips.append(max(trips))
+        least_ms = min(self._trips) if len(self._trips) == SAMPLES else 0.0
+        if least_ms <= self._settle_ms / 2:
+            self._was_slow = False
+            return None
+        text = (
+            f"Redis takes {least_ms:.0f} ms to answer, which is too long for cluster.settle, {self._settle_ms:.0f} ms: "
+            "while an instance moves, a loss may be told though another monitor hears it; set a settle of at least "
+            f"{4 * least_ms / 1000:.1f} s at all monitors, or put Redis nearer"
+        )
+        if not self._was_slow:
+            self._was_slow = True
+            _logger.warning("%s", text)
+        return text
 
     def trouble(self) -> str | None:
         """Returns what is wrong with the servers, also with one that nothing needs at this moment."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ END_S = 1.0
 SCRAPE_S = 1.0
 """How long a scrape of the metrics waits for the other monitors."""
 MOST_SHOWN = 20
-"""Differing settings that are named."""
+"""Differing settings, and silent monitors, that are named."""
 SAME = (
     "lease.", "hold.", "service.", "limits.", "retention.", "webhooks.", "auth.", "session.", "http.public_url",
     "cluster.lease", "cluster.settle", "cluster.comeback",
@@ -64,10 +64,14 @@ class AskedMonitors(Protocol):
 
 
 class FleetStatus:
-    """`start`, `await stop()`. Belongs to the loop. own: this monitor about itself."""
+    """`start`, `await stop()`. Belongs to the loop. own: this monitor about itself. watched: each says what is wrong
+    here, such as the clock; they are asked again and again."""
 
-    def __init__(self, peers: AskedMonitors, own: Callable[[], Status]) -> None:
+    def __init__(
+        self, peers: AskedMonitors, own: Callable[[], Status], watched: Sequence[Callable[[], str | None]] = ()
+    ) -> None:
         self._peers = peers
+        self._watched = watched
         self._own = own
         self._known: dict[str, Status] = {}
         """The last words of the others."""
@@ -105,6 +109,7 @@ class FleetStatus:
     async def look(self, within_s: float = PART_S) -> None:
         """Asks all others, and compares their settings with this monitor's."""
         self._looks += 1
+        self.warnings()
         living = self._peers.living()
         found = await asyncio.gather(*(self._ask(id, within_s) for id in living))
         self._silent = [name for name, one in zip(living.values(), found, strict=True) if one is None]
@@ -141,7 +146,7 @@ class FleetStatus:
     # -- what it says
 
     def warnings(self) -> list[str]:
-        texts = list(self._differing.values())
+        texts = [*filter(None, (ask() for ask in self._watched)), *self._differing.values()]
         more = len(texts) - MOST_SHOWN
         return texts if more <= 0 else [*texts[:MOST_SHOWN], f"{more} more settings differ"]
 
@@ -156,6 +161,7 @@ class FleetStatus:
         return {
             "monitors": 1 + len(self._peers.living()),
             "silent": len(self._silent),
+            "silent_names": self._silent[:MOST_SHOWN],
             "differing": len(self._differing),
             "looks": self._looks,
             "instances": self._instances(),

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.names import ANY_HOST
 from heartfelt.monitor.config.settings import OF_A_SERVICE, SETTINGS, of_a_service
+from heartfelt.monitor.config.shared import EVERYWHERE
 from heartfelt.monitor.config.sources import MonitorSource, checked, from_environ, from_file, from_flags
 from heartfelt.monitor.model import Limits
-from heartfelt.monitor.store.redis.address import parse_address
+from heartfelt.monitor.store.redis.address import RedisAddress, parse_address
 
 DEFAULT = "default"
 
@@ -323,12 +324,27 @@ class MonitorConfig:
                 f"{self.at('redis_timeout')} {self.redis_timeout:g} s is not shorter than cluster.lease, "
                 f"{self.cluster_lease:g} s: one lost reply would cost this monitor all it owns; set a shorter one"
             )
+        self._check_channel(address)
         if address.tls:
             return
         if not all(is_loopback(host) for host, _ in address.hosts):
             self._warn("the monitor's data, and its password, go to Redis without TLS; use rediss:// if you can")
         if unused := [name for name in ("ca", "cert", "key") if getattr(self, f"redis_{name}")]:
             self._warn(f"redis.{unused[0]} is set, but store has no TLS; write rediss:// instead of redis://")
+
+    def _check_channel(self, address: RedisAddress) -> None:
+        if self.cluster_advertise is not None:
+            return
+        if self.cluster_host in EVERYWHERE:
+            raise ConfigError(
+                f"{self.at('cluster_host')} {self.cluster_host} is no address that the other monitors can connect to; "
+                f"set cluster.advertise to the address under which they reach this machine"
+            )
+        if is_loopback(self.cluster_host) and not all(is_loopback(host) for host, _ in address.hosts):
+            self._warn(
+                f"cluster.host is {self.cluster_host}, so monitors on other machines cannot reach this one; set it, or "
+                f"cluster.advertise, to an address that they reach"
+            )
 
     def _warn(self, text: str) -> None:
         object.__setattr__(self, "warnings", (*self.warnings, text))

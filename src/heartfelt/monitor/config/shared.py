@@ -8,7 +8,10 @@ import re
 from heartfelt._config.values import Bad, text
 from heartfelt.errors import ConfigError
 
-__all__ = ["advertise", "prefix", "store_url"]
+__all__ = ["EVERYWHERE", "advertise", "advertised", "prefix", "store_url"]
+
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses to listen on that are all of the machine, and none under which others reach it."""
 
 
 def store_url(value: object, typed: bool) -> str | None:
@@ -44,6 +47,12 @@ def advertise(value: object, typed: bool) -> str | None:
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s/@?#\[\]:,]+)(?::([0-9]{1,5}))?", found)
     if match is None or (match[2] and not 0 < int(match[2]) < 65536):
         raise Bad("must be a host or HOST:PORT, without a scheme, such as monitor-1.example:8902 or [fd00::1]:8902")
-    if match[1] in ("0.0.0.0", "[::]"):
+    if match[1].strip("[]") in EVERYWHERE:
         raise Bad("must be an address under which other machines reach this one, which 0.0.0.0 and [::] are not")
     return found
+
+
+def advertised(host: str, advertise: str | None, port: int) -> str:
+    """Returns what the other monitors are told: HOST:PORT or [IPV6]:PORT. advertise: as set; port: the open one."""
+    told = advertise or (f"[{host}]" if ":" in host else host)
+    return told if re.search(r":[0-9]+$", told) else f"{told}:{port}"

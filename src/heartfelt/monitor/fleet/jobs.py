@@ -31,6 +31,8 @@ PING = "ping"
 MOST_TEXT = 2000
 """Characters of a run's text that are kept: the last ones, which say what went wrong."""
 RESTORED_MS = 60_000
+INEXACT_MS = 20
+"""How inexact the time is for which an input was on its way from another monitor."""
 
 
 class Jobs:
@@ -61,6 +63,8 @@ class Jobs:
         self._is_job(instance)
         if self.age_ms and (ended := self._runs.ended_after(instance.id, rid, self._life.now_ms() - self.age_ms)):
             return self._begun_late(instance, *ended)
+        if (plain := self._pinged_after(instance, rid)) is not None:
+            return self._begun_late(instance, *plain)
         return self._begin(instance, rid, timeout_ms, text)
 
     def progresses(self, beat: Beat, rid: str, *, timeout_ms: int | None = None, text: str = "") -> Run | None:
@@ -215,6 +219,21 @@ class Jobs:
         self._publish(run)
         return run
 
+    def _pinged_after(self, instance: Instance, rid: str) -> tuple[float, Run] | None:
+        """Returns the run that a plain ping has ended, if it was heard after the start that is taken now: no run was
+        open then, so it was taken as a beat."""
+        wall_ms = self._life.wall_ms()
+        ago_ms = wall_ms - instance.last_beat_ms
+        if rid or instance.via != PING or not 0 <= ago_ms < self.age_ms:
+            return None
+        if self._runs.find(instance.id, rid) is not None:
+            return None
+        run = Run(
+            number=self._runs.take_number(), id=instance.id, rid=rid, begin_ms=None,
+            end_ms=instance.last_beat_ms, result=RunResult.OK,
+        )  # fmt: skip
+        return self._life.now_ms() - ago_ms, run
+
     def _begun_late(self, instance: Instance, ended_ms: float, run: Run) -> Run:
         """Takes the start of a run whose end was faster, since another monitor has heard it."""
         if run.begin_ms is not None or run.end_ms is None:
@@ -294,8 +313,9 @@ class Jobs:
         """Ends a run. Returns it, and why it has failed; None: it has not."""
         now_ms, wall_ms = self._life.now_ms() - self.age_ms, self._life.wall_ms() - self.age_ms
         one = self._runs.find(instance.id, rid)
+        is_earlier = bool(self.age_ms and one and one.began_ms and now_ms < one.began_ms - INEXACT_MS)
         measured_ms = None
-        if one is None:
+        if one is None or is_earlier:  # if the run began after this end was heard, it is that of the run before
             number, begin_ms, deadline_ms, before = self._runs.take_number(), None, None, ""
         else:
             run = one.run
@@ -303,8 +323,9 @@ class Jobs:
             if one.began_ms is not None:
                 measured_ms = max(round(now_ms - one.began_ms), 0)
                 begin_ms = wall_ms - measured_ms
-        self._runs.end(instance.id, rid)
-        self._settle(instance)
+        if not is_earlier:
+            self._runs.end(instance.id, rid)
+            self._settle(instance)
         run = Run(
             number=number,
             id=instance.id,
@@ -320,7 +341,8 @@ class Jobs:
         run, reason = self._judged(instance, run, text)
         if reason is not None:
             self.failed_in_all += 1
-        self._runs.note_end(run, now_ms)
+        if not is_earlier:
+            self._runs.note_end(run, now_ms)
         self._publish(run)
         self._life.leases.ended(instance)
         return run, reason

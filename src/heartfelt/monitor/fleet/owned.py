@@ -219,7 +219,12 @@ class OwnInstances:
         if instance.state is State.STUCK:  # a beat that says so is not a plain one
             instance.note_times(None, None, 0, wall_ms)
         if not instance.plain:
-            self._beaten(instance, heard_ms - before_ms, wall_ms)
+            jobs, former_ms = self._jobs, self._jobs.age_ms
+            jobs.age_ms = age_ms
+            try:
+                self._beaten(instance, heard_ms - before_ms, wall_ms)
+            finally:
+                jobs.age_ms = former_ms
         if is_late:
             self._set_back(instance, age_ms, left_ms)
 

@@ -169,13 +169,13 @@ class Registry(ByHand, BookView):
         if retimed:
             self._life.set_terms(instance)
         fresh = retimed
-        if beat.via != instance.via:
+        if beat.via and beat.via != instance.via:  # "": another monitor says only that it was heard
             instance.via = beat.via
             fresh = True
         self.renew(instance)
         if (beat.lag_ms or retimed) and instance.plain and self._life.is_stuck(instance):
             self._life.beaten(instance, 0, now_ms)
-        if beat.peer != instance.peer:
+        if beat.peer and beat.peer != instance.peer:
             self._life.addresses.move(instance, beat.peer)
             fresh = True
         refused: InputRefused | None = None

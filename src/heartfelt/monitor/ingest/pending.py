@@ -106,8 +106,9 @@ class PendingNames:
 
 def _repeats(raw: Raw) -> object:
     """Returns what two plain beats have in common if the second says nothing new; None: it is no plain beat."""
-    if raw.kind is RawKind.TEXT and (parts := cut(raw.data)) is not None:
-        return raw.via, raw.peer, parts.key
+    if raw.kind is RawKind.TEXT and raw.repeats:
+        parts = cut(raw.data)
+        return raw.via, raw.peer, raw.data if parts is None else parts.key
     if raw.kind is RawKind.BEAT and raw.repeats:
         return raw.via, raw.peer, raw.data
     return None

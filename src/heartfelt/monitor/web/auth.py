@@ -9,12 +9,13 @@ needed. Its form is `hf_<id>_<secret>`: the id selects the hash to compare with,
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -33,6 +34,8 @@ FIGURES: Figures = {
     "reload_failures": counter("heartfelt_auth_reload_failures", "Times that the tokens could not be read again"),
 }
 MOST_KEY = 512
+READS = 3
+"""How often the tokens are read again at once if some were created or revoked meanwhile."""
 _TOKEN = re.compile(r"hf_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NONE = "0" * 64  # the hash of no token
 _logger = logging.getLogger("heartfelt.monitor")
@@ -118,7 +121,8 @@ class Auth:
     """Decides whether a token allows a scope, without I/O and locks: every request that needs a token asks.
 
     needed: False means that no token is needed. on_revoked: called when a token was revoked or changed, so that
-    connections that outlive a request ask again. Belongs to the loop's thread.
+    connections that outlive a request ask again. tell_others: has the other monitors of a fleet read the tokens again;
+    set before the start. Belongs to the loop's thread.
     """
 
     def __init__(self, store: Store, *, needed: bool, tcp_needed: bool = True, wall_ms: Callable[[], int]) -> None:
@@ -134,6 +138,8 @@ class Auth:
         self.refused = 0
         self.reload_failures = 0
         self.on_revoked: list[Callable[[], None]] = []
+        self.tell_others: Callable[[], Awaitable[object]] | None = None
+        self._reading = asyncio.Lock()
 
     def allows(self, secret: str | None, scope: str) -> bool:
         """Takes the same time for all secrets in the form of a token."""
@@ -182,16 +188,19 @@ class Auth:
 
     async def reload(self) -> None:
         """Reads the tokens from the store, where `heartfelt token` may have changed them. A failure is logged."""
-        version = self._version
-        try:
-            found = await self._store.documents(KIND)
-            self._reload_log.worked()
-        except Exception as error:
-            self.reload_failures += 1
-            self._reload_log.failed(f"cannot read the tokens; those already known stay valid: {error}")
-            return
-        if version == self._version:  # otherwise the tokens that were read may be out of date
-            self.take(found)
+        async with self._reading:  # what was read earlier must not be taken later
+            for _ in range(READS):
+                version = self._version
+                try:
+                    found = await self._store.documents(KIND)
+                    self._reload_log.worked()
+                except Exception as error:
+                    self.reload_failures += 1
+                    self._reload_log.failed(f"cannot read the tokens; those already known stay valid: {error}")
+                    return
+                if version == self._version:  # otherwise the tokens that were read may be out of date
+                    self.take(found)
+                    return
 
     def take(self, documents: Mapping[str, Any]) -> None:
         tokens = {}
@@ -221,15 +230,17 @@ class Auth:
         return sorted(self._tokens.values(), key=lambda token: (token.created_ms, token.id))
 
     async def create(self, name: str, scopes: Iterable[str], *, key: str | None = None) -> tuple[str, Token]:
-        """Creates a token. It is valid at once, and stored on return."""
+        """Creates a token. It is valid at once; on return it is stored, and valid at all monitors that answer."""
         secret, token = make_token(name, scopes, self._wall_ms(), key=key)
         await self._store.put_document(KIND, token.id, msgspec.to_builtins(token))
         self._version += 1
         self._tokens = self._tokens | {token.id: token}
+        await self._tell_others()
         return secret, token
 
     async def revoke(self, id: str) -> Token:
-        """Revokes a token. It is invalid at once, and deleted on return. Raises TokenUnknown."""
+        """Revokes a token. It is invalid at once; on return it is deleted, and invalid at all monitors that answer.
+        Raises TokenUnknown."""
         if id not in self._tokens:
             await self.reload()  # another monitor has just created it
         token = self._tokens.get(id)
@@ -242,7 +253,12 @@ class Auth:
         finally:
             self._revoking.discard(id)
             self._version += 1
+        await self._tell_others()
         return token
+
+    async def _tell_others(self) -> None:
+        if self.tell_others is not None:
+            await self.tell_others()
 
     def stats(self) -> dict[str, int]:
         return {"tokens": len(self._tokens), "refused": self.refused, "reload_failures": self.reload_failures}

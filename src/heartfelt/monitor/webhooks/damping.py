@@ -17,6 +17,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -24,7 +25,7 @@ from heartfelt.monitor.model import HOLD_TYPE, State
 from heartfelt.monitor.webhooks.notices import RECOVERED, Member, Notice, NoticeEntry, of_entry, worst
 from heartfelt.monitor.webhooks.targets import ENDS
 
-__all__ = ["NAMES", "Damper", "Damping"]
+__all__ = ["NAMES", "Damper", "Damping", "told_until"]
 
 NAMES = 10
 """How many instances a message of several names."""
@@ -153,24 +154,23 @@ class Damper:
         self._forget(now_ms)
         return notices
 
-    def settle(self) -> None:
-        """Drops what is muted or gathered; remembers which instances flap."""
+    def settle(self) -> list[Notice]:
+        """Returns messages for all that is muted or gathered; remembers which instances flap."""
         for instance in self._muted.values():
+            self._gather(self._summary(instance), instance.last_ms)
             instance.muted = None
+        notices = [notice for key in list(self._groups) for notice in self._close(key, _END)]
         self._muted.clear()
         self._groups.clear()
+        return sorted(notices, key=lambda notice: notice.time_ms)
 
     def flush(self) -> list[Notice]:
         """Returns messages for all that is muted or gathered, and forgets what was known."""
-        for instance in self._muted.values():
-            self._gather(self._summary(instance), instance.last_ms)
-        notices = [notice for key in list(self._groups) for notice in self._close(key, _END)]
-        self._muted.clear()
+        notices = self.settle()
         self._instances.clear()
-        self._groups.clear()
         self._timers.clear()
         self._quiet.clear()
-        return sorted(notices, key=lambda notice: notice.time_ms)
+        return notices
 
     # -- stage 1: instances that flap
 
@@ -319,6 +319,12 @@ class Damper:
     def _set_timer(self, at_ms: int, kind: str, key: tuple[str, str] | tuple[str, bool]) -> None:
         self._timer += 1
         heapq.heappush(self._timers, (at_ms, self._timer, kind, key))
+
+
+def told_until(dampers: Iterable[Damper], last_seq: int) -> int:
+    """Returns up to which change everything is in messages, of those up to the last one that was offered."""
+    first_seqs = (damper.first_open_seq() for damper in dampers)
+    return min([last_seq, *(seq - 1 for seq in first_seqs if seq is not None)])
 
 
 _OF_SUMMARY = frozenset({"key", "first_seq", "count", "span_ms", "alarmed"})

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from heartfelt.monitor.model import Change
 from heartfelt.monitor.store import Store, StoreError, Superseded
 from heartfelt.monitor.store.outage_log import OutageLog
+from heartfelt.monitor.tasks import within
 
 __all__ = ["Position", "Positions", "Saver", "StoredPositions", "first_position", "recent_changes", "replay"]
 
@@ -28,6 +30,7 @@ _log = logging.getLogger("heartfelt.monitor.webhooks")
 _KIND, _NAME = "webhooks", "position"
 _PAGE = 1000
 _MOST = 100_000
+_MOST_SETTLED = 100
 SAVE_MS = 1_000
 
 
@@ -36,6 +39,8 @@ class Position(msgspec.Struct, kw_only=True, frozen=True):
     """Everything up to this change is in the outbox."""
     flushed: bool = False
     """The monitor stopped cleanly, with everything in the outbox."""
+    settled: tuple[int, ...] = ()
+    """After which changes a monitor has stopped cleanly, or was about to, as far as they may be replayed."""
 
 
 class Positions(Protocol):
@@ -99,6 +104,13 @@ class Saver:
             return False
         return True
 
+    async def save_within(self, seconds: float, position: Position) -> bool:
+        try:
+            return await within(seconds, self.save(position))
+        except asyncio.TimeoutError:
+            _log.error("the store did not take the webhooks' position within %g s", seconds)
+            return False
+
 
 async def first_position(store: Store, positions: Positions) -> Position:
     """Returns the position of now, and saves it. The monitor watches also while nothing can be read or stored, so that
@@ -115,23 +127,33 @@ async def first_position(store: Store, positions: Positions) -> Position:
     return Position(seq=seq, flushed=True)
 
 
+class Replayed(NamedTuple):
+    new: int
+    """How many changes are not in the outbox yet."""
+    settled: tuple[int, ...]
+    """After which changes dampers were settled: as `Position.settled` from now on."""
+
+
 async def replay(
     store: Store, position: Position, memory_ms: int, take: Callable[[Change], None], settle: Callable[[], None]
-) -> int:
-    """Calls `take` for each change of `recent_changes`, and `settle` after the last one that is in the outbox, if all
-    is that had been gathered. Returns how many are new."""
-    flushed, new = position.flushed, 0
-    for number, change in enumerate(await recent_changes(store, after=position.seq, memory_ms=memory_ms)):
-        if flushed and change.seq > position.seq:
+) -> Replayed:
+    """Calls `take` for each change of `recent_changes`, and `settle` after each one at which a monitor has stopped: it
+    put all that it had gathered, and the dampers of the next one began anew, so those of each later one do there."""
+    changes = await recent_changes(store, after=position.seq, memory_ms=memory_ms)
+    known = sorted({*position.settled, position.seq} if position.flushed else position.settled)
+    settled = tuple(seq for seq in known if not changes or seq >= changes[0].seq)[-_MOST_SETTLED:]
+    waiting, new = deque(settled), 0
+    for number, change in enumerate(changes):
+        while waiting and change.seq > waiting[0]:
             settle()
-            flushed = False
+            waiting.popleft()
         take(change)
         new += change.seq > position.seq
         if number % 500 == 499:
             await asyncio.sleep(0)
-    if flushed:
+    if waiting:
         settle()
-    return new
+    return Replayed(new, settled)
 
 
 async def recent_changes(store: Store, *, after: int, memory_ms: int) -> list[Change]:

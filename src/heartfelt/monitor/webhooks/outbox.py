@@ -169,7 +169,7 @@ class Outbox:
         left = await end_tasks(tasks, seconds=self._limits.tasks_s, logger=_log)
         self.counts["left_running"] += len(left)
         try:
-            await within(self._limits.store_s, self._record())
+            await within(self._limits.store_s, self._record(every=True))
         except asyncio.TimeoutError:
             self.counts["store_errors"] += 1
             _log.error(
@@ -352,14 +352,17 @@ class Outbox:
             self._look_at(ended.retry_at_ms)
         self._wake.set()
 
-    async def _record(self) -> None:
+    async def _record(self, *, every: bool = False) -> None:
+        """every: also those after one that could not be recorded."""
         for number, ended in list(self._ended.items()):
             try:
                 await self._store.finish_delivery(number, **msgspec.structs.asdict(ended))
             except Exception as error:
                 self._store_ill(error)
-                return
-            self._ended.pop(number, None)
+                if not every:
+                    return
+            else:
+                self._ended.pop(number, None)
 
     def _store_ill(self, error: Exception) -> None:
         self.counts["store_errors"] += 1

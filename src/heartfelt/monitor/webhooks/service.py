@@ -22,7 +22,7 @@ from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks import metrics
 from heartfelt.monitor.webhooks.backlog import Waiting
 from heartfelt.monitor.webhooks.caller import Caller
-from heartfelt.monitor.webhooks.damping import Damper
+from heartfelt.monitor.webhooks.damping import Damper, told_until
 from heartfelt.monitor.webhooks.guard import Lookup, lookup
 from heartfelt.monitor.webhooks.history import Position, Positions, Saver, StoredPositions, first_position, replay
 from heartfelt.monitor.webhooks.notices import Notice, NoticeEntry, event_entry, of_change, of_entry, refusal_event
@@ -102,6 +102,8 @@ class Webhooks:
         self._sent_seq = -1
         """Changes up to this one were handled before the start; they only show the dampers which instances flap."""
         self._last_seq = -1
+        self._settled: tuple[int, ...] = ()
+        """`Position.settled`."""
         self._positions = positions or StoredPositions(store)
         self._saver = Saver(self._positions, wall_ms, self.supersede)
         self.superseded = False
@@ -219,18 +221,19 @@ class Webhooks:
     async def _replay(self, position: Position) -> None:
         self._sent_seq = self._last_seq = position.seq
         take = functools.partial(self._take_change, since_ms=True)
-        new = await replay(self._store, position, self._settings.damping.memory_ms, take, self._settle)
+        memory_ms = self._settings.damping.memory_ms
+        new, self._settled = await replay(self._store, position, memory_ms, take, self._settle)
         self._counts["replayed"] += new
 
     def _settle(self) -> None:
-        for damper in self._dampers.values():
-            damper.settle()
+        for id, damper in self._dampers.items():
+            self._put(self._targets[id], damper.settle())
 
     @property
     def stop_s(self) -> float:
-        """The most that `stop` takes: the ticker's end, the outbox's, the position, the sessions."""
+        """The most that `stop` takes: the ticker's end, the position twice, the outbox's end, the sessions."""
         limits = self._settings.stop
-        return limits.tasks_s + (limits.tasks_s + limits.store_s) + limits.store_s + limits.sessions_s
+        return limits.tasks_s + 2 * limits.store_s + (limits.tasks_s + limits.store_s) + limits.sessions_s
 
     async def stop(self) -> None:
         """Puts what is muted or gathered into the outbox, where it waits for the next start, and cancels calls in
@@ -239,24 +242,28 @@ class Webhooks:
         ticker, self._ticker = self._ticker, None
         if ticker is not None:
             self._ready = False
-            for id, damper in self._dampers.items():
-                self._put(self._targets[id], [] if self.superseded else damper.flush())
             self._wake.set()
             self.trials.end()
-            left = await end_tasks([ticker, *self.trials.tasks], seconds=limits.tasks_s, logger=_log)
-            self._counts["left_running"] += len(left)
+            tasks = [ticker, *self.trials.tasks]
+            self._counts["left_running"] += len(await end_tasks(tasks, seconds=limits.tasks_s, logger=_log))
+            self._settled = (*self._settled, self._last_seq)
+            if is_known := await self._save_last():  # the next one makes the same messages of what is gathered now
+                self._settle()
             await self._outbox.stop()
-            try:
-                if not self.superseded:
-                    await within(limits.store_s, self._save(flushed=True))
-            except asyncio.TimeoutError:
-                self._counts["store_errors"] += 1
-                _log.error("the store did not take the webhooks' position within %g s", limits.store_s)
+            if is_known:
+                await self._save_last(flushed=True)
         try:
             await within(limits.sessions_s, self._caller.close())
         except asyncio.TimeoutError:
             self._counts["left_running"] += 1
             _log.error("the webhooks' connections did not close within %g s, and are left", limits.sessions_s)
+
+    async def _save_last(self, *, flushed: bool = False) -> bool:
+        if self.superseded:
+            return False
+        is_saved = await self._saver.save_within(self._settings.stop.store_s, self._position(flushed))
+        self._counts["store_errors"] += not is_saved
+        return is_saved and not self.superseded
 
     def supersede(self) -> None:
         """Ends all that only the monitor does that leads: another one leads now, and tells what is gathered here."""
@@ -274,19 +281,15 @@ class Webhooks:
                 except Exception as error:  # a bug of ours must not stop the other targets
                     self._outbox.fault(error)
             if self._saver.is_due(now_ms):
-                await self._save()
+                self._counts["store_errors"] += not await self._saver.save(self._position())
             due = [damper.next_ms for damper in self._dampers.values() if damper.next_ms is not None]
             if self._saver.unsaved:
                 due.append(self._saver.due_ms(now_ms))
             wait_s = max(0.02, min([_IDLE_S, *((due_ms - self._wall_ms()) / 1000 for due_ms in due)]))
             await self._pause(self._wake, wait_s)
 
-    async def _save(self, *, flushed: bool = False) -> None:
-        """Records up to which change everything is in the outbox."""
-        open_seqs = (damper.first_open_seq() for damper in self._dampers.values())
-        seq = min([self._last_seq, *(seq - 1 for seq in open_seqs if seq is not None)])
-        if not await self._saver.save(Position(seq=seq, flushed=flushed)):
-            self._counts["store_errors"] += 1
+    def _position(self, flushed: bool = False) -> Position:
+        return Position(seq=told_until(self._dampers.values(), self._last_seq), flushed=flushed, settled=self._settled)
 
     # -- for the API
 

@@ -22,7 +22,7 @@ def wall_ms():
 
 
 class Instance:
-    """`beats`: (sent_ms, answered_ms or None) of each beat, in order."""
+    """`beats`: (sent_ms, answered_ms or None, monitor) of each beat, in order."""
 
     def __init__(self, name, plan):
         self.name = name
@@ -64,7 +64,7 @@ class Group:
     async def _beat(self, some):
         for _ in range(len(self.ports) * 2):
             sent_ms = wall_ms()
-            notes = [[sent_ms, None] for _ in some]
+            notes = [[sent_ms, None, self.at] for _ in some]
             for one, note in zip(some, notes, strict=True):
                 one.beats.append(note)
             if await self._post([{"service": "chaos", "instanceId": one.name} for one in some]):

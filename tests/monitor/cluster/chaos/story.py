@@ -3,7 +3,8 @@
 
 - Each change of an instance begins with the state in which the one before has ended. So no loss is told twice.
 - No loss without silence: between a loss and its timeout before, no beat was sent that a monitor has answered.
-- No silence without a loss: after each silence that is longer than the timeout and `late_ms`, there is one.
+- No silence without a loss: in each silence that is longer than the timeout and `late_ms`, there is one. On a machine
+  that is too busy it may come later than that, and is counted.
 - Each loss is told in exactly one message of a webhook (run.py counts them).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from typing import NamedTuple
 
 
 def by_instance(changes):
@@ -37,22 +39,35 @@ def false_losses(changes, instances, timeout_ms):
         losses = [change for change in changes.get(one.name, ()) if change["new"] == "LOST"]
         for loss in losses:
             at_ms = loss["time_ms"]
-            beats = [sent for sent, answered in one.beats if answered is not None and answered <= at_ms]
+            beats = [sent for sent, answered, _ in one.beats if answered is not None and answered <= at_ms]
             if beats and at_ms - beats[-1] < timeout_ms:
                 found.append((one.name, loss["seq"], at_ms, at_ms - beats[-1]))
     return found
 
 
-def missed_losses(changes, instances, timeout_ms, late_ms, end_ms):
-    """Silences that were not told. A beat that was sent and not answered may have been heard or not."""
-    found = []
+class Silences(NamedTuple):
+    missed: list
+    late: list
+
+
+def silences(changes, instances, timeout_ms, late_ms, end_ms):
+    """Returns the silences that were not told before they ended, and those that were told after `late_ms`. A beat that
+    was sent and not answered may have been heard or not. One that was heard by the owner after its timeout does not
+    bring back what was told before, and is still so."""
+    found = Silences([], [])
     for one in instances:
         losses = [change["time_ms"] for change in changes.get(one.name, ()) if change["new"] == "LOST"]
-        sent = [sent for sent, _ in one.beats]
+        sent = [sent for sent, _, _ in one.beats]
         for last_ms, next_ms in zip(sent, [*sent[1:], end_ms], strict=True):
             due_ms = last_ms + timeout_ms + late_ms
             if next_ms <= due_ms:
                 continue
-            if not any(last_ms < at_ms <= due_ms for at_ms in losses):
-                found.append((one.name, last_ms, next_ms - last_ms, [at - last_ms for at in losses]))
+            told = [at_ms for at_ms in losses if last_ms < at_ms <= next_ms]
+            until = [change["new"] for change in changes.get(one.name, ()) if change["time_ms"] <= next_ms]
+            if not told and until[-1:] == ["LOST"]:
+                continue
+            if not told:
+                found.missed.append((one.name, last_ms, next_ms - last_ms, [at - last_ms for at in losses]))
+            elif told[0] > due_ms:
+                found.late.append((one.name, told[0] - last_ms))
     return found

@@ -53,6 +53,8 @@ class Orphans:
         self._holdings = holdings
         self._lease_s = lease_s
         self._since_s: dict[Orphan, float] = {}
+        self.owners: frozenset[str] = frozenset()
+        """The monitors that owned pages when `find` looked last."""
         self._calm: _Calm | None = None
         self._leases: list[tuple[list[str], list[str]]] = []
         """The keys of the leases that there were then, and of those that there were not, by shard."""
@@ -131,6 +133,9 @@ class Orphans:
                     if best_of(number, page, monitors) == holdings.me or now_s - first_s >= self._lease_s:
                         found.append(orphan)
         self._since_s = since_s
+        if owned:
+            marks = (mark for pages in owned.values() for mark in pages.values())
+            self.owners = frozenset(parts_of_mark(mark)[0] for mark in marks)
         return found
 
 

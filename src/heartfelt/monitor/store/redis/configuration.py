@@ -13,7 +13,8 @@ from redis import exceptions as wrong
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store.redis.address import CLUSTER, RedisAddress
 from heartfelt.monitor.store.redis.keys import FORMAT, SLOTS, Keys
-from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Script
+from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Script, Unreachable
+from heartfelt.monitor.store.redis.rights import check_rights
 
 log = logging.getLogger("heartfelt.redis")
 
@@ -54,11 +55,17 @@ def check(link: Link, keys: Keys, address: RedisAddress) -> list[ServerFacts]:
     """
     try:
         _check_mode(_facts(link, [FLEET])[0], address)  # first: what a Sentinel replies to the rest helps nobody
+        check_rights(link, keys, address)
         found = link.call(FLEET, AGREE, FORMAT, keys.shards, SLOTS, keys=[keys.fleet("cfg")])
         _compare(found, keys, address)
         servers = _facts(link, [FLEET, *range(keys.shards)])
     except wrong.ResponseError as error:
-        raise StoreError(f"{address} refuses what a monitor needs: {error}") from None
+        hint = f"; if it is another program's, set another redis.prefix than {keys.prefix}" if _is_other(error) else ""
+        raise StoreError(f"{address} refuses what a monitor needs: {error}{hint}") from None
+    except Unreachable as error:
+        if "the keys" in str(error):  # of Redis' NOPERM
+            raise StoreError(f"{error}; let it use those of this fleet: ~{keys.prefix}:*") from None
+        raise
     for one in servers:
         _check_mode(one, address)
         if one.policy != "noeviction":
@@ -72,6 +79,11 @@ def check(link: Link, keys: Keys, address: RedisAddress) -> list[ServerFacts]:
                 "only what they own", one.name,
             )  # fmt: skip
     return servers
+
+
+def _is_other(error: Exception) -> bool:
+    """Tells whether a key has a value of another kind."""
+    return "WRONGTYPE" in str(error)
 
 
 def _check_mode(one: ServerFacts, address: RedisAddress) -> None:

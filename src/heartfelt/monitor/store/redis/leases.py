@@ -324,6 +324,11 @@ class Leases:
         hash, and those that nobody has adopted within a lease."""
         return self._orphans.find()
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """The monitors that owned pages when `orphans` looked last. Any thread."""
+        return self._orphans.owners
+
     def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
         """Takes pages over, and returns their instances. A page that another monitor was faster to adopt is left out;
         one that cannot be reached remains an orphan."""

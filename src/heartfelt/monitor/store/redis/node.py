@@ -174,6 +174,7 @@ class Node:
         self._since_s = time.monotonic()
         self._failures = 0
         self._closed = False
+        self._has_worked = False
         self._round_trip_s: float | None = None
         self._outage = OutageLog(log, f"Redis at {self.name} can be reached again")
         self._refusing = OutageLog(log, f"Redis at {self.name} accepts commands again")
@@ -230,9 +231,8 @@ class Node:
                 self._since_s = time.monotonic()
             self._down = reason
             self._failures += 1
-            self._outage.failed(
-                f"Redis at {self.name} cannot be reached: {reason}. What needs it waits; heartbeats are still taken"
-            )
+            more = ". What needs it waits; heartbeats are still taken" if self._has_worked else ""  # not at the start
+            self._outage.failed(f"Redis at {self.name} cannot be reached: {reason}{more}")
         self._forget_idle()
         self._wake()
 
@@ -297,6 +297,7 @@ class Node:
         pipe = Pipe(self._dial(), generation)
         with self._lock:
             self._made += 1
+            self._has_worked = True
         return pipe
 
     def _drop(self, pipe: Pipe, *, lost: bool = False) -> None:

@@ -58,6 +58,7 @@ _log = logging.getLogger("heartfelt.monitor.store")
 PAGE = 200
 """The most that one command returns."""
 MOST_CLAIMS = 100_000
+_INTERRUPTED = "the monitor that sent it leads no more"
 _PARTS = ("number", "rows", "keys", "log", "open", "queue", "levels", "due", "first", "targets", "lead")
 """The keys of every script, in the order of outbox_lib.lua."""
 _FAULTS = (ValueError, TypeError, KeyError, RecursionError, struct.error, msgspec.DecodeError)
@@ -103,6 +104,8 @@ class RedisOutbox:
         self._lost = b""
         """The token of a call without an answer."""
         self._claims: dict[int, _Claim] = {}
+        self._unrecorded: dict[int, tuple[bool, int | None, str, bool]] = {}  # results that Redis may not have
+        self._gives_back = False
         self._refused_log = OutageLog(logger, "this monitor leads again")
         self.refused = 0
         """Deliveries and entries of `told` that were left out, because another monitor leads."""
@@ -198,6 +201,8 @@ class RedisOutbox:
                 found.append(delivery)
         while len(self._claims) > MOST_CLAIMS:
             self._claims.pop(next(iter(self._claims)), None)
+        while len(self._unrecorded) > MOST_CLAIMS:
+            self._unrecorded.pop(next(iter(self._unrecorded)), None)
         return found
 
     def finish_delivery(
@@ -210,8 +215,34 @@ class RedisOutbox:
             packed = NUMBER.pack(number)
         except struct.error:
             return  # no delivery has such a number
+        self._unrecorded[number] = (ok, retry_at_ms, answer, tried)
         self._run("finish", packed, claim.key, claim.token, int(ok), retry, bytes_of(answer), int(tried))
         self._claims.pop(number, None)
+        self._unrecorded.pop(number, None)
+
+    def end_claims(self) -> None:
+        """Says that nothing is sent any more of what was claimed so far. Never waits."""
+        self._gives_back = True
+
+    def give_back(self) -> bool:
+        """After `end_claims`, records what could not be recorded, and lets others claim the rest, who would wait for
+        the end of each claim. Returns whether nothing is left of that; a claim that is being made ends first."""
+        if not self._gives_back:
+            return True
+        if not self._claiming.acquire(blocking=False):
+            return False
+        try:
+            if self._lost:
+                self._run("claim", 1, LEASE_MS, 0, os.urandom(8), self._lost, b"", more=[self._claimed_by])
+                self._lost = b""
+            now_ms = self._link.now_ms(FLEET)
+            for number in {**self._claims, **self._unrecorded}:
+                ok, retry_at_ms, answer, tried = self._unrecorded.get(number, (False, now_ms, _INTERRUPTED, False))
+                self.finish_delivery(number, ok=ok, retry_at_ms=retry_at_ms, answer=answer, tried=tried)
+            self._gives_back = False
+        finally:
+            self._claiming.release()
+        return True
 
     # -- all that waits for a target
 

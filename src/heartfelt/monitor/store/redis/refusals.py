@@ -109,6 +109,8 @@ def why(error: BaseException) -> str:
         return "it does not speak TLS at this port; write redis:// instead of rediss://, or another port"
     if any(one in text.lower() for one in ("certificate required", "eof occurred", "handshake failure", "unknown ca")):
         return f"it has ended TLS ({text}); if it demands a certificate, set redis.cert and redis.key"
+    if "unknown command" in text and "SENTINEL" in text:
+        return "it is not a Sentinel; write the port of one (26379), or redis:// without a service"
     if "cluster support disabled" in text:
         return "it is not part of a Redis Cluster; write redis:// instead of redis+cluster://"
     return text

@@ -53,7 +53,7 @@ class RedisStore(HistoryReader):
 
     link, leases: are closed with the store. monitor_id: of this incarnation. lease_ms: returns the timeout of an
     instance by its row; called by the writer's thread. leads: whether this monitor deletes what is old. listener: told
-    of what Redis has accepted; without one, refusals are logged only.
+    of what Redis has accepted; without one, refusals are logged only. forget_ms: the time by which something is old.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class RedisStore(HistoryReader):
         answer_s: float = ANSWER_S,
         renew_s: float = RENEW_S,
         wall_ms: Callable[[], int] = _wall_ms,
+        forget_ms: Callable[[], int] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.name = name
@@ -89,7 +90,7 @@ class RedisStore(HistoryReader):
             link, keys, name=name, claimer=monitor_id, keep=lambda: self._forgetting.keep,
             is_closing=lambda: self._state == "closed", wall_ms=wall_ms, answer_s=answer_s, logger=self._logger,
         )  # fmt: skip
-        self._forgetting = Forgetting(link, keys, self._outbox, retention or Retention(), wall_ms)
+        self._forgetting = Forgetting(link, keys, self._outbox, retention or Retention(), forget_ms or wall_ms)
         self._instances = Instances(
             leases, keys, lease_ms, wall_ms, link.now_ms, bounds.changes, kept_dropped, self._logger
         )
@@ -375,14 +376,21 @@ class RedisStore(HistoryReader):
         """Makes this monitor the one that puts deliveries: what others put, whose fence is lower, is refused from now
         on. Returns the position that was stored last; None: there is none. Raises Superseded."""
         self._teller.see_loop()
-        return await self._writer.do(lambda _: self._outbox.lead(fence))
+        return await self._writer.do(lambda _: self._writer.lead(fence))
+
+    def end_claims(self) -> None:
+        """Says that nothing is sent any more of the deliveries that were claimed: others may claim them at once. Never
+        waits; it is done as soon as Redis can be reached."""
+        self._outbox.end_claims()
+        self._writer.wake()
 
     async def restore_told(self, told: Mapping[str, Mapping[Who, DeliveryKeys]]) -> None:
         await self._writer.do(lambda _: self._outbox.restore_told(told), urgent=True)
 
     async def put_position(self, value: Any) -> None:
-        """Stores the position of the webhooks, after the deliveries that were put before. Raises Superseded."""
-        await self._writer.do(lambda _: self._outbox.put_position(value))
+        """Stores the position of the webhooks, after the deliveries that were put before; raises StoreError if these
+        cannot be written. Raises Superseded."""
+        await self._writer.do(lambda _: self._writer.put_position(value))
 
     async def waiting_deliveries(self) -> dict[str, Backlog]:
         unwritten = self._writer.unwritten_deliveries

@@ -164,6 +164,18 @@ class RedisWriter:
         """Writes the deadlines, and gives up the leases. Nothing of instances is written from then on."""
         self._renewing.give_up()
 
+    def lead(self, fence: int) -> Any:
+        """What a former term could not say that targets were told is out of date: another one may have led since."""
+        self._told.clear()
+        if not self._outbox.give_back():
+            raise StoreError("a claim of deliveries of the former term has not ended")
+        return self._outbox.lead(fence)
+
+    def put_position(self, value: Any) -> None:
+        if self._deliveries or self._told:
+            raise StoreError("the position is not stored before the deliveries up to it are, which still wait")
+        self._outbox.put_position(value)
+
     def _run(self) -> None:
         while True:
             self._wait()
@@ -205,6 +217,7 @@ class RedisWriter:
             self._attempt(outcome, lambda: self._write(outcome))
             self._attempt(outcome, lambda: self._put_rest(outcome))
         self._attempt(outcome, lambda: self._renewing.flush(outcome))
+        self._attempt(outcome, self._outbox.give_back)
         error = outcome.error
         if error is not None:
             self._failed(error, is_partial=self.waiting_here() < n_before)
@@ -226,7 +239,7 @@ class RedisWriter:
             self._take(outcome)
             self._do(jobs, None)
 
-    def _attempt(self, outcome: Outcome, step: Callable[[], None]) -> None:
+    def _attempt(self, outcome: Outcome, step: Callable[[], object]) -> None:
         """One step that fails does not hold up the others, which may be for other servers."""
         try:
             step()

@@ -121,8 +121,12 @@ def no_such_instance(call: Call) -> Problem:
 
 
 def known(call: Call, parts: Sequence[Any]) -> Any:
-    """Returns the part of the monitor that has the instance. Raises Problem if none has it."""
+    """Returns the part of the monitor that has the instance. Raises Problem if none has it, or may have it."""
     found = first(parts)
+    if found is None and call.missing:
+        names = ", ".join(call.missing)
+        text = f"no monitor that has answered has the instance {call.path['id']}; {names} did not answer; try again"
+        raise Problem(503, "monitors_missing", text, {"Retry-After": "5"})
     if found is None:
         raise no_such_instance(call)
     return found

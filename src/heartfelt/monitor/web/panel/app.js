@@ -6,10 +6,12 @@ import * as fleet from "./lib/fleet.js";
 import * as i18n from "./lib/i18n.js";
 import * as keys from "./lib/keys.js";
 import * as live from "./lib/live.js";
+import * as missing from "./lib/missing.js";
 import * as router from "./lib/router.js";
+import * as stats from "./lib/stats.js";
 import * as theme from "./lib/theme.js";
 import { Shell, MENU } from "./parts/shell.js";
-import { LostBanner, MissingBanner } from "./parts/connection.js";
+import { FleetBanners, LostBanner } from "./parts/connection.js";
 import { KeyHelp } from "./parts/key-help.js";
 import { TokenDialog } from "./parts/token-dialog.js";
 import { Failure, Loading } from "./parts/notes.js";
@@ -83,12 +85,12 @@ function App() {
   return html`
     <${Shell} path=${path}>
       <${LostBanner} />
-      <${MissingBanner} />
+      <${FleetBanners} />
       <${Guard} key=${path}><${View} path=${path} view=${view} values=${values} /><//>
     <//>
     ${helps && html`<${KeyHelp} close=${() => setHelps(false)} />`}
     <${TokenDialog} />`;
 }
 
-for (const part of [theme, i18n, keys, router, fleet, badge, live]) part.start();
+for (const part of [theme, i18n, keys, router, fleet, badge, stats, missing, live]) part.start();
 render(html`<${App} />`, document.getElementById("app"));

@@ -10,17 +10,8 @@ const WAIT_MS = 30_000;
 /** Whether a token is requested: null, or the refusal's {detail}. The shell shows the dialog. */
 export const tokenAsked = createStore(null);
 let answered = [];
-/** Monitors of the fleet that did not answer lately, "" if all did: what they own is not shown. */
-export const missing = createStore("");
-const MISSING_MS = 10_000;
-let forget = 0;
-
-function noteMissing(names) {
-  if (!names) return;
-  missing.set(names);
-  clearTimeout(forget);
-  forget = setTimeout(() => missing.set(""), MISSING_MS);
-}
+/** The last answer that was not whole: {names} of the monitors of the fleet that did not answer. */
+export const missed = createStore(null);
 
 export class ApiError extends Error {
   /** @param {{status: number, title: string, detail: string, code?: string, field?: string}} problem */
@@ -97,7 +88,8 @@ async function call(path, options) {
       if (error.name === "AbortError") throw error;
       throw new ApiError({ status: 0, title: t("shell.unreachable"), detail: t("shell.unreachable_detail"), code: "network" });
     }
-    noteMissing(answer.headers.get("Heartfelt-Missing"));
+    const names = answer.headers.get("Heartfelt-Missing");
+    if (names) missed.set({ names });
     if (answer.ok) return answer.status === 204 ? null : answer.json();
     const error = await problemOf(answer);
     if (error.status !== 401) throw error;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Counts in total and per service, and the hold: loaded once, then kept up to date by the stream. */
 import { get } from "./api.js";
-import { learn } from "./clock.js";
 import { onFresh, subscribe } from "./live.js";
+import { readStats } from "./stats.js";
 import { createStore, useStore } from "./store.js";
 
 /**
@@ -16,19 +16,11 @@ export const useFleet = (select) => useStore(fleet, select);
 
 export async function load() {
   try {
-    const [counts, hold] = await Promise.all([get("/api/v1/services"), get("/api/v1/hold"), readClock()]);
+    const [counts, hold] = await Promise.all([get("/api/v1/services"), get("/api/v1/hold"), readStats()]);
     fleet.set((old) => ({ ...old, ...counts, hold, loaded: true, error: null }));
   } catch (error) {
     fleet.set((old) => ({ ...old, error }));
   }
-}
-
-/** The monitor's counters; learns its clock on the way. */
-export async function readClock() {
-  const askedMs = Date.now();
-  const stats = await get("/api/v1/stats");
-  learn(stats.now_ms, askedMs, Date.now());
-  return stats;
 }
 
 export function start() {

@@ -79,8 +79,11 @@ function call(all, data) {
 
 function greet() {
   greeted = true;
-  call(fresh);
+  loadAgain();
 }
+
+/** Loads everything again, as after a resync. */
+export const loadAgain = () => call(fresh);
 
 const wanted = () => TOPICS.filter((topic) => followers.get(topic).size);
 let refitting = 0;

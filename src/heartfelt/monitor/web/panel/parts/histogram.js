@@ -6,10 +6,10 @@ import { t } from "../lib/i18n.js";
 
 const HEIGHT = 84;
 
-/** @param {{lateness: {count: number, p50_ms: number, p99_ms: number, max_ms: number, buckets: [number, number][]}}} props */
-export function Histogram({ lateness }) {
+/** @param {{lateness: {count: number, p50_ms: number, p99_ms: number, max_ms: number, buckets: [number, number][]}, none: string}} props */
+export function Histogram({ lateness, none }) {
   const { count, buckets } = lateness;
-  if (!count) return html`<p class="muted small">${t("overview.no_losses")}</p>`;
+  if (!count) return html`<p class="muted small">${none}</p>`;
   const most = Math.max(...buckets.map(([, one]) => one));
   const marks = [["p50", lateness.p50_ms], ["p99", lateness.p99_ms], ["max", lateness.max_ms]];
   const words = marks.map(([name, ms]) => `${name} ${duration(ms)}`).join(", ");

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** The fleet at a glance: counts, the grid, rates, detection delay. */
-import { html, useEffect, useState } from "../lib/html.js";
-import { fleet, load, readClock, useFleet } from "../lib/fleet.js";
+import { html } from "../lib/html.js";
+import { fleet, load, useFleet } from "../lib/fleet.js";
 import { compact, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { useStatus } from "../lib/live.js";
 import { DOWN, STATE_NAMES, stateMeaning, stateWord } from "../lib/state.js";
+import { stats as known, useStats } from "../lib/stats.js";
+import { useStore } from "../lib/store.js";
 import { FleetGrid } from "../parts/fleet-grid.js";
 import { Histogram } from "../parts/histogram.js";
 import { HoldBanner } from "../parts/hold-banner.js";
@@ -13,28 +14,7 @@ import { Failure } from "../parts/notes.js";
 import { RateChart } from "../parts/rate-chart.js";
 import { StateMark, StateShape } from "../parts/state-mark.js";
 
-const REFRESH_MS = 5000;
 const SPAN_MS = 15 * 60_000;
-
-/** The monitor's own figures, loaded every few seconds while the page is visible. */
-function useStats() {
-  const [stats, setStats] = useState(null);
-  const { state } = useStatus();
-  useEffect(() => {
-    let ended = false;
-    const read = () => {
-      if (document.hidden) return;
-      readClock().then((one) => ended || setStats(one), (error) => console.warn(error)); // the banner shows it
-    };
-    read();
-    const timer = setInterval(read, REFRESH_MS);
-    return () => {
-      ended = true;
-      clearInterval(timer);
-    };
-  }, [state]);
-  return stats;
-}
 
 function Tile({ label, value, href }) {
   return html`<a class="tile" href=${href}><span>${label}</span><b>${number(value)}</b></a>`;
@@ -42,9 +22,11 @@ function Tile({ label, value, href }) {
 
 function Tiles() {
   const { all, applications, services } = useFleet();
+  const monitors = useStore(known)?.monitors.length;
   if (!all) return null;
   const states = STATE_NAMES.filter((name) => all.states[name] || name === "UP" || name === "LOST");
   return html`<div class="tiles">
+    ${monitors > 0 && html`<${Tile} label=${t("overview.monitors")} value=${monitors} href="/settings" />`}
     <${Tile} label=${t("overview.applications")} value=${applications} href="/instances?sort=app" />
     <${Tile} label=${t("overview.services")} value=${Object.keys(services).length} href="/services" />
     <${Tile} label=${t("overview.instances")} value=${all.total} href="/instances" />
@@ -56,10 +38,13 @@ function Tiles() {
   </div>`;
 }
 
+/** Says that a figure is not the fleet's. */
+const OfThisMonitor = () => html` <span class="small muted">${t("overview.of_this_monitor")}</span>`;
+
 function Rate({ title, stats, values, colour }) {
   const newest = values.at(-1);
   return html`<section class="panel">
-    <div class="panel-head row spread"><h2>${title}</h2><b>${newest === undefined ? "–" : compact(newest)}</b></div>
+    <div class="panel-head row spread"><h2>${title}${stats.monitors.length > 0 && html`<${OfThisMonitor} />`}</h2><b>${newest === undefined ? "–" : compact(newest)}</b></div>
     <div class="panel-body"><${RateChart} times=${stats.rates.times_ms} values=${values} colour=${colour} words=${title}
       spanMs=${SPAN_MS} endMs=${stats.now_ms} /></div>
   </section>`;
@@ -68,12 +53,13 @@ function Rate({ title, stats, values, colour }) {
 function Figures() {
   const stats = useStats();
   if (!stats) return null;
+  const ofMany = stats.monitors.length > 0;
   return html`<div class="figure-panels">
     <${Rate} title=${t("overview.beats_per_s")} stats=${stats} values=${stats.rates.beats_per_s} colour="--accent" />
     <${Rate} title=${t("overview.events_per_s")} stats=${stats} values=${stats.rates.events_per_s} colour="--stuck" />
     <section class="panel">
-      <div class="panel-head"><h2 title=${t("overview.lateness_means")}>${t("overview.lateness")}</h2></div>
-      <div class="panel-body"><${Histogram} lateness=${stats.lateness} /></div>
+      <div class="panel-head"><h2 title=${t("overview.lateness_means")}>${t("overview.lateness")}${ofMany && html`<${OfThisMonitor} />`}</h2></div>
+      <div class="panel-body"><${Histogram} lateness=${stats.lateness} none=${t(ofMany ? "overview.no_losses_here" : "overview.no_losses")} /></div>
     </section>
   </div>`;
 }

@@ -7,6 +7,8 @@ import { duration, number } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { usePolled } from "../lib/poll.js";
 import { useQuery } from "../lib/router.js";
+import { readStats, stats } from "../lib/stats.js";
+import { useStore } from "../lib/store.js";
 import { Empty, Failure, Loading } from "../parts/notes.js";
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -33,13 +35,12 @@ const serverText = (one) => `${one.name} ${t(one.error === null ? "settings.serv
 
 export default function View() {
   const read = async (signal) => {
-    const [settings, stats] = await Promise.all([
-      get("/api/v1/settings", {}, { signal }),
-      get("/api/v1/stats", {}, { signal }),
-    ]);
-    return { ...settings, started_ms: stats.started_ms, monitors: stats.monitors, redis: stats.parts.redis };
+    const [settings] = await Promise.all([get("/api/v1/settings", {}, { signal }), readStats()]);
+    return settings;
   };
   const { data, error, reload } = usePolled(read, 0);
+  const { started_ms, monitors, parts } = useStore(stats) ?? {};
+  const redis = parts?.redis;
   const [query, setQuery] = useQuery();
   const nowMs = useNow();
   const text = query.get("text") ?? "";
@@ -56,12 +57,11 @@ export default function View() {
     ${data && html`
       <dl class="pairs">
         <div><dt>${t("settings.version")}</dt><dd>${data.version}</dd></div>
-        <div><dt>${t("settings.running")}</dt><dd>${duration(nowMs - data.started_ms)}</dd></div>
-        ${data.redis && html`<div><dt>Redis</dt><dd>${data.redis.servers.map(serverText).join(", ")}</dd></div>`}
+        <div><dt>${t("settings.running")}</dt><dd>${duration(nowMs - started_ms)}</dd></div>
+        ${redis && html`<div><dt>Redis</dt><dd>${redis.servers.map(serverText).join(", ")}</dd></div>`}
       </dl>
-      ${data.redis?.trouble && html`<p class="notice poor" role="alert">${data.redis.trouble}</p>`}
-      ${data.monitors.length > 0 && html`<section aria-label=${t("settings.monitors")}>
-        <h2>${t("settings.monitors")}</h2><ul>${data.monitors.map((one) => html`<li key=${one.id}>
+      ${monitors.length > 0 && html`<section class="monitors" aria-label=${t("settings.monitors", { n: monitors.length })}>
+        <h2>${t("settings.monitors", { n: monitors.length })}</h2><ul>${monitors.map((one) => html`<li key=${one.id}>
           ${one.host} <span class="mono">${one.address}</span> <span class="muted">${one.version}${
             one.leads ? ` · ${t("settings.leads")}` : ""}${one.asked ? ` · ${t("settings.asked")}` : ""}</span></li>`)}</ul></section>`}
       ${data.warnings.length > 0 && html`<section class="notice poor" aria-label=${t("settings.warnings")}>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 export default {
   title: "Overview",
+  monitors: "monitors",
+  of_this_monitor: "this monitor only",
   applications: "applications",
   services: "services",
   instances: "instances",
@@ -20,6 +22,7 @@ export default {
   lateness_means: "Time from the deadline of an instance to the notification of its loss, since the monitor started",
   losses: "losses",
   no_losses: "No losses since the monitor started; held ones are not counted.",
+  no_losses_here: "This monitor has found no losses since it started; held ones are not counted.",
   bucket: "at most {bound}: {n}",
   holding: "Losses {scope} are held.",
   releasing: "Notifications of held losses {scope} are being sent at a limited rate.",

@@ -7,7 +7,7 @@ export default {
   server_ok: "is reachable",
   server_faulty: "is not usable",
   warnings: "Warnings",
-  monitors: "Monitors of the fleet",
+  monitors: { one: "{n} monitor in the fleet", other: "{n} monitors in the fleet" },
   leads: "runs the webhooks",
   asked: "answers this page",
   search: "Search settings",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 export default {
   title: "总览",
+  monitors: "监控端",
+  of_this_monitor: "仅此监控端",
   applications: "应用",
   services: "服务",
   instances: "实例",
@@ -20,6 +22,7 @@ export default {
   lateness_means: "从实例的截止时刻到发出失联通知的时间，自监控端启动以来",
   losses: "失联次数",
   no_losses: "监控端启动以来没有失联（暂缓的不计）。",
+  no_losses_here: "此监控端启动以来没有判定失联（暂缓的不计）。",
   bucket: "不超过 {bound}：{n}",
   holding: "{scope}的失联通知已暂缓。",
   releasing: "正在限速通知{scope}暂缓的失联。",

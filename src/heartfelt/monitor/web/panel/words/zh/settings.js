@@ -7,7 +7,7 @@ export default {
   server_ok: "可用",
   server_faulty: "不可用",
   warnings: "警告",
-  monitors: "集群中的监控器",
+  monitors: "集群中有 {n} 个监控端",
   leads: "负责 Webhook",
   asked: "当前页面由它提供",
   search: "搜索设置",

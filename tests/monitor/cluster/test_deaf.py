@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""An agent that has moved to a monitor which Redis does not answer: its beats reach their owner."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+pytest.importorskip("redis")
+
+from tests.monitor.cluster.many import doing, fleet_of, until
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_plain_beats_of_unknown_names_reach_their_owner_without_redis(tmp_path, redis_server, answers):
+    """Their text has nothing but the name, as a simple client writes it."""
+
+    async def run():
+        async with fleet_of(3, tmp_path, redis_server, lease_timeout=60.0) as (owner, deaf, _):
+            owner.beat("a")
+            await until(lambda: owner.owned() == {"a"}, "joining")
+            deaf.redis.cut(answers=answers)
+            began_ms = time.time() * 1000
+            async with doing(deaf.beating(0.2, "a")):
+                await until(lambda: owner.find("a").last_beat_ms >= began_ms, "a beat")
+            assert deaf.counts["passed_on"] > 0
+            deaf.redis.heal()
+
+    asyncio.run(run())

@@ -84,8 +84,8 @@ class Shadows:
         self.n_raws = self.raw_bytes = 0
         self.forgotten = self.raws_dropped = 0
         self._heard: dict[str, set[int]] = {}
-        """Owner -> ids of those that have beaten since they were forwarded last. An owner's set stays the same as long as it
-        has shadows."""
+        """Owner -> ids of those that have beaten since they were forwarded last. It is the same set as long as there is
+        a shadow of the owner."""
         self._n_of: dict[str, int] = {}
         """Owner -> how many there are."""
         self._raws: dict[str, list[Raw]] = {}

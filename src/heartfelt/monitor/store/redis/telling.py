@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 
 from heartfelt.monitor.store.redis.outcomes import Listener, Outcome
+
+MOST_EARLY = 1000
 
 
 class Teller:
@@ -18,11 +21,15 @@ class Teller:
         self._logger = logger
         self._loop: asyncio.AbstractEventLoop | None = None
         self._disowned = 0
+        self._early: deque[Outcome] = deque(maxlen=MOST_EARLY)
+        """What came before a loop was seen: between the opening of the store and the first call of a coroutine."""
 
     def see_loop(self) -> None:
         """Tells in the loop that runs, from now on. The loop's thread."""
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
+        while self._early and self._listener is not None:
+            self._loop.call_soon(self._deliver, self._listener, self._early.popleft())
 
     def tell(self, outcome: Outcome) -> None:
         """Tells the listener what has come of a round. The writer's thread."""
@@ -34,7 +41,10 @@ class Teller:
                 )
         if self._listener is None or not outcome.says_something():
             return
-        if self._loop is None or self._loop.is_closed():
+        if self._loop is None:
+            self._early.append(outcome)
+            return
+        if self._loop.is_closed():
             return
         try:
             self._loop.call_soon_threadsafe(self._deliver, self._listener, outcome)

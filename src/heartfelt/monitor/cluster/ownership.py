@@ -40,6 +40,7 @@ FORWARD_S = 0.1
 """How often beats are forwarded: all that was heard since the last time, at once."""
 LOOK_S = 0.1
 """How often it is looked for instances of owners that cannot be reached from here."""
+LEAST_PAUSE_S = 0.01
 IDLE_S = 1.0
 """How often both are done while nothing of another monitor's instances is heard here."""
 SWEEP_S = 1.0
@@ -314,6 +315,8 @@ class Ownership:
             except Exception:  # one error must not end the work
                 self.counts["faults"] += 1
                 _logger.exception("work on ownership failed; it continues")
+            if at_once.is_set():  # by the work itself, perhaps: it must not keep the loop busy
+                await asyncio.sleep(LEAST_PAUSE_S)
 
     def _shard_of_id(self, id: int) -> int:
         return Keys.shard_of_id(id) % self._keys.shards

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Carries beats to the monitors that own their instances, and from the others that heard ours.
 
-Beats of others' instances are sent every FORWARD_S, which is shorter than `settle`. An answer, and the notice that an
+Beats of others' instances are sent at least twice in `settle`. An answer, and the notice that an
 instance was moved, wait for a connection if there is none.
 
 A monitor that cannot renew a lease is, by its own clock, not the owner any more: others take its instances over, and

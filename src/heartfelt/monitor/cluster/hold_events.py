@@ -60,9 +60,7 @@ class FleetHolds:
 
     def _others(self, monitor: str, event: AgentEvent) -> dict[str, _Held]:
         """Returns what the other monitors hold."""
-        return {
-            id: one for id, one in self._held.items() if id != monitor and one.until_ms + LATE_MS > event.time_ms
-        }
+        return {id: one for id, one in self._held.items() if id != monitor and one.until_ms + LATE_MS > event.time_ms}
 
 
 def _is_of_fleet(event: AgentEvent) -> bool:

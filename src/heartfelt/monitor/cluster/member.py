@@ -18,8 +18,7 @@ from typing import Any
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
-from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, Question
-from heartfelt.monitor.cluster.census import Reply as CensusReply
+from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, CensusReply, Question
 from heartfelt.monitor.cluster.channel.asking import ChannelError
 from heartfelt.monitor.cluster.channel.handshake import check_secret
 from heartfelt.monitor.cluster.channel.service import Channel

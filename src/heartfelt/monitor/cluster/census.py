@@ -22,7 +22,7 @@ from heartfelt.monitor.metric import Figures, Reading, counter, read
 ASK = "count"
 ANSWER = "counted"
 FIRST_S = 0.01
-"""What is wanted at one moment is asked for together."""
+"""Time in which wishes are gathered, to be asked for together."""
 EVERY_S, MOST_EVERY_S = 0.05, 0.5
 SLOW_S = 1.0
 """An answer that took longer is dropped: it does not say what is counted now."""
@@ -47,7 +47,7 @@ class Question(msgspec.Struct, array_like=True):
 
 class CensusReply(msgspec.Struct, array_like=True):
     number: int
-    """Of the question."""
+    """The number of the question."""
     answer: CensusAnswer
 
 

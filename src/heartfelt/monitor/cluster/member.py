@@ -136,7 +136,7 @@ class ClusterMember:
         self._told_living = ""
         self._lived: frozenset[str] = frozenset()
         self._names: dict[str, str] = {}
-        """Of monitors that live, or have died and own something."""
+        """Names, for people, of monitors that live, or have died and own something."""
 
     # -- wiring, before the start
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the other monitors of a fleet count, as far as this one needs it to decide about its own instances.
+"""Numbers of the other monitors of a fleet, as far as this one needs them to decide about its own instances.
 
 A hold goes by shares of a service, or of all, and by silence; an instance is the last of its service or not. All of
 these are the fleet's, while each monitor owns a part. So a monitor asks the others for their numbers of a service when
@@ -28,7 +28,7 @@ MOST_PARTS = 2000
 
 
 class CensusPart(msgspec.Struct, array_like=True):
-    """What one monitor counts of a service, or of all."""
+    """The numbers of one monitor for a service, or for all."""
 
     beating: int = 0
     """Its instances that may yet be lost."""
@@ -41,7 +41,7 @@ class CensusPart(msgspec.Struct, array_like=True):
 
 
 class Quiet(NamedTuple):
-    """Of a monitor that hears nobody, for unusually long."""
+    """The silence of a monitor that hears nobody, for unusually long."""
 
     late: int
     """Instances that became LATE in the silence,"""
@@ -57,13 +57,13 @@ class FleetHold(msgspec.Struct, array_like=True):
     scope: str
     code: str
     args: dict[str, Any]
-    """Of its reason."""
+    """The arguments of its reason."""
     age_ms: float
     left_ms: float
 
 
 class CensusAnswer(msgspec.Struct, array_like=True):
-    """What one monitor counts, for another one."""
+    """The numbers of one monitor, for another one."""
 
     all: CensusPart
     services: dict[str, CensusPart]
@@ -90,7 +90,7 @@ class _Hold(NamedTuple):
 
 
 class _Other:
-    """What another monitor has said last."""
+    """The last words of another monitor."""
 
     __slots__ = ("at_ms", "everything", "hold", "misses", "parts", "quiet")
 

@@ -22,7 +22,7 @@ from heartfelt.monitor.web.auth import Auth, Scope
 MOST_BODY = 256 << 10
 MISSING = "Heartfelt-Missing"
 _NO_ASCII = re.compile(r"[^ -~]")
-"""What a header cannot have; the names are what other monitors say of themselves."""
+"""Letters that a header cannot have: the names are those that other monitors give themselves."""
 JSON = "application/json"
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode

@@ -144,6 +144,17 @@ def test_a_move_is_told_once_there_is_a_connection_and_forgotten_with_the_monito
     assert len(world.sent) == 1
 
 
+def test_what_waits_for_a_connection_hurries_the_next_turn_once(world):
+    """A turn that asked for the next one at once, while a monitor is not connected, would never let the loop go on."""
+    asked = []
+    world.forwarding.on_unsaid = lambda: asked.append(world.forwarding.has_unsaid)
+    world.forwarding.tell_moved("b", [b"x" * 14])
+    world.answers([1], [])
+    assert asked == [True, True]
+    world.forwarding.send()
+    assert world.forwarding.has_unsaid and len(asked) == 2
+
+
 def test_what_waits_for_a_connection_is_bounded(world, monkeypatch):
     monkeypatch.setattr(module, "MOST_UNSAID", 5)
     world.answers([], list(range(6)))

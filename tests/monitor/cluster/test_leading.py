@@ -127,6 +127,23 @@ def test_a_leader_whose_redis_has_lost_writes_begins_again(redis_server, link_to
     asyncio.run(run())
 
 
+def test_a_term_whose_webhooks_cannot_be_stopped_does_not_end_the_next_ones(redis_server, link_to):
+    async def run():
+        async with monitors(redis_server, link_to, 1) as (_, one):
+            await one.lead(1)
+            stop = one.leading.webhooks.stop
+
+            async def fails():
+                await stop()
+                raise RuntimeError("a fault")
+
+            one.leading.webhooks.stop = fails
+            one.elected.on_lead(None)
+            await one.lead(2)
+
+    asyncio.run(run())
+
+
 def test_a_read_that_is_left_has_taken_nothing(redis_server, link_to, monkeypatch):
     async def run():
         async with monitors(redis_server, link_to, 1) as (_, one):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("redis")
 
 from heartfelt.monitor.model import State
-from heartfelt.monitor.store.redis.keys import name_of
+from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, name_of
 from heartfelt.monitor.store.redis.link import FLEET
 from tests.monitor.cluster.many import doing, fleet_of, until
 
@@ -67,6 +67,30 @@ def test_a_late_notice_of_a_move_does_not_take_what_has_come_back(tmp_path, redi
             await until(lambda: a.find("x") and not b.find("x"))
             a.member.ownership.forwarding._moved_away(b.member.id, [first.entry.pack()])
             assert a.find("x") is not None
+
+    run(scenario)
+
+
+def test_a_monitor_goes_on_while_a_notice_waits_for_one_that_is_not_connected(tmp_path, redis_server):
+    async def scenario():
+        async with fleet_of(2, tmp_path, redis_server) as (a, b):
+            peers, ownership = a.member.channel.peers, a.member.ownership
+            b.channel.cut()
+            await until(lambda: not peers.connected, "the cut")
+            turns, send = [], ownership.forwarding.send
+
+            def counted():
+                turns.append(1)
+                if len(turns) > 100:
+                    raise asyncio.CancelledError  # ends the task: no other one has had its turn
+                send()
+
+            ownership.forwarding.send = counted
+            ownership.forwarding.tell_moved(b.member.id, [b"x" * ENTRY_BYTES])
+            await until(lambda: len(turns) >= 3, "the next turns")
+            assert len(turns) < 100
+            b.channel.heal()
+            await until(lambda: not ownership.forwarding.has_unsaid, "the notice")
 
     run(scenario)
 

@@ -121,7 +121,7 @@ class FencedPositions:
 
 
 class NotReplayed(HeartfeltError):
-    """What is to be replayed cannot be read, so nothing of it may be told: a part of it makes other messages."""
+    """Changes that are to be replayed cannot be read, so none of them may be told: a part of them makes other messages."""
 
 
 class _ReplayedStore:
@@ -331,7 +331,10 @@ class Leading:
         self._fence = self._positions = None
         self.webhooks = self._make(self._store, None, None)
         self._use(self.webhooks)
-        await webhooks.stop()
+        try:
+            await webhooks.stop()
+        except Exception:  # the next term must begin all the same
+            _logger.exception("the webhooks of a term that is over could not be stopped")
         self._store.end_claims()
 
     def stats(self) -> dict[str, int]:

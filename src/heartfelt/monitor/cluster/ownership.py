@@ -37,7 +37,7 @@ from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 
 FORWARD_S = 0.1
-"""How often beats are forwarded: all that was heard since the last time, at once."""
+"""How often beats are forwarded at least: all that was heard since the last time, at once."""
 LOOK_S = 0.1
 """How often it is looked for instances of owners that cannot be reached from here."""
 LEAST_PAUSE_S = 0.01
@@ -88,6 +88,8 @@ class Ownership:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settle_ms = settle_s * 1000
+        self.forward_s = min(FORWARD_S, settle_s / 2)
+        """How often beats are forwarded: the rest of `settle` is for the way to their owner."""
         self.comeback_ms = comeback_s * 1000
         self._lease_ms_of = lease_ms_of
         self._now_s = now_s
@@ -263,8 +265,8 @@ class Ownership:
 
     def _forward_in_s(self) -> float:
         if len(self._foreign.shadows) or self.forwarding.has_unsaid:
-            return FORWARD_S
-        return min(IDLE_S, max(FORWARD_S, self._passing.calm_s()))
+            return self.forward_s
+        return min(IDLE_S, max(self.forward_s, self._passing.calm_s()))
 
     def _look_in_s(self) -> float:
         return LOOK_S if len(self._foreign.shadows) else IDLE_S
@@ -370,16 +372,15 @@ class Ownership:
 
     async def _take(self, names: list[Name], peer: str) -> None:
         """Moves instances here whose owner agreed."""
-
-        async def find() -> None:
+        try:
             for name, answer in zip(names, await self._questions.find(names), strict=True):
                 if isinstance(answer, Owned) and answer.owner == peer:
                     self._questions.move(name, answer, consent=True)
-
-        try:
-            await find()
         except StoreError as error:
             _logger.debug("Redis does not answer: %s", error)
+        except Exception:
+            self.counts["faults"] += 1
+            _logger.exception("instances could not be taken over, though their owner agreed")
 
     # -- figures
 

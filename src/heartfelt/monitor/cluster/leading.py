@@ -121,7 +121,7 @@ class FencedPositions:
 
 
 class NotReplayed(HeartfeltError):
-    """Changes that are to be replayed cannot be read, so none of them may be told: a part of them makes other messages."""
+    """Changes to be replayed cannot be read, so none of them may be told: a part of them makes other messages."""
 
 
 class _ReplayedStore:

@@ -165,7 +165,7 @@ class RedisWriter:
         self._renewing.give_up()
 
     def lead(self, fence: int) -> Any:
-        """Begins a term. Drops what a former one could not say that targets were told: another one may have led since."""
+        """Begins a term, and drops what a former one could not say of what was told: another one may have led since."""
         self._told.clear()
         if not self._outbox.give_back():
             raise StoreError("a claim of deliveries of the former term has not ended")

@@ -114,7 +114,7 @@ class Ownership:
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
         self.forwarding.attach(registry, foreign, channel)
-        self.forwarding.on_unsaid = self._hears.set
+        self.forwarding.on_unsaid = self._passing.on_names = self._hears.set
         foreign.shadows.on_first = self._hears_others
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
         self.emptied = Emptied(registry, store, self._all_restored)

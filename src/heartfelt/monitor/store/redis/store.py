@@ -167,6 +167,8 @@ class RedisStore(HistoryReader, OwnedInstances):
         error = writer.error
         if error is None and self._reading.failed_s >= writer.written_s:
             error = self._reading.error
+        if error is None and self._state == "open":
+            error = self._link.refuses_writes()
         if self._state != "open":
             error = f"the store {self.name} is not open"
         return Health(

@@ -72,8 +72,7 @@ class RedisWriter:
         self.written_s = 0.0  # by the monotonic clock
         self.outgoing = Outgoing(link, bounds, kept_dropped, logger)
         self.is_left = False
-        self._name = name
-        self._instances = instances
+        self._name, self._link, self._instances = name, link, instances
         self._outbox, self._forgetting = outbox, forgetting
         self._bounds = bounds
         self._tell, self._leads, self._wall_ms = tell, leads, wall_ms
@@ -322,8 +321,9 @@ class RedisWriter:
 
     def _worked(self, had: bool) -> None:
         self._retry_s = 0.0
-        self.error = None
-        self._log.worked()
+        if self._link.refuses_writes() is None:  # what was written may have needed no memory, as others will
+            self.error = None
+            self._log.worked()
         if had:
             self.writes += 1
             self.last_written_ms = self._wall_ms()

@@ -200,7 +200,8 @@ class Webhooks(TargetTable):
             elif what.seq > self._last_seq:
                 self._take_change(what)
         self._ready = not self.superseded
-        self._outbox.start()
+        if self._ready:
+            self._outbox.start()
         self._ticker = asyncio.create_task(self._tick(), name="webhooks ticker")
 
     async def _replay(self, position: Position) -> None:

@@ -28,7 +28,7 @@ from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.telling import Teller
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
-from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, RedisWriter
+from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, WATCH_S, RedisWriter
 from heartfelt.monitor.store.rows import hold_of
 
 __all__ = ["AskedLoss", "Listener", "Recorded", "RedisStore", "WriteRefusal"]
@@ -70,7 +70,7 @@ class RedisStore(HistoryReader, OwnedInstances):
         bounds: Bounds | None = None,
         close_s: float = CLOSE_S,
         answer_s: float = ANSWER_S,
-        renew_s: float = RENEW_S,
+        watch_s: float = WATCH_S,
         wall_ms: Callable[[], int] = _wall_ms,
         forget_ms: Callable[[], int] | None = None,
         logger: logging.Logger | None = None,
@@ -97,7 +97,7 @@ class RedisStore(HistoryReader, OwnedInstances):
             name=name, link=link, keys=keys, writer_id=monitor_id, leases=leases, instances=self._instances,
             outbox=self._outbox, forgetting=self._forgetting, bounds=bounds, kept_dropped=kept_dropped,
             tell=self._teller.tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s,
-            answer_s=answer_s, renew_s=renew_s,
+            answer_s=answer_s, watch_s=watch_s,
         )  # fmt: skip
         self._refused = 0
         self._bytes = 0

@@ -71,6 +71,9 @@ class OwnerQuestions:
         self._ended = False
         self.was_unreachable = False
         """Something could not be asked since it was last asked again."""
+        self.on_handed_over: Callable[[], None] = lambda: None
+        """Called when something is to be forwarded that must not wait for the next turn: its owner may be about to ask
+        for the loss."""
 
     def unknown(self, name: Name, *, joins: bool) -> None:
         self._unknown[name] = joins or self._unknown.get(name, False)
@@ -162,6 +165,8 @@ class OwnerQuestions:
                     unanswered.append(name)
                 else:
                     self._take_answer(name, answer)
+            if others:  # beats of what this monitor had are among them
+                self.on_handed_over()
             if unanswered:
                 self._later(unanswered, names, self._again_s)
                 self._again_s = min(2 * self._again_s, AGAIN_MOST_S)

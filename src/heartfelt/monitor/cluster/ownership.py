@@ -123,7 +123,7 @@ class Ownership:
             registry, foreign, store, channel.peers, self._link, self._away, self._passing, self.forwarding.tell_moved,
             self.counts,
         )  # fmt: skip
-        self._questions.on_handed_over = self._hears.set
+        self._questions.on_urgent = self._hears.set
 
     @property
     def _leases(self) -> Leases:

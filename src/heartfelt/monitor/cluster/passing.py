@@ -76,7 +76,7 @@ class Passing:
 
     def calm_s(self) -> float:
         """Returns for how long there is nothing to be passed on, unless a lease is renewed; 0: there may be now."""
-        return 0.0 if self._unsure else max(0.0, self._ends_s - self._now_s())
+        return 0.0 if self._unsure or self._names else max(0.0, self._ends_s - self._now_s())
 
     def renewed_lately(self) -> bool:
         return self._now_s() - self._renewed_s <= self._lease_s / 2
@@ -90,7 +90,7 @@ class Passing:
         """Passes on what waits. When a lease has ended, that is all that was heard lately: what was written of it last
         may not have arrived. Every 100 ms."""
         now_s = self._now_s()
-        if now_s < self._ends_s and not self._unsure:
+        if now_s < self._ends_s and not self._unsure and not self._names:
             return
         unsure = {shard for shard in self._shards if now_s >= self._sure_until_s[shard]}
         if new := unsure - self._unsure:

@@ -71,7 +71,7 @@ class OwnerQuestions:
         self._ended = False
         self.was_unreachable = False
         """Something could not be asked since it was last asked again."""
-        self.on_handed_over: Callable[[], None] = lambda: None
+        self.on_urgent: Callable[[], None] = lambda: None
         """Called when something is to be forwarded that must not wait for the next turn: its owner may be about to ask
         for the loss."""
 
@@ -165,8 +165,6 @@ class OwnerQuestions:
                     unanswered.append(name)
                 else:
                     self._take_answer(name, answer)
-            if others:  # beats of what this monitor had are among them
-                self.on_handed_over()
             if unanswered:
                 self._later(unanswered, names, self._again_s)
                 self._again_s = min(2 * self._again_s, AGAIN_MOST_S)
@@ -175,6 +173,8 @@ class OwnerQuestions:
             else:
                 self._again_s = AGAIN_S
                 self._passing.names_answered()
+            if others or unanswered:  # beats of what this monitor had, or that it must pass on, are among them
+                self.on_urgent()
 
     async def find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:
         wanted = [name_of(*name) for name in names]

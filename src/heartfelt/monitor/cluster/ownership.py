@@ -124,6 +124,7 @@ class Ownership:
             registry, foreign, store, channel.peers, self._link, self._away, self._passing, self.forwarding.tell_moved,
             self.counts,
         )  # fmt: skip
+        self._questions.on_urgent = self._hears.set
 
     @property
     def _leases(self) -> Leases:
@@ -346,6 +347,7 @@ class Ownership:
     def went(self, ids: list[int], peer: str) -> None:
         self.counts["disowned"] += len(ids)
         self._foreign.went(ids, peer)
+        self._hears.set()
 
     def look_for_orphans(self) -> None:
         self._orphaned.set()

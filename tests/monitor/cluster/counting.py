@@ -7,7 +7,7 @@ import json
 
 import msgspec
 
-from heartfelt.monitor.fleet.others import Answer
+from heartfelt.monitor.fleet.others import CensusAnswer
 from tests.monitor.cluster.truth import SETTLE_MS
 from tests.monitor.ingest.world import heartbeat
 
@@ -39,7 +39,7 @@ class Counting:
                     continue
                 self.asked += 1
                 answer = msgspec.msgpack.encode(other.registry.owned.answer([one for one in services if one]))
-                node.registry.owned.took(other.id, msgspec.msgpack.decode(answer, type=Answer))
+                node.registry.owned.took(other.id, msgspec.msgpack.decode(answer, type=CensusAnswer))
 
     def advance(self, seconds, step=0.05):
         for _ in range(round(seconds / step)):

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("redis")
 
 from heartfelt.monitor.cluster import census
-from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, Question, Reply
-from heartfelt.monitor.fleet.others import Answer, Others, Part
+from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, CensusReply, Question
+from heartfelt.monitor.fleet.others import CensusAnswer, CensusPart, Others
 from tests.monitor.cluster.many import doing, fleet_of, until
 
 SETTLE_S = 0.02
@@ -27,7 +27,7 @@ class Counted:
 
     def answer(self, services):
         self.asked.append(list(services))
-        return Answer(Part(3, 4), {service: Part(1, 2) for service in services})
+        return CensusAnswer(CensusPart(3, 4), {service: CensusPart(1, 2) for service in services})
 
     def took(self, monitor, answer):
         self.others.took(monitor, answer, 1000.0)
@@ -60,7 +60,7 @@ class Two:
         if kind == ASK:
             census.asked(own, msgspec.msgpack.decode(data, type=Question))
         else:
-            census.answered(own, msgspec.msgpack.decode(data, type=Reply))
+            census.answered(own, msgspec.msgpack.decode(data, type=CensusReply))
         return True
 
     def stop(self):
@@ -137,18 +137,18 @@ def test_answers_that_are_late_or_of_a_stranger_and_names_that_cannot_be_sent(ru
         a.want("shop")
         await until(lambda: not a._wanted)
         assert a.stats()["not_sent"] >= 1 and others.is_empty
-        a.answered("b", Reply(4711, Answer(Part(1), {})))
+        a.answered("b", CensusReply(4711, CensusAnswer(CensusPart(1), {})))
         assert a.stats()["slow"] == 1 and others.is_empty
-        two.counted[0].took("c", Answer(Part(1), {}))
+        two.counted[0].took("c", CensusAnswer(CensusPart(1), {}))
         assert others.is_empty
         two.reachable = True
         a.want("\ud800")
         n = a.stats()["not_sent"]
         await until(lambda: two.counted[1].asked == [[]], "a question about all")
-        two.counted[1].answer = lambda services: Answer(Part(1), {"\ud800": Part(1)})
+        two.counted[1].answer = lambda services: CensusAnswer(CensusPart(1), {"\ud800": CensusPart(1)})
         a.want("shop")
         await until(lambda: two.each[1].stats()["not_sent"] == 1 and a.stats()["not_sent"] == n)
-        two.counted[0].took("b", Answer(Part(1), {}))
+        two.counted[0].took("b", CensusAnswer(CensusPart(1), {}))
         a.set_living("a")
         assert others.is_empty
         two.stop()

@@ -200,6 +200,15 @@ def test_a_monitor_that_does_not_answer_is_named_and_counted(within):
     within(scenario)
 
 
+def test_a_monitor_whose_name_is_no_ascii_is_named_as_well_as_a_header_can(within):
+    async def scenario(fleet):
+        fleet.federations[0]._gone = lambda: ["h\xf6st-\u4e5d\r\n (m\xf6nitor.example:1)"]
+        status, _, headers = await fleet.call(0, "GET", LIST)
+        assert (status, headers[MISSING]) == (200, "h?st-??? (m?nitor.example:1)")
+
+    within(scenario)
+
+
 def test_an_instance_of_a_monitor_that_does_not_answer_is_not_said_to_be_gone(within):
     """A script that hears 404 takes it for removed."""
     one = "/api/v1/instances/{id:number}"

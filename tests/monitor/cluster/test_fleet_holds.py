@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from heartfelt.monitor.fleet.listening import Intervals
-from heartfelt.monitor.fleet.others import Answer, Others, Part
+from heartfelt.monitor.fleet.others import CensusAnswer, CensusPart, Others
 from heartfelt.monitor.fleet.outages import Outages
 from heartfelt.monitor.fleet.policy import HoldPolicy, Policy
 from heartfelt.monitor.fleet.shares import NO_TIMING
@@ -220,6 +220,6 @@ def test_beats_that_get_lost_are_added_up():
     one.others = others
     assert one.leak(120_000.0, 0.02) == 0
     for monitor in "bc":
-        others.took(monitor, Answer(Part(), {}, misses=one.missing()), 120_000.0)
+        others.took(monitor, CensusAnswer(CensusPart(), {}, misses=one.missing()), 120_000.0)
     assert one.leak(120_000.0, 0.02) == pytest.approx(4 / 123, abs=0.002)
     assert one.leak(125_000.0, 0.02) == 0  # they have not said so lately

@@ -37,16 +37,23 @@ class Elected:
 
     leader, on_lead = None, None
 
+    def __init__(self, living):
+        self.living = living
+
     def leads(self):
         return True
 
 
 class Monitor:
-    def __init__(self, link, prefix):
+    """living: the ids of the monitors that live, which all of them share."""
+
+    def __init__(self, link, prefix, living):
         self.link, self.keys = link, Keys(prefix, SHARDS)
         self.store = make_store(link, prefix)
         self.store.open()
-        self.elected = Elected()
+        self.id = self.store._outbox.claimer
+        living.add(self.id)
+        self.elected = Elected(living)
         channel = SimpleNamespace(on=lambda *_: None, own="me", peers={})
         self.leading = Leading(self.store, link, self.keys, self.elected, channel, self.make, lambda webhooks: None)
         self.leading.start()
@@ -72,10 +79,10 @@ class Monitor:
 
 @contextlib.asynccontextmanager
 async def monitors(redis_server, link_to, n):
-    prefix, made = a_prefix(), []
+    prefix, made, living = a_prefix(), [], set()
     async with Hook() as hook:
         try:
-            made += [Monitor(link_to(redis_server.url), prefix) for _ in range(n)]
+            made += [Monitor(link_to(redis_server.url), prefix, living) for _ in range(n)]
             yield hook, *made
         finally:
             for one in made:
@@ -123,6 +130,23 @@ def test_a_leader_whose_redis_has_lost_writes_begins_again(redis_server, link_to
             await one.lose(rows[0])  # is left out, but told by the next term
             await until(lambda: told(hook) == (["a"], 0))
             assert one.leading.webhooks is not first and one.leading.counts["terms"] == 2
+
+    asyncio.run(run())
+
+
+def test_a_term_whose_webhooks_cannot_be_stopped_does_not_end_the_next_ones(redis_server, link_to):
+    async def run():
+        async with monitors(redis_server, link_to, 1) as (_, one):
+            await one.lead(1)
+            stop = one.leading.webhooks.stop
+
+            async def fails():
+                await stop()
+                raise RuntimeError("a fault")
+
+            one.leading.webhooks.stop = fails
+            one.elected.on_lead(None)
+            await one.lead(2)
 
     asyncio.run(run())
 

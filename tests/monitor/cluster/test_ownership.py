@@ -124,6 +124,15 @@ def test_what_is_here_and_not_owned_goes_and_what_is_owned_and_not_here_comes(mo
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("settle_s", [0.01, 0.05, 0.2, 2.0])
+def test_beats_are_forwarded_twice_in_settle(settle_s):
+    ownership = Ownership(
+        settle_s=settle_s, comeback_s=1.0, lease_s=5.0, link=None, keys=Keys("hf", SHARDS), lease_ms_of=lambda row: 1,
+        wall_ms=wall_ms,
+    )  # fmt: skip
+    assert ownership.forward_s <= settle_s / 2 and ownership.forward_s <= 0.1
+
+
 def test_a_loss_whose_answer_is_lost_is_told_once_and_its_end_follows(redis_server, link_to):
     link = Losing(link_to(redis_server.url))
     policy = Policy(services={"shop": ServicePolicy(lease_timeout_ms=1000)}, hold=NO_HOLD)

@@ -110,6 +110,12 @@ def hold_event(name, at_ms, *, scope="shop", until_ms=900_000, fleet=True):
     return msgspec.structs.replace(event(at_ms), service=scope, type="HOLD", info=info)
 
 
+def told_by(holds, monitor, one):
+    tells = holds.tells(monitor, one)
+    holds.note(monitor, one)
+    return tells
+
+
 def test_a_hold_of_the_fleet_is_told_once():
     holds = FleetHolds()
     told = [
@@ -125,7 +131,7 @@ def test_a_hold_of_the_fleet_is_told_once():
             (60_000, "a", "HOLD_BEGAN", "shop"), (61_000, "b", "HOLD_BEGAN", "shop"),
             (2_000_000, "b", "HOLD_BEGAN", "shop"),  # `a` has stopped, and said nothing
         )
-        if holds.tells(monitor, hold_event(name, at_ms, scope=scope))
+        if told_by(holds, monitor, hold_event(name, at_ms, scope=scope))
     ]  # fmt: skip
     assert told == [
         (1000, "a", "HOLD_BEGAN"), (1050, "c", "HOLD_BEGAN"), (2000, "b", "HOLD_WIDENED"),
@@ -149,5 +155,29 @@ def test_it_is_told_by_the_monitor_that_leads_only():
         assert len(fleet.taken) == 1
         for one in fleet.reports.values():
             await one.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["HOLD_BEGAN", "HOLD_RELEASING", "HOLD_ENDED"])
+def test_an_event_of_a_hold_that_the_leader_cannot_take_yet_is_told_later(quick, name):
+    """Its webhooks may only be starting."""
+
+    async def scenario():
+        fleet = Fleet()
+        a, is_ready, tries = fleet.reports["a"], False, []
+
+        def take(event):
+            tries.append(event)
+            return is_ready
+
+        fleet.leader, a._take = "a", take
+        a.start()
+        a.put(hold_event(name, 1_000_000))
+        await until(lambda: len(tries) > 2)
+        is_ready = True
+        await until(lambda: not a.stats()["events_waiting"])
+        assert a.stats()["events_untold"] == 0
+        await a.stop()
 
     asyncio.run(scenario())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a monitor that was killed owned is named as missing, until others have taken it over: never silently less."""
+"""A monitor that was killed is named as missing, until others have taken over what it owned: never silently less."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("redis")
 
+from heartfelt.monitor.cluster import ownership
 from heartfelt.monitor.model import State
-from heartfelt.monitor.store.redis.keys import name_of
+from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, name_of
 from heartfelt.monitor.store.redis.link import FLEET
 from tests.monitor.cluster.many import doing, fleet_of, until
 
@@ -67,6 +68,64 @@ def test_a_late_notice_of_a_move_does_not_take_what_has_come_back(tmp_path, redi
             await until(lambda: a.find("x") and not b.find("x"))
             a.member.ownership.forwarding._moved_away(b.member.id, [first.entry.pack()])
             assert a.find("x") is not None
+
+    run(scenario)
+
+
+def test_a_monitor_goes_on_while_a_notice_waits_for_one_that_is_not_connected(tmp_path, redis_server):
+    async def scenario():
+        async with fleet_of(2, tmp_path, redis_server) as (a, b):
+            peers, ownership = a.member.channel.peers, a.member.ownership
+            b.channel.cut()
+            await until(lambda: not peers.connected, "the cut")
+            turns, send = [], ownership.forwarding.send
+
+            def counted():
+                turns.append(1)
+                if len(turns) > 100:
+                    raise asyncio.CancelledError  # ends the task: no other one has had its turn
+                send()
+
+            ownership.forwarding.send = counted
+            ownership.forwarding.tell_moved(b.member.id, [b"x" * ENTRY_BYTES])
+            await until(lambda: len(turns) >= 3, "the next turns")
+            assert len(turns) < 100
+            b.channel.heal()
+            await until(lambda: not ownership.forwarding.has_unsaid, "the notice")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("by_redis", [True, False])
+def test_what_a_former_owner_has_heard_does_not_wait_for_the_next_turn(tmp_path, redis_server, monkeypatch, by_redis):
+    """It learns of the move half of `settle` before the loss is asked for at the latest, and a turn takes as long."""
+    monkeypatch.setattr(ownership, "FORWARD_S", 30.0)
+
+    async def scenario():
+        async with fleet_of(2, tmp_path, redis_server, lease_timeout=30.0, cluster_settle=60.0) as (a, b):
+            a.beat("x")
+            b.beat("y")
+            await until(lambda: a.find("x") and b.find("y"))
+            a.beat("x")  # so that the next one changes nothing, which Redis would refuse
+            await a.monitor.store.flush()
+            await b.monitor.store.flush()
+            a.beat("y")
+            await until(lambda: len(a.monitor.intake.foreign.shadows))
+            mine, renewals = a.member.ownership, []
+            renewed, went = mine.renewed, mine.went
+            mine.renewed, mine.went = renewals.append, lambda *_: None
+            b.member.ownership._questions.move(("shop", "x"), await owned(b, "x"), consent=True)
+            await until(lambda: b.find("x"), "the move")
+            n = b.find("x").beats
+            a.beat("x")  # it does not know yet that it is not the owner
+            if by_redis:
+                await until(lambda: any(one.moved for one in renewals), "the news")
+            else:
+                went([b.find("x").id], b.member.id)
+            mine.renewed, mine.went = renewed, went
+            for one in renewals:
+                renewed(one)
+            await until(lambda: b.find("x").beats > n, "the beat")
 
     run(scenario)
 

@@ -30,6 +30,17 @@ def test_without_a_url_the_store_is_sqlite():
     assert MonitorConfig.load(environ={"HEARTFELT_STORE": ""}).store is None
 
 
+@pytest.mark.parametrize("secret", [b"", b"short\n"])
+def test_a_secret_that_is_too_short_is_refused_with_its_file(tmp_path, secret):
+    pytest.importorskip("redis")
+    from heartfelt.monitor.cluster.member import ClusterMember
+
+    path = tmp_path / "secret"
+    path.write_bytes(secret)
+    with pytest.raises(ConfigError, match=rf"cluster.secret_file {path} .*at least 16 bytes"):
+        ClusterMember(MonitorConfig(store=URL, cluster_secret_file=str(path)), lambda: 0)
+
+
 def test_a_url_is_used_and_its_password_is_never_shown():
     config = MonitorConfig.load(environ={"HEARTFELT_STORE": URL, "HEARTFELT_REDIS_TIMEOUT": "1500 ms"})
     address, options = make_redis(config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a monitor asks Redis while nothing happens: whether something was moved away, and whether there are orphans."""
+"""Questions to Redis while nothing happens: whether something was moved away, and whether there are orphans."""
 
 from __future__ import annotations
 

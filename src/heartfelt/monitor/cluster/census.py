@@ -16,13 +16,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from heartfelt.monitor.fleet.others import Answer, Others
+from heartfelt.monitor.fleet.others import CensusAnswer, Others
 from heartfelt.monitor.metric import Figures, Reading, counter, read
 
 ASK = "count"
 ANSWER = "counted"
 FIRST_S = 0.01
-"""What is wanted at one moment is asked for together."""
+"""Time in which wishes are gathered, to be asked for together."""
 EVERY_S, MOST_EVERY_S = 0.05, 0.5
 SLOW_S = 1.0
 """An answer that took longer is dropped: it does not say what is counted now."""
@@ -45,10 +45,10 @@ class Question(msgspec.Struct, array_like=True):
     services: list[str]
 
 
-class Reply(msgspec.Struct, array_like=True):
+class CensusReply(msgspec.Struct, array_like=True):
     number: int
-    """Of the question."""
-    answer: Answer
+    """The number of the question."""
+    answer: CensusAnswer
 
 
 class Counting(Protocol):
@@ -56,8 +56,8 @@ class Counting(Protocol):
 
     @property
     def others(self) -> Others: ...
-    def answer(self, services: Iterable[str]) -> Answer: ...
-    def took(self, monitor: str, answer: Answer) -> None: ...
+    def answer(self, services: Iterable[str]) -> CensusAnswer: ...
+    def took(self, monitor: str, answer: CensusAnswer) -> None: ...
     def prune_others(self) -> None: ...
 
 
@@ -157,9 +157,9 @@ class Census:
     def asked(self, monitor: str, question: Question) -> None:
         self.counts["answered"] += 1
         answer = self._counting.answer(question.services[:MOST_WANTED])
-        self._tell(monitor, ANSWER, Reply(question.number, answer))
+        self._tell(monitor, ANSWER, CensusReply(question.number, answer))
 
-    def answered(self, monitor: str, reply: Reply) -> None:
+    def answered(self, monitor: str, reply: CensusReply) -> None:
         sent_s = self._sent.get(reply.number)
         if sent_s is None or self._now_s() - sent_s > SLOW_S:
             self.counts["slow"] += 1

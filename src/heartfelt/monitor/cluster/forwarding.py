@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Carries beats to the monitors that own their instances, and from the others that heard ours.
 
-Beats of others' instances are sent every FORWARD_S, which is shorter than `settle`. An answer, and the notice that an
+Beats of others' instances are sent at least twice in `settle`. An answer, and the notice that an
 instance was moved, wait for a connection if there is none.
 
 A monitor that cannot renew a lease is, by its own clock, not the owner any more: others take its instances over, and
@@ -110,7 +110,7 @@ class Forwarding:
         self.on_forward: Callable[[Forward], None] | None = None
         """Called with what is forwarded."""
         self.on_unsaid: Callable[[], None] = lambda: None
-        """Called when something could not be said, and must be tried again."""
+        """Called when something could not be said at once: `send` says it, and must be called soon."""
 
     def attach(self, registry: Registry, foreign: Foreign, channel: Channel) -> None:
         self._foreign, self._channel = foreign, channel
@@ -198,12 +198,17 @@ class Forwarding:
             unsaid = self._unsaid.setdefault(peer, _Unsaid())
             unsaid.take.update(dict.fromkeys(take))
             unsaid.gone.update(dict.fromkeys(reply.gone))
-            self._say()
+            self._say_at_once()
 
     def tell_moved(self, former: str, entries: Iterable[bytes]) -> None:
         """Tells the former owner of instances that they are this monitor's now."""
         self._unsaid.setdefault(former, _Unsaid()).moved.update(dict.fromkeys(entries))
+        self._say_at_once()
+
+    def _say_at_once(self) -> None:
         self._say()
+        if self._unsaid:
+            self.on_unsaid()
 
     def _say(self) -> None:
         peers = self._channel.peers
@@ -214,8 +219,6 @@ class Forwarding:
             elif peer not in peers or len(unsaid) > MOST_UNSAID:  # it finds out by Redis, or its beats come again
                 self.counts["unsaid_dropped"] += len(unsaid)
                 del self._unsaid[peer]
-        if self._unsaid:
-            self.on_unsaid()
 
     def _say_to(self, peer: str, unsaid: _Unsaid) -> bool:
         """Says what waits for one monitor. Returns False if something is left."""

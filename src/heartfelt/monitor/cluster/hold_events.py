@@ -34,20 +34,34 @@ class FleetHolds:
         self._released_ms = -RELEASE_MS
 
     def tells(self, monitor: str, event: AgentEvent) -> bool:
-        """Takes an event of a monitor, in order, and returns whether people are told."""
-        if event.type != HOLD_TYPE or not event.info.get("fleet"):
+        """Returns whether people are told of an event of a monitor. `note` says that it was handled."""
+        if not _is_of_fleet(event):
             return True
-        now_ms, name = event.time_ms, event.info.get("name")
-        until_ms = event.info.get("untilMs")
-        end_ms = until_ms if isinstance(until_ms, int) else now_ms
-        others = {id: one for id, one in self._held.items() if id != monitor and one.until_ms + LATE_MS > now_ms}
-        self._held = dict(others)
+        others = self._others(monitor, event)
+        name = event.info.get("name")
         if name == "HOLD_ENDED":
             return not others
-        self._held[monitor] = _Held(event.service, end_ms, name != "HOLD_RELEASING")
         if name == "HOLD_RELEASING":
-            is_first = now_ms - self._released_ms >= RELEASE_MS
-            self._released_ms = now_ms
-            return is_first
+            return event.time_ms - self._released_ms >= RELEASE_MS
         known = {one.scope for one in others.values() if one.holds}
         return not known & {event.service, MONITOR_SERVICE}
+
+    def note(self, monitor: str, event: AgentEvent) -> None:
+        """Notes an event of a monitor, in order, once it was told or left out."""
+        if not _is_of_fleet(event):
+            return
+        self._held = self._others(monitor, event)
+        name, until_ms = event.info.get("name"), event.info.get("untilMs")
+        if name != "HOLD_ENDED":
+            end_ms = until_ms if isinstance(until_ms, int) else event.time_ms
+            self._held[monitor] = _Held(event.service, end_ms, name != "HOLD_RELEASING")
+        if name == "HOLD_RELEASING":
+            self._released_ms = event.time_ms
+
+    def _others(self, monitor: str, event: AgentEvent) -> dict[str, _Held]:
+        """Returns what the other monitors hold."""
+        return {id: one for id, one in self._held.items() if id != monitor and one.until_ms + LATE_MS > event.time_ms}
+
+
+def _is_of_fleet(event: AgentEvent) -> bool:
+    return event.type == HOLD_TYPE and bool(event.info.get("fleet"))

@@ -18,9 +18,9 @@ from typing import Any
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
-from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, Question
-from heartfelt.monitor.cluster.census import Reply as CensusReply
+from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, CensusReply, Question
 from heartfelt.monitor.cluster.channel.asking import ChannelError
+from heartfelt.monitor.cluster.channel.handshake import check_secret
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import FleetMember
 from heartfelt.monitor.cluster.federation import KIND as PART
@@ -64,6 +64,8 @@ SECRET_BYTES = 32
 TOKENS = "tokens"
 TOKENS_S = 1.0
 """How long the other monitors may take to read the tokens again."""
+WATCH_S = 86400.0
+"""A watch begins again after this time."""
 MOST_ANSWER = 256 << 20
 """Bytes of one monitor's part of an answer."""
 _logger = logging.getLogger("heartfelt.monitor.cluster")
@@ -134,7 +136,7 @@ class ClusterMember:
         self._told_living = ""
         self._lived: frozenset[str] = frozenset()
         self._names: dict[str, str] = {}
-        """Of monitors that live, or have died and own something."""
+        """Names, for people, of monitors that live, or have died and own something."""
 
     # -- wiring, before the start
 
@@ -340,10 +342,6 @@ class ClusterMember:
             yield from part.readings()
 
 
-WATCH_S = 86400.0
-"""A watch begins again after this time."""
-
-
 async def _in_pieces(make: Callable[[str, bytes], Awaitable[bytes]], peer: str, message: bytes) -> AsyncIterator[bytes]:
     """An answer may be larger than a frame."""
     made = await make(peer, message)
@@ -377,8 +375,7 @@ def _read_secret(config: MonitorConfig) -> bytes | None:
     if config.cluster_secret_file is None:
         return None
     try:
-        return Path(config.cluster_secret_file).read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(
-            f"cluster.secret_file {config.cluster_secret_file} cannot be read: {error.strerror or error}"
-        ) from None
+        return check_secret(Path(config.cluster_secret_file).read_bytes().strip())
+    except (OSError, ConfigError) as error:
+        why = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else f"is no use: {error}"
+        raise ConfigError(f"cluster.secret_file {config.cluster_secret_file} {why}") from None

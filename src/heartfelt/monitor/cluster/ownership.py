@@ -37,9 +37,10 @@ from heartfelt.monitor.store.redis.store import RedisStore
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 
 FORWARD_S = 0.1
-"""How often beats are forwarded: all that was heard since the last time, at once."""
+"""How often beats are forwarded at least: all that was heard since the last time, at once."""
 LOOK_S = 0.1
 """How often it is looked for instances of owners that cannot be reached from here."""
+LEAST_PAUSE_S = 0.01
 IDLE_S = 1.0
 """How often both are done while nothing of another monitor's instances is heard here."""
 SWEEP_S = 1.0
@@ -87,6 +88,8 @@ class Ownership:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settle_ms = settle_s * 1000
+        self.forward_s = min(FORWARD_S, settle_s / 2)
+        """How often beats are forwarded: the rest of `settle` is for the way to their owner."""
         self.comeback_ms = comeback_s * 1000
         self._lease_ms_of = lease_ms_of
         self._now_s = now_s
@@ -111,7 +114,7 @@ class Ownership:
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
         self.forwarding.attach(registry, foreign, channel)
-        self.forwarding.on_unsaid = self._hears.set
+        self.forwarding.on_unsaid = self._passing.on_names = self._hears.set
         foreign.shadows.on_first = self._hears_others
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
         self.emptied = Emptied(registry, store, self._all_restored)
@@ -121,6 +124,7 @@ class Ownership:
             registry, foreign, store, channel.peers, self._link, self._away, self._passing, self.forwarding.tell_moved,
             self.counts,
         )  # fmt: skip
+        self._questions.on_urgent = self._hears.set
 
     @property
     def _leases(self) -> Leases:
@@ -262,8 +266,8 @@ class Ownership:
 
     def _forward_in_s(self) -> float:
         if len(self._foreign.shadows) or self.forwarding.has_unsaid:
-            return FORWARD_S
-        return min(IDLE_S, max(FORWARD_S, self._passing.calm_s()))
+            return self.forward_s
+        return min(IDLE_S, max(self.forward_s, self._passing.calm_s()))
 
     def _look_in_s(self) -> float:
         return LOOK_S if len(self._foreign.shadows) else IDLE_S
@@ -314,6 +318,8 @@ class Ownership:
             except Exception:  # one error must not end the work
                 self.counts["faults"] += 1
                 _logger.exception("work on ownership failed; it continues")
+            if at_once.is_set():  # by the work itself, perhaps: it must not keep the loop busy
+                await asyncio.sleep(LEAST_PAUSE_S)
 
     def _shard_of_id(self, id: int) -> int:
         return Keys.shard_of_id(id) % self._keys.shards
@@ -341,6 +347,7 @@ class Ownership:
     def went(self, ids: list[int], peer: str) -> None:
         self.counts["disowned"] += len(ids)
         self._foreign.went(ids, peer)
+        self._hears.set()
 
     def look_for_orphans(self) -> None:
         self._orphaned.set()
@@ -367,16 +374,15 @@ class Ownership:
 
     async def _take(self, names: list[Name], peer: str) -> None:
         """Moves instances here whose owner agreed."""
-
-        async def find() -> None:
+        try:
             for name, answer in zip(names, await self._questions.find(names), strict=True):
                 if isinstance(answer, Owned) and answer.owner == peer:
                     self._questions.move(name, answer, consent=True)
-
-        try:
-            await find()
         except StoreError as error:
             _logger.debug("Redis does not answer: %s", error)
+        except Exception:
+            self.counts["faults"] += 1
+            _logger.exception("instances could not be taken over, though their owner agreed")
 
     # -- figures
 

@@ -57,6 +57,8 @@ class Passing:
         """When a beat of an instance was passed on last."""
         self._names: dict[Name, float] = {}
         """Names of which Redis cannot be asked, and when the beats were heard that were passed on last."""
+        self.on_names: Callable[[], None] = lambda: None
+        """Called when there are names to be passed on: `step` must be called soon."""
 
     def attach(self, registry: Registry, foreign: Foreign, peers: Peers, passed: Callable[[], None]) -> None:
         """passed: called for each beat that was passed on."""
@@ -76,7 +78,7 @@ class Passing:
 
     def calm_s(self) -> float:
         """Returns for how long there is nothing to be passed on, unless a lease is renewed; 0: there may be now."""
-        return 0.0 if self._unsure else max(0.0, self._ends_s - self._now_s())
+        return 0.0 if self._unsure or self._names else max(0.0, self._ends_s - self._now_s())
 
     def renewed_lately(self) -> bool:
         return self._now_s() - self._renewed_s <= self._lease_s / 2
@@ -90,7 +92,7 @@ class Passing:
         """Passes on what waits. When a lease has ended, that is all that was heard lately: what was written of it last
         may not have arrived. Every 100 ms."""
         now_s = self._now_s()
-        if now_s < self._ends_s and not self._unsure:
+        if now_s < self._ends_s and not self._unsure and not self._names:
             return
         unsure = {shard for shard in self._shards if now_s >= self._sure_until_s[shard]}
         if new := unsure - self._unsure:
@@ -129,6 +131,7 @@ class Passing:
         `names_answered`."""
         for name in names:
             self._names.setdefault(name, -math.inf)
+        self.on_names()
 
     def _send_names(self) -> None:
         peer = self._peer()

@@ -71,6 +71,9 @@ class OwnerQuestions:
         self._ended = False
         self.was_unreachable = False
         """Something could not be asked since it was last asked again."""
+        self.on_urgent: Callable[[], None] = lambda: None
+        """Called when something is to be forwarded that must not wait for the next turn: its owner may be about to ask
+        for the loss."""
 
     def unknown(self, name: Name, *, joins: bool) -> None:
         self._unknown[name] = joins or self._unknown.get(name, False)
@@ -170,6 +173,8 @@ class OwnerQuestions:
             else:
                 self._again_s = AGAIN_S
                 self._passing.names_answered()
+            if others or unanswered:  # beats of what this monitor had, or that it must pass on, are among them
+                self.on_urgent()
 
     async def find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:
         wanted = [name_of(*name) for name in names]

@@ -146,11 +146,14 @@ class EventReports:
         return True
 
     def _offer(self, monitor: str, event: AgentEvent) -> bool:
-        """Takes an event of a monitor, unless it is told already that the fleet holds losses."""
+        """Takes an event of a monitor, unless it is told already that the fleet holds losses. Returns False if this
+        monitor cannot take it at this moment; then it comes again."""
         if self._leader() == self._channel.own and not self._holds.tells(monitor, event):
             self.counts["events_untold"] += 1
-            return True
-        return self._take(event)
+        elif not self._take(event):
+            return False
+        self._holds.note(monitor, event)
+        return True
 
     def stats(self) -> dict[str, int]:
         return self.counts | {"events_waiting": len(self._waiting)}

@@ -50,10 +50,10 @@ from heartfelt.monitor.fleet import reasons
 from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.listening import Intervals
 from heartfelt.monitor.fleet.loss_window import Windows
-from heartfelt.monitor.fleet.others import Answer, FleetHold, Others, part_of
+from heartfelt.monitor.fleet.others import CensusAnswer, FleetHold, Others, part_of
 from heartfelt.monitor.fleet.outages import Outages
 from heartfelt.monitor.fleet.policy import HoldPolicy
-from heartfelt.monitor.fleet.shares import NO_TIMING, Shares, Timing
+from heartfelt.monitor.fleet.shares import NO_TIMING, LossShares, Timing
 from heartfelt.monitor.model import Hold, HoldState
 from heartfelt.monitor.reasons import NO_REASON, Reason
 
@@ -72,7 +72,7 @@ class HoldMachine:
     def __init__(self, policy: HoldPolicy, beating: Callable[[str], int], intervals: Intervals | None = None) -> None:
         self.policy = policy
         self.windows = Windows(policy.window_ms)
-        self.shares = Shares(policy, self.windows, beating)
+        self.shares = LossShares(policy, self.windows, beating)
         self.outages = Outages(policy, Intervals() if intervals is None else intervals)
         self.state = HoldState.NONE
         self.scope = ""
@@ -146,13 +146,13 @@ class HoldMachine:
         """Counts with the other monitors of a fleet from now on."""
         self._others = self.shares.others = self.outages.others = others
 
-    def answer(self, now_ms: float, of: Mapping[str, ServiceCounts], all: ServiceCounts) -> Answer:
+    def answer(self, now_ms: float, of: Mapping[str, ServiceCounts], all: ServiceCounts) -> CensusAnswer:
         """Returns what another monitor is told, of the given services."""
         hold = None
         if self.state is HoldState.HOLDING and self.is_of_fleet:
             reason = self.reason
             hold = FleetHold(self.scope, reason.code, reason.args, now_ms - self._since_ms, self._until_ms - now_ms)
-        return Answer(
+        return CensusAnswer(
             part_of(all, self.windows.all, now_ms),
             {service: part_of(counts, self.windows.of(service), now_ms) for service, counts in of.items()},
             self.outages.quiet(now_ms),

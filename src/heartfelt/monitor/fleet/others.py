@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the other monitors of a fleet count, as far as this one needs it to decide about its own instances.
+"""Numbers of the other monitors of a fleet, as far as this one needs them to decide about its own instances.
 
 A hold goes by shares of a service, or of all, and by silence; an instance is the last of its service or not. All of
 these are the fleet's, while each monitor owns a part. So a monitor asks the others for their numbers of a service when
@@ -20,15 +20,15 @@ from heartfelt.monitor.fleet.counts import ServiceCounts
 from heartfelt.monitor.fleet.loss_window import MOST_S, Window
 from heartfelt.monitor.reasons import Reason, read
 
-__all__ = ["Answer", "Counted", "FleetHold", "Others", "Part", "Quiet", "part_of"]
+__all__ = ["CensusAnswer", "CensusPart", "CountedPart", "FleetHold", "Others", "Quiet", "part_of"]
 
 FRESH_MS = 2000.0
 MOST_PARTS = 2000
 """Services of another monitor that are remembered."""
 
 
-class Part(msgspec.Struct, array_like=True):
-    """What one monitor counts of a service, or of all."""
+class CensusPart(msgspec.Struct, array_like=True):
+    """The numbers of one monitor for a service, or for all."""
 
     beating: int = 0
     """Its instances that may yet be lost."""
@@ -41,7 +41,7 @@ class Part(msgspec.Struct, array_like=True):
 
 
 class Quiet(NamedTuple):
-    """Of a monitor that hears nobody, for unusually long."""
+    """The silence of a monitor that hears nobody, for unusually long."""
 
     late: int
     """Instances that became LATE in the silence,"""
@@ -57,16 +57,16 @@ class FleetHold(msgspec.Struct, array_like=True):
     scope: str
     code: str
     args: dict[str, Any]
-    """Of its reason."""
+    """The arguments of its reason."""
     age_ms: float
     left_ms: float
 
 
-class Answer(msgspec.Struct, array_like=True):
-    """What one monitor counts, for another one."""
+class CensusAnswer(msgspec.Struct, array_like=True):
+    """The numbers of one monitor, for another one."""
 
-    all: Part
-    services: dict[str, Part]
+    all: CensusPart
+    services: dict[str, CensusPart]
     quiet: tuple[int, int, float] | None = None
     """A Quiet; None: it hears somebody."""
     misses: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -74,8 +74,8 @@ class Answer(msgspec.Struct, array_like=True):
     hold: FleetHold | None = None
 
 
-class Counted(NamedTuple):
-    """A Part, by this monitor's clock."""
+class CountedPart(NamedTuple):
+    """A CensusPart, by this monitor's clock."""
 
     beating: int
     watched: int
@@ -90,22 +90,24 @@ class _Hold(NamedTuple):
 
 
 class _Other:
-    """What another monitor has said last."""
+    """The last words of another monitor."""
 
     __slots__ = ("at_ms", "everything", "hold", "misses", "parts", "quiet")
 
     def __init__(self) -> None:
         self.at_ms = 0.0
-        self.everything = Counted(0, 0, Window())
-        self.parts: dict[str, tuple[float, Counted]] = {}
+        self.everything = CountedPart(0, 0, Window())
+        self.parts: dict[str, tuple[float, CountedPart]] = {}
         self.quiet: Quiet | None = None
         self.misses = (0, 0, 0, 0)
         self.hold: _Hold | None = None
 
 
-def part_of(counts: ServiceCounts, window: Window, now_ms: float) -> Part:
+def part_of(counts: ServiceCounts, window: Window, now_ms: float) -> CensusPart:
     """Makes what another monitor is told."""
-    return Part(counts.beating, counts.watched, _from_now(window.lost, now_ms), _from_now(window.notified, now_ms))
+    return CensusPart(
+        counts.beating, counts.watched, _from_now(window.lost, now_ms), _from_now(window.notified, now_ms)
+    )
 
 
 def _from_now(seconds: Mapping[int, int], now_ms: float) -> dict[int, int]:
@@ -123,10 +125,10 @@ def _by_clock(from_now: Mapping[int, int], now_ms: float) -> dict[int, int]:
     return seconds
 
 
-def _counted(part: Part, now_ms: float) -> Counted:
+def _counted(part: CensusPart, now_ms: float) -> CountedPart:
     window = Window()
     window.lost, window.notified = _by_clock(part.lost, now_ms), _by_clock(part.notified, now_ms)
-    return Counted(part.beating, part.watched, window)
+    return CountedPart(part.beating, part.watched, window)
 
 
 class Others:
@@ -150,7 +152,7 @@ class Others:
         for gone in [one for one in self._known if one not in self.ids]:
             del self._known[gone]
 
-    def took(self, monitor: str, answer: Answer, now_ms: float) -> None:
+    def took(self, monitor: str, answer: CensusAnswer, now_ms: float) -> None:
         """Takes a monitor's answer, which says what it counted just now."""
         if monitor not in self.ids:
             return
@@ -182,16 +184,16 @@ class Others:
     def _fresh(self, now_ms: float) -> list[_Other]:
         return [one for one in self._known.values() if now_ms - one.at_ms <= FRESH_MS]
 
-    def counted(self, scope: str, now_ms: float) -> list[Counted]:
+    def counted(self, scope: str, now_ms: float) -> list[CountedPart]:
         """Returns what the others count of a service ("": of all), as far as they have said so a moment ago."""
         if not scope:
             return [one.everything for one in self._fresh(now_ms)]
         parts = (one.parts.get(scope) for one in self._known.values())
         return [part[1] for part in parts if part is not None and now_ms - part[0] <= FRESH_MS]
 
-    def watched(self, service: str, now_ms: float) -> dict[str, Counted] | None:
+    def watched(self, service: str, now_ms: float) -> dict[str, CountedPart] | None:
         """Returns what each monitor counts of a service. None: not all of them have said so."""
-        found: dict[str, Counted] = {}
+        found: dict[str, CountedPart] = {}
         for monitor in self.ids:
             other = self._known.get(monitor)
             part = None if other is None else other.parts.get(service)

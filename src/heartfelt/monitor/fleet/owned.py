@@ -20,7 +20,7 @@ from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.jobs import Jobs
 from heartfelt.monitor.fleet.leases import GONE
 from heartfelt.monitor.fleet.lifecycle import Life
-from heartfelt.monitor.fleet.others import Answer, Others
+from heartfelt.monitor.fleet.others import CensusAnswer, Others
 from heartfelt.monitor.fleet.owners import Elsewhere, Name, Owners, Reply, TakenOver
 from heartfelt.monitor.fleet.restoring import Restorer
 from heartfelt.monitor.metric import Figures, counter, gauge
@@ -122,13 +122,13 @@ class OwnInstances:
         """Notes that the clock by which leases and stored deadlines end has jumped ahead by this much."""
         self._life.hold.outages.jumped(self._life.now_ms(), jump_ms)
 
-    def answer(self, services: Iterable[str]) -> Answer:
+    def answer(self, services: Iterable[str]) -> CensusAnswer:
         """Returns what this monitor counts, for another one."""
         counts = self._book.counts
         of = {service: counts.services.get(service) or _NONE for service in services}
         return self._life.hold.answer(self._life.now_ms(), of, counts.all)
 
-    def took(self, monitor: str, answer: Answer) -> None:
+    def took(self, monitor: str, answer: CensusAnswer) -> None:
         """Takes what another monitor counts."""
         self.others.took(monitor, answer, self._life.now_ms())
 

@@ -104,7 +104,7 @@ def _sum(windows: Sequence[Window], now_s: int, width: int) -> Window:
     return summed
 
 
-class Shares:
+class LossShares:
     """Belongs to the loop's thread. beating: how many instances of a service ("": of all) may yet be lost here."""
 
     def __init__(self, policy: HoldPolicy, windows: Windows, beating: Callable[[str], int]) -> None:

@@ -33,12 +33,12 @@ def best_of(shard: int, page: int, monitors: Iterable[str]) -> str:
 
 
 class _Calm(NamedTuple):
-    """What `own` depends on, when it had no orphans: while this is the same, it has none."""
+    """The state on which `own` depends, when it had no orphans: while this is the same, it has none."""
 
     registered: frozenset[str]
     shards: tuple[int, ...]
     state: tuple[int, int, int]
-    """What was unsure, and pages that went away, as counted."""
+    """Counts of doubts, of leases that had ended, and of pages that went away."""
     living: tuple[int, ...]
     """How many monitors have a lease, by shard."""
 

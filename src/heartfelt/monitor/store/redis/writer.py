@@ -69,8 +69,7 @@ class RedisWriter:
         self.written_s = 0.0  # by the monotonic clock
         self.outgoing = Outgoing(link, bounds, kept_dropped, logger)
         self.is_left = False
-        self._name = name
-        self._instances = instances
+        self._name, self._link, self._instances = name, link, instances
         self._outbox, self._forgetting = outbox, forgetting
         self._bounds = bounds
         self._tell, self._leads, self._wall_ms = tell, leads, wall_ms
@@ -162,7 +161,7 @@ class RedisWriter:
         self._renewing.give_up()
 
     def lead(self, fence: int) -> Any:
-        """What a former term could not say that targets were told is out of date: another one may have led since."""
+        """Begins a term, and drops what a former one could not say of what was told: another one may have led since."""
         self._told.clear()
         if not self._outbox.give_back():
             raise StoreError("a claim of deliveries of the former term has not ended")
@@ -319,8 +318,9 @@ class RedisWriter:
 
     def _worked(self, had: bool) -> None:
         self._retry_s = 0.0
-        self.error = None
-        self._log.worked()
+        if self._link.refuses_writes() is None:  # what was written may have needed no memory, as others will
+            self.error = None
+            self._log.worked()
         if had:
             self.writes += 1
             self.last_written_ms = self._wall_ms()

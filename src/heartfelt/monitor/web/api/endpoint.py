@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from heartfelt.monitor.web.auth import Auth, Scope
 
 MOST_BODY = 256 << 10
 MISSING = "Heartfelt-Missing"
+_NO_ASCII = re.compile(r"[^ -~]")
+"""Letters that a header cannot have: the names are those that other monitors give themselves."""
 JSON = "application/json"
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -188,7 +191,7 @@ def problem_of(error: ConfigError | StoreError) -> Problem:
 
 
 def response_of(endpoint: Endpoint, call: Call, result: Any) -> Response:
-    headers = {MISSING: ", ".join(call.missing)} if call.missing else {}
+    headers = {MISSING: _NO_ASCII.sub("?", ", ".join(call.missing))} if call.missing else {}
     if isinstance(result, Response):
         result.headers.update(headers)
         return result

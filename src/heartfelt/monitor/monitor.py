@@ -269,8 +269,7 @@ class Monitor:
             UDP port 1 s, TCP port 2 s, upkeep 1 s, webhooks 6 s, store 5 s, hubs 2 s: together 17 s
 
         A part that does not keep its bound is left at most a second later (HOLD_UP_S, `stopping.LEAVE_S`), so
-        the longest stop takes `stopping.seconds`, 21.5 s, and in a fleet 45.5 s. Usually it takes some tens of
-        milliseconds.
+        the longest stop takes `stopping.seconds`, 21.5 s, in a fleet 45.5 s. Usually it takes a few tens of ms.
         `heartfelt serve` ends its HTTP server first, within `server.HTTP_STOP_S`.
         """
         self.begin_stop()

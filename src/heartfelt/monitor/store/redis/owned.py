@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose instances are: what a monitor asks Redis about instances, and what it takes over and gives up."""
+"""Asks Redis about instances, and takes over and gives up those of this monitor."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the writer's thread finds before anybody has called a coroutine is told all the same."""
+"""Findings of the writer's thread are told also if they come before anybody has called a coroutine."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Teller:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._disowned = 0
         self._early: deque[Outcome] = deque(maxlen=MOST_EARLY)
-        """What came before a loop was seen: between the opening of the store and the first call of a coroutine."""
+        """Outcomes from before a loop was seen: between the opening of the store and the first call of a coroutine."""
 
     def see_loop(self) -> None:
         """Tells in the loop that runs, from now on. The loop's thread."""

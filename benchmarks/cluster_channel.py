@@ -4,7 +4,7 @@
 python benchmarks/cluster_channel.py [--beats N] [--batch N] [--rounds N] [--json FILE]
 
 Two processes with a channel each, on the loopback. The first forwards beats of different instances, as many at a time
-as come in 50 ms; the second reads the ids and ages of each batch. From the CPU time of the whole processes that of the
+as come in 100 ms; the second reads the ids and ages of each batch. From the CPU time of the whole processes that of the
 same time without beats is subtracted. Beside it, the requests: one small answer each, one after the other.
 """
 
@@ -148,7 +148,7 @@ def main() -> None:
         return
     options = parser(__doc__)
     options.add_argument("--beats", type=int, default=200_000)
-    options.add_argument("--batch", type=int, default=2000, help="beats in 50 ms")
+    options.add_argument("--batch", type=int, default=2000, help="beats in one batch: those of 100 ms")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
     findings, load = Findings(), OthersLoad()

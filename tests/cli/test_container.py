@@ -126,7 +126,7 @@ def test_the_stop_has_the_time_it_may_take():
     from heartfelt.monitor.monitor import Monitor
     from heartfelt.monitor.server import HTTP_STOP_S
 
-    longest_s = HTTP_STOP_S + float(re.search(r"`stopping.seconds`, ([\d.]+) s", Monitor.stop.__doc__)[1])
+    longest_s = HTTP_STOP_S + float(re.search(r"in a fleet ([\d.]+) s", Monitor.stop.__doc__)[1])
     (deployment,) = kinds("Deployment")
     assert longest_s < STOP_S == deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert compose()["stop_grace_period"] == f"{STOP_S}s"

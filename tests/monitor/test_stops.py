@@ -243,7 +243,7 @@ def test_a_part_of_the_monitor_that_does_not_stop_is_left_and_the_others_stop(tm
         never = Never()
         monitor = monitor_of(tmp_path)
         await monitor.start()
-        assert monitor.stopping.seconds == pytest.approx(20.5)  # as the docstring of `Monitor.stop` says
+        assert monitor.stopping.seconds == pytest.approx(21.5)  # as the docstring of `Monitor.stop` says
         monitor.upkeep.end_s = 0.1
         monitor.upkeep._tasks.append(asyncio.create_task(never.wait(), name="upkeep that hangs"))
         monitor.stopping.add("a part", never.wait, seconds=0.1)

@@ -19,7 +19,7 @@ NOTIFY_RELOAD = 253
 STATE = Path("/var/lib")
 WATCHDOG_S = 30
 START_S = 300
-STOP_S = 45
+STOP_S = 60
 """More than the longest stop takes."""
 LEAST_DESCRIPTORS = 65_536
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")

@@ -266,10 +266,11 @@ class Monitor:
         Each part has a bound of its own. A part that does not stop within it is logged by its name with its stack, and
         left running. The bounds, in the order of the stop:
 
-            UDP port 1 s, TCP port 2 s, upkeep 1 s, webhooks 5 s, store 5 s, hubs 2 s: together 16 s
+            UDP port 1 s, TCP port 2 s, upkeep 1 s, webhooks 6 s, store 5 s, hubs 2 s: together 17 s
 
         A part that does not keep its bound is left at most a second later (HOLD_UP_S, `stopping.LEAVE_S`), so
-        the longest stop takes `stopping.seconds`, 20.5 s. Usually it takes some tens of milliseconds.
+        the longest stop takes `stopping.seconds`, 21.5 s, and in a fleet 45.5 s. Usually it takes some tens of
+        milliseconds.
         `heartfelt serve` ends its HTTP server first, within `server.HTTP_STOP_S`.
         """
         self.begin_stop()

@@ -9,6 +9,7 @@ import itertools
 
 from heartfelt.monitor.cluster.membership import Membership
 from heartfelt.monitor.store.redis.keys import Keys
+from heartfelt.monitor.store.redis.link import FLEET
 from heartfelt.testing import ManualClock
 from tests.monitor.cluster.links import PlainLink
 
@@ -38,6 +39,14 @@ class Fleet:
         one.on_secret = lambda secret: one.told.append(secret)
         self.made.append(one)
         return one
+
+    def empty(self):
+        """Has Redis forget the fleet."""
+        link = PlainLink(self.server)
+        try:
+            link.call(FLEET, "DEL", *map(self.key, ("mons", "stamps", "lead", "fence", "secret")))
+        finally:
+            link.close()
 
     async def renew(self, *members):
         for one in members:

@@ -279,3 +279,25 @@ def test_a_kept_last_one_makes_way_for_one_that_is_taken_over(fleet):
     assert kept.state is State.REMOVED
     b.registry.owned.disown([row.id])
     fleet.nodes = [a, b]
+
+
+def test_those_that_never_came_back_do_not_delay_the_losses_of_a_later_take_over(make_fleet):
+    hold = HoldPolicy(settle_ms=1000, reconnect_ms=1000, release_per_s=1.0)
+    fleet = make_fleet(3, policy=Policy(lease_timeout_ms=6000, hold=hold))
+    a, b, c = fleet.nodes
+    for n in range(12):
+        joined(fleet, a, f"shop-{n}")
+    joined(fleet, c, "last")
+    kill(fleet, a)
+    b.adopt()
+    c.adopt()
+    bury(fleet, a)
+    for _ in range(100):
+        c.beat(text(20, name="last"))
+        fleet.advance(0.5)
+    assert all(one.state is State.LOST for one in b.registry.instances() if one.instance_id != "last")
+    kill(fleet, c)
+    b.adopt()
+    fleet.advance(10.0)
+    assert b.registry.find("shop", "last").state is State.LOST
+    bury(fleet, c)

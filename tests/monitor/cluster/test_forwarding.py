@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from heartfelt.monitor.cluster import forwarding as module
 from heartfelt.monitor.cluster.channel.frames import BeatBatch
 from heartfelt.monitor.cluster.forwarding import Forwarding
+from heartfelt.monitor.cluster.ownership import Ownership
 from heartfelt.monitor.fleet.owners import Reply
+from heartfelt.monitor.tasks import TimedEvent
 
 
 class World:
@@ -61,6 +64,39 @@ class World:
 @pytest.fixture
 def world():
     return World()
+
+
+def test_only_what_is_new_and_could_not_be_sent_asks_for_another_round(world):
+    asked = []
+    world.forwarding.on_unsaid = lambda: asked.append(world.forwarding.has_unsaid)
+    world.answers([1], [])
+    for _ in range(3):
+        world.forwarding.send()
+    assert asked == [True], "a round that asks for the next one at once would never end"
+    world.connected.add("b")
+    world.forwarding.send()
+    world.answers([2], [])
+    assert asked == [True]
+
+
+def test_work_that_asks_for_its_next_round_leaves_time_to_others():
+    async def scenario():
+        at_once, rounds = TimedEvent(), []
+        owner = SimpleNamespace(_running=True, counts={"faults": 0})
+
+        async def work():
+            rounds.append(1)
+            at_once.set()
+            owner._running = owner._running and len(rounds) < 10_000
+
+        repeating = asyncio.ensure_future(Ownership._repeat(owner, lambda: 60.0, work, at_once))
+        at_once.set()
+        await asyncio.sleep(0.05)
+        owner._running = False
+        await repeating
+        return len(rounds)
+
+    assert 2 <= asyncio.run(scenario()) < 10_000
 
 
 def test_an_answer_that_could_not_be_sent_is_sent_later(world):

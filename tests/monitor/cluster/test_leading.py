@@ -37,16 +37,23 @@ class Elected:
 
     leader, on_lead = None, None
 
+    def __init__(self, living):
+        self.living = living
+
     def leads(self):
         return True
 
 
 class Monitor:
-    def __init__(self, link, prefix):
+    """living: the ids of the monitors that live, which all of them share."""
+
+    def __init__(self, link, prefix, living):
         self.link, self.keys = link, Keys(prefix, SHARDS)
         self.store = make_store(link, prefix)
         self.store.open()
-        self.elected = Elected()
+        self.id = self.store._outbox.claimer
+        living.add(self.id)
+        self.elected = Elected(living)
         channel = SimpleNamespace(on=lambda *_: None, own="me", peers={})
         self.leading = Leading(self.store, link, self.keys, self.elected, channel, self.make, lambda webhooks: None)
         self.leading.start()
@@ -72,10 +79,10 @@ class Monitor:
 
 @contextlib.asynccontextmanager
 async def monitors(redis_server, link_to, n):
-    prefix, made = a_prefix(), []
+    prefix, made, living = a_prefix(), [], set()
     async with Hook() as hook:
         try:
-            made += [Monitor(link_to(redis_server.url), prefix) for _ in range(n)]
+            made += [Monitor(link_to(redis_server.url), prefix, living) for _ in range(n)]
             yield hook, *made
         finally:
             for one in made:

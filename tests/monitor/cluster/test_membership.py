@@ -50,6 +50,34 @@ def test_one_that_does_not_renew_any_more_is_gone_after_a_lease(fleet):
     fleet.run(main())
 
 
+def test_those_whose_entries_redis_has_lost_live_on_for_a_lease(fleet):
+    """They renew theirs within a quarter of one. Until then they would be missing in answers, and their beats asked
+    for elsewhere."""
+
+    async def main():
+        a, b, c = fleet.make("a"), fleet.make("b"), fleet.make("c")
+        await fleet.renew(a, b, c, a, b)
+        assert living(a) == living(b) == "abc"
+        told = len(a.told)
+        fleet.empty()
+        fleet.clock.advance(LEASE_S / 4)
+        await fleet.renew(a, b, a, b)
+        assert living(a) == living(b) == "abc"
+        await fleet.renew(c, a, b)
+        assert living(a) == living(b) == living(c) == "abc"
+        assert not [one for one in a.told[told:] if isinstance(one, str)], "nothing has changed for a"
+        fleet.empty()
+        for _ in range(3):
+            fleet.clock.advance(LEASE_S / 4)
+            await fleet.renew(a, b)
+            assert living(a) == living(b) == "abc"
+        fleet.clock.advance(LEASE_S / 4)
+        await fleet.renew(a, b)
+        assert living(a) == living(b) == "ab"
+
+    fleet.run(main())
+
+
 def test_one_with_a_longer_lease_lives_between_its_renewals(fleet):
     """Settings that differ are told; the fleet must not flap because of them."""
 

@@ -57,7 +57,7 @@ class Monitor:
             settle_s=0.2, comeback_s=1.0, lease_s=5.0, link=link, keys=Keys(prefix, SHARDS),
             lease_ms_of=lambda row: 60_000, wall_ms=wall_ms,
         )  # fmt: skip
-        self.store = make_store(link, prefix, listener=self.ownership, renew_s=0.1, **options)
+        self.store = make_store(link, prefix, listener=self.ownership, watch_s=0.1, **options)
         self.registry = Registry(policy, wall_ms=wall_ms, limits=Limits(), owners=self.ownership)
         self.intake = Intake(self.registry, Limits(), wall_ms=wall_ms, clock=time.monotonic)
         channel = NoPeers()

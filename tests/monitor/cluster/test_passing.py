@@ -109,6 +109,8 @@ def test_names_of_which_redis_cannot_be_asked_are_passed_on_once_for_each_beat(w
     world.fleet.truth.reachable = False
     world.node.beat(text(1, name="new"))
     name = ("shop", "new")
+    woken = []
+    world.passing.on_names = lambda: woken.append(world.passing.calm_s())
     for _ in range(3):
         world.passing.names([name, ("shop", "nobody's")])
         world.advance(0.1)
@@ -116,7 +118,9 @@ def test_names_of_which_redis_cannot_be_asked_are_passed_on_once_for_each_beat(w
     world.node.beat(text(2, name="new"))
     world.advance(0.1)  # also if they are not asked for again yet
     assert world.passed() == 1
+    assert woken == [0.0] * 3, "nobody sleeps while there are names to be passed on"
     world.passing.names_answered()
+    assert world.passing.calm_s() > 0
     world.node.beat(text(3, name="new"))
     world.advance(0.1)
     assert world.passed() == 0

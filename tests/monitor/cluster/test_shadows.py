@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from heartfelt.monitor.model import State
+from heartfelt.monitor.ingest.raws import text_raw
+from heartfelt.monitor.model import Beat, State
 from tests.monitor.cluster.owned import NAME, TIMEOUT, joined, text
 from tests.monitor.ingest.world import heartbeat
 
@@ -231,3 +232,15 @@ def test_a_loop_of_forwarded_inputs_ends(fleet, nodes):
     assert a.foreign.hops_dropped + b.foreign.hops_dropped == 1
     b.foreign.shadows.drop(NAME)
     b.foreign.moved([b.owners.taken(fleet.truth.entries[NAME])], stopped=False)
+
+
+def test_monitors_that_are_gone_leave_nothing_behind(fleet, nodes):
+    shadows = nodes[1].foreign.shadows
+    for n in range(50):
+        shadows.add(NAME, n + 1, f"monitor-{n}", "http", "").lease()
+    assert shadows.owners() == ["monitor-49"]
+    raw = text_raw(text(1), Beat(service=NAME[0], instance_id=NAME[1], via="http", peer=""))
+    shadows.say(shadows.by_name[NAME], raw)
+    shadows.drop(NAME)
+    assert [(one.owner, one.raws) for one in shadows.take_forwards()] == [("monitor-49", [raw])]
+    assert shadows.owners() == [] == shadows.take_forwards()

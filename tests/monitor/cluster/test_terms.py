@@ -185,3 +185,30 @@ def test_a_call_that_ends_with_its_leader_is_made_by_the_next_one(redis_server, 
             assert first == second
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("known", ["before the term", "during the term"])
+def test_what_a_leader_sends_when_it_is_killed_is_sent_by_the_next_one(redis_server, link_to, monkeypatch, known):
+    """Its claim would last two minutes more. That it is gone may be known only after the next one has begun to lead."""
+    monkeypatch.setattr(leading, "LOOK_S", 0.05)
+
+    async def run():
+        async with monitors(redis_server, link_to, 2) as (hook, one, two):
+            rows = await joined(two.store, "a", "b")
+            await begun(one, two, hook, rows[0])
+            hook.answer = lambda request: "hang" if len(hook.requests) == 2 else (200, {}, b"ok")
+            await two.lose(rows[1])
+            await until(lambda: len(hook.requests) == 2)
+            if known == "before the term":
+                two.elected.living.remove(one.id)
+            await two.lead(2)
+            if known == "during the term":
+                await followed(two)
+                assert len(hook.requests) == 2
+                two.elected.living.remove(one.id)
+            await until(lambda: len(hook.requests) == 3)
+            first, second = (request["headers"]["idempotency-key"] for request in hook.requests[1:])
+            assert first == second
+            assert two.leading.counts["freed"] == 1
+
+    asyncio.run(run())

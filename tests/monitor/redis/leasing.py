@@ -34,6 +34,7 @@ class OneServer:
 
     def __init__(self, port: int) -> None:
         self.client = redis.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0))
+        self.client.response_callbacks.clear()  # a Link's replies are as they come
         self.twice = False
         """Each command is executed twice, and the second answer counts: the first one got lost, and a retry did it."""
         self.lose: Callable[[Command], bool] | None = None
@@ -97,7 +98,7 @@ class OneServer:
         return reply
 
     def now_ms(self, shard: int) -> int:
-        seconds, us = self.client.time()
+        seconds, us = map(int, self.client.time())
         return seconds * 1000 + us // 1000
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 
 import pytest
 
@@ -125,7 +127,7 @@ def test_a_connection_lost_within_a_batch_keeps_the_replies_that_came(make_redis
     assert link.call(0, "GET", "n") == b"1"
 
 
-def test_out_of_memory_refuses_and_says_so(make_redis, link_to, caplog):
+def test_out_of_memory_refuses_and_says_so(make_redis, link_to, caplog, eventually):
     server = make_redis(maxmemory="3mb")
     link = link_to(server.url)
     put = [Command(0, (PUT, "x" * 100_000), ["{0}:a", "{0}:n"]), Command(0, ("SET", "{0}:b", "x" * 100_000))]
@@ -143,8 +145,55 @@ def test_out_of_memory_refuses_and_says_so(make_redis, link_to, caplog):
     assert len(caplog.records) == 1
     server.ask("CONFIG", "SET", "maxmemory", "100mb")
     assert link.execute(put) == [2, b"OK"]
-    assert link.servers()[0].error is link.trouble() is None
+    eventually(lambda: link.servers()[0].error is link.trouble() is None)
     assert "accepts commands again" in caplog.records[-1].getMessage()
+
+
+@contextlib.contextmanager
+def full(server):
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    yield "out of memory"
+    server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+@contextlib.contextmanager
+def without_disk(server):
+    (server.folder / "dump.rdb").mkdir()
+    server.ask("CONFIG", "SET", "save", "3600 1")
+    server.ask("BGSAVE")
+    deadline_s = time.monotonic() + 20
+    while server.info("persistence")["rdb_last_bgsave_status"] != "err":
+        assert time.monotonic() < deadline_s
+    yield "could not save"
+    server.ask("CONFIG", "SET", "save", "")
+
+
+@contextlib.contextmanager
+def replica(server):
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    yield "read-only"
+    server.ask("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize("state", [full, without_disk, replica])
+def test_writes_are_refused_until_one_that_needs_memory_succeeds(make_redis, link_to, caplog, eventually, state):
+    server = make_redis()
+    link = link_to(server.url)
+    maybe = Script("maybe", "return ARGV[1] ~= '' and redis.call('SET', KEYS[1], ARGV[1]) or 1")
+    assert link.call(0, maybe, "x", keys=["{0}:a"]) == b"OK" and link.refuses_writes() is None
+    with state(server) as reason:
+        with pytest.raises(Unreachable):
+            link.call(0, maybe, "x", keys=["{0}:a"])
+        checked = link._topology.nodes()[0]
+        for _ in range(2):
+            checked._round_trip_s = None
+            eventually(lambda: checked._round_trip_s is not None)  # the check has found it, too
+            assert link.call(0, maybe, "", keys=["{0}:a"]) == 1  # by the same script
+            assert reason in link.refuses_writes() and reason in link.trouble()
+        assert "accepts commands again" not in caplog.text
+    eventually(lambda: link.refuses_writes() is link.trouble() is None)
+    assert caplog.text.count("accepts commands again") == 1
+    assert link.call(0, maybe, "x", keys=["{0}:a"]) == b"OK"
 
 
 def test_a_snapshot_that_failed_refuses_writes(make_redis, link_to, eventually):

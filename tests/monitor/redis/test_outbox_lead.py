@@ -12,6 +12,7 @@ pytest.importorskip("redis")
 
 from heartfelt.monitor.store import Superseded
 from heartfelt.monitor.store.redis.link import Unreachable
+from heartfelt.monitor.store.redis.outbox import BATCH
 from tests.monitor.redis.outbox_store import outboxes
 
 
@@ -80,3 +81,41 @@ def test_a_leader_whose_answers_are_lost_has_lost_no_write(redis_server):
                 call()
             call()
         assert leader.refused == 0 and leader.lead(5) == {"seq": 3}
+
+
+def test_a_leader_frees_the_claims_of_monitors_that_are_gone(redis_server):
+    """Also more than one script looks at, of any target and level, and nothing that waits for its next attempt."""
+    with outboxes(redis_server.port, uuid.uuid4().hex, 3) as (dead, alive, leader):
+        rows = [(f"t{n % 7}", f"k{n}", "1", 1, str(n), n % 3) for n in range(300)]
+        leader.put_deliveries(rows)
+        of_dead = [one for _ in range(2) for one in dead.next_deliveries(10, BATCH)]
+        of_alive = alive.next_deliveries(10, 50)
+        retried = of_dead.pop()
+        dead.finish_delivery(retried.number, ok=False, retry_at_ms=5000, answer="500")
+        leader.lead(5)
+        living = [alive.claimer, leader.claimer]
+        assert leader.free_claims([*living, dead.claimer], 20) == 0
+        assert leader.free_claims(living, 20) == len(of_dead) == 2 * BATCH - 1
+        assert leader.free_claims(living, 20) == 0
+        again = [one for _ in range(4) for one in leader.next_deliveries(20, BATCH)]
+        assert {one.number for one in again} >= {one.number for one in of_dead}
+        assert not {one.number for one in again} & {retried.number, *(one.number for one in of_alive)}
+        assert len(again) == 300 - len(of_alive) - 1
+        of = {one.number: one for one in again}
+        assert {of[one.number].attempts for one in of_dead} == {2}  # it may have been sent
+        dead.finish_delivery(of_dead[0].number, ok=False, retry_at_ms=None, answer="late")  # it was only stopped
+        dead.finish_delivery(of_dead[1].number, ok=True, retry_at_ms=None, answer="200")
+        states = {one.number: one.state for one in leader.deliveries(None, None, 300)}
+        assert [states[one.number] for one in of_dead[:2]] == ["claimed", "done"]
+        leader.put_position({"seq": 1})  # its writes are counted as before
+
+
+def test_only_the_leader_frees_claims(redis_server):
+    with outboxes(redis_server.port, uuid.uuid4().hex, 2) as (old, new):
+        old.lead(5)
+        old.put_deliveries([("t", "k", "1", 1, "", 2)])
+        new.lead(6)
+        new.next_deliveries(10, 9)
+        with pytest.raises(Superseded):
+            old.free_claims([old.claimer], 20)
+        assert [one.state for one in new.deliveries(None, None, 9)] == ["claimed"]

@@ -148,7 +148,7 @@ async def taken(store, row):
 
 def test_an_instance_that_comes_back_goes_on_from_its_row(opened):
     """It went to another monitor and came back, before the loop has heard that it was away."""
-    one, _, told = opened(renew_s=1000.0)
+    one, _, told = opened(watch_s=1000.0)
     two, _, _ = opened()
 
     async def body():
@@ -181,7 +181,7 @@ def owned_by(leases, found):
 
 
 def test_that_an_instance_went_is_told_before_it_comes_back(opened):
-    one, _, told = opened(renew_s=1000.0)
+    one, _, told = opened(watch_s=1000.0)
     two, _, _ = opened()
 
     async def body():

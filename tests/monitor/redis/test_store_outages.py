@@ -4,6 +4,7 @@ what is kept until then is bounded."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import threading
@@ -17,7 +18,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.model import State
 from heartfelt.monitor.store import EventFilter, WatchedTime
 from heartfelt.monitor.store.pending import Bounds
-from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
+from heartfelt.monitor.store.redis.link import FLEET, Command, Script, Unreachable
 from tests.monitor.redis.storing import Told, a_prefix, all_changes, joined, make_store, put, run, until
 from tests.monitor.store.values import DAY_MS, NOON_MS, Clock, a_run, event
 
@@ -309,3 +310,59 @@ def test_it_does_not_try_all_the_time(redis_server, link_to, opened):
         await flushed(store)
 
     run(body())
+
+
+def test_what_waits_does_not_grow_with_the_rounds_while_one_server_is_away(redis_server, link_to, opened):
+    link = Losing(link_to(redis_server.url))
+    store = opened(link)
+
+    async def test():
+        rows = await joined(store, *(f"shop-{n}" for n in range(200)))
+        stuck = next(row for row in rows if store._keys.shard_of_id(row.id) == 1)
+        others = [row for row in rows if store._keys.shard_of_id(row.id) != 1]
+        link.dead = {FLEET, 1}
+        for n in range(8):
+            store.put_event(event(n))
+            put(store, stuck, State.NEW, State.UP)
+            for row in others:
+                put(store, row, State.NEW, State.UP)
+            writes = store._writer.failures
+            await until(lambda writes=writes: store._writer.failures > writes, "a round")
+        chunks = store._writer.outgoing._chunks[FLEET]
+        assert len(chunks) <= 3
+        assert len(store._instances._order) <= 2 * 8 + 500
+        link.dead = set()
+        await flushed(store)
+        assert store.health().dropped_changes == 0
+        assert await store.newest_event() > 0
+
+    run(test())
+
+
+def test_a_bug_in_what_follows_a_job_leaves_no_caller_waiting(redis_server, link_to, opened, monkeypatch, caplog):
+    store = opened(link_to(redis_server.url))
+
+    def fails(done):
+        raise ZeroDivisionError("on purpose")
+
+    async def test():
+        monkeypatch.setattr(store._writer, "_follow", fails)
+        jobs = [store.lease_job(lambda leases: 7) for _ in range(3)]
+        assert await asyncio.wait_for(asyncio.gather(*jobs), 10) == [7, 7, 7]
+
+    run(test())
+    assert "on purpose" in caplog.text
+
+
+def test_times_that_cannot_be_stored_take_nothing_else_along(redis_server, link_to, opened):
+    store = opened(link_to(redis_server.url))
+
+    async def test():
+        bad = WatchedTime(watched_s=float("nan"), up_s=0.0, observed_s=0.0, available_s=0.0)
+        store.put_uptime({(DAY, "shop"): bad})
+        store.put_delivery("t", "k", {"a": 1})
+        await store.flush()
+        assert len(await store.deliveries("t", None, 9)) == 1
+        assert store.health().refused == 1
+
+    run(test())

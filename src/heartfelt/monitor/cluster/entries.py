@@ -18,7 +18,7 @@ local me, entry, lease, mine, epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', mons, me, entry)
-redis.call('HSET', stamps, me, string.format('%.0f', now))
+local is_new = redis.call('HSET', stamps, me, string.format('%.0f', now))
 local leader = redis.call('GET', lead)
 local held = leader and string.sub(leader, 1, #me + 1) == me .. ':'
 if held then
@@ -40,7 +40,7 @@ for at = 6, #ARGV, 2 do
   end
 end
 return {string.format('%.0f', now), leader, redis.call('GET', secret), redis.call('HGETALL', mons),
-  redis.call('HGETALL', stamps)}
+  redis.call('HGETALL', stamps), is_new}
 """,
 )
 RESIGN = Script(
@@ -78,17 +78,20 @@ class RenewReply(msgspec.Struct):
     secret: bytes | None
     entries: dict[str, bytes]
     stamps: dict[str, int]
+    is_new: bool
+    """This monitor's own entry was not there."""
 
 
 def parsed(reply: Any) -> RenewReply:
     """Returns what RENEW has replied."""
-    now_ms, lead, secret, entries, stamps = reply
+    now_ms, lead, secret, entries, stamps, is_new = reply
     return RenewReply(
         now_ms=int(now_ms),
         lead=lead.decode(),
         secret=secret,
         entries={id.decode("utf-8", "replace"): entry for id, entry in _pairs(entries)},
         stamps={id.decode("utf-8", "replace"): int(stamp) for id, stamp in _pairs(stamps)},
+        is_new=bool(is_new),
     )
 
 

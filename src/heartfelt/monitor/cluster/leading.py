@@ -52,6 +52,9 @@ FIGURES: Figures = {
     "terms": counter("heartfelt_cluster_terms", "Times that this monitor began to lead"),
     "followed": counter("heartfelt_cluster_followed", "Changes of all monitors that were read for webhooks"),
     "follow_errors": counter("heartfelt_cluster_follow_errors", "Times that the changes could not be read"),
+    "freed": counter(
+        "heartfelt_cluster_claims_freed", "Messages that a monitor was sending when it died, and that were sent again"
+    ),
     "reread": counter(
         "heartfelt_cluster_webhooks_reread", "Times that a term began again, since webhooks had been changed elsewhere"
     ),
@@ -175,6 +178,8 @@ class Leading:
         """The webhooks of this term have started, and answer the API."""
         self._looked_s = 0.0
         self._is_other = False
+        self._lived: frozenset[str] | None = None
+        """The monitors that lived when the claims of the others were freed last; None: not in this term."""
         self.reports = EventReports(channel, self._leader, self._take_event)
         self.counts = dict.fromkeys(FIGURES, 0)
         membership.on_lead = self._led
@@ -272,7 +277,7 @@ class Leading:
         await webhooks.start()
         self._use(webhooks)
         self._is_ready, self._is_other = True, False
-        self._looked_s = time.monotonic()
+        self._looked_s, self._lived = time.monotonic(), None
         _logger.info("this monitor leads the fleet now: it runs the webhooks")
         seen = {
             shard: max(0, min(positions.cursors.get(shard, positions.seq), positions.end_seq - 1))
@@ -282,6 +287,7 @@ class Leading:
         positions.order = order = InOrder(self._keys.shards, seen, positions.until_ms)
         self._positions = positions
         self._heard_ms = order.heard_ms
+        await self._free_claims(webhooks)
         while self._running and self._wanted == fence and not webhooks.superseded:
             await self._look(webhooks)
             if not await self._follow(follower, order, webhooks, range(positions.seq + 1, positions.end_seq)):
@@ -312,6 +318,7 @@ class Leading:
         if time.monotonic() - self._looked_s < LOOK_S:
             return
         self._looked_s = time.monotonic()
+        await self._free_claims(webhooks)
         try:
             is_other = webhooks.differ(await self._store.documents(KIND))
         except StoreError as error:
@@ -322,6 +329,24 @@ class Leading:
             _logger.info("webhooks were changed elsewhere: they begin again")
             webhooks.supersede()
         self._is_other = is_other
+
+    async def _free_claims(self, webhooks: Webhooks) -> None:
+        """Has sent again what monitors were sending that live no more. One that was killed may be known to be gone only
+        after this one has begun to lead."""
+        living = frozenset(self._membership.living)
+        if self._lived is not None and self._lived <= living:
+            self._lived = living
+            return
+        try:
+            freed = await self._store.free_claims(living)
+        except StoreError as error:  # it is tried again; if another one leads by now, the position finds out
+            _logger.debug("the claims of monitors that are gone cannot be given back yet: %s", error)
+            return
+        self._lived = living
+        if freed:
+            self.counts["freed"] += freed
+            _logger.info("%d messages that a monitor was sending when it ended are sent again", freed)
+            webhooks.look()
 
     async def _end_term(self) -> None:
         self._former = webhooks = self.webhooks

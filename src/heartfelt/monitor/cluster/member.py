@@ -111,7 +111,7 @@ class ClusterMember:
             lease_ms=lease_ms,
             leads=self.membership.leads,
             retention=make_retention(config),
-            renew_s=min(config.cluster_settle / 2, config.cluster_lease / 4),
+            watch_s=min(config.cluster_settle / 2, config.cluster_lease / 4),
             wall_ms=wall_ms,
             forget_ms=lambda: min(self.wall_ms(), wall_ms()),  # one wrong clock deletes nothing
         )

@@ -69,12 +69,12 @@ FIGURES: Figures = {
 
 class _Seen:
     """Another monitor: its stamp, how old that is, and for how long this one has read the same stamp: the primary's
-    clock may have jumped before."""
+    clock may have jumped before. is_lost: Redis has lost its entry."""
 
-    __slots__ = ("read_s", "silent_s", "stamp")
+    __slots__ = ("is_lost", "read_s", "silent_s", "stamp")
 
-    def __init__(self, stamp: int, silent_s: float, read_s: float = 0.0) -> None:
-        self.stamp, self.silent_s, self.read_s = stamp, silent_s, read_s
+    def __init__(self, stamp: int, silent_s: float, read_s: float = 0.0, *, is_lost: bool = False) -> None:
+        self.stamp, self.silent_s, self.read_s, self.is_lost = stamp, silent_s, read_s, is_lost
 
 
 def awake_s() -> float:
@@ -339,6 +339,11 @@ class Membership:
             member = self._member(id, answer.entries.get(id))
             if member is not None and seen[id].silent_s < max(self._lease_s, min(member.lease_s, MOST_LEASE_S)):
                 living[id] = member
+        for id, former in self._seen.items():  # a Redis that was emptied gets their entries again, one by one
+            if id not in answer.stamps and (answer.is_new or former.is_lost) and id in self._living:
+                one = _Seen(former.stamp, former.silent_s + passed_s, former.read_s + passed_s, is_lost=True)
+                if one.silent_s < self._lease_s:
+                    seen[id], living[id] = one, self._living[id]
         self._seen = seen
         if living != self._living:
             self._living = living

@@ -40,6 +40,7 @@ FORWARD_S = 0.1
 """How often beats are forwarded at least: all that was heard since the last time, at once."""
 LOOK_S = 0.1
 """How often it is looked for instances of owners that cannot be reached from here."""
+LEAST_PAUSE_S = 0.01
 IDLE_S = 1.0
 """How often both are done while nothing of another monitor's instances is heard here."""
 SWEEP_S = 1.0
@@ -113,7 +114,7 @@ class Ownership:
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
         self._registry, self._foreign, self._store, self._channel = registry, foreign, store, channel
         self.forwarding.attach(registry, foreign, channel)
-        self.forwarding.on_unsaid = self._hears.set
+        self.forwarding.on_unsaid = self._passing.on_names = self._hears.set
         foreign.shadows.on_first = self._hears_others
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
         self.emptied = Emptied(registry, store, self._all_restored)
@@ -317,6 +318,8 @@ class Ownership:
             except Exception:  # one error must not end the work
                 self.counts["faults"] += 1
                 _logger.exception("work on ownership failed; it continues")
+            if at_once.is_set():  # by the work itself, perhaps: it must not keep the loop busy
+                await asyncio.sleep(LEAST_PAUSE_S)
 
     def _shard_of_id(self, id: int) -> int:
         return Keys.shard_of_id(id) % self._keys.shards

@@ -57,6 +57,8 @@ class Passing:
         """When a beat of an instance was passed on last."""
         self._names: dict[Name, float] = {}
         """Names of which Redis cannot be asked, and when the beats were heard that were passed on last."""
+        self.on_names: Callable[[], None] = lambda: None
+        """Called when there are names to be passed on: `step` must be called soon."""
 
     def attach(self, registry: Registry, foreign: Foreign, peers: Peers, passed: Callable[[], None]) -> None:
         """passed: called for each beat that was passed on."""
@@ -129,6 +131,7 @@ class Passing:
         `names_answered`."""
         for name in names:
             self._names.setdefault(name, -math.inf)
+        self.on_names()
 
     def _send_names(self) -> None:
         peer = self._peer()

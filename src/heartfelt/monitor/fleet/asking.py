@@ -66,7 +66,8 @@ class Asking:
         self._back_until_ms = self._tell_ms = -math.inf
         self.on_back: Callable[[], object] = lambda: None
         """Tells the other monitors that instances of a monitor that has stopped beat again; at most once in BACK_MS."""
-        self._n_away_held = 0
+        self._away_asked_ms = -math.inf
+        """When the last loss of those that are away is asked."""
         self._reached_ms = -math.inf
         """When Redis could be reached again."""
         self._n = 0
@@ -103,9 +104,10 @@ class Asking:
         if instance.id not in self.away or not hold.enable:
             return False
         loss = self._loss(instance, None, Level.EMERGENCY)
-        step_ms = self._n_away_held * 1000.0 / hold.release_per_s
-        self._n_away_held += 1
-        self._put(loss, hold.settle_ms + hold.reconnect_ms + step_ms)
+        now_ms = self._life.now_ms()
+        ask_ms = max(now_ms + hold.settle_ms + hold.reconnect_ms, self._away_asked_ms + 1000.0 / hold.release_per_s)
+        self._away_asked_ms = ask_ms
+        self._put(loss, ask_ms - now_ms)
         self._life.keep(instance, reasons.none_back_here(len(self.away)))
         return True
 
@@ -171,7 +173,7 @@ class Asking:
         """Notes that an instance of a monitor that has stopped beats to another one: its agents reach the fleet."""
         self._back_until_ms = self._life.now_ms() + self._life.hold.policy.settle_ms
         self.away.clear()
-        self._n_away_held = 0
+        self._away_asked_ms = -math.inf
 
     # -- answers
 

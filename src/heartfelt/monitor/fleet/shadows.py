@@ -84,7 +84,10 @@ class Shadows:
         self.n_raws = self.raw_bytes = 0
         self.forgotten = self.raws_dropped = 0
         self._heard: dict[str, set[int]] = {}
-        """Owner -> ids of those that have beaten since they were forwarded last. An owner's set stays the same."""
+        """Owner -> ids of those that have beaten since they were forwarded last. It is the same set as long as there is
+        a shadow of the owner."""
+        self._n_of: dict[str, int] = {}
+        """Owner -> how many there are."""
         self._raws: dict[str, list[Raw]] = {}
         self._taken_ms = now_ms()
         self.on_first: Callable[[], None] = lambda: None
@@ -112,6 +115,7 @@ class Shadows:
         if not self.by_name:
             self.on_first()
         self.by_name[name] = self.by_id[of] = shadow
+        self._n_of[owner] = self._n_of.get(owner, 0) + 1
         self.numbered.join(shadow)
         self.n_bytes += shadow.n_bytes
         return shadow
@@ -123,13 +127,20 @@ class Shadows:
             return None
         del self.by_id[shadow.of]
         self._heard[shadow.owner].discard(shadow.of)
+        self._n_of[shadow.owner] -= 1
+        self._forget_owner(shadow.owner)
         self.numbered.leave(shadow)
         self.n_bytes -= shadow.n_bytes
         self._forget(shadow)
         return shadow
 
+    def _forget_owner(self, owner: str) -> None:
+        """Forgets an owner of which there is no shadow, and nothing to forward."""
+        if not self._n_of[owner] and owner not in self._raws:
+            del self._n_of[owner], self._heard[owner]
+
     def owners(self) -> list[str]:
-        """Returns the owners of those that there are, or were lately."""
+        """Returns the owners of those that there are, and of what waits to be forwarded."""
         return list(self._heard)
 
     def is_heard(self, shadow: Shadow) -> bool:
@@ -169,6 +180,7 @@ class Shadows:
             for raw in said:
                 raw.age_ms = max(round(now_ms - raw.heard_ms), 0)
             found.append(Forward(owner=owner, ids=ids, ages_ms=ages, raws=said))
+            self._forget_owner(owner)
         return found
 
     def sweep(self) -> None:

@@ -16,8 +16,9 @@ breaker   when not to call
 from __future__ import annotations
 
 from heartfelt.monitor.webhooks.proxy import make_proxies
-from heartfelt.monitor.webhooks.service import KIND, Webhooks
+from heartfelt.monitor.webhooks.service import Webhooks
 from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
+from heartfelt.monitor.webhooks.table import KIND
 from heartfelt.monitor.webhooks.targets import Filter, Kind, Language, Target, TargetError, levels_from
 
 __all__ = ["KIND", "Filter", "Kind", "Language", "Target", "TargetError", "UnknownTarget", "WebhookSettings",

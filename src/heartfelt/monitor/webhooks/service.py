@@ -7,16 +7,14 @@ import asyncio
 import functools
 import logging
 import random
-import secrets
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from heartfelt.monitor.metric import Reading
-from heartfelt.monitor.model import AgentEvent, Change, Level, State
+from heartfelt.monitor.model import AgentEvent, Change, State
 from heartfelt.monitor.store import Store
 from heartfelt.monitor.tasks import TimedEvent, end_tasks, within
 from heartfelt.monitor.webhooks import metrics
@@ -27,29 +25,16 @@ from heartfelt.monitor.webhooks.guard import Lookup, lookup
 from heartfelt.monitor.webhooks.history import Position, Positions, Saver, StoredPositions, first_position, replay
 from heartfelt.monitor.webhooks.notices import Notice, NoticeEntry, event_entry, of_change, of_entry, refusal_event
 from heartfelt.monitor.webhooks.outbox import Outbox, Pause, pause
-from heartfelt.monitor.webhooks.settings import UnknownTarget, WebhookSettings
+from heartfelt.monitor.webhooks.settings import WebhookSettings
+from heartfelt.monitor.webhooks.table import KIND, TargetTable
 from heartfelt.monitor.webhooks.target_state import Refusal
-from heartfelt.monitor.webhooks.targets import (
-    MAX_TARGETS,
-    STATE_TYPE,
-    Target,
-    TargetError,
-    defaults,
-    is_other,
-    is_recovery,
-    make_target,
-    masked,
-    updated_target,
-    with_levels,
-)
+from heartfelt.monitor.webhooks.targets import STATE_TYPE, Target, is_recovery
 from heartfelt.monitor.webhooks.told import Told
-from heartfelt.monitor.webhooks.trials import Trials
 
 __all__ = ["Webhooks"]
 
 _log = logging.getLogger("heartfelt.monitor.webhooks")
 
-KIND = "webhook"
 _MAX_WAITING = 200_000
 _OVER = frozenset({State.UP, State.REMOVED})
 _IDLE_S = 60.0
@@ -57,7 +42,7 @@ _COUNTED = ("offered_changes", "offered_events", "lost", "replayed", "bad_docume
             "merged", "untold", "left_running")  # fmt: skip
 
 
-class Webhooks:
+class Webhooks(TargetTable):
     """Call `start()` before the first change, `offer` for each change, `stop()` before the store is closed.
 
     positions: keeps up to which change everything is in the outbox; by default a document of the store. heard_ms: until
@@ -77,22 +62,18 @@ class Webhooks:
         positions: Positions | None = None,
         heard_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._store = store
-        self._settings = settings or WebhookSettings()
-        self._wall_ms = wall_ms
-        self._heard_ms = heard_ms or wall_ms
-        self._damper = functools.partial(Damper, self._settings.damping, is_wall=heard_ms is None)
-        self._pause = pause
-        self._targets: dict[str, Target] = {}
-        self._dampers: dict[str, Damper] = {}
-        self._caller = Caller(
-            self._settings.limits, wall_ms=wall_ms, allow_private=self._settings.allow_private,
-            public_url=self._settings.public_url, proxies=self._settings.proxies, look_up=look_up, tls=tls,
+        settings = settings or WebhookSettings()
+        caller = Caller(
+            settings.limits, wall_ms=wall_ms, allow_private=settings.allow_private, public_url=settings.public_url,
+            proxies=settings.proxies, look_up=look_up, tls=tls,
         )  # fmt: skip
-        self.trials = Trials(self._caller.call)
+        make_damper = functools.partial(Damper, settings.damping, is_wall=heard_ms is None)
+        super().__init__(store, settings, caller, wall_ms=wall_ms, make_damper=make_damper)
+        self._heard_ms = heard_ms or wall_ms
+        self._pause = pause
         self._outbox = Outbox(
-            store, self._targets, self._caller.call, self._settings.retry, wall_ms=wall_ms, pause=pause, rng=rng,
-            stop_limits=self._settings.stop, on_given_up=self._given_up,
+            store, self._targets, caller.call, settings.retry, wall_ms=wall_ms, pause=pause, rng=rng,
+            stop_limits=settings.stop, on_given_up=self._given_up,
         )  # fmt: skip
         self.told = Told(store)
         self.on_event: list[Callable[[AgentEvent], None]] = []
@@ -181,6 +162,10 @@ class Webhooks:
                 self._outbox.put(target, told)
                 self.told.note(target.id, told)
 
+    def look(self) -> None:
+        """Looks for deliveries that can be sent, at once."""
+        self._outbox.wake()
+
     def _given_up(self, target: Target, notice: Notice, refusal: Refusal | None) -> None:
         now = self._targets.get(target.id)
         if now is not None and now.generation == target.generation:
@@ -215,7 +200,8 @@ class Webhooks:
             elif what.seq > self._last_seq:
                 self._take_change(what)
         self._ready = not self.superseded
-        self._outbox.start()
+        if self._ready:
+            self._outbox.start()
         self._ticker = asyncio.create_task(self._tick(), name="webhooks ticker")
 
     async def _replay(self, position: Position) -> None:
@@ -291,84 +277,7 @@ class Webhooks:
     def _position(self, flushed: bool = False) -> Position:
         return Position(seq=told_until(self._dampers.values(), self._last_seq), flushed=flushed, settled=self._settled)
 
-    # -- for the API
-
-    def targets(self) -> list[dict[str, Any]]:
-        """Returns all targets and how they work, without secrets."""
-        return [self._view(target) for target in self._targets.values()]
-
-    def defaults(self) -> dict[str, Any]:
-        """Returns the fields that a new target may omit, with their defaults."""
-        return defaults(self._settings.levels)
-
-    def has_targets(self) -> bool:
-        return bool(self._targets)
-
-    def get(self, id: str) -> dict[str, Any]:
-        """Returns one target. Raises UnknownTarget, like every method that takes an id."""
-        return self._view(self._known(id))
-
-    async def create(self, fields: Mapping[str, Any], *, id: str | None = None) -> dict[str, Any]:
-        """Creates a target. Raises TargetError, which names the field, and what the store raises."""
-        if len(self._targets) >= MAX_TARGETS:
-            raise TargetError("id", f"there are {MAX_TARGETS} webhooks, which is the limit; delete one")
-        if id in self._targets:
-            raise TargetError("id", f"there is a webhook {id!r} already")
-        fields = with_levels({"filter": {}, **fields}, self._settings.levels)
-        target = make_target(fields, now_ms=self._wall_ms(), id=id, private=self._settings.allow_private)
-        await self._store.put_document(KIND, target.id, msgspec.to_builtins(target))
-        self._set(target)
-        return self._view(target)
-
-    async def update(self, id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes the given fields; the others stay. Raises TargetError, and what the store raises.
-
-        What waits goes to the new address, in the new form, at once. If the target is switched off, it is dropped.
-        """
-        fields = with_levels(fields, self._settings.levels)
-        target = updated_target(self._known(id), fields, now_ms=self._wall_ms(), private=self._settings.allow_private)
-        await self._store.put_document(KIND, id, msgspec.to_builtins(target))
-        self._set(target)
-        self._outbox.line(target).changed(target)
-        if target.enabled:
-            await self._store.hasten_deliveries(id, self._wall_ms())
-        else:
-            self._drop_damper(id)
-            self._dampers[id] = self._damper()
-            await self._outbox.drop(id, "switched off")
-        self._outbox.wake()
-        return self._view(target)
-
-    async def delete(self, id: str) -> None:
-        """Deletes a target and drops the messages waiting for it."""
-        self._known(id)
-        await self._store.delete_document(KIND, id)
-        if self._targets.pop(id, None) is None:
-            raise UnknownTarget(id)  # deleted by another request meanwhile
-        self._drop_damper(id)
-        self.told.forget(id)
-        self._outbox.forget(id)
-        await self._outbox.drop(id, "the webhook was deleted", forget=True)
-
-    def _drop_damper(self, id: str) -> None:
-        self._counts = metrics.added(self._counts, {}, [self._dampers.pop(id)])
-
-    async def test(self, id: str) -> dict[str, Any]:
-        """Calls a target once, bypassing the outbox. Returns `Answer.view`."""
-        target = self._known(id)
-        now_ms = self._wall_ms()
-        notice = Notice(kind="test", key=f"test-{secrets.token_hex(8)}", time_ms=now_ms, level=Level.NORMAL)
-        line = self._outbox.line(target)
-        line.pace.called(now_ms)
-        answer = await self.trials.run(target, notice)
-        if answer.ok:
-            line.breaker.succeeded()
-            self._outbox.wake()
-        return answer.view()
-
-    def refusing(self) -> list[Target]:
-        """Returns the targets that refused the last message."""
-        return [target for target in self._targets.values() if self._outbox.line(target).refusing]
+    # -- figures
 
     def stats(self) -> dict[str, int | float]:
         """Returns counters since the start, and the current number of `targets` and of `open` breakers."""
@@ -384,20 +293,3 @@ class Webhooks:
 
     def readings(self) -> Iterator[Reading]:
         return metrics.readings(self.stats(), self.backlog.by_target, self._targets, self._wall_ms())
-
-    def differ(self, documents: Mapping[str, Any]) -> bool:
-        """Returns whether targets in the store, as `documents` of KIND, are others than those that are used."""
-        return is_other(documents, self._targets)
-
-    def _known(self, id: str) -> Target:
-        target = self._targets.get(id)
-        if target is None:
-            raise UnknownTarget(id)
-        return target
-
-    def _set(self, target: Target) -> None:
-        self._targets[target.id] = target
-        self._dampers.setdefault(target.id, self._damper())
-
-    def _view(self, target: Target) -> dict[str, Any]:
-        return {**masked(target), **self._outbox.line(target).view(self._wall_ms())}

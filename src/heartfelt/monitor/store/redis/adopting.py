@@ -16,6 +16,7 @@ from heartfelt.monitor.store.redis.link import FLEET, Command, Unreachable
 from heartfelt.monitor.store.redis.packing import Unreadable, unpack_row
 from heartfelt.monitor.store.redis.pages import Page, new_mark, page_key, parts_of_mark
 from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.values import pairs_of
 
 PAGES_AT_ONCE = 64
 BYTES_AT_ONCE = 16 << 20
@@ -71,7 +72,7 @@ class Orphans:
         replies = holdings.ask([self._registered(), *[Command(one.number, ("HGETALL", one.own)) for one in shards]])
         registered = {id.decode() for id in _unless_failed(replies[0], [])}
         owned: dict[int, dict[int, str]] = {
-            shard.number: {int(page): mark.decode() for page, mark in pairs(_unless_failed(reply, []))}
+            shard.number: {int(page): mark.decode() for page, mark in pairs_of(_unless_failed(reply, []))}
             for shard, reply in zip(shards, replies[1:], strict=True)
         }
         candidates = [
@@ -183,7 +184,7 @@ def _adopt_some(holdings: Holdings, orphans: Sequence[Orphan], found: list[Adopt
 def _read_rows(holdings: Holdings, page: Page, reply: Any, found: list[Adopted]) -> int:
     """Fills a page with its rows. Returns their size."""
     shard, n_bytes, indexes = holdings.shards[page.shard], 0, set()
-    for field, data in pairs(reply):
+    for field, data in pairs_of(reply):
         n_bytes += len(data)
         try:
             index = int(field)
@@ -217,11 +218,6 @@ def entry_of(page: int, index: int, data: bytes) -> Entry:
     """Returns the entry of a row."""
     generation, low, high = _HEAD.unpack_from(data)
     return Entry(page, index, generation, high << 32 | low)
-
-
-def pairs(reply: Any) -> Iterable[tuple[bytes, bytes]]:
-    """Returns the fields of a hash: a dict, or a list as of RESP 2."""
-    return reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
 
 
 def _unless_failed(reply: Any, otherwise: Any) -> Any:

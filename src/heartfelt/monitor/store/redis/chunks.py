@@ -45,7 +45,7 @@ class HistoryChunks:
             except BAD_VALUE as error:
                 self._fault("an event", error)
         for command, n, size in self._put_events.commands(rows, 2 * keep.events_ms):
-            yield Chunk(command, EVENTS if n else OTHER, n, size)
+            yield Chunk(command, EVENTS, n, size) if n else Chunk(command, OTHER, 0, once=f"part {command.words[-1]}")
         yield from self._days(taken.days)
         for minute_ms, counts in taken.counts:
             for command, n in self._add_times.minute(minute_ms, counts, keep.heat_ms):
@@ -71,11 +71,14 @@ class HistoryChunks:
         yield from self._days(_days_of(done.accepted))
 
     def written(self, wall_ms: int) -> Chunk:
-        return Chunk(Command(FLEET, ("SET", written_key(self._keys), wall_ms)), OTHER, 0)
+        return Chunk(Command(FLEET, ("SET", written_key(self._keys), wall_ms)), OTHER, 0, once="written")
 
     def _days(self, days: dict[tuple[int, str], DayFigures]) -> Iterator[Chunk]:
-        for command, n in self._add_times.days(days, self._keep().uptime_ms):
-            yield Chunk(command, DAYS, n)
+        try:
+            for command, n in self._add_times.days(days, self._keep().uptime_ms):
+                yield Chunk(command, DAYS, n)
+        except BAD_VALUE as error:
+            self._fault("times of a day", error)
 
 
 def _days_of(changes: list[Change]) -> dict[tuple[int, str], Any]:

@@ -80,7 +80,7 @@ def pack_event(row: tuple[Any, ...]) -> tuple[str, bytes]:
     return str(min(time_ms, received_ms)), head + words + info.encode()
 
 
-class FoundEvents(NamedTuple):
+class FoundEvent(NamedTuple):
     at_ms: int
     number: int
     data: bytes
@@ -119,9 +119,9 @@ def _words(data: bytes) -> tuple[list[str], bytes]:
     return words, data[at:]
 
 
-def _found(data: bytes) -> FoundEvents:
+def _found(data: bytes) -> FoundEvent:
     number, _, time_ms, received_ms = _HEADER.unpack_from(data)
-    return FoundEvents(min(time_ms, received_ms), number, data)
+    return FoundEvent(min(time_ms, received_ms), number, data)
 
 
 class PutEvents:
@@ -283,10 +283,10 @@ class _Search:
         self._ends_s = time.monotonic() + READ_S
         self.has_text = _matcher(which.text)
 
-    def newest_first(self, cursor: EventCursor | None, limit: int) -> Iterator[FoundEvents]:
+    def newest_first(self, cursor: EventCursor | None, limit: int) -> Iterator[FoundEvent]:
         """Merges the parts: those that are open are in a heap, with their next event."""
         parts = self._parts()[::-1]
-        heap: list[tuple[int, int, int, FoundEvents, Iterator[FoundEvents]]] = []
+        heap: list[tuple[int, int, int, FoundEvent, Iterator[FoundEvent]]] = []
         opened = 0
         while True:
             while parts and (not heap or parts[-1].end_ms > -heap[0][0]):
@@ -317,7 +317,7 @@ class _Search:
         start = self._which.start_ms
         return parts if start is None else [part for part in parts if part.end_ms + part.ahead_ms > start]
 
-    def walk(self, part: Part, wanted: dict[str, Any], cursor: EventCursor | None, limit: int) -> Iterator[FoundEvents]:
+    def walk(self, part: Part, wanted: dict[str, Any], cursor: EventCursor | None, limit: int) -> Iterator[FoundEvent]:
         """Yields the events of a part that match, the newest first."""
         for answer in self._slices(part, wanted, cursor, min(limit, SLICE)):
             yield from map(_found, answer[3])

@@ -15,11 +15,11 @@ import time
 from typing import Any
 
 from heartfelt.errors import StoreError
-from heartfelt.monitor.store.redis.adopting import pairs
 from heartfelt.monitor.store.redis.keys import FORMAT, SLOTS, Keys
 from heartfelt.monitor.store.redis.link import FLEET, Command, Link
 from heartfelt.monitor.store.redis.packing import pack_words
 from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.values import pairs_of
 
 KINDS = ("token", "webhook")
 RESTORE_FLEET = load("restore_fleet")
@@ -79,7 +79,7 @@ class FleetCopy:
                 raise reply
             if isinstance(reply, Exception):
                 raise StoreError(f"Redis: {reply}") from reply
-        return [replies[0], *(dict(pairs(reply)) for reply in replies[1:])]
+        return [replies[0], *(dict(pairs_of(reply)) for reply in replies[1:])]
 
     def _restore(self) -> None:
         is_known = self._born is not None

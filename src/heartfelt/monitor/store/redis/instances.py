@@ -22,7 +22,7 @@ from heartfelt.monitor.store.redis.keys import Entry, Keys, parts_of
 from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Refused, Write
 from heartfelt.monitor.store.redis.link import Unreachable
 from heartfelt.monitor.store.redis.outcomes import AskedLoss, Outcome, Recorded, WriteRefusal
-from heartfelt.monitor.store.redis.own import LEAST_FLUSH_S, MOST_FLUSH_S, NO_TIMEOUT, News, Own
+from heartfelt.monitor.store.redis.own import LEAST_FLUSH_S, MOST_FLUSH_S, NO_TIMEOUT, News, Own, PutOrder
 from heartfelt.monitor.store.redis.unheard import Unheard
 from heartfelt.monitor.store.redis.values import BAD_VALUE
 from heartfelt.monitor.store.rows import slices
@@ -31,7 +31,7 @@ AT_ONCE = 500
 """Writes in one call."""
 MOST_IN_WRITE = 200
 """Changes of one instance in one Write."""
-HALF_S = 1.0
+ROW_S = 1.0
 """How long a change waits for the row that is put after it."""
 
 
@@ -63,7 +63,7 @@ class Instances:
         self._news: dict[int, News] = {}
         self._unsure: dict[int, Write] = {}
         self._tokens = 0
-        self._order: deque[int] = deque()  # the ids of the changes that wait, the oldest first
+        self._order = PutOrder()
         self._n_changes = 0
         self._asked: dict[int, Accepted | Refused | None] = {}
         """Losses that `lose` asks for now, and the answers."""
@@ -152,15 +152,15 @@ class Instances:
         self._dropped.changes += self._unheard.filter(batch)
         for change in batch.changes:
             self._of(change.id).changes.append(change)
-            self._order.append(change.id)
+            self._order.add(change.id)
         self._n_changes += len(batch.changes)
         for id, row in batch.instances.items():
             self._of(id).row = row
         for id in batch.removed:
             news = self._of(id)
             news.removed, news.row = True, None
-        while self._n_changes > self._most_changes:
-            news_of = self._news.get(self._order.popleft())
+        while self._n_changes > self._most_changes and len(self._order):
+            news_of = self._news.get(self._order.pop_oldest())
             if news_of is not None and news_of.changes:
                 news_of.changes.popleft()
                 self._n_changes -= 1
@@ -224,8 +224,7 @@ class Instances:
             self._change(begun, outcome, failed)
             ready = ready[AT_ONCE:] + [id for id in begun if id in self._news and id not in self._unsure]
             yield outcome
-        if not self._n_changes:
-            self._order.clear()
+        self._order.tidy(self._news, self._n_changes)
 
     def lose(self, losses: Sequence[AskedLoss], outcome: Outcome) -> list[Accepted | Refused | Unreachable]:
         """Asks whether these are losses. If the answer is Unreachable, ask again: what was executed all the same is
@@ -284,7 +283,7 @@ class Instances:
 
     def _is_ready(self, news: News) -> bool:
         """A change and its row are put one after the other, and belong into one Write: the change waits for the row."""
-        return news.row is not None or news.removed or time.monotonic() > news.put_s + HALF_S
+        return news.row is not None or news.removed or time.monotonic() > news.put_s + ROW_S
 
     def _begin(self, id: int, outcome: Outcome, failed: set[int]) -> bool:
         """Makes what was put of an instance a Write. Returns False if it has to wait, or cannot be."""

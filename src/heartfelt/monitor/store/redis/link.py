@@ -84,6 +84,10 @@ class Link(Protocol):
     def trouble(self) -> str | None:
         """Returns what is wrong with Redis, for people, from memory. None: nothing is known to be."""
 
+    def refuses_writes(self) -> str | None:
+        """Returns which server refuses to write, and why, from memory. None: none is known to, or all write again. What
+        needs no memory may be written nevertheless."""
+
     def stats(self) -> dict[str, int]:
         """Returns figures since the start."""
 

@@ -20,7 +20,7 @@ from heartfelt.errors import StoreError
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.redis.address import place
 from heartfelt.monitor.store.redis.link import Script, ServerState, Unreachable
-from heartfelt.monitor.store.redis.refusals import IS_REPLY, NotExecuted, why
+from heartfelt.monitor.store.redis.refusals import IS_REPLY, NotExecuted, refusal_of, why
 
 log = logging.getLogger("heartfelt.redis")
 
@@ -31,6 +31,11 @@ REFUSED_S = 60.0
 FAILURES = (wrong.RedisError, OSError, StoreError, ValueError)
 """Errors of a connection, and of making one."""
 LOAD, ASKING, REPLY = "load", "asking", "reply"
+NO_WRITES = frozenset(("OOM", "MISCONF", "READONLY", "NOREPLICAS"))
+"""Codes of refusals of all writes. Those that need no memory may still be executed, and so may a script that needs some
+only now and then: what works says nothing about the others."""
+PROBE = Script("probe", "#!lua\nreturn 1")
+"""A script without flags may write, as far as the server knows: it refuses it as it refuses writes that need memory."""
 
 
 @lru_cache(maxsize=256)
@@ -171,6 +176,7 @@ class Node:
         self._down: str | None = None
         self._refusal: tuple[str, str] | None = None
         self._refused_s = 0.0
+        self._no_writes: str | None = None
         self._since_s = time.monotonic()
         self._failures = 0
         self._closed = False
@@ -187,6 +193,11 @@ class Node:
     def is_refusing(self) -> bool:
         """Whether a command was refused, and none like it was executed since."""
         return self._refusal is not None
+
+    @property
+    def no_writes(self) -> str | None:
+        """Why it refuses to write, until a write that needs memory would succeed again."""
+        return self._no_writes
 
     def take(self) -> Pipe:
         """Returns a connection that nobody else uses. Raises Unreachable, with `refused`."""
@@ -243,6 +254,8 @@ class Node:
             if pipe is None:
                 pipe = self._connect()
             reading = pipe.time()
+            if self._no_writes is not None:
+                self._try_to_write(pipe)
         except FAILURES as error:
             if pipe is not None:
                 self._drop(pipe)
@@ -256,11 +269,28 @@ class Node:
         self.give(pipe)
         return reading
 
+    def _try_to_write(self, pipe: Pipe) -> None:
+        """Finds out whether it writes again. Raises one of FAILURES."""
+        replies, error = pipe.receive(pipe.send([(PROBE, 0)]))
+        if error is not None:
+            raise error
+        (reply,) = replies
+        refusal = refusal_of(reply) if isinstance(reply, Exception) else None
+        with self._lock:
+            if refusal is not None:
+                self._no_writes = refusal.text
+            else:
+                self._no_writes = None
+                self._refusing.worked()
+
     def refused(self, word: str, refusal: NotExecuted) -> None:
         """Notes that it does not execute a command, such as a write while it is out of memory."""
         with self._lock:
             self._failures += 1
-            self._refusal, self._refused_s = (word, refusal.text), time.monotonic()
+            if refusal.code in NO_WRITES:
+                self._no_writes = refusal.text
+            else:
+                self._refusal, self._refused_s = (word, refusal.text), time.monotonic()
             self._refusing.failed(f"Redis at {self.name} refuses a command ({word}): {refusal.text}")
 
     def worked(self, words: set[str]) -> None:
@@ -268,7 +298,8 @@ class Node:
         with self._lock:
             if self._refusal is not None and self._refusal[0] in words:
                 self._refusal = None
-                self._refusing.worked()
+                if self._no_writes is None:
+                    self._refusing.worked()
 
     def state(self) -> ServerState:
         with self._lock:
@@ -278,7 +309,7 @@ class Node:
                 name=self.name,
                 up=self._down is None,
                 since_s=time.monotonic() - self._since_s,
-                error=self._down or refusal,
+                error=self._down or self._no_writes or refusal,
                 connections=self._made,
                 round_trip_ms=None if self._round_trip_s is None else self._round_trip_s * 1000,
                 failures=self._failures,

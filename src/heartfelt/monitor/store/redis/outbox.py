@@ -15,26 +15,27 @@ A claim has a token. The result of a call by a former claimer counts only if it 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import os
+import secrets
 import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from heartfelt.monitor.store import LEASE_MS, Backlog, Delivery, Superseded, Who
+from heartfelt.monitor.store import LEASE_MS, Delivery, Superseded, Who
 from heartfelt.monitor.store import Keys as DeliveryKeys
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import DeliveryRow
 from heartfelt.monitor.store.redis.keys import Keys, name_of, parts_of
-from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Script
+from heartfelt.monitor.store.redis.link import FLEET, Command, Link
 from heartfelt.monitor.store.redis.outbox_layout import (
     BATCH,
+    COUNT,
+    MOST_COUNT,
     NUMBER,
     ROOM,
     ROW,
@@ -42,34 +43,22 @@ from heartfelt.monitor.store.redis.outbox_layout import (
     bounded,
     bytes_of,
     digest_of,
-    id_before,
+    mark_of,
     number_of,
     pairs,
     slices,
     text_of,
 )
+from heartfelt.monitor.store.redis.outbox_reading import FAULTS, PAGE, OutboxReader
 from heartfelt.monitor.store.redis.values import checked
-from heartfelt.monitor.store.rows import DELIVERY_STATES, LEVELS, from_json, to_json
+from heartfelt.monitor.store.rows import LEVELS, from_json, to_json
 
 __all__ = ["BATCH", "RedisOutbox", "Trimmed"]
 
 _log = logging.getLogger("heartfelt.monitor.store")
 
-PAGE = 200
-"""The most that one command returns."""
 MOST_CLAIMS = 100_000
 _INTERRUPTED = "the monitor that sent it leads no more"
-_PARTS = ("number", "rows", "keys", "log", "open", "queue", "levels", "due", "first", "targets", "lead")
-"""The keys of every script, in the order of outbox_lib.lua."""
-_FAULTS = (ValueError, TypeError, KeyError, RecursionError, struct.error, msgspec.DecodeError)
-assert len(LEVELS) == 3, "outbox_lib.lua counts the levels"
-
-
-@functools.cache
-def _script(name: str) -> Script:
-    folder = Path(__file__).with_name("scripts")
-    texts = [(folder / f"outbox_{part}.lua").read_text(encoding="utf-8") for part in ("lib", name)]
-    return Script(f"outbox_{name}", "".join(texts))
 
 
 class Trimmed(NamedTuple):
@@ -86,7 +75,7 @@ class _Claim(NamedTuple):
     """The digest of target and key, which another delivery of this number would not have."""
 
 
-class RedisOutbox:
+class RedisOutbox(OutboxReader):
     """Methods with the names of `Store`'s do the same, but block. Each raises Unreachable: whether it was done is not
     known then, and it may be called again. Any thread.
 
@@ -94,11 +83,10 @@ class RedisOutbox:
     """
 
     def __init__(self, link: Link, keys: Keys, *, logger: logging.Logger = _log, claimer: str | None = None) -> None:
-        self._link = link
-        self._keys = [keys.fleet("out", part) for part in _PARTS]
-        self._rows, self._by_key, self._stream, self._names = (self._keys[at] for at in (1, 2, 3, 9))
-        self._fleet = keys.fleet
-        self._claimed_by = keys.fleet("out", "claim", claimer or os.urandom(16).hex())
+        super().__init__(link, keys, logger)
+        self.claimer = claimer = claimer or os.urandom(16).hex()
+        self._claimed_by = keys.fleet("out", "claim", claimer)
+        self._tokens = (mark_of(claimer) + COUNT.pack(n & MOST_COUNT) for n in itertools.count(secrets.randbits(32)))
         self._claiming = threading.Lock()
         self._fence = self._written = 0
         self._lost = b""
@@ -109,15 +97,6 @@ class RedisOutbox:
         self._refused_log = OutageLog(logger, "this monitor leads again")
         self.refused = 0
         """Deliveries and entries of `told` that were left out, because another monitor leads."""
-        self._damage_log = OutageLog(logger, "the outbox in Redis can be read again")
-        self.damaged = 0
-        """Deliveries and entries of `told` that could not be read, and were left out."""
-
-    def _run(self, name: str, *arguments: Any, more: Sequence[str] = ()) -> Any:
-        return self._link.call(FLEET, _script(name), *arguments, keys=[*self._keys, *more])
-
-    def _of(self, target: bytes) -> str:
-        return self._fleet("out", "of", target.hex())
 
     # -- putting
 
@@ -177,7 +156,7 @@ class RedisOutbox:
         limit = min(limit, BATCH)
         rooms = {digest_of(target): max(0, most) for target, most in (room or {}).items() if most < limit}
         with self._claiming:
-            token, lost, self._lost = os.urandom(8), self._lost, b""
+            token, lost, self._lost = next(self._tokens), self._lost, b""
             try:
                 found = self._claim(bounded(now_ms), limit, rooms, token, lost)
             except Exception:
@@ -233,7 +212,7 @@ class RedisOutbox:
             return False
         try:
             if self._lost:
-                self._run("claim", 1, LEASE_MS, 0, os.urandom(8), self._lost, b"", more=[self._claimed_by])
+                self._run("claim", 1, LEASE_MS, 0, next(self._tokens), self._lost, b"", more=[self._claimed_by])
                 self._lost = b""
             now_ms = self._link.now_ms(FLEET)
             for number in {**self._claims, **self._unrecorded}:
@@ -243,6 +222,21 @@ class RedisOutbox:
         finally:
             self._claiming.release()
         return True
+
+    def free_claims(self, living: Iterable[str], now_ms: int) -> int:
+        """Lets others claim at once what was claimed by monitors that live no more, and returns how many deliveries
+        that are. living: the claimers that go on. Must `lead` before. Raises Superseded."""
+        marks = b"".join(sorted(map(mark_of, living)))
+        after, freed, is_first = b"", 0, True
+        while after or is_first:
+            reply = self._run("free", self._fence, self._written, now_ms, BATCH, after, _INTERRUPTED, marks)
+            if not reply:
+                raise Superseded(
+                    f"another monitor leads now, which frees the claims, and not the one with the fence {self._fence}"
+                )
+            n, self._written, after = reply
+            freed, is_first = freed + n, False
+        return freed
 
     # -- all that waits for a target
 
@@ -264,91 +258,6 @@ class RedisOutbox:
                 after = self._run("hasten", digest, level, bounded(now_ms), BATCH, after)
                 if not after:
                     break
-
-    # -- reading
-
-    def delivery_states(self, target: str, keys: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for some in slices(list(keys), PAGE):
-            digests = [digest_of(target, key) for key in some]
-            numbers = self._link.call(FLEET, "HMGET", self._by_key, *digests)
-            stored = {key: number for key, number in zip(some, numbers, strict=True) if number is not None}
-            if stored:
-                rows = self._link.call(FLEET, "HMGET", self._rows, *stored.values())
-                for key, row in zip(stored, rows, strict=True):
-                    if row and row[0] < len(DELIVERY_STATES):
-                        found[key] = DELIVERY_STATES[row[0]]
-        return found
-
-    def waiting_deliveries(self, unwritten: Callable[[], Iterable[DeliveryRow]] = tuple) -> dict[str, Backlog]:
-        """unwritten: returns rows that are queued; see deliveries.waiting."""
-        found: dict[str, tuple[int, int]] = {}
-        after, is_first = b"", True
-        while after or is_first:
-            after, *flat = self._run("waiting", after, PAGE)
-            is_first = False
-            for name, count, oldest_ms in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-                found[text_of(name)] = (count, oldest_ms)
-        for target, _, _, created_ms, _, _ in unwritten():
-            n, oldest_ms = found.get(target, (0, created_ms))
-            found[target] = (n + 1, min(oldest_ms, created_ms))
-        return {target: Backlog(count=n, oldest_ms=oldest_ms) for target, (n, oldest_ms) in found.items()}
-
-    def deliveries(self, target: str | None, before: int | None, limit: int) -> list[Delivery]:
-        stream = self._stream if target is None else self._of(digest_of(target))
-        found: list[Delivery] = []
-        end = "+" if before is None else id_before(before)
-        while len(found) < limit:
-            count = min(limit - len(found), PAGE)
-            entries = self._link.call(FLEET, "XREVRANGE", stream, end, "-", "COUNT", count)
-            numbers = [number_of(id) for id, _ in entries]
-            if not numbers:
-                break
-            bodies = [fields for _, fields in entries] if target is None else self._entries(numbers)
-            rows = self._link.call(FLEET, "HMGET", self._rows, *map(NUMBER.pack, numbers))
-            for number, row, body in zip(numbers, rows, bodies, strict=True):
-                delivery = None if row is None else self._delivery(number, row, body)
-                if delivery is not None:
-                    found.append(delivery)
-            if len(numbers) < count:
-                break
-            end = id_before(numbers[-1])
-        return found
-
-    def _entries(self, numbers: Sequence[int]) -> list[list[bytes] | None]:
-        """Returns the fields of these deliveries in the log; None: it has none."""
-        replies = self._link.execute(
-            Command(FLEET, ("XRANGE", self._stream, f"{number}-0", f"{number}-0")) for number in numbers
-        )
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return [reply[0][1] if reply else None for reply in replies]
-
-    def _delivery(self, number: int, row: bytes, entry: list[bytes] | None) -> Delivery | None:
-        try:
-            state, _, attempts, next_ms, created_ms, *_ = ROW.unpack_from(row)
-            if entry is None:
-                raise ValueError("its message is missing")
-            body = dict(pairs(entry))
-            return Delivery(
-                number=number,
-                target=text_of(body[b"t"]),
-                key=text_of(body[b"k"]),
-                payload=from_json(text_of(body[b"p"])),
-                created_ms=created_ms,
-                attempts=attempts,
-                state=DELIVERY_STATES[state],
-                next_ms=next_ms if state < 2 and next_ms else None,
-                answer=text_of(row[ROW.size :]),
-            )
-        except (*_FAULTS, IndexError) as error:
-            self._damage(f"delivery {number} cannot be read: {error}")
-            return None
-
-    def _damage(self, text: str, count: int = 1) -> None:
-        self.damaged += count
-        self._damage_log.failed(f"left out, because the outbox in Redis is damaged: {text}")
 
     # -- what targets were told
 
@@ -383,7 +292,7 @@ class RedisOutbox:
                     try:
                         who, keys = parts_of(name), msgspec.convert(from_json(text_of(value)), tuple[str, ...])
                         found.setdefault(text_of(target), {})[who] = keys
-                    except (*_FAULTS, msgspec.ValidationError) as error:
+                    except (*FAULTS, msgspec.ValidationError) as error:
                         self._damage(f"what the target {text_of(target)!r} was told of {name!r}: {error}")
         return found
 

@@ -20,6 +20,9 @@ ROW = struct.Struct(">BBIQQ8s12s12s12s")
 """state, level, attempts, next_ms (0: it waits for an earlier one), created_ms, token of the claim, and digests of the
 target, the subject and the key. The answer follows."""
 NUMBER = struct.Struct(">Q")
+COUNT = struct.Struct(">I")
+MOST_COUNT = (1 << 32) - 1
+"""The token of a claim is the claimer's mark and a count, so that it says who has claimed, and none comes twice."""
 ROOM = struct.Struct(">12sH")
 """The digest of a target, and how many it may get."""
 
@@ -30,6 +33,11 @@ def digest_of(*texts: str) -> bytes:
         data = bytes_of(text)
         digest.update(b"%d:" % len(data) + data)
     return digest.digest()
+
+
+def mark_of(claimer: str) -> bytes:
+    """Returns how the tokens of all claims of a monitor begin."""
+    return hashlib.blake2b(claimer.encode(), digest_size=4).digest()
 
 
 def bytes_of(text: str) -> bytes:

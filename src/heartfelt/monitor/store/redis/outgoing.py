@@ -28,6 +28,8 @@ class Chunk(NamedTuple):
     kind: str
     rows: int
     bytes: int = 0
+    once: str = ""
+    """Only one chunk with this mark waits: another one would do the same. "": all wait."""
 
 
 class Outgoing:
@@ -48,12 +50,17 @@ class Outgoing:
         self._chunks: dict[int, deque[Chunk]] = {}
         self._rows = dict.fromkeys(self._most, 0)
         self._event_bytes = 0
+        self._once: set[str] = set()
 
     def __len__(self) -> int:
         """How many rows wait. Any thread."""
         return sum(self._rows.values())
 
     def put(self, chunk: Chunk) -> None:
+        if chunk.once in self._once:
+            return
+        if chunk.once:
+            self._once.add(chunk.once)
         self._chunks.setdefault(chunk.command.shard, deque()).append(chunk)
         self._rows[chunk.kind] += chunk.rows
         self._event_bytes += chunk.bytes
@@ -112,6 +119,7 @@ class Outgoing:
     def _done(self, chunk: Chunk) -> None:
         self._rows[chunk.kind] -= chunk.rows
         self._event_bytes -= chunk.bytes
+        self._once.discard(chunk.once)
 
     def _fault(self, chunk: Chunk, error: Exception) -> None:
         self.faults += chunk.rows

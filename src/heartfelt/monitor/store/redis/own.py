@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 
 from heartfelt.monitor.model import Change, InstanceRow, State
 from heartfelt.monitor.store.redis.keys import Entry
 
-__all__ = ["LEAST_FLUSH_S", "MOST_FLUSH_S", "NO_TIMEOUT", "News", "Own"]
+__all__ = ["LEAST_FLUSH_S", "MOST_FLUSH_S", "NO_TIMEOUT", "News", "Own", "PutOrder"]
 
 NO_TIMEOUT = frozenset((State.LOST, State.LEFT, State.PAUSED, State.REMOVED))
 """States in which no timeout runs."""
 LEAST_FLUSH_S = 0.25
 MOST_FLUSH_S = 15.0
+_MOST_WRITTEN = 500
 
 
 class Own:
@@ -45,3 +47,31 @@ class News:
         self.removed = False
         self.changes: deque[Change] = deque()
         self.put_s = time.monotonic()
+
+
+class PutOrder:
+    """Remembers in which order the changes that wait were put, by the ids of their instances."""
+
+    def __init__(self) -> None:
+        self._ids: deque[int] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, id: int) -> None:
+        self._ids.append(id)
+
+    def pop_oldest(self) -> int:
+        return self._ids.popleft()
+
+    def tidy(self, news: Mapping[int, News], n_changes: int) -> None:
+        """Forgets changes that wait no more, so that it stays small while some wait for a server that is away."""
+        if n_changes and len(self._ids) <= 2 * n_changes + _MOST_WRITTEN:
+            return
+        left = {id: len(one.changes) for id, one in news.items() if one.changes}
+        kept: deque[int] = deque()
+        for id in reversed(self._ids if left else ()):
+            if left.get(id):
+                left[id] -= 1
+                kept.appendleft(id)
+        self._ids = kept

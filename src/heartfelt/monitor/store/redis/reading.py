@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -56,10 +57,11 @@ class Reading:
             self._work.put(None)
         ends_s = time.monotonic() + self._answer_s
         left = sum(not join_thread(thread, ends_s - time.monotonic(), self._logger) for thread in self._threads)
-        while not self._work.empty():  # no thread is left to run them
-            found = self._work.get()
-            if found is not None and found[1].set_running_or_notify_cancel():
-                found[1].set_exception(self._ended())
+        with contextlib.suppress(queue.Empty):
+            while True:  # no thread is left to run them, unless one that did not end in time comes back
+                found = self._work.get_nowait()
+                if found is not None and found[1].set_running_or_notify_cancel():
+                    found[1].set_exception(self._ended())
         return left
 
     async def read(self, work: Callable[[], T]) -> T:

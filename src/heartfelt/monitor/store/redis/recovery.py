@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from heartfelt.monitor.store.redis.adopting import pairs
 from heartfelt.monitor.store.redis.holdings import Holdings, Shard
 from heartfelt.monitor.store.redis.joining import UNREADABLE
 from heartfelt.monitor.store.redis.keys import Entry, field_of
 from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.pages import Page
+from heartfelt.monitor.store.redis.values import pairs_of
 
 PAGES_AT_ONCE = 64
 
@@ -35,7 +35,7 @@ class Audit:
             if isinstance(reply, Unreachable):
                 self._holdings.in_doubt(shard)
                 continue
-            owned = {int(page): mark for page, mark in pairs(reply)}
+            owned = {int(page): mark for page, mark in pairs_of(reply)}
             shard.audit = False
             for page in list(shard.pages.all.values()):
                 if owned.get(page.number) == page.mark:

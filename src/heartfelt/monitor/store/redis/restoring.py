@@ -21,8 +21,6 @@ from heartfelt.monitor.store.redis.packing import pack_row, pack_words, unpack_r
 from heartfelt.monitor.store.redis.pages import Page, new_mark, parts_of_mark
 from heartfelt.monitor.store.redis.scripts import load
 
-BYTES_PER_CALL = 256 << 10
-ITEMS_PER_CALL = 128
 GENERATIONS = 1 << 16
 RESTORE_PAGE, RESTORE = load("restore_page"), load("restore")
 
@@ -116,7 +114,7 @@ def _parts(items: Sequence[_Item]) -> Iterator[list[_Item]]:
     part: list[_Item] = []
     size = 0
     for item in items:
-        if part and (len(part) == ITEMS_PER_CALL or size + len(item.row) > BYTES_PER_CALL):
+        if part and (len(part) == changing.ITEMS_PER_CALL or size + len(item.row) > changing.BYTES_PER_CALL):
             yield part
             part, size = [], 0
         part.append(item)

@@ -258,6 +258,12 @@ class RedisLink:
                 return f"Redis at {one.name} {what}: {one.error}"
         return None
 
+    def refuses_writes(self) -> str | None:
+        for node in self._topology.nodes():
+            if node.is_up and (why_not := node.no_writes) is not None:
+                return f"Redis at {node.name} refuses to write: {why_not}"
+        return None
+
     def stats(self) -> dict[str, int]:
         with self._lock:
             return dict(self._stats)

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-from msgspec.structs import replace
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.model import AgentEvent, Change, Hold, InstanceRow, Level, Run, State
@@ -21,15 +19,16 @@ from heartfelt.monitor.store.redis.chunks import hold_key, written_key
 from heartfelt.monitor.store.redis.forgetting import Forgetting
 from heartfelt.monitor.store.redis.gathering import Gathered
 from heartfelt.monitor.store.redis.instances import Instances
-from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Entry, Keys, name_of
-from heartfelt.monitor.store.redis.leases import Accepted, Adopted, Leases, Orphan, Owned, Refused
-from heartfelt.monitor.store.redis.link import FLEET, Command, Link, Unreachable
+from heartfelt.monitor.store.redis.keys import MOST_SHARDS, SEQ_EPOCH_MS, Keys
+from heartfelt.monitor.store.redis.leases import Leases
+from heartfelt.monitor.store.redis.link import FLEET, Command, Link
 from heartfelt.monitor.store.redis.outcomes import AskedLoss, Listener, Outcome, Recorded, WriteRefusal
+from heartfelt.monitor.store.redis.owned import OwnedInstances
 from heartfelt.monitor.store.redis.reader import HistoryReader
 from heartfelt.monitor.store.redis.scripts import load
 from heartfelt.monitor.store.redis.telling import Teller
 from heartfelt.monitor.store.redis.values import checked, stream_id_at
-from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, RENEW_S, RedisWriter
+from heartfelt.monitor.store.redis.writer import ANSWER_S, CLOSE_S, WATCH_S, RedisWriter
 from heartfelt.monitor.store.rows import hold_of
 
 __all__ = ["AskedLoss", "Listener", "Recorded", "RedisStore", "WriteRefusal"]
@@ -48,7 +47,7 @@ def _timeout_ms(row: InstanceRow) -> int:
     return row.timeout_ms or 0
 
 
-class RedisStore(HistoryReader):
+class RedisStore(HistoryReader, OwnedInstances):
     """See `Store`. `Store` is about this monitor's own instances, and about the history of all.
 
     link, leases: are closed with the store. monitor_id: of this incarnation. lease_ms: returns the timeout of an
@@ -71,7 +70,7 @@ class RedisStore(HistoryReader):
         bounds: Bounds | None = None,
         close_s: float = CLOSE_S,
         answer_s: float = ANSWER_S,
-        renew_s: float = RENEW_S,
+        watch_s: float = WATCH_S,
         wall_ms: Callable[[], int] = _wall_ms,
         forget_ms: Callable[[], int] | None = None,
         logger: logging.Logger | None = None,
@@ -98,7 +97,7 @@ class RedisStore(HistoryReader):
             name=name, link=link, keys=keys, writer_id=monitor_id, leases=leases, instances=self._instances,
             outbox=self._outbox, forgetting=self._forgetting, bounds=bounds, kept_dropped=kept_dropped,
             tell=self._teller.tell, leads=leads, wall_ms=wall_ms, logger=self._logger, close_s=close_s,
-            answer_s=answer_s, renew_s=renew_s,
+            answer_s=answer_s, watch_s=watch_s,
         )  # fmt: skip
         self._refused = 0
         self._bytes = 0
@@ -168,6 +167,8 @@ class RedisStore(HistoryReader):
         error = writer.error
         if error is None and self._reading.failed_s >= writer.written_s:
             error = self._reading.error
+        if error is None and self._state == "open":
+            error = self._link.refuses_writes()
         if self._state != "open":
             error = f"the store {self.name} is not open"
         return Health(
@@ -256,100 +257,13 @@ class RedisStore(HistoryReader):
         """Returns whether something that was put of an instance waits to be written."""
         return self._writer.is_unwritten(id)
 
-    async def give_up(self) -> None:
-        """Writes what was put before, then gives up the leases, so that others adopt at once. Nothing of instances is
-        written from then on. Raises StoreError if Redis cannot be reached."""
-        await self._writer.flush()
-        await self._writer.do(lambda outcome: self._writer.give_up(), urgent=True)
-
-    # -- whose instances are. Each raises StoreError if Redis cannot be reached
-
-    async def reserve(self, who: Sequence[Who]) -> list[Entry | Owned | Unreachable]:
-        """Returns an Entry for each that is this monitor's from now on: its row is to be put with that id."""
-        self._teller.see_loop()
-        names = [name_of(*one) for one in who]
-
-        def job(outcome: Outcome) -> list[Entry | Owned | Unreachable]:
-            answers = list(self.leases.reserve(names))
-            for name, answer in zip(names, answers, strict=True):
-                if isinstance(answer, Entry) and answer.id not in self._instances.own:
-                    self._instances.add(name, answer)
-            return answers
-
-        return await self._writer.do(job, urgent=True)
-
-    async def lose(self, losses: Sequence[AskedLoss]) -> list[Accepted | Refused | Unreachable]:
-        """Asks Redis whether these are losses. Accepted: it has recorded the row and the change, under the seq that it
-        returns; `put_change` of that seq does nothing then. Call `heard` before anything is put of the instance."""
-        self._teller.see_loop()
-        answers = await self._writer.do(lambda outcome: self._instances.lose(losses, outcome), urgent=True)
-        self._lost.update(seq for one in answers if isinstance(one, Accepted) for seq in one.seqs)
-        return answers
-
-    async def lease_job(self, job: Callable[[Leases], Any]) -> Any:
-        """Runs `find` or `orphans` in the writer's thread."""
-        self._teller.see_loop()
-        return await self._writer.do(lambda outcome: job(self.leases), urgent=True)
-
-    async def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
-        """Takes instances over, as `Leases.move`. They are this monitor's from now on: see `heard`."""
-        self._teller.see_loop()
-
-        def job(outcome: Outcome) -> list[Adopted | Entry | Refused | Unreachable]:
-            found = self.leases.move(wanted)
-            for at, ((name, _, _), one) in enumerate(zip(wanted, found, strict=True)):
-                if isinstance(one, Adopted):
-                    found[at] = one._replace(is_kept=True) if self._instances.has(one.entry) else self._came(one)
-                elif isinstance(one, Entry) and one.id not in self._instances.own:
-                    self._instances.add(name, one)
-            return found
-
-        return await self._writer.do(job, urgent=True)
-
-    async def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
-        """Takes pages over, as `Leases.adopt`. Their instances are this monitor's from now on: see `heard`."""
-        self._teller.see_loop()
-        return await self._writer.do(
-            lambda outcome: [self._came(one) for one in self.leases.adopt(orphans)], urgent=True
-        )
-
-    async def restore(self, rows: Mapping[int, InstanceRow | None]) -> int:
-        """Writes instances again that Redis has lost: see `Leases.to_restore`. Returns how many are written."""
-        return await self._writer.do(lambda outcome: self._instances.restore(rows, outcome), urgent=True)
-
-    def heard(self, ids: Iterable[int]) -> list[int]:
-        """Says that the caller goes on from what Redis has of these instances: a loss that was accepted, the row with
-        which they came. What it has put of them since then is dropped. Returns those that are still this monitor's."""
-        mine = [id for id in ids if self._instances.owns(id)]
-        self._put("what was heard", Gathered.hear, mine)
-        return mine
-
-    def compare(self, ids: Collection[int]) -> tuple[set[int], list[tuple[bytes, Entry]]]:
-        """Returns which of these are not this monitor's, and what is, but is not among them, though nothing of it
-        waits."""
-        return self._instances.not_own(ids), self._instances.missing(ids)
-
-    def _came(self, one: Adopted) -> Adopted:
-        self._instances.came(name_of(one.row.service, one.row.instance_id), one)
-        return one._replace(row=self._row_of(one))
-
-    def _row_of(self, one: Adopted) -> InstanceRow:
-        """Returns the row, with the time of the last beat by the deadline."""
-        return replace(one.row, id=one.entry.id, last_beat_ms=self._instances.last_beat_ms(one))
-
-    def adopted(self, some: Sequence[Adopted]) -> list[InstanceRow]:
-        """Notes instances that this monitor owns, before `open`, and returns their rows."""
-        for one in some:
-            self._instances.add(name_of(one.row.service, one.row.instance_id), one.entry, one.row)
-        return sorted(map(self._row_of, some), key=lambda row: row.id)
+    # -- what needs the writer
 
     async def open_runs(self, ids: Iterable[int]) -> list[Run]:
         """Returns the runs of these instances that have not ended, as is needed for some that were adopted."""
         wanted = frozenset(ids)
         shards = {history.shard_of_id(self._keys, id) for id in wanted}
         return await self._reading.read(lambda: history.open_runs(self._link, self._keys, shards, wanted.__contains__))
-
-    # -- what needs the writer
 
     async def look_at_fleet(self) -> None:
         """See `FleetCopy.look`."""
@@ -383,6 +297,11 @@ class RedisStore(HistoryReader):
         waits; it is done as soon as Redis can be reached."""
         self._outbox.end_claims()
         self._writer.wake()
+
+    async def free_claims(self, living: Iterable[str]) -> int:
+        """Lets deliveries be claimed at once that were claimed by monitors that live no more, and returns how many they
+        are. Only for the one that leads. Raises Superseded."""
+        return await self._writer.do(lambda _: self._outbox.free_claims(living, self._link.now_ms(FLEET)), urgent=True)
 
     async def restore_told(self, told: Mapping[str, Mapping[Who, DeliveryKeys]]) -> None:
         await self._writer.do(lambda _: self._outbox.restore_told(told), urgent=True)

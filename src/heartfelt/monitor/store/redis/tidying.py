@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from heartfelt.monitor.store.redis.adopting import pairs
 from heartfelt.monitor.store.redis.holdings import Holdings, ScriptCall, Shard
 from heartfelt.monitor.store.redis.joining import ROWS_PER_CALL, UNREADABLE, move_call, placed
 from heartfelt.monitor.store.redis.keys import ENTRY_BYTES, SLOTS, Entry
@@ -14,6 +13,7 @@ from heartfelt.monitor.store.redis.link import Command, Unreachable
 from heartfelt.monitor.store.redis.packing import pack_words
 from heartfelt.monitor.store.redis.pages import Page, Place
 from heartfelt.monitor.store.redis.scripts import load
+from heartfelt.monitor.store.redis.values import pairs_of
 
 SPARE = SLOTS // 2
 """How many slots of a shard remain free, so that the next names need no new page."""
@@ -101,7 +101,7 @@ class Tidier:
         self._cursor = int(reply[0])
         self._swept += self._cursor == 0
         suspects: dict[int, list[bytes | int]] = defaultdict(list)
-        for field, packed in pairs(reply[1]):
+        for field, packed in pairs_of(reply[1]):
             if len(packed) != ENTRY_BYTES:
                 continue  # written by no monitor
             entry = Entry.unpack(packed)

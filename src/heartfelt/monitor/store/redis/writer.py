@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.store import FLUSH_S, Superseded
-from heartfelt.monitor.store.kept import DAY_MS
 from heartfelt.monitor.store.outage_log import OutageLog
 from heartfelt.monitor.store.pending import Bounds, DeliveryRow, Dropped
 from heartfelt.monitor.store.redis.chunks import HistoryChunks
@@ -41,9 +40,7 @@ ANSWER_S = 1.0
 DELIVERIES_AT_ONCE = 1000
 FORGET_EVERY_S = 60.0
 FORGET_FOR_S = 0.05
-RENEW_S = 1.25
-RUNS_MS = 400 * DAY_MS
-"""How long the runs of a job are kept after its last one."""
+WATCH_S = 1.25
 
 T = TypeVar("T")
 
@@ -59,7 +56,7 @@ class RedisWriter:
         self, *, name: str, link: Link, keys: Keys, writer_id: str, leases: Leases, instances: Instances,
         outbox: RedisOutbox, forgetting: Forgetting, bounds: Bounds, kept_dropped: Dropped,
         tell: Callable[[Outcome], None], leads: Callable[[], bool], wall_ms: Callable[[], int], logger: logging.Logger,
-        close_s: float = CLOSE_S, answer_s: float = ANSWER_S, renew_s: float = RENEW_S,
+        close_s: float = CLOSE_S, answer_s: float = ANSWER_S, watch_s: float = WATCH_S,
     ) -> None:  # fmt: skip
         self.lock = threading.Lock()
         self.noted_dropped = Dropped()
@@ -72,14 +69,13 @@ class RedisWriter:
         self.written_s = 0.0  # by the monotonic clock
         self.outgoing = Outgoing(link, bounds, kept_dropped, logger)
         self.is_left = False
-        self._name = name
-        self._instances = instances
+        self._name, self._link, self._instances = name, link, instances
         self._outbox, self._forgetting = outbox, forgetting
         self._bounds = bounds
         self._tell, self._leads, self._wall_ms = tell, leads, wall_ms
         self._logger = logger
-        self._close_s, self._answer_s, self._renew_s = close_s, answer_s, renew_s
-        self._renewing = Renewing(leases, instances, kept_dropped, tell, renew_s)
+        self._close_s, self._answer_s, self._watch_s = close_s, answer_s, watch_s
+        self._renewing = Renewing(leases, instances, kept_dropped, tell, watch_s)
         self._chunks = HistoryChunks(keys, writer_id, lambda: forgetting.keep, self._fault)
         self._deliveries: deque[DeliveryRow] = deque()
         self._told: dict[str, dict[Any, Any]] = {}
@@ -197,7 +193,7 @@ class RedisWriter:
             now_s = time.monotonic()
             until_s = max(0.0, min(self._renewing.due_s(), self._forget_at) - now_s)
             if self._retry_s:
-                self._hurry.wait(min(self._retry_s, self._renew_s))
+                self._hurry.wait(min(self._retry_s, self._watch_s))
             elif self._something.wait(until_s) and self._soon.wait(FLUSH_S):
                 self._hurry.wait(GATHER_S)
         elif self._retry_s:
@@ -322,8 +318,9 @@ class RedisWriter:
 
     def _worked(self, had: bool) -> None:
         self._retry_s = 0.0
-        self.error = None
-        self._log.worked()
+        if self._link.refuses_writes() is None:  # what was written may have needed no memory, as others will
+            self.error = None
+            self._log.worked()
         if had:
             self.writes += 1
             self.last_written_ms = self._wall_ms()
@@ -358,14 +355,12 @@ class RedisWriter:
                 wrong = StoreError(self.error or str(unreachable))
             except Exception as raised:  # by the job itself
                 wrong = raised
-            try:
-                self._follow(done)
-                self._tell(done)  # before the result, as it happened
-            finally:
-                if wrong is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(wrong)
+            self._attempt(done, lambda done=done: self._follow(done))  # type: ignore[misc]
+            self._attempt(done, lambda done=done: self._tell(done))  # type: ignore[misc] # before the result, as it happened
+            if wrong is None:
+                future.set_result(result)
+            else:
+                future.set_exception(wrong)
             if len(self.outgoing):
                 self._something.set()
 

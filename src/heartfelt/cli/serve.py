@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         from heartfelt.monitor import server
         from heartfelt.monitor.config import MonitorConfig
         from heartfelt.monitor.config.build import make_policy, make_redis, make_tls, make_webhook_settings
-        from heartfelt.monitor.config.channel_tls import make_channel_tls
+        from heartfelt.monitor.config.channel_tls import make_channel_tls, read_secret
     if args.store is not None and not args.store.strip():  # such as "$URL" where URL is not set
         raise Failed("--store is empty: write the URL of a Redis, or leave --store out for SQLite in the data folder")
     try:
@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             make_webhook_settings(config)
             make_redis(config)
             make_channel_tls(config)
+            read_secret(config)
             print(_checked(config, as_json=args.json))
             return 0
         if args.print_unit:

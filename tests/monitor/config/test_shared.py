@@ -13,6 +13,7 @@ from heartfelt import ConfigError
 from heartfelt.monitor.cluster.channel.addresses import split_address
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_redis
+from heartfelt.monitor.config.channel_tls import read_secret
 from heartfelt.monitor.config.shared import advertised
 
 URL = "redis://me:hidden@127.0.0.1:1/2"
@@ -37,8 +38,9 @@ def test_a_secret_that_is_too_short_is_refused_with_its_file(tmp_path, secret):
 
     path = tmp_path / "secret"
     path.write_bytes(secret)
-    with pytest.raises(ConfigError, match=rf"cluster.secret_file {path} .*at least 16 bytes"):
-        ClusterMember(MonitorConfig(store=URL, cluster_secret_file=str(path)), lambda: 0)
+    for use in (read_secret, lambda config: ClusterMember(config, lambda: 0)):
+        with pytest.raises(ConfigError, match=rf"cluster.secret_file {path} .*at least 16 bytes"):
+            use(MonitorConfig(store=URL, cluster_secret_file=str(path)))
 
 
 def test_a_url_is_used_and_its_password_is_never_shown():

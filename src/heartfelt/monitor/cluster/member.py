@@ -12,15 +12,12 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from heartfelt.errors import ConfigError
 from heartfelt.monitor.cluster.availability import KIND as WATCHED
 from heartfelt.monitor.cluster.availability import Availability
 from heartfelt.monitor.cluster.census import ANSWER, ASK, Census, CensusReply, Question
 from heartfelt.monitor.cluster.channel.asking import ChannelError
-from heartfelt.monitor.cluster.channel.handshake import check_secret
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.entries import FleetMember
 from heartfelt.monitor.cluster.federation import KIND as PART
@@ -35,7 +32,7 @@ from heartfelt.monitor.cluster.status import KIND as STATUS
 from heartfelt.monitor.cluster.status import SAME, SCRAPE_S, FleetStatus, Status
 from heartfelt.monitor.config import MonitorConfig
 from heartfelt.monitor.config.build import make_policy, make_redis, make_retention
-from heartfelt.monitor.config.channel_tls import make_channel_tls
+from heartfelt.monitor.config.channel_tls import make_channel_tls, read_secret
 from heartfelt.monitor.config.shared import advertised
 from heartfelt.monitor.fleet.instance import Instance
 from heartfelt.monitor.fleet.registry import Registry
@@ -86,7 +83,7 @@ class ClusterMember:
         self.id = new_monitor_id()
         self.keys = Keys(config.redis_prefix, config.redis_shards)
         self.link = make_link(*found, self._jumped)
-        self._secret = _read_secret(config)
+        self._secret = read_secret(config)
         self.membership = Membership(
             self.link, self.keys, self.id, "", secret=self._secret, lease_s=config.cluster_lease
         )
@@ -369,13 +366,3 @@ def _status(parts: ApiParts) -> Status:
 def _plain(counts: Any) -> dict[str, Any]:
     one = counted(counts)
     return {"total": one.total, "up": one.up, "held": one.held, "states": one.states}
-
-
-def _read_secret(config: MonitorConfig) -> bytes | None:
-    if config.cluster_secret_file is None:
-        return None
-    try:
-        return check_secret(Path(config.cluster_secret_file).read_bytes().strip())
-    except (OSError, ConfigError) as error:
-        why = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else f"is no use: {error}"
-        raise ConfigError(f"cluster.secret_file {config.cluster_secret_file} {why}") from None

@@ -173,7 +173,7 @@ class OwnerQuestions:
             else:
                 self._again_s = AGAIN_S
                 self._passing.names_answered()
-            if others or unanswered:  # beats of what this monitor had, or that it must pass on, are among them
+            if others:  # beats of what this monitor had are among them
                 self.on_urgent()
 
     async def find(self, names: list[Name]) -> list[Entry | Owned | Unreachable | None]:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""TLS between the monitors of a fleet. Who connects checks the certificate of the one that listens; that one knows who
-has connected by the fleet's secret, which is never sent."""
+"""TLS between the monitors of a fleet, and their secret.
+
+Who connects checks the certificate of the one that listens; that one knows who has connected by the fleet's secret,
+which is never sent.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from typing import NamedTuple
 from heartfelt.errors import ConfigError
 from heartfelt.monitor.config.config import MonitorConfig
 
-__all__ = ["ChannelTls", "make_channel_tls"]
+__all__ = ["LEAST_SECRET", "ChannelTls", "make_channel_tls", "read_secret"]
+
+LEAST_SECRET = 16
+"""The least bytes of the secret."""
 
 
 class ChannelTls(NamedTuple):
@@ -46,3 +52,18 @@ def make_channel_tls(config: MonitorConfig) -> ChannelTls | None:
     except ssl.SSLError as error:
         raise ConfigError(f"cluster.ca {config.cluster_ca} cannot be used: {error.reason or error}") from None
     return ChannelTls(server, client)
+
+
+def read_secret(config: MonitorConfig) -> bytes | None:
+    """Reads cluster.secret_file; None: it is not set. Blocks. Raises ConfigError for one that cannot be used."""
+    if (path := config.cluster_secret_file) is None:
+        return None
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"cluster.secret_file {path} cannot be read: {error.strerror or error}") from None
+    if len(secret) < LEAST_SECRET:
+        raise ConfigError(
+            f"cluster.secret_file {path} has {len(secret)} bytes; it must have at least {LEAST_SECRET} bytes"
+        )
+    return secret

@@ -28,13 +28,13 @@ import msgspec
 
 from heartfelt.errors import ConfigError, FrameError
 from heartfelt.monitor.cluster.channel.frames import CHALLENGE, HELLO, PROOF, REFUSED, WELCOME, decode, frame
+from heartfelt.monitor.config.channel_tls import LEAST_SECRET
 
 VERSION = 1
 """Monitors with another one do not talk to each other."""
 MINOR = 0
 """Grows with additions: kinds of frames, fields, requests."""
 NONCE_BYTES = 32
-LEAST_SECRET = 16
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST_REASON = 300
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -39,8 +40,11 @@ def test_a_monitor_is_killed_and_all_that_was_promised_holds(capsys):
 
 
 @with_redis
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_all_processes_and_leaves_nothing(tmp_path, number):
+@pytest.mark.parametrize(("number", "folder"), [(signal.SIGINT, "s"), (signal.SIGTERM, "l" * 100)])
+def test_a_signal_ends_all_processes_and_leaves_nothing(tmp_path, number, folder):
+    """Also if the path of the temporary folder is too long for a socket's."""
+    tmp_path = tmp_path / folder
+    tmp_path.mkdir()
     arguments = command("demo", "--cluster", "--services", 30, "--json")
     environ = plain_environ() | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
@@ -48,12 +52,15 @@ def test_a_signal_ends_all_processes_and_leaves_nothing(tmp_path, number):
             if "owned" in json.loads(line):
                 break
         assert list(tmp_path.iterdir())
+        short = list(Path("/tmp").glob(f"heartfelt-demo-{process.pid}-*/redis.sock"))
+        assert short if len(folder) > 1 else short or list(tmp_path.glob("*/redis.sock"))
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert json.loads(out.splitlines()[-1])["summary"]["interrupted"]
     assert list(tmp_path.iterdir()) == []
+    assert not list(Path("/tmp").glob(f"heartfelt-demo-{process.pid}-*"))
 
 
 def test_without_a_redis_it_says_so_in_one_line(tmp_path):

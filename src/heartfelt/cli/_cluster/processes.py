@@ -21,6 +21,9 @@ from heartfelt.cli import Failed
 START_S = 60.0
 END_S = 20.0
 TAIL = 2000  # characters of a log
+SOCKET = "redis.sock"
+MOST_SOCKET_BYTES = 100
+"""A path of a Unix socket may have 107 bytes, on macOS 103; that of the temporary folder may be longer."""
 _DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Ends a child whose parent was killed, where there is setpriv."""
 
@@ -84,7 +87,10 @@ class Processes:
         program = redis_program()
         self.monitors: list[MonitorProcess] = []
         self._folder = Path(tempfile.mkdtemp(prefix="heartfelt-demo-"))
-        sock, log = self._folder / "redis.sock", self._folder / "redis.log"
+        self._socket_folder = self._folder
+        if len(os.fsencode(self._folder / SOCKET)) > MOST_SOCKET_BYTES:
+            self._socket_folder = Path(tempfile.mkdtemp(prefix=f"heartfelt-demo-{os.getpid()}-", dir="/tmp"))
+        sock, log = self._socket_folder / SOCKET, self._folder / "redis.log"
         options = {"port": "0", "unixsocket": str(sock), "dir": str(self._folder), "save": "", "appendonly": "no"}
         command = [program, *(part for name, value in options.items() for part in (f"--{name}", value))]
         self.store = f"unix://{quote(str(sock))}"
@@ -125,7 +131,8 @@ class Processes:
         if self._redis is not None:
             self._redis.terminate()
             _end(self._redis, time.monotonic() + END_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in (self._folder, self._socket_folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def __enter__(self) -> Processes:
         return self

@@ -205,7 +205,7 @@ def test_a_change_waits_for_the_row_that_belongs_to_it(monitors, monkeypatch):
         await one.flush()
         assert len(await all_changes(one)) == 2
         one.put_change(change(0, id=row.id, instance_id="a", old=State.UP, new=State.LOST))
-        monkeypatch.setattr(instances, "HALF_S", 0.0)
+        monkeypatch.setattr(instances, "ROW_S", 0.0)
         await until(lambda: one.health().refused == 1, "it is given up")
         assert one.health().ok
 

@@ -184,3 +184,17 @@ def test_how_often_leases_are_renewed_in_one(monkeypatch, owns, fails, wanted):
             one.renew()
         now_s += 0.1
     assert (leases.renewed, leases.watched) == pytest.approx(wanted, abs=1)
+
+
+def test_owners_are_those_of_a_reading_that_was_begun_after_a_death(fleet):
+    ours, theirs = fleet.started(), fleet.started()
+    ours.orphans()
+    before = ours.reads
+    fleet.joined(theirs, NAMES)
+    ours.orphans()
+    assert (theirs._holdings.me in ours.owners, ours.reads) == (False, before), "nothing has happened that could leave orphans"
+    begun, _ = before
+    fleet.end_lease(theirs)
+    ours.orphans()
+    assert theirs._holdings.me in ours.owners
+    assert ours.reads[1] > begun

@@ -134,6 +134,9 @@ class ClusterMember:
         self._lived: frozenset[str] = frozenset()
         self._names: dict[str, str] = {}
         """Names, for people, of monitors that live, or have died and own something."""
+        self._unread: dict[str, int] = {}
+        """Monitors that have died -> which reading of the owners had been begun by then: a later one says whether they
+        own something."""
 
     # -- wiring, before the start
 
@@ -255,7 +258,10 @@ class ClusterMember:
         self.census.set_living(living)
         self.status.look_soon()
         self.ownership.set_living(living)
-        owners = self.store.leases.owners | self._lived  # whose pages are read when their leases have ended
+        begun, _ = self.store.leases.reads
+        self._unread = {id: n for id, n in self._unread.items() if id not in living}
+        self._unread.update(dict.fromkeys(self._lived - living.keys() - {self.id}, begun))
+        owners = self.store.leases.owners | self._unread.keys()
         self._lived = frozenset(living)
         known = {id: name for id, name in self._names.items() if id in owners}
         self._names = known | {id: _name(one) for id, one in living.items()}
@@ -275,8 +281,12 @@ class ClusterMember:
         return {id: _name(one) for id, one in self.membership.living.items() if id != self.id}
 
     def _gone(self) -> list[str]:
-        """Returns the names of monitors that have died, and whose instances are not all taken over yet."""
-        gone = self.store.leases.owners - self.membership.living.keys() - {self.id, ""}
+        """Returns the names of monitors that have died, and of whose instances it is not known yet that all of them
+        are taken over."""
+        _, read = self.store.leases.reads  # before `owners`, which may be newer then
+        self._unread = {id: n for id, n in self._unread.items() if n >= read}
+        owners = self.store.leases.owners | self._unread.keys()
+        gone = owners - self.membership.living.keys() - {self.id, ""}
         return sorted(self._names.get(id, id) for id in gone)
 
     def leader(self) -> str | None:

@@ -55,7 +55,9 @@ class Orphans:
         self._lease_s = lease_s
         self._since_s: dict[Orphan, float] = {}
         self.owners: frozenset[str] = frozenset()
-        """The monitors that owned pages when `find` looked last."""
+        """The monitors that owned pages when `own` was read last: one that lives may own its first pages since."""
+        self.begun = self.read = 0
+        """How often reading `own` was begun; which of these times `owners` is of."""
         self._calm: _Calm | None = None
         self._leases: list[tuple[list[str], list[str]]] = []
         """The keys of the leases that there were then, and of those that there were not, by shard."""
@@ -68,6 +70,7 @@ class Orphans:
         if self._calm is not None and now_s - self._read_s < READ_S and self._is_calm(shards, self._calm):
             return []
         self._calm, self._read_s = None, now_s
+        self.begun += 1
         state = self._own_state()
         replies = holdings.ask([self._registered(), *[Command(one.number, ("HGETALL", one.own)) for one in shards]])
         registered = {id.decode() for id in _unless_failed(replies[0], [])}
@@ -136,7 +139,7 @@ class Orphans:
         self._since_s = since_s
         if owned:
             marks = (mark for pages in owned.values() for mark in pages.values())
-            self.owners = frozenset(parts_of_mark(mark)[0] for mark in marks)
+            self.owners, self.read = frozenset(parts_of_mark(mark)[0] for mark in marks), self.begun
         return found
 
 

@@ -326,8 +326,13 @@ class Leases:
 
     @property
     def owners(self) -> frozenset[str]:
-        """The monitors that owned pages when `orphans` looked last. Any thread."""
+        """The monitors that owned pages when `orphans` read them last, which is `reads[1]`. Any thread."""
         return self._orphans.owners
+
+    @property
+    def reads(self) -> tuple[int, int]:
+        """How often `orphans` has begun to read who owns pages, and which of these times `owners` is of. Any thread."""
+        return self._orphans.begun, self._orphans.read
 
     def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
         """Takes pages over, and returns their instances. A page that another monitor was faster to adopt is left out;

@@ -118,6 +118,7 @@ def test_what_does_not_hold_is_named(changes, text):
 
 
 def test_an_agent_goes_to_another_monitor_with_the_same_beats(serve):
+    pytest.importorskip("uvicorn", reason="needs heartfelt[monitor]")
     serving = serve()
     members = make_fleet(3, 1.0, 60.0, kind=ClusterInstance)
     feed = RovingFeed(["http://127.0.0.1:1", serving.url], 0, members)

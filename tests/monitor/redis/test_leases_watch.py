@@ -192,7 +192,9 @@ def test_owners_are_those_of_a_reading_that_was_begun_after_a_death(fleet):
     before = ours.reads
     fleet.joined(theirs, NAMES)
     ours.orphans()
-    assert (theirs._holdings.me in ours.owners, ours.reads) == (False, before), "nothing has happened that could leave orphans"
+    assert (theirs._holdings.me in ours.owners, ours.reads) == (False, before), (
+        "nothing has happened that could leave orphans"
+    )
     begun, _ = before
     fleet.end_lease(theirs)
     ours.orphans()

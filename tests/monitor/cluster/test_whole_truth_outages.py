@@ -57,26 +57,35 @@ def stopped(redis):
 def full(redis):
     redis.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
     redis.ask("CONFIG", "SET", "maxmemory", "1")
-    yield
-    redis.ask("CONFIG", "SET", "maxmemory", "0")
+    try:
+        yield
+    finally:
+        redis.ask("CONFIG", "SET", "maxmemory", "0")
 
 
 @contextlib.contextmanager
 def misconf(redis):
     """Its last save has failed: it refuses all writes, but answers what only reads."""
-    (redis.folder / "dump.rdb").mkdir()
-    redis.ask("CONFIG", "SET", "save", "3600 1")
-    redis.ask("BGSAVE")
-    until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", "a failure")
-    yield
-    redis.ask("CONFIG", "SET", "save", "")
+    place = redis.folder / "dump.rdb"
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    try:
+        redis.ask("CONFIG", "SET", "save", "3600 1")
+        redis.ask("BGSAVE")
+        until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", "a failure")
+        yield
+    finally:
+        redis.ask("CONFIG", "SET", "save", "")
+        place.rmdir()
 
 
 @contextlib.contextmanager
 def readonly(redis):
     redis.ask("REPLICAOF", "127.0.0.1", "1")
-    yield
-    redis.ask("REPLICAOF", "NO", "ONE")
+    try:
+        yield
+    finally:
+        redis.ask("REPLICAOF", "NO", "ONE")
 
 
 def changes(monitor, service):

@@ -155,7 +155,7 @@ def test_a_clock_that_jumps_ahead_is_told_and_one_that_jumps_back_stands_still(r
     clock.ms = 11_000.0
     eventually(lambda: jumps)
     assert link.stats()["jumps_ahead"] == len(jumps) == 1  # one clock, though two shards have it
-    assert jumps[0] == pytest.approx(10_000, abs=500)
+    assert 9_500 < jumps[0] < 11_500  # with the first second, if the link had not seen that yet
     last = link.now_ms(1)
     assert last - before[1] > 10_000
     clock.ms = 0.0

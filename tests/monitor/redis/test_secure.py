@@ -14,6 +14,7 @@ from heartfelt.monitor.store.redis.keys import Keys
 from heartfelt.monitor.store.redis.link import Command, Script, Unreachable
 
 redis = pytest.importorskip("redis")
+
 PASSWORD = "hidden-p:@/ %ä"
 IN_URL = "hidden-p%3A%40%2F%20%25%C3%A4"
 PUT = Script("PUT", "return redis.call('SET', KEYS[1], ARGV[1])")
@@ -205,6 +206,17 @@ def test_a_server_that_demands_a_certificate(tls, certificates, link_to):
     own = {"cert": str(certificates.certificate), "key": str(certificates.key)}
     assert link_to(url, ca=ca, **own).call(0, "PING") == b"PONG"
     assert "redis.cert" in refusal(link_to(url, ca=ca))
+
+
+def test_a_connection_that_is_closed_at_once_is_explained():
+    from heartfelt.monitor.store.redis.dial import _hint
+
+    error = redis.ConnectionError("Error 104 while writing to socket. Connection reset by peer.")
+    tls, plain = parse_address("rediss://localhost:1"), parse_address("redis://localhost:1")
+    assert "set redis.cert and redis.key" in _hint(error, tls, None)
+    assert "write rediss://" in _hint(error, plain, None)
+    assert _hint(error, tls, "cert.pem") is None
+    assert _hint(redis.ConnectionError("refused"), tls, None) is None
 
 
 def test_a_restart_over_tls(tls, certificates, link_to, eventually, caplog):

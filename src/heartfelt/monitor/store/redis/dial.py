@@ -74,7 +74,7 @@ class Dialer:
             made.connect()
         except BaseException as error:
             made.disconnect()
-            hint = None if self._has_worked else _hint(error, self._address)
+            hint = None if self._has_worked else _hint(error, self._address, self._options.cert)
             if hint is not None:
                 raise StoreError(hint) from None
             raise
@@ -82,11 +82,16 @@ class Dialer:
         return made
 
 
-def _hint(error: BaseException, address: RedisAddress) -> str | None:
-    """Says what is probably wrong if the two sides disagree about TLS: neither tells the other."""
+def _hint(error: BaseException, address: RedisAddress, cert: str | None) -> str | None:
+    """Says what is probably wrong if the two sides disagree about TLS: neither tells the other. A server that demands a
+    certificate says so, and closes; which of both is noticed first is chance."""
     if address.tls and isinstance(error, wrong.TimeoutError):
         return "it does not answer in time (redis.timeout); if it does not speak TLS at this port, write redis://"
     closed = any(text in str(error) for text in ("closed by server", "reset by peer", "Broken pipe"))
-    if closed and not address.tls and isinstance(error, wrong.ConnectionError):
+    if not closed or not isinstance(error, wrong.ConnectionError):
+        return None
+    if address.tls and cert is None:
+        return "it closes the connection at once; if it demands a certificate, set redis.cert and redis.key"
+    if not address.tls:
         return "it closes the connection at once; if it demands TLS at this port, write rediss:// instead of redis://"
     return None

@@ -17,10 +17,12 @@ from heartfelt.monitor.config import MonitorConfig
 @pytest.fixture
 def member(tmp_path, monkeypatch):
     made = ClusterMember(MonitorConfig(data=str(tmp_path), store="redis://127.0.0.1:1"), lambda: 0)
-    nobody = SimpleNamespace(set_living=lambda living: None, look_soon=lambda: None)
+    nobody = SimpleNamespace(set_living=lambda living: None, look_soon=lambda: None, look_for_orphans=lambda: None)
     made.channel = SimpleNamespace(peers=SimpleNamespace(set_peers=lambda peers: None))
     made.availability = made.census = made.status = made.ownership = nobody
     made.store = SimpleNamespace(leases=SimpleNamespace(owners=frozenset(), reads=(1, 1)))
+    made.store.leases.asked = []
+    made.store.leases.read_owners = lambda: made.store.leases.asked.append(made.store.leases.reads)
     made.membership = SimpleNamespace(living={})
     return made
 
@@ -37,6 +39,7 @@ def test_one_that_died_is_named_until_a_later_reading_says_what_it_owned(member)
     assert member._gone() == []
     leases.reads = (2, 1)  # a reading is under way, begun before the death
     lives(member, "a", "b")
+    assert leases.asked == [(2, 1)], "all may have been taken over before: then nothing else begins a reading"
     assert [name[0] for name in member._gone()] == ["C"]
     leases.reads = (2, 2)
     assert [name[0] for name in member._gone()] == ["C"], "it may have owned its first page since"

@@ -200,3 +200,13 @@ def test_owners_are_those_of_a_reading_that_was_begun_after_a_death(fleet):
     ours.orphans()
     assert theirs._holdings.me in ours.owners
     assert ours.reads[1] > begun
+    ours.adopt(ours.orphans())
+    while ours.orphans():
+        fleet.now_s += 601
+        ours.adopt(ours.orphans())
+    begun, _ = ours.reads
+    ours.orphans()
+    assert ours.reads == (begun, begun), "calm"
+    ours.read_owners()
+    ours.orphans()
+    assert ours.reads == (begun + 1, begun + 1)

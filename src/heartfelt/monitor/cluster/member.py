@@ -260,7 +260,10 @@ class ClusterMember:
         self.ownership.set_living(living)
         begun, _ = self.store.leases.reads
         self._unread = {id: n for id, n in self._unread.items() if id not in living}
-        self._unread.update(dict.fromkeys(self._lived - living.keys() - {self.id}, begun))
+        if died := self._lived - living.keys() - {self.id}:
+            self._unread.update(dict.fromkeys(died, begun))
+            self.store.leases.read_owners()
+            self.ownership.look_for_orphans()
         owners = self.store.leases.owners | self._unread.keys()
         self._lived = frozenset(living)
         known = {id: name for id, name in self._names.items() if id in owners}

@@ -58,6 +58,8 @@ class Orphans:
         """The monitors that owned pages when `own` was read last: one that lives may own its first pages since."""
         self.begun = self.read = 0
         """How often reading `own` was begun; which of these times `owners` is of."""
+        self.must_read = False
+        """Set by any thread: `find` reads `own` the next time, whatever has happened."""
         self._calm: _Calm | None = None
         self._leases: list[tuple[list[str], list[str]]] = []
         """The keys of the leases that there were then, and of those that there were not, by shard."""
@@ -67,9 +69,14 @@ class Orphans:
         """Returns those that are ours to adopt: by their hash, or because nobody has for the time of a lease."""
         holdings, now_s = self._holdings, self._holdings.clock()
         shards = [shard for shard in holdings.shards if shard.ready and not shard.doubt]
-        if self._calm is not None and now_s - self._read_s < READ_S and self._is_calm(shards, self._calm):
+        if (
+            not self.must_read
+            and self._calm is not None
+            and now_s - self._read_s < READ_S
+            and self._is_calm(shards, self._calm)
+        ):
             return []
-        self._calm, self._read_s = None, now_s
+        self._calm, self._read_s, self.must_read = None, now_s, False
         self.begun += 1
         state = self._own_state()
         replies = holdings.ask([self._registered(), *[Command(one.number, ("HGETALL", one.own)) for one in shards]])

@@ -334,6 +334,10 @@ class Leases:
         """How often `orphans` has begun to read who owns pages, and which of these times `owners` is of. Any thread."""
         return self._orphans.begun, self._orphans.read
 
+    def read_owners(self) -> None:
+        """Has `orphans` read who owns pages the next time that it looks. Any thread."""
+        self._orphans.must_read = True
+
     def adopt(self, orphans: Sequence[Orphan]) -> list[Adopted]:
         """Takes pages over, and returns their instances. A page that another monitor was faster to adopt is left out;
         one that cannot be reached remains an orphan."""

@@ -12,6 +12,7 @@ pytest.importorskip("redis")
 
 from heartfelt.monitor.web.api.federated import Federated, Streamed
 from heartfelt.monitor.web.api.routes import ENDPOINTS
+from tests.monitor.cluster.test_whole_truth_takeover import rows
 from tests.monitor.cluster.whole import Viewer, WholeFleet
 from tests.monitor.redis.servers import REDIS
 from tests.monitor.serving import run_command, until
@@ -190,6 +191,7 @@ def test_after_a_monitor_was_killed_the_other_one_lists_everything(tmp_path):
         for n in range(N):
             fleet.monitors[n % 2].beat("shop", f"i{n:02}", timeoutMs=600_000)
         until(lambda: len(names(a)) == N, "all")
+        until(lambda: rows(fleet.redis) == N, "their rows")
         b.process.kill()
         until(lambda: len(a.json("/api/v1/stats")["monitors"]) == 1, "the end of its lease")
         until(lambda: len(names(a)) == N, "all are taken over")

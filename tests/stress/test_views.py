@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from heartfelt.testing import ManualClock
 
 STAY = 3000  # keys that are watched all the while: several pieces of a pass
 GO = range(STAY, 2 * STAY)
-PASSES = 20
+PASSES = 20  # or fewer on a build that is slow; see `passes`
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,21 @@ def many_turns():
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(interval)
+
+
+@pytest.fixture
+def passes(patience_s):
+    """Counts up to PASSES, but begins no third one once a quarter of the test's patience is over: the crowd never
+    rests, and under tsan a pass beside it may take 10 s."""
+
+    def count():
+        enough = time.monotonic() + patience_s / 4
+        for n in range(PASSES):
+            if n >= 2 and time.monotonic() > enough:
+                return
+            yield n
+
+    return count
 
 
 @pytest.fixture
@@ -70,19 +86,19 @@ READINGS = {
 
 
 @pytest.mark.parametrize("name", READINGS)
-def test_a_reading_lists_each_key_that_stays_once_and_none_twice(hub, name, tmp_path):
+def test_a_reading_lists_each_key_that_stays_once_and_none_twice(hub, name, passes, tmp_path):
     if name == "snapshot":
         pytest.importorskip("numpy")
-    for _ in range(PASSES):
+    for _ in passes():
         found = READINGS[name](hub, tmp_path / "hub.snapshot")
         assert len(set(found)) == len(found)
         assert set(found) >= set(range(STAY))
         assert set(found) <= set(range(2 * STAY))
 
 
-def test_whatever_else_reads_a_hub_does_not_raise(hub):
+def test_whatever_else_reads_a_hub_does_not_raise(hub, passes):
     stay = set(range(STAY))
-    for _ in range(PASSES):
+    for _ in passes():
         assert hub.keys() >= stay
         assert stay <= hub.keys()
         assert hub.keys() != stay - {0}

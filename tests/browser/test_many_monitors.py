@@ -184,6 +184,8 @@ def test_while_redis_cannot_be_used_each_page_says_so(many, visit, locale, words
             one.go(path)
             expect(banner(page, words)).to_have_count(1)
             assert one.overflow() == 0
+        one.go(f"/instances/{a.find(locale)['id']}")
+        expect(page.get_by_role("heading", name=locale)).to_be_visible()
         one.go("/instances?cols=instance,reason&instance=" + locale)
         expect(row(page, locale)).to_contain_text("Redis")
     until(lambda: a.find(locale)["state"] == "LOST", "its loss, once Redis is back")

@@ -36,8 +36,8 @@ def change_of(seq, id_, new, old="UP", service="shop", **fields):
 
 
 class FakeMonitor:
-    """`refuse`: a status and a detail for everything. `nonsense`: a path that answers
-    with what nobody expects."""
+    """`refuse`: a status and a detail for everything, or for `refused_path` alone. `nonsense`: a path that answers with
+    what nobody expects."""
 
     def __init__(self, port=0):
         self.views = {}
@@ -46,6 +46,7 @@ class FakeMonitor:
         self.runs = []
         self.page = 1000
         self.refuse = None
+        self.refused_path = None
         self.nonsense = None
         self.before_page = None
         self.asked = []
@@ -160,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         monitor.asked.append((self.command, parts.path))
         monitor.headers.append(dict(self.headers))
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if monitor.refuse:
+        if monitor.refuse and monitor.refused_path in (None, parts.path):
             status, detail = monitor.refuse
             self._send(status, json.dumps({"detail": detail}).encode())
         elif parts.path == monitor.nonsense:

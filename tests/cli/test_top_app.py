@@ -274,6 +274,22 @@ async def test_a_lost_connection_is_told_and_taken_up_again(monitor, screen):
 
 
 @on_screen()
+async def test_events_that_cannot_be_read_do_not_hide_the_rest(monitor, screen):
+    monitor.put(view_of(9, "mail"))
+    monitor.refused_path, monitor.refuse = "/api/v1/events", (503, "Redis at 127.0.0.1:6379 does not answer in time")
+    monitor.push("resync", {"reason": "too slow", "epoch": "e", "seq": 0})
+    await screen.shows("5 instances", "cannot read its events now")
+    assert "CONNECTION LOST" not in screen.text
+    monitor.refuse = None
+
+    def is_whole():
+        monitor.push("beats", [])  # everything is loaded again with the first message after some seconds
+        return "cannot read its events" not in screen.text
+
+    await screen.until(is_whole, "the events")
+
+
+@on_screen()
 async def test_a_frozen_screen_stays_and_then_catches_up(monitor, screen):
     await screen.press("space")
     await screen.shows("frozen")

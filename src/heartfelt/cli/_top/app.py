@@ -144,6 +144,7 @@ class TopApp(App[None]):
             self.fleet.load(told.views, told.services, told.hold, told.events)
             self._offset_ms = told.offset_ms
             self.top.missing = told.missing
+            self.top.without_events = told.events is None
             self.top.take_stats(told.stats)
         elif isinstance(told, Answered):
             self._answered(told)

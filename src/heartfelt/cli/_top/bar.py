@@ -46,6 +46,8 @@ class Top(Painted):
         self.beats_per_s: float | None = None
         self.missing = ""
         """Monitors that did not answer when everything was loaded."""
+        self.without_events = False
+        """Whether the events could not be loaded with the rest."""
         self._monitors = 0
         self._silent = ""
         self._trouble: str | None = None
@@ -63,6 +65,8 @@ class Top(Painted):
         said = []
         if self._trouble:
             said.append(f"degraded, losses that need Redis are held: {self._trouble}")
+        if self.without_events:
+            said.append("the monitor cannot read its events now: earlier ones may be missing")
         if silent := self.missing or self._silent:
             said.append(f"no answer from {silent}: instances may be missing or out of date")
         return said

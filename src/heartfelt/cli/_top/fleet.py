@@ -103,9 +103,9 @@ class FleetState:
         self._number = 0
 
     def load(
-        self, views: Iterable[dict[str, Any]], services: dict[str, Any], hold: dict[str, Any], events: list[Any]
+        self, views: Iterable[dict[str, Any]], services: dict[str, Any], hold: dict[str, Any], events: list[Any] | None
     ) -> None:
-        """Replaces everything. `events`: newest first."""
+        """Replaces everything, the events only if there are some. `events`: newest first."""
         self.rows = {view["id"]: row_of(view) for view in views}
         self.held = {row.id for row in self.rows.values() if row.held}
         self.newcomers.clear()
@@ -113,9 +113,10 @@ class FleetState:
         self.counts, self.services = services["all"], dict(services["services"])
         self.applications = services["applications"]
         self.hold = hold
-        self.events.clear()
-        for event in reversed(events):
-            self._note(event)
+        if events is not None:
+            self.events.clear()
+            for event in reversed(events):
+                self._note(event)
         self.members += 1
         self.version += 1
 

@@ -29,7 +29,7 @@ FIRST_WAIT_S, MOST_WAIT_S = 0.5, 15.0
 QUEUE = 5000
 LEAVE_S = 2.0
 FIRST_AGAIN_S, MOST_AGAIN_S = 4.0, 60.0
-"""After how long everything is loaded again that was loaded while a monitor of the fleet did not answer."""
+"""After how long everything is loaded again that was loaded while a monitor of the fleet, or Redis, did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Loaded:
     views: list[dict[str, Any]]
     services: dict[str, Any]
     hold: dict[str, Any]
-    events: list[dict[str, Any]]
+    events: list[dict[str, Any]] | None
+    """None if the monitor cannot read them now, while Redis does not answer: those that were loaded before stay."""
     stats: dict[str, Any]
     offset_ms: float
     """The monitor's clock minus this machine's."""
@@ -208,11 +209,12 @@ class MonitorLink:
                 self._tell(Loading(len(views), page["matched"]))
             services = client.json("GET", "/api/v1/services")
             hold = client.json("GET", "/api/v1/hold")
-            events = client.json("GET", "/api/v1/events", {"limit": EVENTS})["events"]
+            events = events_of(client)
             missing = client.missing
+        incomplete = missing or events is None
         self._tell(Loaded(views, services, hold, events, stats, offset_ms, missing))
-        self._again_at = time.monotonic() + self._again_s if missing else math.inf
-        self._again_s = min(2 * self._again_s, MOST_AGAIN_S) if missing else FIRST_AGAIN_S
+        self._again_at = time.monotonic() + self._again_s if incomplete else math.inf
+        self._again_s = min(2 * self._again_s, MOST_AGAIN_S) if incomplete else FIRST_AGAIN_S
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -244,6 +246,17 @@ class _Kept:
     def __exit__(self, *_: object) -> None:
         self._kept.discard(self._client)
         self._client.close()
+
+
+def events_of(client: ApiClient) -> list[dict[str, Any]] | None:
+    """Returns the newest events, or None if the monitor cannot read its store now."""
+    try:
+        found: list[dict[str, Any]] = client.json("GET", "/api/v1/events", {"limit": EVENTS})["events"]
+    except Failed as error:
+        if error.status != 503:
+            raise
+        return None
+    return found
 
 
 def not_understood(error: Exception) -> str:

@@ -31,11 +31,21 @@ function useInstance(id) {
     try {
       const { instance, changes } = await get(`/api/v1/instances/${id}`);
       const which = { service: instance.service, instance: instance.instance_id, limit: EVENTS };
-      const [{ events }, { runs }] = await Promise.all([
+      const [events, runs] = await Promise.allSettled([
         get("/api/v1/events", { ...which, type: ["OPERATION", "GOVERNANCE", "LOG", "PING", "ADDRESSES"] }),
         get(`/api/v1/instances/${id}/runs`, { limit: RUNS }),
       ]);
-      setFound({ instance, changes, events, runs, error: null });
+      const failed = [events, runs].find((one) => one.status === "rejected"); // the rest is shown nevertheless
+      setFound((old) => {
+        const before = old.instance?.id === instance.id ? old : { events: [], runs: [] };
+        return {
+          instance,
+          changes,
+          events: events.value?.events ?? before.events,
+          runs: runs.value?.runs ?? before.runs,
+          error: failed?.reason ?? null,
+        };
+      });
     } catch (error) {
       const gone = error.status === 404 ? await get(`/api/v1/instances/${id}/changes`, { limit: 50 }).catch(() => null) : null;
       setFound((old) => ({ ...old, error, changes: gone?.changes ?? old.changes }));

@@ -44,6 +44,7 @@ class FakeMonitor:
         self.hold = {"state": "NONE", "reason": "", "scope": "", "held": 0, "since_ms": None, "until_ms": None}
         self.events = []
         self.runs = []
+        self.changes = []
         self.page = 1000
         self.refuse = None
         self.refused_path = None
@@ -126,7 +127,8 @@ class FakeMonitor:
                 return {"runs": self.runs, "before": None}
             if method == "DELETE":
                 return None
-            return {"instance": self.views[id_] | {"meta": {}, "gaps": [[1.0, False], [4.0, True]]}, "changes": []}
+            instance = self.views[id_] | {"meta": {}, "gaps": [[1.0, False], [4.0, True]]}
+            return {"instance": instance, "changes": self.changes}
         raise AssertionError(path)
 
     def first_messages(self, last_id):

@@ -290,6 +290,14 @@ async def test_events_that_cannot_be_read_do_not_hide_the_rest(monitor, screen):
 
 
 @on_screen()
+async def test_an_instance_is_shown_though_its_history_cannot_be_read(monitor, screen):
+    monitor.refused_path, monitor.refuse = "/api/v1/events", (503, "Redis at 127.0.0.1:6379 does not answer in time")
+    monitor.changes = None
+    await screen.press("2", "enter")
+    await screen.shows("the monitor cannot read these now: changes, events", "host-")
+
+
+@on_screen()
 async def test_a_frozen_screen_stays_and_then_catches_up(monitor, screen):
     await screen.press("space")
     await screen.shows("frozen")

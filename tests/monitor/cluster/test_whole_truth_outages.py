@@ -121,6 +121,9 @@ def test_beats_are_answered_as_before_and_nothing_that_beats_is_lost(kept, outag
             over_s = begun_s + 7  # longer than a timeout and a lease
             until(lambda: _stays_degraded(fleet.monitors[0]) and time.monotonic() > over_s, "the outage")
             assert "can be written again" not in fleet.monitors[0].log[logged:]
+            one = fleet.monitors[0].json("/api/v1/instances", service=shop, limit=1)["instances"][0]
+            found = fleet.monitors[1].json(f"/api/v1/instances/{one['id']}")
+            assert found["instance"]["instance_id"] == one["instance_id"]
             held = fleet.monitors[0].json("/api/v1/instances", service=quiet, held="also")["instances"]
         ended_s = time.monotonic()
         for monitor in fleet.monitors:

@@ -8,7 +8,7 @@ from typing import Any
 
 from heartfelt.cli import Failed
 from heartfelt.cli._client import ApiClient
-from heartfelt.cli._top.link import PAGE, Job, offset_of
+from heartfelt.cli._top.link import PAGE, Job, offset_of, stored
 
 GONE = 404
 RUNS = 20
@@ -62,13 +62,13 @@ def stats(client: ApiClient) -> tuple[dict[str, Any], float]:
 
 
 def detail(id_: int, service: str, instance_id: str) -> Job:
-    """Reads an instance with its changes, its newest runs and its events."""
+    """Reads an instance with its changes, its newest runs and its events; None for what the store cannot answer now."""
 
     def run(client: ApiClient) -> dict[str, Any]:
         found: dict[str, Any] = client.json("GET", f"/api/v1/instances/{id_}")
-        found["runs"] = client.json("GET", f"/api/v1/instances/{id_}/runs", {"limit": RUNS})["runs"]
+        found["runs"] = stored(client, f"/api/v1/instances/{id_}/runs", {"limit": RUNS}, "runs")
         query = {"service": service, "instance": instance_id, "limit": 50}
-        found["events"] = client.json("GET", "/api/v1/events", query)["events"]
+        found["events"] = stored(client, "/api/v1/events", query, "events")
         return found
 
     return run

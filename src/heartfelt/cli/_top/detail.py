@@ -161,7 +161,10 @@ def _describe(text: Text, found: dict[str, Any], now_ms: float) -> None:
         text.append(f"its beats come from {len(addresses)} addresses: {clean(', '.join(addresses))}\n", "bold")
     text.append("\n")
     _fields(text, _facts(one, now_ms).items())
-    _runs(text, found["runs"], now_ms)
+    unread = [name for name in ("changes", "runs", "events") if found[name] is None]
+    if unread:
+        text.append(f"\nthe monitor cannot read these now: {', '.join(unread)}\n", "bold")
+    _runs(text, found["runs"] or [], now_ms)
     for title, versions in (("plugins", one["plugins"]), ("external agents", one["external_agents"])):
         if versions:
             text.append(f"\n{title}\n", "bold")
@@ -169,11 +172,11 @@ def _describe(text: Text, found: dict[str, Any], now_ms: float) -> None:
                 text.append(f"  {clean(name)} {clean(version)}{clean(_ext_info(one, name))}\n")
     _gaps(text, one)
     text.append("\nchanges of state\n", "bold")
-    for change in found["changes"]:
+    for change in found["changes"] or ():
         text.append(f"  {moment(change['time_ms'])} ").append(
             mark_of(change["new"]).letter, chip_style(change["new"])
         ).append(f" {clean(change['reason'])}\n")
-    others = [event for event in found["events"] if event["type"] != "STATE"]
+    others = [event for event in found["events"] or () if event["type"] != "STATE"]
     text.append("\nevents\n", "bold")
     for event in others:
         sign, colour = LEVELS.get(event["level"], LEVELS["NORMAL"])

@@ -209,7 +209,7 @@ class MonitorLink:
                 self._tell(Loading(len(views), page["matched"]))
             services = client.json("GET", "/api/v1/services")
             hold = client.json("GET", "/api/v1/hold")
-            events = events_of(client)
+            events = stored(client, "/api/v1/events", {"limit": EVENTS}, "events")
             missing = client.missing
         incomplete = missing or events is None
         self._tell(Loaded(views, services, hold, events, stats, offset_ms, missing))
@@ -248,10 +248,10 @@ class _Kept:
         self._client.close()
 
 
-def events_of(client: ApiClient) -> list[dict[str, Any]] | None:
-    """Returns the newest events, or None if the monitor cannot read its store now."""
+def stored(client: ApiClient, path: str, query: dict[str, Any], name: str) -> list[dict[str, Any]] | None:
+    """Returns a list that the monitor reads from its store, or None if it cannot read it now."""
     try:
-        found: list[dict[str, Any]] = client.json("GET", "/api/v1/events", {"limit": EVENTS})["events"]
+        found: list[dict[str, Any]] = client.json("GET", path, query)[name]
     except Failed as error:
         if error.status != 503:
             raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from heartfelt.errors import StoreError
 from heartfelt.monitor.model import State
 from heartfelt.monitor.problems import Problem, no_such
 from heartfelt.monitor.web.api.endpoint import Call
@@ -26,8 +27,8 @@ HISTORY = 50
 
 class InstanceHistory(msgspec.Struct, kw_only=True, frozen=True):
     instance: InstanceDetail
-    changes: list[ChangeView]
-    """The newest 50."""
+    changes: list[ChangeView] | None
+    """The newest 50; null: the store cannot be read now, while Redis does not answer or the disk fails."""
 
 
 class Changes(msgspec.Struct, kw_only=True, frozen=True):
@@ -139,8 +140,11 @@ async def _detail(call: Call) -> InstanceDetail | None:
 
 async def _history(call: Call, parts: Sequence[InstanceDetail | None]) -> InstanceHistory:
     instance = known(call, parts)
-    changes = await call.parts.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
-    return InstanceHistory(instance=instance, changes=list(map(change_view, changes)))
+    try:
+        found = await call.parts.store.changes(id=instance.id, service=None, before=None, limit=HISTORY)
+    except StoreError:
+        return InstanceHistory(instance=instance, changes=None)
+    return InstanceHistory(instance=instance, changes=list(map(change_view, found)))
 
 
 async def instance_changes(call: Call) -> Changes:

@@ -37,10 +37,10 @@ function useInstance(id) {
       ]);
       const failed = [events, runs].find((one) => one.status === "rejected"); // the rest is shown nevertheless
       setFound((old) => {
-        const before = old.instance?.id === instance.id ? old : { events: [], runs: [] };
+        const before = old.instance?.id === instance.id ? old : { changes: [], events: [], runs: [] };
         return {
           instance,
-          changes,
+          changes: changes ?? before.changes,
           events: events.value?.events ?? before.events,
           runs: runs.value?.runs ?? before.runs,
           error: failed?.reason ?? null,

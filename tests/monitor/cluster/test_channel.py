@@ -110,8 +110,8 @@ def test_what_a_monitor_that_is_gone_did_not_take_comes_back(run):
             await until(lambda: a.counts["connect_failures"] > 1)
             (state,) = a.peers.states()
             assert not state.connected and state.error and state.waiting_beats == 1
-            away_s = a.peers.away_s(B)
-            await until(lambda: a.peers.away_s(B) > away_s > 0)
+            unheard_s = a.peers.unheard_s(B)
+            await until(lambda: a.peers.unheard_s(B) > unheard_s > 0)
             a.peers.set_peers({})
             ((peer, left),) = back
             assert peer == B and left.beats == {1: 77} and [one.data for one in left.inputs] == [b"x"]
@@ -181,7 +181,7 @@ def test_another_address_of_a_monitor_is_used(run):
             await until(lambda: a.counts["connect_failures"])
             a.peers.set_peers({B: f"localhost:{b.port}"})
             assert await a.peers.drain(LONG_S)
-            assert a.peers.away_s(B) == a.peers.away_s(C) == 0
+            assert a.peers.is_connected(B) and not a.peers.is_connected(C)
             assert [id for _, id, _ in b.heard.beats] == [5]
 
     run(main())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -65,8 +66,10 @@ class MonitorProcess:
         self.process = _start(command, self._log, stdout=subprocess.PIPE)
 
     def wait_ready(self) -> None:
-        """Raises Failed if it does not start."""
+        """Raises Failed if it does not start in time."""
         assert self.process.stdout is not None
+        if not select.select([self.process.stdout], [], [], START_S)[0]:
+            raise Failed(f"monitor {self.number} did not start within {START_S:g} s: {_tail(self._log)}")
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()

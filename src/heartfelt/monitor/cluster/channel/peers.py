@@ -157,14 +157,6 @@ class Peers:
     def is_connected(self, id: str) -> bool:
         return (peer := self._peers.get(id)) is not None and peer.live is not None
 
-    def away_s(self, id: str) -> float:
-        """Returns for how long nothing has been heard of a peer to which there is no connection; 0 if there is one. It
-        may live for all others: only the network between the two may be cut."""
-        peer = self._peers.get(id)
-        if peer is None or peer.live is not None:
-            return 0.0
-        return self.unheard_s(id)
-
     def unheard_s(self, id: str) -> float:
         """Returns for how long nothing has been heard of a peer, also over a connection that has not ended."""
         peer = self._peers.get(id)

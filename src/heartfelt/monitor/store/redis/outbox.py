@@ -45,13 +45,11 @@ from heartfelt.monitor.store.redis.outbox_layout import (
     digest_of,
     mark_of,
     number_of,
-    pairs,
-    slices,
     text_of,
 )
 from heartfelt.monitor.store.redis.outbox_reading import FAULTS, PAGE, OutboxReader
-from heartfelt.monitor.store.redis.values import checked
-from heartfelt.monitor.store.rows import LEVELS, from_json, to_json
+from heartfelt.monitor.store.redis.values import checked, pairs_of
+from heartfelt.monitor.store.rows import LEVELS, from_json, slices, to_json
 
 __all__ = ["BATCH", "RedisOutbox", "Trimmed"]
 
@@ -283,12 +281,12 @@ class RedisOutbox(OutboxReader):
 
     def told(self) -> dict[str, dict[Who, DeliveryKeys]]:
         found: dict[str, dict[Who, DeliveryKeys]] = {}
-        for digest, target in pairs(self._link.call(FLEET, "HGETALL", self._fleet("told"))):
+        for digest, target in pairs_of(self._link.call(FLEET, "HGETALL", self._fleet("told"))):
             key, cursor, is_first = self._fleet("told", digest.hex()), b"0", True
             while is_first or int(cursor):
                 is_first = False
                 cursor, flat = self._link.call(FLEET, "HSCAN", key, cursor, "COUNT", PAGE)
-                for name, value in pairs(flat):
+                for name, value in pairs_of(flat):
                     try:
                         who, keys = parts_of(name), msgspec.convert(from_json(text_of(value)), tuple[str, ...])
                         found.setdefault(text_of(target), {})[who] = keys
@@ -312,7 +310,7 @@ class RedisOutbox(OutboxReader):
         arguments: list[Any] = []
         for number, row, (_, fields) in zip(numbers, rows, entries, strict=True):
             if row is None or len(row) < ROW.size or ROW.unpack_from(row)[4] < before_ms:
-                target = dict(pairs(fields)).get(b"t", b"")
+                target = dict(pairs_of(fields)).get(b"t", b"")
                 arguments += number, streams.setdefault(self._of(digest_of(text_of(target))), len(streams) + 1)
         if not arguments:
             return Trimmed(0, 0, False)

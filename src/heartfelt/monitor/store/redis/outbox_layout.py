@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from heartfelt.monitor.store.pending import DeliveryRow
 
@@ -59,15 +58,6 @@ def number_of(id: bytes) -> int:
 def id_before(number: int) -> str:
     """Returns the last id of a stream that is before this number."""
     return "0-0" if number <= 0 else f"{min(number, MOST_MS) - 1}-1"
-
-
-def pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))
-
-
-def slices(values: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
 
 
 def batches(rows: Iterable[DeliveryRow]) -> Iterator[list[DeliveryRow]]:

@@ -23,11 +23,10 @@ from heartfelt.monitor.store.redis.outbox_layout import (
     digest_of,
     id_before,
     number_of,
-    pairs,
-    slices,
     text_of,
 )
-from heartfelt.monitor.store.rows import DELIVERY_STATES, LEVELS, from_json
+from heartfelt.monitor.store.redis.values import pairs_of
+from heartfelt.monitor.store.rows import DELIVERY_STATES, LEVELS, from_json, slices
 
 __all__ = ["FAULTS", "PAGE", "OutboxReader"]
 
@@ -127,7 +126,7 @@ class OutboxReader:
             state, _, attempts, next_ms, created_ms, *_ = ROW.unpack_from(row)
             if entry is None:
                 raise ValueError("its message is missing")
-            body = dict(pairs(entry))
+            body = dict(pairs_of(entry))
             return Delivery(
                 number=number,
                 target=text_of(body[b"t"]),

@@ -16,6 +16,7 @@ from typing import Any
 
 from heartfelt.errors import StoreError
 from heartfelt.monitor.cluster.away import AwayOwners, Looked
+from heartfelt.monitor.cluster.catching_up import CatchingUp
 from heartfelt.monitor.cluster.channel.service import Channel
 from heartfelt.monitor.cluster.emptied import LOOK_S as RESTORE_S
 from heartfelt.monitor.cluster.emptied import Emptied
@@ -125,6 +126,7 @@ class Ownership:
             self.counts,
         )  # fmt: skip
         self._questions.on_urgent = self._hears.set
+        self._catching_up = CatchingUp(channel, self._questions.lose, self._catch_up, self._forward_now, self._now_s)
 
     @property
     def _leases(self) -> Leases:
@@ -152,6 +154,7 @@ class Ownership:
         if not self._tasks:
             return 0
         self._running = False
+        self._catching_up.end()
         self._questions.end()
         self._orphaned.set()
         tasks, self._tasks = [*self._tasks, *self._taking], []
@@ -189,7 +192,7 @@ class Ownership:
         self._questions.unknown(name, joins=joins)
 
     def lose(self, loss: Loss) -> None:
-        self._questions.lose(loss)
+        self._catching_up.wait(loss)
 
     def next_run(self) -> int:
         self._run = run_number(self._run, self._wall_ms(), self.number)
@@ -273,9 +276,18 @@ class Ownership:
         return LOOK_S if len(self._foreign.shadows) else IDLE_S
 
     async def _forward(self) -> None:
+        self._forward_now()
+
+    def _forward_now(self) -> None:
         self.forwarding.send()
         self._passing.step()
         self._channel.peers.send_now()
+
+    async def _catch_up(self) -> None:
+        if self._passing.renewed_lately():  # otherwise what is heard is passed on, or soon will be
+            await self._store.look_for_moved()
+        await self._questions.names_known()
+        self._forward_now()
 
     async def _look_away(self) -> None:
         """Takes instances whose owner lives, but cannot be reached from here, before their timeouts end there."""
@@ -368,30 +380,20 @@ class Ownership:
             if shadow is not None and shadow.owner == peer:
                 names.append(shadow.name)
         if names and self._running:
-            task = asyncio.get_running_loop().create_task(self._take(names, peer), name="taking instances over")
+            taking = self._questions.take(names, peer)
+            task = asyncio.get_running_loop().create_task(taking, name="taking instances over")
             self._taking.add(task)
             task.add_done_callback(self._taking.discard)
-
-    async def _take(self, names: list[Name], peer: str) -> None:
-        """Moves instances here whose owner agreed."""
-        try:
-            for name, answer in zip(names, await self._questions.find(names), strict=True):
-                if isinstance(answer, Owned) and answer.owner == peer:
-                    self._questions.move(name, answer, consent=True)
-        except StoreError as error:
-            _logger.debug("Redis does not answer: %s", error)
-        except Exception:
-            self.counts["faults"] += 1
-            _logger.exception("instances could not be taken over, though their owner agreed")
 
     # -- figures
 
     def stats(self) -> dict[str, int]:
-        return self.counts | self.forwarding.stats()
+        return self.counts | self.forwarding.stats() | self._catching_up.stats()
 
     def readings(self) -> Iterator[Reading]:
         yield from read(FIGURES, self.counts)
         yield from self.forwarding.readings()
+        yield from self._catching_up.readings()
 
 
 def _look(leases: Leases, wanted: Sequence[bytes]) -> list[Foreigner | Unreachable | None]:

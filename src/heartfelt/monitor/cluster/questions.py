@@ -79,9 +79,15 @@ class OwnerQuestions:
         self._unknown[name] = joins or self._unknown.get(name, False)
         self._wake.set()
 
-    def lose(self, loss: Loss) -> None:
-        self._losses.append(loss)
+    def lose(self, losses: Iterable[Loss]) -> None:
+        self._losses += losses
         self._wake.set()
+
+    async def names_known(self) -> None:
+        """Waits until it is known whose the names are that wait now."""
+        names = {name for name, _ in self._foreign.pending.names()}
+        while names := {name for name in names if name in self._foreign.pending}:
+            await asyncio.sleep(GATHER_S)
 
     def end(self) -> None:
         """Ends `work`, and asks nothing again by itself."""
@@ -217,6 +223,18 @@ class OwnerQuestions:
         if is_away:
             self._of_away.add(name)
         self._wake.set()
+
+    async def take(self, names: list[Name], owner: str) -> None:
+        """Moves instances here whose owner agreed."""
+        try:
+            for name, answer in zip(names, await self.find(names), strict=True):
+                if isinstance(answer, Owned) and answer.owner == owner:
+                    self.move(name, answer, consent=True)
+        except StoreError as error:
+            _logger.debug("Redis does not answer: %s", error)
+        except Exception:
+            self.counts["faults"] += 1
+            _logger.exception("instances could not be taken over, though their owner agreed")
 
     async def _ask_moves(self) -> None:
         while self._moves:

@@ -176,6 +176,11 @@ class Peers:
         peer = self._peers.get(id)
         return [] if peer is None else peer.feed.take_back(wanted)
 
+    def has_unsent(self, id: str) -> bool:
+        """Returns whether something waits for a connected peer that was not sent yet."""
+        peer = self._peers.get(id)
+        return peer is not None and peer.live is not None and peer.feed.has_more
+
     @property
     def connected(self) -> list[str]:
         return [id for id, peer in self._peers.items() if peer.live is not None]

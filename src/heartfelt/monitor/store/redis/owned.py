@@ -59,6 +59,11 @@ class OwnedInstances:
         self._teller.see_loop()
         return await self._writer.do(lambda outcome: job(self.leases), urgent=True)
 
+    async def look_for_moved(self) -> None:
+        """Finds out now what was moved away from this monitor. It is told before this returns."""
+        self._teller.see_loop()
+        await self._writer.do(lambda outcome: self._writer.look_for_moved(), urgent=True)
+
     async def move(self, wanted: Sequence[tuple[bytes, Owned, bool]]) -> list[Adopted | Entry | Refused | Unreachable]:
         """Takes instances over, as `Leases.move`. They are this monitor's from now on: see `heard`."""
         self._teller.see_loop()

@@ -78,6 +78,11 @@ class Renewing:
         found.renewals.append(renewal)
         self._tell(found)
 
+    def look(self) -> None:
+        """Looks now for what was moved away. Raises Unreachable."""
+        self._watch_at = 0.0
+        self.renew()
+
     def flush(self, outcome: Outcome) -> None:
         """Writes the pages if it is time. Raises Unreachable."""
         if time.monotonic() >= self._flush_at():

@@ -118,6 +118,10 @@ class RedisWriter:
         result: T = await self._submit(job, urgent=urgent)
         return result
 
+    def look_for_moved(self) -> None:
+        """Finds out now what was moved away. The writer's thread. Raises Unreachable."""
+        self._renewing.look()
+
     async def flush(self) -> None:
         await self._submit(None)
 

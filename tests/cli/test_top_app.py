@@ -277,9 +277,13 @@ async def test_a_lost_connection_is_told_and_taken_up_again(monitor, screen):
 async def test_events_that_cannot_be_read_do_not_hide_the_rest(monitor, screen):
     monitor.put(view_of(9, "mail"))
     monitor.refused_path, monitor.refuse = "/api/v1/events", (503, "Redis at 127.0.0.1:6379 does not answer in time")
+    monitor.changes = None
     monitor.push("resync", {"reason": "too slow", "epoch": "e", "seq": 0})
     await screen.shows("5 instances", "cannot read its events now")
     assert "CONNECTION LOST" not in screen.text
+    await screen.press("2", "enter")
+    await screen.shows("the monitor cannot read these now: changes, events", "host-")
+    await screen.press("escape")
     monitor.refuse = None
 
     def is_whole():
@@ -287,14 +291,6 @@ async def test_events_that_cannot_be_read_do_not_hide_the_rest(monitor, screen):
         return "cannot read its events" not in screen.text
 
     await screen.until(is_whole, "the events")
-
-
-@on_screen()
-async def test_an_instance_is_shown_though_its_history_cannot_be_read(monitor, screen):
-    monitor.refused_path, monitor.refuse = "/api/v1/events", (503, "Redis at 127.0.0.1:6379 does not answer in time")
-    monitor.changes = None
-    await screen.press("2", "enter")
-    await screen.shows("the monitor cannot read these now: changes, events", "host-")
 
 
 @on_screen()

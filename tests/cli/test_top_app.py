@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
 pytest.importorskip("textual")
@@ -15,7 +13,7 @@ from textual.widgets import Input
 from heartfelt.cli._top.detail import Detail, EventDetail
 from heartfelt.cli._top.table import ORDERS
 from tests.cli.fake_monitor import NOW_MS, FakeMonitor, change_of, view_of
-from tests.cli.top_screen import run, screen_of
+from tests.cli.top_screen import on_screen, run, screen_of
 from tests.monitor.serving import run_command
 
 
@@ -24,26 +22,6 @@ def monitor():
     made = FakeMonitor()
     yield made
     made.close()
-
-
-def on_screen(**options):
-    """The test is given the screen of a program that watches its monitor."""
-
-    def wrap(test):
-        @functools.wraps(test)
-        def wrapped(monitor):
-            async def main():
-                monitor.put(view_of(1), view_of(2, state="LOST"), view_of(3, "cart", "STUCK"), view_of(4, "cart"))
-                async with screen_of(monitor.url, **options) as screen:
-                    await screen.shows("live")
-                    await test(monitor, screen)
-
-            run(main())
-
-        del wrapped.__wrapped__  # pytest is to see the fixture alone
-        return wrapped
-
-    return wrap
 
 
 @on_screen()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import html
 import re
 import time
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 from heartfelt.cli._client import ApiClient
 from heartfelt.cli._top.app import TopApp
 from heartfelt.cli._top.link import MonitorLink
+from tests.cli.fake_monitor import view_of
 
 PATIENCE_S = 40
 COLUMN = 12.2  # how wide a column is in such an SVG
@@ -77,3 +79,23 @@ async def screen_of(url, size=(80, 24), token_env=None):
 
 def run(coroutine):
     return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_S + 10))
+
+
+def on_screen(**options):
+    """The test is given the screen of a program that watches its monitor."""
+
+    def wrap(test):
+        @functools.wraps(test)
+        def wrapped(monitor):
+            async def main():
+                monitor.put(view_of(1), view_of(2, state="LOST"), view_of(3, "cart", "STUCK"), view_of(4, "cart"))
+                async with screen_of(monitor.url, **options) as screen:
+                    await screen.shows("live")
+                    await test(monitor, screen)
+
+            run(main())
+
+        del wrapped.__wrapped__  # pytest is to see the fixture alone
+        return wrapped
+
+    return wrap

@@ -85,9 +85,8 @@ class Monitor:
         self.wall_ms = wall_ms
         self.started_ms = wall_ms()
         self._started_s = time.monotonic()
-        self.cluster = make_cluster(config, wall_ms)
+        self.cluster = cluster = make_cluster(config, wall_ms)
         """This monitor as a member of a fleet; None: it is on its own."""
-        cluster = self.cluster
         self.store: Store = make_store(config, wall_ms) if cluster is None else cluster.store
         self.stream = Stream(
             most_viewers=config.http_viewers,
@@ -122,8 +121,6 @@ class Monitor:
             observe_late_ms=self._observe_late_ms,
             accepts=cluster is not None,
         )
-        if cluster is not None:
-            cluster.ownership.on_accepted.append(self.fanout.accepted)
         rates = RateHistory()
         self.upkeep = Upkeep(
             registry=self.registry,
@@ -136,6 +133,9 @@ class Monitor:
             wall_ms=wall_ms,
             put_beats=None if cluster is None else cluster.ownership.put_beats,
         )
+        if cluster is not None:
+            cluster.ownership.on_accepted.append(self.fanout.accepted)
+            cluster.ownership.collect_beats = self.upkeep.checkpoint
         self.http_ingest = HttpIngest(self.intake, body_s=config.http_request_timeout, store=self.store.health)
         self.api = ApiParts(
             config=config,

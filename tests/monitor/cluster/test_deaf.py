@@ -29,3 +29,24 @@ def test_plain_beats_of_unknown_names_reach_their_owner_without_redis(tmp_path, 
             deaf.redis.heal()
 
     asyncio.run(run())
+
+
+def test_beats_of_what_others_have_taken_over_are_passed_on_at_once(tmp_path, redis_server):
+    """Not only when the last beats are written, twice a second: a timeout may end before."""
+
+    async def run():
+        async with fleet_of(2, tmp_path, redis_server, lease_timeout=60.0) as (former, owner):
+            former.beat("a")
+            await until(lambda: former.owned() == {"a"}, "joining")
+            await former.monitor.store.flush()
+            former.redis.cut()
+            await until(lambda: owner.owned() == {"a"}, "the take-over")
+            (task,) = [task for task in former.monitor.upkeep._tasks if "checkpoint" in task.get_name()]
+            task.cancel()
+            began_ms = time.time() * 1000
+            async with doing(former.beating(0.2, "a")):
+                await until(lambda: owner.find("a").last_beat_ms >= began_ms, "a beat")
+            assert former.counts["passed_on"] > 0
+            former.redis.heal()
+
+    asyncio.run(run())

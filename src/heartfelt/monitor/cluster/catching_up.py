@@ -52,18 +52,17 @@ _logger = logging.getLogger("heartfelt.monitor.cluster")
 
 
 class CatchingUp:
-    """Belongs to the loop's thread. ready: called with losses that Redis may be asked for now. catch_up: forwards
-    what was heard here, as soon as it is found out whose that is. forward: forwards what is known."""
+    """Belongs to the loop's thread. ready: called with losses that Redis may be asked for now. catch_up: finds
+    out whose is what was heard here, and forwards it; also if it is cancelled: what is known by then."""
 
     def __init__(
         self,
         channel: Channel,
         ready: Callable[[list[Loss]], None],
         catch_up: Callable[[], Awaitable[None]],
-        forward: Callable[[], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._peers, self._ready, self._catch_up, self._forward = channel.peers, ready, catch_up, forward
+        self._peers, self._ready, self._catch_up = channel.peers, ready, catch_up
         channel.on_notice(ASK, self.asked, int)
         channel.on_notice(ANSWER, self.answered, int)
         self._now_s = now_s
@@ -163,7 +162,6 @@ class CatchingUp:
                     await within(CATCH_UP_S, self._catch_up_for(askers))
                 except (StoreError, asyncio.TimeoutError):
                     self.counts["catching_up_incomplete"] += 1
-                    self._forward()
                 except Exception:
                     self.counts["catching_up_incomplete"] += 1
                     _logger.exception("what was heard here could not be sent on; it continues")

@@ -110,6 +110,8 @@ class Ownership:
         self._run = 0
         self.number = 0
         self.counts = dict.fromkeys(FIGURES, 0)
+        self.collect_beats: Callable[[], None] = lambda: None
+        """Has the last beats put now that were heard since the last time."""
         self.on_accepted: list[Callable[[Sequence[Any]], None]] = []
 
     def attach(self, registry: Registry, foreign: Foreign, store: RedisStore, channel: Channel) -> None:
@@ -118,7 +120,7 @@ class Ownership:
         self.forwarding.on_unsaid = self._passing.on_names = self._hears.set
         foreign.shadows.on_first = self._hears_others
         self._away = AwayOwners(channel.peers, foreign.shadows, self._now_s, self._wall_ms)
-        self.emptied = Emptied(registry, store, self._all_restored)
+        self.emptied = Emptied(registry, store, registry.owned.asking.ask_again)  # type: ignore[union-attr]
         self.forwarding.is_away = self._away.is_away
         self.forwarding.on_forward = self._away.heard
         self._questions = OwnerQuestions(
@@ -126,7 +128,7 @@ class Ownership:
             self.counts,
         )  # fmt: skip
         self._questions.on_urgent = self._hears.set
-        self._catching_up = CatchingUp(channel, self._questions.lose, self._catch_up, self._forward_now, self._now_s)
+        self._catching_up = CatchingUp(channel, self._questions.lose, self._catch_up, self._now_s)
 
     @property
     def _leases(self) -> Leases:
@@ -225,9 +227,6 @@ class Ownership:
             self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
             self._foreign.ask_again()
 
-    def _all_restored(self) -> None:
-        self._registry.owned.asking.ask_again()  # type: ignore[union-attr]
-
     def _disown(self, ids: Sequence[int]) -> None:
         if ids:
             self.counts["disowned"] += len(ids)
@@ -276,18 +275,19 @@ class Ownership:
         return LOOK_S if len(self._foreign.shadows) else IDLE_S
 
     async def _forward(self) -> None:
-        self._forward_now()
-
-    def _forward_now(self) -> None:
         self.forwarding.send()
+        if self._passing.is_unsure:
+            self.collect_beats()
         self._passing.step()
         self._channel.peers.send_now()
 
     async def _catch_up(self) -> None:
-        if self._passing.renewed_lately():  # otherwise what is heard is passed on, or soon will be
-            await self._store.look_for_moved()
-        await self._questions.names_known()
-        self._forward_now()
+        try:
+            if self._passing.renewed_lately():  # otherwise what is heard is passed on, or soon will be
+                await self._store.look_for_moved()
+            await self._questions.names_known()
+        finally:
+            await self._forward()
 
     async def _look_away(self) -> None:
         """Takes instances whose owner lives, but cannot be reached from here, before their timeouts end there."""

@@ -80,6 +80,11 @@ class Passing:
         """Returns for how long there is nothing to be passed on, unless a lease is renewed; 0: there may be now."""
         return 0.0 if self._unsure or self._names else max(0.0, self._ends_s - self._now_s())
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether this monitor may have no lease of some shard: what it hears of its instances is passed on."""
+        return bool(self._unsure)
+
     def renewed_lately(self) -> bool:
         return self._now_s() - self._renewed_s <= self._lease_s / 2
 

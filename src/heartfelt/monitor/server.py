@@ -41,6 +41,10 @@ HTTP_STOP_S = GRACEFUL_S + 2 * REQUESTS_S
 CHECK_S = 0.05
 """How often it is looked whether requests are still under way."""
 USER_TIMEOUT_MS = 30_000
+SWITCH_S = 0.001
+"""How long a thread that wants the GIL waits before the one that has it must give it up. SQLite gives it up with each
+statement; with Python's 5 ms the store's writer writes a few hundred rows a second while the loop has much to do, and a
+kill loses what was answered seconds ago."""
 _logger = logging.getLogger("heartfelt.monitor")
 
 
@@ -274,6 +278,7 @@ def run(config: MonitorConfig, *, ready_json: bool = False, load: Callable[[], M
     for name in ("uvicorn.error", "heartfelt.monitor.http"):
         logging.getLogger(name).addFilter(_RateLimit())
 
+    sys.setswitchinterval(SWITCH_S)
     there = raise_limit()
     if (warning := shares(config.limits_connections, there, tcp=config.tcp_enable).warning) is not None:
         _logger.warning("%s", warning)

@@ -24,6 +24,9 @@ AWAY_S = 0.8
 LEFT = 0.55
 """Part of its timeout that is needed to take an instance over: a quarter, by which the stored deadline is later, and as
 long again as it takes to find that, and to move it."""
+LATER_MS = 100
+"""How much later than by its owner it must have been heard here. A former owner has the beat from which the stored
+deadline is, too: by clocks that differ a little it would take the instance back, and so on in turn."""
 AT_ONCE = 2000
 RECENT_MS = 60_000
 _GONE = frozenset((State.LOST, State.LEFT))
@@ -107,7 +110,7 @@ class AwayOwners:
             heard_ms = 1.25 * looked.lease_ms - looked.left_ms  # by its owner, at the latest
             wait_ms = looked.left_ms - LEFT * looked.lease_ms
             if wait_ms <= 0:
-                if age_ms < heard_ms:
+                if age_ms < heard_ms - LATER_MS:
                     return True
                 self._forget(shadow)  # it was not heard here, either
                 return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which instances are taken from an owner that lives and cannot be reached."""
+"""Instances that are taken from an owner that lives and cannot be reached."""
 
 from __future__ import annotations
 

@@ -13,6 +13,15 @@ pytest.importorskip("redis")
 from tests.monitor.cluster.many import doing, fleet_of, until
 
 
+async def passes_on(one, owner):
+    """It hears beats, and their owner gets them, though it cannot use Redis; then it can again."""
+    began_ms = time.time() * 1000
+    async with doing(one.beating(0.2, "a")):
+        await until(lambda: owner.find("a").last_beat_ms >= began_ms, "a beat")
+    assert one.counts["passed_on"] > 0
+    one.redis.heal()
+
+
 @pytest.mark.parametrize("answers", [False, True])
 def test_plain_beats_of_unknown_names_reach_their_owner_without_redis(tmp_path, redis_server, answers):
     """Their text has nothing but the name, as a simple client writes it."""
@@ -22,11 +31,7 @@ def test_plain_beats_of_unknown_names_reach_their_owner_without_redis(tmp_path, 
             owner.beat("a")
             await until(lambda: owner.owned() == {"a"}, "joining")
             deaf.redis.cut(answers=answers)
-            began_ms = time.time() * 1000
-            async with doing(deaf.beating(0.2, "a")):
-                await until(lambda: owner.find("a").last_beat_ms >= began_ms, "a beat")
-            assert deaf.counts["passed_on"] > 0
-            deaf.redis.heal()
+            await passes_on(deaf, owner)
 
     asyncio.run(run())
 
@@ -43,10 +48,6 @@ def test_beats_of_what_others_have_taken_over_are_passed_on_at_once(tmp_path, re
             await until(lambda: owner.owned() == {"a"}, "the take-over")
             (task,) = [task for task in former.monitor.upkeep._tasks if "checkpoint" in task.get_name()]
             task.cancel()
-            began_ms = time.time() * 1000
-            async with doing(former.beating(0.2, "a")):
-                await until(lambda: owner.find("a").last_beat_ms >= began_ms, "a beat")
-            assert former.counts["passed_on"] > 0
-            former.redis.heal()
+            await passes_on(former, owner)
 
     asyncio.run(run())

@@ -171,6 +171,7 @@ class CatchingUp:
             self._answering = None
 
     async def _catch_up_for(self, askers: dict[str, int]) -> None:
+        """Looks again and again whether all was sent: `_answer` limits it to CATCH_UP_S."""
         await self._catch_up()
         while any(map(self._peers.has_unsent, askers)):
             await asyncio.sleep(GATHER_S)

@@ -84,7 +84,7 @@ class OwnerQuestions:
         self._wake.set()
 
     async def names_known(self) -> None:
-        """Waits until it is known whose the names are that wait now."""
+        """Waits until it is known whose the names are that wait now. It looks again and again; the caller limits it."""
         names = {name for name, _ in self._foreign.pending.names()}
         while names := {name for name in names if name in self._foreign.pending}:
             await asyncio.sleep(GATHER_S)
